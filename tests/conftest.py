@@ -1,0 +1,29 @@
+"""Shared by all tests: the real inputs, and the switch for full-size proofs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the slow proofs at full size")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether slow proofs run at full size."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The real inputs; the test is skipped, with the reason, where they are absent."""
+    folder = Path(os.environ.get("TPSOIL_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "tibet").is_dir():
+        pytest.skip(f"real inputs are not at {folder}; set TPSOIL_DATA")
+    return folder

@@ -1,0 +1,105 @@
+"""The walls of the house: every import, the ones inside functions too, goes where the design allows."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "tpsoil"
+GROUND = {"variables", "grid", "blocks", "errors", "constants", "kernels"}
+STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
+# A stage may use these neighbours; the design draws each of the arrows.
+ARROWS = {
+    "cube": {"ingest"},  # add_layer hands sources to the door
+    "micronutrients": {"forest"},  # the domain steps around the forest
+}
+ALLOWED = {
+    **{stage: GROUND | ARROWS.get(stage, set()) for stage in STAGES},
+    "kernels": set(),
+    "errors": set(),
+    "constants": set(),
+    "variables": {"errors"},
+    "grid": {"errors", "constants"},
+    "blocks": {"errors", "variables", "constants", "grid"},
+    "runs": GROUND | STAGES,
+    "reports": GROUND | {"cube"},
+    "cli": GROUND | STAGES | {"runs", "reports", "demo", "sample"},
+    "demo": GROUND | STAGES | {"runs", "reports", "sample"},
+    "sample": GROUND | {"cube"},
+    "__main__": {"cli"},
+    "__init__": GROUND | STAGES | {"runs", "reports", "sample"},
+}
+DASK_USERS = {"blocks.py", "runs/execute.py", "runs/cluster.py"}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imported(path: Path, tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, dotted name) of everything imported, relative names made whole."""
+    package = ["tpsoil", *path.relative_to(ROOT).parts[:-1]]
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            found += [(node.lineno, f"{stem}.{alias.name}") for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in {
+            "import_module",
+            "__import__",
+        }:
+            found += [(node.lineno, arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
+    return found
+
+
+def breaches(path: Path, source: str) -> list[str]:
+    here, relative = room(path), path.relative_to(ROOT).as_posix()
+    faults = []
+    for line, name in imported(path, ast.parse(source)):
+        parts = name.split(".")
+        if parts[0] in {"dask", "distributed"} and relative not in DASK_USERS:
+            faults.append(f"{relative}:{line} imports {name}; dask belongs to blocks.py and runs/execute.py")
+        if parts[0] != "tpsoil" or len(parts) < 2 or parts[1] in {here, "__version__"}:
+            continue
+        if parts[1] not in ALLOWED[here]:
+            faults.append(f"{relative}:{line} imports tpsoil.{parts[1]}; {here} may import {sorted(ALLOWED[here])}")
+    return faults
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_stay_within_the_walls(path: Path) -> None:
+    assert breaches(path, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("solum/thickness.py", "from ..forest import training"),
+        ("kernels/surface.py", "from .. import errors"),
+        ("covariates/terrain.py", "import dask.array as da"),
+        ("reports/page.py", "from tpsoil.runs import execute"),
+        ("forest/compiled.py", "import tpsoil.solum.thickness"),
+    ],
+)
+def test_a_breach_is_seen_inside_functions_too(module: str, line: str) -> None:
+    assert breaches(ROOT / module, line)
+    assert breaches(ROOT / module, f"def f():\n    if True:\n        {line}\n")
+
+
+def test_no_room_for_leftovers() -> None:
+    banned = {"utils", "helpers", "core", "misc", "common"}
+    assert not [p for p in modules() if p.stem in banned or banned & set(p.relative_to(ROOT).parts)]
+
+
+def test_modules_stay_small() -> None:
+    assert [f"{p.relative_to(ROOT)}: {n}" for p in modules() if (n := len(p.read_text().splitlines())) > 400] == []

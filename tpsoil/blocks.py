@@ -1,0 +1,380 @@
+"""Kernels over chunks: `map_pixels` and `map_windows`. With `runs/execute.py` the only users of dask.
+
+The rules that every stage shares stand here once: lazy in, lazy out; numpy in, numpy out; several outputs of one pass;
+a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo; a model that rides in the graph once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from dask.delayed import Delayed
+
+from .errors import GridError, InputError
+from .variables import Variable
+
+Array = npt.NDArray[Any]
+BlockKernel = Callable[..., Sequence[Array] | Array]
+
+
+def is_lazy(*layers: Any) -> bool:
+    """Whether any of the layers is backed by dask."""
+    return any(isinstance(getattr(layer, "data", layer), da.Array) for layer in layers)
+
+
+def map_pixels(
+    kernel: BlockKernel,
+    *layers: xr.DataArray | Array | float,
+    outputs: Sequence[Variable],
+    shared: Any = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> tuple[xr.DataArray | Array, ...]:
+    """Apply a pixelwise kernel to layers, chunk by chunk.
+
+    Parameters
+    ----------
+    kernel : callable
+        `kernel(*blocks)`, or `kernel(*blocks, shared)` where `shared` is given. Gets numpy blocks of one shape and
+        returns one array, or a sequence of arrays, of that shape: one for each of `outputs`.
+    *layers : DataArray, ndarray or float
+        Broadcast against each other by dimension name (DataArray) or shape (ndarray). Not changed.
+    outputs : sequence of Variable
+        What the kernel returns: names, dtypes, attributes.
+    shared : object, optional
+        A model. It enters the graph once, so a worker receives it once, not once a chunk.
+    attrs : mapping, optional
+        Added to every output's attributes.
+
+    Returns
+    -------
+    tuple of DataArray or ndarray
+        DataArrays where any input is one, lazy where any input is lazy; else ndarrays. One for each of `outputs`.
+
+    Raises
+    ------
+    GridError
+        Where DataArrays do not share their coordinates exactly.
+    InputError
+        Where the kernel returns another number of arrays, or arrays of another shape.
+
+    Examples
+    --------
+    >>> from tpsoil.variables import variable
+    >>> (kelvin,) = map_pixels(lambda t: t + 1, np.zeros(3), outputs=[variable("elevation")])
+    >>> kelvin.dtype
+    dtype('float32')
+    """
+    labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
+    if labelled:
+        try:
+            aligned = xr.align(*labelled, join="exact", copy=False)
+        except ValueError as error:
+            names = ", ".join(str(layer.name) for layer in labelled)
+            raise GridError(
+                f"layers {names} do not share one grid; bring them onto it with tpsoil.add_layer"
+            ) from error
+        broadcast = iter(xr.broadcast(*aligned))
+        template = labelled[0]
+        arrays: list[Any] = []
+        for layer in layers:
+            if isinstance(layer, xr.DataArray):
+                template = next(broadcast)
+                arrays.append(template.data)
+            else:
+                arrays.append(layer)
+        results = _pixels(kernel, arrays, outputs, shared)
+        return tuple(_label(result, template, spec, attrs) for result, spec in zip(results, outputs))
+    return tuple(_pixels(kernel, list(layers), outputs, shared))
+
+
+def map_windows(
+    kernel: BlockKernel,
+    *layers: xr.DataArray | Array,
+    halo: int,
+    outputs: Sequence[Variable],
+    rows: Sequence[Array] = (),
+    shared: Any = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> tuple[xr.DataArray | Array, ...]:
+    """Apply a moving-window kernel to 2-D layers, chunk by chunk with a halo.
+
+    Parameters
+    ----------
+    kernel : callable
+        `kernel(*blocks, *row_vectors)`, then `shared` where it is given. Gets blocks of shape
+        (ny + 2 halo, nx + 2 halo) whose border is the neighbour's cells, or NaN beyond the grid, and row vectors of
+        shape (ny,); returns arrays of shape (ny, nx), one for each of `outputs`.
+    *layers : DataArray or ndarray (y, x)
+        Floating; integer layers are refused, because NaN marks the outside.
+    halo : int
+        Cells around a window's centre; >= 0.
+    outputs : sequence of Variable
+    rows : sequence of ndarray (y,)
+        One value a row of the grid, such as the metric cell size of a geographic grid.
+    shared, attrs
+        As in `map_pixels`.
+
+    Returns
+    -------
+    tuple of DataArray or ndarray (y, x)
+
+    Raises
+    ------
+    InputError
+        For integer layers, layers that are not 2-D, row vectors of another length.
+    GridError
+        Where the layers do not share one grid.
+
+    Notes
+    -----
+    Equal bit for bit for every chunking. A chunk narrower than the halo is joined with its neighbours first.
+    """
+    if not layers or any(np.ndim(layer) != 2 for layer in layers):
+        raise InputError(f"map_windows: layers have {[np.ndim(layer) for layer in layers]} dimensions, expected 2 each")
+    for layer in layers:
+        if layer.dtype.kind != "f":
+            raise InputError(f"map_windows: a layer is {layer.dtype}, expected float32 or float64 with NaN for nodata")
+    labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
+    if labelled:
+        try:
+            xr.align(*labelled, join="exact", copy=False)
+        except ValueError as error:
+            raise GridError(f"map_windows: the layers do not share one grid: {error}") from error
+    shape = np.shape(layers[0])
+    if any(np.shape(layer) != shape for layer in layers):
+        raise GridError(f"map_windows: layers have shapes {[np.shape(layer) for layer in layers]}, expected one shape")
+    for row in rows:
+        if np.shape(row) != shape[:1]:
+            raise InputError(f"map_windows: a row vector has shape {np.shape(row)}, expected {shape[:1]}")
+    arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in layers]
+    if not any(isinstance(array, da.Array) for array in arrays):
+        blocks = [np.pad(array, halo, constant_values=np.nan) for array in arrays]
+        results = _run(kernel, outputs, (*blocks, *(np.asarray(row) for row in rows)), shared, shape)
+    else:
+        results = _windows(kernel, arrays, halo, outputs, rows, shared)
+    if labelled:
+        return tuple(_label(result, labelled[0], spec, attrs) for result, spec in zip(results, outputs))
+    return tuple(results)
+
+
+def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataArray:
+    """A layer of one value on another's grid and chunks, lazy where that is lazy."""
+    data = layer.data
+    filled: Any
+    if isinstance(data, da.Array):
+        filled = da.full(data.shape, value, dtype=spec.dtype, chunks=data.chunks)
+    else:
+        filled = np.full(data.shape, value, dtype=spec.dtype)
+    return _label(filled, layer, spec, None)
+
+
+def from_tiles(
+    read: Callable[[slice, slice], Array], shape: tuple[int, int], chunks: int | tuple[int, int], dtype: str
+) -> Any:
+    """A lazy 2-D array whose chunks are read by a function of their row and column slices.
+
+    Parameters
+    ----------
+    read : callable
+        `read(rows, columns)` gives the block; picklable, called on a worker.
+    shape, chunks : (ny, nx), and the chunk size
+    dtype : str
+
+    Returns
+    -------
+    dask array (ny, nx)
+    """
+    normal = da.core.normalize_chunks(chunks, shape=shape, dtype=np.dtype(dtype))
+
+    def block(block_info: Any = None) -> Array:
+        (r0, r1), (c0, c1) = block_info[None]["array-location"]
+        return np.asarray(read(slice(r0, r1), slice(c0, c1)), dtype=dtype)
+
+    return da.map_blocks(block, chunks=normal, dtype=np.dtype(dtype), meta=np.empty((0, 0), dtype=dtype))
+
+
+def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
+    """Compute several lazy objects in one pass, sharing what they share."""
+    return tuple(dask.compute(*layers))
+
+
+def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable], shared: Any) -> list[Any]:
+    if not any(isinstance(array, da.Array) for array in arrays):
+        blocks = np.broadcast_arrays(*[np.asarray(array) for array in arrays])
+        return _run(kernel, outputs, tuple(np.ascontiguousarray(b) for b in blocks), shared, blocks[0].shape)
+    shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
+    chunked = next(array for array in arrays if isinstance(array, da.Array) and array.shape == shape)
+    lazy = [_as_chunks(array, shape, chunked.chunks) for array in arrays]
+    ndim = len(shape)
+    index = tuple(range(ndim))
+    arguments: list[Any] = []
+    for array in lazy:
+        arguments += [array, index]
+    bundle = da.blockwise(
+        _Block(kernel, tuple(outputs), len(lazy), 0, ndim, (False,) * ndim),
+        index,
+        *arguments,
+        *_shared_argument(shared),
+        dtype=object,
+        meta=np.empty((0,) * ndim, dtype=object),
+        name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, shared, *lazy)}",
+    )
+    return _unbundle(bundle, outputs)
+
+
+def _windows(
+    kernel: BlockKernel,
+    arrays: list[Any],
+    halo: int,
+    outputs: Sequence[Variable],
+    rows: Sequence[Array],
+    shared: Any,
+) -> list[Any]:
+    first = next(array for array in arrays if isinstance(array, da.Array))
+    chunks = tuple(_at_least(axis, halo) for axis in first.chunks)
+    single = tuple(len(axis) == 1 for axis in chunks)
+    depth = {axis: (0 if single[axis] else halo) for axis in (0, 1)}
+    arguments: list[Any] = []
+    for array in arrays:
+        lazy = _as_chunks(array, first.shape, chunks)
+        if any(depth.values()):
+            lazy = da.overlap.overlap(lazy, depth=depth, boundary=np.nan, allow_rechunk=False)
+        arguments += [lazy, (0, 1)]
+    for row in rows:
+        arguments += [da.from_array(np.asarray(row), chunks=(chunks[0],)), (0,)]
+    bundle = da.blockwise(
+        _Block(kernel, tuple(outputs), len(arrays), halo, 2, single),
+        (0, 1),
+        *arguments,
+        *_shared_argument(shared),
+        dtype=object,
+        meta=np.empty((0, 0), dtype=object),
+        align_arrays=False,
+        adjust_chunks={0: chunks[0], 1: chunks[1]},
+        name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, halo, shared, *arguments)}",
+    )
+    return _unbundle(bundle, outputs)
+
+
+class _Block:
+    """Runs a kernel on one chunk and bundles its outputs; small enough to ride in every task."""
+
+    def __init__(
+        self,
+        kernel: BlockKernel,
+        outputs: tuple[Variable, ...],
+        layers: int,
+        halo: int,
+        ndim: int,
+        pad: tuple[bool, ...],
+    ) -> None:
+        self.kernel, self.outputs, self.layers, self.halo, self.ndim, self.pad = (
+            kernel,
+            outputs,
+            layers,
+            halo,
+            ndim,
+            pad,
+        )
+
+    def __call__(self, *arguments: Any) -> tuple[Array, ...]:
+        blocks = list(arguments[: self.layers])
+        rest = arguments[self.layers :]
+        shared = None
+        if rest and isinstance(rest[-1], _Shared):
+            shared, rest = rest[-1].value, rest[:-1]
+        if self.halo and any(self.pad):
+            width = [(self.halo, self.halo) if pad else (0, 0) for pad in self.pad]
+            blocks = [np.pad(block, width, constant_values=np.nan) for block in blocks]
+        shape = tuple(size - 2 * self.halo for size in blocks[0].shape)
+        blocks = [np.ascontiguousarray(block) for block in blocks]
+        return tuple(_run(self.kernel, self.outputs, (*blocks, *rest), shared, shape))
+
+    def __dask_tokenize__(self) -> Any:
+        return (type(self).__name__, self.kernel, self.outputs, self.layers, self.halo, self.ndim, self.pad)
+
+
+class _Shared:
+    """Marks the model among a task's arguments."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _shared_argument(shared: Any) -> tuple[Any, ...]:
+    if shared is None:
+        return ()
+    if not isinstance(shared, Delayed):
+        key = f"shared-{dask.base.tokenize(shared)}"
+        shared = dask.delayed(_Shared, name="shared", pure=True)(
+            dask.delayed(shared, name=key), dask_key_name=f"{key}-box"
+        )
+    return (shared, None)
+
+
+def _run(
+    kernel: BlockKernel, outputs: Sequence[Variable], arguments: tuple[Any, ...], shared: Any, shape: tuple[int, ...]
+) -> list[Array]:
+    raw = kernel(*arguments) if shared is None else kernel(*arguments, shared)
+    results = [raw] if isinstance(raw, np.ndarray) or np.isscalar(raw) else list(raw)
+    if len(results) != len(outputs):
+        raise InputError(f"{_name(kernel)} returned {len(results)} arrays, expected {len(outputs)}")
+    cast = [np.asarray(result).astype(spec.dtype, copy=False) for result, spec in zip(results, outputs)]
+    for result in cast:
+        if result.shape != shape:
+            raise InputError(f"{_name(kernel)} returned shape {result.shape}, expected {shape}")
+    return cast
+
+
+def _unbundle(bundle: Any, outputs: Sequence[Variable]) -> list[Any]:
+    return [
+        da.blockwise(
+            operator.itemgetter(k),
+            tuple(range(bundle.ndim)),
+            bundle,
+            tuple(range(bundle.ndim)),
+            dtype=np.dtype(spec.dtype),
+            meta=np.empty((0,) * bundle.ndim, dtype=spec.dtype),
+            name=f"{spec.name}-{dask.base.tokenize(bundle.name, k)}",
+        )
+        for k, spec in enumerate(outputs)
+    ]
+
+
+def _as_chunks(array: Any, shape: tuple[int, ...], chunks: tuple[tuple[int, ...], ...]) -> Any:
+    if isinstance(array, da.Array):
+        return da.broadcast_to(array, shape).rechunk(chunks) if array.shape != shape else array.rechunk(chunks)
+    return da.from_array(np.broadcast_to(np.asarray(array), shape), chunks=chunks)
+
+
+def _at_least(axis: tuple[int, ...], halo: int) -> tuple[int, ...]:
+    """Chunk sizes along an axis with every chunk at least as wide as the halo, or a single chunk."""
+    joined: list[int] = []
+    for size in axis:
+        if joined and (joined[-1] < halo or joined[-1] == 0):
+            joined[-1] += size
+        else:
+            joined.append(size)
+    if len(joined) > 1 and joined[-1] < halo:
+        last = joined.pop()
+        joined[-1] += last
+    return tuple(joined)
+
+
+def _label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None) -> xr.DataArray:
+    labelled = xr.DataArray(result, dims=template.dims, coords=template.coords, name=spec.name)
+    labelled.attrs = {**spec.attributes(), **(attrs or {})}
+    if spec.kind == "categorical":
+        labelled.encoding["_FillValue"] = spec.fill
+    return labelled
+
+
+def _name(kernel: BlockKernel) -> str:
+    return str(getattr(kernel, "__name__", type(kernel).__name__))

@@ -1,0 +1,1 @@
+"""Terrain, flow, climate, erosion and weathering layers from layers."""

@@ -1,0 +1,1 @@
+"""The datacube: one chunked Zarr group that holds every covariate on one grid."""

@@ -1,0 +1,1 @@
+"""Random forests at raster scale; knows no soil."""

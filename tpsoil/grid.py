@@ -1,0 +1,249 @@
+"""Grids: the plateau's own, and the checks that two layers lie on the same one.
+
+A grid is an odc-geo `GeoBox`: a CRS, an affine transform and a shape in (y, x) order, immutable and hashable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+from pyproj import Geod
+
+from .errors import GridError, InputError
+
+PLATEAU_CRS: Final = "+proj=aea +lat_0=33 +lon_0=89 +lat_1=30 +lat_2=40 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs"
+"""Albers equal-area conic of the plateau: parallels 30 and 40 N, centre 89 E, 33 N."""
+
+PLATEAU_BOUNDS_M: Final = (-1_340_000.0, -900_000.0, 1_460_000.0, 900_000.0)
+"""left, bottom, right, top in PLATEAU_CRS: 2800 x 1800 km around the plateau boundary above 3000 m."""
+
+SNAP: Final = 1e-3
+"""Cells: grids closer than this are one grid; coordinates written by other software differ by 1e-12 to 1e-6."""
+
+
+def plateau_grid(resolution: float = 1000) -> GeoBox:
+    """The Tibetan Plateau in an Albers equal-area conic projection.
+
+    Parameters
+    ----------
+    resolution : float
+        Cell size, m; > 0.
+
+    Returns
+    -------
+    odc.geo.geobox.GeoBox
+        1800 x 2800 cells (y, x) at 1000 m. Where the resolution does not divide 2800 x 1800 km the grid is extended
+        to the east and south by less than a cell.
+
+    Raises
+    ------
+    InputError
+        For a resolution that is not a positive, finite number, or coarser than the plateau.
+
+    Examples
+    --------
+    >>> plateau_grid(1000).shape
+    Shape2d(x=2800, y=1800)
+    """
+    size = float(resolution)
+    left, bottom, right, top = PLATEAU_BOUNDS_M
+    if not np.isfinite(size) or size <= 0 or size > top - bottom:
+        raise InputError(
+            f"plateau_grid: resolution is {resolution!r}, expected metres between 0 and {top - bottom:.0f}"
+        )
+    shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
+    return GeoBox(shape, Affine(size, 0, left, 0, -size, top), CRS(PLATEAU_CRS))
+
+
+def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
+    """The grid of a labelled raster, read from its coordinates and CRS.
+
+    Parameters
+    ----------
+    layer : DataArray or Dataset (y, x)
+        With a CRS in `spatial_ref`.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    GeoBox
+
+    Raises
+    ------
+    GridError
+        Without a CRS, or without evenly spaced coordinates.
+
+    Notes
+    -----
+    odc-geo assumes EPSG:4326 for coordinates called latitude/longitude that carry no CRS; here a CRS must be there.
+    """
+    box = layer.odc.geobox
+    if box is None or box.crs is None or (layer.odc.crs is None):
+        raise GridError(
+            f"{where}: the raster has no CRS or no evenly spaced coordinates; "
+            "write one with rioxarray's .rio.write_crs('EPSG:...') or gdal_edit -a_srs"
+        )
+    if not isinstance(box, GeoBox):
+        raise GridError(
+            f"{where}: the raster's pixels are placed by control points, expected an affine grid; warp it first"
+        )
+    return box
+
+
+def same_grid(first: GeoBox, second: GeoBox) -> bool:
+    """Whether two grids are one, to a thousandth of a cell.
+
+    Parameters
+    ----------
+    first, second : GeoBox
+
+    Returns
+    -------
+    bool
+        False where CRS or shape differ or any corner is more than `SNAP` cells off.
+
+    Examples
+    --------
+    >>> same_grid(plateau_grid(5000), plateau_grid(1000))
+    False
+    """
+    if first.shape != second.shape or first.crs != second.crs:
+        return False
+    to_cells = ~first.transform * second.transform
+    rows, columns = first.shape
+    corners = [(0, 0), (columns, 0), (0, rows), (columns, rows)]
+    return all(np.hypot(x - u, y - v) <= SNAP for (u, v) in corners for (x, y) in [to_cells * (u, v)])
+
+
+def require_same_grid(*layers: xr.DataArray | xr.Dataset, where: str) -> GeoBox:
+    """The one grid of several layers.
+
+    Parameters
+    ----------
+    *layers : DataArray or Dataset (y, x)
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    GeoBox
+
+    Raises
+    ------
+    GridError
+        Where two of them differ in CRS, shape, origin or cell size.
+    """
+    boxes = [grid_of(layer, where=where) for layer in layers]
+    for layer, box in zip(layers[1:], boxes[1:]):
+        if not same_grid(boxes[0], box):
+            raise GridError(
+                f"{where}: '{_name(layers[0])}' lies on {describe(boxes[0])}, '{_name(layer)}' on {describe(box)}; "
+                "bring both onto one grid with tpsoil.add_layer"
+            )
+    return boxes[0]
+
+
+def snap(layer: xr.DataArray, box: GeoBox) -> xr.DataArray:
+    """The layer with exactly the coordinates of `box`, so that xarray aligns it by equal labels.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+        On `box` to within `SNAP` cells.
+    box : GeoBox
+
+    Returns
+    -------
+    DataArray
+        Same values; dims `(y, x)`; cell-centre coordinates and `spatial_ref` of `box`.
+    """
+    data = layer.variable.data
+    return xr.DataArray(data, dims=("y", "x"), coords=coordinates(box), name=layer.name, attrs=dict(layer.attrs))
+
+
+def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
+    """Cell-centre coordinates `y`, `x` and the CF grid mapping `spatial_ref` of a grid."""
+    mapping = xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
+    transform = box.transform
+    rows, columns = box.shape
+    centres = {
+        "y": transform.f + (np.arange(rows) + 0.5) * transform.e,
+        "x": transform.c + (np.arange(columns) + 0.5) * transform.a,
+    }
+    if box.crs.geographic:
+        attributes = {
+            "y": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+            "x": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+        }
+    else:
+        attributes = {d: {"standard_name": f"projection_{d}_coordinate", "units": "m", "axis": d.upper()} for d in "yx"}
+    coords: dict[Hashable, xr.DataArray] = {
+        dim: xr.DataArray(values, dims=(dim,), attrs=attributes[dim]) for dim, values in centres.items()
+    }
+    coords["spatial_ref"] = xr.DataArray(mapping.values, attrs=dict(mapping.attrs))
+    return coords
+
+
+def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Metric spacing of the cells of each row.
+
+    Parameters
+    ----------
+    box : GeoBox
+        North up, in metres or in degrees.
+
+    Returns
+    -------
+    dx, dy : ndarray (ny,), float64, m
+        Along the row and along the column. For a geographic grid the WGS84 geodesic length of a cell at its centre.
+
+    Raises
+    ------
+    GridError
+        For a rotated grid, or a projected one whose unit is not the metre.
+
+    Examples
+    --------
+    >>> dx, dy = cell_sizes_m(plateau_grid(5000))
+    >>> float(dx[0]), float(dy[0])
+    (5000.0, 5000.0)
+    """
+    transform = box.transform
+    if abs(transform.b) > 1e-12 * abs(transform.a) or abs(transform.d) > 1e-12 * abs(transform.e):
+        raise GridError(f"the grid {describe(box)} is rotated, expected a north-up grid; warp it first")
+    rows = box.shape[0]
+    if not box.crs.geographic:
+        if (box.crs.units[0] or "metre") not in {"metre", "meter", "m"}:
+            raise GridError(f"the grid {describe(box)} is in {box.crs.units[0]}, expected metres; reproject it")
+        return np.full(rows, abs(transform.a)), np.full(rows, abs(transform.e))
+    geod = Geod(ellps="WGS84")
+    latitude = transform.f + (np.arange(rows) + 0.5) * transform.e
+    half = 0.5 * abs(transform.e)
+    zero = np.zeros(rows)
+    _, _, dx = geod.inv(zero, latitude, zero + abs(transform.a), latitude)
+    _, _, dy = geod.inv(zero, np.clip(latitude - half, -90, 90), zero, np.clip(latitude + half, -90, 90))
+    return np.asarray(dx), np.asarray(dy)
+
+
+def describe(box: GeoBox) -> str:
+    """One line for messages: shape, cell size, CRS, origin."""
+    code = box.crs.to_epsg() if box.crs is not None else None
+    name = f"EPSG:{code}" if code else (str(box.crs.proj.name) if box.crs is not None else "no CRS")
+    if name == "unknown":
+        name = str(box.crs.proj.coordinate_operation.method_name)
+    unit = "deg" if box.crs is not None and box.crs.geographic else "m"
+    t = box.transform
+    return f"{box.shape[0]} x {box.shape[1]} cells of {t.a:.6g} x {-t.e:.6g} {unit} at ({t.c:.8g}, {t.f:.8g}), {name}"
+
+
+def _name(layer: xr.DataArray | xr.Dataset) -> Any:
+    return layer.name if isinstance(layer, xr.DataArray) else "/".join(map(str, list(layer.data_vars)[:3]))

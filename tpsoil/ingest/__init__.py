@@ -1,0 +1,1 @@
+"""Files to checked arrays and tables; the only place where units change."""

@@ -1,0 +1,1 @@
+"""The domain steps around the forest: samples, drivers, groups, maps."""

@@ -1,0 +1,1 @@
+"""Figures, tables and the page; reads stores, never triggers modelling."""

@@ -1,0 +1,1 @@
+"""Recipes, plans and tiles: the only place where stages meet."""

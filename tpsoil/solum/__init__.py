@@ -1,0 +1,1 @@
+"""The mass-balance model of solum thickness."""

@@ -1,0 +1,257 @@
+"""The catalogue: what every layer is, once.
+
+A layer's units, range, type and meaning are facts of the catalogue, not of the file it came from; `ingest` converts
+what it reads to them, and every output takes its attributes from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from .errors import InputError, nearest_name
+
+Kind = Literal["continuous", "categorical", "circular"]
+
+NO_CLASS: Final = 255
+"""`_FillValue` of every 8-bit categorical layer."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One layer's identity.
+
+    Parameters
+    ----------
+    name : str
+        Key in the cube.
+    long_name : str
+        The field's term.
+    units : str
+        UDUNITS; "1" for a pure number or a class.
+    low, high : float
+        Physically possible range in `units`; values outside are a unit or nodata mistake. `nan` leaves a side open.
+    dtype : str
+        Stored type: float32 for continuous and circular, an integer for categorical.
+    kind : {"continuous", "categorical", "circular"}
+        Decides resampling: average or bilinear, mode or nearest, vector mean.
+    meaning : str
+        One sentence for the reader of a file.
+    flags : mapping of int to str
+        Class codes and their names; categorical layers only.
+    standard_name : str
+        CF standard name where there is one.
+    """
+
+    name: str
+    long_name: str
+    units: str
+    low: float = float("nan")
+    high: float = float("nan")
+    dtype: str = "float32"
+    kind: Kind = "continuous"
+    meaning: str = ""
+    flags: Mapping[int, str] = field(default_factory=dict)
+    standard_name: str = ""
+
+    @property
+    def fill(self) -> float | int:
+        """What stands where there is nothing: NaN, or `_FillValue` of a class layer."""
+        if self.kind != "categorical":
+            return float("nan")
+        return NO_CLASS if self.dtype == "uint8" else int(np.iinfo(self.dtype).min)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of a stored layer: names, units, range, and flags as CF writes them."""
+        attrs: dict[str, Any] = {"long_name": self.long_name, "units": self.units, "kind": self.kind}
+        if self.standard_name:
+            attrs["standard_name"] = self.standard_name
+        if self.meaning:
+            attrs["comment"] = self.meaning
+        if np.isfinite(self.low):
+            attrs["valid_min"] = self.low
+        if np.isfinite(self.high):
+            attrs["valid_max"] = self.high
+        if self.flags:
+            codes = sorted(self.flags)
+            attrs["flag_values"] = codes
+            attrs["flag_meanings"] = " ".join(self.flags[code].replace(" ", "_") for code in codes)
+        return attrs
+
+
+def _continuous(name: str, long_name: str, units: str, low: float, high: float, meaning: str, cf: str = "") -> Variable:
+    return Variable(name, long_name, units, low, high, meaning=meaning, standard_name=cf)
+
+
+def _classes(name: str, long_name: str, flags: Mapping[int, str], meaning: str) -> Variable:
+    return Variable(name, long_name, "1", dtype="uint8", kind="categorical", meaning=meaning, flags=dict(flags))
+
+
+NAN: Final = float("nan")
+
+IGBP: Final = {
+    0: "water", 1: "evergreen needleleaf forest", 2: "evergreen broadleaf forest", 3: "deciduous needleleaf forest",
+    4: "deciduous broadleaf forest", 5: "mixed forest", 6: "closed shrubland", 7: "open shrubland", 8: "woody savanna",
+    9: "savanna", 10: "grassland", 11: "permanent wetland", 12: "cropland", 13: "urban", 14: "cropland mosaic",
+    15: "snow and ice", 16: "barren",
+}  # fmt: skip
+SOLUM_STATUS: Final = {0: "steady", 1: "bare", 2: "no steady state", 3: "capped at bedrock"}
+SLOPE_POSITION: Final = {1: "valley", 2: "lower slope", 3: "flat", 4: "middle slope", 5: "upper slope", 6: "ridge"}
+KOPPEN: Final = {1: "tropical", 2: "arid", 3: "temperate", 4: "cold", 5: "polar"}
+ELEMENTS: Final = {
+    "iron": "Fe", "manganese": "Mn", "zinc": "Zn", "vanadium": "V", "copper": "Cu", "nickel": "Ni", "molybdenum": "Mo",
+}  # fmt: skip
+
+_LAYERS: Final = (
+    # terrain
+    _continuous("elevation", "elevation above sea level", "m", -500, 9000, "height of the ground surface", "surface_altitude"),
+    _continuous("slope", "slope", "degree", 0, 90, "steepest gradient of the surface, Horn 1981"),
+    Variable("aspect", "aspect", "degree", 0, 360, kind="circular",
+             meaning="downslope direction, clockwise from north; NaN where flat"),
+    _continuous("general_curvature", "general curvature", "m-1", NAN, NAN, "minus the Laplacian; positive where convex"),
+    _continuous("plan_curvature", "plan curvature", "m-1", NAN, NAN, "across the slope; positive where convex"),
+    _continuous("profile_curvature", "profile curvature", "m-1", NAN, NAN, "along the slope; positive where convex"),
+    _continuous("terrain_ruggedness", "terrain ruggedness index", "m", 0, NAN,
+                "root of the summed squared differences to the eight neighbours, Riley 1999"),
+    _classes("slope_position", "slope position", SLOPE_POSITION, "six classes of topographic position, Weiss 2001"),
+    # hydrology
+    _continuous("upslope_area", "upslope area per unit contour width", "m", 0, NAN, "specific catchment area"),
+    _continuous("topographic_wetness", "topographic wetness index", "1", NAN, NAN, "ln(specific catchment area / tan slope)"),
+    _continuous("slope_length", "slope length", "m", 0, NAN, "longest flow path from the hillslope's head, Hickey"),
+    _continuous("ls_factor", "slope length and steepness factor", "1", 0, NAN, "RUSLE LS"),
+    _continuous("sediment_transport", "sediment transport index", "1", 0, NAN, "Moore and Burch 1986"),
+    # climate
+    _continuous("mean_annual_temperature", "mean annual air temperature", "degC", -60, 60, "2 m air temperature, mean of years",
+                "air_temperature"),
+    _continuous("annual_precipitation", "mean annual precipitation", "mm", 0, 15000, "sum over a year, mean of years",
+                "lwe_thickness_of_precipitation_amount"),
+    _continuous("potential_evapotranspiration", "annual potential evapotranspiration", "mm", 0, 5000, "sum over a year"),
+    _continuous("aridity_index", "aridity index", "1", 0, NAN, "precipitation over potential evapotranspiration; high is humid"),
+    # vegetation and land
+    _continuous("ndvi", "normalised difference vegetation index", "1", -1, 1, "growing-season maximum unless the source says other"),
+    _continuous("ndvi_min", "minimum normalised difference vegetation index", "1", -1, 1, "yearly minimum of the climatology"),
+    _classes("land_cover", "land cover, IGBP", IGBP, "MODIS IGBP classes"),
+    _classes("climate_zone", "Koppen-Geiger main group", KOPPEN, "main climate group"),
+    Variable("parent_material", "soil parent material", "1", dtype="int16", kind="categorical",
+             meaning="class of the soil's parent material"),
+    Variable("lithology", "lithology", "1", dtype="int16", kind="categorical", meaning="class of the surface rock"),
+    Variable("biome", "biome", "1", dtype="uint8", kind="categorical", meaning="vegetation class of the plateau"),
+    _classes("soil_mask", "soil mask", {0: "no soil", 1: "soil"}, "0 on glaciers, lakes and outside the boundary"),
+    # soil
+    _continuous("sand", "sand content", "%", 0, 100, "mass share of the fine earth"),
+    _continuous("silt", "silt content", "%", 0, 100, "mass share of the fine earth"),
+    _continuous("clay", "clay content", "%", 0, 100, "mass share of the fine earth"),
+    _continuous("soil_organic_carbon", "soil organic carbon", "%", 0, 100, "mass share of the fine earth"),
+    _continuous("calcium_carbonate", "calcium carbonate equivalent", "%", 0, 100, "mass share of the fine earth"),
+    _continuous("soil_ph", "soil pH in water", "1", 0, 14, "topsoil"),
+    _continuous("bulk_density", "dry bulk density", "kg m-3", 50, 3000, "fine earth"),
+    _continuous("loss_on_ignition", "loss on ignition", "%", 0, 100, "mass share"),
+    _continuous("chemical_index_of_alteration", "chemical index of alteration", "1", 0, 1, "molar, as a fraction"),
+    _continuous("depth_to_bedrock", "depth to bedrock", "m", 0, 1000, "absolute depth to bedrock"),
+    _continuous("grazing_intensity", "grazing intensity", "1", 0, NAN, "as its source defines it"),
+    # erosion
+    _continuous("rainfall_erosivity", "rainfall erosivity, RUSLE R", "MJ mm ha-1 h-1 a-1", 0, NAN, "SI units"),
+    _continuous("soil_erodibility", "soil erodibility, RUSLE K", "t ha h ha-1 MJ-1 mm-1", 0, 1, "SI units"),
+    _continuous("cover_factor", "cover and management factor, RUSLE C", "1", 0, 1, "soil loss relative to bare fallow"),
+    _continuous("water_erosion", "soil loss by water", "t ha-1 a-1", 0, NAN, "sheet and rill erosion"),
+    _continuous("wind_erosion", "soil loss by wind", "t ha-1 a-1", 0, NAN, "RWEQ"),
+    # solum
+    Variable("zone", "environmental zone", "1", dtype="uint8", kind="categorical", meaning="zones in order of mean elevation"),
+    _continuous("eemt", "effective energy and mass transfer", "kJ m-2 a-1", 0, NAN, "Rasmussen and Tabor 2007"),
+    _continuous("solum_thickness", "solum thickness", "m", 0, NAN, "surface to the top of the C horizon, at steady state"),
+    _classes("solum_status", "status of the steady state", SOLUM_STATUS, "why a thickness is what it is"),
+    _continuous("saprolite_thickness", "saprolite thickness", "m", 0, NAN, "depth to bedrock less solum thickness"),
+    _continuous("erosion_rate", "lowering rate of the surface", "m a-1", NAN, NAN, "water, wind and gravity; negative deposits"),
+    _continuous("potential_production", "soil production on bare bedrock", "m a-1", 0, NAN, "thickness of soil a year"),
+    _continuous("response_time", "response time of the thickness", "a", NAN, NAN, "h0 over the lowering rate"),
+    # forest
+    _continuous("mean", "mean of the trees", "1", NAN, NAN, "random forest prediction"),
+    _continuous("sd", "standard deviation between trees", "1", 0, NAN,
+                "ddof 1; neither a prediction interval nor a standard error"),
+    _continuous("dissimilarity_index", "dissimilarity index", "1", 0, NAN, "distance to the training data, Meyer and Pebesma 2021"),
+    _classes("applicability", "area of applicability", {0: "outside", 1: "inside"}, "dissimilarity at most the threshold"),
+    # elements
+    *(_continuous(name, f"topsoil {name}", "mg kg-1", 0, 1e6, f"total {symbol}") for name, symbol in ELEMENTS.items()),
+)  # fmt: skip
+
+CATALOGUE: Final[Mapping[str, Variable]] = MappingProxyType({layer.name: layer for layer in _LAYERS})
+"""Every layer tpsoil knows, by name."""
+
+
+def variable(name: str) -> Variable:
+    """Look one layer up.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Variable
+
+    Raises
+    ------
+    InputError
+        For a name that is not in the catalogue; the message has the nearest one.
+
+    Examples
+    --------
+    >>> variable("elevation").units
+    'm'
+    """
+    try:
+        return CATALOGUE[name]
+    except KeyError:
+        raise InputError(f"no layer '{name}' in the catalogue{nearest_name(name, CATALOGUE)}") from None
+
+
+def describe_layer(
+    name: str,
+    *,
+    units: str | None = None,
+    kind: Kind | None = None,
+    long_name: str | None = None,
+    flags: Mapping[int, str] | None = None,
+    dtype: str | None = None,
+) -> Variable:
+    """The catalogue's entry, or one made for a layer that only the user knows.
+
+    Parameters
+    ----------
+    name : str
+    units, kind, long_name, flags, dtype
+        Of a layer that is not in the catalogue: `units` and `kind` are needed then. Of one that is, `flags` and
+        `long_name` replace the catalogue's; `kind` and the stored `units` stay the catalogue's.
+
+    Returns
+    -------
+    Variable
+
+    Raises
+    ------
+    InputError
+        For an unknown layer without `units` or `kind`, and for a `kind` that contradicts the catalogue.
+
+    Examples
+    --------
+    >>> describe_layer("snow_days", units="d", kind="continuous").units
+    'd'
+    """
+    known = CATALOGUE.get(name)
+    if known is None:
+        if units is None or kind is None:
+            raise InputError(
+                f"layer '{name}' is not in the catalogue{nearest_name(name, CATALOGUE)}; "
+                "for a layer of your own give units= and kind= ('continuous', 'categorical' or 'circular')"
+            )
+        stored = dtype or ("int16" if kind == "categorical" else "float32")
+        return Variable(
+            name, long_name or name.replace("_", " "), units, kind=kind, dtype=stored, flags=dict(flags or {})
+        )
+    if kind is not None and kind != known.kind:
+        raise InputError(f"layer '{name}' is {known.kind} in the catalogue, kind='{kind}' was given; leave kind out")
+    return replace(known, flags=dict(flags) if flags else known.flags, long_name=long_name or known.long_name)
