@@ -20,10 +20,17 @@ def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--full"))
 
 
+def absent(need: str, reason: str) -> None:
+    """Skip a test whose need is not met; fail it where `TPSOIL_REQUIRE` names that need, as CI does."""
+    if need in os.environ.get("TPSOIL_REQUIRE", "").split():
+        pytest.fail(f"{reason} (TPSOIL_REQUIRE names '{need}')")
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The real inputs; the test is skipped, with the reason, where they are absent."""
     folder = Path(os.environ.get("TPSOIL_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "tibet").is_dir():
-        pytest.skip(f"real inputs are not at {folder}; set TPSOIL_DATA")
+        absent("data", f"real inputs are not at {folder}; set TPSOIL_DATA")
     return folder
