@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,27 @@ def data_folder() -> Path:
     if not (folder / "tibet").is_dir():
         absent("data", f"real inputs are not at {folder}; set TPSOIL_DATA")
     return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command line left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tpsoil_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `tpsoil ARGUMENTS` in this process and returns its status, standard output and standard error."""
+    from tpsoil.cli import main
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Outcome(int(stopped.value.code or 0), said.out, said.err)
+
+    return run

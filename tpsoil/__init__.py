@@ -2,4 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .grid import plateau_grid
+
 __version__ = "0.1.0"
+
+# The public names, each with the room that holds it. A room is imported when one of its names is first asked for
+# (PEP 562), so that `tpsoil --help` does not wait for the forest's libraries.
+_ROOMS = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "runs", "reports")
+_NAMES = {
+    "plateau_grid": "grid",
+}
+
+__all__ = ["plateau_grid"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module 'tpsoil' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_ROOMS})

@@ -1,0 +1,120 @@
+"""The commands by name, and what the shell sees when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from tpsoil.errors import TpsoilError
+from . import cube, export
+
+TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
+
+app = typer.Typer(
+    name="tpsoil",
+    help="Solum thickness and topsoil elements of mountain plateaus, from one chunked Zarr datacube.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cube.app, name="cube")
+app.command("export")(export.export)
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Solum thickness and topsoil elements of mountain plateaus, from one chunked Zarr datacube.
+
+    Exit status: 0 done, 1 the work failed, 2 the input is wrong.
+    """
+    if version:
+        from tpsoil import __version__
+
+        typer.echo(f"tpsoil {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and leave the process with its status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; `sys.argv` by default.
+
+    Raises
+    ------
+    SystemExit
+        0 done, 1 the work failed, 2 the input is wrong (usage errors too), 130 interrupted.
+
+    Notes
+    -----
+    A wrong input prints one message on standard error and no traceback. `TPSOIL_TRACEBACK=1` shows the traceback of
+    any failure.
+    """
+    _plain_warnings()
+    if sys.stdout is not None and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        os.environ["COLUMNS"] = "80"  # what rich and typer take for the width of a pipe or a log
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="tpsoil")
+    except TpsoilError as error:
+        _fail(str(error), error, error.exit_status)
+    except KeyboardInterrupt as error:
+        _fail("interrupted", error, 130)
+    except Exception as error:
+        text = str(error).strip() or "no message"
+        _fail(
+            f"unexpected {type(error).__name__}: {text}\nThis is a fault of tpsoil or of its surroundings, not of your "
+            f"input as far as it was checked; {TRACEBACK_VARIABLE}=1 shows the traceback",
+            error,
+            1,
+        )
+    raise SystemExit(0)
+
+
+def _fail(message: str, error: BaseException, status: int) -> NoReturn:
+    if os.environ.get(TRACEBACK_VARIABLE, "") not in {"", "0"}:
+        import traceback
+
+        traceback.print_exception(error)
+    print(_fold(f"tpsoil: {message}"), file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _fold(message: str) -> str:
+    """Folded at words for a terminal; as it is for a pipe, where somebody may search it."""
+    if not sys.stderr.isatty():
+        return message
+    width = max(40, int(os.environ.get("COLUMNS", 0) or 80))
+    lines = [
+        textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        for line in message.splitlines()
+    ]
+    return "\n".join(lines)
+
+
+def _plain_warnings() -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: object = None,
+    ) -> None:
+        print(_fold(f"tpsoil: warning: {message}"), file=sys.stderr)
+
+    # What tpsoil itself warns of is for the reader; a library's deprecations are for its developers.
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", category=UserWarning, module=r"tpsoil\b")
+    warnings.showwarning = show
