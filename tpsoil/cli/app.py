@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tpsoil.errors import TpsoilError
+
 from . import cube, export
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
