@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ..blocks import map_pixels
-from ..errors import InputError, MissingInputError, nearest_name
-from ..kernels.trees import mean_and_spread_rows
-from ..variables import Variable, variable
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.kernels.trees import mean_and_spread_rows
+from tpsoil.variables import Variable, variable
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
