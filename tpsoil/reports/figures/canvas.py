@@ -1,0 +1,154 @@
+"""The paper under every figure: a Figure without pyplot, titles that say *simulated*, honest empty axes, saving.
+
+Nothing here touches matplotlib's global state, so importing and drawing are safe in threads and services.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tpsoil.errors import AccessError, InputError, nearest_name
+
+from .palette import INK, QUIET, is_simulated
+
+
+class Drawing(Figure):
+    """A Figure that shows itself in a notebook without `%matplotlib` and without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        FigureCanvasAgg(self).print_figure(buffer, format="png", dpi=80)
+        return buffer.getvalue()
+
+
+def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.6)) -> tuple[Figure, Axes]:
+    """The caller's axes with its figure, or one axes on a new figure of `size` inches."""
+    if ax is not None:
+        parent = ax.figure
+        while not isinstance(parent, Figure):  # a SubFigure
+            parent = parent.figure
+        return parent, ax
+    figure = Drawing(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def new_panels(
+    axes: Axes | Sequence[Axes] | None, count: int, *, width: float = 3.4, height: float = 2.9, columns: int = 3
+) -> tuple[Figure, list[Axes]]:
+    """`count` axes: the caller's, or a grid of panels on a new figure.
+
+    Raises
+    ------
+    InputError
+        Where the caller gave another number of axes than there are panels.
+    """
+    if axes is not None:
+        given = [axes] if isinstance(axes, Axes) else list(axes)
+        if len(given) != count:
+            raise InputError(f"figure: {len(given)} axes were given for {count} panels; give {count}, or none")
+        return new_axes(given[0])[0], given
+    columns = max(1, min(columns, count))
+    rows = -(-max(count, 1) // columns)
+    figure = Drawing(figsize=(width * columns, height * rows + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(max(count, 1))]
+
+
+def title(ax: Axes, text: str, *sources: Any) -> None:
+    """Write a title, with the word *simulated* where any source says that it rests on simulated observations."""
+    if is_simulated(*sources) and "simulated" not in text.lower():
+        text = f"{text} (simulated)"
+    ax.set_title(text, loc="left", fontsize=11, color=INK, fontweight="bold")
+
+
+def plain(ax: Axes, *, grid: str | None = None) -> None:
+    """Quiet axes: no top and right frame, small ticks, a faint grid along `grid` ("x", "y" or "both")."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.tick_params(labelsize=8, colors=INK)
+    ax.xaxis.label.set_fontsize(9)
+    ax.yaxis.label.set_fontsize(9)
+    if grid in {"x", "y", "both"}:
+        ax.grid(True, axis=grid, color="#E4E4E4", linewidth=0.7)  # type: ignore[arg-type]
+        ax.set_axisbelow(True)
+
+
+def nothing(ax: Axes, reason: str) -> None:
+    """An honest empty figure: the axes stay, their middle says why nothing is drawn."""
+    ax.text(
+        0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=QUIET, wrap=True,
+        gid="nothing",
+    )  # fmt: skip
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str], *, where: str) -> None:
+    """Check a tidy table once, before anything is drawn.
+
+    Raises
+    ------
+    InputError
+        For anything but a DataFrame, and for missing columns: all of them, each with the nearest name there is.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"{where}: got {type(frame).__name__}, expected a pandas DataFrame")
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        hints = "; ".join(f"'{name}'{nearest_name(name, map(str, frame.columns))}" for name in missing)
+        raise InputError(f"{where}: the table lacks {hints}; expected columns {', '.join(columns)}")
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
+    """Write a figure to a file, whole or not at all.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : path
+        The suffix decides the format: png, pdf, svg, jpg, webp. Missing folders are made.
+    dpi : int
+        Dots per inch of pixel formats.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        For a suffix that matplotlib does not write.
+    AccessError
+        Where the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> figure, ax = new_axes(None)
+    >>> save(figure, Path(tempfile.mkdtemp()) / "empty.png").name
+    'empty.png'
+    """
+    target = Path(path)
+    kind = target.suffix.lstrip(".").lower()
+    canvas = FigureCanvasAgg(figure)
+    known = canvas.get_supported_filetypes()
+    if kind not in known:
+        raise InputError(f"save: '{target.name}' ends in '.{kind}'; expected one of {', '.join(sorted(known))}")
+    buffer = io.BytesIO()
+    canvas.print_figure(buffer, format=kind, dpi=dpi)
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(buffer.getvalue())
+        partial.replace(target)
+    except OSError as error:
+        raise AccessError(f"save: cannot write {target}: {error.strerror}; choose another folder") from error
+    return target

@@ -1,0 +1,354 @@
+"""Maps of layers, continuous, circular or classes, from a decimated read; never from the whole raster."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch, Rectangle
+
+from tpsoil.errors import GridError, InputError
+from tpsoil.grid import grid_of, same_grid
+
+from . import canvas, palette
+from .reading import LONGEST_SIDE, Picture, pick, read_picture
+
+Floats = npt.NDArray[np.float64]
+
+
+def map_layer(
+    source: xr.DataArray | xr.Dataset,
+    name: str | None = None,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+    hillshade: xr.DataArray | None = None,
+    mask: xr.DataArray | None = None,
+    limits: tuple[float, float] | None = None,
+    log: bool | None = None,
+    cmap: str | None = None,
+    names: Mapping[int, str] | None = None,
+    date: str | None = None,
+    longest_side: int = LONGEST_SIDE,
+) -> Figure:
+    """Map of one layer, with units on its colour bar, a scale, the CRS and the date.
+
+    Parameters
+    ----------
+    source : DataArray (y, x) or Dataset
+        Lazy or not. A Dataset needs `name` where it has more than one layer.
+    name : str, optional
+        The layer.
+    ax : Axes, optional
+        Drawn into; else a new figure is made.
+    title : str, optional
+        Else the layer's `long_name`. The word *simulated* is added where layer or store are marked so.
+    hillshade : DataArray (y, x), m, optional
+        Elevation on the same grid; its relief shades the map.
+    mask : DataArray (y, x), optional
+        `soil_mask` on the same grid: cells that are 0 are drawn in grey and named in the legend.
+    limits : (float, float), optional
+        Ends of the colour bar, in the layer's units; else the 1st and 99th percentile of what is drawn, with arrows
+        where values lie beyond. Circular layers always take 0 to 360.
+    log : bool, optional
+        A logarithmic colour bar; by default for layers that span powers of ten. Values <= 0 are left out, and said.
+    cmap : str, optional
+        A matplotlib colour map instead of the layer's own.
+    names : mapping of int to str, optional
+        Class names instead of the layer's own; classes only.
+    date : str, optional
+        Else the layer's or store's `created`; else the day of drawing.
+    longest_side : int
+        Cells drawn along the longer side; a larger raster is read with a stride and the figure says so.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingInputError
+        For a layer that the store has not.
+    InputError
+        For another type, other dims, or limits that are no interval.
+    GridError
+        Where `hillshade` or `mask` lie on another grid.
+
+    Notes
+    -----
+    Classes go to `map_classes`. An all-NaN layer gives an empty map that says so.
+
+    Examples
+    --------
+    >>> slope = xr.DataArray(np.arange(6.0).reshape(2, 3), dims=("y", "x"), name="slope")
+    >>> map_layer(slope).axes[0].get_title(loc="left")
+    'Slope'
+    """
+    layer = pick(source, name)
+    if palette.layer_kind(layer) == "categorical":
+        return map_classes(layer, ax=ax, title=title, hillshade=hillshade, mask=mask, names=names, date=date,
+                           longest_side=longest_side)  # fmt: skip
+    if limits is not None and not (np.all(np.isfinite(limits)) and limits[0] < limits[1]):
+        raise InputError(f"map_layer: limits are {limits!r}, expected two finite numbers, the lower one first")
+    picture = read_picture(layer, longest_side)
+    figure, axes = start_map(layer, picture, ax, title, date)
+    values = picture.values
+    units = palette.unit_text(palette.layer_units(layer))
+    logarithmic = log if log is not None else str(layer.name) in palette.LOGARITHMIC
+    beyond = ""
+    if logarithmic:
+        hidden = int(np.sum(values <= 0))
+        values = np.where(values > 0, values, np.nan)
+        beyond = f"\n{hidden} drawn cells at or below 0 left out" if hidden else ""
+    masked = draw_mask(axes, layer, picture, mask, longest_side)
+    if masked is not None:
+        values = np.where(masked, np.nan, values)
+    if not np.isfinite(values).any():
+        why = f"nothing to draw: no cell of '{layer.name}' has a value"
+        canvas.nothing(axes, why + (" outside the mask" if masked is not None and masked.any() else ""))
+        finish_map(axes, picture)
+        return figure
+    chosen = cmap or palette.colour_map(layer)
+    norm, extend = colour_scale(values, limits, logarithmic=logarithmic, kind=palette.layer_kind(layer), cmap=chosen)
+    image = draw_values(axes, picture, values, norm, chosen)
+    if hillshade is not None:
+        draw_relief(axes, layer, picture, hillshade, values, longest_side)
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
+    label = palette.layer_title(layer)
+    bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{beyond}", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    finish_map(axes, picture)
+    return figure
+
+
+def map_classes(
+    source: xr.DataArray | xr.Dataset,
+    name: str | None = None,
+    *,
+    ax: Axes | None = None,
+    title: str | None = None,
+    hillshade: xr.DataArray | None = None,
+    mask: xr.DataArray | None = None,
+    names: Mapping[int, str] | None = None,
+    date: str | None = None,
+    longest_side: int = LONGEST_SIDE,
+) -> Figure:
+    """Map of classes with their names and shares of the area in the legend, not their codes.
+
+    Parameters
+    ----------
+    source, name, ax, title, hillshade, mask, date, longest_side
+        As in `map_layer`.
+    names : mapping of int to str, optional
+        Class names that go before `flag_meanings` and the catalogue.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingInputError, InputError, GridError
+        As `map_layer`.
+
+    Notes
+    -----
+    Shares are of the area of the cells drawn; cells of a geographic grid are weighted by the cosine of their latitude.
+
+    Examples
+    --------
+    >>> zone = xr.DataArray(np.array([[1, 2], [2, 2]], "uint8"), dims=("y", "x"), name="zone")
+    >>> [text.get_text() for text in map_classes(zone).legends[0].get_texts()]
+    ['zone 1, 25 %', 'zone 2, 75 %']
+    """
+    layer = pick(source, name, where="map_classes")
+    layer = layer.assign_attrs(kind="categorical")
+    picture = read_picture(layer, longest_side, where="map_classes")
+    figure, axes = start_map(layer, picture, ax, title, date)
+    values = picture.values
+    masked = draw_mask(axes, layer, picture, mask, longest_side)
+    if masked is not None:
+        values = np.where(masked, np.nan, values)
+    present = [int(code) for code in np.unique(values[np.isfinite(values)])]
+    if not present:
+        canvas.nothing(axes, f"nothing to draw: no cell of '{layer.name}' has a class")
+        finish_map(axes, picture)
+        return figure
+    known = palette.class_names(layer, names)
+    colours = palette.class_colours(str(layer.name), sorted(set(known) | set(present)))
+    indexed = np.full(values.shape, np.nan)
+    for position, code in enumerate(present):
+        indexed[values == code] = position
+    image = draw_values(
+        axes, picture, indexed, BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present)),
+        ListedColormap([colours[code] for code in present]),
+    )  # fmt: skip
+    image.set_label("classes")
+    if hillshade is not None:
+        draw_relief(axes, layer, picture, hillshade, values, longest_side)
+    area = picture.row_area[:, None] * np.isfinite(values)
+    shares = [float(100 * (area * (values == code)).sum() / area.sum()) for code in present]
+    handles = [
+        Patch(facecolor=colours[code], edgecolor=palette.QUIET, linewidth=0.4,
+              label=f"{palette.class_name(layer, code, known)}, {_share(share)}")
+        for code, share in zip(present, shares, strict=True)
+    ]  # fmt: skip
+    if masked is not None and masked.any():
+        handles.append(_mask_patch())
+    # Outside the axes constrained layout keeps room only for a figure's legend.
+    place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if ax is not None else {"loc": "outside right center"}
+    (axes if ax is not None else figure).legend(
+        handles=handles, fontsize=8, frameon=False, title="share of area", title_fontsize=8, alignment="left", **place
+    )
+    finish_map(axes, picture)
+    return figure
+
+
+def start_map(
+    layer: xr.DataArray, picture: Picture, ax: Axes | None, title: str | None, date: str | None
+) -> tuple[Figure, Axes]:
+    """Axes with title, frame and the line that names CRS, cells and date."""
+    left, right, bottom, top = picture.bounds
+    aspect = (top - bottom) / max(right - left, 1e-12)
+    figure, axes = canvas.new_axes(ax, (8.2, float(np.clip(6.4 * aspect + 1.1, 2.6, 8.0))))
+    canvas.title(axes, title or palette.layer_title(layer), layer)
+    east, north = ("longitude", "latitude") if picture.unit == "°" else ("easting", "northing")
+    made = date or next((str(layer.attrs[k]) for k in ("created", "date_created") if layer.attrs.get(k)), None)
+    dated = f"made {made[:10]}" if made else f"drawn {datetime.date.today().isoformat()}"
+    axes.set_xlabel(f"{east}, {picture.unit}\n{picture.note}; {dated}", fontsize=8)
+    axes.set_ylabel(f"{north}, {picture.unit}", fontsize=8)
+    axes.tick_params(labelsize=7, colors=palette.QUIET)
+    for spine in axes.spines.values():
+        spine.set_color("#BDBDBD")
+    return figure, axes
+
+
+def finish_map(axes: Axes, picture: Picture) -> None:
+    """Limits of the whole layer, true shape of a cell, and the scale bar."""
+    left, right, bottom, top = picture.bounds
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_aspect(111.32e3 / picture.metres if picture.unit == "°" else 1.0)
+    width_m = (right - left) * picture.metres
+    length_m = _round_length(width_m / 5)
+    length, height = length_m / picture.metres, 0.012 * (top - bottom)
+    x, y = left + 0.03 * (right - left), bottom + 0.045 * (top - bottom)
+    text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
+    if picture.unit == "°":
+        text += f" at {abs((top + bottom) / 2):.0f}°{'N' if top + bottom >= 0 else 'S'}"
+    for part, colour in ((0, palette.INK), (0.5, "white")):
+        axes.add_patch(Rectangle((x + part * length, y), length / 2, height, facecolor=colour, edgecolor=palette.INK,
+                                 linewidth=0.6, zorder=6, gid=f"scale-bar-{length_m:g}-m"))  # fmt: skip
+    axes.text(x + length / 2, y + 1.6 * height, text, ha="center", va="bottom", fontsize=7.5, color=palette.INK,
+              zorder=6, bbox={"facecolor": "white", "alpha": 0.65, "edgecolor": "none", "pad": 1.0}, gid="scale"
+              )  # fmt: skip
+
+
+def _round_length(metres: float) -> float:
+    power = 10.0 ** np.floor(np.log10(max(metres, 1e-9)))
+    return float(max(n for n in (1, 2, 5) if n * power <= metres * (1 + 1e-9)) * power)
+
+
+def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, cmap: str | ListedColormap) -> AxesImage:
+    """The cells themselves, one colour a cell, no smoothing between cells."""
+    return axes.imshow(np.ma.masked_invalid(values), extent=picture.extent, norm=norm, cmap=cmap,
+                       interpolation="nearest", zorder=2, gid="values", aspect="auto")  # fmt: skip
+
+
+def colour_scale(
+    values: Floats, limits: tuple[float, float] | None, *, logarithmic: bool, kind: str = "continuous", cmap: str = ""
+) -> tuple[Normalize, str]:
+    """Norm and arrows (`extend`) of a colour bar: given limits, else the 1st and 99th percentile.
+
+    Circular layers take 0 to 360; a diverging colour map is centred on 0; one value gets an interval around it.
+    """
+    if kind == "circular":
+        return Normalize(0, 360), "neither"
+    finite = values[np.isfinite(values)]
+    least, most = float(finite.min()), float(finite.max())
+    low, high = limits or (float(v) for v in np.percentile(finite, (1, 99)))
+    if cmap == palette.DIVERGING and limits is None:
+        high = max(abs(low), abs(high))
+        low = -high
+    if not low < high:
+        pad = max(abs(low) * 0.01, 1e-6)
+        low, high = (low / (1 + 0.01), low * 1.01) if logarithmic else (low - pad, low + pad)
+    under, over = least < low, most > high
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((under, over), "neither")
+    return (LogNorm(low, high) if logarithmic else Normalize(low, high)), extend
+
+
+def draw_mask(
+    axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, longest_side: int
+) -> npt.NDArray[np.bool_] | None:
+    """Grey where the mask is 0, with its own legend entry on continuous maps; returns those cells."""
+    if mask is None:
+        return None
+    values = _companion(layer, picture, mask, longest_side, "mask")
+    masked = values == 0
+    if masked.any():
+        axes.imshow(np.ma.masked_where(~masked, masked.astype(float)), extent=picture.extent, zorder=1.5,
+                    cmap=ListedColormap([palette.MASKED]), interpolation="nearest", gid="masked",
+                    aspect="auto")  # fmt: skip
+        if palette.layer_kind(layer) != "categorical":
+            axes.legend(handles=[_mask_patch()], loc="lower right", fontsize=7.5, framealpha=0.8)
+    return np.asarray(masked)
+
+
+def _mask_patch() -> Patch:
+    return Patch(facecolor=palette.MASKED, edgecolor=palette.QUIET, linewidth=0.4, label="masked: no soil")
+
+
+def draw_relief(
+    axes: Axes, layer: xr.DataArray, picture: Picture, elevation: xr.DataArray, drawn: Floats, longest_side: int
+) -> None:
+    """Shade what is drawn by the relief: light from the north-west at 45 degrees, laid over the colours.
+
+    Notes
+    -----
+    Intensity is the cosine between the light and the surface's normal, less that of flat ground. Relief is exaggerated
+    until the 95th percentile of the gradient is 1, so that a map of 30 m and one of 5 km cells are shaded alike.
+    """
+    height = _companion(layer, picture, elevation, longest_side, "hillshade")
+    if min(height.shape) < 2:
+        return
+    south, east = np.gradient(height, picture.cell_m)
+    steepness = np.hypot(south, east)
+    known = np.isfinite(steepness) & np.isfinite(drawn)
+    typical = float(np.percentile(steepness[known], 95)) if known.any() else 0.0
+    if typical == 0:
+        return
+    east, south = np.nan_to_num(east) / typical, np.nan_to_num(south) / typical
+    light = (0.5 * (east + south) + np.sqrt(0.5)) / np.sqrt(1 + east**2 + south**2) - np.sqrt(0.5)
+    shade = np.zeros((*light.shape, 4))
+    shade[..., :3] = (light > 0)[..., None]
+    shade[..., 3] = np.where(light > 0, 0.8, 0.65) * np.clip(np.abs(light), 0, 0.6) * known
+    axes.imshow(shade, extent=picture.extent, interpolation="nearest", zorder=3, gid="relief", aspect="auto")
+
+
+def _companion(layer: xr.DataArray, picture: Picture, other: xr.DataArray, longest_side: int, role: str) -> Floats:
+    """Another layer read with the same stride; its grid must be the map's."""
+    second = pick(other, where=f"map_layer ({role})")
+    if second.shape != layer.shape:
+        raise GridError(
+            f"map_layer: {role} '{second.name}' has {second.shape[0]} x {second.shape[1]} cells, '{layer.name}' "
+            f"{layer.shape[0]} x {layer.shape[1]}; bring both onto one grid with tpsoil.add_layer"
+        )
+    try:
+        boxes = grid_of(layer), grid_of(second)
+    except GridError:
+        boxes = None
+    if boxes is not None and not same_grid(*boxes):
+        raise GridError(f"map_layer: {role} '{second.name}' lies elsewhere than '{layer.name}'; use one cube for both")
+    return read_picture(second, longest_side, where=f"map_layer ({role})").values
+
+
+def _share(percent: float) -> str:
+    return f"{percent:.0f} %" if percent >= 1 else ("< 0.1 %" if percent < 0.1 else f"{percent:.1f} %")

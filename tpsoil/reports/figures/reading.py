@@ -1,0 +1,211 @@
+"""Layers as pictures: one layer of a store, read with a stride, north up, with its place on the map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tpsoil.errors import GridError, InputError, MissingInputError, nearest_name
+from tpsoil.grid import grid_of
+
+from . import palette
+
+LONGEST_SIDE: Final = 1400
+"""Cells drawn along the longer side of a map; a figure has about as many dots there."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decimated read of a layer, north up.
+
+    Parameters
+    ----------
+    values : ndarray (rows, columns), float64
+        NaN where there is nothing.
+    extent : tuple of float
+        left, right, bottom, top of the drawn cells, in `unit`.
+    bounds : tuple of float
+        The same of the whole layer; the drawn cells may reach past it by less than a stride.
+    step : int
+        Every `step`-th cell along each axis was read.
+    unit : str
+        "km" on a projected grid, "°" on a geographic one.
+    metres : float
+        Length in metres of one `unit` along the middle row.
+    row_area : ndarray (rows,), float64
+        Area of a cell in each drawn row, relative.
+    note : str
+        CRS, cell size, decimation; one line.
+    cell_m : float
+        Distance between drawn cells, m.
+    """
+
+    values: npt.NDArray[np.float64]
+    extent: tuple[float, float, float, float]
+    bounds: tuple[float, float, float, float]
+    step: int
+    unit: str
+    metres: float
+    row_area: npt.NDArray[np.float64]
+    note: str
+    cell_m: float
+
+
+def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: str = "map_layer") -> xr.DataArray:
+    """One layer of a store, carrying what the store says of all its layers.
+
+    Parameters
+    ----------
+    source : Dataset or DataArray
+    name : str, optional
+        Needed for a Dataset with more than one layer.
+    where : str
+        Named in errors.
+
+    Returns
+    -------
+    DataArray (y, x)
+        Still lazy. `simulated` and `created` of the store are added to its attributes where the layer has none.
+
+    Raises
+    ------
+    MissingInputError
+        For a layer that is not there; the message has the nearest one.
+    InputError
+        For another type, and for dims other than (y, x).
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"slope": (("y", "x"), np.zeros((2, 2)))}, attrs={"simulated": True})
+    >>> pick(cube, "slope").attrs["simulated"]
+    True
+    """
+    if isinstance(source, xr.Dataset):
+        names = [str(key) for key in source.data_vars]
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name is None:
+            raise InputError(f"{where}: the store has {len(names)} layers, say which{nearest_name('', names)}")
+        if name not in source.data_vars:
+            raise MissingInputError(f"{where}: the store has no layer '{name}'{nearest_name(name, names)}")
+        layer = source[name]
+        extra = {k: source.attrs[k] for k in ("simulated", "created", "date_created") if k in source.attrs}
+        if palette.is_simulated(source):
+            extra["simulated"] = source.attrs["simulated"]
+            layer = layer.assign_attrs(extra)
+        else:
+            layer = layer.assign_attrs({k: v for k, v in extra.items() if k not in layer.attrs})
+    elif isinstance(source, xr.DataArray):
+        layer = source
+    else:
+        raise InputError(f"{where}: got {type(source).__name__}, expected an xarray DataArray or Dataset")
+    if set(layer.dims) != {"y", "x"}:
+        raise InputError(
+            f"{where}: '{layer.name}' has dims {tuple(map(str, layer.dims))}, expected (y, x); pick one slice by .isel"
+        )
+    if 0 in layer.shape:
+        raise InputError(f"{where}: '{layer.name}' has no cells (shape {layer.shape}); widen the selection")
+    return layer.transpose("y", "x")
+
+
+def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where: str = "map_layer") -> Picture:
+    """Read a layer for drawing: every n-th cell, chunk by chunk where it is lazy.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+        Lazy or not; not changed.
+    longest_side : int
+        Most cells to read along the longer side.
+    where : str
+        Named in errors.
+
+    Returns
+    -------
+    Picture
+
+    Raises
+    ------
+    GridError
+        For a grid that cannot be placed on a map.
+
+    Notes
+    -----
+    Memory is the picture's and one chunk a thread: the stride is taken inside each chunk before chunks are joined.
+    """
+    rows, columns = layer.shape
+    step = max(1, int(np.ceil(max(rows, columns) / longest_side)))
+    first = step // 2 if min(rows, columns) > step // 2 else 0
+    thin = layer.isel(y=slice(first, None, step), x=slice(first, None, step))
+    raw = np.asarray(thin.values)
+    values = raw.astype(np.float64)
+    if palette.layer_kind(layer) == "categorical" and raw.dtype.kind in "iu":
+        values[np.isin(raw, list(palette.fill_codes(layer)))] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    left, top, dx, dy, note, geographic = _placement(layer, where)
+    if dy > 0:  # rows from south to north
+        values, top, dy = values[::-1], top + dy * rows, -dy
+    if dx < 0:
+        values, left, dx = values[:, ::-1], left + dx * columns, -dx
+    unit, scale = ("°", 1.0) if geographic else ("km", 1e-3)
+    drawn_rows, drawn_columns = values.shape
+    latitude = top + (np.arange(drawn_rows) + 0.5) * step * dy
+    row_area = np.cos(np.radians(np.clip(latitude, -90, 90))) if geographic else np.ones(drawn_rows)
+    metres = 1000.0
+    cell_m = step * abs(dy)
+    if geographic:
+        metres = 111_320.0 * max(float(np.cos(np.radians(top + rows * dy / 2))), 1e-6)
+        cell_m = step * abs(dy) * 111_320.0
+    if step > 1:
+        note += f", every {_ordinal(step)} drawn"
+    return Picture(
+        values=values,
+        extent=tuple(scale * v for v in (left, left + drawn_columns * step * dx, top + drawn_rows * step * dy, top)),  # type: ignore[arg-type]
+        bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
+        step=step, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m,
+    )  # fmt: skip
+
+
+def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, float, str, bool]:
+    """left, top, dx, dy of the grid, its one-line note, and whether it is geographic."""
+    rows, columns = layer.shape
+    try:
+        box = grid_of(layer, where=where)
+    except GridError:
+        # A single row or column has no spacing and a plain array no CRS: drawn all the same, and said.
+        x, y = (np.asarray(layer[d].values, float) if d in layer.coords else np.arange(n, dtype=float) + 0.5
+                for d, n in (("x", columns), ("y", rows)))  # fmt: skip
+        dx = float((x[-1] - x[0]) / (columns - 1)) if columns > 1 else 0.0
+        dy = float((y[-1] - y[0]) / (rows - 1)) if rows > 1 else 0.0
+        dx, dy = dx or abs(dy) or 1.0, dy or -abs(dx) or -1.0
+        crs = layer.odc.crs
+        note = f"{_crs_name(crs)}, {rows} x {columns} cells"
+        return x[0] - dx / 2, y[0] - dy / 2, dx, dy, note, bool(crs is not None and crs.geographic)
+    t = box.transform
+    geographic = bool(box.crs.geographic)
+    size = (
+        f"{abs(t.a):.4g}°" if geographic else (f"{abs(t.a) / 1000:.4g} km" if abs(t.a) >= 1000 else f"{abs(t.a):.4g} m")
+    )
+    return t.c, t.f, t.a, t.e, f"{_crs_name(box.crs)}, cells of {size}", geographic
+
+
+def _crs_name(crs: Any) -> str:
+    if crs is None:
+        return "no CRS"
+    code = crs.to_epsg()
+    if code:
+        return f"EPSG:{code}"
+    name = str(crs.proj.name)
+    if name in {"unknown", "undefined"}:
+        operation = crs.proj.coordinate_operation
+        name = str(operation.method_name) if operation is not None else "a CRS without a name"
+    return name
+
+
+def _ordinal(n: int) -> str:
+    tail = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{tail}"
