@@ -208,7 +208,7 @@ def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
 def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable], shared: Any) -> list[Any]:
     if not any(isinstance(array, da.Array) for array in arrays):
         blocks = np.broadcast_arrays(*[np.asarray(array) for array in arrays])
-        return _run(kernel, outputs, tuple(np.ascontiguousarray(b) for b in blocks), shared, blocks[0].shape)
+        return _run(kernel, outputs, tuple(np.asarray(b, order="C") for b in blocks), shared, blocks[0].shape)
     shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
     chunked = next(array for array in arrays if isinstance(array, da.Array) and array.shape == shape)
     lazy = [_as_chunks(array, shape, chunked.chunks) for array in arrays]
@@ -294,7 +294,7 @@ class _Block:
             width = [(self.halo, self.halo) if pad else (0, 0) for pad in self.pad]
             blocks = [np.pad(block, width, constant_values=np.nan) for block in blocks]
         shape = tuple(size - 2 * self.halo for size in blocks[0].shape)
-        blocks = [np.ascontiguousarray(block) for block in blocks]
+        blocks = [np.asarray(block, order="C") for block in blocks]
         return tuple(_run(self.kernel, self.outputs, (*blocks, *rest), shared, shape))
 
     def __dask_tokenize__(self) -> Any:
