@@ -1,0 +1,219 @@
+"""Soil production against erosion, pixel by pixel.
+
+Symbols: T mean annual temperature (degC), P annual precipitation (mm), Ew and Ed soil loss by water and wind
+(t ha-1 a-1), k curvature (m-1, positive where convex), R soil production on bare bedrock (m a-1), E lowering rate of
+the surface (m a-1), h thickness (m), h0 characteristic thickness (m). Everything is computed in float64 and in
+logarithms: R overflows for b = 0.1 m2 a kJ-1 as soon as EEMT passes 7098 kJ m-2 a-1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from .compile import jit
+
+Floats = npt.NDArray[np.floating]
+Doubles = npt.NDArray[np.float64]
+
+STEADY, BARE, NO_STEADY_STATE, CAPPED, NODATA = 0, 1, 2, 3, 255
+"""Codes of `solum_status`."""
+
+CAP, STRICT, CLIP_GRAVITY = 0, 1, 2
+"""What a cell without a steady state gets: the cap, NaN, or the balance without inflow by creep."""
+
+COLUMNS = ("h0", "ln_ra", "b", "per_water", "per_wind", "per_curvature")
+"""Columns of a parameter table: h0; ln(r a); b; alpha/(10 rho_s); beta/(10 rho_s); gamma D."""
+
+
+@jit
+def energy(temperature: float, precipitation: float) -> float:
+    """Effective energy and mass transfer, kJ m-2 a-1 (Eq. 5); NaN outside -100..100 degC or for P < 0 mm."""
+    if not (-100.0 <= temperature <= 100.0) or not (0.0 <= precipitation < math.inf):
+        return math.nan
+    warmth = (temperature - 21.5) / 10.1
+    water = (precipitation - 4412.0) / 1704.0
+    return 347134.0 * math.exp(-0.5 * (warmth * warmth + water * water))
+
+
+@jit
+def energy_field(temperature: Floats, precipitation: Floats) -> Floats:
+    """`energy` for flat arrays of one length; the result has the dtype of `temperature`."""
+    out = np.empty(temperature.size, temperature.dtype)
+    for i in range(temperature.size):
+        out[i] = energy(np.float64(temperature[i]), np.float64(precipitation[i]))
+    return out
+
+
+@jit
+def steady_state(
+    temperature: Floats,
+    precipitation: Floats,
+    water: Floats,
+    wind: Floats,
+    curvature: Floats,
+    bedrock: Floats,
+    rows: npt.NDArray[np.int16],
+    table: Doubles,
+    curvature_scale: float,
+    dust: float,
+    least_erosion: float,
+    greatest_thickness: float,
+    deposition: int,
+    cap_to_bedrock: bool,
+    keep_negative: bool,
+) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, Floats]:
+    """Steady-state thickness and what goes with it, for flat arrays of one length n.
+
+    Parameters
+    ----------
+    temperature, precipitation, water, wind, curvature : (n,) float
+        T, P, Ew, Ed, k. NaN or a value out of its domain gives NaN and status 255.
+    bedrock : (n,) or (0,) float
+        Depth to bedrock, m. NaN caps nothing; negative or above 1000 m is out of domain.
+    rows : (n,) or (0,) int16
+        Row of `table` for each pixel, -1 where there is none. Empty: row 0 everywhere.
+    table : (zones, 6) float64
+        `COLUMNS`.
+    curvature_scale : float
+        Factor that makes `curvature` convex-positive m-1.
+    dust, least_erosion, greatest_thickness : float
+        m a-1, m a-1, m.
+    deposition : int
+        `CAP`, `STRICT` or `CLIP_GRAVITY`.
+    cap_to_bedrock, keep_negative : bool
+
+    Returns
+    -------
+    thickness, status, saprolite, erosion, production, response : (n,)
+        m, code, m, m a-1, m a-1, a; floats in the dtype of `temperature`. Production above the dtype's range is inf.
+    """
+    n = temperature.size
+    kind = temperature.dtype
+    thickness = np.empty(n, kind)
+    status = np.empty(n, np.uint8)
+    saprolite = np.empty(n, kind)
+    erosion = np.empty(n, kind)
+    production = np.empty(n, kind)
+    response = np.empty(n, kind)
+    has_bedrock = bedrock.size > 0
+    has_rows = rows.size > 0
+    for i in range(n):
+        row = np.int64(rows[i]) if has_rows else np.int64(0)
+        t, p = np.float64(temperature[i]), np.float64(precipitation[i])
+        ew, ed = np.float64(water[i]), np.float64(wind[i])
+        k = np.float64(curvature[i]) * curvature_scale
+        depth = np.float64(bedrock[i]) if has_bedrock else math.nan
+        eemt = energy(t, p) if row >= 0 else math.nan
+        known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
+        if math.isnan(eemt) or not known or depth < 0.0 or depth > 1000.0:
+            thickness[i] = saprolite[i] = erosion[i] = production[i] = response[i] = math.nan
+            status[i] = NODATA
+            continue
+        h0 = table[row, 0]
+        ln_r = table[row, 1] + table[row, 2] * eemt
+        lowering = table[row, 3] * ew + table[row, 4] * ed - dust
+        creep = table[row, 5] * k
+        e = lowering + creep
+        erosion[i] = e
+        production[i] = math.exp(ln_r)
+        response[i] = h0 / e if e > 0.0 else math.nan
+        code = STEADY
+        balanced = e
+        if e <= least_erosion:
+            code = NO_STEADY_STATE
+            if deposition == CLIP_GRAVITY:
+                balanced = lowering
+        if balanced > least_erosion:
+            h = h0 * (ln_r - math.log(balanced))
+            if h <= 0.0:
+                if code == STEADY:
+                    code = BARE
+                if not keep_negative:
+                    h = 0.0
+        elif deposition == STRICT:
+            h = math.nan
+        else:
+            h = greatest_thickness
+        if h > depth:  # false where either is NaN
+            saprolite[i] = 0.0
+            if cap_to_bedrock:
+                h = depth
+                if code == STEADY:
+                    code = CAPPED
+        else:
+            saprolite[i] = depth - max(h, 0.0) if h == h else math.nan
+        thickness[i] = h
+        status[i] = code
+    return thickness, status, saprolite, erosion, production, response
+
+
+@jit
+def log_mean_decay(x: float) -> float:
+    """ln((1 - exp(-x)) / x), the mean of exp(-x s) over s in 0..1; 0 at x = 0; no overflow for any finite x."""
+    if x == 0.0:
+        return 0.0
+    if x > 0.0:
+        return math.log(-math.expm1(-x)) - math.log(x)
+    return -x + math.log(-math.expm1(x)) - math.log(-x)
+
+
+@jit
+def bare_after(thickness: float, production: float, lowering: float, h0: float) -> float:
+    """Years until bedrock emerges; inf where it never does, NaN for values out of domain."""
+    valid = thickness >= 0.0 and production >= 0.0 and h0 > 0.0 and abs(lowering) < math.inf
+    if not valid or thickness == math.inf or production == math.inf:
+        return math.nan
+    if lowering <= production or lowering <= 0.0:
+        return math.inf
+    ratio = production / lowering
+    deep = thickness / h0
+    # ln[(e^(h/h0) - R/E) / (1 - R/E)], written so that e^(h/h0) cannot overflow
+    return (h0 / lowering) * (deep + math.log1p(-ratio * math.exp(-deep)) - math.log1p(-ratio))
+
+
+@jit
+def thickness_after(thickness: float, production: float, lowering: float, h0: float, years: float) -> float:
+    """Thickness after a time with constant production and lowering, m; 0 once bedrock has emerged."""
+    bare = bare_after(thickness, production, lowering, h0)
+    if math.isnan(bare) or not (0.0 <= years < math.inf):
+        return math.nan
+    if years >= bare:
+        return 0.0
+    if years == 0.0:
+        return thickness
+    x = lowering * years / h0
+    kept = thickness / h0 - x
+    if production == 0.0:
+        return max(h0 * kept, 0.0)
+    made = math.log(production) + math.log(years / h0) + log_mean_decay(x)
+    larger, smaller = max(made, kept), min(made, kept)
+    return max(h0 * (larger + math.log1p(math.exp(smaller - larger))), 0.0)
+
+
+@jit
+def thickness_after_field(thickness: Floats, production: Floats, lowering: Floats, h0: Floats, years: Floats) -> Floats:
+    """`thickness_after` for flat arrays of one length; the result has the dtype of `thickness`."""
+    out = np.empty(thickness.size, thickness.dtype)
+    for i in range(thickness.size):
+        out[i] = thickness_after(
+            np.float64(thickness[i]),
+            np.float64(production[i]),
+            np.float64(lowering[i]),
+            np.float64(h0[i]),
+            np.float64(years[i]),
+        )
+    return out
+
+
+@jit
+def bare_after_field(thickness: Floats, production: Floats, lowering: Floats, h0: Floats) -> Floats:
+    """`bare_after` for flat arrays of one length; the result has the dtype of `thickness`."""
+    out = np.empty(thickness.size, thickness.dtype)
+    for i in range(thickness.size):
+        out[i] = bare_after(
+            np.float64(thickness[i]), np.float64(production[i]), np.float64(lowering[i]), np.float64(h0[i])
+        )
+    return out

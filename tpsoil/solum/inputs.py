@@ -1,0 +1,135 @@
+"""What the solum model takes: values checked once, at the border, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tpsoil.blocks import is_lazy
+from tpsoil.errors import GridError, InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.variables import variable
+
+NEEDED: Final = (
+    "mean_annual_temperature",
+    "annual_precipitation",
+    "water_erosion",
+    "wind_erosion",
+    "general_curvature",
+)
+"""Layers without which there is no balance."""
+
+SPELLINGS: Final[Mapping[str, frozenset[str]]] = {
+    "degC": frozenset({"degc", "celsius", "degree_celsius", "degrees_celsius", "deg c", "°c", "c"}),
+    "mm": frozenset({"mm", "mm a-1", "mm/a", "mm yr-1", "mm/yr", "mm year-1", "kg m-2", "kg m-2 a-1", "millimeter"}),
+    "m": frozenset({"m", "metre", "metres", "meter", "meters"}),
+    "t ha-1 a-1": frozenset({"t ha-1 a-1", "t ha-1 yr-1", "t/ha/a", "t/ha/yr", "t ha^-1 a^-1", "mg ha-1 a-1"}),
+    "m-1": frozenset({"m-1", "1/m", "m^-1"}),
+    "1": frozenset({"1", "", "-", "dimensionless"}),
+}
+
+DEEPEST_M: Final = 1000.0
+"""No depth to bedrock in metres is above this."""
+
+SUSPECT_MEDIAN_M: Final = 100.0
+"""Median depth above which a layer that does not state its unit is taken for centimetres."""
+
+
+def values_of(layer: Any) -> npt.NDArray[Any]:
+    """The numbers of an eager layer as an array."""
+    return np.asarray(layer.values if isinstance(layer, xr.DataArray) else layer)
+
+
+def as_dataset(layers: xr.Dataset | Mapping[str, Any], where: str) -> xr.Dataset:
+    """A Dataset of what came: a Dataset itself, or a mapping of names to numbers, arrays or DataArrays."""
+    if isinstance(layers, xr.Dataset):
+        return layers
+    if not isinstance(layers, Mapping):
+        raise InputError(f"{where}: layers are a {type(layers).__name__}, expected an xarray.Dataset of named layers")
+    dims: dict[int, tuple[str, ...]] = {0: (), 1: ("cell",), 2: ("y", "x")}
+    named: dict[str, xr.DataArray] = {}
+    for name, layer in layers.items():
+        if isinstance(layer, xr.DataArray):
+            named[str(name)] = layer
+        elif np.ndim(layer) in dims:
+            named[str(name)] = xr.DataArray(layer, dims=dims[np.ndim(layer)])
+        else:
+            raise InputError(f"{where}: '{name}' has {np.ndim(layer)} dimensions, expected at most 2")
+    try:
+        xr.align(*named.values(), join="exact", copy=False)
+        return xr.Dataset(named)
+    except ValueError as error:
+        raise GridError(f"{where}: the layers do not share one grid: {error}") from error
+
+
+def require_layers(layers: xr.Dataset, names: tuple[str, ...], where: str) -> None:
+    """All missing layers at once, each with the nearest name that is there."""
+    missing = [name for name in names if name not in layers]
+    if missing:
+        hints = "".join(f"\n  - {name}{nearest_name(name, map(str, layers.data_vars))}" for name in missing)
+        raise MissingInputError(f"{where}: {len(missing)} needed layer(s) are not there:{hints}")
+
+
+def check_units(layer: Any, name: str, where: str) -> None:
+    """Refuse a layer whose `units` attribute is not the catalogue's, and one that is plainly in another unit.
+
+    Parameters
+    ----------
+    layer : DataArray, ndarray or float
+    name : str
+        In the catalogue.
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    UnitsError
+        For other units; for eager temperatures that are all above 100 (kelvin); for an eager depth to bedrock above
+        1000, or, where it does not state its unit, with a median above 100 (centimetres).
+    """
+    expected = variable(name).units
+    stated = str(layer.attrs.get("units", "")).strip() if isinstance(layer, xr.DataArray) else ""
+    if stated and stated.lower() != expected.lower() and stated.lower() not in SPELLINGS.get(expected, frozenset()):
+        raise UnitsError(
+            f"{where}: {name} has units '{stated}', expected '{expected}'; pass units='{stated}' to add_layer"
+        )
+    if name not in {"mean_annual_temperature", "depth_to_bedrock"} or is_lazy(layer):
+        return
+    values = values_of(layer)
+    if values.dtype.kind not in "fiu":
+        return
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return
+    if name == "mean_annual_temperature" and finite.min() > 100:
+        raise UnitsError(
+            f"{where}: {name} is {finite.min():g}..{finite.max():g}, expected degC; this looks like kelvin, "
+            "subtract 273.15 or pass units='K' to add_layer"
+        )
+    if name == "depth_to_bedrock" and (
+        finite.max() > DEEPEST_M or (not stated and float(np.median(finite)) > SUSPECT_MEDIAN_M)
+    ):
+        raise UnitsError(
+            f"{where}: {name} is {finite.min():g}..{finite.max():g}, median {np.median(finite):g}, expected metres; "
+            "this looks like centimetres: divide by 100, or set attrs['units'] = 'm' if these are metres"
+        )
+
+
+def refuse_scalar(name: str, value: float, low: float, high: float, where: str) -> None:
+    """Raise for a number out of its domain; NaN passes."""
+    if not (np.isnan(value) or low <= value <= high):
+        spec = variable(name)
+        raise InputError(f"{where}: {name} is {value:g} {spec.units}, expected {low:g} to {high:g}")
+
+
+def float_type(*layers: Any) -> np.dtype[Any]:
+    """float32 where every array is at most float32, else float64; bare numbers do not count.
+
+    The cube stores float32 and gets float32 back; an analyst's float64 keeps its digits.
+    """
+    kinds = [np.dtype(layer.dtype) for layer in layers if getattr(layer, "ndim", 0) > 0]
+    small = bool(kinds) and all(kind.kind == "f" and kind.itemsize <= 4 for kind in kinds)
+    return np.dtype(np.float32 if small else np.float64)

@@ -1,0 +1,320 @@
+"""Solum thickness at steady state: production, erosion, status (science sheet, sections 2 and 3a)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tpsoil.blocks import map_pixels
+from tpsoil.constants import SOLUM_STUDY
+from tpsoil.errors import InputError, MissingInputError
+from tpsoil.kernels import pedogenesis
+from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
+
+from .energy import typed
+from .inputs import DEEPEST_M, NEEDED, as_dataset, check_units, float_type, refuse_scalar, require_layers
+from .parameters import SolumParameters
+
+Deposition = Literal["cap", "nan", "clip_gravity"]
+Curvature = Literal["convex_positive", "laplacian", "arcgis"]
+
+OUTPUTS: Final = (
+    "solum_thickness",
+    "solum_status",
+    "saprolite_thickness",
+    "erosion_rate",
+    "potential_production",
+    "response_time",
+)
+
+GREATEST_PUBLISHED_M: Final = 2.04
+"""Greatest thickness of the published map, m."""
+
+CURVATURE_SCALE: Final[Mapping[str, float]] = {"convex_positive": 1.0, "laplacian": -1.0, "arcgis": 0.01}
+DEPOSITION: Final[Mapping[str, int]] = {
+    "cap": pedogenesis.CAP,
+    "nan": pedogenesis.STRICT,
+    "clip_gravity": pedogenesis.CLIP_GRAVITY,
+}
+
+
+@dataclass(frozen=True)
+class _Balance:
+    """The steady state of one chunk: sorts the blocks that are there to the kernel's arguments."""
+
+    names: tuple[str, ...]
+    dtype: str
+    curvature_scale: float
+    dust: float
+    least_erosion: float
+    greatest_thickness: float
+    deposition: int
+    cap_to_bedrock: bool
+    keep_negative: bool
+
+    def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
+        *blocks, (table, lookup) = arguments
+        shape = blocks[0].shape
+        given = dict(zip(self.names, blocks))
+        dtype = np.dtype(self.dtype)
+        rows = _rows(given.get("zone"), given.get("soil_mask"), lookup)
+        layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = given.get("depth_to_bedrock")
+        layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
+        layers += [rows, table, self.curvature_scale, self.dust, self.least_erosion, self.greatest_thickness]
+        layers += [self.deposition, self.cap_to_bedrock, self.keep_negative]
+        results = pedogenesis.steady_state(*layers)
+        return [result.reshape(shape) for result in results]
+
+
+def codes_of(block: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Class codes 0..254 as integers, flat; NaN, fractions and anything else become 255."""
+    values = block.reshape(-1)
+    if values.dtype == np.uint8:
+        return values.astype(np.intp)
+    with np.errstate(invalid="ignore"):
+        valid = (values >= 0) & (values < NO_CLASS) & (values == np.floor(values))
+    return np.where(valid, values, NO_CLASS).astype(np.intp)
+
+
+def _rows(
+    zone: npt.NDArray[Any] | None, mask: npt.NDArray[Any] | None, lookup: npt.NDArray[np.int16] | None
+) -> npt.NDArray[np.int16]:
+    """Table row of each pixel, -1 where there is no soil or no zone with parameters; empty: row 0 everywhere."""
+    rows = np.empty(0, np.int16)
+    if lookup is not None and zone is not None:
+        rows = lookup[codes_of(zone)]
+    if mask is not None:
+        soil = codes_of(mask) == 1
+        rows = np.where(soil, rows if rows.size else np.int16(0), np.int16(-1)).astype(np.int16, copy=False)
+    return rows
+
+
+def thickness(
+    layers: xr.Dataset | Mapping[str, Any],
+    parameters: SolumParameters | Mapping[int, SolumParameters],
+    *,
+    curvature_convention: Curvature = "convex_positive",
+    deposition: Deposition = "cap",
+    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
+    cap_to_bedrock: bool = True,
+    dust_input: float = 0.0,
+    least_erosion: float = 0.0,
+    keep_negative: bool = False,
+) -> xr.Dataset:
+    """Steady-state solum thickness: production balances erosion by water, wind and gravity.
+
+    Parameters
+    ----------
+    layers : Dataset
+        `mean_annual_temperature` (degC), `annual_precipitation` (mm), `water_erosion`, `wind_erosion` (t ha-1 a-1),
+        `general_curvature` (m-1, positive on ridges); optional `depth_to_bedrock` (m), `zone`, `soil_mask`. Numbers,
+        numpy or dask; a mapping of names serves too. Not changed.
+    parameters : SolumParameters, or mapping of zone to SolumParameters
+        With one set, `zone` is not looked at.
+    curvature_convention : {"convex_positive", "laplacian", "arcgis"}
+        Sign and scale of `general_curvature`: kappa = -laplacian in m-1; the mathematical Laplacian; ArcGIS's
+        -100 laplacian.
+    deposition : {"cap", "nan", "clip_gravity"}
+        What a cell with no steady state (E <= `least_erosion`) gets: min(`greatest_thickness_m`, depth to bedrock);
+        NaN; or the balance of water, wind and dust alone. Each keeps status 2.
+    greatest_thickness_m : float, m
+        For `deposition="cap"`; the default is the published map's maximum.
+    cap_to_bedrock : bool
+        Whether thickness is bounded by `depth_to_bedrock`. False leaves it uncapped; saprolite is then 0 there.
+    dust_input : float, m a-1
+        Deposited dust, subtracted from E.
+    least_erosion : float, m a-1
+        Lowering rates at or below it have no steady state: h* diverges as E falls to 0.
+    keep_negative : bool
+        Keep h* < 0 of bare cells instead of 0.
+
+    Returns
+    -------
+    Dataset
+        `solum_thickness` (m), `solum_status`, `saprolite_thickness` (m), `erosion_rate` (m a-1),
+        `potential_production` (m a-1, thickness of soil on bare bedrock), `response_time` (a, NaN where E <= 0).
+        float32 where every layer is float32, else float64. Lazy where a layer is lazy.
+        Status: 0 steady, 1 bare (E >= R), 2 no steady state, 3 capped at bedrock, 255 nodata. Nodata (NaN in all
+        others) is where a needed layer is NaN or out of its domain, `soil_mask` is not 1, or the zone has no
+        parameters.
+
+    Raises
+    ------
+    MissingInputError
+        For needed layers that are not there, all at once; for parameters by zone without a `zone` layer.
+    UnitsError
+        For layers in other units than the catalogue's; temperatures in kelvin; depth to bedrock in centimetres.
+    InputError
+        For an unknown option, and for numbers out of their domain where all layers are numbers.
+    GridError
+        Where layers do not share one grid.
+
+    Notes
+    -----
+    ``h* = h0 (ln r + ln a + b EEMT - ln E)`` (Eq. 8 solved), ``E = (alpha Ew + beta Ed)/(10 rho_s) + gamma D kappa -
+    dust`` (Eq. 6). All in logarithms: exp(b EEMT) overflows at b = 0.1 for EEMT > 7098.
+
+    Readings, where the study contradicts itself (letters of the science sheet, section 2):
+
+    - (a) Eq. 8 is used. Eq. 9 as printed drops 1/(10 rho_s) and adds t ha-1 a-1 to m a-1, which shifts h by
+      -h0 ln(10 rho_s).
+    - (b) Gravity erodes where the surface is convex, E_g = -D laplacian(z). Eq. 7's literal sign would erode valleys
+      and grow ridges, against the study's own text.
+    - (c) Curvature is in m-1; ArcGIS's 1/100 m must be said.
+    - (d) Curvature depends on its resolution, so D and gamma do: take it on the native DEM, then aggregate.
+    - (l) Thickness is capped by depth to bedrock, as section 2.3.4 has it; `cap_to_bedrock=False` gives section 4.3's
+      independent thickness.
+    - (m, n) What the text says of zones 7, 8 and of alpha does not follow from its numbers and is no target here.
+    - (q) Chemical erosion is left out; modern water and wind erosion stand for geomorphic rates; dust is `dust_input`,
+      0 unless given.
+
+    The steady state may be far off: `response_time` of the published zones 1 to 4 is 32 000 to 173 000 years.
+
+    References
+    ----------
+    Chen et al. 2026, doi:10.5194/essd-18-3779-2026. Pelletier, J. D. and Rasmussen, C. (2009), Geosphere 5.
+
+    Examples
+    --------
+    >>> from tpsoil.solum import PUBLISHED
+    >>> pixel = dict(mean_annual_temperature=13.09, annual_precipitation=832.41, water_erosion=5.0, wind_erosion=0.1,
+    ...              general_curvature=0.0)
+    >>> round(float(thickness(pixel, PUBLISHED[1]).solum_thickness), 6)
+    1.163693
+    """
+    where = "solum.thickness"
+    data = as_dataset(layers, where)
+    require_layers(data, NEEDED, where)
+    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
+    for name in names:
+        check_units(data[name], name, where)
+    table, lookup = parameter_table(parameters, where)
+    if lookup is not None:
+        if "zone" not in data:
+            raise MissingInputError(
+                f"{where}: parameters are given for zones {sorted(parameters)}, but there is no layer 'zone'; "  # type: ignore[arg-type]
+                "add one with solum.published_zones or solum.Zones, or give one SolumParameters"
+            )
+        names = (*names, "zone")
+    if curvature_convention not in CURVATURE_SCALE:
+        raise InputError(
+            f"{where}: curvature_convention is {curvature_convention!r}, expected one of {list(CURVATURE_SCALE)}"
+        )
+    if deposition not in DEPOSITION:
+        raise InputError(f"{where}: deposition is {deposition!r}, expected one of {list(DEPOSITION)}")
+    for option, value in (("greatest_thickness_m", greatest_thickness_m), ("least_erosion", least_erosion)):
+        if not (np.isfinite(value) and value >= 0):
+            raise InputError(f"{where}: {option} is {value!r}, expected a finite number that is not negative")
+    if not np.isfinite(dust_input):
+        raise InputError(f"{where}: dust_input is {dust_input!r}, expected a finite number of m a-1")
+    if all(data[name].ndim == 0 for name in NEEDED):
+        _refuse_numbers(data, names, where)
+    dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
+    balance = _Balance(
+        names,
+        str(dtype),
+        CURVATURE_SCALE[curvature_convention],
+        float(dust_input),
+        float(least_erosion),
+        float(greatest_thickness_m),
+        DEPOSITION[deposition],
+        bool(cap_to_bedrock),
+        bool(keep_negative),
+    )
+    results = map_pixels(
+        balance,
+        *(data[name] for name in names),
+        outputs=[typed(name, dtype) for name in OUTPUTS],
+        shared=(table, lookup),
+    )
+    attrs = {
+        "title": "solum thickness at steady state",
+        "references": SOLUM_STUDY,
+        "parameters": _parameters_text(parameters),
+        "curvature_convention": curvature_convention,
+        "deposition": deposition,
+        "greatest_thickness_m": float(greatest_thickness_m),
+        "cap_to_bedrock": int(cap_to_bedrock),
+        "dust_input": float(dust_input),
+        "least_erosion": float(least_erosion),
+        "assumptions": "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out",
+    }
+    return xr.Dataset(dict(zip(OUTPUTS, results)), attrs=attrs)
+
+
+def parameter_table(
+    parameters: SolumParameters | Mapping[int, SolumParameters], where: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int16] | None]:
+    """The kernel's table, and for parameters by zone the row of each code 0..255 (-1: none)."""
+    if isinstance(parameters, SolumParameters):
+        return np.array([parameters.row()]), None
+    if not isinstance(parameters, Mapping) or not parameters:
+        raise InputError(f"{where}: parameters are {parameters!r}, expected SolumParameters or a mapping by zone")
+    lookup = np.full(NO_CLASS + 1, -1, np.int16)
+    rows: list[tuple[float, ...]] = []
+    for zone, values in parameters.items():
+        if not isinstance(values, SolumParameters) or int(zone) != zone or not 0 <= zone < NO_CLASS:
+            raise InputError(f"{where}: parameters[{zone!r}] is {values!r}, expected zones 0..254 with SolumParameters")
+        lookup[int(zone)] = len(rows)
+        rows.append(values.row())
+    return np.array(rows), lookup
+
+
+def status_counts(result: xr.Dataset) -> pd.Series[int]:
+    """How many cells have which status; computes the status layer.
+
+    Parameters
+    ----------
+    result : Dataset
+        What `thickness` returned.
+
+    Returns
+    -------
+    Series
+        Cells of "steady", "bare", "no steady state", "capped at bedrock", "nodata". The study's least thickness of
+        0.39 m means that it has no bare cell, which is implausible on ridges: report this share.
+
+    Raises
+    ------
+    MissingInputError
+        Without a layer `solum_status`.
+
+    Examples
+    --------
+    >>> from tpsoil.solum import PUBLISHED
+    >>> pixel = dict(mean_annual_temperature=13.09, annual_precipitation=832.41, water_erosion=5.0, wind_erosion=0.1,
+    ...              general_curvature=0.0)
+    >>> int(status_counts(thickness(pixel, PUBLISHED[1]))["steady"])
+    1
+    """
+    require_layers(result, ("solum_status",), "solum.status_counts")
+    codes = codes_of(np.asarray(result["solum_status"].values))
+    counts = np.bincount(codes, minlength=NO_CLASS + 1)
+    names = {**SOLUM_STATUS, NO_CLASS: "nodata"}
+    return pd.Series({name: int(counts[code]) for code, name in names.items()}, name="cells")
+
+
+def _refuse_numbers(data: xr.Dataset, names: tuple[str, ...], where: str) -> None:
+    greatest = float(np.finfo(float).max)
+    limits = {
+        "mean_annual_temperature": (-100.0, 100.0),
+        "general_curvature": (-greatest, greatest),
+        "depth_to_bedrock": (0.0, DEEPEST_M),
+    }
+    for name in names:
+        if variable(name).kind == "continuous" and data[name].ndim == 0:
+            refuse_scalar(name, float(data[name].values), *limits.get(name, (0.0, greatest)), where)
+
+
+def _parameters_text(parameters: SolumParameters | Mapping[int, SolumParameters]) -> str:
+    if isinstance(parameters, SolumParameters):
+        return json.dumps(parameters.as_dict())
+    return json.dumps({str(zone): values.as_dict() for zone, values in parameters.items()})

@@ -1,0 +1,150 @@
+"""Solum thickness through time: the closed form of dh/dt = R exp(-h/h0) - E (science sheet, section 3b)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import InputError
+from tpsoil.kernels import pedogenesis
+from tpsoil.variables import Variable
+
+from .energy import FlatKernel, typed
+from .inputs import float_type, values_of
+
+TIME_TO_BARE = Variable("time_to_bare", "time until bedrock emerges", "a", 0, meaning="inf where it never does")
+
+
+def evolve(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any, years: Any) -> Any:
+    """Solum thickness after a time with constant production and erosion.
+
+    Parameters
+    ----------
+    thickness : float, ndarray or DataArray, m
+        At the start; >= 0.
+    potential_production : float, ndarray or DataArray, m a-1
+        Thickness of soil produced a year on bare bedrock, R; >= 0.
+    erosion_rate : float, ndarray or DataArray, m a-1
+        Lowering rate E; negative deposits.
+    h0 : float, ndarray or DataArray, m
+        > 0.
+    years : float, ndarray or DataArray, a
+        >= 0.
+
+    Returns
+    -------
+    float, ndarray or DataArray, m
+        0 from the moment bedrock emerges. NaN where an input is NaN or, in arrays, out of its domain.
+
+    Raises
+    ------
+    InputError
+        For numbers out of their domain, where all inputs are numbers.
+
+    Notes
+    -----
+    ``h(t) = h0 logaddexp(ln R + ln(t/h0) + ln phi(x), h_i/h0 - x)`` with x = E t/h0 and phi(x) = (1 - e^-x)/x, valid
+    for E of any sign; R = 0 gives h_i - E t. Once bare the surface stays bare while R <= E. Goes beyond the study,
+    whose steady state takes longer than the time since the last glaciation in its zones 1 to 4.
+
+    Examples
+    --------
+    >>> round(evolve(0.2, 1e-4, 2e-5, 0.5, 1e4), 6)
+    0.486978
+    """
+    names = ("thickness", "potential_production", "erosion_rate", "h0", "years")
+    inputs = (thickness, potential_production, erosion_rate, h0, years)
+    return _apply("evolve", names, inputs, pedogenesis.thickness_after, "thickness_after_field", "solum_thickness")
+
+
+def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h0: Any) -> Any:
+    """Solum thickness after a chain of climates, each constant for its time.
+
+    Parameters
+    ----------
+    thickness : float, ndarray or DataArray, m
+        At the start.
+    climates : sequence of (potential_production, erosion_rate, years)
+        In their order; m a-1, m a-1, a. Each as `evolve` takes it.
+    h0 : float, ndarray or DataArray, m
+
+    Returns
+    -------
+    float, ndarray or DataArray, m
+
+    Raises
+    ------
+    InputError
+        For an empty chain, and as `evolve`.
+
+    Notes
+    -----
+    Thickness is held at 0 inside each climate, so ground that went bare grows soil again from 0 in the next.
+
+    Examples
+    --------
+    >>> round(evolve_through(0.2, [(1e-4, 2e-5, 4e3), (1e-4, 2e-5, 6e3)], 0.5), 6)
+    0.486978
+    """
+    if not climates:
+        raise InputError("evolve_through: no climates, expected at least one (production, erosion_rate, years)")
+    for production, lowering, years in climates:
+        thickness = evolve(thickness, production, lowering, h0, years)
+    return thickness
+
+
+def time_to_bare(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any) -> Any:
+    """Years until bedrock emerges under constant production and erosion.
+
+    Parameters
+    ----------
+    thickness, potential_production, erosion_rate, h0
+        As in `evolve`.
+
+    Returns
+    -------
+    float, ndarray or DataArray, a
+        inf where erosion does not exceed production. NaN as in `evolve`.
+
+    Raises
+    ------
+    InputError
+        As `evolve`.
+
+    Notes
+    -----
+    ``t_b = (h0/E) ln[(e^(h_i/h0) - R/E)/(1 - R/E)]`` for R < E.
+
+    Examples
+    --------
+    >>> round(time_to_bare(0.3, 1e-5, 4e-5, 0.5), 6)
+    9251.329205
+    """
+    names = ("thickness", "potential_production", "erosion_rate", "h0")
+    inputs = (thickness, potential_production, erosion_rate, h0)
+    return _apply("time_to_bare", names, inputs, pedogenesis.bare_after, "bare_after_field", TIME_TO_BARE)
+
+
+def _apply(
+    where: str, names: tuple[str, ...], inputs: tuple[Any, ...], one: Any, field: str, output: str | Variable
+) -> Any:
+    if all(np.ndim(value) == 0 for value in inputs):
+        numbers = [float(values_of(value)) for value in inputs]
+        result = float(one(*numbers))
+        if np.isnan(result) and not any(np.isnan(number) for number in numbers):
+            given = ", ".join(f"{name}={number:g}" for name, number in zip(names, numbers))
+            raise InputError(f"{where}: {given}: expected finite values, h0 > 0, and none but erosion_rate negative")
+        if not any(isinstance(value, xr.DataArray) for value in inputs):
+            return result
+        spec = typed(output, np.dtype(float)) if isinstance(output, str) else output
+        return xr.DataArray(result, name=spec.name, attrs=spec.attributes())
+    dtype = float_type(*inputs)
+    spec = typed(output, dtype) if isinstance(output, str) else output
+    spec = Variable(**{**spec.__dict__, "dtype": str(dtype)})
+    if spec.name == "solum_thickness":
+        spec = Variable(**{**spec.__dict__, "meaning": "surface to the top of the C horizon, after the given time"})
+    return map_pixels(FlatKernel(field, str(dtype)), *inputs, outputs=[spec])[0]
