@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from .compiled import CompiledForest
+from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.scores import observed_against_predicted, score
+from tpsoil.forest.trained import TrainedForest, load_trained
+from tpsoil.forest.training import train
 
-__all__ = ["CompiledForest"]
+__all__ = ["CompiledForest", "TrainedForest", "load_trained", "observed_against_predicted", "score", "train"]

@@ -1,0 +1,334 @@
+"""From named features to the columns that trees split: numbers as they are, directions as two components, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.kernels.circular import components
+from tpsoil.variables import CATALOGUE, Kind, Variable
+
+Floats = npt.NDArray[np.float64]
+Style = Literal["codes", "ordered", "onehot"]
+
+STYLES: Final = ("codes", "ordered", "onehot")
+SHRINKAGE: Final = 5.0
+"""Samples: a class's mean is drawn to the overall mean as if by this many samples there, so that a class with one
+site cannot carry that site's value."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature and the columns that it becomes.
+
+    Parameters
+    ----------
+    name : str
+        In the table and in the cube.
+    kind : {"continuous", "categorical", "circular"}
+    levels : tuple
+        Classes that training saw, sorted: integers, or text (tables only).
+    values : tuple of float
+        What stands for each level under "codes" and "ordered".
+    columns : tuple of str
+        Names of the trees' columns.
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[Any, ...]
+    values: tuple[float, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a table or a cube becomes the trees' columns; learned from training rows, kept with the model.
+
+    Parameters
+    ----------
+    features : tuple of Feature
+    style : {"codes", "ordered", "onehot"}
+    """
+
+    features: tuple[Feature, ...]
+    style: Style
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The trees' columns, in training order."""
+        return tuple(column for feature in self.features for column in feature.columns)
+
+    @property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each feature."""
+        return {feature.name: feature.columns for feature in self.features}
+
+    @property
+    def levels(self) -> dict[str, tuple[Any, ...]]:
+        """The classes of each categorical feature."""
+        return {feature.name: feature.levels for feature in self.features if feature.kind == "categorical"}
+
+    def table(self, table: pd.DataFrame, *, unseen: Literal["error", "missing"] = "error") -> pd.DataFrame:
+        """The trees' columns of a table's rows.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Holds every feature by name; other columns are ignored.
+        unseen : {"error", "missing"}
+            What a class is that training never saw.
+
+        Returns
+        -------
+        DataFrame
+            float32, columns in training order; NaN where missing.
+
+        Raises
+        ------
+        MissingInputError
+            Where features are missing; all are listed.
+        InputError
+            For an unseen class, text in a number column, or an infinite value.
+        """
+        require_features(table, [feature.name for feature in self.features], where="forest")
+        encoded: dict[str, Any] = {}
+        for feature in self.features:
+            column = table[feature.name]
+            if feature.kind == "categorical":
+                position = _positions(column, feature)
+                strange = (position < 0) & column.notna().to_numpy()
+                if strange.any() and unseen == "error":
+                    shown = ", ".join(sorted({str(v) for v in column[strange]})[:5])
+                    raise InputError(
+                        f"forest: '{feature.name}' has class {shown} in {int(strange.sum())} rows, which training "
+                        f"never saw (it saw {', '.join(map(str, feature.levels))}); drop these rows or retrain"
+                    )
+                parts = _class_columns(position, feature, self.style)
+            elif feature.kind == "circular":
+                parts = _components(numbers(column))
+            else:
+                parts = [numbers(column)]
+            encoded.update(zip(feature.columns, parts))
+        with np.errstate(over="ignore"):
+            frame = pd.DataFrame(encoded, index=table.index).astype(np.float32)
+        infinite = np.isinf(frame.to_numpy()).any(axis=0)
+        if infinite.any():
+            raise InputError(
+                f"forest: '{frame.columns[infinite][0]}' is infinite in some rows; make it missing or mend it"
+            )
+        return frame
+
+    def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
+        """The trees' columns as lazy layers.
+
+        Parameters
+        ----------
+        cube : Dataset (y, x)
+            Holds every feature by name; `soil_mask` is carried over where there is one.
+        layers : mapping of str to str, optional
+            Name in the cube of a feature that has another name there.
+
+        Returns
+        -------
+        Dataset
+            float32, lazy where the cube is; NaN where missing, and for a class that training never saw.
+
+        Raises
+        ------
+        MissingInputError
+            Where the cube lacks features; all are listed.
+        InputError
+            For classes that are text in training: a raster has codes.
+        """
+        names = {feature.name: (layers or {}).get(feature.name, feature.name) for feature in self.features}
+        require_features(cube, list(names.values()), where="map", noun="layer")
+        encoded: dict[str, xr.DataArray] = {}
+        for feature in self.features:
+            layer = cube[names[feature.name]]
+            if feature.kind == "continuous":
+                encoded[feature.columns[0]] = layer.astype(np.float32)
+                continue
+            if any(isinstance(level, str) for level in feature.levels):
+                raise InputError(
+                    f"map: classes of '{feature.name}' are text ({feature.levels[0]!r}) in the training table and "
+                    "codes in the cube; give the table the layer's codes"
+                )
+            outputs = [Variable(column, column, "1") for column in feature.columns]
+            results = map_pixels(encode_block, layer, outputs=outputs, shared=(feature, self.style))
+            encoded.update((column, xr.DataArray(result)) for column, result in zip(feature.columns, results))
+        if "soil_mask" in cube:
+            encoded["soil_mask"] = cube["soil_mask"]
+        return xr.Dataset(encoded)
+
+
+def encode_block(block: npt.NDArray[Any], shared: tuple[Feature, Style]) -> list[npt.NDArray[Any]]:
+    """One block of a class or direction layer as the trees' columns."""
+    feature, style = shared
+    if feature.kind == "circular":
+        return _components(block.astype(np.float64))
+    levels = np.asarray(feature.levels, dtype=np.float64)
+    flat = block.astype(np.float64)
+    place = np.clip(np.searchsorted(levels, flat), 0, len(levels) - 1)
+    return _class_columns(np.where(levels[place] == flat, place, -1), feature, style)
+
+
+def learn_encoding(
+    table: pd.DataFrame,
+    features: Sequence[str],
+    target: Floats,
+    *,
+    categorical: Sequence[str] | None = None,
+    circular: Sequence[str] | None = None,
+    style: Style = "codes",
+    rows: npt.NDArray[np.bool_] | None = None,
+) -> Encoding:
+    """Learn an encoding from training rows.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Whole design table: levels are all that stand in it.
+    features : sequence of str
+    target : ndarray (n,)
+        Orders the classes under "ordered".
+    categorical, circular : sequence of str, optional
+        By default what the catalogue says of a feature's name, and text columns are categorical.
+    style : {"codes", "ordered", "onehot"}
+        "codes": the class number itself. "ordered": the class's mean target, drawn to the overall mean where it has
+        few samples, so that a tree's threshold splits classes into low and high; the best split of a class feature
+        for squared error is of this form (Breiman et al. 1984). "onehot": a column a class.
+    rows : ndarray (n,), bool, optional
+        Rows whose target may be used: the training part of a fold.
+
+    Returns
+    -------
+    Encoding
+    """
+    if style not in STYLES:
+        raise InputError(
+            f"forest: categories is '{style}', expected one of {list(STYLES)}{nearest_name(style, STYLES)}"
+        )
+    used = np.ones(len(table), dtype=bool) if rows is None else rows
+    learned = []
+    for name in features:
+        column = table[name]
+        kind = feature_kind(column, name, categorical, circular)
+        if kind == "continuous":
+            learned.append(Feature(name, kind, (), (), (name,)))
+        elif kind == "circular":
+            learned.append(Feature(name, kind, (), (), (f"{name} (sin)", f"{name} (cos)")))
+        else:
+            levels = _levels(column)
+            text = any(isinstance(level, str) for level in levels)
+            if style == "onehot":
+                columns = tuple(f"{name}={level}" for level in levels)
+                values: tuple[float, ...] = ()
+            elif style == "ordered":
+                columns, values = (f"{name} (ordered)",), _class_means(column, levels, target, used)
+            else:
+                columns = (name,)
+                values = tuple(float(k) for k in range(len(levels))) if text else tuple(float(v) for v in levels)
+            learned.append(Feature(name, kind, levels, values, columns))
+    return Encoding(tuple(learned), style)
+
+
+def feature_kind(
+    column: pd.Series, name: str, categorical: Sequence[str] | None = None, circular: Sequence[str] | None = None
+) -> Kind:
+    """Continuous, categorical or circular: as the caller says, else the catalogue, else the column's type."""
+    if categorical is not None and name in categorical:
+        return "categorical"
+    if circular is not None and name in circular:
+        return "circular"
+    text = not pd.api.types.is_numeric_dtype(column.dtype)
+    if categorical is None and (text or (name in CATALOGUE and CATALOGUE[name].kind == "categorical")):
+        return "categorical"
+    if circular is None and name in CATALOGUE and CATALOGUE[name].kind == "circular":
+        return "circular"
+    return "continuous"
+
+
+def require_features(
+    table: pd.DataFrame | xr.Dataset, names: Sequence[str], *, where: str, noun: str = "column"
+) -> None:
+    """Refuse a table or cube that lacks features; all of them are listed, each with the nearest name.
+
+    Raises
+    ------
+    MissingInputError
+    """
+    there = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
+    lacking = [name for name in names if name not in there]
+    if lacking:
+        hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, there)}" for name in lacking)
+        raise MissingInputError(f"{where}: {len(lacking)} of {len(names)} features are missing: {hints}")
+
+
+def numbers(column: pd.Series) -> Floats:
+    """A column as float64.
+
+    Raises
+    ------
+    InputError
+        For text.
+    """
+    try:
+        return np.asarray(pd.to_numeric(column), dtype=np.float64)
+    except (ValueError, TypeError):
+        text = next(str(v) for v in column if isinstance(v, str))
+        raise InputError(
+            f"forest: column '{column.name}' has text ('{text}'), expected numbers; mend it or drop it"
+        ) from None
+
+
+def _components(degrees: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    flat = np.ascontiguousarray(degrees, dtype=np.float64).ravel()
+    sine, cosine = np.empty(flat.size), np.empty(flat.size)
+    components(flat, sine, cosine)
+    return [sine.reshape(degrees.shape), cosine.reshape(degrees.shape)]
+
+
+def _levels(column: pd.Series) -> tuple[Any, ...]:
+    present = column.dropna().unique().tolist()
+    if all(isinstance(v, int | float | np.number) and float(v).is_integer() for v in present):
+        return tuple(sorted(int(v) for v in present))
+    return tuple(sorted(str(v) for v in present))
+
+
+def _positions(column: pd.Series, feature: Feature) -> npt.NDArray[np.int64]:
+    """Index of each row's class among the levels; -1 where there is none."""
+    index = {level: k for k, level in enumerate(feature.levels)}
+    text = any(isinstance(level, str) for level in feature.levels)
+    keys = [None if pd.isna(v) else (str(v) if text else v) for v in column]
+    return np.array([index.get(key, -1) for key in keys], dtype=np.int64)
+
+
+def _class_columns(position: npt.NDArray[Any], feature: Feature, style: Style) -> list[npt.NDArray[Any]]:
+    known = position >= 0
+    if style == "onehot":
+        return [np.where(known, position == k, np.nan) for k in range(len(feature.levels))]
+    values = np.asarray(feature.values, dtype=np.float64)
+    if not len(values):
+        return [np.full(position.shape, np.nan)]
+    return [np.where(known, values[np.where(known, position, 0)], np.nan)]
+
+
+def _class_means(
+    column: pd.Series, levels: tuple[Any, ...], target: Floats, used: npt.NDArray[np.bool_]
+) -> tuple[float, ...]:
+    probe = Feature(str(column.name), "categorical", levels, (), ())
+    position = _positions(column, probe)
+    usable = used & (position >= 0) & np.isfinite(target)
+    overall = float(target[usable].mean()) if usable.any() else 0.0
+    sums = np.bincount(position[usable], weights=target[usable], minlength=len(levels))
+    counts = np.bincount(position[usable], minlength=len(levels))
+    return tuple(float(v) for v in (sums + SHRINKAGE * overall) / (counts + SHRINKAGE))

@@ -1,0 +1,226 @@
+"""A trained forest with everything that is needed to use it, judge it, save it and train it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.encoding import Encoding
+from tpsoil.forest.leaves import quantile_weights, weighted_quantiles, with_leaf_means
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import RandomForestRegressor
+
+Floats = npt.NDArray[np.float64]
+Transform = Literal["none", "log10"]
+BackTransform = Literal["mean", "median"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedForest:
+    """A forest with what is needed to use it, judge it and train it again. Made by `train`.
+
+    Parameters
+    ----------
+    forest : RandomForestRegressor
+        Fitted on the scale of `settings["transform"]`; its columns are `encoding.columns`.
+    features : tuple of str
+        As asked for, in order.
+    target, units : str
+    encoding : Encoding
+        Feature order, kinds and class levels.
+    scores : DataFrame
+        One row a kind of folds, pooled out of fold: `n`, `r2` (1 - SSE/SST), `r2_pearson`, `rmse`, `mae`, `bias` on
+        the scale of the fit; with a transform the same with `_original` in the target's own unit.
+    folds : DataFrame
+        The fold of every used row, one column a kind; index of the table.
+    predictions : mapping of str to DataFrame
+        By kind of folds: `observed` and `predicted` on the fit's scale, `observed_original` and `predicted_original`,
+        and the out-of-fold limits `q0.05` and so on, in the target's own unit.
+    settings : mapping
+        Everything chosen and asked: the forest's settings, the settings of each outer fold, transform, folds, seed.
+    counts : mapping of str to int
+        `rows`, `used`, and why rows were dropped.
+    design : DataFrame
+        float32 columns that the forest was fitted on.
+    observed : Series
+        Target of these rows, own unit.
+    groups : Series or None
+        Group of these rows.
+    """
+
+    forest: RandomForestRegressor
+    features: tuple[str, ...]
+    target: str
+    units: str
+    encoding: Encoding
+    scores: pd.DataFrame
+    folds: pd.DataFrame
+    predictions: Mapping[str, pd.DataFrame]
+    settings: Mapping[str, Any]
+    counts: Mapping[str, int]
+    design: pd.DataFrame
+    observed: pd.Series
+    groups: pd.Series | None = None
+
+    @property
+    def deciding(self) -> str:
+        """The kind of folds that decides, the most demanding one unless asked otherwise."""
+        return str(self.settings["deciding"])
+
+    @property
+    def fitted_target(self) -> Floats:
+        """The target on the scale of the fit."""
+        return forward(self.observed.to_numpy(dtype=np.float64), self.settings["transform"])
+
+    def compile(self, *, original: bool = True) -> CompiledForest:
+        """The forest as flat arrays, for rasters.
+
+        Parameters
+        ----------
+        original : bool
+            Whether it predicts in the target's own unit; else on the scale of the fit. Without a transform both are
+            the forest itself.
+
+        Returns
+        -------
+        CompiledForest
+            With `back_transform="mean"` each leaf holds the mean of its samples in the target's own unit; with
+            "median" 10 to the power of its mean logarithm. Mean and spread are then taken between trees.
+        """
+        twin, units = self.forest, self.units
+        if self.settings["transform"] == "log10" and original:
+            twin = in_own_unit(self.forest, self._columns, self.observed.to_numpy(), self.settings["back_transform"])
+        elif self.settings["transform"] == "log10":
+            units = f"log10({self.units})"
+        coded = self.encoding.style == "codes"
+        levels = {n: v for n, v in self.encoding.levels.items() if coded and not any(isinstance(k, str) for k in v)}
+        return CompiledForest.from_sklearn(
+            twin,
+            self.encoding.columns,
+            targets=[self.target],
+            units=units,
+            categories=levels,
+            accepts_missing=self.settings["missing"] == "keep",
+        )
+
+    def predict(self, table: pd.DataFrame, quantiles: Sequence[float] = ()) -> pd.DataFrame:
+        """Predictions for a table's rows, in the target's own unit.
+
+        Parameters
+        ----------
+        table : DataFrame
+            Holds every feature by name.
+        quantiles : sequence of float, in 0..1
+
+        Returns
+        -------
+        DataFrame
+            `mean`, `sd` between trees, and `q0.05` and so on; NaN where a feature is missing and training had none
+            missing. Index of the table.
+
+        Raises
+        ------
+        MissingInputError
+            Where features are missing; all are listed.
+        InputError
+            For a class that training never saw.
+        """
+        rows = self.encoding.table(table)
+        mean, sd = self.compile().predict(rows)
+        result = pd.DataFrame({"mean": mean, "sd": sd}, index=table.index)
+        if len(quantiles):
+            limits = np.full((len(rows), len(quantiles)), np.nan)
+            valid = np.isfinite(mean)
+            if valid.any():
+                weights = quantile_weights(self.forest, self._columns, rows.to_numpy()[valid])
+                limits[valid] = weighted_quantiles(weights, self.observed.to_numpy(dtype=np.float64), quantiles)
+            result[[f"q{q:g}" for q in quantiles]] = limits
+        return result
+
+    def predict_cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
+        """Mean and spread between trees for every cell, lazily, in the target's own unit.
+
+        Parameters
+        ----------
+        cube : Dataset (y, x)
+            Holds every feature by name, classes as codes, directions in degrees.
+        layers : mapping of str to str, optional
+            Name in the cube of a feature that has another name there.
+
+        Returns
+        -------
+        Dataset
+            `mean`, `sd`.
+
+        Raises
+        ------
+        MissingInputError
+            Where the cube lacks features; all are listed.
+        """
+        return self.compile().predict_cube(self.encoding.cube(cube, layers))
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one file; `load_trained` reads it.
+
+        Raises
+        ------
+        OSError
+        """
+        import joblib
+
+        joblib.dump(self, path, compress=3)
+
+    @property
+    def _columns(self) -> npt.NDArray[np.float32]:
+        return np.ascontiguousarray(self.design.to_numpy(dtype=np.float32))
+
+
+def load_trained(path: str | Path) -> TrainedForest:
+    """Read what `TrainedForest.save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        A file that you wrote yourself: reading one runs code that it may hold.
+
+    Returns
+    -------
+    TrainedForest
+
+    Raises
+    ------
+    InputError
+        For a file of something else.
+    """
+    import joblib
+
+    trained = joblib.load(path)
+    if not isinstance(trained, TrainedForest):
+        raise InputError(f"{path}: holds a {type(trained).__name__}, expected a trained forest; write it with .save()")
+    return trained
+
+
+def forward(values: Floats, transform: str) -> Floats:
+    """The target on the scale of the fit."""
+    return np.log10(values) if transform == "log10" else values
+
+
+def in_own_unit(forest: Any, columns: npt.NDArray[np.float32], observed: Floats, back_transform: str) -> Any:
+    """A forest grown on log10 whose leaves hold the target's own unit: arithmetic means, or 10**(mean logarithm)."""
+    if back_transform == "mean":
+        return with_leaf_means(forest, columns, np.asarray(observed, dtype=np.float64))
+    twin = with_leaf_means(forest, columns, np.log10(observed))
+    for tree in twin.estimators_:
+        value = tree.tree_.value
+        value[...] = 10.0**value
+    return twin
