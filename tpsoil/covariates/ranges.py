@@ -1,0 +1,70 @@
+"""Values outside what a quantity can be: refused by name, with their number, in memory at once and lazily when computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tpsoil.errors import InputError, UnitsError
+
+
+def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, high: float, mend: str) -> None:
+    """Refuse values below `low` or above `high`; NaN passes.
+
+    Parameters
+    ----------
+    where, name : str
+        The function and the argument, for the message.
+    values : ndarray
+    low, high : float
+        Both allowed; infinite leaves a side open.
+    mend : str
+        What to do, as the tail of the sentence.
+
+    Raises
+    ------
+    InputError
+        With the number of such cells and the extreme value.
+    """
+    below = int(np.count_nonzero(values < low))
+    above = int(np.count_nonzero(values > high))
+    if not below and not above:
+        return
+    extreme = float(np.nanmin(values)) if below else float(np.nanmax(values))
+    limits = f"at least {low:g}" if np.isinf(high) else f"{low:g} to {high:g}"
+    raise InputError(
+        f"{where}: {name} is {extreme:g} and outside its range in {below + above} of {values.size} cells, "
+        f"expected {limits}; {mend}"
+    )
+
+
+def require_units(where: str, name: str, layer: Any, expected: tuple[str, ...], mend: str) -> None:
+    """Refuse a DataArray whose `units` attribute contradicts what the function takes; one without passes.
+
+    Parameters
+    ----------
+    where, name : str
+        The function and the argument, for the message.
+    layer : DataArray or other
+        Only a DataArray can say its units.
+    expected : tuple of str
+        Spellings that are right, the first is shown.
+    mend : str
+        What to do, as the tail of the sentence.
+
+    Raises
+    ------
+    UnitsError
+    """
+    if not isinstance(layer, xr.DataArray):
+        return
+    units = layer.attrs.get("units")
+    if units is not None and _plain(units) not in {_plain(item) for item in expected}:
+        raise UnitsError(f"{where}: {name} has units '{units}', expected '{expected[0]}'; {mend}")
+
+
+def _plain(units: object) -> str:
+    return " ".join(str(units).replace("**", "").replace("^", "").replace("·", " ").split()).lower()
