@@ -1,4 +1,4 @@
-"""Values outside what a quantity can be: refused by name, with their number, in memory at once and lazily when computed."""
+"""Values outside what a quantity can be, refused by name and number: at once in memory, when computed if lazy."""
 
 from __future__ import annotations
 
