@@ -1,19 +1,40 @@
 """Figures: one function each, returns the Figure, draws into the caller's axes where given."""
 
 from .canvas import Drawing, save
+from .effects import accumulated_local_effects, partial_dependence
 from .maps import map_classes, map_layer
+from .models import calibration_traces, importance_ranking, interval_coverage, observed_predicted
 from .palette import class_colours, class_names, colour_map, is_simulated, unit_text
+from .places import class_representation, representativeness, transect
 from .reading import pick
+from .samples import correlation_matrix, element_histograms, group_comparison
+from .thematic import applicability_map, difference_map, response_time_map, zones_map
 
 __all__ = [
     "Drawing",
+    "accumulated_local_effects",
+    "applicability_map",
+    "calibration_traces",
     "class_colours",
     "class_names",
+    "class_representation",
     "colour_map",
+    "correlation_matrix",
+    "difference_map",
+    "element_histograms",
+    "group_comparison",
+    "importance_ranking",
+    "interval_coverage",
     "is_simulated",
     "map_classes",
     "map_layer",
+    "observed_predicted",
+    "partial_dependence",
     "pick",
+    "representativeness",
+    "response_time_map",
     "save",
+    "transect",
     "unit_text",
+    "zones_map",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def title(ax: Axes, text: str, *sources: Any) -> None:
     """Write a title, with the word *simulated* where any source says that it rests on simulated observations."""
     if is_simulated(*sources) and "simulated" not in text.lower():
         text = f"{text} (simulated)"
-    ax.set_title(text, loc="left", fontsize=11, color=INK, fontweight="bold")
+    width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi  # inches
+    lines = textwrap.wrap(text, max(14, int(width * 13.5 if width else 80)))
+    ax.set_title("\n".join(lines), loc="left", fontsize=11 if width > 3.2 else 10, color=INK, fontweight="bold")
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:
@@ -81,6 +84,12 @@ def plain(ax: Axes, *, grid: str | None = None) -> None:
     if grid in {"x", "y", "both"}:
         ax.grid(True, axis=grid, color="#E4E4E4", linewidth=0.7)  # type: ignore[arg-type]
         ax.set_axisbelow(True)
+
+
+def headroom(ax: Axes, share: float = 0.4) -> None:
+    """Room above what is drawn, for a legend that covers nothing."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + share * (high - low))
 
 
 def nothing(ax: Axes, reason: str) -> None:

@@ -94,6 +94,17 @@ def unit_text(units: str) -> str:
     return " ".join(re.sub(r"-?\d+$", lambda m: m.group().translate(_SUPERSCRIPT), word) for word in words)
 
 
+def number_text(value: float) -> str:
+    """A number with three digits, never in powers of ten where it is short without them.
+
+    Examples
+    --------
+    >>> number_text(22864.3), number_text(0.34567), number_text(2.2e-7)
+    ('22864', '0.346', '2.2e-07')
+    """
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
 def layer_title(layer: xr.DataArray) -> str:
     """The layer's term with a capital, from its attributes, the catalogue, or its name.
 

@@ -1,0 +1,144 @@
+"""What a model learned of each covariate: partial dependence and accumulated local effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tpsoil.variables import CATALOGUE
+
+from . import canvas, palette
+
+
+def partial_dependence(
+    table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, units: str = "", title: str | None = None
+) -> Figure:
+    """Partial dependence of the prediction on each covariate, a panel each, with bands and the data's deciles.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `feature`, `value` (in the covariate's unit), `effect` (in `units`); optional `low`, `high` (band), optional
+        `element`: one line each.
+    axes : Axes or sequence of Axes, optional
+        One a feature.
+    units : str
+        Unit of the effect.
+    title : str, optional
+        Above the first panel; else each panel has its covariate's name.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        For missing columns, and for another number of axes than there are features.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"feature": "slope", "value": [0.0, 10.0], "effect": [5.0, 6.0]})
+    >>> partial_dependence(table, units="mg kg-1").axes[0].get_xlabel()
+    'slope, °'
+    """
+    return _effects(table, axes, "partial_dependence", "predicted mean", units, title, zero=False)
+
+
+def accumulated_local_effects(
+    table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, units: str = "", title: str | None = None
+) -> Figure:
+    """Accumulated local effects of each covariate, a panel each, with bands; zero is the mean prediction.
+
+    Parameters
+    ----------
+    table, axes, units, title
+        As in `partial_dependence`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        As `partial_dependence`.
+
+    References
+    ----------
+    Apley and Zhu 2020, doi 10.1111/rssb.12377.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"feature": "slope", "value": [0.0, 10.0], "effect": [-0.5, 0.5]})
+    >>> accumulated_local_effects(table, units="m").axes[0].get_ylabel()
+    'effect, m'
+    """
+    return _effects(table, axes, "accumulated_local_effects", "effect", units, title, zero=True)
+
+
+def _effects(
+    table: pd.DataFrame,
+    axes: Axes | Sequence[Axes] | None,
+    where: str,
+    label: str,
+    units: str,
+    title: str | None,
+    *,
+    zero: bool,
+) -> Figure:
+    canvas.require_columns(table, ["feature", "value", "effect"], where=where)
+    features = list(dict.fromkeys(table["feature"].astype(str)))
+    figure, panels = canvas.new_panels(axes, max(1, len(features)))
+    if not features:
+        canvas.title(panels[0], title or where.replace("_", " ").capitalize(), table)
+        canvas.nothing(panels[0], "nothing to draw: the table is empty")
+        return figure
+    lines = list(dict.fromkeys(table["element"].astype(str))) if "element" in table else [""]
+    colours = palette.class_colours("element", range(len(lines)))
+    for feature, panel in zip(features, panels, strict=True):
+        known = CATALOGUE.get(feature)
+        name = known.long_name if known else feature.replace("_", " ")
+        canvas.plain(panel, grid="y")
+        canvas.title(panel, title if title and feature == features[0] else name[:1].upper() + name[1:], table)
+        numbers = known is None or known.kind != "categorical"
+        unit = f", {palette.unit_text(known.units)}" if known and numbers else ""
+        panel.set_xlabel(f"{feature.replace('_', ' ')}{unit}")
+        panel.set_ylabel(f"{label}, {palette.unit_text(units)}" if units else label)
+        if zero:
+            panel.axhline(0, color=palette.QUIET, linewidth=0.8)
+        for position, line in enumerate(lines):
+            rows = table[table["feature"].astype(str) == feature]
+            rows = rows[rows["element"].astype(str) == line] if line else rows
+            rows = rows.dropna(subset=["effect"])
+            colour = colours[position] if line else palette.ACCENT
+            _effect_line(panel, rows, colour, line, dict(known.flags) if known and not numbers else None)
+        if not panel.lines[int(zero) :] and not panel.containers and not panel.collections:
+            canvas.nothing(panel, "no finite effect")
+        if len(lines) > 1:
+            panel.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def _effect_line(panel: Axes, rows: pd.DataFrame, colour: str, line: str, classes: dict[int, str] | None) -> None:
+    """A line with its band over numbers; points with whiskers over categories."""
+    if rows.empty:
+        return
+    band = {"low", "high"} <= set(rows.columns)
+    # A table of numbers and of classes together has an object column: each feature is asked for itself.
+    numbers = pd.to_numeric(rows["value"], errors="coerce")
+    if classes is None and numbers.notna().all():
+        rows = rows.assign(value=numbers).sort_values("value")
+        panel.plot(rows["value"], rows["effect"], color=colour, linewidth=1.5, label=line or None)
+        if band:
+            panel.fill_between(rows["value"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0)
+        return
+    spread = np.abs(np.stack([rows["effect"] - rows["low"], rows["high"] - rows["effect"]])) if band else None
+    panel.errorbar(range(len(rows)), rows["effect"], yerr=spread, fmt="o", color=colour, capsize=3, label=line or None)
+    codes = [int(n) if np.isfinite(n) else None for n in numbers]
+    names = [(classes or {}).get(c, str(v)) if c is not None else str(v) for c, v in zip(codes, rows["value"])]
+    panel.set_xticks(range(len(rows)), names, rotation=30, ha="right")

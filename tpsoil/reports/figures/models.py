@@ -1,0 +1,319 @@
+"""How a model did and what it leans on: ranking, observed against predicted, coverage, calibration traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from tpsoil.errors import InputError
+from tpsoil.variables import CATALOGUE
+
+from . import canvas, palette
+
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "terrain": ("elevation", "slope", "aspect", "general_curvature", "plan_curvature", "profile_curvature",
+                "terrain_ruggedness", "slope_position", "upslope_area", "topographic_wetness", "slope_length",
+                "ls_factor", "sediment_transport"),
+    "climate": ("mean_annual_temperature", "annual_precipitation", "potential_evapotranspiration", "aridity_index",
+                "climate_zone"),
+    "vegetation and land use": ("ndvi", "ndvi_min", "land_cover", "biome", "grazing_intensity"),
+    "soil and weathering": ("sand", "silt", "clay", "soil_organic_carbon", "calcium_carbonate", "soil_ph",
+                            "bulk_density", "loss_on_ignition", "chemical_index_of_alteration", "parent_material",
+                            "lithology", "depth_to_bedrock"),
+}  # fmt: skip
+
+
+def importance_ranking(
+    table: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    label: str = "increase in mean squared error, %IncMSE",
+    title: str = "Importance of the covariates",
+) -> Figure:
+    """Ranking of the covariates by importance, coloured by what they describe.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `feature`, `importance`; optional `sd` (spread over seeds) or `low` and `high`; optional `group`, else the
+        catalogue's; optional `kept` (bool): dropped ones are drawn hollow.
+    ax : Axes, optional
+    label : str
+        What the importance is, and its unit.
+    title : str
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        For a table without `feature` or `importance`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"feature": ["slope", "ndvi"], "importance": [3.0, 9.0]})
+    >>> [t.get_text() for t in importance_ranking(table).axes[0].get_yticklabels()]
+    ['slope', 'ndvi']
+    """
+    canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
+    rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
+    figure, axes = canvas.new_axes(ax, (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))))
+    canvas.title(axes, title, table)
+    canvas.plain(axes, grid="x")
+    axes.set_xlabel(label)
+    if rows.empty:
+        canvas.nothing(axes, "nothing to draw: no covariate has an importance")
+        return figure
+    known = {name: group for group, names in GROUPS.items() for name in names}
+    groups = rows["group"] if "group" in rows else rows["feature"].map(lambda name: known.get(str(name), "other"))
+    order = list(dict.fromkeys([*(g for g in GROUPS if g in set(groups)), *sorted(set(groups))]))
+    kept = rows["kept"].astype(bool) if "kept" in rows else pd.Series(True, index=rows.index)
+    for position, group in enumerate(order):
+        colour = palette.OKABE_ITO[(2, 4, 0, 5, 6, 1, 3, 7)[position % 8]]
+        here = groups == group
+        for filled in (True, False):
+            part = rows[here & (kept == filled)]
+            if part.empty:
+                continue
+            axes.barh(
+                part.index, part["importance"], height=0.72, color=colour if filled else "none", edgecolor=colour,
+                label=group if filled else f"{group}, dropped",
+            )  # fmt: skip
+    if {"low", "high"} <= set(rows.columns):
+        spread = np.abs(np.stack([rows["importance"] - rows["low"], rows["high"] - rows["importance"]]))
+    elif "sd" in rows:
+        spread = np.stack([rows["sd"], rows["sd"]])
+    else:
+        spread = np.zeros((2, 0))
+    if spread.shape[1]:
+        axes.errorbar(rows["importance"], rows.index, xerr=spread, fmt="none", ecolor=palette.INK, elinewidth=0.9,
+                      capsize=2)  # fmt: skip
+    axes.axvline(0, color=palette.INK, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [str(name).replace("_", " ") for name in rows["feature"]])
+    axes.legend(fontsize=7.5, frameon=False, loc="lower right")
+    return figure
+
+
+def observed_predicted(
+    table: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    name: str = "",
+    units: str = "",
+    title: str | None = None,
+) -> Figure:
+    """Observed against predicted, observed on the ordinate, with the 1:1 line, the regression and the scores.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `observed`, `predicted`, both in `units`; optional `group` colours the points.
+    ax : Axes, optional
+    name : str
+        A layer's name; gives the quantity and, where `units` is empty, the unit.
+    units : str
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        For missing columns.
+
+    Notes
+    -----
+    Regression of observed on predicted (Pineiro et al. 2008). ME is the mean of predicted minus observed; NSE is
+    1 - SSE/SST, and r² the squared correlation: they are not the same number and both are printed.
+
+    References
+    ----------
+    Pineiro et al. 2008, doi 10.1016/j.ecolmodel.2008.05.006.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"observed": [1.0, 2.0, 3.0], "predicted": [1.0, 2.0, 4.0]})
+    >>> observed_predicted(table, units="m").axes[0].get_ylabel()
+    'observed, m'
+    """
+    canvas.require_columns(table, ["observed", "predicted"], where="observed_predicted")
+    figure, axes = canvas.new_axes(ax, (5.2, 5.2))
+    known = CATALOGUE.get(name)
+    unit = palette.unit_text(units or (known.units if known else ""))
+    quantity = f" {known.long_name if known else name}".rstrip() if name else ""
+    canvas.title(axes, title or f"Observed against predicted{quantity}", table)
+    canvas.plain(axes, grid="both")
+    axes.set_xlabel(f"predicted, {unit}")
+    axes.set_ylabel(f"observed, {unit}")
+    rows = table.dropna(subset=["observed", "predicted"])
+    if rows.empty:
+        canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
+        return figure
+    observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
+    if "group" in rows:
+        labels = list(dict.fromkeys(rows["group"].astype(str)))
+        colours = palette.class_colours("group", range(len(labels)))
+        for position, label in enumerate(labels):
+            here = (rows["group"].astype(str) == label).to_numpy()
+            axes.scatter(predicted[here], observed[here], s=10, alpha=0.65, linewidths=0, color=colours[position],
+                         label=f"{label} (n = {here.sum()})")  # fmt: skip
+    else:
+        axes.scatter(predicted, observed, s=10, alpha=0.5, linewidths=0, color=palette.ACCENT)
+    low, high = min(observed.min(), predicted.min()), max(observed.max(), predicted.max())
+    pad = 0.04 * (high - low) or max(abs(high) * 0.05, 1e-9)
+    ends = np.array([low - pad, high + pad])
+    axes.plot(ends, ends, color=palette.INK, linewidth=1, linestyle="--", label="1:1")
+    error = predicted - observed
+    scores = [
+        f"n = {len(rows)}",
+        f"RMSE = {palette.number_text(float(np.sqrt(np.mean(error**2))))} {unit}",
+        f"ME = {palette.number_text(float(error.mean()))} {unit}",
+    ]
+    if len(rows) > 2 and np.ptp(observed) > 0 and np.ptp(predicted) > 0:
+        slope = float(np.cov(predicted, observed, ddof=1)[0, 1] / np.var(predicted, ddof=1))
+        intercept = float(observed.mean() - slope * predicted.mean())
+        span = np.array([predicted.min(), predicted.max()])
+        axes.plot(span, intercept + slope * span, color=palette.WARNING, linewidth=1.4,
+                  label=f"observed = {palette.number_text(intercept)} + {slope:.3g} predicted")  # fmt: skip
+        nse = 1 - float(np.sum(error**2) / np.sum((observed - observed.mean()) ** 2))
+        scores += [f"NSE = {nse:.2f}", f"r² = {np.corrcoef(observed, predicted)[0, 1] ** 2:.2f}"]
+    axes.set_xlim(*ends)
+    axes.set_ylim(*ends)
+    axes.set_aspect("equal")
+    axes.text(0.03, 0.97, "\n".join(scores), transform=axes.transAxes, va="top", fontsize=8, gid="scores")
+    axes.legend(fontsize=7.5, frameon=False, loc="lower right")
+    return figure
+
+
+def interval_coverage(
+    table: pd.DataFrame, *, ax: Axes | None = None, title: str = "Coverage of the prediction intervals"
+) -> Figure:
+    """Share of held-out observations inside the intervals against the share that was promised.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `level` (nominal, 0 to 1), `coverage` (observed, 0 to 1); optional `n` (observations, gives the band of two
+        binomial standard errors around the promise), optional `group` or `method`: one line each.
+    ax : Axes, optional
+    title : str
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        For missing columns, and for levels or coverages given in percent.
+
+    Examples
+    --------
+    >>> interval_coverage(pd.DataFrame({"level": [0.5, 0.9], "coverage": [0.55, 0.88]})).axes[0].get_xlabel()
+    'nominal coverage, %'
+    """
+    canvas.require_columns(table, ["level", "coverage"], where="interval_coverage")
+    rows = table.dropna(subset=["level", "coverage"])
+    wrong = rows[(rows[["level", "coverage"]] > 1).any(axis=1) | (rows[["level", "coverage"]] < 0).any(axis=1)]
+    if len(wrong):
+        raise InputError(
+            f"interval_coverage: {len(wrong)} rows have level or coverage outside 0 to 1, first {dict(wrong.iloc[0])}; "
+            "give shares, not percent"
+        )
+    figure, axes = canvas.new_axes(ax, (5.2, 4.8))
+    canvas.title(axes, title, table)
+    canvas.plain(axes, grid="both")
+    axes.set_xlabel("nominal coverage, %")
+    axes.set_ylabel("observed coverage, %")
+    if rows.empty:
+        canvas.nothing(axes, "nothing to draw: no interval was scored")
+        return figure
+    axes.plot([0, 100], [0, 100], color=palette.INK, linewidth=1, linestyle="--", label="as promised")
+    key = next((k for k in ("group", "method") if k in rows.columns), None)
+    if "n" in rows:
+        level = np.linspace(0, 1, 101)
+        error = 200 * np.sqrt(level * (1 - level) / max(float(rows["n"].min()), 1.0))
+        axes.fill_between(100 * level, 100 * level - error, 100 * level + error, color=palette.MASKED, alpha=0.6,
+                          linewidth=0, label=f"± 2 binomial standard errors, n = {int(rows['n'].min())}")  # fmt: skip
+    lines = list(dict.fromkeys(rows[key].astype(str))) if key else [""]
+    colours = palette.class_colours("coverage", range(len(lines)))
+    for position, line in enumerate(lines):
+        part = (rows[rows[key].astype(str) == line] if key else rows).sort_values("level")
+        axes.plot(100 * part["level"], 100 * part["coverage"], marker="o", markersize=4, linewidth=1.3,
+                  color=colours[position] if key else palette.ACCENT, label=line or "intervals")  # fmt: skip
+    low = 100 * float(min(rows["level"].min(), rows["coverage"].min()))
+    axes.set_xlim(max(0, low - 8), 101)
+    axes.set_ylim(max(0, low - 8), 101)
+    axes.legend(fontsize=7.5, frameon=False, loc="upper left")
+    return figure
+
+
+def calibration_traces(
+    table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, units: str = "m", title: str | None = None
+) -> Figure:
+    """Best objective so far against evaluations, a line a start, a panel a zone.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `evaluation`, `objective` (in `units`); optional `start`, optional `zone`.
+    axes : Axes or sequence of Axes, optional
+        One a zone.
+    units : str
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+        The best start of each zone is drawn in blue, its end value is in the legend.
+
+    Raises
+    ------
+    InputError
+        For missing columns, and for another number of axes than there are zones.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"evaluation": [1, 2], "objective": [2.0, 0.5], "zone": 1, "start": 0})
+    >>> calibration_traces(table).axes[0].get_ylabel()
+    'best RMSE so far, m'
+    """
+    canvas.require_columns(table, ["evaluation", "objective"], where="calibration_traces")
+    zones = list(dict.fromkeys(table["zone"])) if "zone" in table else [None]
+    figure, panels = canvas.new_panels(axes, max(1, len(zones)), columns=4, width=3.0)
+    for zone, panel in zip(zones or [None], panels, strict=True):
+        rows = table if zone is None else table[table["zone"] == zone]
+        rows = rows[np.isfinite(rows["objective"].astype(float))]
+        canvas.title(panel, title or ("Calibration" if zone is None else f"Zone {zone}"), table)
+        canvas.plain(panel, grid="y")
+        panel.set_xlabel("evaluations")
+        panel.set_ylabel(f"best RMSE so far, {palette.unit_text(units)}")
+        if rows.empty:
+            canvas.nothing(panel, "no finite objective")
+            continue
+        starts = rows.groupby("start", sort=True) if "start" in rows else [(0, rows)]
+        traces = [(start, part.sort_values("evaluation")) for start, part in starts]
+        best = min(range(len(traces)), key=lambda i: float(traces[i][1]["objective"].min()))
+        for position, (_start, part) in enumerate(traces):
+            first = position == best
+            panel.step(part["evaluation"], np.minimum.accumulate(part["objective"].to_numpy(float)), where="post",
+                       color=palette.ACCENT if first else "#B5B5B5", linewidth=1.6 if first else 0.8,
+                       zorder=3 if first else 2,
+                       label=f"best of {len(traces)}: {part['objective'].min():.3g}" if first else None)  # fmt: skip
+        if (rows["objective"] > 0).all():
+            panel.set_yscale("log")
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.legend(fontsize=7, frameon=False)
+    return figure

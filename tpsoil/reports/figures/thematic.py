@@ -1,0 +1,315 @@
+"""Maps that answer one question each: what differs, which zone, how far to trust it, how long it takes to settle."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tpsoil.errors import GridError, InputError
+from tpsoil.grid import grid_of, same_grid
+
+from . import canvas, maps, palette
+from .reading import LONGEST_SIDE, pick, read_picture
+
+HOLOCENE_YEARS: Final = 11_700.0
+"""Age of the Holocene's base before AD 2000, years (International Commission on Stratigraphy)."""
+
+
+def difference_map(
+    first: xr.DataArray,
+    second: xr.DataArray,
+    *,
+    ax: Axes | None = None,
+    relative: bool = False,
+    band: float = 5.0,
+    title: str | None = None,
+    names: tuple[str, str] = ("first", "second"),
+    limits: tuple[float, float] | None = None,
+    longest_side: int = LONGEST_SIDE,
+) -> Figure:
+    """Map of `second` minus `first`, centred on zero.
+
+    Parameters
+    ----------
+    first, second : DataArray (y, x)
+        On one grid and in one unit.
+    ax : Axes, optional
+    relative : bool
+        Percent of `first` instead of its unit; cells where `first` is 0 are left out.
+    band : float
+        %; with `relative`, differences within it are drawn in grey: the maps agree there.
+    title : str, optional
+    names : (str, str)
+        What the two maps are called on the figure.
+    limits : (float, float), optional
+        Ends of the colour bar; else symmetric about zero at the 1st and 99th percentile.
+    longest_side : int
+        As in `map_layer`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    GridError
+        For two grids.
+    InputError
+        For two units.
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((3, 4)), dims=("y", "x"), name="solum_thickness")
+    >>> difference_map(a, a + 1).axes[0].get_title(loc="left")
+    'Solum thickness: second minus first'
+    """
+    a, b = pick(first, where="difference_map"), pick(second, where="difference_map")
+    _require_one_grid(a, b)
+    units = palette.layer_units(a), palette.layer_units(b)
+    if all(units) and units[0] != units[1]:
+        raise InputError(f"difference_map: '{names[0]}' is in {units[0]}, '{names[1]}' in {units[1]}; convert one")
+    picture = read_picture(a, longest_side, where="difference_map")
+    other = read_picture(b, longest_side, where="difference_map").values
+    change = other - picture.values
+    if relative:
+        change = 100 * np.divide(change, picture.values, out=np.full_like(change, np.nan), where=picture.values != 0)
+    text = title or f"{palette.layer_title(a)}: {names[1]} minus {names[0]}"
+    marked = a.assign_attrs(simulated=palette.is_simulated(a, b))
+    figure, axes = maps.start_map(marked, picture, ax, text, None)
+    finite = change[np.isfinite(change)]
+    if not finite.size:
+        canvas.nothing(axes, "nothing to draw: the two maps have no cell in common")
+        maps.finish_map(axes, picture)
+        return figure
+    norm, extend = maps.colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
+    image = maps.draw_values(axes, picture, change, norm, palette.DIVERGING)
+    unit = f"% of {names[0]}" if relative else palette.unit_text(units[0] or units[1])
+    if relative:
+        agree = np.where(np.abs(change) <= band, 1.0, np.nan)
+        maps.draw_values(axes, picture, agree, Normalize(0, 1), ListedColormap([palette.MASKED]))
+        share = 100 * float(np.nansum(agree)) / finite.size
+        axes.legend(
+            handles=[Patch(facecolor=palette.MASKED, edgecolor=palette.QUIET,
+                           label=f"within ±{band:g} %: {share:.0f} %")],
+            loc="lower right", fontsize=7.5,
+        )  # fmt: skip
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
+    rms = float(np.sqrt(np.mean(finite**2)))
+    bar.set_label(
+        f"difference, {unit}\nmean {palette.number_text(float(finite.mean()))}, root mean square {palette.number_text(rms)}",
+        fontsize=9,
+    )
+    bar.ax.tick_params(labelsize=8)
+    maps.finish_map(axes, picture)
+    return figure
+
+
+def zones_map(
+    source: xr.DataArray | xr.Dataset,
+    summary: pd.DataFrame | None = None,
+    *,
+    name: str = "zone",
+    ax: Axes | None = None,
+    **how: Any,
+) -> Figure:
+    """Map of environmental zones, the legend with each zone's mean environment where it is known.
+
+    Parameters
+    ----------
+    source : Dataset or DataArray (y, x)
+    summary : DataFrame, optional
+        One row a zone, `zone` as a column or the index; the first of `elevation` (m), `mean_annual_temperature` (degC)
+        and `annual_precipitation` (mm) that are there go into the legend.
+    name : str
+        The layer's name in a Dataset.
+    ax : Axes, optional
+    **how
+        As `map_classes`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    MissingInputError
+        For a store without zones.
+    InputError
+        For a summary without a `zone` column or index.
+
+    Examples
+    --------
+    >>> zone = xr.DataArray(np.array([[1, 1]], "uint8"), dims=("y", "x"), name="zone")
+    >>> figure = zones_map(zone, pd.DataFrame({"zone": [1], "elevation": [2136.0]}))
+    >>> figure.legends[0].get_texts()[0].get_text()
+    'zone 1 (2136 m), 100 %'
+    """
+    names: dict[int, str] = {}
+    if summary is not None:
+        table = summary if "zone" in summary.columns else summary.rename_axis("zone").reset_index()
+        canvas.require_columns(table, ["zone"], where="zones_map")
+        formats = {
+            "elevation": "{:.0f} m", "mean_annual_temperature": "{:.1f} °C", "annual_precipitation": "{:.0f} mm",
+        }  # fmt: skip
+        for _, row in table.iterrows():
+            parts = [text.format(row[key]) for key, text in formats.items() if key in table.columns]
+            names[int(row["zone"])] = f"zone {int(row['zone'])}" + (f" ({', '.join(parts)})" if parts else "")
+    layer = pick(source, name if isinstance(source, xr.Dataset) else None, where="zones_map")
+    return maps.map_classes(layer, ax=ax, names=names, **how)
+
+
+def applicability_map(
+    source: xr.Dataset,
+    name: str,
+    *,
+    applicability: str = "applicability",
+    ax: Axes | None = None,
+    longest_side: int = LONGEST_SIDE,
+    **how: Any,
+) -> Figure:
+    """A map with the cells hatched where the model has no ground to stand on.
+
+    Parameters
+    ----------
+    source : Dataset
+        With the layer and its area of applicability (1 inside, 0 outside).
+    name : str
+        The layer to map.
+    applicability : str
+        Name of the applicability layer.
+    ax : Axes, optional
+    longest_side : int
+    **how
+        As `map_layer`.
+
+    Returns
+    -------
+    Figure
+        The legend says which share of the mapped cells lies outside.
+
+    Raises
+    ------
+    MissingInputError
+        Where one of the two layers is not in the store.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"iron": (("y", "x"), np.ones((2, 2))), "applicability": (("y", "x"), np.eye(2))})
+    >>> applicability_map(cube, "iron").axes[0].get_legend().get_texts()[0].get_text()
+    'outside the area of applicability: 50 %'
+    """
+    layer = pick(source, name, where="applicability_map")
+    inside = pick(source, applicability, where="applicability_map")
+    figure = maps.map_layer(layer, ax=ax, longest_side=longest_side, **how)
+    axes = ax if ax is not None else figure.axes[0]
+    picture = read_picture(layer, longest_side)
+    flag = read_picture(inside, longest_side).values
+    mapped = np.isfinite(picture.values)
+    outside = mapped & (flag == 0)
+    if not mapped.any():
+        return figure
+    area = picture.row_area[:, None] * mapped
+    share = 100 * float((area * outside).sum() / area.sum())
+    if outside.any() and min(outside.shape) > 1:
+        left, right, bottom, top = picture.extent
+        rows, columns = outside.shape
+        x = left + (np.arange(columns) + 0.5) * (right - left) / columns
+        y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
+        hatch = axes.contourf(x, y, outside.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"], zorder=4)
+        hatch.set_edgecolor(palette.INK)
+        hatch.set_linewidth(0.0)
+        axes.contour(x, y, outside.astype(float), levels=[0.5], colors=palette.INK, linewidths=0.5, zorder=4)
+    legend = axes.get_legend()
+    earlier = list(legend.legend_handles) if legend is not None else []
+    patch = Patch(
+        facecolor="white",
+        edgecolor=palette.INK,
+        hatch="////",
+        linewidth=0.5,
+        label=f"outside the area of applicability: {share:.0f} %",
+    )
+    axes.legend(
+        handles=[patch, *(h for h in earlier if h is not None)], loc="lower right", fontsize=7.5, framealpha=0.85
+    )
+    return figure
+
+
+def response_time_map(
+    source: xr.DataArray | xr.Dataset,
+    name: str = "response_time",
+    *,
+    ax: Axes | None = None,
+    age: float = HOLOCENE_YEARS,
+    longest_side: int = LONGEST_SIDE,
+    **how: Any,
+) -> Figure:
+    """Map of the response time h0/E with the age of today's climate on its colour bar.
+
+    Parameters
+    ----------
+    source : Dataset or DataArray (y, x), a
+    name : str
+        The layer's name in a Dataset.
+    ax : Axes, optional
+    age : float
+        Years since the climate was last another one; by default the Holocene. Where the response time is longer, the
+        thickness cannot have reached its steady state.
+    longest_side : int
+    **how
+        As `map_layer`.
+
+    Returns
+    -------
+    Figure
+        The legend says which share of the mapped area is slower than `age`.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As `map_layer`.
+
+    Notes
+    -----
+    Response times are negative where the surface receives sediment; those cells are counted and left out.
+
+    Examples
+    --------
+    >>> tau = xr.DataArray(np.array([[100.0, 1e5]]), dims=("y", "x"), name="response_time")
+    >>> response_time_map(tau).axes[0].get_legend().get_texts()[0].get_text()
+    'slower than 11,700 a: 50 %'
+    """
+    layer = pick(source, name if isinstance(source, xr.Dataset) else None, where="response_time_map")
+    figure = maps.map_layer(layer, ax=ax, log=True, longest_side=longest_side, **how)
+    axes = ax if ax is not None else figure.axes[0]
+    picture = read_picture(layer, longest_side)
+    positive = picture.values > 0
+    if not positive.any():
+        return figure
+    area = picture.row_area[:, None] * positive
+    share = 100 * float((area * (picture.values > age)).sum() / area.sum())
+    drawn = next((image for image in axes.images if image.colorbar is not None), None)
+    if drawn is not None and drawn.colorbar is not None and min(drawn.get_clim()) < age < max(drawn.get_clim()):
+        drawn.colorbar.ax.axhline(age, color="#56B4E9", linewidth=2.2, gid="age")
+    legend = axes.get_legend()
+    earlier = [h for h in legend.legend_handles if h is not None] if legend is not None else []
+    patch = Patch(facecolor="#56B4E9", label=f"slower than {age:,.0f} a: {share:.0f} %")
+    axes.legend(handles=[patch, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
+    return figure
+
+
+def _require_one_grid(a: xr.DataArray, b: xr.DataArray) -> None:
+    if a.shape != b.shape:
+        raise GridError(f"difference_map: the maps have {a.shape} and {b.shape} cells; bring both onto one grid")
+    try:
+        boxes = grid_of(a), grid_of(b)
+    except GridError:
+        return
+    if not same_grid(*boxes):
+        raise GridError("difference_map: the maps lie on different grids; bring both onto one with tpsoil.add_layer")
