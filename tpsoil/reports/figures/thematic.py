@@ -101,11 +101,8 @@ def difference_map(
             loc="lower right", fontsize=7.5,
         )  # fmt: skip
     bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
-    rms = float(np.sqrt(np.mean(finite**2)))
-    bar.set_label(
-        f"difference, {unit}\nmean {palette.number_text(float(finite.mean()))}, root mean square {palette.number_text(rms)}",
-        fontsize=9,
-    )
+    mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
+    bar.set_label(f"difference, {unit}\nmean {mean}, root mean square {rms}", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     maps.finish_map(axes, picture)
     return figure
