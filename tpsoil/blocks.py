@@ -22,6 +22,7 @@ from .variables import Variable
 
 Array = npt.NDArray[Any]
 BlockKernel = Callable[..., Sequence[Array] | Array]
+WHOLE = -1
 
 
 def is_lazy(*layers: Any) -> bool:
@@ -155,13 +156,21 @@ def map_windows(
             raise InputError(f"map_windows: a row vector has shape {np.shape(row)}, expected {shape[:1]}")
     arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in layers]
     if not any(isinstance(array, da.Array) for array in arrays):
-        blocks = [np.pad(array, halo, constant_values=np.nan) for array in arrays]
+        blocks = [np.pad(array, max(halo, 0), constant_values=np.nan) for array in arrays]
         results = _run(kernel, outputs, (*blocks, *(np.asarray(row) for row in rows)), shared, shape)
     else:
         results = _windows(kernel, arrays, halo, outputs, rows, shared)
     if labelled:
         return tuple(_label(result, labelled[0], spec, attrs) for result, spec in zip(results, outputs))
     return tuple(results)
+
+
+def map_whole(kernel: BlockKernel, *layers: xr.DataArray | Array, **options: Any) -> tuple[xr.DataArray | Array, ...]:
+    """Apply a kernel to whole grids at once, for what is not local, such as flow: lazy input becomes one task.
+
+    Everything but the halo is as in `map_windows`; the results have the first lazy layer's chunks.
+    """
+    return map_windows(kernel, *layers, halo=WHOLE, **options)
 
 
 def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataArray:
@@ -238,7 +247,8 @@ def _windows(
     shared: Any,
 ) -> list[Any]:
     first = next(array for array in arrays if isinstance(array, da.Array))
-    chunks = tuple(_at_least(axis, halo) for axis in first.chunks)
+    whole, halo = halo == WHOLE, max(halo, 0)
+    chunks = tuple((sum(axis),) if whole else _at_least(axis, halo) for axis in first.chunks)
     single = tuple(len(axis) == 1 for axis in chunks)
     depth = {axis: (0 if single[axis] else halo) for axis in (0, 1)}
     arguments: list[Any] = []
@@ -260,7 +270,8 @@ def _windows(
         adjust_chunks={0: chunks[0], 1: chunks[1]},
         name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, halo, shared, *arguments)}",
     )
-    return _unbundle(bundle, outputs)
+    results = _unbundle(bundle, outputs)
+    return [result.rechunk(first.chunks) for result in results] if whole else results
 
 
 class _Block:
