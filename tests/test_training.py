@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from gemas import BASELINE, RASTERS_AND_STATION, gemas
 from sklearn.ensemble import RandomForestRegressor
 
-from gemas import BASELINE, RASTERS_AND_STATION, gemas
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.forest import TrainedForest, load_trained, observed_against_predicted, score, train
 from tpsoil.forest.folds import block_codes, make_folds
