@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.importance import permutation_importance
+from tpsoil.forest.intervals import conformal_intervals, coverage_table
 from tpsoil.forest.scores import observed_against_predicted, score
 from tpsoil.forest.trained import TrainedForest, load_trained
 from tpsoil.forest.training import train
 
-__all__ = ["CompiledForest", "TrainedForest", "load_trained", "observed_against_predicted", "score", "train"]
+__all__ = [
+    "CompiledForest",
+    "TrainedForest",
+    "area_of_applicability",
+    "conformal_intervals",
+    "coverage_table",
+    "load_trained",
+    "observed_against_predicted",
+    "permutation_importance",
+    "score",
+    "train",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Transform = Literal["none", "log10"]
 BackTransform = Literal["mean", "median"]
+
+LEVELS: Final = (0.5, 0.8, 0.9, 0.95)
+"""Central intervals whose out-of-fold limits are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,9 @@ class TrainedForest:
     folds : DataFrame
         The fold of every used row, one column a kind; index of the table.
     predictions : mapping of str to DataFrame
-        By kind of folds: `observed` and `predicted` on the fit's scale, `observed_original` and `predicted_original`,
-        and the out-of-fold limits `q0.05` and so on, in the target's own unit.
+        By kind of folds: `observed`, `predicted` and `sd` between trees on the fit's scale, `fold`;
+        `observed_original`, `predicted_original`, and the out-of-fold quantiles `q0.05` and so on, in the target's own
+        unit.
     settings : mapping
         Everything chosen and asked: the forest's settings, the settings of each outer fold, transform, folds, seed.
     counts : mapping of str to int
@@ -54,6 +58,8 @@ class TrainedForest:
         float32 columns that the forest was fitted on.
     observed : Series
         Target of these rows, own unit.
+    rows : DataFrame
+        The features of these rows as the table had them.
     groups : Series or None
         Group of these rows.
     """
@@ -70,6 +76,7 @@ class TrainedForest:
     counts: Mapping[str, int]
     design: pd.DataFrame
     observed: pd.Series
+    rows: pd.DataFrame
     groups: pd.Series | None = None
 
     @property
@@ -208,6 +215,17 @@ def load_trained(path: str | Path) -> TrainedForest:
     if not isinstance(trained, TrainedForest):
         raise InputError(f"{path}: holds a {type(trained).__name__}, expected a trained forest; write it with .save()")
     return trained
+
+
+def tails(level: float) -> tuple[float, float]:
+    """The two quantiles that bound a central interval.
+
+    Examples
+    --------
+    >>> tails(0.9)
+    (0.05, 0.95)
+    """
+    return round((1 - level) / 2, 6), round((1 + level) / 2, 6)
 
 
 def forward(values: Floats, transform: str) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,9 @@ from tpsoil.forest.folds import KINDS, Labels, describe_folds, find_coordinates,
 from tpsoil.forest.leaves import quantile_weights, weighted_quantiles
 from tpsoil.forest.scores import score
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
-from tpsoil.forest.trained import BackTransform, TrainedForest, Transform, forward, in_own_unit
+from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
 
 Floats = npt.NDArray[np.float64]
-
-LEVELS: Final = (0.5, 0.8, 0.9, 0.95)
-"""Central intervals whose out-of-fold limits are kept."""
 
 
 def train(
@@ -207,6 +204,7 @@ def train(
         counts=counts,
         design=design,
         observed=pd.Series(observed, index=frame.index, name=target),
+        rows=frame[list(features)].copy(),
         groups=sites,
     )
 
@@ -225,9 +223,9 @@ def _out_of_fold(
     chosen: Any,
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Predictions of every row by a forest that never saw its fold."""
-    tails = sorted({round(t, 6) for level in LEVELS for t in ((1 - level) / 2, (1 + level) / 2)} | {0.5})
-    on_fit, own = np.empty(len(fitted)), np.empty(len(fitted))
-    limits = np.empty((len(fitted), len(tails)))
+    kept = sorted({t for level in LEVELS for t in tails(level)} | {0.5})
+    on_fit, spread, own = (np.empty(len(fitted)) for _ in range(3))
+    limits = np.empty((len(fitted), len(kept)))
     settings = []
     for k in range(int(fold.max()) + 1):
         test, part = fold == k, fold != k
@@ -238,16 +236,23 @@ def _out_of_fold(
         past = np.ascontiguousarray(design[part].to_numpy(dtype=np.float32))
         rows = np.ascontiguousarray(design[test].to_numpy(dtype=np.float32))
         weights = quantile_weights(forest, past, rows)
-        limits[test] = weighted_quantiles(weights, observed[part], tails)
-        on_fit[test] = CompiledForest.from_sklearn(forest, accepts_missing=True).predict(rows)[0]
+        limits[test] = weighted_quantiles(weights, observed[part], kept)
+        on_fit[test], spread[test] = CompiledForest.from_sklearn(forest, accepts_missing=True).predict(rows)
         own[test] = on_fit[test]
         if transform == "log10":
             twin = in_own_unit(forest, past, observed[part], back_transform)
             own[test] = CompiledForest.from_sklearn(twin, accepts_missing=True).predict(rows)[0]
     frame = pd.DataFrame(
-        {"observed": fitted, "predicted": on_fit, "observed_original": observed, "predicted_original": own}
+        {
+            "observed": fitted,
+            "predicted": on_fit,
+            "sd": spread,
+            "fold": fold,
+            "observed_original": observed,
+            "predicted_original": own,
+        }
     )
-    frame[[f"q{t:g}" for t in tails]] = limits
+    frame[[f"q{t:g}" for t in kept]] = limits
     return frame, settings
 
 

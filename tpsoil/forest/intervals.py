@@ -1,0 +1,287 @@
+"""Prediction intervals that keep their promise: conformal correction on out-of-fold residuals, and its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest.trained import LEVELS, TrainedForest, forward, tails
+
+Floats = npt.NDArray[np.float64]
+Method = Literal["quantile", "spread", "residual"]
+
+METHODS: Final = ("quantile", "spread", "residual")
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """A conformal correction of prediction intervals. Made by `conformal_intervals`.
+
+    Parameters
+    ----------
+    level : float
+        Promised coverage, 0..1.
+    method : {"quantile", "spread", "residual"}
+    correction : float
+        On the scale of the fit: added outside both quantiles; times the sd between trees; or the half-width itself.
+        May be negative for "quantile", where the quantiles are too wide; inf where there are too few residuals.
+    transform : {"none", "log10"}
+        Scale of the fit.
+    scores : int
+        Residuals that it rests on.
+    """
+
+    level: float
+    method: Method
+    correction: float
+    transform: str
+    scores: int
+
+    @property
+    def quantiles(self) -> tuple[float, float]:
+        """The quantiles that bound the interval before correction."""
+        return tails(self.level)
+
+    def around_quantiles(self, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """Corrected limits around conditional quantiles, all in the target's own unit.
+
+        Parameters
+        ----------
+        low, high : ndarray
+            The conditional quantiles.
+
+        Returns
+        -------
+        lower, upper : ndarray
+            Where a negative correction would cross them, both are their middle.
+        """
+        if self.transform == "log10":
+            factor = 10.0**self.correction
+            lower, upper = low / factor, high * factor
+            middle = np.sqrt(low * high)
+        else:
+            lower, upper = low - self.correction, high + self.correction
+            middle = (low + high) / 2
+        crossed = lower > upper
+        return np.where(crossed, middle, lower), np.where(crossed, middle, upper)
+
+    def around_mean(self, mean: npt.NDArray[Any], sd: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+        """Limits around a prediction, all on the scale of the fit; for "spread" and "residual"."""
+        half = self.correction * sd if self.method == "spread" else np.full(np.shape(mean), self.correction)
+        return mean - half, mean + half
+
+
+def conformal_quantile(scores: npt.ArrayLike, level: float) -> float:
+    """The score that a new one stays below with the promised probability.
+
+    Parameters
+    ----------
+    scores : array_like (n,)
+        Of exchangeable residuals; finite.
+    level : float
+        1 - alpha, within 0..1.
+
+    Returns
+    -------
+    float
+        The ceil((n + 1) level)-th smallest; inf where that is more than n.
+
+    Raises
+    ------
+    InputError
+        For a level outside 0..1, or scores that are not finite.
+
+    Examples
+    --------
+    >>> conformal_quantile(range(1, 100), 0.9), conformal_quantile([1.0, 2.0], 0.9)
+    (90.0, inf)
+    """
+    values = np.sort(np.asarray(list(scores) if isinstance(scores, range) else scores, dtype=np.float64))
+    if not 0 < level < 1:
+        raise InputError(f"conformal: level is {level!r}, expected a share between 0 and 1 such as 0.9")
+    if not np.isfinite(values).all():
+        raise InputError(f"conformal: {int((~np.isfinite(values)).sum())} scores are not finite; drop them")
+    # 100 * 0.9 is 90.00000000000001 in binary; a rank is an exact count.
+    rank = int(np.ceil((len(values) + 1) * level - 1e-9))
+    return float(values[rank - 1]) if rank <= len(values) else float("inf")
+
+
+def conformal_intervals(
+    trained: TrainedForest, level: float = 0.9, *, method: Method = "quantile", kind: str | None = None
+) -> Conformal:
+    """Correct a forest's intervals by its out-of-fold residuals.
+
+    Parameters
+    ----------
+    trained : TrainedForest
+    level : float
+        One of 0.5, 0.8, 0.9, 0.95 for "quantile".
+    method : {"quantile", "spread", "residual"}
+        What is corrected: the quantile forest's limits (wide where the data are wide), the sd between trees times a
+        factor, or one half-width for everywhere.
+    kind : str, optional
+        Folds whose residuals are used; by default the deciding ones. Random folds promise too much where replicates
+        or neighbours leak.
+
+    Returns
+    -------
+    Conformal
+
+    Raises
+    ------
+    InputError
+        For a level that was not kept, an unknown method, or folds that were not used.
+
+    Notes
+    -----
+    Score of row i for "quantile": max(q_low(x_i) - y_i, y_i - q_high(x_i)) on the scale of the fit (conformalised
+    quantile regression), for "spread" |y_i - m(x_i)| / sd(x_i), for "residual" |y_i - m(x_i)|. The residuals come
+    from forests of the other folds, so they are a little larger than the whole forest's: the interval errs to the safe
+    side.
+
+    References
+    ----------
+    Romano, Patterson and Candes 2019, Conformalized quantile regression, Advances in Neural Information Processing
+    Systems 32; Vovk 2015, Cross-conformal predictors, doi 10.1007/s10472-013-9368-4
+    """
+    which = _kind(trained, kind)
+    scores = _scores(trained.predictions[which], level, method, trained.settings["transform"])
+    return Conformal(
+        level=level,
+        method=method,
+        correction=conformal_quantile(scores, level),
+        transform=str(trained.settings["transform"]),
+        scores=len(scores),
+    )
+
+
+def coverage_table(
+    trained: TrainedForest,
+    levels: Sequence[float] = LEVELS,
+    *,
+    by: pd.Series | npt.ArrayLike | None = None,
+    kind: str | None = None,
+    method: Method = "quantile",
+) -> pd.DataFrame:
+    """How often intervals hold the truth, overall and by group, out of fold.
+
+    Parameters
+    ----------
+    trained : TrainedForest
+    levels : sequence of float
+    by : Series or array_like, optional
+        Group of each used row, such as its biome; a Series is matched by index.
+    kind : str, optional
+        Folds; by default the deciding ones.
+    method : {"quantile", "spread", "residual"}
+        What is corrected.
+
+    Returns
+    -------
+    DataFrame
+        One row a group ("all" first) and level: `n`; `conformal`, coverage of the corrected interval; `quantile`, of
+        the quantile forest's own; `spread`, of mean +- z sd between trees, which is no prediction interval;
+        `binomial_se` of a coverage of that level; `mean_width` and `interval_score` of the corrected interval on the
+        scale of the fit (the lower the better).
+
+    Raises
+    ------
+    InputError
+        For a level that was not kept, or groups of another length.
+
+    Notes
+    -----
+    The correction of a fold is learned from the other folds only, so that no row has a part in its own interval.
+    Interval score = width + 2 / alpha (lower - y)+ + 2 / alpha (y - upper)+ (Gneiting and Raftery 2007).
+
+    References
+    ----------
+    Gneiting and Raftery 2007, Journal of the American Statistical Association 102, doi 10.1198/016214506000001437
+    """
+    from scipy.stats import norm
+
+    frame = trained.predictions[_kind(trained, kind)]
+    transform = str(trained.settings["transform"])
+    y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
+    parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
+    rows = []
+    for level in levels:
+        scores = _scores(frame, level, method, transform)
+        lower, upper = np.empty(len(frame)), np.empty(len(frame))
+        raw_low, raw_high = (forward(frame[f"q{t:g}"].to_numpy(), transform) for t in tails(level))
+        for fold in np.unique(frame["fold"]):
+            here = frame["fold"].to_numpy() == fold
+            correction = conformal_quantile(scores[~here], level)
+            fitted = Conformal(level, method, correction, "none", int((~here).sum()))
+            if method == "quantile":
+                lower[here], upper[here] = fitted.around_quantiles(raw_low[here], raw_high[here])
+            else:
+                lower[here], upper[here] = fitted.around_mean(mean[here], sd[here])
+        z = float(norm.ppf((1 + level) / 2))
+        penalty = 2 / (1 - level) * (np.maximum(lower - y, 0) + np.maximum(y - upper, 0))
+        for name, part in parts.items():
+            n = int(part.sum())
+            rows.append(
+                {
+                    "group": name,
+                    "level": level,
+                    "n": n,
+                    "conformal": _share((lower <= y) & (y <= upper), part),
+                    "quantile": _share((raw_low <= y) & (y <= raw_high), part),
+                    "spread": _share(np.abs(y - mean) <= z * sd, part),
+                    "binomial_se": float(np.sqrt(level * (1 - level) / n)) if n else float("nan"),
+                    "mean_width": float((upper - lower)[part].mean()) if n else float("nan"),
+                    "interval_score": float((upper - lower + penalty)[part].mean()) if n else float("nan"),
+                }
+            )
+    table = pd.DataFrame(rows)
+    order = {name: k for k, name in enumerate(parts)}
+    return table.sort_values(["group", "level"], key=lambda c: c.map(order) if c.name == "group" else c).reset_index(
+        drop=True
+    )
+
+
+def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> Floats:
+    if method not in METHODS:
+        raise InputError(
+            f"intervals: method is '{method}', expected one of {list(METHODS)}{nearest_name(method, METHODS)}"
+        )
+    y, mean, sd = (frame[name].to_numpy(dtype=np.float64) for name in ("observed", "predicted", "sd"))
+    if method == "residual":
+        return np.asarray(np.abs(y - mean))
+    if method == "spread":
+        # A row on which all trees agree and err has no finite ratio; the smallest positive spread stands in.
+        floor = sd[sd > 0].min() if (sd > 0).any() else 1.0
+        return np.asarray(np.abs(y - mean) / np.maximum(sd, floor))
+    names = [f"q{t:g}" for t in tails(level)]
+    if any(name not in frame for name in names):
+        raise InputError(f"intervals: level is {level!r}, expected one of {list(LEVELS)}, whose quantiles train keeps")
+    low, high = (forward(frame[name].to_numpy(dtype=np.float64), transform) for name in names)
+    return np.asarray(np.maximum(low - y, y - high))
+
+
+def _kind(trained: TrainedForest, kind: str | None) -> str:
+    which = kind or trained.deciding
+    if which not in trained.predictions:
+        known = list(trained.predictions)
+        raise InputError(f"intervals: no folds '{which}' in this forest{nearest_name(which, known)}; it has {known}")
+    return which
+
+
+def _groups(by: pd.Series | npt.ArrayLike | None, index: pd.Index[Any]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    if by is None:
+        return {}
+    labels: Any = by.reindex(index).to_numpy() if isinstance(by, pd.Series) else np.asarray(by)
+    if labels.shape != (len(index),):
+        raise InputError(f"intervals: groups have shape {labels.shape}, expected ({len(index)},): one label a used row")
+    return {str(name): labels == name for name in sorted(pd.unique(labels[~pd.isna(labels)]), key=str)}
+
+
+def _share(held: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> float:
+    return float(held[part].mean()) if part.any() else float("nan")
