@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
-GROUND = {"variables", "grid", "blocks", "errors", "constants", "kernels"}
+GROUND = {"variables", "grid", "blocks", "tiles", "errors", "constants", "kernels"}
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
 ARROWS = {
@@ -23,6 +23,7 @@ ALLOWED = {
     "variables": {"errors"},
     "grid": {"errors", "constants"},
     "blocks": {"errors", "variables", "constants", "grid"},
+    "tiles": {"errors"},
     "runs": GROUND | STAGES,
     "reports": GROUND | {"cube"},
     "cli": GROUND | STAGES | {"runs", "reports", "demo", "sample"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": GROUND | STAGES | {"runs", "reports", "sample"},
 }
-DASK_USERS = {"blocks.py", "runs/execute.py", "runs/cluster.py"}
+DASK_USERS = {"blocks.py", "tiles.py", "runs/execute.py", "runs/cluster.py"}
 
 
 def modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Kernels over chunks: `map_pixels` and `map_windows`. With `runs/execute.py` the only users of dask.
+"""Kernels over chunks: `map_pixels` and `map_windows`. With `tiles.py` and `runs/execute.py` the only users of dask.
 
 The rules that every stage shares stand here once: lazy in, lazy out; numpy in, numpy out; several outputs of one pass;
 a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo; a model that rides in the graph once.
@@ -7,7 +7,7 @@ a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask
@@ -182,36 +182,6 @@ def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataA
     else:
         filled = np.full(data.shape, value, dtype=spec.dtype)
     return _label(filled, layer, spec, None)
-
-
-def from_tiles(
-    read: Callable[[slice, slice], Array], shape: tuple[int, int], chunks: int | tuple[int, int], dtype: str
-) -> Any:
-    """A lazy 2-D array whose chunks are read by a function of their row and column slices.
-
-    Parameters
-    ----------
-    read : callable
-        `read(rows, columns)` gives the block; picklable, called on a worker.
-    shape, chunks : (ny, nx), and the chunk size
-    dtype : str
-
-    Returns
-    -------
-    dask array (ny, nx)
-    """
-    normal = da.core.normalize_chunks(chunks, shape=shape, dtype=np.dtype(dtype))
-
-    def block(block_info: Any = None) -> Array:
-        (r0, r1), (c0, c1) = block_info[None]["array-location"]
-        return np.asarray(read(slice(r0, r1), slice(c0, c1)), dtype=dtype)
-
-    return da.map_blocks(block, chunks=normal, dtype=np.dtype(dtype), meta=np.empty((0, 0), dtype=dtype))
-
-
-def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
-    """Compute several lazy objects in one pass, sharing what they share."""
-    return tuple(dask.compute(*layers))
 
 
 def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable], shared: Any) -> list[Any]:

@@ -1,0 +1,321 @@
+"""Any layer onto the cube's grid, lazily and exactly, resampled as its kind asks.
+
+A target chunk asks for its own window of the source, so a large DEM is never held whole; a cell's value depends on its
+own corners alone, so no chunking changes a bit of it. The projection is evaluated at every cell corner or centre:
+GDAL's warper interpolates it, and through odc-geo with `tolerance=0` (rasterio 1.4.4) chunked and whole results of the
+30" DEM still differed in 80 % of the cells, by up to 95 m.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import GridError, InputError, nearest_name
+from tpsoil.grid import coordinates, describe, same_grid
+from tpsoil.ingest.rasters import Raster
+from tpsoil.kernels import resample
+from tpsoil.tiles import from_tiles, from_windows
+from tpsoil.variables import Variable
+
+Array = npt.NDArray[Any]
+Window = tuple[slice, slice]
+
+RESAMPLING: Final = {
+    "continuous": ("average", "bilinear", "nearest"),
+    "circular": ("average", "bilinear", "nearest"),
+    "categorical": ("mode", "nearest"),
+}
+WINDOW_CELLS: Final = 4_000_000
+"""Source pixels that one task holds at once (float64 while they are read: 32 MB)."""
+
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one raster lies under a grid.
+
+    Parameters
+    ----------
+    source, target : GeoBox
+    resampling : str
+        "average", "bilinear", "nearest", "mode", or "none" where both are one grid.
+    spec : Variable
+    """
+
+    source: GeoBox
+    target: GeoBox
+    resampling: str
+    spec: Variable
+
+    @property
+    def at_corners(self) -> bool:
+        """Whether the method needs the cells' corners, not their centres."""
+        return self.resampling in ("average", "mode")
+
+    def locate(self, rows: slice, cols: slice) -> tuple[Array, Array]:
+        """Source coordinates (row, column) of the cells' corners or centres of a target window."""
+        if self.at_corners:
+            down = np.arange(rows.start, rows.stop + 1, dtype=np.float64)
+            across = np.arange(cols.start, cols.stop + 1, dtype=np.float64)
+        else:
+            down, across = np.arange(rows.start, rows.stop) + 0.5, np.arange(cols.start, cols.stop) + 0.5
+        return self._image(*np.meshgrid(down, across, indexing="ij"))
+
+    def window(self, located: tuple[Array, Array]) -> Window | None:
+        """The window of the source that the located cells touch, with the neighbours bilinear needs."""
+        spans = []
+        for values, size in zip(located, self.source.shape):
+            finite = values[np.isfinite(values)]
+            if not finite.size:
+                return None
+            start = max(int(np.floor(finite.min())) - 1, 0)
+            stop = min(int(np.ceil(finite.max())) + 1, int(size))
+            if start >= stop:
+                return None
+            spans.append(slice(start, stop))
+        return spans[0], spans[1]
+
+    def outline_window(self, rows: slice, cols: slice) -> Window | None:
+        """As `window`, from the target window's outline only and a margin; for graphs, where cells are too many."""
+        steps = 64
+        down = np.linspace(rows.start, rows.stop, steps + 1)
+        across = np.linspace(cols.start, cols.stop, steps + 1)
+        edge_rows = np.concatenate([down, down, np.full(steps + 1, rows.start), np.full(steps + 1, rows.stop)])
+        edge_cols = np.concatenate([np.full(steps + 1, cols.start), np.full(steps + 1, cols.stop), across, across])
+        located = self._image(edge_rows[None, :], edge_cols[None, :])
+        spans = []
+        for values, size in zip(located, self.source.shape):
+            finite = values[np.isfinite(values)]
+            if not finite.size:
+                return None
+            margin = 3 + 0.02 * (finite.max() - finite.min())
+            start, stop = max(int(finite.min() - margin), 0), min(int(finite.max() + margin) + 1, int(size))
+            if start >= stop:
+                return None
+            spans.append(slice(start, stop))
+        return spans[0], spans[1]
+
+    def resample(self, values: Array, window: Window, rows: slice, cols: slice) -> Array:
+        """Values of a source window on the cells of a target window."""
+        located = self.locate(rows, cols)
+        return self.resample_at(values, window, located)
+
+    def resample_at(self, values: Array, window: Window, located: tuple[Array, Array]) -> Array:
+        """As `resample`, with the cells already located."""
+        row0, col0 = window[0].start, window[1].start
+        values = np.ascontiguousarray(values)
+        if self.resampling == "average" and self.spec.kind == "circular":
+            result = resample.average_direction(values, row0, col0, *located)
+        elif self.resampling == "average":
+            result = resample.average(values, row0, col0, *located)
+        elif self.resampling == "mode":
+            result = resample.majority(values, int(self.spec.fill), row0, col0, *located)
+        elif self.resampling == "bilinear":
+            result = resample.bilinear(values, row0, col0, *located, self.spec.kind == "circular")
+        else:
+            result = resample.nearest(values, values.dtype.type(self.spec.fill), row0, col0, *located)
+        return np.asarray(result).astype(self.spec.dtype)
+
+    def _image(self, down: Array, across: Array) -> tuple[Array, Array]:
+        """Source (row, column) of target (row, column), rounded to 2**-20 pixel."""
+        t = self.target.transform
+        x, y = t.a * across + t.b * down + t.c, t.d * across + t.e * down + t.f
+        if self.source.crs != self.target.crs:
+            x, y = _transformer(self.target.crs, self.source.crs).transform(x, y)
+            if self.source.crs.geographic:
+                # Onto the source's turn of the globe: 0..360 or -180..180.
+                middle = self.source.boundingbox.left + 0.5 * self.source.boundingbox.span_x
+                x = x - 360.0 * np.floor((x - middle + 180.0) / 360.0)
+        inverse = ~self.source.transform
+        columns = inverse.a * x + inverse.b * y + inverse.c
+        rows = inverse.d * x + inverse.e * y + inverse.f
+        return resample.snap_coordinates(rows), resample.snap_coordinates(columns)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads one target window from a file; small, so it rides in every task."""
+
+    raster: Raster
+    alignment: Alignment
+
+    def __call__(self, rows: slice, cols: slice) -> Array:
+        alignment, spec = self.alignment, self.alignment.spec
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        if alignment.resampling == "none":
+            return self.raster.read(rows, cols)
+        located = alignment.locate(rows, cols)
+        window = alignment.window(located)
+        if window is None:
+            return np.full(shape, spec.fill, dtype=spec.dtype)
+        cells = (window[0].stop - window[0].start) * (window[1].stop - window[1].start)
+        if cells > WINDOW_CELLS and max(shape) > 1:
+            # Halves: the target chunk of a coarse grid can cover a gigabyte of a fine DEM.
+            axis = int(np.argmax(shape))
+            cut = (rows, cols)[axis].start + shape[axis] // 2
+            if axis == 0:
+                parts = [self(slice(rows.start, cut), cols), self(slice(cut, rows.stop), cols)]
+            else:
+                parts = [self(rows, slice(cols.start, cut)), self(rows, slice(cut, cols.stop))]
+            return np.concatenate(parts, axis=axis)
+        return alignment.resample_at(self.raster.read(*window), window, located)
+
+
+def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | None = None) -> xr.DataArray:
+    """A raster on a grid, lazily.
+
+    Parameters
+    ----------
+    raster : Raster
+        From `ingest.read_raster`.
+    grid : GeoBox
+    chunks : int
+        Cells a side of the result's chunks.
+    resampling : {"average", "bilinear", "mode", "nearest"}, optional
+        By default by the kind: averaging where the target is coarser and bilinear where it is finer, the class of the
+        largest area or the nearest, and for directions the same on unit vectors.
+
+    Returns
+    -------
+    DataArray (y, x), lazy
+        With the catalogue's attributes, `resampling` and `source`. NaN, or the fill code, where the source has nothing.
+
+    Raises
+    ------
+    GridError
+        Where the raster and the grid do not overlap.
+    InputError
+        For a resampling that does not fit the kind.
+    """
+    method = _method(raster, grid, resampling)
+    alignment = Alignment(raster.box, grid, method, raster.spec)
+    _require_overlap(raster, alignment)
+    shape, spec = (int(grid.shape[0]), int(grid.shape[1])), raster.spec
+    lazy = raster.lazy_array
+    data: Any
+    if lazy is None:
+        data = from_tiles(_Reader(raster, alignment), shape, chunks, spec.dtype)
+    else:
+        (converted,) = map_pixels(_Converter(raster), lazy, outputs=[spec])
+        source: Any = converted.data
+        if method == "none":
+            data = source.rechunk(chunks)
+        else:
+            data = from_windows(
+                alignment.resample,
+                source,
+                alignment.outline_window,
+                shape=shape,
+                chunks=_small_enough(alignment, shape, chunks),
+                dtype=spec.dtype,
+                fill=float(spec.fill),
+                name=f"align-{spec.name}",
+            ).rechunk(chunks)
+    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
+    layer.attrs = {**spec.attributes(), "source": raster.origin, "resampling": method, **dict(raster.notes)}
+    if spec.kind == "categorical":
+        layer.encoding["_FillValue"] = spec.fill
+    return layer
+
+
+@dataclass(frozen=True)
+class _Converter:
+    raster: Raster
+
+    def __call__(self, block: Array) -> Array:
+        return self.raster.converted(block)
+
+
+def pixels_per_cell(source: GeoBox, target: GeoBox) -> float:
+    """Source pixels along one side of a target cell, in the middle of the grid.
+
+    Returns
+    -------
+    float
+        Above 1 where the target is coarser; NaN where the target has no image in the source's CRS.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> pixels_per_cell(plateau_grid(1000), plateau_grid(5000))
+    5.0
+    """
+    alignment = Alignment(source, target, "average", Variable("cell", "cell", "1"))
+    rows, cols = (np.unique(np.linspace(0, size - 1, 5).astype(int)) for size in target.shape)
+    areas = []
+    for row in rows.tolist():
+        for col in cols.tolist():
+            y, x = alignment.locate(slice(row, row + 1), slice(col, col + 1))
+            down, across = (y[1, 0] - y[0, 0], x[1, 0] - x[0, 0]), (y[0, 1] - y[0, 0], x[0, 1] - x[0, 0])
+            areas.append(abs(down[0] * across[1] - down[1] * across[0]))
+    finite = [area for area in areas if np.isfinite(area)]
+    return float(np.sqrt(np.median(finite))) if finite else float("nan")
+
+
+def _method(raster: Raster, grid: GeoBox, resampling: str | None) -> str:
+    spec, allowed = raster.spec, RESAMPLING[raster.spec.kind]
+    if resampling is not None and resampling not in allowed:
+        raise InputError(
+            f"{spec.name}: resampling={resampling!r}{nearest_name(resampling, allowed)}; a {spec.kind} layer takes "
+            f"{', '.join(allowed)}"
+        )
+    if resampling is None and same_grid(raster.box, grid):
+        return "none"
+    if resampling is not None:
+        return resampling
+    coarser = pixels_per_cell(raster.box, grid) > 1 + 1e-6
+    if spec.kind == "categorical":
+        return "mode" if coarser else "nearest"
+    return "average" if coarser else "bilinear"
+
+
+def _require_overlap(raster: Raster, alignment: Alignment) -> None:
+    height, width = alignment.source.shape
+    rows, cols = alignment.target.shape
+    across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
+    located = alignment._image(*np.meshgrid(down, across, indexing="ij"))
+    with np.errstate(invalid="ignore"):
+        spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
+    if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
+        raise GridError(
+            f"{raster.spec.name}: {raster.origin} does not overlap the grid; it covers "
+            f"{_degrees(alignment.source)}, the grid {_degrees(alignment.target)} ({describe(alignment.target)}); "
+            "is the file of another region, or its CRS wrong (pass crs=)?"
+        )
+
+
+def _degrees(box: GeoBox) -> str:
+    if box.crs.geographic:
+        b = box.boundingbox
+    else:
+        b = box.geographic_extent.boundingbox
+    return f"{b.left:.4g}..{b.right:.4g} E, {b.bottom:.4g}..{b.top:.4g} N"
+
+
+def _small_enough(alignment: Alignment, shape: tuple[int, int], chunks: int) -> tuple[int, int]:
+    """Chunks whose source window stays within `WINDOW_CELLS`."""
+    side = pixels_per_cell(alignment.source, alignment.target)
+    most = max(1, int(np.sqrt(WINDOW_CELLS) / max(side, 1e-9))) if np.isfinite(side) else chunks
+    size = chunks
+    while size > most and size % 2 == 0:
+        size //= 2
+    return min(size, shape[0]), min(size, shape[1])
+
+
+def _transformer(source: Any, target: Any) -> Transformer:
+    """One transformer a thread and pair of CRS: they are costly to make and not shared between threads."""
+    known: dict[tuple[str, str], Transformer] = _local.__dict__.setdefault("transformers", {})
+    key = (source.to_wkt(), target.to_wkt())
+    if key not in known:
+        known[key] = Transformer.from_crs(source.proj, target.proj, always_xy=True)
+    return known[key]

@@ -1,0 +1,107 @@
+"""Where a cube lies: a local path, `memory://name`, or an object store's URL, as one zarr store."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore
+
+from tpsoil.errors import AccessError, InputError, WorkError
+
+Location: TypeAlias = str | os.PathLike[str] | Store
+
+
+def open_store(location: Location, *, read_only: bool = False) -> Store:
+    """The zarr store at a location.
+
+    Parameters
+    ----------
+    location : path, URL or zarr Store
+        `cube.zarr`, `memory://name`, `s3://bucket/cube.zarr`, or a store of zarr's own, which is taken as it is.
+    read_only : bool
+        Refuse writes.
+
+    Returns
+    -------
+    zarr.abc.store.Store
+
+    Raises
+    ------
+    InputError
+        For a URL whose protocol no installed library serves.
+
+    Notes
+    -----
+    URLs go through fsspec; keys, endpoints and regions come from where its libraries look for them (environment,
+    profile files), never from a recipe.
+    """
+    if isinstance(location, Store):
+        return location
+    text = os.fspath(location)
+    if "://" not in text:
+        return LocalStore(Path(text), read_only=read_only)
+    if text.startswith("file://"):
+        return LocalStore(Path(text.removeprefix("file://")), read_only=read_only)
+    try:
+        return FsspecStore.from_url(text, read_only=read_only)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{text}: {error}; object stores need the extra: pip install 'tpsoil[cloud]'") from error
+
+
+def local_path(location: Location) -> Path | None:
+    """The folder of a local store; None for memory and object stores."""
+    if isinstance(location, Store):
+        return location.root if isinstance(location, LocalStore) else None
+    text = os.fspath(location)
+    if "://" not in text:
+        return Path(text)
+    return Path(text.removeprefix("file://")) if text.startswith("file://") else None
+
+
+def describe_location(location: Location) -> str:
+    """A location for messages; never with keys."""
+    path = local_path(location)
+    if path is not None:
+        return str(path)
+    return str(location) if isinstance(location, Store) else os.fspath(location)
+
+
+@contextlib.contextmanager
+def writing(location: Location) -> Iterator[None]:
+    """Turns what the operating system says while writing into an error that names the place.
+
+    Raises
+    ------
+    AccessError
+        For a place that cannot be written.
+    WorkError
+        For a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, (AccessError, WorkError)) or getattr(error, "exit_status", None) is not None:
+            raise
+        where = describe_location(location)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkError(f"{where}: no space left to write; make room and run the same command again") from error
+        raise AccessError(
+            f"{where}: cannot be written ({error.strerror or error}); choose another place, or mend its permissions"
+        ) from error
+
+
+def attribute(value: Any) -> Any:
+    """A value as JSON holds it: numpy numbers as Python's, tuples as lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): attribute(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [attribute(item) for item in value]
+    return value

@@ -1,0 +1,143 @@
+"""Stored layers as lazy arrays, and what is wrong with a chunk that does not read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from zarr.core.sync import sync
+
+from tpsoil.errors import CorruptStoreError
+from tpsoil.grid import coordinates
+from tpsoil.tiles import from_tiles
+
+Array = npt.NDArray[Any]
+
+HIDDEN: Final = ("state", "coordinates", "grid_mapping", "_FillValue")
+"""Attributes on disk that a reader finds elsewhere: in encoding, or as coordinates."""
+
+
+@dataclass(frozen=True)
+class CubeInfo:
+    """What a cube's group says about itself.
+
+    Parameters
+    ----------
+    where : str
+    grid : GeoBox
+    chunks : int
+        Cells a side.
+    attrs : mapping
+        All attributes of the group.
+    """
+
+    where: str
+    grid: GeoBox
+    chunks: int
+    attrs: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.grid.shape[0]), int(self.grid.shape[1])
+
+    @property
+    def chunk_grid(self) -> tuple[int, int]:
+        """Chunks down and across."""
+        return -(-self.shape[0] // self.chunks), -(-self.shape[1] // self.chunks)
+
+    def chunk_slices(self, i: int, j: int) -> tuple[slice, slice]:
+        """Rows and columns of chunk (i, j)."""
+        size, (rows, cols) = self.chunks, self.shape
+        return slice(i * size, min((i + 1) * size, rows)), slice(j * size, min((j + 1) * size, cols))
+
+
+class LayerReader:
+    """Reads windows of one stored layer, and names what is wrong with it."""
+
+    def __init__(self, info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> None:
+        self.info, self.name, self.array, self.strict = info, name, array, strict
+
+    def __call__(self, rows: slice, cols: slice) -> Array:
+        try:
+            values = np.asarray(self.array[rows, cols])
+        except Exception as error:  # what a broken codec raises depends on the codec
+            self._blame(rows, cols)
+            raise CorruptStoreError(f"{self.info.where}: layer '{self.name}' cannot be read: {error}") from error
+        if self.strict:
+            self._require_present(rows, cols, values)
+        return values
+
+    def _chunks(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
+        size = self.info.chunks
+        return [
+            (i, j)
+            for i in range(rows.start // size, -(-rows.stop // size))
+            for j in range(cols.start // size, -(-cols.stop // size))
+        ]
+
+    def _blame(self, rows: slice, cols: slice) -> None:
+        for i, j in self._chunks(rows, cols):
+            down, across = self.info.chunk_slices(i, j)
+            try:
+                self.array[down, across]
+            except Exception as error:
+                raise CorruptStoreError(
+                    f"{self.info.where}: chunk ({i}, {j}) of layer '{self.name}' (rows {down.start}..{down.stop}, "
+                    f"columns {across.start}..{across.stop}) is corrupted: {error}; restore it from a copy, or write "
+                    "the layer again with overwrite"
+                ) from error
+
+    def _require_present(self, rows: slice, cols: slice, values: Array) -> None:
+        """A chunk of nothing but fill may be a chunk that is not there."""
+        fill = self.array.metadata.fill_value
+        empty = np.isnan(values) if values.dtype.kind == "f" else values == fill
+        if not empty.any():
+            return
+        for i, j in self._chunks(rows, cols):
+            down, across = self.info.chunk_slices(i, j)
+            top, left = max(down.start, rows.start) - rows.start, max(across.start, cols.start) - cols.start
+            part = empty[top : down.stop - rows.start, left : across.stop - cols.start]
+            if part.all() and not sync((self.array.store_path / f"c/{i}/{j}").exists()):
+                raise CorruptStoreError(
+                    f"{self.info.where}: chunk ({i}, {j}) of layer '{self.name}' is missing; restore it from a copy, "
+                    "or write the layer again with overwrite"
+                )
+
+
+def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.DataArray:
+    """A stored layer as a lazy DataArray, chunked as stored.
+
+    Parameters
+    ----------
+    info : CubeInfo
+    name : str
+    array : zarr.Array
+    strict : bool
+        Whether a missing chunk is an error; else it reads as missing values.
+
+    Returns
+    -------
+    DataArray (y, x), lazy
+    """
+    # The key is this opening's own: a layer that was written again must not be taken for its former self.
+    data = from_tiles(
+        LayerReader(info, name, array, strict=strict),
+        info.shape,
+        info.chunks,
+        str(array.dtype),
+        name=f"cube-{name}-{uuid.uuid4().hex}",
+    )
+    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(info.grid), name=name)
+    attrs = dict(array.attrs)
+    layer.attrs = {key: value for key, value in attrs.items() if key not in HIDDEN}
+    layer.encoding["grid_mapping"] = "spatial_ref"
+    if "_FillValue" in attrs and array.dtype.kind in "iu":
+        layer.encoding["_FillValue"] = int(attrs["_FillValue"])
+    return layer

@@ -1,0 +1,230 @@
+"""Writing layers by region, and what is known of their chunks.
+
+A layer bears `state = "writing"` from its creation until `finish_layers`, which looks that every chunk is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.store import Store
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from tpsoil.errors import CorruptStoreError, InputError
+from tpsoil.variables import Variable
+
+from .location import Location, attribute, open_store, writing
+from .reading import CubeInfo
+from .store import COORDINATES, CREATED_WITH, cube_info, layer_array, layers_of, open_group
+
+Array = npt.NDArray[Any]
+
+
+def create_layers(
+    store: Location,
+    specs: Sequence[Variable],
+    *,
+    attrs: Mapping[str, Mapping[str, Any]] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Create arrays for layers that are about to be written, in state "writing".
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+        Of a cube.
+    specs : sequence of Variable
+        Name, dtype, kind, units of each.
+    attrs : mapping of name to mapping, optional
+        Added to what the catalogue says.
+    overwrite : bool
+        Whether a finished layer of that name is replaced. One whose writing did not end always is.
+
+    Raises
+    ------
+    InputError
+        For a layer that is there already, or named as a coordinate.
+    AccessError, WorkError
+    """
+    info, group = open_group(store, read_only=False)
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{info.where}: layer '{twice[0]}' is given twice; keep one of them")
+    states = {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
+    for name in names:
+        if name in COORDINATES or "/" in name or name.startswith(("__", ".")) or not name:
+            raise InputError(f"{info.where}: '{name}' cannot name a layer; choose another name")
+        if states.get(name) == "complete" and not overwrite:
+            raise InputError(
+                f"{info.where}: layer '{name}' is there already; pass overwrite=True (--overwrite) to replace it"
+            )
+    with writing(store):
+        for spec in specs:
+            _create_layer(group, info, spec, dict((attrs or {}).get(spec.name, {})))
+
+
+def write_region(store: Location, blocks: Mapping[str, Array], rows: slice, cols: slice) -> None:
+    """Write one aligned region of several layers.
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+    blocks : mapping of layer to ndarray
+        Values of the region, of the layer's type.
+    rows, cols : slice
+        Whole chunks: starts are multiples of the chunk size, stops too or the grid's end.
+
+    Raises
+    ------
+    InputError
+        For a region that cuts a chunk: two such writers would race; for a block of another shape or type.
+    MissingInputError
+        For a layer that was not created.
+    """
+    info, group = open_group(store, read_only=False)
+    require_aligned(info, rows, cols)
+    for name, block in blocks.items():
+        write_block(layer_array(info, group, name), info, name, rows, cols, block)
+
+
+def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice, block: Array) -> None:
+    """Write one block of one open layer array; see `write_region`."""
+    expected = (rows.stop - rows.start, cols.stop - cols.start)
+    if block.shape != expected or block.dtype != array.dtype:
+        raise InputError(
+            f"{info.where}: block of '{name}' is {block.dtype} {block.shape}, expected {array.dtype} {expected}"
+        )
+    with writing(info.where):
+        array.with_config({"write_empty_chunks": True, "order": "C"})[rows, cols] = block
+
+
+def require_aligned(info: CubeInfo, rows: slice, cols: slice) -> None:
+    """Refuse a region that cuts a chunk.
+
+    Raises
+    ------
+    InputError
+    """
+    for part, size, axis in zip((rows, cols), info.shape, "yx"):
+        good = 0 <= part.start < part.stop <= size and part.start % info.chunks == 0
+        if not good or (part.stop % info.chunks and part.stop != size):
+            raise InputError(
+                f"{info.where}: the region {axis} {part.start}..{part.stop} cuts chunks of {info.chunks} cells; "
+                "write whole chunks, one writer a chunk"
+            )
+
+
+def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Declare layers complete, after a look that no chunk is missing.
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+    names : iterable of str
+    attrs : mapping of name to mapping, optional
+        Added to each layer's attributes.
+
+    Raises
+    ------
+    CorruptStoreError
+        Where a chunk is missing.
+    """
+    info, group = open_group(store, read_only=False)
+    absent = missing_chunks(store, list(names))
+    for name, chunks in absent.items():
+        if chunks:
+            raise CorruptStoreError(f"{info.where}: layer '{name}' lacks {len(chunks)} chunks, the first {chunks[0]}")
+    with writing(store):
+        for name in absent:
+            array = layer_array(info, group, name)
+            array.update_attributes(attribute({**dict((attrs or {}).get(name, {})), "state": "complete"}))
+
+
+def remove_layers(store: Location, names: Iterable[str]) -> None:
+    """Delete layers, complete or not; names that are not there are passed over."""
+    info, group = open_group(store, read_only=False)
+    present = {name for name, _ in layers_of(info, group)}
+    with writing(store):
+        for name in names:
+            if name in present:
+                del group[name]
+
+
+def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[str, list[tuple[int, int]]]:
+    """Chunks that no writer has written yet, by layer; one listing a layer.
+
+    Raises
+    ------
+    MissingInputError
+        For a layer that is not there.
+    """
+    info, group = open_group(store)
+    if names is None:
+        names = [name for name, _ in layers_of(info, group)]
+    target = open_store(store, read_only=True)
+    down, across = info.chunk_grid
+    missing: dict[str, list[tuple[int, int]]] = {}
+    for name in names:
+        layer_array(info, group, name)
+        present = set(sync(_listed(target, f"{name}/c")))
+        every = [(i, j) for i in range(down) for j in range(across)]
+        missing[name] = [(i, j) for i, j in every if f"{name}/c/{i}/{j}" not in present]
+    return missing
+
+
+def chunk_bytes(store: Location, name: str, i: int, j: int) -> bytes | None:
+    """Stored bytes of chunk (i, j) of a layer; None where there is none."""
+    target = open_store(store, read_only=True)
+    found = sync(target.get(f"{name}/c/{i}/{j}", prototype=default_buffer_prototype()))
+    return None if found is None else bytes(found.to_bytes())
+
+
+def chunk_digest(store: Location, name: str, i: int, j: int) -> str | None:
+    """sha256 of a chunk's stored bytes, in hexadecimal; None where there is none."""
+    stored = chunk_bytes(store, name, i, j)
+    return None if stored is None else hashlib.sha256(stored).hexdigest()
+
+
+def layer_digest(store: Location, name: str) -> str:
+    """sha256 over all stored chunks of a layer in row-major order."""
+    digest, (down, across) = hashlib.sha256(), cube_info(store).chunk_grid
+    for i in range(down):
+        for j in range(across):
+            digest.update(chunk_bytes(store, name, i, j) or b"")
+    return f"chunks-sha256:{digest.hexdigest()}"
+
+
+def _create_layer(group: Any, info: CubeInfo, spec: Variable, attrs: Mapping[str, Any]) -> None:
+    attributes = {
+        **spec.attributes(),
+        "created_with": CREATED_WITH,
+        **attrs,
+        "grid_mapping": "spatial_ref",
+        "coordinates": "spatial_ref",
+        "state": "writing",
+    }
+    if spec.kind == "categorical":
+        attributes["_FillValue"] = int(spec.fill)
+    group.create_array(
+        spec.name,
+        shape=info.shape,
+        chunks=(info.chunks, info.chunks),
+        dtype=np.dtype(spec.dtype),
+        fill_value=spec.fill,
+        dimension_names=("y", "x"),
+        # The checksum last, over the compressed bytes: no flipped bit reaches a decompressor.
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        attributes=attribute(attributes),
+        overwrite=True,
+    )
+
+
+async def _listed(store: Store, prefix: str) -> list[str]:
+    return [key async for key in store.list_prefix(prefix)]

@@ -1,0 +1,262 @@
+"""The datacube on disk: create and open.
+
+One Zarr v3 group; every layer one array of dims (y, x), all with one chunking. Each chunk ends in a crc32c, so a
+flipped bit is an error at reading, and all-NaN chunks are written, so a chunk that is not there was never done. A layer
+bears `state = "writing"` until its last chunk is there; only then does `open_cube` show it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+import zarr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from zarr.abc.store import Store
+from zarr.codecs import Crc32cCodec
+from zarr.core.sync import sync
+
+from tpsoil import __version__
+from tpsoil.errors import CorruptStoreError, InputError, MissingInputError, StoreExistsError, nearest_name
+from tpsoil.grid import coordinates
+
+from .location import Location, attribute, describe_location, local_path, open_store, writing
+from .reading import CubeInfo, lazy_layer
+
+FORMAT: Final = "tpsoil-cube"
+FORMAT_VERSION: Final = 1
+CREATED_WITH: Final = f"tpsoil {__version__}"
+COORDINATES: Final = ("y", "x", "spatial_ref")
+
+
+def create_cube(
+    store: Location,
+    grid: GeoBox,
+    chunks: int = 512,
+    overwrite: bool = False,
+    *,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Create an empty datacube.
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+    grid : GeoBox
+        CRS, transform and shape of every layer, such as `plateau_grid()`.
+    chunks : int
+        Cells a side of a chunk, for all layers.
+    overwrite : bool
+        Whether a cube that is there already may be deleted. Anything else that is there is never deleted.
+    attrs : mapping, optional
+        Further attributes of the group.
+
+    Returns
+    -------
+    Dataset
+        The empty cube, open.
+
+    Raises
+    ------
+    StoreExistsError
+        Where something is there already.
+    AccessError
+        Where the place cannot be written.
+    InputError
+        For a grid without a CRS, or chunks that are no positive number.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> dict(create_cube("memory://example", plateau_grid(100_000), overwrite=True).sizes)
+    {'y': 18, 'x': 28}
+    """
+    where = describe_location(store)
+    if not isinstance(grid, GeoBox) or grid.crs is None:
+        raise InputError(f"{where}: the grid is {grid!r}, expected a GeoBox with a CRS, such as plateau_grid()")
+    if not isinstance(chunks, (int, np.integer)) or isinstance(chunks, bool) or chunks < 1:
+        raise InputError(f"{where}: chunks={chunks!r}, expected a positive number of cells a side")
+    target = open_store(store)
+    with writing(store):
+        _make_room(store, target, where, overwrite)
+        transform = [float(value) for value in tuple(grid.transform)[:6]]
+        group = zarr.create_group(
+            target,
+            zarr_format=3,
+            attributes={
+                "Conventions": "CF-1.11",
+                "format": FORMAT,
+                "format_version": FORMAT_VERSION,
+                "created_with": CREATED_WITH,
+                "crs_wkt": grid.crs.to_wkt(),
+                "transform": transform,
+                "shape": [int(size) for size in grid.shape],
+                "chunks": int(chunks),
+                **attribute(dict(attrs or {})),
+            },
+        )
+        for name, coordinate in coordinates(grid).items():
+            values = np.asarray(coordinate.values)
+            array = group.create_array(
+                str(name),
+                shape=values.shape,
+                chunks=tuple(max(size, 1) for size in values.shape),
+                dtype=values.dtype,
+                dimension_names=coordinate.dims or None,
+                compressors=[Crc32cCodec()],
+                attributes=attribute(dict(coordinate.attrs)),
+                config={"write_empty_chunks": True},
+            )
+            array[...] = values
+    return open_cube(store)
+
+
+def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
+    """Open a datacube, lazily.
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+    incomplete : bool
+        Whether layers whose writing did not end are shown too; their missing chunks read as missing values.
+
+    Returns
+    -------
+    Dataset (y, x)
+        One lazy variable a layer, chunked as stored: continuous ones float32 with NaN, classes as integers whose
+        missing code is `encoding["_FillValue"]`. `spatial_ref` holds the CRS.
+
+    Raises
+    ------
+    MissingInputError
+        Where there is no store.
+    InputError
+        Where there is another kind of store, or one of a newer format.
+    CorruptStoreError
+        For metadata that cannot be read; later, when a chunk is read that is missing or does not match its checksum.
+
+    Warns
+    -----
+    UserWarning
+        For layers left out because their writing did not end.
+    """
+    info, group = open_group(store)
+    dataset = xr.Dataset(coords=coordinates(info.grid), attrs=dict(info.attrs))
+    dataset.attrs.pop("transform"), dataset.attrs.pop("shape"), dataset.attrs.pop("crs_wkt")
+    unfinished = []
+    for name, array in layers_of(info, group):
+        if array.attrs.get("state") != "complete" and not incomplete:
+            unfinished.append(name)
+            continue
+        dataset[name] = lazy_layer(info, name, array, strict=not incomplete)
+    if unfinished:
+        warnings.warn(
+            f"{info.where}: {', '.join(unfinished)} left out, because writing did not end; add again", stacklevel=2
+        )
+    return dataset
+
+
+def cube_info(store: Location) -> CubeInfo:
+    """Grid, chunking and attributes of a cube, without its layers.
+
+    Raises
+    ------
+    As `open_cube`.
+    """
+    return open_group(store)[0]
+
+
+def layer_states(store: Location) -> dict[str, str]:
+    """Every layer's state by name: "complete" or "writing"."""
+    info, group = open_group(store)
+    return {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
+
+
+def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, Any]:
+    """The cube's own description and its open zarr group.
+
+    Raises
+    ------
+    As `open_cube`.
+    """
+    where = describe_location(store)
+    path = local_path(store)
+    if path is not None and not path.exists():
+        raise MissingInputError(f"{where}: no such store; create one with tpsoil.create_cube or `tpsoil cube create`")
+    try:
+        group = zarr.open_group(open_store(store, read_only=read_only), mode="r" if read_only else "r+")
+        attrs = dict(group.attrs)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{where}: no Zarr group here; create one with tpsoil.create_cube") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise CorruptStoreError(f"{where}: zarr.json of the group cannot be read: {error}") from error
+    except OSError as error:
+        raise MissingInputError(f"{where}: cannot be opened: {error.strerror or error}") from error
+    if attrs.get("format") != FORMAT:
+        raise InputError(
+            f"{where}: a Zarr group, but not a tpsoil cube (attribute 'format' is {attrs.get('format')!r}); "
+            "pass it as a source to add_layer instead"
+        )
+    if int(attrs["format_version"]) > FORMAT_VERSION:
+        raise InputError(
+            f"{where}: written in format {attrs['format_version']} by {attrs.get('created_with')}, this tpsoil "
+            f"reads up to {FORMAT_VERSION}; update tpsoil"
+        )
+    grid = GeoBox(tuple(attrs["shape"]), Affine(*attrs["transform"]), CRS(attrs["crs_wkt"]))
+    return CubeInfo(where, grid, int(attrs["chunks"]), attrs), group
+
+
+def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
+    """Name and array of every layer, by name, complete or not.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a layer whose metadata cannot be read.
+    """
+    try:
+        arrays = dict(group.arrays())
+    except Exception as error:  # what broken JSON raises depends on where it is broken
+        raise CorruptStoreError(f"{info.where}: a layer's zarr.json cannot be read: {error}; add it again") from error
+    return sorted((name, array) for name, array in arrays.items() if name not in COORDINATES)
+
+
+def layer_array(info: CubeInfo, group: Any, name: str) -> Any:
+    """The open zarr array of one layer.
+
+    Raises
+    ------
+    MissingInputError
+    """
+    try:
+        return group[name]
+    except KeyError:
+        names = [one for one, _ in layers_of(info, group)]
+        raise MissingInputError(f"{info.where}: no layer '{name}'{nearest_name(name, names)}") from None
+
+
+def _make_room(location: Location, target: Store, where: str, overwrite: bool) -> None:
+    """Refuse what is there, or delete it where it is a Zarr store and may go."""
+    path = local_path(location)
+    if path is not None and path.exists():
+        if path.is_dir() and not any(path.iterdir()):
+            return
+        if not overwrite:
+            raise StoreExistsError(f"{where}: is there already; pass overwrite=True (--overwrite) to replace it")
+        if not path.is_dir() or not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs")):
+            raise StoreExistsError(
+                f"{where}: is there and is no Zarr store, so it is not deleted; choose another place"
+            )
+        shutil.rmtree(path)
+        return
+    if path is None and not sync(target.is_empty("")):
+        if not overwrite:
+            raise StoreExistsError(f"{where}: is there already; pass overwrite=True (--overwrite) to replace it")
+        sync(target.delete_dir(""))

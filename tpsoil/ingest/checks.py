@@ -1,0 +1,111 @@
+"""Values at the door: missing ones to NaN, impossible ones refused with their likely cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError, UnitsError
+from tpsoil.variables import Variable
+
+Array = npt.NDArray[Any]
+
+SENTINELS: Final = (-32768.0, -32767.0, -9999.0, -99999.0, -3000.0, -28672.0, 32767.0, 65535.0, 255.0)
+ALWAYS_SENTINELS: Final = (-32768.0, -32767.0, -9999.0, -99999.0)
+HUGE: Final = 1e30
+"""-3.4e38 and 9.97e36 are the fill values of float formats; nothing on a map is as large."""
+
+
+def mask(values: Array, fills: Sequence[float]) -> Array:
+    """float64 copy of stored values, NaN where one of `fills` stands."""
+    out = values.astype(np.float64)
+    for fill in fills:
+        if np.isnan(fill):
+            continue
+        if values.dtype.kind in "iub":
+            if float(fill).is_integer():
+                out[values == int(fill)] = np.nan
+        elif abs(fill) > HUGE:
+            # -3.4e38 typed by hand is not the float32 that the file holds.
+            out[np.isclose(out, fill, rtol=1e-2, atol=0)] = np.nan
+        else:
+            out[values == values.dtype.type(fill)] = np.nan
+    return out
+
+
+def check_range(values: Array, spec: Variable, origin: str, notes: tuple[tuple[str, str], ...]) -> None:
+    """Refuse values that the catalogue's range excludes; NaN passes.
+
+    Raises
+    ------
+    UnitsError
+        Naming the range that came, and kelvin, tenths or an undeclared nodata value where it looks like one.
+    """
+    with np.errstate(invalid="ignore"):
+        slack = 1e-6 * max(abs(spec.low), abs(spec.high), 1.0) if np.isfinite([spec.low, spec.high]).all() else 1e-6
+        wrong = (values < spec.low - slack) | (values > spec.high + slack)
+        wrong |= np.isinf(values) | (np.abs(values) > HUGE) | np.isin(values, _suspects(spec))
+    if not wrong.any():
+        return
+    found, low, high = values[wrong], float(np.nanmin(values)), float(np.nanmax(values))
+    extreme = float(found[np.argmax(np.abs(found))])
+    stated = dict(notes).get("source_units", spec.units)
+    text = f"{spec.name}: {origin} has values {low:.6g}..{high:.6g} {spec.units} (units: {stated}), expected " + (
+        f"{_side(spec.low, '-inf')}..{_side(spec.high, 'inf')}"
+    )
+    repeated = int((found == extreme).sum())
+    if extreme in SENTINELS or abs(extreme) > HUGE:
+        raise UnitsError(
+            f"{text}; {extreme:.8g} in {repeated} cells looks like a nodata value that the file does not declare: "
+            f"pass nodata={extreme:.8g}"
+        )
+    if spec.units == "degC" and low > 150 and high < 350:
+        raise UnitsError(f"{text}; they look like kelvin: pass units='K'")
+    if spec.units == "degC" and max(abs(low), abs(high)) < 10 * max(abs(spec.low), abs(spec.high)):
+        raise UnitsError(f"{text}; they look like tenths of a degree: pass units='0.1 degC'")
+    raise UnitsError(f"{text} ({int(wrong.sum())} cells outside); pass units=, scale= and offset=, or nodata=")
+
+
+def _suspects(spec: Variable) -> list[float]:
+    """Well-known fill values, where the catalogue's range does not exclude them anyway."""
+    return [v for v in ALWAYS_SENTINELS if not v >= spec.low] if not np.isfinite(spec.low) else []
+
+
+def _side(value: float, word: str) -> str:
+    return f"{value:g}" if np.isfinite(value) else word
+
+
+def check_classes(values: Array, spec: Variable) -> Array:
+    """Class codes in their stored type, the fill code where NaN stands.
+
+    Raises
+    ------
+    InputError
+        For numbers that are no codes of the type, and codes that no flag names.
+    """
+    missing = np.isnan(values)
+    kept = values[~missing]
+    codes = np.unique(kept)
+    limits = np.iinfo(spec.dtype)
+    broken = codes[(codes != np.rint(codes)) | (codes < limits.min) | (codes > limits.max)]
+    if broken.size:
+        raise InputError(
+            f"{spec.name}: class codes {_few(broken)} do not fit {spec.dtype}; expected whole numbers "
+            f"{limits.min}..{limits.max}, is this a continuous raster, or a nodata= not declared?"
+        )
+    unknown = codes[~np.isin(codes, list(spec.flags))] if spec.flags else codes[codes == spec.fill]
+    if unknown.size:
+        known = f"expected {_few(np.array(sorted(spec.flags)))}" if spec.flags else f"{spec.fill} is kept for missing"
+        raise InputError(
+            f"{spec.name}: codes {_few(unknown)} are not classes ({known}); "
+            f"pass nodata={unknown[0]:g} if they mean missing, or flags= with their names"
+        )
+    return np.where(missing, spec.fill, values).astype(spec.dtype)
+
+
+def _few(codes: Array) -> str:
+    shown = ", ".join(f"{code:g}" for code in codes[:8])
+    return shown + (f" and {codes.size - 8} more" if codes.size > 8 else "")

@@ -1,0 +1,350 @@
+"""Rasters through the door: any GDAL, NetCDF or Zarr source to checked values in the catalogue's units.
+
+Nothing is guessed in silence: units come from the caller, else from the file, else they are taken to be the
+catalogue's and said so; a value outside the catalogue's range is an error that names the likely cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import PurePath
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from tpsoil.blocks import is_lazy
+from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
+from tpsoil.grid import SNAP, coordinates, describe, same_grid
+from tpsoil.tiles import from_tiles
+from tpsoil.variables import Variable
+
+from .checks import check_classes, check_range, mask
+from .parts import Part, digest_files, find_parts, source_files
+from .units import Conversion, conversion, understood
+
+Array = npt.NDArray[Any]
+Combine = Literal["mosaic", "mean", "sum", "min", "max"]
+
+COMBINE: Final = ("mosaic", "mean", "sum", "min", "max")
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A checked source: its place, and its values by window in the catalogue's units.
+
+    Parameters
+    ----------
+    spec : Variable
+        What it becomes.
+    box : GeoBox
+        Its own grid.
+    parts : tuple of Part
+    places : tuple of (row, column)
+        First pixel of each part in `box`.
+    combine : str
+        How the parts become one; "" for a single part.
+    change : Conversion
+        From stored numbers to the catalogue's unit, the file's scale and offset included.
+    nodata : tuple of tuple of float
+        For each part.
+    checked : bool
+        Whether undeclared sentinels are looked for.
+    origin, digest : str
+        For the attributes.
+    notes : tuple of (str, str)
+        What was declared, for the attributes.
+    """
+
+    spec: Variable
+    box: GeoBox
+    parts: tuple[Part, ...]
+    places: tuple[tuple[int, int], ...]
+    combine: str
+    change: Conversion
+    nodata: tuple[tuple[float, ...], ...]
+    checked: bool
+    origin: str
+    digest: str
+    notes: tuple[tuple[str, str], ...] = ()
+
+    def read(self, rows: slice, cols: slice) -> Array:
+        """Values of a window of the raster's own grid.
+
+        Parameters
+        ----------
+        rows, cols : slice
+            Start and stop inside the raster.
+
+        Returns
+        -------
+        ndarray (rows, cols)
+            float32 with NaN for missing, or the class type with its fill code.
+
+        Raises
+        ------
+        UnitsError
+            For values that the catalogue's range excludes.
+        InputError
+            For classes that are no integers, or codes that no flag names.
+        """
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        placed = list(zip(self.parts, self.places, self.nodata))
+        if self.combine == "mosaic":  # of a thousand tiles a window touches four
+            placed = [one for one in placed if _touches(one[0], one[1], rows, cols)]
+        layers = (self._placed(part, place, fills, rows, cols, shape) for part, place, fills in placed)
+        values = reduce(_MERGE[self.combine or "mosaic"], layers) if placed else np.full(shape, np.nan)
+        return self.checked_values(values / len(self.parts) if self.combine == "mean" else values)
+
+    def converted(self, values: Array) -> Array:
+        """Values of a block of `lazy_array`, as `read` would give them."""
+        part = self.parts[0]
+        return self.checked_values(mask(values, self.nodata[0]) * part.scale + part.offset)
+
+    def checked_values(self, values: Array) -> Array:
+        """float64 stored numbers with NaN for missing, converted, checked and cast."""
+        values = values * self.change.factor + self.change.offset
+        if self.spec.kind == "categorical":
+            return check_classes(values, self.spec)
+        if self.checked:
+            check_range(values, self.spec, self.origin, self.notes)
+        if self.spec.kind == "circular":
+            values = np.where(values == 360.0, 0.0, values)
+        return values.astype(self.spec.dtype)
+
+    def _placed(
+        self, part: Part, place: tuple[int, int], fills: tuple[float, ...], rows: slice, cols: slice, shape: Any
+    ) -> Array:
+        height, width = part.box.shape
+        r0, r1 = max(rows.start - place[0], 0), min(rows.stop - place[0], height)
+        c0, c1 = max(cols.start - place[1], 0), min(cols.stop - place[1], width)
+        out = np.full(shape, np.nan)
+        if r0 < r1 and c0 < c1:
+            to_row, to_col = r0 + place[0] - rows.start, c0 + place[1] - cols.start
+            values = mask(part.read(slice(r0, r1), slice(c0, c1)), fills) * part.scale + part.offset
+            out[to_row : to_row + r1 - r0, to_col : to_col + c1 - c0] = values
+        return out
+
+    @property
+    def lazy_array(self) -> xr.DataArray | None:
+        """The one dask-backed array behind this raster, where there is one."""
+        array = self.parts[0].array
+        return array if len(self.parts) == 1 and array is not None and is_lazy(array) else None
+
+    def lazy(self, chunks: int = 512) -> xr.DataArray:
+        """The raster on its own grid as a lazy DataArray.
+
+        Parameters
+        ----------
+        chunks : int
+            Cells a side.
+
+        Returns
+        -------
+        DataArray (y, x), lazy; attributes of the catalogue
+        """
+        data = from_tiles(self.read, tuple(self.box.shape), chunks, self.spec.dtype)
+        layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(self.box), name=self.spec.name)
+        layer.attrs = {**self.spec.attributes(), "source": self.origin, **dict(self.notes)}
+        if self.spec.kind == "categorical":
+            layer.encoding["_FillValue"] = self.spec.fill
+        return layer
+
+
+def read_raster(
+    source: Any,
+    spec: Variable,
+    *,
+    units: str | None = None,
+    nodata: float | Sequence[float] | str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    variable: str | None = None,
+    band: int | None = None,
+    crs: Any = None,
+    combine: Combine | None = None,
+) -> Raster:
+    """Open a raster source and check what can be checked without reading its pixels.
+
+    Parameters
+    ----------
+    source : path, glob, URL, DataArray, Dataset, or a sequence of them
+        GDAL file, NetCDF, Zarr group.
+    spec : Variable
+        What it is to become.
+    units : str, optional
+        Of the source: "K", "cm", "ft", "mm/month", "0.1 degC". By default the file's, else the catalogue's.
+    nodata : float, sequence of float or "none", optional
+        Values that stand for missing, in place of those the file declares; "none" for none.
+    scale, offset : float, optional
+        value = stored * scale + offset, in place of what the file declares.
+    variable, band : str, int
+        Which variable; which band or step (from 1).
+    crs : str, optional
+        Of a source without one, or in place of a wrong one.
+    combine : {"mosaic", "mean", "sum", "min", "max"}, optional
+        How several files, bands or steps become one raster. A mosaic takes the first valid value; mean and sum are
+        missing where one of the parts is; min and max are over the valid ones.
+
+    Returns
+    -------
+    Raster
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    GridError
+        Without a CRS or evenly spaced pixels; parts that do not share one lattice.
+    UnitsError
+        For units that cannot be converted.
+    InputError
+        For several rasters without `combine`.
+    """
+    name = spec.name
+    if combine is not None and combine not in COMBINE:
+        raise InputError(f"{name}: combine={combine!r}{nearest_name(str(combine), COMBINE)}; one of {COMBINE}")
+    several = combine is not None and combine != "mosaic"
+    parts = find_parts(
+        source, where=name, variable=variable, band=band, crs=crs, combined=several and band is None, prefer=name
+    )
+    if len(parts) > 1 and combine is None:
+        shown = ", ".join(part.name for part in parts[:3]) + (", ..." if len(parts) > 3 else "")
+        raise InputError(
+            f"{name}: {len(parts)} rasters ({shown}); say how they become one: combine='mosaic' for tiles, "
+            "'mean', 'sum', 'min' or 'max' for years or months"
+        )
+    if combine in ("mean", "sum", "min", "max") and spec.kind != "continuous":
+        raise InputError(
+            f"{name}: combine='{combine}' on {spec.kind} values; only 'mosaic' fits classes and directions"
+        )
+    box, places = _mosaic(parts, name) if combine == "mosaic" else _stack(parts, name)
+    change, notes = _change(parts, spec, units)
+    if scale is not None or offset is not None:
+        parts = [_rescaled(part, scale, offset) for part in parts]
+        notes["source_scale_offset"] = f"{parts[0].scale:g}, {parts[0].offset:g} (declared)"
+    fills = tuple(_fills(part, nodata, name) for part in parts)
+    if any(fills):
+        notes["source_nodata"] = ", ".join(f"{fill:g}" for fill in sorted({f for part in fills for f in part}))
+    if combine:
+        notes["source_combined"] = f"{combine} of {len(parts)}"
+    files = source_files(source, name)
+    return Raster(
+        spec=spec,
+        box=box,
+        parts=tuple(parts),
+        places=places,
+        combine=combine or "",
+        change=change,
+        nodata=fills,
+        checked=not isinstance(nodata, str),
+        origin=_origin(source, parts),
+        digest=digest_files(files) if files else "",
+        notes=tuple(notes.items()),
+    )
+
+
+def _merge_first(kept: Array, new: Array) -> Array:
+    return np.where(np.isnan(kept), new, kept)
+
+
+_MERGE: Final[dict[str, Callable[[Array, Array], Array]]] = {
+    "mosaic": _merge_first,
+    "mean": np.add,
+    "sum": np.add,
+    "min": np.fmin,
+    "max": np.fmax,
+}
+
+
+def _touches(part: Part, place: tuple[int, int], rows: slice, cols: slice) -> bool:
+    height, width = part.box.shape
+    across = place[1] < cols.stop and place[1] + width > cols.start
+    return bool(across and place[0] < rows.stop and place[0] + height > rows.start)
+
+
+def _stack(parts: Sequence[Part], name: str) -> tuple[GeoBox, tuple[tuple[int, int], ...]]:
+    first = parts[0]
+    for part in parts[1:]:
+        if not same_grid(first.box, part.box):
+            raise GridError(
+                f"{name}: {part.name} lies on {describe(part.box)}, {first.name} on {describe(first.box)}; "
+                "rasters to be combined need one grid, tiles need combine='mosaic'"
+            )
+    return first.box, ((0, 0),) * len(parts)
+
+
+def _mosaic(parts: Sequence[Part], name: str) -> tuple[GeoBox, tuple[tuple[int, int], ...]]:
+    """The lattice's box around all tiles, and each tile's first pixel in it."""
+    first = parts[0].box
+    corners = []
+    for part in parts:
+        to_cells = ~first.transform * part.box.transform
+        column, row = to_cells * (0, 0)
+        scaled = max(abs(to_cells.a - 1), abs(to_cells.e - 1), abs(to_cells.b), abs(to_cells.d)) * max(part.box.shape)
+        off = max(abs(column - round(column)), abs(row - round(row)), scaled)
+        if part.box.crs != first.crs or off > max(SNAP, 0.01):
+            raise GridError(
+                f"{name}: tile {part.name} lies on {describe(part.box)}, not on the lattice of {parts[0].name}, "
+                f"{describe(first)}; warp the tiles to one lattice (gdalwarp -tap)"
+            )
+        corners.append((round(row), round(column)))
+    top, left = min(r for r, _ in corners), min(c for _, c in corners)
+    bottom = max(r + part.box.shape[0] for (r, _), part in zip(corners, parts))
+    right = max(c + part.box.shape[1] for (_, c), part in zip(corners, parts))
+    box = GeoBox((bottom - top, right - left), first.transform * Affine.translation(left, top), first.crs)
+    return box, tuple((r - top, c - left) for r, c in corners)
+
+
+def _change(parts: Sequence[Part], spec: Variable, units: str | None) -> tuple[Conversion, dict[str, str]]:
+    name = spec.name
+    if spec.kind == "categorical":
+        if units not in (None, "1", ""):
+            raise UnitsError(f"{name}: units='{units}' on class codes; leave units out")
+        return Conversion(1.0, 0.0), {}
+    if units is not None:
+        return conversion(units, spec.units, where=name), {"source_units": f"{units} (declared)"}
+    stated = {part.units for part in parts}
+    if len(stated) > 1:
+        raise UnitsError(f"{name}: the rasters state different units {sorted(stated)}; convert them first")
+    (own,) = stated
+    if not own:
+        return Conversion(1.0, 0.0), {"source_units": f"{spec.units} (assumed: neither declared nor in the file)"}
+    if not understood(own, spec.units):
+        raise UnitsError(
+            f"{name}: {parts[0].name} states units '{own}', expected '{spec.units}' or a unit that converts to it; "
+            f"pass units= to say what they are (units='{spec.units}' if the file's word is only another spelling)"
+        )
+    return conversion(own, spec.units, where=name), {"source_units": f"{own} (stated by the file)"}
+
+
+def _fills(part: Part, nodata: Any, name: str) -> tuple[float, ...]:
+    if nodata is None:
+        return tuple(fill for fill in part.nodata if not np.isnan(fill))
+    if isinstance(nodata, str):
+        if nodata != "none":
+            raise InputError(f"{name}: nodata={nodata!r}, expected a number, numbers, or 'none'")
+        return ()
+    try:
+        return tuple(float(fill) for fill in np.atleast_1d(np.asarray(nodata, dtype=np.float64)))
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: nodata={nodata!r}, expected a number, numbers, or 'none'") from None
+
+
+def _rescaled(part: Part, scale: float | None, offset: float | None) -> Part:
+    return replace(
+        part,
+        scale=part.scale if scale is None else float(scale),
+        offset=part.offset if offset is None else float(offset),
+    )
+
+
+def _origin(source: Any, parts: Sequence[Part]) -> str:
+    names = dict.fromkeys(PurePath(part.path or part.name).name for part in parts)
+    shown = list(names)[:4]
+    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

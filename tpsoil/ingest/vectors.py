@@ -1,0 +1,196 @@
+"""Boundary, glaciers and lakes: vector files to the soil mask of a grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from tpsoil.errors import GridError, InputError, MissingInputError
+from tpsoil.grid import coordinates, describe
+from tpsoil.kernels.polygons import inside
+from tpsoil.tiles import from_tiles
+from tpsoil.variables import variable
+
+from .parts import digest_files
+
+Array = npt.NDArray[Any]
+
+SUFFIXES: Final = (".shp", ".geojson", ".json", ".gpkg", ".fgb", ".gml", ".kml", ".parquet")
+SIDECARS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+LONGEST_EDGE_DEG: Final = 0.05
+"""Edges longer than this are cut before they are projected: a parallel is no straight line on the map."""
+
+
+def is_vector(source: Any) -> bool:
+    """Whether a source is a vector file, a GeoDataFrame, or a list of them.
+
+    Examples
+    --------
+    >>> is_vector("lakes.geojson"), is_vector("elevation.tif")
+    (True, False)
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source).lower().endswith(SUFFIXES)
+    if isinstance(source, (list, tuple)):
+        return bool(source) and all(is_vector(one) for one in source)
+    return hasattr(source, "geometry") and hasattr(source, "to_crs")
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Reads one window of the mask."""
+
+    grid: GeoBox
+    within: Array | None
+    without: Array | None
+
+    def __call__(self, rows: slice, cols: slice) -> Array:
+        t = self.grid.transform
+        y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e
+        x = t.c + (np.arange(cols.start, cols.stop) + 0.5) * t.a
+        soil = np.ones((len(y), len(x)), np.uint8) if self.within is None else _cells(y, x, self.within)
+        if self.without is not None:
+            soil = soil & (1 - _cells(y, x, self.without))
+        return soil.astype(np.uint8)
+
+
+def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None, chunks: int = 512) -> xr.DataArray:
+    """The soil mask of a grid: 1 inside the boundary and outside glaciers and lakes.
+
+    Parameters
+    ----------
+    source : path, GeoDataFrame, list of them, or None
+        Polygons of the area inside; None for the whole grid.
+    grid : GeoBox
+        North up.
+    outside : path, GeoDataFrame or list of them, optional
+        Polygons of what is no soil.
+    crs : str, optional
+        Of files that carry none, such as a shapefile without its .prj.
+    chunks : int
+
+    Returns
+    -------
+    DataArray (y, x), uint8, lazy
+        By each cell's centre.
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    GridError
+        For a file without a CRS, polygons that do not touch the grid, or a rotated grid.
+    InputError
+        For a file without polygons.
+    """
+    t = grid.transform
+    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
+        raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
+    within = None if source is None else _edges(_listed(source), grid, crs)
+    without = None if outside is None else _edges(_listed(outside), grid, crs)
+    if within is not None and not _touches(within, grid):
+        raise GridError(
+            f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
+            "are they of another region, or is crs= wrong?"
+        )
+    spec = variable("soil_mask")
+    data = from_tiles(_Mask(grid, within, without), (grid.shape[0], grid.shape[1]), chunks, spec.dtype)
+    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
+    parts = ([f"inside {_names(source)}"] if source is not None else []) + (
+        [f"outside {_names(outside)}"] if outside is not None else []
+    )
+    files = [file for one in (source, outside) if one is not None for item in _listed(one) for file in _files(item)]
+    layer.attrs = {
+        **spec.attributes(),
+        "source": "; ".join(parts),
+        "source_digest": digest_files(files) if files else "",
+        "resampling": "cell centre in polygon",
+    }
+    if crs is not None:
+        layer.attrs["source_crs"] = f"{crs} (declared, for files without one)"
+    layer.encoding["_FillValue"] = spec.fill
+    return layer
+
+
+def _edges(items: Sequence[Any], grid: GeoBox, crs: Any) -> Array:
+    """Segments of the union of all polygons, in the grid's CRS."""
+    shapes = [shape for item in items for shape in _polygons(item, grid, crs)]
+    union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
+    rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])
+    segments = []
+    for ring in rings:
+        points = shapely.get_coordinates(ring)
+        segments.append(np.hstack([points[:-1], points[1:]]))
+    return np.ascontiguousarray(np.vstack(segments), dtype=np.float64)
+
+
+def _is_area(shapes: Array) -> Array:
+    """Making a polygon valid can leave lines and points beside it."""
+    return np.asarray(shapely.get_dimensions(shapes) == 2)
+
+
+def _polygons(item: Any, grid: GeoBox, crs: Any) -> list[Any]:
+    import geopandas
+
+    name = _names(item)
+    if isinstance(item, (str, os.PathLike)):
+        path = Path(item)
+        if not path.exists():
+            raise MissingInputError(f"soil_mask: no such file {path}; it is taken from {Path.cwd()}")
+        try:
+            frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+        except Exception as error:  # pyogrio, pyarrow and GDAL raise unrelated classes
+            raise InputError(f"soil_mask: {path} is not a vector file that can be read: {error}") from error
+    else:
+        frame = item
+    if frame.crs is None:
+        if crs is None:
+            raise GridError(
+                f"soil_mask: {name} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
+            )
+        frame = frame.set_crs(crs)
+    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    frame = frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon", "GeometryCollection"])]
+    if not len(frame):
+        raise InputError(f"soil_mask: {name} holds no polygons")
+    longest = LONGEST_EDGE_DEG if frame.crs.is_geographic else LONGEST_EDGE_DEG * 111_000
+    return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
+
+
+def _cells(y: Array, x: Array, edges: Array) -> Array:
+    low, high = min(y[0], y[-1]), max(y[0], y[-1])
+    near = (np.minimum(edges[:, 1], edges[:, 3]) <= high) & (np.maximum(edges[:, 1], edges[:, 3]) >= low)
+    return np.asarray(inside(y, x, edges[near]))
+
+
+def _touches(edges: Array, grid: GeoBox) -> bool:
+    """Whether the rings' bounding box meets the grid's: a grid wholly inside a polygon touches no edge."""
+    left, bottom, right, top = grid.boundingbox
+    xs, ys = edges[:, (0, 2)], edges[:, (1, 3)]
+    return bool(xs.min() < right and xs.max() > left and ys.min() < top and ys.max() > bottom)
+
+
+def _listed(source: Any) -> list[Any]:
+    return list(source) if isinstance(source, (list, tuple)) else [source]
+
+
+def _names(source: Any) -> str:
+    return ", ".join(Path(one).name if isinstance(one, (str, os.PathLike)) else "polygons" for one in _listed(source))
+
+
+def _files(item: Any) -> list[Path]:
+    if not isinstance(item, (str, os.PathLike)):
+        return []
+    path = Path(item)
+    if path.suffix.lower() != ".shp":
+        return [path]
+    return [path.with_suffix(suffix) for suffix in SIDECARS if path.with_suffix(suffix).exists()]

@@ -1,0 +1,285 @@
+"""Between stores and lazy arrays: reading by chunk, windows of another grid, points, writing by chunk.
+
+The other half of `blocks`, which maps kernels over chunks; beside it and `runs/execute.py` nothing uses dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.layers import ArraySliceDep
+
+from tpsoil.errors import InputError
+
+Array = npt.NDArray[Any]
+Window = tuple[slice, slice]
+
+
+class _Tiles:
+    """What dask takes for an array: shape, type, and windows on demand."""
+
+    ndim = 2
+
+    def __init__(self, read: Callable[[slice, slice], Array], shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        self.read, self.shape, self.dtype = read, shape, dtype
+
+    def __getitem__(self, key: Any) -> Array:
+        keys = key if isinstance(key, tuple) else (key, slice(None))
+        windows: list[slice] = []
+        within: list[slice | int] = []
+        for one, size in zip(keys, self.shape):
+            if isinstance(one, slice):
+                start, stop, step = one.indices(size)
+                count = len(range(start, stop, step))
+                first, last = (start, start + (count - 1) * step) if step > 0 else (start + (count - 1) * step, start)
+                windows.append(slice(first, last + 1) if count else slice(0, 0))
+                within.append(slice(None, None, step))
+            else:
+                windows.append(slice(int(one), int(one) + 1))
+                within.append(0)
+        if any(window.start == window.stop for window in windows):
+            return np.empty([window.stop - window.start for window in windows], dtype=self.dtype)[tuple(within)]
+        block = np.asarray(self.read(windows[0], windows[1])).astype(self.dtype, copy=False)
+        return np.asarray(block[tuple(within)])
+
+
+def from_tiles(
+    read: Callable[[slice, slice], Array],
+    shape: tuple[int, int],
+    chunks: Any,
+    dtype: str,
+    *,
+    name: str | None = None,
+) -> Any:
+    """A lazy 2-D array whose chunks are read by a function of their row and column slices.
+
+    Parameters
+    ----------
+    read : callable
+        `read(rows, columns)` gives the block; picklable, called on a worker.
+    shape, chunks : (ny, nx), and the chunk size or sizes
+    dtype : str
+    name : str, optional
+        Key of the graph; equal names must mean equal values. Made from `read` by default.
+
+    Returns
+    -------
+    dask array (ny, nx)
+
+    Examples
+    --------
+    >>> lazy = from_tiles(lambda r, c: np.full((r.stop - r.start, c.stop - c.start), r.start), (4, 3), 2, "int16")
+    >>> lazy.compute()[:, 0].tolist()
+    [0, 0, 2, 2]
+    """
+    tiles = _Tiles(read, shape, np.dtype(dtype))
+    token = name or f"tiles-{dask.base.tokenize(read, shape, dtype)}"
+    # Fancy indices stay outside: `read` knows slices only.
+    return da.from_array(
+        tiles,
+        chunks=chunks,
+        name=token,
+        asarray=False,
+        fancy=False,
+        inline_array=True,
+        meta=np.empty((0, 0), dtype=dtype),
+    )
+
+
+def from_windows(
+    function: Callable[[Array, Window, slice, slice], Array],
+    source: Any,
+    window_of: Callable[[slice, slice], Window | None],
+    *,
+    shape: tuple[int, int],
+    chunks: Any,
+    dtype: str,
+    fill: float,
+    name: str,
+) -> Any:
+    """A lazy array whose every chunk needs one window of another lazy array.
+
+    Parameters
+    ----------
+    function : callable
+        `function(values, window, rows, columns)` gives the block at `rows`, `columns` from the source's values in
+        `window`.
+    source : dask array (h, w)
+    window_of : callable
+        `window_of(rows, columns)` gives the window of the source, or None for a block that touches none.
+    shape, chunks, dtype
+        Of the result.
+    fill : float
+        Value of blocks that touch no source.
+    name : str
+        First part of the graph's key.
+
+    Returns
+    -------
+    dask array (ny, nx)
+        One task a chunk, which depends on the chunks of the source that its window touches.
+    """
+    sizes = da.core.normalize_chunks(chunks, shape=shape, dtype=np.dtype(dtype))
+    edges = [np.cumsum([0, *axis]) for axis in source.chunks]
+    rows_of, cols_of = (_slices(axis) for axis in sizes)
+    windows = {(i, j): window_of(rows, cols) for i, rows in enumerate(rows_of) for j, cols in enumerate(cols_of)}
+    key = f"{name}-{dask.base.tokenize(function, source.name, shape, sizes, dtype, fill)}"
+    keys = source.__dask_keys__()
+    graph: dict[Any, Any] = {}
+    for (i, j), window in windows.items():
+        rows, cols = rows_of[i], cols_of[j]
+        if window is None:
+            graph[(key, i, j)] = (_filled, (rows.stop - rows.start, cols.stop - cols.start), fill, dtype)
+            continue
+        firsts, needed = [], []
+        for axis, part in zip(edges, window):
+            first = int(np.searchsorted(axis, part.start, side="right")) - 1
+            last = int(np.searchsorted(axis, part.stop, side="left"))
+            firsts.append(int(axis[first]))
+            needed.append(range(first, last))
+        blocks = [[keys[r][c] for c in needed[1]] for r in needed[0]]
+        graph[(key, i, j)] = (_from_blocks, function, blocks, tuple(firsts), window, rows, cols, dtype)
+    layered = HighLevelGraph.from_collections(key, graph, dependencies=(source,))
+    return da.Array(layered, key, chunks=sizes, dtype=np.dtype(dtype), meta=np.empty((0, 0), dtype=dtype))
+
+
+def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, Array], Any]) -> dict[str, list[Any]]:
+    """Hand every chunk of every array to a writer, all in one pass.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array (ny, nx)
+        Lazy or not. An array that is not lazy is one chunk.
+    write : callable
+        `write(name, rows, columns, block)`; picklable. What it returns is gathered, so keep it small.
+
+    Returns
+    -------
+    dict of str to list
+        What the writer returned for each chunk, in row-major order.
+    """
+    lazy = {name: _writing(name, array, write) for name, array in arrays.items() if isinstance(array, da.Array)}
+    done = dict(zip(lazy, dask.compute(*lazy.values())))
+    results: dict[str, list[Any]] = {}
+    for name, array in arrays.items():
+        if name in done:
+            results[name] = list(done[name].ravel())
+        else:
+            block = np.asarray(array)
+            results[name] = [write(name, slice(0, block.shape[0]), slice(0, block.shape[1]), block)]
+    return results
+
+
+def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str, Array]:
+    """Values of 2-D arrays at cells; of lazy arrays only the chunks that hold one are computed.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array (ny, nx)
+        Of one shape.
+    rows, cols : ndarray (n,), int
+        Inside the arrays.
+
+    Returns
+    -------
+    dict of str to ndarray (n,), of each array's type
+
+    Raises
+    ------
+    InputError
+        For arrays of different shapes.
+    """
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"arrays have the shapes {shapes}, expected one")
+    taken: dict[str, Array] = {}
+    pending: list[tuple[str, Array, Delayed]] = []
+    for name, array in arrays.items():
+        if not isinstance(array, da.Array):
+            taken[name] = np.asarray(array)[rows, cols]
+            continue
+        taken[name] = np.empty(len(rows), dtype=array.dtype)
+        (edge_r, edge_c) = (np.cumsum([0, *axis]) for axis in array.chunks)
+        block_r = np.searchsorted(edge_r, rows, side="right") - 1
+        block_c = np.searchsorted(edge_c, cols, side="right") - 1
+        flat = block_r * len(array.chunks[1]) + block_c
+        order = np.argsort(flat, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(flat[order])) + 1):
+            if not members.size:
+                continue
+            i, j = int(block_r[members[0]]), int(block_c[members[0]])
+            local = (rows[members] - edge_r[i], cols[members] - edge_c[j])
+            key = f"points-{dask.base.tokenize(array.name, i, j, *local)}"
+            task = {key: (_take, (array.name, i, j), *local)}
+            graph = HighLevelGraph.from_collections(key, task, dependencies=(array,))
+            pending.append((name, members, Delayed(key, graph)))
+    for (name, members, _), values in zip(pending, dask.compute(*(one for *_, one in pending))):
+        taken[name][members] = values
+    return taken
+
+
+def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
+    """Compute several lazy objects in one pass, sharing what they share."""
+    return tuple(dask.compute(*layers))
+
+
+def _writing(name: str, array: Any, write: Callable[[str, slice, slice, Array], Any]) -> Any:
+    return da.blockwise(
+        _Write(name, write),
+        "ij",
+        array,
+        "ij",
+        ArraySliceDep(array.chunks),
+        "ij",
+        dtype=object,
+        meta=np.empty((0, 0), dtype=object),
+        adjust_chunks={"i": (1,) * len(array.chunks[0]), "j": (1,) * len(array.chunks[1])},
+        align_arrays=False,
+        # A write is never another write, even of equal values.
+        name=f"write-{name}-{dask.base.tokenize(array.name, object())}",
+    )
+
+
+class _Write:
+    def __init__(self, name: str, write: Callable[[str, slice, slice, Array], Any]) -> None:
+        self.name, self.write = name, write
+
+    def __call__(self, block: Array, where: Window) -> Array:
+        result = np.empty((1, 1), dtype=object)
+        result[0, 0] = self.write(self.name, where[0], where[1], block)
+        return result
+
+
+def _slices(sizes: tuple[int, ...]) -> list[slice]:
+    edges = np.cumsum([0, *sizes]).tolist()
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def _filled(shape: tuple[int, int], fill: float, dtype: str) -> Array:
+    return np.full(shape, fill, dtype=dtype)
+
+
+def _from_blocks(
+    function: Callable[[Array, Window, slice, slice], Array],
+    blocks: list[list[Array]],
+    first: tuple[int, int],
+    window: Window,
+    rows: slice,
+    cols: slice,
+    dtype: str,
+) -> Array:
+    values = np.block(blocks) if len(blocks) > 1 or len(blocks[0]) > 1 else np.asarray(blocks[0][0])
+    cut = tuple(slice(part.start - start, part.stop - start) for part, start in zip(window, first))
+    return function(values[cut], window, rows, cols).astype(dtype, copy=False)
+
+
+def _take(block: Array, rows: Array, cols: Array) -> Array:
+    return np.asarray(block)[rows, cols]
