@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cube import add_layer, create_cube, open_cube
     from .grid import plateau_grid
 
 __version__ = "0.1.0"
@@ -15,9 +16,12 @@ __version__ = "0.1.0"
 _ROOMS = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "runs", "reports")
 _NAMES = {
     "plateau_grid": "grid",
+    "create_cube": "cube",
+    "add_layer": "cube",
+    "open_cube": "cube",
 }
 
-__all__ = ["plateau_grid"]
+__all__ = ["add_layer", "create_cube", "open_cube", "plateau_grid"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,38 @@
-"""The datacube: one chunked Zarr group that holds every covariate on one grid."""
+"""The datacube: one chunked Zarr store that holds every covariate on one grid."""
+
+from __future__ import annotations
+
+from .align import align
+from .layers import add_layer, add_layers, write_layers
+from .reading import CubeInfo
+from .regions import (
+    chunk_bytes,
+    chunk_digest,
+    create_layers,
+    finish_layers,
+    layer_digest,
+    missing_chunks,
+    remove_layers,
+    write_region,
+)
+from .store import create_cube, cube_info, layer_states, open_cube
+
+__all__ = [
+    "CubeInfo",
+    "add_layer",
+    "add_layers",
+    "align",
+    "chunk_bytes",
+    "chunk_digest",
+    "create_cube",
+    "create_layers",
+    "cube_info",
+    "finish_layers",
+    "layer_digest",
+    "layer_states",
+    "missing_chunks",
+    "open_cube",
+    "remove_layers",
+    "write_layers",
+    "write_region",
+]
