@@ -15,7 +15,7 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
-from pyproj import Geod
+from pyproj import Geod, Transformer
 
 from .errors import GridError, InputError
 
@@ -232,6 +232,22 @@ def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     _, _, dx = geod.inv(zero, latitude, zero + abs(transform.a), latitude)
     _, _, dy = geod.inv(zero, np.clip(latitude - half, -90, 90), zero, np.clip(latitude + half, -90, 90))
     return np.asarray(dx), np.asarray(dy)
+
+
+def geographic_bounds(box: GeoBox) -> tuple[float, float, float, float]:
+    """West, south, east, north of a grid's cells, degrees on WGS84.
+
+    Examples
+    --------
+    >>> [round(value, 1) for value in geographic_bounds(plateau_grid(5000))]
+    [72.9, 24.2, 106.5, 41.2]
+    """
+    left, bottom, right, top = box.boundingbox
+    if box.crs.geographic:
+        return float(left), float(bottom), float(right), float(top)
+    bounds = Transformer.from_crs(box.crs.proj, "EPSG:4326", always_xy=True).transform_bounds(left, bottom, right, top)
+    west, south, east, north = (float(value) for value in bounds)
+    return west, south, east if east >= west else east + 360.0, north
 
 
 def describe(box: GeoBox) -> str:

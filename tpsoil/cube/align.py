@@ -20,7 +20,7 @@ from pyproj import Transformer
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import GridError, InputError, nearest_name
-from tpsoil.grid import coordinates, describe, same_grid
+from tpsoil.grid import coordinates, describe, geographic_bounds, same_grid
 from tpsoil.ingest.rasters import Raster
 from tpsoil.kernels import resample
 from tpsoil.tiles import from_tiles, from_windows
@@ -295,11 +295,8 @@ def _require_overlap(raster: Raster, alignment: Alignment) -> None:
 
 
 def _degrees(box: GeoBox) -> str:
-    if box.crs.geographic:
-        b = box.boundingbox
-    else:
-        b = box.geographic_extent.boundingbox
-    return f"{b.left:.4g}..{b.right:.4g} E, {b.bottom:.4g}..{b.top:.4g} N"
+    west, south, east, north = geographic_bounds(box)
+    return f"{west:.4g}..{east:.4g} E, {south:.4g}..{north:.4g} N"
 
 
 def _small_enough(alignment: Alignment, shape: tuple[int, int], chunks: int) -> tuple[int, int]:

@@ -1,0 +1,195 @@
+"""Cube values at points."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.grid import describe, geographic_bounds, grid_of
+from tpsoil.ingest.tables import check_degrees, numeric_column, position_columns, read_table
+from tpsoil.tiles import take_points
+
+Array = npt.NDArray[Any]
+
+CELL_COLUMNS: Final = ("cell_row", "cell_column")
+
+
+def sample_cube(
+    cube: xr.Dataset | xr.DataArray,
+    points: pd.DataFrame | str | os.PathLike[str],
+    *,
+    layers: Sequence[str] | None = None,
+    outside: Literal["drop", "keep", "error"] = "drop",
+    where: str | None = None,
+) -> pd.DataFrame:
+    """Values of the cell that holds each point.
+
+    Parameters
+    ----------
+    cube : Dataset or DataArray (y, x)
+        With a CRS, such as `open_cube` gives; lazy layers are read in the chunks that hold a point, and no others.
+    points : DataFrame or path of a CSV
+        Columns `lon` and `lat` (degrees, WGS84; also longitude and latitude), or `x` and `y` in the CRS of the cube.
+    layers : sequence of str, optional
+        Which layers; all 2-D ones by default.
+    outside : {"drop", "keep", "error"}
+        What becomes of points that lie outside the grid or have no position: their rows go; they stay, with missing
+        values; or they are an error. They are counted in `attrs` and said in a warning either way.
+    where : str, optional
+        Name of the points in messages.
+
+    Returns
+    -------
+    DataFrame
+        The points' columns, then `cell_row` and `cell_column` (the cell of the grid), then one column a layer. The
+        index is the points' own, so it joins back. Continuous layers are float32 with NaN; classes are pandas'
+        nullable integers, missing where the layer is. `attrs`: `points`, `points_outside`, `outside` (what became of
+        them), `grid`.
+
+    Raises
+    ------
+    InputError
+        For points without positions, text in a position, longitude and latitude swapped, a layer named as a column of
+        the points, or no point inside the grid.
+    MissingInputError
+        For a layer that the cube does not have.
+
+    Warns
+    -----
+    UserWarning
+        With the count, where points lie outside.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> cube = create_cube("memory://points", plateau_grid(100_000), overwrite=True)
+    >>> cube["row"] = ("y", "x"), np.repeat(np.arange(18)[:, None], 28, axis=1)
+    >>> sample_cube(cube, pd.DataFrame({"lon": [89.0], "lat": [33.1]}))["row"].tolist()
+    [8]
+    """
+    name = where or (os.fspath(points) if isinstance(points, (str, os.PathLike)) else "points")
+    if outside not in ("drop", "keep", "error"):
+        raise InputError(f"sample_cube: outside={outside!r}, expected 'drop', 'keep' or 'error'")
+    table = read_table(points, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
+    if isinstance(cube, xr.DataArray):
+        cube = cube.to_dataset(name=cube.name or "value")
+    grid = grid_of(cube, where="sample_cube")
+    chosen = _layers(cube, layers)
+    clash = [layer for layer in [*chosen, *CELL_COLUMNS] if layer in table.columns]
+    if clash:
+        raise InputError(
+            f"{name}: column{'s' if len(clash) > 1 else ''} {', '.join(map(repr, clash))} named as layers of the cube; "
+            "rename them, drop them, or choose other layers="
+        )
+    rows, cols = locate_points(table, grid, where=name)
+    inside = (rows >= 0) & (rows < grid.shape[0]) & (cols >= 0) & (cols < grid.shape[1])
+    count = int((~inside).sum())
+    if not inside.any():
+        raise InputError(
+            f"{name}: none of {len(table)} points lies in the grid {describe(grid)}; is it of another region?"
+        )
+    if count and outside == "error":
+        raise InputError(f"{name}: {count} of {len(table)} points lie outside the grid {describe(grid)}")
+    if count:
+        became = "dropped" if outside == "drop" else "kept with missing values"
+        warnings.warn(
+            f"{name}: {count} of {len(table)} points lie outside the grid or have no position; {became}", stacklevel=2
+        )
+    taken = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
+    result = table[inside].copy() if outside == "drop" else table
+    spread = np.flatnonzero(inside) if outside == "keep" else np.arange(int(inside.sum()))
+    for column, values in zip(CELL_COLUMNS, (rows, cols)):
+        result[column] = _column(values[inside], None, len(result), spread, result.index)
+    for layer in chosen:
+        result[layer] = _column(taken[layer], _fill(cube[layer]), len(result), spread, result.index)
+    result.attrs = {
+        **table.attrs,
+        "points": len(table),
+        "points_outside": count,
+        "outside": {"drop": "dropped", "keep": "kept with missing values", "error": "none"}[outside],
+        "grid": describe(grid),
+    }
+    return result
+
+
+def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Array, Array]:
+    """Row and column of the cell that holds each point; -1 where there is none.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With lon and lat, or x and y in the grid's CRS.
+    grid : GeoBox
+    where : str
+        Named in messages.
+
+    Returns
+    -------
+    rows, cols : ndarray (n,), int64
+        A point on the line between two cells belongs to the one with the larger index.
+
+    Raises
+    ------
+    InputError
+    """
+    east, north, degrees = position_columns(table, where=where)
+    x, y = (numeric_column(table[column], where=where).to_numpy(dtype=np.float64) for column in (east, north))
+    if degrees:
+        bounds = geographic_bounds(grid)
+        check_degrees(x, y, where=where, bounds=bounds)
+        if str(grid.crs.epsg or "") != "4326":
+            x, y = Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True).transform(x, y)
+        else:
+            x = bounds[0] + np.mod(x - bounds[0], 360.0)  # 0..360 and -180..180 name one meridian
+    inverse = ~grid.transform
+    columns, lines = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
+    height, width = grid.shape
+    with np.errstate(invalid="ignore"):
+        inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
+    rows, cols = np.full(len(table), -1, np.int64), np.full(len(table), -1, np.int64)
+    rows[inside], cols[inside] = np.floor(lines[inside]), np.floor(columns[inside])
+    return rows, cols
+
+
+def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
+    flat = [str(name) for name, layer in cube.data_vars.items() if layer.dims == ("y", "x")]
+    if layers is None:
+        if not flat:
+            raise InputError("sample_cube: the cube has no layers of dims (y, x)")
+        return flat
+    missing = [name for name in layers if name not in flat]
+    if missing:
+        raise MissingInputError(
+            "sample_cube: " + "; ".join(f"no layer '{name}'{nearest_name(name, flat)}" for name in missing)
+        )
+    return list(layers)
+
+
+def _fill(layer: xr.DataArray) -> int | None:
+    if layer.dtype.kind not in "iu":
+        return None
+    fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
+    return None if fill is None else int(fill)
+
+
+def _column(values: Array, fill: int | None, length: int, at: Array, index: Any) -> pd.Series:
+    """Values as a column of `length` rows; integers nullable, with `fill` missing."""
+    if values.dtype.kind in "iu":
+        missing = np.ones(length, dtype=bool)
+        spread = np.zeros(length, dtype=values.dtype)
+        spread[at], missing[at] = values, (values == fill) if fill is not None else False
+        return pd.Series(pd.arrays.IntegerArray(spread, missing), index=index)
+    out = np.full(length, np.nan, dtype=values.dtype if values.dtype.kind == "f" else np.float64)
+    out[at] = values
+    return pd.Series(out, index=index)
