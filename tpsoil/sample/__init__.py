@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import xarray as xr
+from zarr.storage import ZipStore
 
 from ..cube import open_cube
 from ..errors import AccessError, StoreExistsError
@@ -78,4 +79,4 @@ def open_sample() -> xr.Dataset:
     >>> "elevation" in open_sample()
     True
     """
-    return open_cube(f"zip://{ARCHIVE}")
+    return open_cube(ZipStore(ARCHIVE, mode="r"))
