@@ -14,8 +14,8 @@ from typing import Final
 import xarray as xr
 from zarr.storage import ZipStore
 
-from ..cube import open_cube
-from ..errors import AccessError, StoreExistsError
+from tpsoil.cube import open_cube
+from tpsoil.errors import AccessError, StoreExistsError
 
 ARCHIVE: Final = Path(__file__).with_name("plateau.zarr.zip")
 

@@ -70,7 +70,9 @@ def build(data: Path, archive: Path = ARCHIVE) -> None:
         layers = open_cube(draft).load()
         for name, origin in ORIGIN.items():
             layer = layers[name]
-            kept = {key: value for key, value in layer.attrs.items() if key in {"lapse_rate_k_km", "formula", "resampling"}}
+            kept = {
+                key: value for key, value in layer.attrs.items() if key in {"lapse_rate_k_km", "formula", "resampling"}
+            }
             if name in ROUNDING:
                 layer = np.round(layer, ROUNDING[name])
                 kept["rounded_to_decimals"] = ROUNDING[name]
@@ -86,11 +88,13 @@ def _add_temperature(draft: Path, data: Path, folder: Path) -> None:
     coarse = folder / "coarse.zarr"
     create_cube(coarse, coarse_grid, chunks=64)
     add_layer(coarse, "elevation", data / "topography_itu_5m.tif")
-    add_layer(draft, "coarse_elevation", open_cube(coarse)["elevation"], units="m", kind="continuous")
-    add_layer(draft, "coarse_temperature", source, units="K", kind="continuous")
+    add_layer(coarse, "mean_annual_temperature", source, units="K")
+    ground = open_cube(coarse)
+    add_layer(draft, "coarse_elevation", ground["elevation"], units="m", kind="continuous")
+    add_layer(draft, "coarse_temperature", ground["mean_annual_temperature"], units="degC", kind="continuous")
     cube = open_cube(draft)
     temperature: xr.DataArray = lapse_rate_downscaling(
-        cube["coarse_temperature"].assign_attrs(units="degC"),
+        cube["coarse_temperature"],
         cube["coarse_elevation"],
         cube["elevation"],
         lapse_rate_k_km=STANDARD_LAPSE_RATE_K_KM,
