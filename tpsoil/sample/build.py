@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import rioxarray
 import xarray as xr
 
@@ -74,7 +73,7 @@ def build(data: Path, archive: Path = ARCHIVE) -> None:
                 key: value for key, value in layer.attrs.items() if key in {"lapse_rate_k_km", "formula", "resampling"}
             }
             if name in ROUNDING:
-                layer = np.round(layer, ROUNDING[name])
+                layer = layer.round(ROUNDING[name])
                 kept["rounded_to_decimals"] = ROUNDING[name]
             add_layer(final, name, layer.assign_attrs(layers[name].attrs), origin=origin, attrs=kept)
         _zip(final, archive)
