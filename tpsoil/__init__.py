@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cube import add_layer, create_cube, open_cube, sample_cube
+    from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube
     from .grid import plateau_grid
 
 __version__ = "0.1.0"
@@ -18,11 +18,13 @@ _NAMES = {
     "plateau_grid": "grid",
     "create_cube": "cube",
     "add_layer": "cube",
+    "check_cube": "cube",
+    "export_store": "cube",
     "open_cube": "cube",
     "sample_cube": "cube",
 }
 
-__all__ = ["add_layer", "create_cube", "open_cube", "plateau_grid", "sample_cube"]
+__all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube", "plateau_grid", "sample_cube"]
 
 
 def __getattr__(name: str) -> Any:

@@ -63,6 +63,50 @@ def plateau_grid(resolution: float = 1000) -> GeoBox:
     return GeoBox(shape, Affine(size, 0, left, 0, -size, top), CRS(PLATEAU_CRS))
 
 
+def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolution: float) -> GeoBox:
+    """A north-up grid of square cells over bounds.
+
+    Parameters
+    ----------
+    crs : str or CRS
+        Such as "EPSG:3035".
+    bounds : (left, bottom, right, top)
+        In the unit of the CRS.
+    resolution : float
+        Cell size in the unit of the CRS; > 0.
+
+    Returns
+    -------
+    GeoBox
+        From the upper left corner; extended to the east and south by less than a cell where the size does not divide
+        the bounds.
+
+    Raises
+    ------
+    InputError
+        For an unknown CRS, empty bounds, or a resolution that is not positive.
+
+    Examples
+    --------
+    >>> grid_from_bounds("EPSG:4326", (73, 25, 105, 41), 0.5).shape
+    Shape2d(x=64, y=32)
+    """
+    left, bottom, right, top = (float(value) for value in bounds)
+    size = float(resolution)
+    if not np.isfinite([left, bottom, right, top]).all() or right <= left or top <= bottom:
+        raise InputError(f"grid: bounds {tuple(bounds)}, expected left < right and bottom < top")
+    if not np.isfinite(size) or size <= 0 or size > max(right - left, top - bottom):
+        raise InputError(
+            f"grid: resolution is {resolution!r}, expected between 0 and the bounds' size, in the CRS' unit"
+        )
+    try:
+        known = CRS(crs)
+    except Exception as error:  # pyproj and odc-geo raise several unrelated classes
+        raise InputError(f"grid: crs={crs!r} is not a CRS; expected such as 'EPSG:3035' or a PROJ string") from error
+    shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
+    return GeoBox(shape, Affine(size, 0, left, 0, -size, top), known)
+
+
 def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
     """The grid of a labelled raster, read from its coordinates and CRS.
 
@@ -240,7 +284,7 @@ def geographic_bounds(box: GeoBox) -> tuple[float, float, float, float]:
     Examples
     --------
     >>> [round(value, 1) for value in geographic_bounds(plateau_grid(5000))]
-    [72.9, 24.2, 106.5, 41.2]
+    [73.2, 23.9, 106.2, 41.1]
     """
     left, bottom, right, top = box.boundingbox
     if box.crs.geographic:

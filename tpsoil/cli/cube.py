@@ -2,6 +2,174 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
 app = typer.Typer(help="Create, fill, describe and check a datacube.", no_args_is_help=True)
+
+Store = Annotated[
+    str, typer.Argument(help="The cube: a path, or a URL such as s3://bucket/cube.zarr.", show_default=False)
+]
+
+
+@app.command()
+def create(
+    store: Store,
+    resolution: Annotated[float, typer.Option(help="Cell size; metres, or degrees of a geographic --crs.")] = 1000.0,
+    crs: Annotated[str | None, typer.Option(help="Such as EPSG:3035. Default: the plateau's Albers grid.")] = None,
+    bounds: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(help="Left, bottom, right, top in --crs.", metavar="L B R T", show_default=False),
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Take the grid of this raster file or cube.", show_default=False)
+    ] = None,
+    chunks: Annotated[int, typer.Option(help="Cells a side of a chunk.")] = 512,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the cube that is there.")] = False,
+) -> None:
+    """Create an empty cube on the plateau's grid, on bounds in a CRS, or like a raster."""
+    from tpsoil.cube import create_cube, cube_info
+    from tpsoil.grid import describe
+
+    create_cube(store, _grid(resolution, crs, bounds, like), chunks=chunks, overwrite=overwrite)
+    typer.echo(f"created {store}: {describe(cube_info(store).grid)}, chunks of {chunks}")
+
+
+@app.command()
+def add(
+    store: Store,
+    name: Annotated[str, typer.Argument(help="The layer's name, such as elevation.", show_default=False)],
+    source: Annotated[
+        list[str], typer.Argument(help="Raster files or globs; vector files for soil_mask.", show_default=False)
+    ],
+    units: Annotated[str | None, typer.Option(help="Of the source: K, cm, ft, mm/month, '0.1 degC'.")] = None,
+    nodata: Annotated[
+        list[str] | None, typer.Option(help="Value that means missing; may be repeated; or 'none'.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="Value = stored x scale + offset.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Value = stored x scale + offset.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Of a NetCDF or Zarr source.")] = None,
+    band: Annotated[int | None, typer.Option(help="From 1.")] = None,
+    crs: Annotated[str | None, typer.Option(help="Of a source that carries none.")] = None,
+    combine: Annotated[str | None, typer.Option(help="Of several: mosaic, mean, sum, min, max.")] = None,
+    outside: Annotated[list[str] | None, typer.Option(help="Glaciers, lakes: no soil (soil_mask only).")] = None,
+    resampling: Annotated[str | None, typer.Option(help="average, bilinear, nearest or mode.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Of a layer of your own: continuous, categorical, circular.")] = None,
+    long_name: Annotated[str | None, typer.Option(help="Of a layer of your own.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Where the data come from, for the attributes.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the layer that is there.")] = False,
+) -> None:
+    """Read a source, convert and check it, and write it onto the cube's grid."""
+    from tpsoil.cube import add_layer, cube_info, open_cube
+
+    given: dict[str, Any] = {
+        "units": units, "nodata": _nodata(nodata), "scale": scale, "offset": offset, "variable": variable,
+        "band": band, "crs": crs, "combine": combine, "outside": outside or None, "resampling": resampling,
+        "kind": kind, "long_name": long_name, "origin": origin, "overwrite": overwrite or None,
+    }  # fmt: skip
+    how = {key: value for key, value in given.items() if value is not None}
+    add_layer(store, name, source[0] if len(source) == 1 else source, **how)
+    attrs = open_cube(store)[name].attrs
+    rows, cols = cube_info(store).shape
+    missing = 100.0 * attrs["missing_cells"] / (rows * cols)
+    typer.echo(f"added {name} from {attrs['source']}: {attrs['resampling']}, {missing:.1f} % of the cells missing")
+    if "source_units" in attrs:
+        typer.echo(f"units: {attrs['source_units']}, stored as {attrs['units']}")
+
+
+@app.command()
+def info(store: Store) -> None:
+    """Show the grid and the layers of a cube."""
+    from rich import box
+    from rich.table import Table
+
+    from tpsoil.cube import cube_info, layer_states, open_cube
+    from tpsoil.grid import describe, geographic_bounds
+
+    from .show import console
+
+    about = cube_info(store)
+    west, south, east, north = geographic_bounds(about.grid)
+    out = console()
+    out.print(f"[bold]{about.where}[/bold]", highlight=False)
+    out.print(f"{describe(about.grid)}", highlight=False)
+    out.print(
+        f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N; chunks of {about.chunks} "
+        f"({about.chunk_grid[0]} x {about.chunk_grid[1]}); {about.attrs.get('created_with')}",
+        highlight=False,
+    )
+    cube, states = open_cube(store, incomplete=True), layer_states(store)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for title in ("layer", "units", "type", "missing", "source"):
+        table.add_column(title, overflow="fold", justify="right" if title == "missing" else "left")
+    cells = about.shape[0] * about.shape[1]
+    for name, state in states.items():
+        attrs = cube[name].attrs
+        share = f"{100 * attrs['missing_cells'] / cells:.1f} %" if "missing_cells" in attrs else ""
+        source = str(attrs.get("source", attrs.get("parents", ""))) if state == "complete" else "writing did not end"
+        table.add_row(name, str(attrs.get("units", "")), str(cube[name].dtype), share, source)
+    if states:
+        out.print(table)
+    else:
+        out.print("no layers yet; add one with `tpsoil cube add`")
+
+
+@app.command()
+def check(
+    store: Store,
+    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
+) -> None:
+    """Read every chunk and name those that are missing or damaged."""
+    from tpsoil.cube import check_cube
+    from tpsoil.errors import CorruptStoreError
+
+    found = check_cube(store, layer or None)
+    if not found.good:
+        count = f"{len(found.faults)} fault" + ("" if len(found.faults) == 1 else "s")
+        raise CorruptStoreError("\n".join([f"{found.where}: {count}", *(f"  - {fault}" for fault in found.faults)]))
+    typer.echo(f"{found.where}: {found.layers} layers, {found.chunks} chunks, all whole")
+
+
+def _grid(
+    resolution: float, crs: str | None, bounds: tuple[float, float, float, float] | None, like: str | None
+) -> Any:
+    from tpsoil.errors import InputError
+    from tpsoil.grid import grid_from_bounds, plateau_grid
+
+    if like is not None:
+        if crs or bounds:
+            raise InputError("cube create: --like gives the whole grid; leave out --crs and --bounds")
+        return _grid_like(like)
+    if (crs is None) != (bounds is None):
+        raise InputError("cube create: --crs and --bounds belong together; give both, or none for the plateau's grid")
+    if crs is None or bounds is None:
+        return plateau_grid(resolution)
+    return grid_from_bounds(crs, bounds, resolution)
+
+
+def _grid_like(like: str) -> Any:
+    from tpsoil.cube import cube_info
+    from tpsoil.errors import InputError
+    from tpsoil.ingest import find_parts
+
+    if "://" in like or (Path(like) / "zarr.json").exists():
+        try:
+            return cube_info(like).grid
+        except InputError:
+            pass
+    return find_parts(like, where="cube create --like", combined=True)[0].box
+
+
+def _nodata(values: list[str] | None) -> Any:
+    from tpsoil.errors import InputError
+
+    if not values:
+        return None
+    if values == ["none"]:
+        return "none"
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        raise InputError(f"cube add: --nodata {' '.join(values)}, expected numbers, or 'none' alone") from None

@@ -9,10 +9,18 @@ import typer
 
 
 def export(
-    store: Annotated[str, typer.Argument(help="The cube or the store of maps: a path or URL.")],
-    out: Annotated[Path, typer.Argument(help="OUT.tif (cloud-optimised GeoTIFF) or OUT.nc (NetCDF).")],
+    store: Annotated[str, typer.Argument(help="The cube or the store of maps: a path or URL.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(help="OUT.tif (cloud-optimised GeoTIFF) or OUT.nc (NetCDF).", show_default=False)
+    ],
+    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
 ) -> None:
-    """Write a store's layers as a cloud-optimised GeoTIFF or as NetCDF."""
-    from tpsoil.errors import WorkError
+    """Write a store's layers as a cloud-optimised GeoTIFF or as NetCDF.
 
-    raise WorkError(f"export of {store} to {out}: the cube room is not open yet")
+    Layers of one type become the bands of one GeoTIFF; of several types, one file a layer.
+    """
+    from tpsoil.cube import export_store
+
+    for file in export_store(store, out, layers=layer or None, overwrite=overwrite):
+        typer.echo(f"wrote {file}: {file.stat().st_size / 1e6:.2f} MB")

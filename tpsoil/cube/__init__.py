@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .align import align
+from .check import CubeCheck, check_cube
+from .export import export_store
 from .layers import add_layer, add_layers, write_layers
 from .reading import CubeInfo
 from .regions import (
@@ -19,15 +21,18 @@ from .sampling import locate_points, sample_cube
 from .store import create_cube, cube_info, layer_states, open_cube
 
 __all__ = [
+    "CubeCheck",
     "CubeInfo",
     "add_layer",
     "add_layers",
     "align",
+    "check_cube",
     "chunk_bytes",
     "chunk_digest",
     "create_cube",
     "create_layers",
     "cube_info",
+    "export_store",
     "finish_layers",
     "layer_digest",
     "layer_states",

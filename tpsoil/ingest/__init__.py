@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from .parts import find_parts
+from .rasters import Raster, read_raster
 from .tables import check_degrees, position_columns, read_table, require_columns, require_unique
+from .units import conversion
+from .vectors import read_mask
 
-__all__ = ["check_degrees", "position_columns", "read_table", "require_columns", "require_unique"]
+__all__ = [
+    "Raster",
+    "check_degrees",
+    "conversion",
+    "find_parts",
+    "position_columns",
+    "read_mask",
+    "read_raster",
+    "read_table",
+    "require_columns",
+    "require_unique",
+]
