@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube
     from .grid import plateau_grid
+    from .runs import run
 
 __version__ = "0.1.0"
 
@@ -22,9 +23,10 @@ _NAMES = {
     "export_store": "cube",
     "open_cube": "cube",
     "sample_cube": "cube",
+    "run": "runs",
 }
 
-__all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube", "plateau_grid", "sample_cube"]
+__all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube", "plateau_grid", "run", "sample_cube"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, export
+from . import cube, export, run
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -26,6 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cube.app, name="cube")
+app.command("run")(run.run)
+app.command("status")(run.status)
 app.command("export")(export.export)
 
 

@@ -9,6 +9,7 @@ GDAL's warper interpolates it, and through odc-geo with `tolerance=0` (rasterio 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -169,6 +170,37 @@ class _Reader:
                 parts = [self(rows, slice(cols.start, cut)), self(rows, slice(cut, cols.stop))]
             return np.concatenate(parts, axis=axis)
         return alignment.resample_at(self.raster.read(*window), window, located)
+
+
+def aligned_reader(
+    raster: Raster, grid: GeoBox, *, resampling: str | None = None
+) -> tuple[Callable[[slice, slice], Array], str]:
+    """A raster on a grid, by window: what `align` has for its chunks, without a graph.
+
+    Parameters
+    ----------
+    raster : Raster
+        Of files; not of lazy arrays.
+    grid : GeoBox
+    resampling : str, optional
+        As in `align`.
+
+    Returns
+    -------
+    read : callable
+        `read(rows, columns)` gives the block of the grid; equal bit for bit whatever the window.
+    resampling : str
+        The one that is used.
+
+    Raises
+    ------
+    GridError, InputError
+        As `align`.
+    """
+    method = _method(raster, grid, resampling)
+    alignment = Alignment(raster.box, grid, method, raster.spec)
+    _require_overlap(raster, alignment)
+    return _Reader(raster, alignment), method
 
 
 def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | None = None) -> xr.DataArray:

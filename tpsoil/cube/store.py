@@ -86,36 +86,44 @@ def create_cube(
     target = open_store(store)
     with writing(store):
         _make_room(store, target, where, overwrite)
-        transform = [float(value) for value in tuple(grid.transform)[:6]]
-        group = zarr.create_group(
-            target,
-            zarr_format=3,
-            attributes={
-                "Conventions": "CF-1.11",
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "created_with": CREATED_WITH,
-                "crs_wkt": grid.crs.to_wkt(),
-                "transform": transform,
-                "shape": [int(size) for size in grid.shape],
-                "chunks": int(chunks),
-                **attribute(dict(attrs or {})),
-            },
-        )
-        for name, coordinate in coordinates(grid).items():
-            values = np.asarray(coordinate.values)
-            array = group.create_array(
-                str(name),
-                shape=values.shape,
-                chunks=tuple(max(size, 1) for size in values.shape),
-                dtype=values.dtype,
-                dimension_names=coordinate.dims or None,
-                compressors=[Crc32cCodec()],
-                attributes=attribute(dict(coordinate.attrs)),
-                config={"write_empty_chunks": True},
-            )
-            array[...] = values
+        lay_out_cube(target, grid, int(chunks), attrs)
     return open_cube(store)
+
+
+def lay_out_cube(target: Store, grid: GeoBox, chunks: int, attrs: Mapping[str, Any] | None = None) -> None:
+    """Write the group and the coordinates of a cube into a store; what else lies there stays.
+
+    For runs, whose store holds their lock and their records before it is a cube. Everybody else wants `create_cube`.
+    """
+    transform = [float(value) for value in tuple(grid.transform)[:6]]
+    group = zarr.create_group(
+        target,
+        zarr_format=3,
+        attributes={
+            "Conventions": "CF-1.11",
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "created_with": CREATED_WITH,
+            "crs_wkt": grid.crs.to_wkt(),
+            "transform": transform,
+            "shape": [int(size) for size in grid.shape],
+            "chunks": chunks,
+            **attribute(dict(attrs or {})),
+        },
+    )
+    for name, coordinate in coordinates(grid).items():
+        values = np.asarray(coordinate.values)
+        array = group.create_array(
+            str(name),
+            shape=values.shape,
+            chunks=tuple(max(size, 1) for size in values.shape),
+            dtype=values.dtype,
+            dimension_names=coordinate.dims or None,
+            compressors=[Crc32cCodec()],
+            attributes=attribute(dict(coordinate.attrs)),
+            config={"write_empty_chunks": True},
+        )
+        array[...] = values
 
 
 def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:

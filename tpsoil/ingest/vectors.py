@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -92,6 +92,37 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     InputError
         For a file without polygons.
     """
+    read, attrs = mask_reader(source, grid, outside=outside, crs=crs)
+    spec = variable("soil_mask")
+    data = from_tiles(read, (grid.shape[0], grid.shape[1]), chunks, spec.dtype)
+    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
+    layer.attrs = attrs
+    layer.encoding["_FillValue"] = spec.fill
+    return layer
+
+
+def mask_reader(
+    source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
+) -> tuple[Callable[[slice, slice], Array], dict[str, Any]]:
+    """The soil mask by window: what `read_mask` has for its chunks, without a graph.
+
+    Parameters
+    ----------
+    source, grid, outside, crs
+        As in `read_mask`.
+
+    Returns
+    -------
+    read : callable
+        `read(rows, columns)` gives the block of the grid.
+    attrs : dict
+        Of the layer.
+
+    Raises
+    ------
+    MissingInputError, GridError, InputError
+        As `read_mask`.
+    """
     t = grid.transform
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
@@ -102,23 +133,19 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
             "are they of another region, or is crs= wrong?"
         )
-    spec = variable("soil_mask")
-    data = from_tiles(_Mask(grid, within, without), (grid.shape[0], grid.shape[1]), chunks, spec.dtype)
-    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
     parts = ([f"inside {_names(source)}"] if source is not None else []) + (
         [f"outside {_names(outside)}"] if outside is not None else []
     )
     files = [file for one in (source, outside) if one is not None for item in _listed(one) for file in _files(item)]
-    layer.attrs = {
-        **spec.attributes(),
+    attrs = {
+        **variable("soil_mask").attributes(),
         "source": "; ".join(parts),
         "source_digest": digest_files(files) if files else "",
         "resampling": "cell centre in polygon",
     }
     if crs is not None:
-        layer.attrs["source_crs"] = f"{crs} (declared, for files without one)"
-    layer.encoding["_FillValue"] = spec.fill
-    return layer
+        attrs["source_crs"] = f"{crs} (declared, for files without one)"
+    return _Mask(grid, within, without), attrs
 
 
 def _edges(items: Sequence[Any], grid: GeoBox, crs: Any) -> Array:

@@ -1,0 +1,124 @@
+"""`tpsoil run` and `tpsoil status`: a recipe into maps, and what a store is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tpsoil.runs.preview import Preview
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="'threads' (default), 'processes', or the address of a dask scheduler."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads or processes; all processors by default.")] = None,
+    memory: Annotated[float | None, typer.Option(help="Limit for all of this machine's processes, GB.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made and why; write nothing.")] = False,
+    only: Annotated[str | None, typer.Option(help="One stage, or one table of the recipe.")] = None,
+    output: Annotated[str | None, typer.Option(help="Store in place of the recipe's: a path or URL.")] = None,
+    maps: Annotated[bool, typer.Option(help="Draw a PNG of every map beside a local store.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+) -> None:
+    """Make the maps of a recipe: only the tiles that are missing or stale."""
+    import tpsoil.runs as runs
+
+    if dry_run:
+        plans = runs.preview(
+            recipe,
+            output=output,
+            workers=workers,
+            processes=scheduler not in (None, "threads"),
+            memory=memory,
+            only=only,
+        )
+        _print_plans(plans, forecast=True)
+        return
+    runs.run(
+        recipe,
+        output=output,
+        scheduler=scheduler,
+        workers=workers,
+        memory=memory,
+        only=only,
+        progress=not quiet,
+    )
+    whole = runs.read_recipe(recipe, output=output)
+    for title, table in runs.result_tables(whole.output).items():
+        typer.echo(f"\n{title}")
+        typer.echo(_text(table))
+    typer.echo(f"\nstore: {whole.output}")
+    if maps and only is None:
+        for path in _draw(whole.output):
+            typer.echo(f"map:   {path}")
+
+
+def status(
+    store: Annotated[str, typer.Argument(help="The store of a run: a path or URL.")],
+) -> None:
+    """Say which tiles of a store are fresh, missing or stale, and why."""
+    import tpsoil.runs as runs
+
+    plans = runs.status(store)
+    state, writer = runs.state_of(store)
+    typer.echo(f"{store}: {state}" + (f"; being written by {writer}" if writer else ""))
+    _print_plans(plans, forecast=False)
+
+
+def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
+    import pandas as pd
+
+    rows = []
+    for item in plans:
+        plan = item.plan
+        row = {"stage": item.title, "tiles": plan.total, "fresh": plan.fresh}
+        row |= {"missing": len(plan.missing), "stale": len(plan.stale)}
+        if forecast:
+            row["follows"] = plan.follows
+            row["GB"] = "" if item.forecast is None else f"{item.forecast.total / 1e9:.2f}"
+        rows.append(row)
+    typer.echo(_text(pd.DataFrame(rows)))
+    for item in plans:
+        if item.note:
+            typer.echo(f"{item.title}: {item.note}")
+        for reason, count in list(item.plan.reasons().items())[:10]:
+            typer.echo(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}")
+    todo = sum(len(item.plan.wanted) for item in plans)
+    follows = sum(item.plan.follows for item in plans)
+    total = sum(item.plan.total for item in plans)
+    tail = f"; {follows} more are looked at again when those are made" if follows else ""
+    typer.echo(f"{todo} of {total} tiles to make{tail}")
+
+
+def _draw(store: str) -> list[Path]:
+    """A PNG of every map of a local store, in a folder beside it."""
+    import tpsoil.runs as runs
+    from tpsoil.cube import open_cube
+    from tpsoil.reports.figures import map_classes, map_layer, save
+    from tpsoil.runs.places import is_url
+
+    if is_url(store):
+        return []
+    place = Path(store)
+    folder = place.with_name(place.name.removesuffix(".zarr") + "_maps")
+    folder.mkdir(exist_ok=True)
+    cube = open_cube(store)
+    drawn = []
+    for name in runs.map_layers(store):
+        layer = cube[name]
+        figure = map_classes(layer) if layer.attrs.get("kind") == "categorical" else map_layer(layer)
+        path = folder / f"{name}.png"
+        save(figure, path)
+        drawn.append(path)
+    return drawn
+
+
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")

@@ -1,0 +1,216 @@
+"""Make tiles on threads, processes or a cluster: the same tiles, a bounded number of them in flight."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+import dask
+
+from tpsoil.errors import InputError, WorkError
+
+IN_FLIGHT: Final = 2
+"""Tiles handed out for each slot: one at work and one waiting, so no worker idles and no graph grows."""
+
+LOST_TRIES: Final = 3
+"""A tile whose worker died is handed out again this often; a tile that kills every worker is not tried for ever."""
+
+POLL_SECONDS: Final = 0.5
+
+
+class Lost(Exception):
+    """A tile whose worker died."""
+
+
+class Pool(Protocol):
+    """Somewhere to compute."""
+
+    @property
+    def slots(self) -> int:
+        """Calls it works on at the same time."""
+
+    @property
+    def processes(self) -> int:
+        """Processes on this machine."""
+
+    @property
+    def threads_each(self) -> int:
+        """Calls a process works on at the same time."""
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Hand one call out."""
+
+    def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
+        """Those of the pending calls that ended, after at most `timeout` seconds."""
+
+    def result(self, future: Any) -> Any:
+        """What a call gave; raises what it raised, or `Lost`."""
+
+    def cancel(self, pending: Iterable[Any]) -> None:
+        """Drop calls that have not begun and wait for those that have."""
+
+
+class ThreadPool:
+    """Threads of this process; the kernels release the GIL."""
+
+    def __init__(self, threads: int) -> None:
+        self.slots = self.threads_each = threads
+        self.processes = 1
+        self.where = f"{threads} thread{'' if threads == 1 else 's'}"
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Hand one call to a thread."""
+        return self._pool.submit(_serially, function, *arguments)
+
+    def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
+        """Those that ended."""
+        done, _ = concurrent.futures.wait(pending, timeout, concurrent.futures.FIRST_COMPLETED)
+        return list(done)
+
+    def result(self, future: Any) -> Any:
+        """What the call gave."""
+        return future.result()
+
+    def cancel(self, pending: Iterable[Any]) -> None:
+        """Tiles at work are finished, the others dropped."""
+        waiting = list(pending)
+        for future in waiting:
+            future.cancel()
+        concurrent.futures.wait(waiting)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _serially(function: Callable[..., Any], *arguments: Any) -> Any:
+    # A stage may build a lazy array in its tile; it is computed in this thread, not in threads of threads.
+    with dask.config.set(scheduler="synchronous"):
+        return function(*arguments)
+
+
+def drive(
+    pool: Pool,
+    function: Callable[..., Any],
+    shared: Any,
+    items: Iterable[Any],
+    done: Callable[[Any], None],
+    lost: Callable[[Any, int], None] = lambda item, tries: None,
+    *,
+    at_once: int | None = None,
+) -> None:
+    """Call `function(shared, item)` for every item, with few calls in flight.
+
+    Parameters
+    ----------
+    pool : Pool
+    function : callable
+        Module-level.
+    shared : object
+        Its first argument; small.
+    items : iterable
+        May be endless in length: it is drawn from as slots become free.
+    done : callable
+        Gets each result, in this thread.
+    lost : callable
+        Gets an item whose worker died, and how often that happened.
+    at_once : int, optional
+        Calls in flight at most, where memory allows fewer than there are slots.
+
+    Raises
+    ------
+    WorkError
+        Where the worker of one item died `LOST_TRIES` times.
+
+    Notes
+    -----
+    Whatever stops it (an error of a tile, Ctrl-C), tiles at work are finished first and nothing more is handed out: a
+    chunk is never written by two.
+    """
+    source = iter(items)
+    pending: dict[Any, Any] = {}
+    tries: dict[Any, int] = {}
+    again: list[Any] = []
+    try:
+        while True:
+            slots = max(1, pool.slots)
+            limit = slots * IN_FLIGHT if at_once is None or at_once >= slots else at_once
+            room = limit - len(pending)
+            retried, again = again[: max(0, room)], again[max(0, room) :]
+            for item in itertools.chain(retried, itertools.islice(source, max(0, room - len(retried)))):
+                pending[pool.submit(function, shared, item)] = item
+            if not pending:
+                return
+            for future in pool.finished(list(pending), POLL_SECONDS):
+                item = pending.pop(future)
+                try:
+                    result = pool.result(future)
+                except Lost as loss:
+                    tries[item] = tries.get(item, 0) + 1
+                    if tries[item] >= LOST_TRIES:
+                        raise WorkError(
+                            f"tile {item}: its worker died {tries[item]} times ({loss}); it may need more memory than "
+                            "the worker has: give fewer --workers, or smaller chunks"
+                        ) from loss
+                    lost(item, tries[item])
+                    again.append(item)
+                else:
+                    done(result)
+    except BaseException:
+        pool.cancel(pending)
+        raise
+
+
+@contextlib.contextmanager
+def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
+    """Where to compute.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        None or `"threads"`; `"processes"` for worker processes of this machine; or the address of a dask scheduler,
+        such as `tcp://10.0.0.1:8786` or `tls://...`.
+    workers : int or None
+        Threads or processes; all processors by default. A cluster has the workers it has.
+
+    Raises
+    ------
+    InputError
+        For fewer than one worker, and for an address that does not answer.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}, expected at least 1")
+    if scheduler in {None, "threads"}:
+        from .cluster import active_client, cluster_pool_of
+
+        client = active_client() if scheduler is None and workers is None else None
+        if client is not None:
+            yield cluster_pool_of(client)
+            return
+        pool = ThreadPool(workers or available_processors())
+        try:
+            yield pool
+        finally:
+            pool.close()
+    else:
+        from .cluster import open_cluster
+
+        with open_cluster(str(scheduler), workers) as cluster:
+            yield cluster
+
+
+def available_processors() -> int:
+    """Processors this process may use; a batch job often has fewer than the machine."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,281 @@
+"""`[[layers]]` and `[mask]`: files brought onto the grid, tile by tile."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from odc.geo.geobox import GeoBox
+from pydantic import Field, model_validator
+
+from tpsoil.cube import cube_info
+from tpsoil.cube.align import aligned_reader
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.ingest.rasters import read_raster
+from tpsoil.ingest.vectors import mask_reader
+from tpsoil.variables import Kind, Variable, describe_layer, variable
+
+from .places import is_url
+from .section import Section
+from .stage import Array, Stage, Window
+
+Resampling = Literal["nearest", "bilinear", "average", "mode"]
+
+BYTES_PER_CELL: Final = 96.0
+"""Measured: projected coordinates, the source's window in float64, and the result. A source window is read in parts of
+at most 4 million pixels whatever the tile covers."""
+
+
+class LayerTable(Section):
+    """`[[layers]]`: one layer from files.
+
+    Parameters
+    ----------
+    name : str
+        In the catalogue, or a name of your own with `units` and `kind`.
+    source : str or list of str
+        A raster, a glob, a URL, or several of them.
+    units : str
+        Of the source, where it does not say or says wrong.
+    nodata : number, list of numbers or "none"
+        What stands for missing in the source, beside NaN.
+    scale, offset : float
+        Value = stored x scale + offset.
+    variable, band : str, int
+        Of a source that holds several.
+    crs : str
+        Of a source that has none.
+    combine : str
+        How several rasters become one: "mosaic", "mean", "sum", "min", "max".
+    resampling : str
+        By default what the kind of layer asks for.
+    through : str
+        A raster onto whose coarser grid the source is averaged first; the result is then brought to the grid as a
+        layer of that coarseness. For the ground that a coarse climate belongs to.
+    kind, long_name, flags
+        For a layer of your own.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    source: str | tuple[str, ...]
+    units: str | None = None
+    nodata: float | tuple[float, ...] | Literal["none"] | None = None
+    scale: float | None = None
+    offset: float | None = None
+    variable: str | None = None
+    band: int | None = Field(default=None, ge=1)
+    crs: str | None = None
+    combine: Literal["mosaic", "mean", "sum", "min", "max"] | None = None
+    resampling: Resampling | None = None
+    through: str | None = None
+    kind: Kind | None = None
+    long_name: str | None = None
+    flags: dict[str, str] | None = None
+
+    @model_validator(mode="after")
+    def _describable(self) -> LayerTable:
+        try:
+            self.described()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def described(self) -> Variable:
+        """What the layer becomes."""
+        flags = None if self.flags is None else {int(code): name for code, name in self.flags.items()}
+        return describe_layer(self.name, units=self.units, kind=self.kind, long_name=self.long_name, flags=flags)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources as a list."""
+        return (self.source,) if isinstance(self.source, str) else self.source
+
+
+class MaskTable(Section):
+    """`[mask]`: where there is soil.
+
+    Parameters
+    ----------
+    boundary : str, optional
+        Polygons of the study area; outside is no soil.
+    glaciers, lakes : str, optional
+        Polygons without soil.
+    crs : str, optional
+        Of files that say none, such as a shapefile without its .prj.
+    """
+
+    boundary: str | None = None
+    glaciers: str | None = None
+    lakes: str | None = None
+    crs: str | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> MaskTable:
+        if self.boundary is None and self.glaciers is None and self.lakes is None:
+            raise ValueError("is empty, expected boundary, glaciers or lakes")
+        return self
+
+
+def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faults: list[str]) -> list[Stage]:
+    """One stage for each layer; files that are not there are faults."""
+    stages = []
+    for number, table in enumerate(tables, start=1):
+        sources = tuple(whole(source) for source in table.sources)
+        named = [(f"layers[{number}].source", source) for source in sources]
+        through = None if table.through is None else whole(table.through)
+        if through is not None:
+            named.append((f"layers[{number}].through", through))
+        files = tuple(file for at, source in named for file in files_of(source, at, faults))
+        identity = table.model_dump(mode="json", exclude={"source", "through"})
+        identity |= {"source": [_shown(source) for source in sources], "through": through and _shown(through)}
+        stages.append(
+            Stage(
+                name=f"layer_{table.name}",
+                title=f"layer {table.name}",
+                section="layers",
+                outputs=(table.described(),),
+                compute=compute_layer,
+                options={"table": table, "sources": sources, "through": through},
+                identity=identity,
+                files=files,
+                attributes={"": {"source": ", ".join(_shown(source) for source in sources)}},
+                describe=describe_source,
+                bytes_per_cell=BYTES_PER_CELL,
+            )
+        )
+    return stages
+
+
+def mask_stages(table: MaskTable, whole: Callable[[str], str], faults: list[str]) -> list[Stage]:
+    """The stage of `[mask]`."""
+    given = {key: getattr(table, key) for key in ("boundary", "glaciers", "lakes") if getattr(table, key) is not None}
+    paths = {key: whole(path) for key, path in given.items()}
+    files = tuple(file for key, path in paths.items() for file in files_of(path, f"mask.{key}", faults))
+    return [
+        Stage(
+            name="soil_mask",
+            title="soil mask",
+            section="mask",
+            outputs=(variable("soil_mask"),),
+            compute=compute_mask,
+            options={"paths": paths, "crs": table.crs},
+            identity={"crs": table.crs, **{key: _shown(path) for key, path in paths.items()}},
+            files=files,
+            describe=describe_mask,
+            bytes_per_cell=16,
+        )
+    ]
+
+
+def compute_layer(window: Window) -> Mapping[str, Array]:
+    """The source on the cells of one window."""
+    table: LayerTable = window.options["table"]
+    read, _ = _source_reader(table, window.options["sources"], window.options["through"], window.grid)
+    return {table.name: read(window.rows, window.columns)}
+
+
+def compute_mask(window: Window) -> Mapping[str, Array]:
+    """The mask on the cells of one window."""
+    read, _ = _mask_reader(tuple(sorted(window.options["paths"].items())), window.options["crs"], window.grid)
+    return {"soil_mask": read(window.rows, window.columns)}
+
+
+def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
+    """What is known of a layer's source when it is opened; refuses one that cannot serve."""
+    return _source_reader(options["table"], options["sources"], options["through"], grid)[1]
+
+
+def describe_mask(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
+    """What is known of the mask's polygons when they are read."""
+    return _mask_reader(tuple(sorted(options["paths"].items())), options["crs"], grid)[1]
+
+
+@dataclass(frozen=True)
+class _Averaged:
+    """A raster averaged onto a coarser grid, as a raster of its own."""
+
+    average: Callable[[slice, slice], Array]
+    spec: Variable
+    box: GeoBox
+    origin: str
+
+    def read(self, rows: slice, columns: slice) -> Array:
+        """Values of a window of the coarser grid."""
+        return self.average(rows, columns)
+
+
+@lru_cache(maxsize=64)
+def _source_reader(
+    table: LayerTable, sources: tuple[str, ...], through: str | None, grid: GeoBox
+) -> tuple[Callable[[slice, slice], Array], Mapping[str, Any]]:
+    """Opened once in a process; checked then."""
+    spec = table.described()
+    raster = read_raster(
+        sources[0] if len(sources) == 1 else list(sources),
+        spec,
+        units=table.units,
+        nodata=table.nodata,
+        scale=table.scale,
+        offset=table.offset,
+        variable=table.variable,
+        band=table.band,
+        crs=table.crs,
+        combine=table.combine,
+    )
+    attrs: dict[str, Any] = {"source": raster.origin, "source_digest": raster.digest, **dict(raster.notes)}
+    if through is None:
+        read, method = aligned_reader(raster, grid, resampling=table.resampling)
+        return read, attrs | {"resampling": method}
+    coarse = grid_of_source(through, table.name)
+    average, first = aligned_reader(raster, coarse)
+    twin: Any = _Averaged(average, spec, coarse, raster.origin)
+    read, method = aligned_reader(twin, grid, resampling=table.resampling)
+    return read, attrs | {"resampling": f"{first} onto the grid of {_shown(through)}, then {method}"}
+
+
+@lru_cache(maxsize=8)
+def _mask_reader(
+    paths: tuple[tuple[str, str], ...], crs: str | None, grid: GeoBox
+) -> tuple[Callable[[slice, slice], Array], Mapping[str, Any]]:
+    given = dict(paths)
+    outside = [given[key] for key in ("glaciers", "lakes") if key in given]
+    return mask_reader(given.get("boundary"), grid, outside=outside or None, crs=crs)
+
+
+def grid_of_source(source: str, where: str) -> GeoBox:
+    """The grid of a raster file or of a cube."""
+    if is_url(source) or source.rstrip("/").endswith(".zarr"):
+        return cube_info(source).grid
+    # What the raster holds does not matter here: only where its pixels lie.
+    return read_raster(source, Variable(where, where, "1"), nodata="none", band=1).box
+
+
+def _shown(source: str) -> str:
+    """A source without its folder, so that a digest does not depend on where the data lie."""
+    return source if is_url(source) else Path(source).name
+
+
+def files_of(source: str, at: str, faults: list[str]) -> tuple[Path, ...]:
+    """Files behind a path, glob or folder; a fault where there are none. A URL has no files."""
+    if is_url(source):
+        return ()
+    if any(mark in source for mark in "*?["):
+        found = sorted(Path(name) for name in glob.glob(source, recursive=True))
+        if not found:
+            faults.append(f"{at}: no file matches {source}")
+        return tuple(found)
+    path = Path(source)
+    if path.is_dir():
+        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+    if not path.exists():
+        near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        faults.append(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}")
+        return ()
+    # A shapefile is all the files of its name.
+    family = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() == ".shp" else [path]
+    return tuple(file for file in family if os.path.isfile(file))

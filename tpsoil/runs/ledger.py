@@ -1,0 +1,137 @@
+"""Small objects beside the arrays of a store: read, write, list and remove by key, wherever zarr stores can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from tpsoil.errors import CorruptStoreError
+
+from .places import open_store
+
+ROOM: Final = "_tpsoil"
+"""The group that holds them; a zarr group of its own, so that readers of the store walk past it."""
+
+BATCH: Final = 256
+"""Objects asked for at once: hides the latency of an object store."""
+
+Result = TypeVar("Result")
+
+
+class Ledger:
+    """The objects under `_tpsoil/` of one store.
+
+    Parameters
+    ----------
+    store : zarr Store
+    where : str
+        The store's path or URL, for messages.
+
+    Notes
+    -----
+    One object is written as a whole or not at all: zarr's local store renames a finished file into place, object stores
+    put whole objects.
+    """
+
+    def __init__(self, store: Store, where: str) -> None:
+        self.store = store
+        self.where = where
+
+    @classmethod
+    def at(cls, where: str, *, read_only: bool = False) -> Ledger:
+        """The ledger of the store at a path or URL."""
+        return cls(open_store(where, read_only), where)
+
+    def read(self, key: str) -> bytes | None:
+        """The object's bytes, or None where there is none."""
+        buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
+        return None if buffer is None else bytes(buffer.to_bytes())
+
+    def read_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Several objects, many at once."""
+        for start in range(0, len(keys), BATCH):
+            yield from zip(keys[start : start + BATCH], read_raw(self.store, self._all(keys[start : start + BATCH])))
+
+    def read_json(self, key: str) -> dict[str, Any] | None:
+        """The object as a JSON mapping, or None where there is none."""
+        data = self.read(key)
+        if data is None:
+            return None
+        try:
+            content = json.loads(data)
+        except ValueError as error:
+            raise CorruptStoreError(f"{self.where}/{ROOM}/{key}: is damaged ({error})") from error
+        if not isinstance(content, dict):
+            raise CorruptStoreError(f"{self.where}/{ROOM}/{key}: is damaged (not a mapping)")
+        return content
+
+    def write(self, key: str, data: bytes) -> None:
+        """Store an object, replacing what was there."""
+        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        _wait(lambda: self.store.set(self._full(key), buffer))
+
+    def write_json(self, key: str, content: Any) -> None:
+        """Store a mapping as JSON with sorted keys."""
+        self.write(key, json.dumps(content, sort_keys=True, indent=1).encode())
+
+    def write_group(self) -> None:
+        """Make `_tpsoil/` a group of zarr's, so that whoever lists the store does not stumble over it."""
+        self.write("zarr.json", b'{"attributes": {}, "zarr_format": 3, "node_type": "group"}')
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store an object if there is none; whether this call stored it."""
+        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
+        return self.read(key) == data
+
+    def remove(self, key: str) -> None:
+        """Remove an object; nothing where there is none."""
+        _wait(lambda: self.store.delete(self._full(key)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the objects directly in a folder, sorted."""
+
+        async def collect() -> list[str]:
+            return [name async for name in self.store.list_dir(self._full(folder))]
+
+        return sorted(name for name in _wait(collect) if not name.endswith(".partial"))
+
+    def remove_all(self, folder: str) -> None:
+        """Remove a folder of objects."""
+        _wait(lambda: self.store.delete_dir(self._full(folder)))
+
+    def remove_root(self) -> None:
+        """Remove the description of the store's root group."""
+        _wait(lambda: self.store.delete("zarr.json"))
+
+    def _full(self, key: str) -> str:
+        return f"{ROOM}/{key}"
+
+    def _all(self, keys: Sequence[str]) -> list[str]:
+        return [self._full(key) for key in keys]
+
+
+def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
+    """Stored bytes of several keys of a store, asked for at once."""
+
+    async def fetch() -> list[bytes | None]:
+        import asyncio
+
+        prototype = default_buffer_prototype()
+        buffers = await asyncio.gather(*(store.get(key, prototype) for key in keys))
+        return [None if buffer is None else bytes(buffer.to_bytes()) for buffer in buffers]
+
+    return _wait(fetch)
+
+
+def _wait(action: Callable[[], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        return await action()
+
+    result: Result = sync(run())
+    return result

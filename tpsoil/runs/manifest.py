@@ -1,0 +1,184 @@
+"""What every tile was made from, kept beside the maps: the record that decides fresh, missing or stale.
+
+Everything lies under `_tpsoil/` in the output store, through the store's own keys, so it works wherever zarr does:
+
+    _tpsoil/run.json                     the recipe as written, the stages, the state: "running" or "complete"
+    _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what
+    _tpsoil/manifest/<stage>/<y>.<x>     one record a chunk, written by the worker after the chunk's data
+    _tpsoil/manifest/<stage>.json        the same records in one object, folded together when the stage ends
+
+A record that lies alone is newer than the folded one. Nothing here holds a time, a host or a path, so a run that was
+killed and resumed leaves the same bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tpsoil.errors import CorruptStoreError, InputError
+
+from .ledger import Ledger
+
+FORMAT: Final = 1
+"""Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil."""
+
+ABSENT: Final = "absent"
+"""Digest of a chunk without an object: all fill values, or never written."""
+
+Chunk = tuple[int, int]
+
+
+def digest_bytes(data: Any) -> str:
+    """20 hexadecimal digits of BLAKE2b over bytes."""
+    return hashlib.blake2b(data, digest_size=10).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Digest of anything JSON can say, independent of the order of keys."""
+    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one chunk of a stage's outputs was made from.
+
+    Parameters
+    ----------
+    inputs : mapping of str to str
+        For every input layer, the digest of the stored chunks that the window touched.
+    model, recipe, kernels : str
+        Digests of the model and the files behind it, of the stage's options, of tpsoil's version and kernels.
+    outputs : mapping of str to str
+        For every output layer, the digest of the chunk's stored bytes.
+    """
+
+    inputs: Mapping[str, str]
+    model: str
+    recipe: str
+    kernels: str
+    outputs: Mapping[str, str]
+
+    def reasons(self, now: Record) -> list[str]:
+        """Why this record is not what would be made now; empty where it is."""
+        found = []
+        if self.recipe != now.recipe:
+            found.append("the recipe changed")
+        if self.model != now.model:
+            found.append("the model or a file changed")
+        if self.kernels != now.kernels:
+            found.append("tpsoil's kernels changed")
+        if self.inputs != now.inputs:
+            new = sorted(set(now.inputs) - set(self.inputs))
+            gone = sorted(set(self.inputs) - set(now.inputs))
+            changed = sorted(k for k in set(self.inputs) & set(now.inputs) if self.inputs[k] != now.inputs[k])
+            found += [f"{name} changed" for name in changed]
+            found += [f"{name} is new" for name in new] + [f"{name} is no longer used" for name in gone]
+        return found
+
+
+class Manifest:
+    """The records of one stage in one store.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Of the output store.
+    stage : str
+    """
+
+    def __init__(self, ledger: Ledger, stage: str) -> None:
+        self.ledger = ledger
+        self.stage = stage
+
+    @property
+    def _folded(self) -> str:
+        return f"manifest/{self.stage}.json"
+
+    def _key(self, chunk: Chunk) -> str:
+        return f"manifest/{self.stage}/{chunk[0]}.{chunk[1]}"
+
+    def write(self, chunk: Chunk, record: Record) -> None:
+        """Record one chunk; called after its data are stored."""
+        self.ledger.write(self._key(chunk), _pack([(chunk, record)]))
+
+    def read(self) -> dict[Chunk, Record]:
+        """All records, the newer of two for the same chunk."""
+        records: dict[Chunk, Record] = {}
+        folded = self.ledger.read(self._folded)
+        if folded is not None:
+            records.update(_unpack(folded, f"{self.ledger.where}/{self._folded}"))
+        keys = self.ledger.names(f"manifest/{self.stage}")
+        for key, data in self.ledger.read_many([f"manifest/{self.stage}/{key}" for key in keys]):
+            if data is not None:
+                records.update(_unpack(data, f"{self.ledger.where}/{key}"))
+        return records
+
+    def fold(self, keep: Iterable[Chunk] | None = None) -> None:
+        """Bring single records into one object; `keep` drops the records of chunks that are no more."""
+        records = self.read()
+        if keep is not None:
+            wanted = set(keep)
+            records = {chunk: record for chunk, record in records.items() if chunk in wanted}
+        self.ledger.write(self._folded, _pack(sorted(records.items())))
+        self.ledger.remove_all(f"manifest/{self.stage}")
+
+    def forget(self) -> None:
+        """Drop all records, such as those of a stage that the recipe no longer has."""
+        self.ledger.remove(self._folded)
+        self.ledger.remove_all(f"manifest/{self.stage}")
+
+
+def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
+    """Records as JSON; what many share stands once, so 100 000 tiles stay at about 200 bytes each."""
+    shared: list[list[Any]] = []
+    places: dict[str, int] = {}
+    tiles: dict[str, list[Any]] = {}
+    for chunk, record in records:
+        ins, outs = sorted(record.inputs), sorted(record.outputs)
+        common = [record.model, record.recipe, record.kernels, ins, outs]
+        place = places.setdefault(json.dumps(common), len(shared))
+        if place == len(shared):
+            shared.append(common)
+        tiles[f"{chunk[0]}.{chunk[1]}"] = [
+            place,
+            " ".join(record.inputs[name] for name in ins),
+            " ".join(record.outputs[name] for name in outs),
+        ]
+    return json.dumps({"format": FORMAT, "shared": shared, "tiles": tiles}, separators=(",", ":")).encode()
+
+
+def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
+    try:
+        content = json.loads(data)
+        shared, tiles = content["shared"], content["tiles"]
+        for key, (place, ins, outs) in tiles.items():
+            model, recipe, kernels, names, outputs = shared[place]
+            y, x = key.split(".")
+            yield (
+                (int(y), int(x)),
+                Record(dict(zip(names, ins.split())), model, recipe, kernels, dict(zip(outputs, outs.split()))),
+            )
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CorruptStoreError(
+            f"{where}: the manifest is damaged ({type(error).__name__}: {error}); "
+            "delete this object, and the next run makes the tiles it spoke of again"
+        ) from error
+
+
+def check_format(content: Mapping[str, Any], where: str) -> None:
+    """Refuse a store that a newer tpsoil wrote.
+
+    Raises
+    ------
+    InputError
+    """
+    found = content.get("format")
+    if not isinstance(found, int) or found > FORMAT:
+        raise InputError(
+            f"{where}: written by tpsoil {content.get('tpsoil', '?')} with run format {found}, "
+            f"this tpsoil reads formats up to {FORMAT}; update tpsoil, or give another output"
+        )

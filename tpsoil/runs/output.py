@@ -1,0 +1,232 @@
+"""The store a run writes: made whole-or-nothing, recognised by the next run, marked until it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from odc.geo.geobox import GeoBox
+
+import tpsoil
+from tpsoil.cube.location import attribute as plain
+from tpsoil.cube.location import local_path, writing
+from tpsoil.cube.regions import create_layers
+from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
+from tpsoil.errors import StoreExistsError
+from tpsoil.grid import describe, same_grid
+
+from .arrays import layer_place
+from .ledger import ROOM, Ledger, read_raw
+from .manifest import FORMAT, Manifest, check_format, digest_of
+from .places import is_url, open_store
+from .plan import LayerPlace, Tiling, stage_digest
+from .prepare import files_digest
+from .recipe import Recipe, target_grid
+from .stage import Stage
+
+RUN_KEY: Final = "run.json"
+KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
+STATE_ATTRIBUTE: Final = "run_state"
+"""Of the root group: "running" until every tile of every stage is stored, then "complete"."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A run's store.
+
+    Parameters
+    ----------
+    where : str
+    ledger : Ledger
+    grid : GeoBox
+    tiling : Tiling
+        Into single chunks.
+    exists : bool
+        Whether it was there before.
+    """
+
+    where: str
+    ledger: Ledger
+    grid: GeoBox
+    tiling: Tiling
+    exists: bool
+
+
+def find_output(recipe: Recipe) -> Output:
+    """The output store as it is, or as it would be made. Writes nothing.
+
+    Raises
+    ------
+    StoreExistsError
+        For a store that no run made, or that a run of another name, grid or chunk size made, without `overwrite`.
+    InputError
+        For a store of a newer tpsoil.
+    """
+    if recipe.grid is not None:
+        grid, chunk = target_grid(recipe, recipe.grid), recipe.grid.chunks
+    else:
+        info = cube_info(recipe.cube or "")
+        grid, chunk = info.grid, info.chunks
+    ledger = Ledger.at(recipe.output)
+    tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), chunk)
+    content = ledger.read_json(RUN_KEY)
+    if content is None:
+        _refuse_strangers(recipe)
+        return Output(recipe.output, ledger, grid, tiling, exists=False)
+    check_format(content, recipe.output)
+    if content.get("state") == "creating":
+        return Output(recipe.output, ledger, grid, tiling, exists=False)
+    other = _difference(content, recipe, grid, tiling)
+    if other and not recipe.run.overwrite:
+        raise StoreExistsError(
+            f"{recipe.output}: holds {other}; give another output, or set overwrite = true in [run] to replace it"
+        )
+    return Output(recipe.output, ledger, grid, tiling, exists=not other)
+
+
+def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
+    """Make the store where it is not there, and mark it as unfinished."""
+    content = _content(recipe, stages, output)
+    with writing(output.where):
+        if not output.exists:
+            # The mark first: a run that dies between the two is not taken for somebody's cube.
+            output.ledger.write_json(RUN_KEY, content | {"state": "creating"})
+            _clear(output)
+            lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
+        output.ledger.write_group()
+        output.ledger.write_json(RUN_KEY, content | {"state": "running"})
+        root = zarr.open_group(open_store(output.where), mode="r+")
+        if root.attrs.get(STATE_ATTRIBUTE) != "running":
+            root.attrs[STATE_ATTRIBUTE] = "running"
+
+
+def finish(output: Output, recipe: Recipe, stages: Sequence[Stage], attributes: Mapping[str, Any]) -> None:
+    """Mark the store as complete; drop the records of stages that the recipe no longer has."""
+    names = {stage.name for stage in stages}
+    for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
+        Manifest(output.ledger, name).forget()
+    with writing(output.where):
+        root = zarr.open_group(open_store(output.where), mode="r+")
+        root.attrs.update({**attributes, STATE_ATTRIBUTE: "complete"})
+        output.ledger.write_json(RUN_KEY, _content(recipe, stages, output) | {"state": "complete"})
+
+
+def ensure_arrays(output: Output, stage: Stage, attributes: Mapping[str, Mapping[str, Any]]) -> tuple[LayerPlace, ...]:
+    """The stage's arrays, made where they are missing or of another kind; their attributes brought up to date."""
+    root = zarr.open_group(open_store(output.where), mode="r+")
+    side = output.tiling.chunk
+    said = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
+    for variable in stage.outputs:
+        array = root.get(variable.name)
+        if (
+            not isinstance(array, zarr.Array)
+            or array.shape != output.tiling.shape
+            or array.chunks != (side, side)
+            or array.dtype != np.dtype(variable.dtype)
+        ):
+            create_layers(output.where, [variable], attrs=said, overwrite=True)
+            continue
+        # What another run said of the layer goes, so that a run that was resumed leaves the same attributes.
+        kept = {key: array.attrs[key] for key in KEPT_ATTRIBUTES if key in array.attrs}
+        wanted = plain({**variable.attributes(), **said[variable.name], **kept, "created_with": CREATED_WITH})
+        if dict(array.attrs) != wanted:
+            with writing(output.where):
+                array.attrs.put(wanted)
+    return tuple(layer_place(output.where, variable.name) for variable in stage.outputs)
+
+
+def mark(output: Output, stage: Stage, state: str) -> None:
+    """Say of a stage's layers that they are being written, or whole; readers leave out what is being written."""
+    root = zarr.open_group(open_store(output.where), mode="r+")
+    with writing(output.where):
+        for variable in stage.outputs:
+            array = root[variable.name]
+            if array.attrs.get("state") != state:
+                array.attrs["state"] = state
+
+
+def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
+    """The stage's arrays that are there."""
+    if not output.exists:
+        return ()
+    root = zarr.open_group(open_store(output.where), mode="r")
+    return tuple(layer_place(output.where, variable.name) for variable in stage.outputs if variable.name in root)
+
+
+def _content(recipe: Recipe, stages: Sequence[Stage], output: Output) -> dict[str, Any]:
+    here = {variable.name for stage in stages for variable in stage.outputs}
+    return {
+        "format": FORMAT,
+        "tpsoil": tpsoil.__version__,
+        "name": recipe.run.name,
+        "recipe": recipe.raw,
+        "recipe_digest": digest_of(recipe.raw),
+        "cube": _relative(recipe.cube, output.where),
+        "stages": [
+            {
+                "name": stage.name,
+                "title": stage.title,
+                "section": stage.section,
+                "inputs": [[name, recipe.cube is not None and name not in here] for name in stage.inputs],
+                "outputs": [variable.name for variable in stage.outputs],
+                "halo": stage.halo,
+                "recipe": stage_digest(stage, output.tiling),
+                "files": files_digest(stage.files),
+            }
+            for stage in stages
+        ],
+        "shape": list(output.tiling.shape),
+        "chunk": output.tiling.chunk,
+    }
+
+
+def _relative(cube: str | None, output: str) -> str | None:
+    """A cube's place seen from the output store, so that both can be moved together."""
+    return cube if cube is None or is_url(cube) or is_url(output) else os.path.relpath(cube, output)
+
+
+def _difference(content: Mapping[str, Any], recipe: Recipe, grid: GeoBox, tiling: Tiling) -> str:
+    if content.get("name") != recipe.run.name:
+        return f"run '{content.get('name')}', the recipe is run '{recipe.run.name}'"
+    if content.get("chunk") != tiling.chunk:
+        return f"chunks of {content.get('chunk')} cells, the recipe has {tiling.chunk}"
+    stored = cube_info(recipe.output).grid
+    if not same_grid(stored, grid):
+        return f"another grid ({describe(stored)}; the recipe has {describe(grid)})"
+    return ""
+
+
+def _refuse_strangers(recipe: Recipe) -> None:
+    """Whatever no run made is replaced only with leave, and never where it is no Zarr store."""
+    path = local_path(recipe.output)
+    if path is not None:
+        found = [] if not path.exists() else [p.name for p in path.iterdir()] if path.is_dir() else [path.name]
+        found = [name for name in found if name != ROOM]
+        stored = "zarr.json" in found
+    else:
+        stored = read_raw(open_store(recipe.output), ["zarr.json"]) != [None]
+        found = ["zarr.json"] if stored else []
+    if found and not stored:
+        raise StoreExistsError(f"{recipe.output}: is there and is no Zarr store; give another output")
+    if found and not recipe.run.overwrite:
+        raise StoreExistsError(
+            f"{recipe.output}: there is a store that no run made; give another output, or set overwrite = true in "
+            "[run] to replace it"
+        )
+
+
+def _clear(output: Output) -> None:
+    """Remove everything of an older store but the lock and the mark."""
+    with contextlib.suppress(FileNotFoundError):
+        root = zarr.open_group(open_store(output.where), mode="r+")
+        for name in list(root.keys()):
+            if name != ROOM:
+                del root[name]
+    output.ledger.remove_root()
+    for folder in ("manifest", "models", "tables"):
+        output.ledger.remove_all(folder)

@@ -1,0 +1,430 @@
+"""Tiles, what of them is fresh, missing or stale, and the memory that making them takes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from tpsoil.errors import InputError
+
+from .ledger import read_raw
+from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_of
+from .places import open_store
+from .stage import Stage
+
+BASE_BYTES: Final = 420 * 2**20
+"""A process with tpsoil's libraries and compiled kernels loaded, measured on Linux; every worker process has one."""
+
+TILE_CELLS: Final = 256
+"""Side that a tile grows to where the chunks are smaller: below it the fixed costs of a tile show."""
+
+HASHED_AT_ONCE: Final = 64
+"""Chunks read together when digests are taken; bounds the memory of planning."""
+
+Rectangle = tuple[int, int, int, int]
+"""First and last+1 chunk row, first and last+1 chunk column."""
+
+
+@dataclass(frozen=True)
+class LayerPlace:
+    """Where a layer is stored and how it is cut.
+
+    Parameters
+    ----------
+    name : str
+    store : str
+        Path or URL.
+    shape, chunks : (ny, nx)
+    keys : str
+        Store key of chunk (i, j), with `{i}` and `{j}`.
+    itemsize : int
+    signature : str
+        Digest of what decides how bytes become values: shape, type, codecs, fill value, units, flags.
+    """
+
+    name: str
+    store: str
+    shape: tuple[int, int]
+    chunks: tuple[int, int]
+    keys: str
+    itemsize: int
+    signature: str
+
+    def key(self, i: int, j: int) -> str:
+        """Store key of a chunk."""
+        return self.keys.format(i=i, j=j)
+
+    def touched(self, rows: slice, columns: slice) -> list[Chunk]:
+        """Chunks that a window lies on."""
+        (cy, cx) = self.chunks
+        return [
+            (i, j)
+            for i in range(rows.start // cy, -(-rows.stop // cy))
+            for j in range(columns.start // cx, -(-columns.stop // cx))
+        ]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A grid cut into chunks, and chunks into tiles.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+        Of the grid.
+    chunk : int
+        Side of the output's chunks.
+    side : int
+        Chunks along a tile's side.
+
+    Examples
+    --------
+    >>> Tiling((1000, 700), 256).count
+    12
+    """
+
+    shape: tuple[int, int]
+    chunk: int
+    side: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of chunks."""
+        return -(-self.shape[0] // self.chunk)
+
+    @property
+    def columns(self) -> int:
+        """Columns of chunks."""
+        return -(-self.shape[1] // self.chunk)
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return self.rows * self.columns
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks, row by row."""
+        return ((i, j) for i in range(self.rows) for j in range(self.columns))
+
+    def cells(self, rectangle: Rectangle) -> tuple[slice, slice]:
+        """Cells of a rectangle of chunks."""
+        i0, i1, j0, j1 = rectangle
+        return (
+            slice(i0 * self.chunk, min(i1 * self.chunk, self.shape[0])),
+            slice(j0 * self.chunk, min(j1 * self.chunk, self.shape[1])),
+        )
+
+    def window(self, rectangle: Rectangle, halo: int | None) -> tuple[slice, slice]:
+        """Cells of a rectangle of chunks and its halo, within the grid."""
+        if halo is None:
+            return slice(0, self.shape[0]), slice(0, self.shape[1])
+        rows, columns = self.cells(rectangle)
+        return (
+            slice(max(0, rows.start - halo), min(self.shape[0], rows.stop + halo)),
+            slice(max(0, columns.start - halo), min(self.shape[1], columns.stop + halo)),
+        )
+
+    def tiles(self, wanted: Iterable[Chunk], halo: int | None = 0) -> Iterator[Rectangle]:
+        """Tiles that cover exactly the wanted chunks; the whole grid where the stage needs it whole."""
+        if halo is None:
+            if any(True for _ in wanted):
+                yield (0, self.rows, 0, self.columns)
+            return
+        if self.side == 1:
+            yield from ((i, i + 1, j, j + 1) for i, j in wanted)
+            return
+        groups: dict[Chunk, list[Chunk]] = {}
+        for i, j in wanted:
+            groups.setdefault((i // self.side, j // self.side), []).append((i, j))
+        for (a, b), members in groups.items():
+            i0, j0 = a * self.side, b * self.side
+            i1, j1 = min(i0 + self.side, self.rows), min(j0 + self.side, self.columns)
+            if len(members) == (i1 - i0) * (j1 - j0):
+                yield (i0, i1, j0, j1)
+            else:
+                yield from ((i, i + 1, j, j + 1) for i, j in members)
+
+
+class ChunkDigests:
+    """Digests of stored chunks, each taken once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+
+    def load(self, place: LayerPlace, chunks: Iterable[Chunk]) -> None:
+        """Take the digests of chunks, many at once."""
+        keys = [key for key in dict.fromkeys(place.key(*c) for c in chunks) if (place.store, key) not in self._known]
+        store = open_store(place.store)
+        for start in range(0, len(keys), HASHED_AT_ONCE):
+            part = keys[start : start + HASHED_AT_ONCE]
+            for key, data in zip(part, read_raw(store, part)):
+                self._known[(place.store, key)] = ABSENT if data is None else digest_bytes(data)
+
+    def of(self, place: LayerPlace, chunk: Chunk) -> str:
+        """Digest of one chunk."""
+        key = place.key(*chunk)
+        if (place.store, key) not in self._known:
+            self.load(place, [chunk])
+        return self._known[(place.store, key)]
+
+    def forget(self, store: str, names: Iterable[str]) -> None:
+        """Drop what was known of layers that were written since."""
+        prefixes = tuple(f"{name}/" for name in names)
+        self._known = {k: v for k, v in self._known.items() if not (k[0] == store and k[1].startswith(prefixes))}
+
+
+def input_digest(place: LayerPlace, digests: Mapping[Chunk, str]) -> str:
+    """Digest of the chunks of a layer that a window touched."""
+    joined = hashlib.blake2b(place.signature.encode(), digest_size=10)
+    for (i, j), digest in sorted(digests.items()):
+        joined.update(f"{i}.{j}={digest};".encode())
+    return joined.hexdigest()
+
+
+@dataclass
+class StagePlan:
+    """What one stage would do.
+
+    Parameters
+    ----------
+    stage : str
+    total : int
+        Chunks of the stage.
+    fresh : int
+    missing : list of chunk
+        Never made.
+    stale : mapping of chunk to reasons
+    follows : int
+        Chunks that are fresh now and lie on tiles that an earlier stage will make again; checked when it is done.
+    """
+
+    stage: str
+    total: int
+    fresh: int = 0
+    missing: list[Chunk] = field(default_factory=list)
+    stale: dict[Chunk, list[str]] = field(default_factory=dict)
+    follows: int = 0
+
+    @property
+    def wanted(self) -> list[Chunk]:
+        """Chunks to make, row by row."""
+        return sorted([*self.missing, *self.stale])
+
+    def reasons(self) -> dict[str, int]:
+        """Why chunks are stale, with the number of chunks, the commonest first."""
+        counts: dict[str, int] = {}
+        for why in self.stale.values():
+            for reason in why:
+                counts[reason] = counts.get(reason, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def plan_stage(
+    stage: Stage,
+    tiling: Tiling,
+    manifest: Manifest,
+    inputs: Sequence[LayerPlace],
+    outputs: Sequence[LayerPlace],
+    made_with: tuple[str, str, str],
+    digests: ChunkDigests,
+) -> StagePlan:
+    """Compare every chunk's record with what would be made now.
+
+    Parameters
+    ----------
+    stage : Stage
+    tiling : Tiling
+    manifest : Manifest
+        Of the stage in the output store.
+    inputs, outputs : sequence of LayerPlace
+        Empty outputs where the arrays are not there yet: everything is missing.
+    made_with : (model, recipe, kernels)
+        Digests of now.
+    digests : ChunkDigests
+
+    Returns
+    -------
+    StagePlan
+
+    Notes
+    -----
+    Stored bytes are read only where a record could still be true: the plan of a first run reads nothing.
+    """
+    plan = StagePlan(stage.name, tiling.count)
+    records = manifest.read() if len(outputs) == len(stage.outputs) else {}
+    if not records:
+        plan.missing = list(tiling.chunks())
+        return plan
+    known = [chunk for chunk in tiling.chunks() if chunk in records]
+    windows = {chunk: tiling.window((chunk[0], chunk[0] + 1, chunk[1], chunk[1] + 1), stage.halo) for chunk in known}
+    for place in inputs:
+        digests.load(place, (touched for rows, columns in windows.values() for touched in place.touched(rows, columns)))
+    for place in outputs:
+        digests.load(place, known)
+    model, recipe, kernels = made_with
+    for chunk in tiling.chunks():
+        record = records.get(chunk)
+        if record is None:
+            plan.missing.append(chunk)
+            continue
+        rows, columns = windows[chunk]
+        ins = {p.name: input_digest(p, {c: digests.of(p, c) for c in p.touched(rows, columns)}) for p in inputs}
+        reasons = record.reasons(Record(ins, model, recipe, kernels, {}))
+        for place in outputs:
+            found = digests.of(place, chunk)
+            if found != record.outputs.get(place.name):
+                lost = "is gone" if found == ABSENT else "is not what was written (damage, or a write cut short)"
+                reasons.append(f"{place.key(*chunk)} {lost}")
+        if reasons:
+            plan.stale[chunk] = reasons
+        else:
+            plan.fresh += 1
+    return plan
+
+
+def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> set[Chunk]:
+    """Chunks of the same tiling whose window lies on changed ones."""
+    if halo is None:
+        return set(tiling.chunks()) if any(True for _ in changed) else set()
+    reach = -(-halo // tiling.chunk)
+    return {
+        (a, b)
+        for i, j in changed
+        for a in range(max(0, i - reach), min(tiling.rows, i + reach + 1))
+        for b in range(max(0, j - reach), min(tiling.columns, j + reach + 1))
+    }
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Memory that a stage takes, bytes.
+
+    Parameters
+    ----------
+    tile : int
+        One tile's window, results and working arrays.
+    model : int
+        What each process holds once.
+    at_once : int
+        Tiles worked on at the same time in a process.
+    processes : int
+    side : int
+        Chunks along a tile's side.
+    """
+
+    tile: int
+    model: int
+    at_once: int
+    processes: int
+    side: int
+
+    @property
+    def total(self) -> int:
+        """Everything together."""
+        return self.processes * (BASE_BYTES + self.model + self.at_once * self.tile)
+
+
+def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int]) -> int:
+    """Memory for one tile: the stored and the decoded form of inputs and outputs, and the stage's working arrays."""
+    halo = stage.halo
+    if halo is None:
+        window = cells = math.prod(tiling.shape)
+    else:
+        side = tiling.side * tiling.chunk
+        rows, columns = min(side, tiling.shape[0]), min(side, tiling.shape[1])
+        cells = rows * columns
+        # A window with a halo decodes every chunk it touches.
+        reach = 2 * (-(-halo // tiling.chunk)) * tiling.chunk
+        window = (rows + min(reach, 2 * halo)) * (columns + min(reach, 2 * halo))
+    read = window * sum(2 * size for size in itemsizes)
+    written = cells * sum(2 * np.dtype(output.dtype).itemsize for output in stage.outputs)
+    return int(read + written + window * stage.bytes_per_cell)
+
+
+def fit_memory(
+    stage: Stage,
+    tiling: Tiling,
+    itemsizes: Sequence[int],
+    *,
+    model: int,
+    threads: int,
+    processes: int,
+    limit: int | None,
+    where: str,
+) -> Forecast:
+    """The largest tiles, then the most of them at once, that stay under a limit.
+
+    Parameters
+    ----------
+    stage : Stage
+    tiling : Tiling
+    itemsizes : sequence of int
+        Bytes of a cell of each input layer.
+    model : int
+        Bytes of the stage's model.
+    threads, processes : int
+        Tiles at once in a process; processes.
+    limit : int or None
+        Bytes, of all processes together.
+    where : str
+        The recipe, for the message.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    InputError
+        Where one tile of one chunk on one thread is over the limit; with the setting that would fit.
+    """
+    side = 1 if stage.halo is None else max(1, TILE_CELLS // tiling.chunk)
+    sides = [side]
+    while sides[-1] > 1:
+        sides.append(sides[-1] // 2)
+    last = None
+    for at_once in range(threads, 0, -1):
+        for candidate in sides:
+            cut = Tiling(tiling.shape, tiling.chunk, candidate)
+            last = Forecast(tile_bytes(stage, cut, itemsizes), model, at_once, processes, candidate)
+            if limit is None or last.total <= limit:
+                return last
+    if last is None:
+        raise InputError(f"{where}: {threads} threads, expected at least one")
+    raise InputError(
+        f"{where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x {tiling.chunk} cells "
+        f"in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows {_gb(limit or 0)}; "
+        + _mend(stage, tiling, itemsizes, model, processes, limit or 0)
+    )
+
+
+def _mend(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], model: int, processes: int, limit: int) -> str:
+    fixed = processes * (BASE_BYTES + model)
+    least = f"--memory {math.ceil(10 * (fixed + processes * tile_bytes(stage, tiling, itemsizes)) / 1e9) / 10:g}"
+    if stage.halo is None:
+        return f"this stage needs the whole grid at once: give {least}, or a coarser grid"
+    chunk = tiling.chunk
+    while chunk > 16:
+        chunk //= 2
+        if fixed + processes * tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes) <= limit:
+            return f"set chunks = {chunk} in [grid], or give {least}"
+    if processes > 1:
+        return f"give fewer --workers, or {least}"
+    return f"give {least}; {_gb(fixed)} of it are the libraries and the model"
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.2f} GB"
+
+
+def stage_digest(stage: Stage, tiling: Tiling) -> str:
+    """The recipe digest of a stage: its options, what it makes, and how that is cut."""
+    made: list[Any] = [
+        [output.name, output.dtype, output.kind, output.units, sorted(output.flags.items())] for output in stage.outputs
+    ]
+    return digest_of([stage.name, stage.identity, made, tiling.chunk, list(tiling.shape), sorted(stage.inputs)])

@@ -1,0 +1,209 @@
+"""What a run would do, and what a store is made of, without computing anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tpsoil.errors import InputError, MissingInputError
+
+from .arrays import layer_place
+from .execute import available_processors
+from .ledger import Ledger
+from .lock import holder
+from .manifest import Chunk, Manifest, check_format, digest_of
+from .output import RUN_KEY, existing_arrays, find_output
+from .places import is_url
+from .plan import (
+    ChunkDigests,
+    Forecast,
+    LayerPlace,
+    StagePlan,
+    Tiling,
+    fit_memory,
+    plan_stage,
+    stage_digest,
+    touched_by,
+)
+from .prepare import files_digest, layers_digest, model_digest
+from .recipe import read_recipe
+from .session import GIGABYTE, layers_of_cube, outputs_of
+from .stage import Stage
+from .stages import chosen, stages_of
+from .tiles import software
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What one stage would do.
+
+    Parameters
+    ----------
+    title : str
+    plan : StagePlan
+    forecast : Forecast or None
+    note : str
+    """
+
+    title: str
+    plan: StagePlan
+    forecast: Forecast | None = None
+    note: str = ""
+
+
+def preview(
+    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    output: str | None = None,
+    workers: int | None = None,
+    processes: bool = False,
+    memory: float | None = None,
+    only: str | None = None,
+) -> list[Preview]:
+    """What `run` would compute, and its forecast of memory. Writes nothing.
+
+    Parameters
+    ----------
+    recipe, output, workers, memory, only
+        As in `run`.
+    processes : bool
+        Whether the workers are processes.
+
+    Returns
+    -------
+    list of Preview
+        One a stage, in order. A tile that an earlier stage's tiles feed is counted in `follows`: whether it is stale
+        shows when those are made, because a chunk that is made again often has the same bytes.
+    """
+    whole = read_recipe(recipe, output=output)
+    stages = stages_of(whole, in_cube=layers_of_cube(whole))
+    picked = chosen(stages, only, whole.where)
+    place = find_output(whole)
+    digests = ChunkDigests()
+    here = outputs_of(stages)
+    changing: dict[str, set[Chunk]] = {}
+    found = []
+    for stage in picked:
+        threads = workers or available_processors()
+        forecast = fit_memory(
+            stage,
+            place.tiling,
+            [4] * len(stage.inputs),
+            model=0,
+            threads=1 if processes else threads,
+            processes=threads if processes else 1,
+            limit=None if memory is None else int(memory * GIGABYTE),
+            where=whole.where,
+        )
+        outputs = existing_arrays(place, stage)
+        upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
+        inputs = _existing_inputs(stage, whole.output, whole.cube, here)
+        if len(outputs) < len(stage.outputs) or inputs is None:
+            plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
+            found.append(Preview(stage.title, plan, forecast))
+        else:
+            made, note = _made_with(stage, place.tiling, inputs, digests, place.ledger, bool(upstream))
+            manifest = Manifest(place.ledger, stage.name)
+            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, made, digests)
+            wanted = set(plan.wanted)
+            reached = {c for chunks in upstream.values() for c in touched_by(chunks, place.tiling, stage.halo)}
+            plan.follows = len(reached - wanted)
+            plan.fresh -= plan.follows
+            found.append(Preview(stage.title, plan, forecast, note))
+        for variable in stage.outputs:
+            changing[variable.name] = set(plan.wanted)
+    return found
+
+
+def status(store: str) -> list[Preview]:
+    """Tiles of a store that are fresh, missing or stale, and why.
+
+    Parameters
+    ----------
+    store : str
+        Output of a run.
+
+    Returns
+    -------
+    list of Preview
+
+    Raises
+    ------
+    MissingInputError
+        For a place without a run.
+
+    Notes
+    -----
+    Compares records with the stored layers, the stored model and this tpsoil. Files outside the store are compared by
+    `tpsoil run RECIPE --dry-run`, which knows where they are.
+    """
+    place = store if is_url(store) else os.path.abspath(store)
+    if not is_url(place) and not os.path.isdir(place):
+        raise MissingInputError(f"{store}: no such store")
+    ledger = Ledger.at(place, read_only=True)
+    content = ledger.read_json(RUN_KEY)
+    if content is None:
+        raise MissingInputError(f"{store}: no run wrote here; tpsoil cube info describes a cube")
+    check_format(content, place)
+    tiling = Tiling((int(content["shape"][0]), int(content["shape"][1])), int(content["chunk"]))
+    digests = ChunkDigests()
+    found = []
+    for entry in content["stages"]:
+        stage = Stage(entry["name"], entry["title"], entry["section"], (), _nothing, halo=entry["halo"])
+        names = [str(name) for name in entry["outputs"]]
+        try:
+            outputs = [layer_place(place, name) for name in names]
+            inputs = [layer_place(_cube_of(content, place) if from_cube else place, name)
+                      for name, from_cube in entry["inputs"]]  # fmt: skip
+        except MissingInputError as error:
+            plan = StagePlan(stage.name, tiling.count, missing=list(tiling.chunks()))
+            found.append(Preview(stage.title, plan, note=str(error)))
+            continue
+        described = ledger.read_json(f"models/{stage.name}.json")
+        model = entry["files"] if described is None else model_digest(entry["files"], described)
+        like = replace(stage, outputs=tuple(range(len(outputs))))  # type: ignore[arg-type]
+        plan = plan_stage(
+            like, tiling, Manifest(ledger, stage.name), inputs, outputs, (model, entry["recipe"], software()), digests
+        )
+        found.append(Preview(stage.title, plan))
+    return found
+
+
+def state_of(store: str) -> tuple[str, str | None]:
+    """A store's state ("running" or "complete"), and who is writing to it now."""
+    place = store if is_url(store) else os.path.abspath(store)
+    ledger = Ledger.at(place, read_only=True)
+    content = ledger.read_json(RUN_KEY) or {}
+    return str(content.get("state", "unknown")), holder(ledger)
+
+
+def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]) -> list[LayerPlace] | None:
+    try:
+        return [layer_place(output if name in here or cube is None else cube, name) for name in stage.inputs]
+    except (MissingInputError, FileNotFoundError):
+        return None
+
+
+def _made_with(
+    stage: Stage, tiling: Tiling, inputs: list[LayerPlace], digests: ChunkDigests, ledger: Ledger, upstream: bool
+) -> tuple[tuple[str, str, str], str]:
+    files, recipe = files_digest(stage.files), stage_digest(stage, tiling)
+    if stage.prepare is None:
+        return (files, recipe, software()), ""
+    origin = digest_of([recipe, files, software(), layers_digest(inputs, digests)])
+    described = ledger.read_json(f"models/{stage.name}.json")
+    if described is None:
+        return ("", recipe, software()), "the model will be trained"
+    note = "the model will be trained again" if upstream or described.get("origin") != origin else ""
+    return (model_digest(files, described) if stage.load else files, recipe, software()), note
+
+
+def _cube_of(content: Mapping[str, Any], place: str) -> str:
+    cube = str(content.get("cube") or "")
+    return cube if is_url(cube) or os.path.isabs(cube) else os.path.normpath(os.path.join(place, cube))
+
+
+def _nothing(_window: Any) -> Mapping[str, Any]:
+    raise InputError("a stage known from a store only cannot compute")

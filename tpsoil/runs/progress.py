@@ -1,0 +1,125 @@
+"""What a run says while it works: a bar in a terminal or a notebook, lines elsewhere, and a log file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+LINE_SECONDS: Final = 15.0
+"""Between lines where there is no terminal."""
+
+log = logging.getLogger("tpsoil.runs")
+
+
+class Reporter:
+    """Says what a run does.
+
+    Parameters
+    ----------
+    show : bool
+        Whether to write anything but the log.
+    console : Console, optional
+        Standard error by default; a notebook's output in Jupyter.
+    """
+
+    def __init__(self, *, show: bool = True, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=not _in_notebook(), highlight=False, soft_wrap=True)
+        self.show = show
+        self._bar: Progress | None = None
+        self._task: int | None = None
+        self._stage = ""
+        self._done = self._total = 0
+        self._began = self._said = 0.0
+
+    def say(self, message: str, *, warning: bool = False) -> None:
+        """One line, in the log too."""
+        log.log(logging.WARNING if warning else logging.INFO, message)
+        if self.show:
+            self.console.print(("warning: " if warning else "") + message, markup=False)
+
+    @contextlib.contextmanager
+    def stage(self, title: str, total: int) -> Iterator[None]:
+        """Count the tiles of one stage."""
+        self._stage, self._done, self._total = title, 0, total
+        self._began = self._said = time.monotonic()
+        log.info("%s: %d tiles to make", title, total)
+        lively = self.show and (self.console.is_terminal or _in_notebook())
+        try:
+            if lively:
+                self._bar = Progress(
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TextColumn("tiles"),
+                    _Rate(),
+                    TimeRemainingColumn(),
+                    console=self.console,
+                )
+                self._bar.start()
+                self._task = self._bar.add_task(title, total=total)
+            yield
+        finally:
+            if self._bar is not None:
+                self._bar.stop()
+            self._bar, self._task = None, None
+            seconds = time.monotonic() - self._began
+            line = f"{title}: {self._done} of {total} tiles in {seconds:.1f} s"
+            log.info(line)
+            if self.show and not lively:
+                self.console.print(line, markup=False)
+
+    def tile_done(self, name: str, seconds: float) -> None:
+        """One more tile."""
+        self._done += 1
+        log.debug("%s: tile %s in %.3f s", self._stage, name, seconds)
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task)  # type: ignore[arg-type]
+            return
+        now = time.monotonic()
+        if self.show and now - self._said > LINE_SECONDS:
+            self._said = now
+            rate = self._done / (now - self._began)
+            left = (self._total - self._done) / rate
+            self.console.print(
+                f"{self._stage}: {self._done} of {self._total} tiles, {rate:.2f} a second, {left:.0f} s left",
+                markup=False,
+            )
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.2f} a second", style="progress.data.speed")
+
+
+@contextlib.contextmanager
+def logging_to(path: Path | None) -> Iterator[None]:
+    """Keep what a run says in a file; with times, which the store does not hold."""
+    if path is None:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+        handler.close()
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"

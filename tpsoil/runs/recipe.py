@@ -1,0 +1,278 @@
+"""TOML -> a validated, frozen recipe; every fault of it listed at once.
+
+A path in a recipe is relative to the recipe's own folder. `${NAME}` in any text stands for the environment variable.
+One of them has a default: `TPSOIL_DATA` is `../shared/data` beside the project, which is the nearest folder above the
+recipe that holds a `pyproject.toml` (or the recipe's own folder where there is none).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pydantic import Field, field_validator, model_validator
+
+from tpsoil.errors import MissingInputError, RecipeError, nearest_name
+
+from .covariate_stage import DeriveTable
+from .element_stage import ElementsTable
+from .grids import grid_from_table
+from .layer_stage import LayerTable, MaskTable
+from .places import is_url
+from .section import Section, read_table, unknown_keys
+from .solum_stage import SolumTable
+
+DATA_VARIABLE: Final = "TPSOIL_DATA"
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+class RunTable(Section):
+    """`[run]`: what this is and where it goes.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, `_` and `-`.
+    output : str
+        The store of the maps: a folder ending in `.zarr`, or a URL such as `s3://bucket/maps.zarr`.
+    description : str
+    cube : str, optional
+        An existing datacube to read layers from; without it the layers of `[[layers]]` are laid in the output store.
+    overwrite : bool
+        Replace a store of another run or grid.
+    seed : int
+        Of everything random.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    output: str = Field(min_length=1)
+    description: str = ""
+    cube: str | None = None
+    overwrite: bool = False
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class GridTable(Section):
+    """`[grid]`: the cells of every map.
+
+    Parameters
+    ----------
+    crs : str
+        `"plateau"` for the Albers projection of the plateau, or anything PROJ reads, such as `"EPSG:3035"`.
+    resolution : float
+        Cell size in the CRS's unit.
+    bounds : left, bottom, right, top
+        In the CRS's unit. Without it: what `cover` covers; else the plateau.
+    cover : str
+        A raster whose extent is covered, snapped outward to whole cells.
+    like : str
+        A raster or store whose grid is taken as it is; replaces all of the above.
+    chunks : int
+        Side of the stored chunks, cells.
+    """
+
+    crs: str = "plateau"
+    resolution: float | None = Field(default=None, gt=0)
+    bounds: tuple[float, float, float, float] | None = None
+    cover: str | None = None
+    like: str | None = None
+    chunks: int = Field(default=512, ge=16, le=8192)
+
+    @field_validator("crs")
+    @classmethod
+    def _known_crs(cls, text: str) -> str:
+        if text != "plateau":
+            try:
+                CRS(text)
+            except Exception as error:
+                raise ValueError(f"is {text!r}, expected 'plateau' or a CRS such as 'EPSG:3035'") from error
+        return text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GridTable:
+        if self.like is not None:
+            if self.resolution is not None or self.bounds is not None or self.cover is not None:
+                raise ValueError("like gives the whole grid; leave resolution, bounds and cover out")
+        elif self.resolution is None:
+            raise ValueError("resolution is missing (cell size in the CRS's unit)")
+        elif self.bounds is not None and self.cover is not None:
+            raise ValueError("bounds and cover are two ways to say the extent; give one")
+        elif self.crs != "plateau" and self.bounds is None and self.cover is None:
+            raise ValueError("bounds or cover is missing; only the plateau has an extent of its own")
+        if self.bounds is not None and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
+            raise ValueError(f"bounds is {list(self.bounds)}, expected left < right and bottom < top")
+        return self
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe, checked; every path in it is made whole.
+
+    Parameters
+    ----------
+    where : str
+        The recipe's path, or `"recipe"` for a mapping.
+    folder : Path
+        What relative paths start from.
+    raw : mapping
+        As it was written, before variables were replaced; this is what stores record.
+    run, grid, layers, mask, derive, solum, elements
+        The tables; None or empty where the recipe has none.
+    """
+
+    where: str
+    folder: Path
+    raw: Mapping[str, Any]
+    run: RunTable
+    grid: GridTable | None = None
+    layers: tuple[LayerTable, ...] = ()
+    mask: MaskTable | None = None
+    derive: DeriveTable | None = None
+    solum: SolumTable | None = None
+    elements: ElementsTable | None = None
+
+    def path(self, text: str) -> str:
+        """A path or URL of the recipe, made whole."""
+        if is_url(text) or os.path.isabs(text):
+            return text
+        return str((self.folder / text).resolve())
+
+    @property
+    def output(self) -> str:
+        """The store of the maps, made whole."""
+        return self.path(self.run.output)
+
+    @property
+    def cube(self) -> str | None:
+        """The store the layers come from, where that is another than the output."""
+        return None if self.run.cube is None else self.path(self.run.cube)
+
+
+TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements")
+
+
+def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
+    """Read a recipe and check it as a whole, before anything is computed.
+
+    Parameters
+    ----------
+    recipe : path or mapping
+        A TOML file, or the same as nested mappings (paths are then relative to the working folder).
+    output : str, optional
+        Replaces `run.output`; relative to the working folder.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    MissingInputError
+        For a recipe that is not there.
+    RecipeError
+        For a file that is not TOML, and for any fault: unknown keys with the nearest name, values of a wrong kind,
+        a layer given twice, layers that nobody provides, files that are not there. All faults are listed at once.
+
+    Examples
+    --------
+    >>> read_recipe({"run": {"name": "a", "outptu": "a.zarr"}})  # doctest: +NORMALIZE_WHITESPACE
+    Traceback (most recent call last):
+    tpsoil.errors.RecipeError: recipe: 3 faults
+      - run.output: is missing
+      - run.outptu: unknown key; did you mean 'output'?
+      - recipe: makes nothing; give [[layers]], [derive], [solum] or [elements]
+    """
+    if isinstance(recipe, Mapping):
+        where, folder, raw = "recipe", Path.cwd(), dict(recipe)
+    else:
+        where, folder, raw = str(recipe), Path(recipe).resolve().parent, _parse(Path(recipe))
+    faults = unknown_keys(raw, TABLES, "")
+    text = _with_variables(raw, folder, "", faults)
+    if output is not None and isinstance(text.get("run"), Mapping):
+        whole = output if is_url(output) else str(Path(output).resolve())
+        text["run"] = {**text["run"], "output": whole}
+    run = read_table(RunTable, text.get("run", {}), "run", faults)
+    grid = _optional(GridTable, text, "grid", faults)
+    mask = _optional(MaskTable, text, "mask", faults)
+    derive = _optional(DeriveTable, text, "derive", faults)
+    solum = _optional(SolumTable, text, "solum", faults)
+    elements = _optional(ElementsTable, text, "elements", faults)
+    layers = _layers(text.get("layers", []), faults)
+    if run is not None and grid is None and run.cube is None and "grid" not in raw:
+        faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
+    if not any(key in raw for key in ("layers", "derive", "solum", "elements")):
+        faults.append(f"{where}: makes nothing; give [[layers]], [derive], [solum] or [elements]")
+    if run is None or faults:
+        raise RecipeError(where, faults)
+    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements)
+
+
+def target_grid(recipe: Recipe, table: GridTable) -> GeoBox:
+    """The grid that `[grid]` describes; reads the raster that `like` or `cover` names."""
+    return grid_from_table(table, recipe.path, where=f"{recipe.where}: grid")
+
+
+def _optional(model: Any, raw: Mapping[str, Any], key: str, faults: list[str]) -> Any:
+    return read_table(model, raw[key], key, faults) if key in raw else None
+
+
+def _layers(raw: Any, faults: list[str]) -> tuple[LayerTable, ...]:
+    if not isinstance(raw, list):
+        faults.append("layers: is one table, expected a list of them; write [[layers]] with two brackets")
+        return ()
+    layers, seen = [], dict[str, int]()
+    for number, entry in enumerate(raw, start=1):
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if isinstance(name, str):
+            if name in seen:
+                faults.append(f"layers[{number}].name: '{name}' is given twice, first as layers[{seen[name]}]")
+            seen.setdefault(name, number)
+        layer = read_table(LayerTable, entry, f"layers[{number}]", faults)
+        if layer is not None:
+            layers.append(layer)
+    return tuple(layers)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = (
+            nearest_name(path.name, sorted(p.name for p in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
+        )
+        raise MissingInputError(f"{path}: no such recipe{near}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), [f"is not TOML: {error}"]) from error
+    except OSError as error:
+        raise RecipeError(str(path), [f"cannot be read: {error.strerror}"]) from error
+
+
+def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _with_variables(v, folder, f"{at}.{k}" if at else str(k), faults) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_variables(v, folder, f"{at}[{n}]", faults) for n, v in enumerate(value, start=1)]
+    if not isinstance(value, str):
+        return value
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match.group(1)
+        found = os.environ.get(name) or (str(_default_data(folder)) if name == DATA_VARIABLE else None)
+        if found is None:
+            faults.append(f"{at}: the environment variable {name} is not set")
+            return match.group(0)
+        return found
+
+    return _VARIABLE.sub(replaced, value)
+
+
+def _default_data(folder: Path) -> Path:
+    project = next((up for up in (folder, *folder.parents) if (up / "pyproject.toml").is_file()), folder)
+    return project.parent / "shared" / "data"

@@ -1,0 +1,110 @@
+"""What every table of a recipe shares: frozen, no unknown keys, and its faults as lines a person can act on."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tpsoil.errors import nearest_name
+
+Table = TypeVar("Table", bound="Section")
+
+
+class Section(BaseModel):
+    """Base of the tables of a recipe.
+
+    Notes
+    -----
+    Frozen, so that a digest of it stays true; unknown keys are faults, because a misspelt option that is ignored gives
+    a map of something else; numbers are not taken from text.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=True)
+
+
+def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Table | None:
+    """One table of a recipe, checked.
+
+    Parameters
+    ----------
+    model : type of Section
+    raw : object
+        What TOML gave.
+    at : str
+        The table's key, such as `solum` or `layers[2]`.
+    faults : list of str
+        Grown by one line a fault.
+
+    Returns
+    -------
+    Section or None
+        None where there were faults.
+    """
+    if not isinstance(raw, Mapping):
+        faults.append(f"{at}: is {_shown(raw)}, expected a table of keys")
+        return None
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        faults += [_line(model, at, fault) for fault in error.errors(include_url=False)]
+        return None
+
+
+def unknown_keys(raw: Mapping[str, Any], known: Iterable[str], at: str) -> list[str]:
+    """One fault for every key that is not known, with the nearest name."""
+    names = list(known)
+    where = f"{at}." if at else ""
+    return [f"{where}{key}: unknown key{nearest_name(str(key), names)}" for key in raw if key not in names]
+
+
+def _line(model: type[Section], at: str, fault: Any) -> str:
+    place, kind, came = fault["loc"], fault["type"], fault["input"]
+    key = _dotted(at, place)
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{nearest_name(str(place[-1]), _fields_at(model, place[:-1]))}"
+    if kind == "missing":
+        return f"{key}: is missing"
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: is {_shown(came)}, expected {message}"
+
+
+def _dotted(at: str, place: Sequence[int | str]) -> str:
+    text = at
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool"}:
+            # pydantic names the branch of a union or a validator in the location; the reader wrote neither.
+            text += f".{part}"
+    return text
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    found: list[type[BaseModel]] = [model]
+    for part in place:
+        inner: list[type[BaseModel]] = []
+        for candidate in found:
+            if isinstance(part, str) and part in candidate.model_fields:
+                inner += _models_in(candidate.model_fields[part].annotation)
+        # A list index, a mapping's key or a union's branch stays within the models found so far.
+        found = inner or found
+    return sorted({name for candidate in found for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType, list, tuple, dict, typing.Annotated}:
+        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+    return []
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,253 @@
+"""`[solum]`: zones and steady-state thickness of a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field, field_validator, model_validator
+
+from tpsoil.constants import SOLUM_STUDY
+from tpsoil.errors import InputError
+from tpsoil.solum import PUBLISHED, SolumParameters, published_zones, thickness
+from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
+
+from .section import Section
+from .stage import Array, Stage, Window
+
+FORCING: Final = (
+    "mean_annual_temperature",
+    "annual_precipitation",
+    "water_erosion",
+    "wind_erosion",
+    "general_curvature",
+)
+ZONE_LAYERS: Final = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
+MAPS: Final = (
+    "solum_thickness",
+    "solum_status",
+    "saprolite_thickness",
+    "erosion_rate",
+    "potential_production",
+    "response_time",
+)
+BYTES_PER_CELL: Final = 260.0
+"""Measured: eight layers in float64 and six results while the kernel runs."""
+
+
+class Assumption(Section):
+    """One value for a layer that nobody measured; it is written into every map made with it.
+
+    Parameters
+    ----------
+    value : float
+        In the catalogue's unit of the layer.
+    reason : str
+        Why this value; for the reader of the map.
+    units : str, optional
+        Said again so that it can be checked.
+    """
+
+    value: float = Field(allow_inf_nan=False)
+    reason: str = Field(min_length=1)
+    units: str | None = None
+
+
+class SolumTable(Section):
+    """`[solum]`: the mass-balance model.
+
+    Parameters
+    ----------
+    parameters : "published", or a table
+        The study's Table 4 by zone; one table of h0, rho_s, a, b, alpha, beta, gamma, D; or such tables by zone.
+    zones : "published", "layer" or "none"
+        Nearest published cluster; a layer `zone` of the cube; or one zone for all.
+    assumptions : table of layer to `value`, `reason`
+        Constants for layers that are not there.
+    maps : list of str
+        Which results are stored; all of them by default.
+    curvature_convention, deposition, greatest_thickness_m, cap_to_bedrock, dust_input, least_erosion
+        As in `tpsoil.solum.thickness`.
+    """
+
+    parameters: Literal["published"] | dict[str, Any] = "published"
+    zones: Literal["published", "layer", "none"] = "published"
+    assumptions: dict[str, Assumption] = Field(default_factory=dict)
+    maps: tuple[str, ...] = MAPS
+    curvature_convention: Literal["convex_positive", "laplacian", "arcgis"] = "convex_positive"
+    deposition: Literal["cap", "nan", "clip_gravity"] = "cap"
+    greatest_thickness_m: float = Field(default=2.04, gt=0)
+    cap_to_bedrock: bool = True
+    dust_input: float = 0.0
+    least_erosion: float = Field(default=0.0, ge=0)
+
+    @field_validator("maps")
+    @classmethod
+    def _known_maps(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        strange = [name for name in names if name not in MAPS]
+        if strange or not names:
+            raise ValueError(f"is {list(names)}, expected some of {', '.join(MAPS)}")
+        return names
+
+    @field_validator("assumptions")
+    @classmethod
+    def _known_layers(cls, given: dict[str, Assumption]) -> dict[str, Assumption]:
+        allowed = {*FORCING, *ZONE_LAYERS, "depth_to_bedrock"}
+        for name, assumption in given.items():
+            if name not in allowed:
+                raise ValueError(f"has '{name}', expected layers the model reads: {', '.join(sorted(allowed))}")
+            expected = variable(name).units
+            if assumption.units is not None and assumption.units != expected:
+                raise ValueError(f"{name} is given in '{assumption.units}', expected '{expected}'")
+        return given
+
+    @model_validator(mode="after")
+    def _usable_parameters(self) -> SolumTable:
+        try:
+            parameters = solum_parameters(self.parameters)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        if isinstance(parameters, Mapping) and self.zones == "none":
+            raise ValueError("zones is 'none', but parameters are given by zone; give one table of parameters")
+        return self
+
+
+def solum_parameters(given: Any) -> SolumParameters | dict[int, SolumParameters]:
+    """Parameters as a recipe writes them.
+
+    Raises
+    ------
+    InputError
+    """
+    if given == "published":
+        return dict(PUBLISHED)
+    if all(isinstance(value, Mapping) for value in given.values()):
+        by_zone = {}
+        for zone, values in given.items():
+            if not str(zone).isdigit():
+                raise InputError(f"parameters: zone '{zone}', expected a number such as [solum.parameters.1]")
+            by_zone[int(zone)] = _one_set(values, f"parameters.{zone}")
+        return by_zone
+    return _one_set(given, "parameters")
+
+
+def solum_stage(table: SolumTable, available: set[str]) -> Stage:
+    """The stage of `[solum]`, reading what is available and assuming the rest as said."""
+    needed = [*FORCING, *(ZONE_LAYERS if table.zones == "published" else ())]
+    inputs = [name for name in dict.fromkeys(needed) if name not in table.assumptions]
+    if table.zones == "layer":
+        inputs.append("zone")
+    if "depth_to_bedrock" in available and "depth_to_bedrock" not in table.assumptions:
+        inputs.append("depth_to_bedrock")
+    if "soil_mask" in available:
+        inputs.append("soil_mask")
+    outputs = [variable(name) for name in table.maps]
+    if table.zones == "published":
+        outputs.append(_published_zone())
+    said = [
+        f"{name} = {a.value:g} {variable(name).units} everywhere: {a.reason}" for name, a in table.assumptions.items()
+    ]
+    common: dict[str, Any] = {
+        "references": SOLUM_STUDY,
+        "parents": " ".join(inputs),
+        "parameters": "the study's Table 4" if table.parameters == "published" else "as in the recipe",
+        "curvature_convention": table.curvature_convention,
+        "deposition": table.deposition,
+        "assumptions": "; ".join(
+            [*said, "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out"]
+        ),
+    }
+    return Stage(
+        name="solum",
+        title="solum thickness",
+        section="solum",
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        compute=compute_solum,
+        options={"table": table},
+        identity=table.model_dump(mode="json"),
+        attributes={"": common},
+        bytes_per_cell=BYTES_PER_CELL,
+        summary=summarise_zones if "solum_thickness" in table.maps else None,
+    )
+
+
+def compute_solum(window: Window) -> Mapping[str, Array]:
+    """Zones and thickness of one window."""
+    table: SolumTable = window.options["table"]
+    layers = window.layers
+    template = next(iter(layers.data_vars.values()))
+    for name, assumption in table.assumptions.items():
+        constant = np.full(template.shape, assumption.value, dtype="float32")
+        layers = layers.assign({name: (("y", "x"), constant, {"units": variable(name).units})})
+    results: dict[str, Any] = {}
+    parameters = solum_parameters(table.parameters)
+    if table.zones == "published":
+        results["zone"] = published_zones(layers)
+        layers = layers.assign(zone=results["zone"])
+    maps = thickness(
+        layers,
+        parameters,
+        curvature_convention=table.curvature_convention,
+        deposition=table.deposition,
+        greatest_thickness_m=table.greatest_thickness_m,
+        cap_to_bedrock=table.cap_to_bedrock,
+        dust_input=table.dust_input,
+        least_erosion=table.least_erosion,
+    )
+    results |= {name: maps[name] for name in table.maps}
+    return {name: np.asarray(layer.values) for name, layer in results.items()}
+
+
+def summarise_zones(maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
+    """Per zone: cells, mean, least and greatest thickness, and the share of each status; row block by row block."""
+    has_zone, has_status = "zone" in maps, "solum_status" in maps
+    sums = np.zeros((256, 3 + len(SOLUM_STATUS)))
+    least, greatest = np.full(256, np.inf), np.full(256, -np.inf)
+    step = 512
+    for start in range(0, maps.sizes["y"], step):
+        part = maps.isel(y=slice(start, start + step)).compute()
+        thick = part["solum_thickness"].values.astype(np.float64).ravel()
+        zone = _codes(part["zone"].values) if has_zone else np.zeros(thick.size, np.intp)
+        status = _codes(part["solum_status"].values) if has_status else np.full(thick.size, 255)
+        known = np.isfinite(thick)
+        sums[:, 0] += np.bincount(zone, minlength=256)
+        sums[:, 1] += np.bincount(zone[known], minlength=256)
+        sums[:, 2] += np.bincount(zone[known], weights=thick[known], minlength=256)
+        np.minimum.at(least, zone[known], thick[known])
+        np.maximum.at(greatest, zone[known], thick[known])
+        for code in SOLUM_STATUS:
+            sums[:, 3 + code] += np.bincount(zone[status == code], minlength=256)
+    rows = []
+    for zone in [z for z in range(255) if sums[z, 1]]:
+        rows.append(_row(str(zone) if has_zone else "all", sums[zone], least[zone], greatest[zone]))
+    if len(rows) > 1:
+        used = sums[:255].sum(axis=0)
+        rows.append(_row("all", used, least[:255].min(), greatest[:255].max()))
+    return {"solum": pd.DataFrame(rows)}
+
+
+def _row(zone: str, sums: Any, least: float, greatest: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"zone": zone, "cells": int(sums[1]), "mean m": round(float(sums[2] / max(sums[1], 1)), 3)}
+    row |= {"least m": round(float(least), 3), "greatest m": round(float(greatest), 3)}
+    return row | {name: int(sums[3 + code]) for code, name in SOLUM_STATUS.items()}
+
+
+def _codes(values: Any) -> Any:
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return np.where(np.isfinite(array), array, 255).astype(np.intp)
+
+
+def _published_zone() -> Variable:
+    return replace(CATALOGUE["zone"], flags={zone: f"published cluster {zone}" for zone in sorted(PUBLISHED)})
+
+
+def _one_set(values: Mapping[str, Any], at: str) -> SolumParameters:
+    try:
+        return SolumParameters(**values)
+    except TypeError as error:
+        raise InputError(f"{at}: {error}; expected h0, rho_s, a, b, alpha, beta, gamma and D") from error

@@ -1,0 +1,134 @@
+"""What a stage is to the engine: names of what it reads and makes, and a function of one window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from tpsoil.variables import Variable
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a stage's `compute` gets: one tile with its halo.
+
+    Parameters
+    ----------
+    layers : Dataset (y, x), numpy
+        The stage's inputs as `open_cube` gives them, with their attributes; the halo ends at the grid's edge.
+    grid : GeoBox
+        The whole grid.
+    rows, columns : slice
+        This window's cells of it.
+    options : mapping
+        The stage's options.
+    model : object or None
+        What the stage's `load` made of its model; one object for all tiles of a process, not to be changed.
+    """
+
+    layers: xr.Dataset
+    grid: GeoBox
+    rows: slice
+    columns: slice
+    options: Mapping[str, Any]
+    model: Any = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a stage's `prepare` gives: done once a run, before its first tile.
+
+    Parameters
+    ----------
+    model : bytes
+        Stored beside the maps and read once by each worker; equal bytes mean an equal model.
+    tables : mapping of str to DataFrame
+        Stored and printed, such as scores.
+    attributes : mapping of str to mapping
+        Added to the attributes of an output; the key `""` adds to all of them.
+    notes : sequence of str
+        Lines for the log, such as points dropped.
+    """
+
+    model: bytes
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run: from layers to layers, tile by tile.
+
+    Parameters
+    ----------
+    name : str
+        Unique in a run; names the manifest.
+    title : str
+        For the progress line.
+    section : str
+        The recipe's table it comes from; `--only` may name it.
+    outputs : sequence of Variable
+        What `compute` returns.
+    compute : callable
+        `compute(window)` gives one array of the window's shape for every output. A module-level function: it is sent
+        to workers by name. Serial, and the same for a cell whatever the window around it.
+    inputs : sequence of str
+        Layers it reads, from the output store or the cube.
+    halo : int or None
+        Cells that `compute` needs around a cell. None: the whole grid is one tile.
+    options : mapping
+        For `compute` and `prepare`; may hold paths.
+    identity : mapping
+        What of the options decides the result, without machine paths: its digest is the stage's recipe digest.
+    files : sequence of Path
+        Files that decide the result: digests of their bytes are part of the model digest.
+    prepare : callable, optional
+        `prepare(cube, options)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
+    load : callable, optional
+        The model from its bytes.
+    attributes : mapping of str to mapping
+        As in `Prepared`.
+    describe : callable, optional
+        `describe(options, grid)` gives attributes that are known when a source is opened, and refuses one that cannot
+        serve. Called before the first tile.
+    bytes_per_cell : float
+        Peak of `compute`'s working memory for a cell of the window, beside the inputs and outputs.
+    summary : callable, optional
+        `summary(maps)` gives tables that describe the finished maps, by name.
+    """
+
+    name: str
+    title: str
+    section: str
+    outputs: tuple[Variable, ...]
+    compute: Callable[[Window], Mapping[str, Array]]
+    inputs: tuple[str, ...] = ()
+    halo: int | None = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    prepare: Callable[[xr.Dataset, Mapping[str, Any]], Prepared] | None = None
+    load: Callable[[bytes], Any] | None = None
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
+    bytes_per_cell: float = 64.0
+    summary: Callable[[xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+
+
+def trimmed(values: Any, halo: tuple[tuple[int, int], tuple[int, int]], dtype: str) -> Array:
+    """A window's result without its halo, in the stored type."""
+    array = np.asarray(values.values if isinstance(values, xr.DataArray) else values)
+    (top, bottom), (left, right) = halo
+    rows, columns = array.shape
+    return np.ascontiguousarray(array[top : rows - bottom, left : columns - right]).astype(dtype, copy=False)

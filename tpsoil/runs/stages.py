@@ -1,0 +1,93 @@
+"""The stages of a recipe in their order, each sure to find what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tpsoil.errors import RecipeError, nearest_name
+
+from .covariate_stage import derive_stages
+from .element_stage import element_stages
+from .layer_stage import files_of, layer_stages, mask_stages
+from .recipe import Recipe
+from .solum_stage import solum_stage
+from .stage import Stage
+
+SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements")
+"""What `--only` may name, beside the stages themselves."""
+
+
+def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
+    """All stages of a recipe, checked against each other and against the files they name.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    in_cube : sequence of str
+        Layers of the cube that `[run] cube` names.
+
+    Returns
+    -------
+    list of Stage
+        In an order in which every stage comes after those it reads from.
+
+    Raises
+    ------
+    RecipeError
+        For layers that nobody provides or that two provide, and for files that are not there; all at once.
+    """
+    faults: list[str] = []
+    available = set(in_cube)
+    stages: list[Stage] = []
+
+    def add(more: Sequence[Stage], at: str) -> None:
+        for stage in more:
+            for name in stage.inputs:
+                if name not in available:
+                    faults.append(f"{at}: needs layer '{name}', which nothing before it gives{_mend(name, available)}")
+            for output in stage.outputs:
+                if any(output.name == made.name for earlier in stages for made in earlier.outputs):
+                    faults.append(f"{at}: makes layer '{output.name}', which another part of the recipe makes too")
+                available.add(output.name)
+            stages.append(stage)
+
+    add(layer_stages(recipe.layers, recipe.path, faults), "layers")
+    if recipe.mask is not None:
+        add(mask_stages(recipe.mask, recipe.path, faults), "mask")
+    if recipe.derive is not None:
+        add(derive_stages(recipe.derive), "derive")
+    if recipe.solum is not None:
+        for name in recipe.solum.assumptions:
+            if name in available:
+                faults.append(f"solum.assumptions.{name}: the cube has this layer; leave the assumption out")
+        add([solum_stage(recipe.solum, available)], "solum")
+    if recipe.elements is not None:
+        samples = recipe.path(recipe.elements.samples)
+        files_of(samples, "elements.samples", faults)
+        add(element_stages(recipe.elements, available, Path(samples), recipe.run.seed), "elements")
+    if faults:
+        raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
+    return stages
+
+
+def chosen(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]:
+    """The stages that `--only` names: one of them, or those of a table of the recipe.
+
+    Raises
+    ------
+    RecipeError
+    """
+    if only is None:
+        return list(stages)
+    picked = [stage for stage in stages if only in {stage.name, stage.section}]
+    if not picked:
+        names = [*SECTIONS, *(stage.name for stage in stages)]
+        raise RecipeError(where, [f"--only {only}: the recipe has no such stage{nearest_name(only, names)}"])
+    return picked
+
+
+def _mend(name: str, available: set[str]) -> str:
+    near = nearest_name(name, available)
+    return near if "did you mean" in near else "; add it under [[layers]] or [derive]"

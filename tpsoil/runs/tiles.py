@@ -1,0 +1,213 @@
+"""One tile, on whatever worker: read its window, compute, write its chunks, then record what they were made from."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy.typing as npt
+import xarray as xr
+import zarr
+from odc.geo.geobox import GeoBox
+from threadpoolctl import threadpool_limits
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+import tpsoil
+from tpsoil.cube.location import writing
+from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
+from tpsoil.errors import CorruptStoreError, InputError, WorkError
+from tpsoil.grid import coordinates
+from tpsoil.kernels.compile import kernel_digest
+
+from .ledger import Ledger
+from .manifest import ABSENT, Manifest, Record, digest_bytes
+from .places import open_store
+from .plan import LayerPlace, Rectangle, Tiling, input_digest
+from .stage import Stage, Window, trimmed
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that a worker needs for the tiles of one stage; some kilobytes, whatever the grid.
+
+    Parameters
+    ----------
+    stage : Stage
+    grid : GeoBox
+        Of the whole store.
+    tiling : Tiling
+    inputs, outputs : tuple of LayerPlace
+    store : str
+        The output store.
+    made_with : (model, recipe, kernels)
+        Digests.
+    model_key : str
+        Ledger key of the model's bytes; "" where the stage has none.
+    """
+
+    stage: Stage
+    grid: GeoBox
+    tiling: Tiling
+    inputs: tuple[LayerPlace, ...]
+    outputs: tuple[LayerPlace, ...]
+    store: str
+    made_with: tuple[str, str, str]
+    model_key: str = ""
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """What a finished tile reports: its place, its time, and the peak memory of its process."""
+
+    rectangle: Rectangle
+    seconds: float
+    peak_bytes: int
+    worker: str
+
+
+def software() -> str:
+    """The version that decides results: tpsoil's, and the digest of every kernel."""
+    return f"{tpsoil.__version__}+{kernel_digest()}"
+
+
+def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
+    """Make one tile and record it.
+
+    Raises
+    ------
+    InputError
+        On a worker with another tpsoil than the one that planned the run.
+    CorruptStoreError
+        Where an input chunk does not decode.
+    WorkError
+        Where the result cannot be stored.
+    """
+    if assignment.made_with[2] != software():
+        raise InputError(
+            f"worker {_worker()}: has tpsoil {software()}, the run was planned with {assignment.made_with[2]}; "
+            "install the same tpsoil on all workers"
+        )
+    began = time.perf_counter()
+    stage, tiling = assignment.stage, assignment.tiling
+    rows, columns = tiling.cells(rectangle)
+    wide_rows, wide_columns = tiling.window(rectangle, stage.halo)
+    layers, seen = _read(assignment, wide_rows, wide_columns)
+    with threadpool_limits(limits=1):
+        results = stage.compute(
+            Window(layers, assignment.grid, wide_rows, wide_columns, stage.options, _model_of(assignment))
+        )
+    around = (
+        (rows.start - wide_rows.start, wide_rows.stop - rows.stop),
+        (columns.start - wide_columns.start, wide_columns.stop - columns.stop),
+    )
+    written: dict[str, dict[str, str]] = {}
+    for output, place in zip(stage.outputs, assignment.outputs):
+        values = trimmed(results[output.name], around, output.dtype)
+        if values.shape != (rows.stop - rows.start, columns.stop - columns.start):
+            raise WorkError(f"stage '{stage.name}': {output.name} has shape {values.shape} on tile {rectangle}")
+        written[output.name] = _write(place, rows, columns, values)
+    manifest = Manifest(Ledger(open_store(assignment.store), assignment.store), stage.name)
+    model, recipe, kernels = assignment.made_with
+    for i in range(rectangle[0], rectangle[1]):
+        for j in range(rectangle[2], rectangle[3]):
+            window = tiling.window((i, i + 1, j, j + 1), stage.halo)
+            inputs = {p.name: input_digest(p, {c: seen[p.name][p.key(*c)] for c in p.touched(*window)})
+                      for p in assignment.inputs}  # fmt: skip
+            outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
+            manifest.write((i, j), Record(inputs, model, recipe, kernels, outputs))
+    return TileDone(rectangle, time.perf_counter() - began, _peak_bytes(), _worker())
+
+
+class Listening(WrapperStore[Store]):  # type: ignore[misc]
+    """A store that keeps the digest of every object that passes: of exactly the bytes that were decoded or written."""
+
+    def __init__(self, store: Store, heard: dict[str, str] | None = None) -> None:
+        super().__init__(store)
+        self.heard: dict[str, str] = {} if heard is None else heard
+
+    def _with_store(self, store: Store) -> Listening:
+        return Listening(store, self.heard)  # zarr's read-only twin of a store listens for the same ears
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        buffer = await self._store.get(key, prototype, byte_range)
+        if byte_range is None:
+            self.heard[key] = ABSENT if buffer is None else digest_bytes(buffer.as_buffer_like())
+        return buffer
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._store.set(key, value)
+        self.heard[key] = digest_bytes(value.as_buffer_like())
+
+    async def delete(self, key: str) -> None:
+        await self._store.delete(key)
+        self.heard[key] = ABSENT
+
+
+def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Dataset, dict[str, dict[str, str]]]:
+    arrays: dict[str, Any] = {}
+    seen: dict[str, dict[str, str]] = {}
+    for place in assignment.inputs:
+        listening = Listening(open_store(place.store))
+        array = zarr.open_array(store=listening, path=place.name, mode="r")
+        info = CubeInfo(place.store, assignment.grid, place.chunks[0], {})
+        values = LayerReader(info, place.name, array)(rows, columns)
+        attrs = {key: value for key, value in array.attrs.items() if key not in HIDDEN}
+        arrays[place.name] = xr.Variable(("y", "x"), values, attrs)
+        if "_FillValue" in array.attrs:
+            arrays[place.name].encoding["_FillValue"] = array.attrs["_FillValue"]
+        seen[place.name] = {place.key(*c): listening.heard.get(place.key(*c), ABSENT)
+                            for c in place.touched(rows, columns)}  # fmt: skip
+    whole = _coordinates(assignment.grid)
+    coords = {"y": whole["y"][rows], "x": whole["x"][columns], "spatial_ref": whole["spatial_ref"]}
+    return xr.Dataset(arrays, coords=coords), seen
+
+
+@lru_cache(maxsize=4)
+def _coordinates(grid: GeoBox) -> Any:
+    """Of the whole grid: a window's are cut from them, so they are the same numbers whatever the window."""
+    return coordinates(grid)
+
+
+def _write(place: LayerPlace, rows: slice, columns: slice, values: npt.NDArray[Any]) -> dict[str, str]:
+    listening = Listening(open_store(place.store))
+    with writing(place.store):
+        array = zarr.open_array(store=listening, path=place.name, mode="r+")
+        # Every chunk leaves an object, all NaN or not: then one that is missing was lost.
+        array.with_config({"write_empty_chunks": True, "order": "C"})[rows, columns] = values
+    return listening.heard
+
+
+@lru_cache(maxsize=4)
+def _load_model(store: str, key: str, digest: str, load: Any) -> Any:
+    data = Ledger(open_store(store), store).read(key)
+    if data is None:
+        raise CorruptStoreError(f"{store}: the model {key} is gone; run again from the start of its stage")
+    if digest_bytes(data) != digest:
+        raise CorruptStoreError(f"{store}: the model {key} is not what was stored; run again to make it anew")
+    return load(data)
+
+
+def _model_of(assignment: Assignment) -> Any:
+    if not assignment.model_key or assignment.stage.load is None:
+        return None
+    key, _, digest = assignment.model_key.rpartition("#")
+    return _load_model(assignment.store, key, digest, assignment.stage.load)
+
+
+def _peak_bytes() -> int:
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def _worker() -> str:
+    return f"process {os.getpid()}"
