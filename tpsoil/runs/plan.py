@@ -1,27 +1,16 @@
-"""Tiles, what of them is fresh, missing or stale, and the memory that making them takes."""
+"""Tiles, and what of them is fresh, missing or stale."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import numpy as np
-
-from tpsoil.errors import InputError
 
 from .ledger import read_raw
 from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_of
 from .places import open_store
 from .stage import Stage
-
-BASE_BYTES: Final = 420 * 2**20
-"""A process with tpsoil's libraries and compiled kernels loaded, measured on Linux; every worker process has one."""
-
-TILE_CELLS: Final = 256
-"""Side that a tile grows to where the chunks are smaller: below it the fixed costs of a tile show."""
 
 HASHED_AT_ONCE: Final = 64
 """Chunks read together when digests are taken; bounds the memory of planning."""
@@ -298,128 +287,6 @@ def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> se
         for a in range(max(0, i - reach), min(tiling.rows, i + reach + 1))
         for b in range(max(0, j - reach), min(tiling.columns, j + reach + 1))
     }
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Memory that a stage takes, bytes.
-
-    Parameters
-    ----------
-    tile : int
-        One tile's window, results and working arrays.
-    model : int
-        What each process holds once.
-    at_once : int
-        Tiles worked on at the same time in a process.
-    processes : int
-    side : int
-        Chunks along a tile's side.
-    """
-
-    tile: int
-    model: int
-    at_once: int
-    processes: int
-    side: int
-
-    @property
-    def total(self) -> int:
-        """Everything together."""
-        return self.processes * (BASE_BYTES + self.model + self.at_once * self.tile)
-
-
-def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int]) -> int:
-    """Memory for one tile: the stored and the decoded form of inputs and outputs, and the stage's working arrays."""
-    halo = stage.halo
-    if halo is None:
-        window = cells = math.prod(tiling.shape)
-    else:
-        side = tiling.side * tiling.chunk
-        rows, columns = min(side, tiling.shape[0]), min(side, tiling.shape[1])
-        cells = rows * columns
-        # A window with a halo decodes every chunk it touches.
-        reach = 2 * (-(-halo // tiling.chunk)) * tiling.chunk
-        window = (rows + min(reach, 2 * halo)) * (columns + min(reach, 2 * halo))
-    read = window * sum(2 * size for size in itemsizes)
-    written = cells * sum(2 * np.dtype(output.dtype).itemsize for output in stage.outputs)
-    return int(read + written + window * stage.bytes_per_cell)
-
-
-def fit_memory(
-    stage: Stage,
-    tiling: Tiling,
-    itemsizes: Sequence[int],
-    *,
-    model: int,
-    threads: int,
-    processes: int,
-    limit: int | None,
-    where: str,
-) -> Forecast:
-    """The largest tiles, then the most of them at once, that stay under a limit.
-
-    Parameters
-    ----------
-    stage : Stage
-    tiling : Tiling
-    itemsizes : sequence of int
-        Bytes of a cell of each input layer.
-    model : int
-        Bytes of the stage's model.
-    threads, processes : int
-        Tiles at once in a process; processes.
-    limit : int or None
-        Bytes, of all processes together.
-    where : str
-        The recipe, for the message.
-
-    Returns
-    -------
-    Forecast
-
-    Raises
-    ------
-    InputError
-        Where one tile of one chunk on one thread is over the limit; with the setting that would fit.
-    """
-    side = 1 if stage.halo is None else max(1, TILE_CELLS // tiling.chunk)
-    sides = [side]
-    while sides[-1] > 1:
-        sides.append(sides[-1] // 2)
-    last = None
-    for at_once in range(threads, 0, -1):
-        for candidate in sides:
-            cut = Tiling(tiling.shape, tiling.chunk, candidate)
-            last = Forecast(tile_bytes(stage, cut, itemsizes), model, at_once, processes, candidate)
-            if limit is None or last.total <= limit:
-                return last
-    if last is None:
-        raise InputError(f"{where}: {threads} threads, expected at least one")
-    raise InputError(
-        f"{where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x {tiling.chunk} cells "
-        f"in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows {_gb(limit or 0)}; "
-        + _mend(stage, tiling, itemsizes, model, processes, limit or 0)
-    )
-
-
-def _mend(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], model: int, processes: int, limit: int) -> str:
-    fixed = processes * (BASE_BYTES + model)
-    least = f"--memory {math.ceil(10 * (fixed + processes * tile_bytes(stage, tiling, itemsizes)) / 1e9) / 10:g}"
-    if stage.halo is None:
-        return f"this stage needs the whole grid at once: give {least}, or a coarser grid"
-    chunk = tiling.chunk
-    while chunk > 16:
-        chunk //= 2
-        if fixed + processes * tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes) <= limit:
-            return f"set chunks = {chunk} in [grid], or give {least}"
-    if processes > 1:
-        return f"give fewer --workers, or {least}"
-    return f"give {least}; {_gb(fixed)} of it are the libraries and the model"
-
-
-def _gb(size: float) -> str:
-    return f"{size / 1e9:.2f} GB"
 
 
 def stage_digest(stage: Stage, tiling: Tiling) -> str:

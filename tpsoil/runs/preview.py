@@ -14,6 +14,7 @@ from .execute import available_processors
 from .ledger import Ledger
 from .lock import holder
 from .manifest import Chunk, Manifest, check_format, digest_of
+from .memory import Forecast, fit_memory
 from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
 from .plan import (

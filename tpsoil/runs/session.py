@@ -21,9 +21,10 @@ from .arrays import layer_place
 from .execute import Pool, drive, open_pool
 from .lock import locked
 from .manifest import Manifest
+from .memory import fit_memory
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .places import is_url
-from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, fit_memory, plan_stage
+from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
