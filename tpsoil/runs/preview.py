@@ -19,11 +19,9 @@ from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
 from .plan import (
     ChunkDigests,
-    Forecast,
     LayerPlace,
     StagePlan,
     Tiling,
-    fit_memory,
     plan_stage,
     stage_digest,
     touched_by,
