@@ -28,7 +28,7 @@ ALLOWED = {
     "reports": GROUND | {"cube"},
     "cli": GROUND | STAGES | {"runs", "reports", "demo", "sample"},
     "demo": GROUND | STAGES | {"runs", "reports", "sample"},
-    "sample": GROUND | {"cube"},
+    "sample": GROUND | {"cube", "covariates"},
     "__main__": {"cli"},
     "__init__": GROUND | STAGES | {"runs", "reports", "sample"},
 }
