@@ -127,6 +127,33 @@ class Encoding:
             )
         return frame
 
+    def array(self, raw: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """The trees' columns of rows of numbers.
+
+        Parameters
+        ----------
+        raw : ndarray (m, features)
+            In the order of `features`: classes as codes, directions in degrees.
+
+        Returns
+        -------
+        columns : ndarray (m, columns), float64
+            NaN where missing, and for a class that training never saw.
+        strange : ndarray (m,), bool
+            Rows with such a class.
+        """
+        parts: list[npt.NDArray[Any]] = []
+        strange = np.zeros(len(raw), dtype=bool)
+        for k, feature in enumerate(self.features):
+            if feature.kind == "continuous":
+                parts.append(raw[:, k].astype(np.float64))
+                continue
+            encoded = encode_block(raw[:, k], (feature, self.style))
+            if feature.kind == "categorical":
+                strange |= ~np.isnan(raw[:, k]) & np.isnan(encoded[0])
+            parts += encoded
+        return np.stack(parts, axis=1), strange
+
     def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
         """The trees' columns as lazy layers.
 
