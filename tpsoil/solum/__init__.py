@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from .calibration import Calibration, calibrate
+from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
+from .ensembles import Ensemble, ensemble_table, ensemble_thickness
+from .identifiability import identifiability, sensitivities
+from .observations import Observations, prepare_profiles
 from .parameters import (
     PRESETS,
     PUBLISHED,
@@ -14,22 +19,47 @@ from .parameters import (
     bounds,
 )
 from .published import published_zones
+from .ranking import rank_covariates
+from .search import Effort
+from .space import COMBINATIONS, combinations
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
+from .validation import folds_by_blocks, folds_within_zones, paired_difference, score
+from .zones import Zones
 
 __all__ = [
+    "COMBINATIONS",
+    "COVARIATES",
+    "KEPT_BY_STUDY",
     "PRESETS",
     "PUBLISHED",
     "PUBLISHED_SCORES",
     "PUBLISHED_ZONES",
     "Bounds",
+    "Calibration",
+    "Effort",
+    "Ensemble",
+    "Observations",
     "SolumParameters",
     "ZoneMeans",
+    "Zones",
     "bounds",
+    "calibrate",
+    "combinations",
     "eemt",
+    "ensemble_table",
+    "ensemble_thickness",
     "evolve",
     "evolve_through",
+    "folds_by_blocks",
+    "folds_within_zones",
+    "identifiability",
+    "paired_difference",
+    "prepare_profiles",
     "published_zones",
+    "rank_covariates",
+    "score",
+    "sensitivities",
     "status_counts",
     "thickness",
     "time_to_bare",

@@ -64,7 +64,7 @@ class _Balance:
         shape = blocks[0].shape
         given = dict(zip(self.names, blocks))
         dtype = np.dtype(self.dtype)
-        rows = _rows(given.get("zone"), given.get("soil_mask"), lookup)
+        rows = zone_rows(given.get("zone"), given.get("soil_mask"), lookup)
         layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
         bedrock = given.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
@@ -84,7 +84,7 @@ def codes_of(block: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     return np.where(valid, values, NO_CLASS).astype(np.intp)
 
 
-def _rows(
+def zone_rows(
     zone: npt.NDArray[Any] | None, mask: npt.NDArray[Any] | None, lookup: npt.NDArray[np.int16] | None
 ) -> npt.NDArray[np.int16]:
     """Table row of each pixel, -1 where there is no soil or no zone with parameters; empty: row 0 everywhere."""

@@ -1,0 +1,85 @@
+"""Quantiles of thickness over an ensemble of parameters, pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from .compile import jit
+from .pedogenesis import energy
+
+Floats = npt.NDArray[np.floating]
+Doubles = npt.NDArray[np.float64]
+
+
+@jit
+def quantile_of_sorted(values: Doubles, probability: float) -> float:
+    """Linear interpolation between order statistics (type 7)."""
+    at = probability * (values.size - 1)
+    below = min(math.floor(at), values.size - 1)
+    above = min(below + 1, values.size - 1)
+    return float(values[below] + (at - below) * (values[above] - values[below]))
+
+
+@jit
+def thickness_quantiles(
+    temperature: Floats,
+    precipitation: Floats,
+    water: Floats,
+    wind: Floats,
+    curvature: Floats,
+    bedrock: Floats,
+    rows: npt.NDArray[np.int16],
+    table: Doubles,
+    noise: Doubles,
+    probabilities: Doubles,
+    greatest_thickness: float,
+) -> Floats:
+    """Quantiles of thickness over the members of each pixel's zone.
+
+    Parameters
+    ----------
+    temperature, precipitation, water, wind, curvature : (n,) float
+        degC, mm, t ha-1 a-1, t ha-1 a-1, m-1 (positive where convex).
+    bedrock : (n,) or (0,) float
+        m; bounds every member; NaN bounds nothing.
+    rows : (n,) or (0,) int16
+        Zone's position in `table`, -1 for none. Empty: 0 everywhere.
+    table : (zones, members, 6) float64
+        Columns as `pedogenesis.COLUMNS`.
+    noise : (zones, members) float64
+        Added to each member's thickness, m.
+    probabilities : (q,) float64
+    greatest_thickness : float
+        Of a member without a steady state, m.
+
+    Returns
+    -------
+    (q, n) float
+        m, in the dtype of `temperature`; NaN for nodata.
+    """
+    n, members = temperature.size, table.shape[1]
+    out = np.empty((probabilities.size, n), temperature.dtype)
+    values = np.empty(members)
+    for i in range(n):
+        row = np.int64(rows[i]) if rows.size > 0 else np.int64(0)
+        ew, ed, k = np.float64(water[i]), np.float64(wind[i]), np.float64(curvature[i])
+        depth = np.float64(bedrock[i]) if bedrock.size > 0 else math.nan
+        eemt = energy(np.float64(temperature[i]), np.float64(precipitation[i])) if row >= 0 else math.nan
+        known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
+        if math.isnan(eemt) or not known or depth < 0.0 or depth > 1000.0:
+            out[:, i] = math.nan
+            continue
+        for m in range(members):
+            lowering = table[row, m, 3] * ew + table[row, m, 4] * ed + table[row, m, 5] * k
+            h = greatest_thickness
+            if lowering > 0.0:
+                h = max(table[row, m, 0] * (table[row, m, 1] + table[row, m, 2] * eemt - math.log(lowering)), 0.0)
+            h = max(h + noise[row, m], 0.0)
+            values[m] = depth if h > depth else h
+        values.sort()
+        for q in range(probabilities.size):
+            out[q, i] = quantile_of_sorted(values, probabilities[q])
+    return out

@@ -1,0 +1,118 @@
+"""Calibrations in one JSON file: readable by eye, exact to the last bit, strict JSON (NaN is null)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.errors import AccessError, CorruptStoreError, MissingInputError
+
+from .ensembles import Ensemble
+from .parameters import SolumParameters
+
+if TYPE_CHECKING:
+    from .calibration import Calibration
+
+FORMAT: Final = "tpsoil solum calibration 1"
+TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "traces", "excluded")
+
+
+def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) -> None:
+    """Write a calibration.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    path : path
+        A `.json` file; replaced as a whole, never half.
+
+    Raises
+    ------
+    AccessError
+        For a place that cannot be written.
+    """
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": dict(calibration.settings),
+        "parameters": {str(zone): values.as_dict() for zone, values in calibration.parameters.items()},
+        "ensembles": {
+            str(zone): {name: getattr(item, name).tolist() for name in ("members", "sd", "low", "high")}
+            for zone, item in calibration.ensembles.items()
+        },
+    }
+    for name in TABLES:
+        table: pd.DataFrame = getattr(calibration, name)
+        content[name] = {
+            "columns": list(map(str, table.columns)),
+            "dtypes": [str(dtype) for dtype in table.dtypes],
+            "rows": [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)],
+        }
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_name(target.name + ".new")
+        half.write_text(json.dumps(content, indent=1, allow_nan=False))
+        half.replace(target)
+    except OSError as error:
+        raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
+
+
+def read_calibration(path: str | os.PathLike[str]) -> Calibration:
+    """Read a calibration.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    CorruptStoreError
+        For a file that is no calibration.
+    """
+    from .calibration import Calibration
+
+    source = Path(path)
+    if not source.is_file():
+        raise MissingInputError(f"calibration {source} is not there")
+    try:
+        content = json.loads(source.read_text())
+        if content["format"] != FORMAT:
+            raise ValueError(content["format"])
+        tables = {name: _table(content[name]) for name in TABLES}
+        return Calibration(
+            parameters={int(zone): SolumParameters(**values) for zone, values in content["parameters"].items()},
+            ensembles={
+                int(zone): Ensemble(**{name: np.array(value, dtype=float) for name, value in item.items()})
+                for zone, item in content["ensembles"].items()
+            },
+            settings=content["settings"],
+            **tables,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptStoreError(f"{source} is no tpsoil solum calibration: {error}; calibrate again") from error
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(stored: Mapping[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(stored["rows"], columns=stored["columns"])
+    for column, dtype in zip(stored["columns"], stored["dtypes"]):
+        table[column] = table[column].astype(dtype) if dtype != "object" else table[column].astype(object)
+    return table

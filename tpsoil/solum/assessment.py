@@ -1,0 +1,223 @@
+"""What a calibration is worth: which profiles calibrate what, held-out predictions, scores, spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError
+from tpsoil.kernels import misfit
+
+from .ensembles import DIMENSIONS, Ensemble, behavioural, quantiles_at
+from .identifiability import identifiability
+from .inputs import NEEDED
+from .observations import OBSERVED, POOLED, Observations
+from .parameters import NAMES, SolumParameters
+from .search import Found, Task
+from .space import COMBINATIONS, SearchSpace, combinations
+from .validation import folds_by_blocks, folds_within_zones, forest_baseline, score, zone_mean_baseline
+
+Doubles = npt.NDArray[np.float64]
+Key = tuple[int, str, int]
+
+WEAK: Final = 25
+"""Profiles below which a zone's calibration is called weak."""
+
+LEAST_TRAINING: Final = 8
+"""Profiles that a training fold must have for its score to be printed: the study scored none of its zone of 4."""
+
+COVERAGE: Final = (0.05, 0.95)
+
+
+class Plan:
+    """Which profiles calibrate what: zones, the pool, folds."""
+
+    def __init__(self, space: SearchSpace, seen: Observations, folds: int, block_size: float | None, seed: int) -> None:
+        self.space, self.table = space, seen.table
+        self.zone = seen.table["zone"].to_numpy()
+        self.zones = [int(zone) for zone in np.unique(self.zone)]
+        self.folds: dict[str, npt.NDArray[np.int64]] = {"zones": folds_within_zones(self.zone, folds, seed)}
+        if block_size is not None:
+            names = ("x", "y") if {"x", "y"} <= set(seen.table.columns) else ("lon", "lat")
+            if not set(names) <= set(seen.table.columns):
+                raise InputError("block_size is given, but the profiles have neither x and y nor lon and lat")
+            x, y = (seen.table[name].to_numpy(float) for name in names)
+            self.folds["blocks"] = folds_by_blocks(x, y, block_size, folds, seed)
+        self.training: dict[Key, npt.NDArray[np.intp]] = {}
+        for zone in (POOLED, *self.zones):
+            mine = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
+            if zone != POOLED and not self.enough(int(mine.sum())):
+                continue
+            self.training[(zone, "all", -1)] = np.flatnonzero(mine)
+            if zone == POOLED:
+                continue
+            for scheme, fold in self.folds.items():
+                for k in np.unique(fold[mine]):
+                    rows = np.flatnonzero(mine & (fold != k))
+                    if self.enough(rows.size) and rows.size >= LEAST_TRAINING and mine.sum() >= 2 * folds:
+                        self.training[(zone, scheme, int(k))] = rows
+
+    def enough(self, profiles: int) -> bool:
+        """Whether so many profiles can determine the parameters."""
+        return profiles >= self.space.free.size
+
+    def source(self, zone: int, scheme: str, fold: int) -> Key:
+        """The calibration that a zone's parameters come from: its own, or all profiles together."""
+        key = (zone, scheme, fold)
+        return key if key in self.training else (POOLED, "all", -1)
+
+    def note(self, zone: int) -> str:
+        """What a reader of the zone's scores must know."""
+        n = int((self.zone == zone).sum())
+        if (zone, "all", -1) not in self.training:
+            return f"only {n} profiles: parameters of all profiles together"
+        if not any(key[0] == zone and key[1] == "zones" for key in self.training):
+            return f"only {n} profiles: in-sample only"
+        return f"weak: {n} profiles" if n < WEAK else ""
+
+
+def ensembles_by_zone(
+    plan: Plan, sites: Doubles, best: Mapping[Key, Found], seed: int, members: int
+) -> dict[int, Ensemble]:
+    """The ensemble of every calibration over all its profiles."""
+    return {
+        zone: behavioural(plan.space, sites[rows], np.array(best[(zone, scheme, k)].values), seed, members=members)
+        for (zone, scheme, k), rows in plan.training.items()
+        if scheme == "all" and len(rows) > DIMENSIONS
+    }
+
+
+def predict_profiles(
+    plan: Plan,
+    sites: Doubles,
+    best: Mapping[Key, Found],
+    seed: int,
+    members: int,
+    greatest: float,
+    baseline_features: tuple[str, ...],
+) -> pd.DataFrame:
+    """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`."""
+    table, space = plan.table, plan.space
+    made = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
+
+    def simulated(found: Found, rows: npt.NDArray[np.intp]) -> Doubles:
+        values = misfit.simulate_sites(space.row(np.array(found.values)), np.ascontiguousarray(sites[rows]))
+        cap = np.fmin(greatest, sites[rows, misfit.BEDROCK])
+        return np.where(np.isnan(values), cap, values)
+
+    fit = np.full(len(table), np.nan)
+    for zone in plan.zones:
+        rows = np.flatnonzero(plan.zone == zone)
+        fit[rows] = simulated(best[plan.source(zone, "all", -1)], rows)
+    made["fit"] = fit
+    # The forest may see what the model sees, and what else was asked for; whole columns only.
+    features = [n for n in dict.fromkeys((*NEEDED, *baseline_features)) if n in table and table[n].notna().all()]
+    for scheme, fold in plan.folds.items():
+        kind = "cv" if scheme == "zones" else "cv_blocks"
+        out = np.full((len(table), 3), np.nan)
+        for (zone, of, k), training in plan.training.items():
+            if of != scheme:
+                continue
+            rows = np.flatnonzero((plan.zone == zone) & (fold == k))
+            if not rows.size:
+                continue
+            found = best[(zone, of, k)]
+            out[rows, 0] = simulated(found, rows)
+            if len(training) > DIMENSIONS:
+                one = behavioural(space, sites[training], np.array(found.values), seed, members=members, region=False)
+                held = table.iloc[rows]
+                out[rows, 1:] = quantiles_at(
+                    held,
+                    {zone: one},
+                    COVERAGE,
+                    density_ratio=space.density_ratio,
+                    seed=seed,
+                    greatest_thickness_m=greatest,
+                )
+        made["fold" if kind == "cv" else "fold_blocks"] = fold
+        for j, suffix in enumerate(("", "_low", "_high")):
+            made[f"{kind}{suffix}"] = out[:, j]
+        made[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
+        made[f"forest_{kind}"] = forest_baseline(table, fold, features, seed)
+    return made
+
+
+def score_table(plan: Plan, made: pd.DataFrame) -> pd.DataFrame:
+    """`Calibration.scores`."""
+    kinds = ["fit"]
+    for kind in ("cv", "cv_blocks"):
+        if kind in made:
+            kinds += [kind, f"zone_mean_{kind}", f"forest_{kind}"]
+    rows: list[dict[str, Any]] = []
+    for kind in kinds:
+        for zone in (*plan.zones, None):
+            part = made if zone is None else made[made["zone"] == zone]
+            row: dict[str, Any] = {"kind": kind, "zone": "all" if zone is None else str(zone)}
+            row.update(score(part["observed"], part[kind]))
+            row["coverage"] = row["width"] = float("nan")
+            if f"{kind}_low" in made:
+                band = part.dropna(subset=[f"{kind}_low", f"{kind}_high"])
+                if len(band):
+                    low, high = band[f"{kind}_low"], band[f"{kind}_high"]
+                    row["coverage"] = float(band["observed"].between(low, high).mean())
+                    row["width"] = float((high - low).mean())
+            row["note"] = plan.note(zone) if zone is not None else ""
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def spread_table(
+    plan: Plan,
+    found: Mapping[Task, Found],
+    best: Mapping[Key, Found],
+    ensembles: Mapping[int, Ensemble],
+    parameters: Mapping[int, SolumParameters],
+) -> pd.DataFrame:
+    """`Calibration.spread`."""
+    space = plan.space
+    rows: list[dict[str, Any]] = []
+    for zone in plan.zones:
+        source = plan.source(zone, "all", -1)
+        values = np.array([r.values for t, r in found.items() if (t.zone, t.scheme, t.fold) == source])
+        hit = space.at_bounds(np.array(best[source].values))
+        parts: dict[str, Doubles] = {}
+        if space.problem == "eight":
+            parts = dict(zip(NAMES, values.T))
+        fives = np.array([space.combinations_of(row) for row in values])
+        parts.update(zip(COMBINATIONS, fives.T))
+        final = {**parameters[zone].as_dict(), **combinations(parameters[zone])}
+        one = ensembles.get(source[0])
+        for name, column in parts.items():
+            row = {"zone": zone, "quantity": name, "best": final[name]}
+            row.update({"starts_low": column.min(), "starts_high": column.max(), "low": np.nan, "high": np.nan})
+            if one is not None and name in COMBINATIONS:
+                at = COMBINATIONS.index(name)
+                row.update({"low": one.low[at], "high": one.high[at]})
+            row["at_bound"] = hit.get(name, "")
+            row["source"] = "pooled" if source[0] == POOLED else "zone"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def direction_table(plan: Plan, parameters: Mapping[int, SolumParameters]) -> pd.DataFrame:
+    """`Calibration.directions`."""
+    rows = []
+    for zone in plan.zones:
+        known = identifiability(plan.table[plan.zone == zone], parameters[zone])
+        values = " ".join(f"{value:.3g}" for value in known["singular_values"])
+        rows.append({"zone": zone, **known, "singular_values": values})
+    return pd.DataFrame(rows)
+
+
+def start_table(found: Mapping[Task, Found]) -> pd.DataFrame:
+    """`Calibration.starts`."""
+    return pd.DataFrame(
+        [
+            {**task.__dict__, "rmse": result.rmse, "evaluations": result.evaluations, "reason": result.reason}
+            for task, result in found.items()
+        ]
+    )

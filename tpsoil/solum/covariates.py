@@ -1,0 +1,105 @@
+"""Covariates as columns: which there are, which are classes, and how a direction becomes two numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.kernels import prototypes
+from tpsoil.variables import CATALOGUE
+
+Doubles = npt.NDArray[np.float64]
+
+COVARIATES: Final = (
+    "elevation", "slope", "aspect", "slope_length", "slope_position", "general_curvature", "plan_curvature",
+    "profile_curvature", "terrain_ruggedness", "ndvi", "topographic_wetness", "parent_material",
+    "annual_precipitation", "mean_annual_temperature", "land_cover", "sediment_transport",
+)  # fmt: skip
+"""The study's pool of 16 (Table 1)."""
+
+DROPPED_BY_STUDY: Final = frozenset(
+    {"general_curvature", "sediment_transport", "land_cover", "terrain_ruggedness", "topographic_wetness"}
+)
+"""Those with a mean decrease in accuracy that was not positive (section 3.1)."""
+
+KEPT_BY_STUDY: Final = tuple(name for name in COVARIATES if name not in DROPPED_BY_STUDY)
+"""The eleven that made the study's zones."""
+
+
+def kind_of(name: str, categorical: Iterable[str], attrs: Mapping[str, Any] | None = None) -> str:
+    """How a covariate counts: "categorical", "circular" or "continuous"; the catalogue says, unless it is named."""
+    if name in categorical:
+        return "categorical"
+    if name in CATALOGUE:
+        return CATALOGUE[name].kind
+    return str((attrs or {}).get("kind", "continuous"))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Numbers and classes of a set of covariates.
+
+    Parameters
+    ----------
+    numeric : tuple of str
+        Continuous covariates, each one column.
+    circular : tuple of str
+        Directions, each two columns: sine and cosine. Degrees are never averaged or standardised; flat ground (NaN) is
+        (0, 0).
+    categorical : tuple of str
+        Classes; codes are never standardised.
+    """
+
+    numeric: tuple[str, ...]
+    circular: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The covariates, in the order in which `numbers` and `classes` take them."""
+        return (*self.numeric, *self.circular, *self.categorical)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the number columns."""
+        return (*self.numeric, *(f"{part}_{name}" for name in self.circular for part in ("sin", "cos")))
+
+    def numbers(self, given: Mapping[str, npt.NDArray[Any]]) -> Doubles:
+        """(n, f) float64 of flat arrays by name."""
+        parts: list[Doubles] = [given[name].astype(np.float64) for name in self.numeric]
+        for name in self.circular:
+            parts += prototypes.sine_and_cosine(given[name].astype(np.float64))
+        size = next(iter(given.values())).size
+        return np.stack(parts, axis=1) if parts else np.empty((size, 0))
+
+    def classes(self, given: Mapping[str, npt.NDArray[Any]], fills: Mapping[str, float]) -> Doubles:
+        """(n, c) float64 codes of flat arrays by name; NaN where a code is the layer's fill."""
+        parts = []
+        for name in self.categorical:
+            codes = given[name].astype(np.float64)
+            parts.append(np.where(codes == fills.get(name, np.nan), np.nan, codes))
+        size = next(iter(given.values())).size
+        return np.stack(parts, axis=1) if parts else np.empty((size, 0))
+
+
+def columns_of(names: Iterable[str], categorical: Iterable[str], attrs: Mapping[str, Mapping[str, Any]]) -> Columns:
+    """Sort covariates by kind."""
+    kinds = {name: kind_of(name, categorical, attrs.get(name)) for name in names}
+    of: dict[str, tuple[str, ...]] = {
+        kind: tuple(name for name in kinds if kinds[name] == kind) for kind in ("continuous", "circular", "categorical")
+    }
+    return Columns(of["continuous"], of["circular"], of["categorical"])
+
+
+def fill_of(name: str, dtype: Any) -> float:
+    """What stands for nothing in a class layer; NaN for floating layers."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return float("nan")
+    if name in CATALOGUE and CATALOGUE[name].kind == "categorical" and str(kind) == CATALOGUE[name].dtype:
+        return float(CATALOGUE[name].fill)
+    return 255.0 if kind == np.uint8 else float(np.iinfo(kind).min) if kind.kind == "i" else float("nan")

@@ -1,0 +1,313 @@
+"""How sure a thickness is: parameter sets that fit nearly as well, and what they make of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from tpsoil.blocks import map_pixels
+from tpsoil.constants import SOLUM_STUDY
+from tpsoil.errors import InputError, MissingInputError
+from tpsoil.kernels import ensemble, misfit, shuffle
+from tpsoil.variables import NO_CLASS, Variable, variable
+
+from .inputs import NEEDED, as_dataset, check_units, float_type, require_layers
+from .space import COMBINATIONS, SearchSpace
+from .thickness import GREATEST_PUBLISHED_M, zone_rows
+
+Doubles = npt.NDArray[np.float64]
+
+CHAINS: Final = 24
+DIMENSIONS: Final = 5
+LEAST_TOLERANCE_M: Final = 1e-3
+"""RMSE differences below a millimetre are no differences."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Parameter sets of one zone that the profiles cannot rule out.
+
+    Parameters
+    ----------
+    members : (m, 5) float64
+        Combinations, drawn in proportion to their likelihood.
+    sd : (m,) float64, m
+        Residual standard deviation drawn with each member.
+    low, high : (5,) float64
+        Range of every combination over the joint 95 % region.
+    """
+
+    members: Doubles
+    sd: Doubles
+    low: Doubles
+    high: Doubles
+
+
+def tolerated_rmse(best: float, profiles: int) -> float:
+    """The greatest RMSE of the joint 95 % region of five parameters, m.
+
+    Notes
+    -----
+    ``RMSE <= best sqrt(1 + k/(n - k) F(0.95; k, n - k))``, k = 5 (Beale's region for a non-linear model).
+    """
+    k = DIMENSIONS
+    if profiles <= k:
+        return float("inf")
+    excess = k / (profiles - k) * float(stats.f.ppf(0.95, k, profiles - k))
+    return max(best * float(np.sqrt(1 + excess)), best + LEAST_TOLERANCE_M)
+
+
+def behavioural(
+    space: SearchSpace, sites: Doubles, best: Doubles, seed: int, *, members: int = 200, region: bool = True
+) -> Ensemble:
+    """The parameter sets around a calibrated one that the profiles cannot rule out.
+
+    Parameters
+    ----------
+    space : SearchSpace
+        Either problem; the walk is through the five combinations that its box can give.
+    sites : (n, 7) float64
+        The profiles that calibrated; n > 5.
+    best : (8,) or (5,) float64
+        Calibrated values of `space`, on their natural scale.
+    seed : int
+    members : int
+    region : bool
+        Whether the ranges are walked too; without, they are those of the members.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    InputError
+        For five profiles or fewer.
+
+    Notes
+    -----
+    Members: differential-evolution Markov chains on the likelihood of Gaussian residuals with their variance integrated
+    out, density RMSE^-n, flat in the combinations' logarithms within the box, inside the joint 95 % region. Ranges: the
+    same walk with a flat density. A range that ends at the box is no result of the data.
+
+    References
+    ----------
+    ter Braak, C. J. F. (2006), Statistics and Computing 16. doi:10.1007/s11222-006-8769-1
+    """
+    n = len(sites)
+    if n <= DIMENSIONS:
+        raise InputError(f"behavioural: {n} profiles, expected more than {DIMENSIONS}")
+    five = replace(space, problem="five")
+    low, high = five.search_box
+    arguments: Any = (*five.arguments, np.ascontiguousarray(sites))
+    centre = five.vector(space.combinations_of(best))
+    working: Any = (np.empty(DIMENSIONS), np.empty(6))
+    score = float(misfit.misfit(centre, *arguments, *working))
+    ceiling = tolerated_rmse(score, n)
+    rng = np.random.default_rng([seed, 11])
+    start = np.tile(centre, (CHAINS, 1))
+    for chain in range(1, CHAINS):
+        for shrink in range(40):
+            trial = np.clip(centre + rng.normal(0, 0.1 * 0.6**shrink, centre.size) * (high - low), low, high)
+            if misfit.misfit(trial, *arguments, *working) <= ceiling:
+                start[chain] = trial
+                break
+    keep = max(1, -(-members // CHAINS))
+    steps = 100 * keep
+    # The first walk only forgets the start.
+    warm, _, _ = shuffle.walk(start, rng, 1000, 1000, float(n), ceiling, low, high, *arguments)
+    drawn, scores, _ = shuffle.walk(warm, rng, steps, 100, float(n), ceiling, low, high, *arguments)
+    chosen = np.sort(rng.permutation(len(drawn))[:members])
+    values = np.array([five.values(vector) for vector in drawn[chosen]])
+    # Variance given a member: its sum of squares over a chi-square of the degrees of freedom that are left.
+    sd = scores[chosen] * np.sqrt(n / rng.chisquare(n - DIMENSIONS, len(chosen)))
+    reach = values
+    if region:
+        flat, _, _ = shuffle.walk(warm, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
+        reach = np.array([five.values(vector) for vector in np.vstack([flat.min(axis=0), flat.max(axis=0), centre])])
+    return Ensemble(values, sd, reach.min(axis=0), reach.max(axis=0))
+
+
+def member_rows(members: Doubles, density_ratio: float) -> Doubles:
+    """The kernel's rows of combinations (m, 5): h0, ln r, b, and the three loss factors over a."""
+    rows = np.empty((len(members), 6))
+    rows[:, 0], rows[:, 1], rows[:, 2] = members[:, 0], np.log(density_ratio), members[:, 1]
+    rows[:, 3], rows[:, 4], rows[:, 5] = 0.1 * members[:, 2], 0.1 * members[:, 3], members[:, 4]
+    return rows
+
+
+def residual_noise(sd: Doubles, seed: int) -> Doubles:
+    """One residual a member: normal quantiles in a shuffled order, so that few members have the right spread."""
+    share = (np.arange(sd.size) + 0.5) / sd.size
+    return np.asarray(sd * np.random.default_rng([seed, 13]).permutation(stats.norm.ppf(share)))
+
+
+def quantiles_at(
+    table: pd.DataFrame,
+    ensembles: Mapping[int, Ensemble],
+    probabilities: Sequence[float],
+    *,
+    density_ratio: float,
+    seed: int,
+    residual: bool = True,
+    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
+) -> Doubles:
+    """Quantiles of thickness at profiles, (n, q) m; NaN where a zone has no ensemble. See `ensemble_thickness`."""
+    layers = {name: table[name].to_numpy(float) for name in (*NEEDED, "depth_to_bedrock", "zone") if name in table}
+    maps = ensemble_thickness(
+        layers,
+        ensembles,
+        probabilities=probabilities,
+        density_ratio=density_ratio,
+        seed=seed,
+        residual=residual,
+        greatest_thickness_m=greatest_thickness_m,
+    )
+    return np.stack([maps[name].values for name in maps], axis=1)
+
+
+@dataclass(frozen=True)
+class _Quantiles:
+    """Quantiles of one chunk."""
+
+    names: tuple[str, ...]
+    dtype: str
+    probabilities: tuple[float, ...]
+    greatest_thickness: float
+
+    def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
+        *blocks, (table, noise, lookup) = arguments
+        shape, dtype = blocks[0].shape, np.dtype(self.dtype)
+        given = dict(zip(self.names, blocks))
+        layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = given.get("depth_to_bedrock")
+        layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
+        layers += [zone_rows(given.get("zone"), given.get("soil_mask"), lookup), table, noise]
+        layers += [np.array(self.probabilities), self.greatest_thickness]
+        return [quantile.reshape(shape) for quantile in ensemble.thickness_quantiles(*layers)]
+
+
+def quantile_name(probability: float) -> str:
+    """`solum_thickness_p05` for 0.05."""
+    percent = f"{100 * probability:06.3f}".rstrip("0").rstrip(".").replace(".", "_")
+    return f"solum_thickness_p{percent}"
+
+
+def ensemble_thickness(
+    layers: xr.Dataset | Mapping[str, Any],
+    ensembles: Mapping[int, Ensemble] | Ensemble,
+    *,
+    probabilities: Sequence[float] = (0.05, 0.5, 0.95),
+    residual: bool = True,
+    density_ratio: float = 1.35,
+    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Quantiles of steady-state thickness over an ensemble of parameters.
+
+    Parameters
+    ----------
+    layers : Dataset
+        As `thickness` takes them; `zone` where `ensembles` is by zone.
+    ensembles : mapping of zone to Ensemble, or Ensemble
+        `Calibration.ensembles`.
+    probabilities : sequence of float
+        Between 0 and 1, ascending.
+    residual : bool
+        True: what a profile dug there would show (parameters and residuals); False: parameters alone, which is far
+        narrower and no statement about profiles.
+    density_ratio, greatest_thickness_m
+        As the calibration and `thickness` have them.
+    seed : int
+        Of the residuals' order.
+
+    Returns
+    -------
+    Dataset
+        `solum_thickness_p05`, ... (m), lazy where a layer is lazy. NaN for nodata, and for zones without an ensemble.
+
+    Raises
+    ------
+    InputError
+        For probabilities outside 0..1 or not ascending, or no ensemble.
+    MissingInputError, UnitsError, GridError
+        As `thickness`.
+
+    Notes
+    -----
+    Every member is bounded by 0 and by depth to bedrock. Memory: the members of one zone a pixel, not a map a member.
+
+    Examples
+    --------
+    >>> one = Ensemble(np.array([[0.1, 1e-5, 1e-8, 1e-8, 1e-7]]), np.array([0.3]), np.zeros(5), np.zeros(5))
+    >>> pixel = dict(mean_annual_temperature=3.0, annual_precipitation=600.0, water_erosion=2.0, wind_erosion=1.0,
+    ...              general_curvature=0.0)
+    >>> list(ensemble_thickness(pixel, one, residual=False))
+    ['solum_thickness_p05', 'solum_thickness_p50', 'solum_thickness_p95']
+    """
+    where = "solum.ensemble_thickness"
+    data = as_dataset(layers, where)
+    require_layers(data, NEEDED, where)
+    chances = tuple(float(p) for p in probabilities)
+    if not chances or any(not 0 <= p <= 1 for p in chances) or list(chances) != sorted(set(chances)):
+        raise InputError(f"{where}: probabilities are {chances}, expected ascending numbers from 0 to 1")
+    by_zone = ensembles if isinstance(ensembles, Mapping) else {0: ensembles}
+    if not by_zone:
+        raise InputError(f"{where}: no ensemble; calibrate zones with more than {DIMENSIONS} profiles")
+    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
+    for name in names:
+        check_units(data[name], name, where)
+    lookup = None
+    if isinstance(ensembles, Mapping):
+        if "zone" not in data:
+            raise MissingInputError(f"{where}: ensembles are by zone, but there is no layer 'zone'")
+        names = (*names, "zone")
+        lookup = np.full(NO_CLASS + 1, -1, np.int16)
+        for position, zone in enumerate(by_zone):
+            lookup[int(zone)] = position
+    size = min(len(item.members) for item in by_zone.values())
+    table = np.stack([member_rows(item.members[:size], density_ratio) for item in by_zone.values()])
+    noise = np.stack([residual_noise(item.sd[:size], seed + int(zone)) for zone, item in by_zone.items()])
+    if not residual:
+        noise = np.zeros_like(noise)
+    dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
+    kind = "parameters and residuals" if residual else "parameters alone"
+    outputs = [
+        Variable(
+            quantile_name(p),
+            f"solum thickness, {100 * p:g} % quantile",
+            "m",
+            0,
+            dtype=str(dtype),
+            meaning=f"over {size} behavioural parameter sets; {kind}",
+        )
+        for p in chances
+    ]
+    results = map_pixels(
+        _Quantiles(names, str(dtype), chances, float(greatest_thickness_m)),
+        *(data[name] for name in names),
+        outputs=outputs,
+        shared=(table, noise, lookup),
+    )
+    attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
+    return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+
+
+def ensemble_table(ensembles: Mapping[int, Ensemble]) -> pd.DataFrame:
+    """All members in one table: zone, member, the five combinations, sd (m)."""
+    parts = []
+    for zone, item in ensembles.items():
+        part = pd.DataFrame(item.members, columns=list(COMBINATIONS))
+        part.insert(0, "zone", zone)
+        part.insert(1, "member", np.arange(len(part)))
+        part["sd"] = item.sd
+        parts.append(part)
+    columns = ["zone", "member", *COMBINATIONS, "sd"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

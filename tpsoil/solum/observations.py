@@ -1,0 +1,265 @@
+"""Profiles made ready for calibration: every profile that cannot serve is named and counted, none is lost in
+silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from pyproj import Transformer
+
+from tpsoil.blocks import compute_together
+from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.grid import grid_of
+from tpsoil.kernels import pedogenesis
+from tpsoil.variables import NO_CLASS
+
+from .inputs import NEEDED, SUSPECT_MEDIAN_M, require_layers
+
+OBSERVED: Final = "solum_thickness"
+THICKNESS_NAMES: Final = (OBSERVED, "thickness", "observed_thickness")
+SUSPECT_THICKNESS_M: Final = 10.0
+"""Median thickness above which a table is taken for centimetres: no plateau has solums of 10 m."""
+
+POOLED: Final = -1
+"""The zone number of all profiles together."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Profiles that serve, and what became of the others.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a site: `solum_thickness` (m), the five layers, `depth_to_bedrock` (m or NaN), `zone`, `censored`, and
+        every other column that came. `profile` holds the row number in the table that was given.
+    excluded : DataFrame
+        `profile`, `reason`, one row for each profile that was left out or merged.
+    """
+
+    table: pd.DataFrame
+    excluded: pd.DataFrame
+
+    def counts(self) -> pd.Series[int]:
+        """Excluded profiles by reason."""
+        counts: pd.Series[int] = self.excluded["reason"].value_counts().sort_index()
+        return counts
+
+    def sites(self) -> npt.NDArray[np.float64]:
+        """The kernel's columns: EEMT, water, wind, curvature, bedrock, observed, censored."""
+        t = self.table
+        energy = pedogenesis.energy_field(
+            t["mean_annual_temperature"].to_numpy(float), t["annual_precipitation"].to_numpy(float)
+        )
+        columns = ("water_erosion", "wind_erosion", "general_curvature", "depth_to_bedrock", OBSERVED)
+        return np.column_stack([energy, *(t[name].to_numpy(float) for name in columns), t["censored"].to_numpy(float)])
+
+
+def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Values of the cells that hold points.
+
+    Parameters
+    ----------
+    layers : Dataset (y, x)
+        With a CRS.
+    points : DataFrame
+        `lon`, `lat` (WGS84 degrees), or `x`, `y` in the layers' CRS.
+    names : sequence of str
+        Layers to read.
+
+    Returns
+    -------
+    DataFrame
+        The index of `points`; `inside`, and one float64 column for each name: NaN outside the grid and, for classes,
+        where the layer holds its fill value.
+
+    Raises
+    ------
+    InputError
+        Without coordinates.
+    GridError
+        Without a CRS.
+    """
+    box = grid_of(layers, where="solum.values_at")
+    if {"x", "y"} <= set(points.columns):
+        x, y = points["x"].to_numpy(float), points["y"].to_numpy(float)
+    elif {"lon", "lat"} <= set(points.columns):
+        lon, lat = points["lon"].to_numpy(float), points["lat"].to_numpy(float)
+        to_grid = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
+        x, y = (np.asarray(side) for side in to_grid.transform(lon, lat))
+    else:
+        raise InputError(
+            f"profiles have columns {list(map(str, points.columns))}, expected lon and lat, "
+            "or x and y in the grid's CRS"
+        )
+    inverse = ~box.transform
+    column = np.floor(inverse.a * x + inverse.b * y + inverse.c)
+    row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
+    rows, columns = box.shape
+    with np.errstate(invalid="ignore"):
+        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    at = {
+        "y": xr.DataArray(np.where(inside, row, 0).astype(np.intp), dims="point"),
+        "x": xr.DataArray(np.where(inside, column, 0).astype(np.intp), dims="point"),
+    }
+    picked = compute_together([layers[name].isel(at) if layers[name].ndim else layers[name] for name in names])
+    result = pd.DataFrame({"inside": inside}, index=points.index)
+    for name, values in zip(names, picked):
+        column_values = np.broadcast_to(np.asarray(values.values, dtype=np.float64), inside.shape)
+        fill = layers[name].encoding.get("_FillValue", layers[name].attrs.get("_FillValue"))
+        if fill is None and layers[name].dtype == np.uint8:
+            fill = NO_CLASS
+        missing = ~inside | (column_values == float(fill) if fill is not None else False)
+        result[name] = np.where(missing, np.nan, column_values)
+    return result
+
+
+def prepare_profiles(
+    profiles: pd.DataFrame,
+    layers: xr.Dataset | None = None,
+    *,
+    thickness: str | None = None,
+    extra: Sequence[str] = (),
+) -> Observations:
+    """Check profiles and join them with the layers of their cells.
+
+    Parameters
+    ----------
+    profiles : DataFrame
+        A thickness in metres (`solum_thickness` or `thickness`); where `layers` is not given also the model's five
+        layers; optional `depth_to_bedrock`, `zone`, `soil_mask`, `censored` (true where the pit ended inside the
+        solum: it is at least that thick), `lon`/`lat` or `x`/`y`, `site`. Not changed.
+    layers : Dataset, optional
+        Sampled at the profiles' cells; its layers replace columns of the same name.
+    thickness : str, optional
+        Name of the thickness column.
+    extra : sequence of str
+        Further layers to sample, where they are there.
+
+    Returns
+    -------
+    Observations
+
+    Raises
+    ------
+    InputError
+        For missing columns, all at once; when no profile is left; when water and wind erosion are zero at all of them.
+    UnitsError
+        For thickness or depth to bedrock in centimetres, temperature in kelvin.
+
+    Notes
+    -----
+    Left out, named and counted: text or no thickness, zero or negative thickness, outside the grid, on a masked cell,
+    a layer that is missing or out of its domain, no zone, no erosion at all (Ew = Ed = 0 and not convex: no parameters
+    give a steady state). Sites given twice become one with the mean thickness: replicates share a cell, and folds must
+    not share a site. Where only the balance fails (E <= 0 for some parameters) the profile stays and is penalised.
+
+    Examples
+    --------
+    >>> one = dict(solum_thickness=0.9, mean_annual_temperature=3.0, annual_precipitation=600.0, water_erosion=2.0,
+    ...            wind_erosion=1.0, general_curvature=0.0)
+    >>> seen = prepare_profiles(pd.DataFrame([one, {**one, "solum_thickness": -1.0}]))
+    >>> seen.counts().to_dict()
+    {'thickness is zero or negative': 1}
+    """
+    table = profiles.reset_index(drop=True).copy()
+    name = thickness or next((name for name in THICKNESS_NAMES if name in table.columns), None)
+    if name is None or name not in table.columns:
+        wanted = thickness or OBSERVED
+        raise InputError(f"profiles have no column '{wanted}'{nearest_name(wanted, map(str, table.columns))}")
+    table = table.rename(columns={name: OBSERVED})
+    table.insert(0, "profile", np.arange(len(table)))
+    reason = pd.Series("", index=table.index, dtype=object)
+    if layers is not None:
+        require_layers(layers, NEEDED, "solum.prepare_profiles")
+        names = [n for n in (*NEEDED, "depth_to_bedrock", "zone", "soil_mask", *extra) if n in layers]
+        sampled = values_at(layers, table, list(dict.fromkeys(names)))
+        _mark(reason, ~sampled.pop("inside").astype(bool), "outside the grid")
+        table[list(sampled.columns)] = sampled
+    missing = [n for n in NEEDED if n not in table.columns]
+    if missing:
+        raise InputError(
+            f"profiles lack {', '.join(missing)}; give layers=, or join them with tpsoil.sample_cube"
+            f"{nearest_name(missing[0], map(str, table.columns))}"
+        )
+    if "soil_mask" in table.columns:
+        masked = pd.to_numeric(table["soil_mask"], errors="coerce") != 1
+        _mark(reason, masked, "on a masked cell (glacier, lake, outside)")
+    seen = pd.to_numeric(table[OBSERVED], errors="coerce")
+    _mark(reason, table[OBSERVED].isna(), "thickness is missing")
+    _mark(reason, seen.isna(), "thickness is not a number")
+    _mark(reason, np.isinf(seen), "thickness is not a number")
+    _mark(reason, seen <= 0, "thickness is zero or negative")
+    table[OBSERVED] = seen
+    for column in (*NEEDED, *(c for c in ("depth_to_bedrock",) if c in table.columns)):
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    _refuse_units(table[reason == ""])
+    for column in NEEDED:
+        _mark(reason, ~np.isfinite(table[column]), f"{column} is missing")
+    bad_climate = ~table["mean_annual_temperature"].between(-100, 100) | (table["annual_precipitation"] < 0)
+    bad_erosion = (table["water_erosion"] < 0) | (table["wind_erosion"] < 0)
+    _mark(reason, bad_climate | bad_erosion, "a layer is out of its domain")
+    table["depth_to_bedrock"] = table.get("depth_to_bedrock", pd.Series(np.nan, index=table.index))
+    _mark(reason, (table["depth_to_bedrock"] < 0), "a layer is out of its domain")
+    if "zone" in table.columns:
+        zone = pd.to_numeric(table["zone"], errors="coerce")
+        _mark(reason, ~zone.between(0, NO_CLASS - 1) | (zone != np.floor(zone)), "in no zone")
+        table["zone"] = zone
+    else:
+        table["zone"] = 1.0
+    table["censored"] = table["censored"].astype(bool) if "censored" in table.columns else False
+    good = table[reason == ""]
+    if len(good) and (good[["water_erosion", "wind_erosion"]] == 0).all(axis=None):
+        raise InputError(
+            f"water_erosion and wind_erosion are zero at all {len(good)} profiles: nothing balances production; "
+            "check the erosion layers' nodata and units"
+        )
+    still = (table["water_erosion"] == 0) & (table["wind_erosion"] == 0) & ~(table["general_curvature"] > 0)
+    _mark(reason, still, "no erosion at all, so no steady state")
+    table = _merge_sites(table, reason)
+    excluded = pd.DataFrame({"profile": reason.index[reason != ""], "reason": reason[reason != ""].to_numpy(object)})
+    table = table[reason == ""].reset_index(drop=True)
+    if not len(table):
+        listed = "; ".join(f"{count} {why}" for why, count in excluded["reason"].value_counts().items())
+        raise InputError(f"none of {len(profiles)} profiles can serve: {listed or 'the table is empty'}")
+    table["zone"] = table["zone"].astype(np.int64)
+    return Observations(table, excluded.reset_index(drop=True))
+
+
+def _mark(reason: pd.Series[Any], where: Any, why: str) -> None:
+    """The first reason that applies is kept."""
+    reason[np.asarray(where, dtype=bool) & (reason == "").to_numpy()] = why
+
+
+def _refuse_units(table: pd.DataFrame) -> None:
+    checks: Mapping[str, tuple[float, str, str]] = {
+        OBSERVED: (SUSPECT_THICKNESS_M, "metres", "centimetres; divide by 100"),
+        "depth_to_bedrock": (SUSPECT_MEDIAN_M, "metres", "centimetres; divide by 100"),
+        "mean_annual_temperature": (100.0, "degC", "kelvin; subtract 273.15"),
+    }
+    for column, (limit, unit, guess) in checks.items():
+        if column in table.columns and table[column].notna().any():
+            median = float(table[column].median())
+            if median > limit:
+                raise UnitsError(f"profiles: median {column} is {median:g}, expected {unit}; this looks like {guess}")
+
+
+def _merge_sites(table: pd.DataFrame, reason: pd.Series[Any]) -> pd.DataFrame:
+    keys = next((keys for keys in (["x", "y"], ["lon", "lat"], ["site"]) if set(keys) <= set(table.columns)), None)
+    if keys is None:
+        return table
+    good = table[reason == ""]
+    groups = good.groupby(keys, sort=False, dropna=True)["profile"]
+    for members in groups.groups.values():
+        if len(members) > 1:
+            first = members[0]
+            table.loc[first, OBSERVED] = table.loc[members, OBSERVED].mean()
+            table.loc[first, "censored"] = bool(table.loc[members, "censored"].all())
+            reason[members[1:]] = "site given twice, averaged into the first"
+    return table

@@ -1,0 +1,243 @@
+"""What the calibration searches: eight parameters, or the five combinations that thickness data can determine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError
+
+from .parameters import DENSITY_RATIO, LEAST_B, LOGARITHMIC, NAMES, Bounds, SolumParameters, bounds
+
+Doubles = npt.NDArray[np.float64]
+Problem = Literal["eight", "five"]
+
+COMBINATIONS: Final = ("h0", "b", "water_ratio", "wind_ratio", "creep_ratio")
+"""h0; b; alpha/(a rho_s); beta/(a rho_s); gamma D/a. Units m, m2 a kJ-1, m2 a kg-1, m2 a kg-1, m."""
+
+LEAST_WEIGHT: Final = 1e-5
+"""Lower end of a weight of 0 on the logarithmic scale of a combination."""
+
+
+def combinations(parameters: SolumParameters) -> dict[str, float]:
+    """The five combinations of eight parameters that thickness data can determine.
+
+    Parameters
+    ----------
+    parameters : SolumParameters
+
+    Returns
+    -------
+    dict
+        By the names of `COMBINATIONS`.
+
+    Notes
+    -----
+    h* = h0 [ln r + b EEMT - ln(W Ew/10 + V Ed/10 + G kappa)] with W = alpha/(a rho_s), V = beta/(a rho_s), G = gamma
+    D/a: thickness does not change when a, alpha/rho_s, beta/rho_s and gamma D are scaled together.
+
+    Examples
+    --------
+    >>> from tpsoil.solum import PUBLISHED
+    >>> sorted(combinations(PUBLISHED[1]))
+    ['b', 'creep_ratio', 'h0', 'water_ratio', 'wind_ratio']
+    """
+    p = parameters
+    values = (p.h0, p.b, p.alpha / (p.a * p.rho_s), p.beta / (p.a * p.rho_s), p.gamma * p.D / p.a)
+    return dict(zip(COMBINATIONS, values))
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The box that SCE-UA searches, and the way from its vectors to parameters.
+
+    Parameters
+    ----------
+    problem : {"eight", "five"}
+        The study's eight parameters, or the five combinations. The five are searched within exactly those values that
+        the eight's box can give.
+    box : Bounds
+    density_ratio : float
+    """
+
+    problem: Problem
+    box: Bounds
+    density_ratio: float = DENSITY_RATIO
+
+    def __post_init__(self) -> None:
+        if self.problem not in ("eight", "five"):
+            raise InputError(f"problem is {self.problem!r}, expected 'eight' or 'five'")
+        if not (math.isfinite(self.density_ratio) and self.density_ratio > 0):
+            raise InputError(f"density_ratio is {self.density_ratio!r}, expected more than 0")
+        if not self.free.size:
+            raise InputError(f"Bounds '{self.box.name}' hold every parameter fixed; nothing is left to calibrate")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all parameters or combinations."""
+        return NAMES if self.problem == "eight" else COMBINATIONS
+
+    @cached_property
+    def low(self) -> Doubles:
+        """Lower bounds of the eight parameters."""
+        return np.array(self.box.low, dtype=np.float64)
+
+    @cached_property
+    def high(self) -> Doubles:
+        """Upper bounds of the eight parameters."""
+        return np.array(self.box.high, dtype=np.float64)
+
+    @cached_property
+    def limits(self) -> tuple[Doubles, Doubles]:
+        """Lower and upper bounds of what is searched, on its natural scale."""
+        low, high = self.low.copy(), self.high.copy()
+        if low[3] < high[3]:
+            low[3] = max(low[3], LEAST_B)
+        if self.problem == "eight":
+            return low, high
+        weight = np.maximum(low[4:6], np.where(high[4:6] > low[4:6], LEAST_WEIGHT, low[4:6]))
+        least_creep = max(low[6] * low[7], LEAST_WEIGHT * low[7] if high[6] > low[6] else 0.0)
+        least = [low[0], low[3], *(weight / (high[1] * high[2])), least_creep / high[2]]
+        most = [high[0], high[3], *(high[4:6] / (low[1] * low[2])), high[6] * high[7] / low[2]]
+        if min(least[2:]) <= 0.0:
+            raise InputError(
+                f"Bounds '{self.box.name}' hold alpha, beta, gamma or D at 0, which has no logarithm; "
+                "use problem='eight'"
+            )
+        return np.array(least), np.array(most)
+
+    @cached_property
+    def free(self) -> npt.NDArray[np.int64]:
+        """Positions that are searched; the others are fixed by equal bounds."""
+        low, high = self.limits
+        return np.flatnonzero(low < high).astype(np.int64)
+
+    @cached_property
+    def logarithmic(self) -> npt.NDArray[np.bool_]:
+        """Which of the free ones are searched on a logarithmic scale."""
+        return np.array([self.problem == "five" or self.names[j] in LOGARITHMIC for j in self.free])
+
+    @cached_property
+    def search_box(self) -> tuple[Doubles, Doubles]:
+        """Lower and upper bounds in search coordinates."""
+        low, high = (side[self.free] for side in self.limits)
+        where = self.logarithmic
+        return np.log(low, where=where, out=low.copy()), np.log(high, where=where, out=high.copy())
+
+    @property
+    def arguments(self) -> Any:
+        """What the kernels take between the search vector and the sites."""
+        base = self.limits[0].copy()
+        return base, self.free, self.logarithmic, self.low, self.high, math.log(self.density_ratio)
+
+    def values(self, vector: Doubles) -> Doubles:
+        """Natural values of all parameters or combinations of a search vector."""
+        natural = self.limits[0].copy()
+        natural[self.free] = np.exp(vector, where=self.logarithmic, out=np.array(vector, dtype=np.float64))
+        return natural
+
+    def vector(self, values: Doubles) -> Doubles:
+        """Search vector of natural values, moved onto the box by rounding at most."""
+        low, high = self.search_box
+        free = np.array(values[self.free], dtype=np.float64)
+        return np.clip(np.log(np.maximum(free, 1e-300), where=self.logarithmic, out=free), low, high)
+
+    def parameters(self, values: Doubles) -> SolumParameters:
+        """Parameters of natural values; combinations are split as `split` does, arbitrarily (science sheet 2o)."""
+        if self.problem == "five":
+            values = split(dict(zip(COMBINATIONS, map(float, values))), self.box)
+        return SolumParameters(**dict(zip(NAMES, map(float, values))), density_ratio=self.density_ratio)
+
+    def combinations_of(self, values: Doubles) -> Doubles:
+        """The five combinations of natural values."""
+        if self.problem == "five":
+            return values
+        h0, rho, a, b, alpha, beta, gamma, creep = values
+        return np.array([h0, b, alpha / (a * rho), beta / (a * rho), gamma * creep / a])
+
+    def row(self, values: Doubles) -> Doubles:
+        """The kernel's row of natural values: h0, ln(r a), b and the three loss factors."""
+        h0, b, water, wind, creep = self.combinations_of(values)
+        return np.array([h0, math.log(self.density_ratio), b, 0.1 * water, 0.1 * wind, creep])
+
+    def at_bounds(self, values: Doubles) -> dict[str, str]:
+        """Which values lie within 1 % of the searched range of a bound: "low", "high" or ""."""
+        low, high = self.search_box
+        share = (self.vector(values) - low) / (high - low)
+        hit = dict.fromkeys(self.names, "fixed")
+        for j, at in zip(self.free, share):
+            hit[self.names[j]] = "low" if at < 0.01 else "high" if at > 0.99 else ""
+        return hit
+
+
+def split(five: Mapping[str, float], box: Bounds) -> Doubles:
+    """Eight parameters within a box that have these five combinations.
+
+    Parameters
+    ----------
+    five : mapping
+        By the names of `COMBINATIONS`.
+    box : Bounds
+
+    Returns
+    -------
+    (8,) float64
+        In the order of `NAMES`; the geometric middle of all that serve, because data cannot tell them apart.
+
+    Raises
+    ------
+    InputError
+        Where no parameters within the box have these combinations.
+    """
+    low, high = np.array(box.low), np.array(box.high)
+    w, v, g = five["water_ratio"], five["wind_ratio"], five["creep_ratio"]
+    tiny = 1e-300
+    least_a = max(low[2], low[6] * low[7] / max(g, tiny))
+    most_a = min(high[2], high[6] * high[7] / max(g, tiny))
+    # s = a rho_s
+    least_s = max(low[4] / max(w, tiny), low[5] / max(v, tiny), least_a * low[1])
+    most_s = min(high[4] / max(w, tiny), high[5] / max(v, tiny), most_a * high[1])
+    slack = 1 + 1e-6
+    if least_a > most_a * slack or least_s > most_s * slack:
+        raise InputError(f"no parameters within the bounds '{box.name}' have the combinations {dict(five)}")
+    s = math.sqrt(least_s * most_s)
+    from_a, to_a = max(least_a, s / high[1]), min(most_a, s / low[1])
+    a = float(np.clip(math.sqrt(from_a * to_a), low[2], high[2]))
+    rho = float(np.clip(s / a, low[1], high[1]))
+    gamma = float(np.clip(g * a / max(low[7], tiny), low[6], high[6]))
+    creep = g * a / gamma if gamma > 0 else float(low[7])
+    return np.array([five["h0"], rho, a, five["b"], min(w * a * rho, 1.0), min(v * a * rho, 1.0), gamma, creep])
+
+
+def search_space(
+    preset: str | Bounds = "paper", problem: Problem = "eight", density_ratio: float = DENSITY_RATIO
+) -> SearchSpace:
+    """The box to search, by preset and problem.
+
+    Parameters
+    ----------
+    preset : {"paper", "physical"} or Bounds
+    problem : {"eight", "five"}
+    density_ratio : float
+
+    Returns
+    -------
+    SearchSpace
+
+    Raises
+    ------
+    InputError
+        For an unknown preset or problem.
+
+    Examples
+    --------
+    >>> search_space("paper", "five").names
+    ('h0', 'b', 'water_ratio', 'wind_ratio', 'creep_ratio')
+    """
+    return SearchSpace(problem, bounds(preset), density_ratio)
