@@ -13,10 +13,10 @@ import pandas as pd
 import xarray as xr
 from pyproj import Transformer
 
-from tpsoil.blocks import compute_together
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of
 from tpsoil.kernels import pedogenesis
+from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS
 
 from .inputs import NEEDED, SUSPECT_MEDIAN_M, require_layers

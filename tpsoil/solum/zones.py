@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from tpsoil.blocks import compute_together, map_pixels
+from tpsoil.blocks import map_pixels
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError
 from tpsoil.kernels import prototypes
+from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS, variable
 
 from .covariates import KEPT_BY_STUDY, Columns, columns_of, fill_of
