@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, MissingInputError, nearest_name
-from tpsoil.kernels.trees import mean_and_spread_rows
 from tpsoil.variables import Variable, variable
+
+from .packing import PackedForest, encoding_of, pack
+from .walking import Group, walk_columns
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -254,27 +257,45 @@ class CompiledForest:
         results = map_pixels(predict_block, *inputs, outputs=outputs, shared=self)
         return xr.Dataset(dict(zip(names, results)), attrs={"forest_digest": self.digest, "trees": self.trees})
 
+    def apply(self, X: Any) -> npt.NDArray[np.int64]:
+        """Leaf of every row in every tree, as scikit-learn's `apply`: an array of rows x trees.
+
+        Parameters
+        ----------
+        X : array (n, features)
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray (n, trees), int64
+            Node indices within each tree; -1 where the prediction is NaN.
+        """
+        rows = self._rows(X)
+        leaves = walk_columns(self.group, _columns(rows), [self._usable(rows)], leaves=True)[0].leaves
+        return np.asarray(leaves)
+
+    @cached_property
+    def packed(self) -> PackedForest:
+        """The layout that the walk reads; made once a process, never pickled."""
+        return pack(self)
+
+    @cached_property
+    def group(self) -> Group:
+        """This forest as a group of one."""
+        return Group((self,), encoding_of([self]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def _usable(self, rows: Array) -> Array:
+        return np.ones(len(rows), dtype=bool) if self.accepts_missing else ~np.isnan(rows).any(axis=1)
+
     def _walk(self, rows: Array) -> tuple[Floats, Floats]:
-        mean = np.full((len(rows), self.outputs), np.nan)
-        sd = np.full((len(rows), self.outputs), np.nan)
-        valid = np.ones(len(rows), dtype=bool) if self.accepts_missing else ~np.isnan(rows).any(axis=1)
-        kept = np.ascontiguousarray(rows[valid])
-        for k in range(self.outputs):
-            m, s = np.empty(len(kept)), np.empty(len(kept))
-            mean_and_spread_rows(
-                kept,
-                self.root,
-                self.left,
-                self.right,
-                self.feature,
-                self.threshold,
-                self.missing_left,
-                np.ascontiguousarray(self.value[:, k]),
-                m,
-                s,
-            )
-            mean[valid, k], sd[valid, k] = m, s
-        return mean, sd
+        result = walk_columns(self.group, _columns(rows), [self._usable(rows)])[0]
+        return result.mean, result.sd
 
     def _rows(self, X: Any) -> Array:
         if hasattr(X, "columns"):
@@ -308,6 +329,10 @@ def predict_block(*arguments: Any) -> list[Array]:
     sd = np.full((len(rows), forest.outputs), np.nan)
     mean[wanted], sd[wanted] = forest._walk(rows[wanted])
     return [array[:, k].reshape(shape) for array in (mean, sd) for k in range(forest.outputs)]
+
+
+def _columns(rows: Array) -> list[Array]:
+    return [np.ascontiguousarray(rows[:, k]) for k in range(rows.shape[1])]
 
 
 def _fitted_trees(forest: Any) -> list[Any]:

@@ -1,0 +1,247 @@
+"""A forest in the layout that the walk reads, and the encoding that several forests share.
+
+A node is one 64-bit word, each tree breadth first with siblings side by side. Thresholds become codes: the position
+among the forest's own thresholds of that feature. `Encoding` ranks covariates among the thresholds of all forests of a group once;
+a small table takes each rank to a forest's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError
+from tpsoil.kernels import trees_lanes as lanes
+from tpsoil.kernels.trees_encode import fill_buckets
+
+if TYPE_CHECKING:
+    from .compiled import CompiledForest
+
+Array = npt.NDArray[Any]
+
+NARROW_THRESHOLDS = 65533
+"""Most distinct thresholds of a feature that 16-bit codes hold: 1 .. m + 1 for values, 0 and 65535 for missing."""
+NARROW_NODES = 65536
+MOST_PLANES = 4095
+BUCKETS_A_THRESHOLD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class PackedForest:
+    """One forest as the walk reads it.
+
+    Parameters
+    ----------
+    words : ndarray (nodes,), uint64
+        Layout in `tpsoil.kernels.trees_lanes`.
+    wide : ndarray, uint16 (0,) or uint32 (nodes,)
+        Codes of thresholds, where 16 bits do not hold them.
+    root : ndarray (trees,), int64
+    value : ndarray (outputs, nodes), float64
+    node : ndarray (nodes,), int64
+        The forest's own index of each packed node.
+    plane_feature : ndarray (planes,), int64
+    plane_missing_left : ndarray (planes,), bool
+        Whether a missing value on this plane goes left. A feature with nodes of both kinds has two planes.
+    thresholds : tuple of ndarray (m,), float32
+        Of each feature, ascending.
+    weights : tuple of ndarray (m,), float64
+        Of each threshold: the share of leaves below its nodes, a guess of how many pixels come by.
+    """
+
+    words: Array
+    wide: Array
+    root: Array
+    value: Array
+    node: Array
+    plane_feature: Array
+    plane_missing_left: Array
+    thresholds: tuple[Array, ...]
+    weights: tuple[Array, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of codes and of leaf labels: uint16 where the forest fits, else uint32."""
+        return np.dtype(np.uint32 if self.wide.size else np.uint16)
+
+
+def pack(forest: CompiledForest) -> PackedForest:
+    """Lay a forest out for the walk.
+
+    Raises
+    ------
+    InputError
+        For more than 4095 features (a feature on which both kinds of missing value occur counts twice).
+    """
+    inner = forest.left >= 0
+    levels, order = _breadth_first(forest)
+    position = np.empty_like(order)
+    position[order] = np.arange(order.size)
+    features = len(forest.features)
+    thresholds, weights = [], []
+    code = np.zeros(order.size, dtype=np.int64)
+    share = _leaves_below(forest, levels)
+    for feature in range(features):
+        nodes = np.flatnonzero(inner & (forest.feature == feature))
+        distinct, place = np.unique(forest.threshold[nodes], return_inverse=True)
+        thresholds.append(distinct)
+        weights.append(np.bincount(place, weights=share[nodes], minlength=distinct.size))
+        code[nodes] = place + 1
+    kinds = np.unique(forest.feature[inner].astype(np.int64) * 2 + forest.missing_left[inner])
+    if kinds.size > MOST_PLANES:
+        raise InputError(f"CompiledForest: the trees split on {kinds.size} features, at most {MOST_PLANES} can be walked")
+    plane = np.searchsorted(kinds, forest.feature.astype(np.int64) * 2 + forest.missing_left)
+    sizes = np.diff(np.append(forest.root, order.size))
+    narrow = max((t.size for t in thresholds), default=0) <= NARROW_THRESHOLDS and sizes.max() <= NARROW_NODES
+
+    words = np.full(order.size, lanes.LEAF, dtype=np.uint64)
+    old = order[inner[order]]
+    new = position[old]
+    word = plane[old].astype(np.uint64) << lanes.PLANE_SHIFT
+    word |= (position[forest.left[old]] - new).astype(np.uint64) << lanes.STEP_SHIFT
+    word |= np.where(inner[forest.left[old]], lanes.ZERO, lanes.LEFT_LEAF)
+    word |= np.where(inner[forest.right[old]], lanes.ZERO, lanes.RIGHT_LEAF)
+    if narrow:
+        word |= code[old].astype(np.uint64)
+    words[new] = word
+    return PackedForest(
+        words=words,
+        wide=np.empty(0, dtype=np.uint16) if narrow else code[order].astype(np.uint32),
+        root=forest.root,
+        value=np.ascontiguousarray(forest.value[order].T),
+        node=order,
+        plane_feature=kinds // 2,
+        plane_missing_left=kinds % 2 == 1,
+        thresholds=tuple(thresholds),
+        weights=tuple(weights),
+    )
+
+
+def _breadth_first(forest: CompiledForest) -> tuple[list[Array], Array]:
+    """Levels of the whole forest, root first; and the nodes, tree by tree, each breadth first with siblings adjacent."""
+    levels: list[Array] = []
+    current = forest.root.astype(np.int64)
+    while current.size:
+        levels.append(current)
+        split = current[forest.left[current] >= 0]
+        current = np.stack([forest.left[split], forest.right[split]], axis=1).ravel().astype(np.int64)
+    nodes = np.concatenate(levels)
+    tree = np.searchsorted(forest.root, nodes, side="right")
+    # Stable: within a tree the levels' order stays.
+    return levels, nodes[np.argsort(tree, kind="stable")]
+
+
+def _leaves_below(forest: CompiledForest, levels: list[Array]) -> npt.NDArray[np.float64]:
+    """Share of its tree's leaves that lie below each node."""
+    below = np.ones(forest.left.size)
+    for level in reversed(levels):
+        split = level[forest.left[level] >= 0]
+        below[split] = below[forest.left[split]] + below[forest.right[split]]
+    tree = np.searchsorted(forest.root, np.arange(below.size), side="right") - 1
+    return np.asarray(below / below[forest.root][tree])
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What turns covariates into ranks, and ranks into each forest's codes.
+
+    Parameters
+    ----------
+    features : tuple of str
+        Of all forests of the group.
+    thresholds : tuple of ndarray (m,), float32
+        Of each feature, of all the forests.
+    low, scale : tuple of float
+    starts : tuple of ndarray, int32
+        Buckets over the thresholds' range, for `rank_column`.
+    weight, offset : ndarray
+        For `order_pixels`.
+    plane_feature : tuple of ndarray (planes,), int64
+        Of each forest, as columns of the ranks.
+    table, table_offset : tuple of ndarray
+        Of each forest, for `encode_words`.
+    """
+
+    features: tuple[str, ...]
+    thresholds: tuple[Array, ...]
+    low: tuple[float, ...]
+    scale: tuple[float, ...]
+    starts: tuple[Array, ...]
+    weight: Array
+    offset: Array
+    plane_feature: tuple[Array, ...]
+    table: tuple[Array, ...]
+    table_offset: tuple[Array, ...]
+
+    @property
+    def rank_dtype(self) -> np.dtype[Any]:
+        """Of the ranks: uint16 where they fit."""
+        return np.dtype(np.uint16 if max(t.size for t in self.thresholds) < NARROW_NODES - 1 else np.uint32)
+
+
+def encoding_of(forests: Sequence[CompiledForest]) -> Encoding:
+    """The encoding that a group of forests shares.
+
+    Parameters
+    ----------
+    forests : sequence of CompiledForest
+        Their features are matched by name.
+
+    Returns
+    -------
+    Encoding
+    """
+    features = tuple(dict.fromkeys(name for forest in forests for name in forest.features))
+    packed = [forest.packed for forest in forests]
+    thresholds: list[Array] = []
+    weights: list[Array] = []
+    for name in features:
+        holders = [(f.features.index(name), p) for f, p in zip(forests, packed) if name in f.features]
+        every = np.concatenate([p.thresholds[k] for k, p in holders])
+        distinct, place = np.unique(every, return_inverse=True)
+        thresholds.append(distinct)
+        shares = np.concatenate([p.weights[k] for k, p in holders])
+        weights.append(np.bincount(place, weights=shares, minlength=distinct.size))
+    low, scale, starts = zip(*(_buckets(t) for t in thresholds))
+    # Missing values lie beyond the last rank, as far away as the feature is important.
+    work = [np.concatenate([[0.0], np.cumsum(w), [2 * w.sum()]]) for w in weights]
+    plane_feature, tables, offsets = [], [], []
+    for forest, own in zip(forests, packed):
+        columns = np.array([features.index(name) for name in forest.features], dtype=np.int64)
+        rows = []
+        for feature, missing_left in zip(own.plane_feature, own.plane_missing_left):
+            union = thresholds[columns[feature]]
+            below = np.zeros(union.size + 1, dtype=np.int64)
+            below[1:] = np.cumsum(np.isin(union, own.thresholds[feature]))
+            missing = 0 if missing_left else np.iinfo(own.dtype).max
+            rows.append(np.append(below + 1, missing).astype(own.dtype))
+        plane_feature.append(columns[own.plane_feature])
+        tables.append(np.concatenate([*rows, np.empty(0, dtype=own.dtype)]))
+        offsets.append(np.concatenate([[0], np.cumsum([row.size for row in rows])[:-1]]).astype(np.int64)[: len(rows)])
+    return Encoding(
+        features=features,
+        thresholds=tuple(thresholds),
+        low=low,
+        scale=scale,
+        starts=starts,
+        weight=np.concatenate(work),
+        offset=np.concatenate([[0], np.cumsum([w.size for w in work])[:-1]]).astype(np.int64),
+        plane_feature=tuple(plane_feature),
+        table=tuple(tables),
+        table_offset=tuple(offsets),
+    )
+
+
+def _buckets(thresholds: Array) -> tuple[float, float, Array]:
+    finite = thresholds[np.isfinite(thresholds)].astype(np.float64)
+    count = int(min(max(BUCKETS_A_THRESHOLD * thresholds.size, 1), 1 << 17))
+    low = float(finite[0]) if finite.size else 0.0
+    reach = float(finite[-1]) - low if finite.size else 0.0
+    scale = count / reach if reach > 0 else 0.0
+    starts = np.empty(count + 1, dtype=np.int32)
+    fill_buckets(thresholds, low, scale, starts)
+    return low, scale, starts

@@ -1,0 +1,253 @@
+"""The walk: a bit a pixel, all trees of a batch at once, level by level.
+
+Pixels come in words of 64 that lie near each other in feature space. The state of a word in a batch of trees is a list of
+(node, set of pixels there). One level of all the batch's trees is two sweeps over that list: `compare` fetches each
+node and asks which of the 64 codes are at most its threshold, every entry independent of every other; `split` turns
+eight entries at a time into their children with AND, AND NOT and a compaction. No branch depends on the data, which is
+what made all pixel-by-pixel walks slow. A node that no pixel reaches is never seen.
+
+The queue is one uint64 array of eight regions of `room` items: nodes and sets of this level, of the next, of the leaves
+found, and the sweep's bits and words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .compile import jit
+from .trees_lanes import (
+    EIGHT,
+    HALF,
+    LANES,
+    LEAF,
+    LOW,
+    ONE,
+    PLANE_MASK,
+    PLANE_SHIFT,
+    ZERO,
+    assign,
+    at_most,
+    clear_eight,
+    code_of,
+    split_eight,
+)
+
+Array = npt.NDArray[Any]
+
+WIDTH = np.uint64(LANES)
+
+
+@jit
+def compare_level(
+    queue: Array, room: Any, count: Any, here: Any, words: Array, wide: Array, codes: Array, base: Any
+) -> None:
+    bits, fetched = room * np.uint64(6), room * np.uint64(7)
+    entry = ZERO
+    while entry < count:
+        node = queue[here + entry] & LOW
+        word = words[node]
+        plane = (word >> PLANE_SHIFT) & PLANE_MASK
+        queue[fetched + entry] = word
+        queue[bits + entry] = at_most(codes, base + plane * WIDTH, code_of(word, wide, node))
+        entry += ONE
+
+
+@jit
+def split_level(queue: Array, room: Any, count: Any, here: Any, there: Any, leaves: Any) -> Any:
+    bits, fetched, leaf = room * np.uint64(6), room * np.uint64(7), room * np.uint64(4)
+    clear_eight(queue, here + room + count)
+    found = ZERO
+    entry = ZERO
+    while entry < count:
+        new = split_eight(
+            queue, here + entry, bits + entry, fetched + entry, there + found, leaf + leaves, room
+        )
+        found += new & LOW
+        leaves += new >> HALF
+        entry += EIGHT
+    return found | leaves << HALF
+
+
+@jit
+def walk_word(
+    queue: Array,
+    room: Any,
+    words: Array,
+    wide: Array,
+    root: Array,
+    first_tree: Any,
+    trees: Any,
+    codes: Array,
+    base: Any,
+    labels: Array,
+) -> None:
+    """Leaf of each of 64 pixels in each tree of a batch.
+
+    Parameters
+    ----------
+    queue : ndarray (8 room,), uint64
+        Scratch; `room` is at least 64 trees + 16.
+    words : ndarray (nodes,), uint64
+        Nodes as `trees_lanes` lays them out, each tree breadth first.
+    wide : ndarray, uint16 (0,) or uint32 (nodes,)
+        Thresholds' codes where 16 bits do not hold them.
+    root : ndarray (trees,), int64
+    codes : ndarray, uint16 or uint32
+        Codes of word w, plane p, pixel i at (w planes + p) 64 + i; `base` is the word's first.
+    labels : ndarray (64 trees,), uint16 or uint32
+        Written: the leaf's node index within its tree.
+    """
+    here, there = ZERO, room * np.uint64(2)
+    leaf = room * np.uint64(4)
+    count, leaves = ZERO, ZERO
+    for tree in range(trees):
+        start = np.uint64(root[first_tree + tree])
+        item = (np.uint64(tree) << HALF) | start
+        at = here + count
+        if words[start] == LEAF:
+            at = leaf + leaves
+            leaves += ONE
+        else:
+            count += ONE
+        queue[at] = item
+        queue[at + room] = LEAF
+    while count > ZERO:
+        compare_level(queue, room, count, here, words, wide, codes, base)
+        new = split_level(queue, room, count, here, there, leaves)
+        count = new & LOW
+        leaves = new >> HALF
+        here, there = there, here
+    entry = ZERO
+    while entry < leaves:
+        item = queue[leaf + entry]
+        tree = item >> HALF
+        node = (item & LOW) - np.uint64(root[first_tree + np.int64(tree)])
+        assign(labels, tree * WIDTH, queue[leaf + room + entry], node)
+        entry += ONE
+
+
+@jit
+def add_values(
+    labels: Array,
+    value: Array,
+    root: Array,
+    first_tree: Any,
+    trees: Any,
+    start: Any,
+    shift: Array,
+    total: Array,
+    deviation: Array,
+    square: Array,
+) -> None:
+    """Add a batch's leaf values to the sums of 64 pixels, in the order of the trees.
+
+    Notes
+    -----
+    `total` is the plain sum that scikit-learn forms, so that the mean is its mean to the last bit. `deviation` and
+    `square` are sums of d and d^2, d = value - K, with K the first tree's value (`shift`): as (mean - K)^2 is at most
+    (T - 1) var, the subtraction in the variance loses at most T units in the last place, for any values.
+    """
+    for pixel in range(LANES):
+        at = start + pixel
+        k, a, b, c = shift[at], total[at], deviation[at], square[at]
+        for tree in range(trees):
+            leaf = np.uint64(root[first_tree + tree]) + np.uint64(labels[np.uint64(tree * LANES + pixel)])
+            v = value[leaf]
+            d = v - k
+            a += v
+            b += d
+            c += d * d
+        total[at], deviation[at], square[at] = a, b, c
+
+
+@jit
+def walk_block(
+    codes: Array,
+    count: Any,
+    planes: Any,
+    words: Array,
+    wide: Array,
+    root: Array,
+    value: Array,
+    batch: Any,
+    queue: Array,
+    labels: Array,
+    shift: Array,
+    total: Array,
+    deviation: Array,
+    square: Array,
+    leaves: Array,
+) -> None:
+    """Sums over the trees of every output, for all words of a block; trees outside, words inside.
+
+    Parameters
+    ----------
+    codes, words, wide, root
+        As in `walk_word`.
+    count, planes : int
+        Words of 64 pixels in the block, and planes a word.
+    value : ndarray (outputs, nodes), float64
+        What a leaf predicts.
+    batch : int
+        Trees walked together.
+    queue, labels : ndarray
+        Scratch, as in `walk_word`.
+    shift, total, deviation, square : ndarray (outputs, 64 count), float64
+        Written in place; the last three start at 0.
+    leaves : ndarray (count, trees, 64), dtype of `labels`, or (0, 0, 0)
+        Written: each pixel's leaf in each tree, where that is wanted.
+    """
+    room = np.uint64(LANES * batch + 16)
+    for first_tree in range(0, root.size, batch):
+        trees = min(batch, root.size - first_tree)
+        for word in range(count):
+            base = np.uint64(word * planes * LANES)
+            walk_word(queue, room, words, wide, root, first_tree, trees, codes, base, labels)
+            for output in range(value.shape[0]):
+                if first_tree == 0:
+                    for pixel in range(LANES):
+                        shift[output, word * LANES + pixel] = value[output, root[0] + np.int64(labels[pixel])]
+                add_values(
+                    labels,
+                    value[output],
+                    root,
+                    first_tree,
+                    trees,
+                    word * LANES,
+                    shift[output],
+                    total[output],
+                    deviation[output],
+                    square[output],
+                )
+            if leaves.size:
+                for tree in range(trees):
+                    for pixel in range(LANES):
+                        leaves[word, first_tree + tree, pixel] = labels[tree * LANES + pixel]
+
+
+@jit
+def mean_and_spread(
+    trees: Any, shift: Array, total: Array, deviation: Array, square: Array, where: Array, mean: Array, sd: Array
+) -> None:
+    """Mean and standard deviation (ddof 1) from the sums, put at their pixels.
+
+    Parameters
+    ----------
+    trees : int
+    shift, total, deviation, square : ndarray (pixels,), float64
+        As in `add_values`; those beyond `where` are padding.
+    where : ndarray (n,), uint32
+        Position of each pixel in `mean` and `sd`.
+    mean, sd : ndarray, float64
+        Written in place. One tree has no spread: NaN.
+    """
+    for k in range(where.size):
+        at = np.int64(where[k])
+        mean[at] = total[k] / trees
+        if trees == 1:
+            sd[at] = np.nan
+        else:
+            sd[at] = np.sqrt(max(square[k] - deviation[k] * deviation[k] / trees, 0.0) / (trees - 1))
