@@ -93,7 +93,9 @@ def pack(forest: CompiledForest) -> PackedForest:
         code[nodes] = place + 1
     kinds = np.unique(forest.feature[inner].astype(np.int64) * 2 + forest.missing_left[inner])
     if kinds.size > MOST_PLANES:
-        raise InputError(f"CompiledForest: the trees split on {kinds.size} features, at most {MOST_PLANES} can be walked")
+        raise InputError(
+            f"CompiledForest: the trees split on {kinds.size} features, at most {MOST_PLANES} can be walked"
+        )
     plane = np.searchsorted(kinds, forest.feature.astype(np.int64) * 2 + forest.missing_left)
     sizes = np.diff(np.append(forest.root, order.size))
     narrow = max((t.size for t in thresholds), default=0) <= NARROW_THRESHOLDS and sizes.max() <= NARROW_NODES

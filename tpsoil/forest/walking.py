@@ -63,7 +63,9 @@ class Prediction:
     leaves: Array | None = None
 
 
-def walk_columns(group: Group, columns: Sequence[Array], wanted: Sequence[Array], *, leaves: bool = False) -> list[Prediction]:
+def walk_columns(
+    group: Group, columns: Sequence[Array], wanted: Sequence[Array], *, leaves: bool = False
+) -> list[Prediction]:
     """Walk every forest of a group on the pixels that it wants.
 
     Parameters

@@ -160,9 +160,7 @@ def order_pixels(ranks: Array, where: Array, weight: Array, offset: Array) -> No
         if feature < 0:
             continue
         middle = start + ((stop - start) // 2 + LANES - 1) // LANES * LANES
-        halve(
-            ranks, where, start, stop, middle, feature, np.int64(lowest[feature]), np.int64(highest[feature])
-        )
+        halve(ranks, where, start, stop, middle, feature, np.int64(lowest[feature]), np.int64(highest[feature]))
         begins[depth], ends[depth] = start, middle
         begins[depth + 1], ends[depth + 1] = middle, stop
         depth += 2

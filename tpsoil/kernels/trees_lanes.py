@@ -181,9 +181,7 @@ def _plain_clear_eight(queue: Array, at: Any) -> None:
     queue[int(at) : int(at) + 8] = 0
 
 
-def _plain_split_eight(
-    queue: Array, source: Any, bits: Any, words: Any, inner: Any, leaf: Any, sets_after: Any
-) -> Any:
+def _plain_split_eight(queue: Array, source: Any, bits: Any, words: Any, inner: Any, leaf: Any, sets_after: Any) -> Any:
     def eight(at: Any) -> Array:
         return queue[int(at) : int(at) + 8].copy()
 

@@ -62,9 +62,7 @@ def split_level(queue: Array, room: Any, count: Any, here: Any, there: Any, leav
     found = ZERO
     entry = ZERO
     while entry < count:
-        new = split_eight(
-            queue, here + entry, bits + entry, fetched + entry, there + found, leaf + leaves, room
-        )
+        new = split_eight(queue, here + entry, bits + entry, fetched + entry, there + found, leaf + leaves, room)
         found += new & LOW
         leaves += new >> HALF
         entry += EIGHT
