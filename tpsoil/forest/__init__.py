@@ -6,6 +6,7 @@ from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
+from tpsoil.forest.mapping import predict_cube_many
 from tpsoil.forest.scores import observed_against_predicted, score
 from tpsoil.forest.trained import TrainedForest, load_trained
 from tpsoil.forest.training import train
@@ -19,6 +20,7 @@ __all__ = [
     "load_trained",
     "observed_against_predicted",
     "permutation_importance",
+    "predict_cube_many",
     "score",
     "train",
 ]

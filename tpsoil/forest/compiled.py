@@ -1,31 +1,39 @@
-"""A fitted forest as flat arrays: mean and spread between trees, for rows or for a lazy cube."""
+"""A fitted forest as flat arrays: mean, spread and quantiles in one pass, for rows or for a lazy cube."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError, nearest_name
-from tpsoil.variables import Variable, variable
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.kernels.trees import apply_rows
 
-from .packing import PackedForest, encoding_of, pack
-from .walking import Group, walk_columns
+from .flatten import fitted_trees, flat_arrays
+from .packing import PackedForest, PackedResponses, encoding_of, pack, pack_responses
+from .quantiles import Responses, levels_of, responses_of
+from .tables import columns_of, table_of, unseen_rows, usable
+from .walking import Group, Prediction, walk_columns
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
+ROWS = 1 << 20
+"""Rows of a table cast and walked together: bounds what `predict` needs beside its input and output."""
+ARRAYS = ("root", "left", "right", "feature", "threshold", "missing_left", "value")
+
 
 @dataclass(frozen=True, eq=False)
 class CompiledForest:
-    """A regression forest as flat arrays. Made by `from_sklearn`.
+    """A regression forest as flat arrays. Made by `from_sklearn` or `load`.
 
     Parameters
     ----------
@@ -48,6 +56,10 @@ class CompiledForest:
         Whether a missing feature is walked as scikit-learn walks it; else the prediction is NaN.
     categories : mapping of str to tuple of int
         Levels that training saw, of each categorical feature.
+    feature_units : mapping of str to str
+        Units of the features, where they were given; a cube's layers are held to them.
+    responses : Responses, optional
+        Training responses, for Meinshausen's quantiles.
     """
 
     root: Array
@@ -62,6 +74,8 @@ class CompiledForest:
     units: str = "1"
     accepts_missing: bool = False
     categories: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    feature_units: Mapping[str, str] = field(default_factory=dict)
+    responses: Responses | None = None
 
     @classmethod
     def from_sklearn(
@@ -72,7 +86,10 @@ class CompiledForest:
         targets: Sequence[str] | str = (),
         units: str = "1",
         categories: Mapping[str, Sequence[int]] | None = None,
+        feature_units: Mapping[str, str] | None = None,
         accepts_missing: bool | None = None,
+        responses: tuple[Any, Any] | None = None,
+        weighted: bool = True,
     ) -> CompiledForest:
         """Flatten a fitted scikit-learn forest.
 
@@ -88,9 +105,15 @@ class CompiledForest:
             Of the target.
         categories : mapping of str to sequence of int, optional
             Levels that training saw, by feature. A prediction for another level is refused or NaN, never made.
+        feature_units : mapping of str to str, optional
+            Units of features; a layer of a cube that states another unit is refused.
         accepts_missing : bool, optional
             Whether the forest was trained with missing values. By default read from the trees: without missing
             values scikit-learn sends them to the larger child at every node, so one node that does not is the proof.
+        responses : (X, y), optional
+            What was given to `fit`; needed for Meinshausen's quantiles.
+        weighted : bool
+            Whether a leaf of n training rows gives each 1 / n (Meinshausen 2006); else each row counts 1.
 
         Returns
         -------
@@ -99,7 +122,16 @@ class CompiledForest:
         Raises
         ------
         InputError
-            For another kind of model, one not fitted, and names that do not fit the columns.
+            For another kind of model, one not fitted, names that do not fit, and training data not the forest's.
+
+        Notes
+        -----
+        scikit-learn casts a feature to float32 and compares with a double threshold; thresholds are rounded down to
+        float32, which decides the same. About 22 bytes a node and 8 an output, and as much again once it is walked.
+
+        References
+        ----------
+        Meinshausen 2006, Quantile regression forests, Journal of Machine Learning Research 7, 983-999.
 
         Examples
         --------
@@ -110,51 +142,42 @@ class CompiledForest:
         >>> bool(np.allclose(mean, forest.predict(X)))
         True
         """
-        trees = _fitted_trees(forest)
+        trees = fitted_trees(forest)
         count = int(forest.n_features_in_)
-        names = tuple(str(n) for n in (features if features is not None else _names(forest, count)))
+        default = getattr(forest, "feature_names_in_", [f"x{k}" for k in range(count)])
+        names = tuple(str(name) for name in (default if features is None else features))
         if len(names) != count or len(set(names)) != count:
             raise InputError(
-                f"CompiledForest: {len(set(names))} distinct feature names were given, the forest was trained on "
-                f"{count} columns; give features= one name a column, in training order"
+                f"CompiledForest: {len(names)} feature names were given ({len(set(names))} distinct), the forest was "
+                f"trained on {count} columns; give features= one name a column, in training order"
             )
-        named = (targets,) if isinstance(targets, str) else tuple(targets)
+        named = (targets,) if isinstance(targets, str) else tuple(str(target) for target in targets)
         outputs = int(forest.n_outputs_)
-        if named and len(named) != outputs:
-            raise InputError(f"CompiledForest: {len(named)} targets were named, the forest has {outputs} outputs")
-        sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
-        root = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-        if sizes.sum() > np.iinfo(np.int32).max:
-            raise InputError(f"CompiledForest: {sizes.sum()} nodes; at most 2147483647, train fewer or shallower trees")
-        is_leaf = np.concatenate([tree.children_left < 0 for tree in trees])
-        offset = np.repeat(root, sizes)
-        left = np.concatenate([tree.children_left for tree in trees]) + offset
-        right = np.concatenate([tree.children_right for tree in trees]) + offset
-        missing_left = np.concatenate([np.asarray(tree.missing_go_to_left, dtype=bool) for tree in trees])
-        samples = np.concatenate([tree.n_node_samples for tree in trees])
+        if named and (len(named) != outputs or len(set(named)) != outputs):
+            raise InputError(f"CompiledForest: targets {named} came, the forest has {outputs} outputs; name each once")
+        for what, given in (("categories", categories), ("feature_units", feature_units)):
+            for name in given or {}:
+                if name not in names:
+                    raise InputError(f"CompiledForest: {what} name '{name}'{nearest_name(name, names)}")
+        arrays = flat_arrays(trees)
+        larger_left = arrays.pop("larger_left")
         if accepts_missing is None:
-            inner = np.flatnonzero(~is_leaf)
-            larger_left = samples[left[inner]] > samples[right[inner]]
-            accepts_missing = bool((missing_left[inner] != larger_left).any())
-        left[is_leaf] = right[is_leaf] = -1
-        levels = {str(name): tuple(int(v) for v in values) for name, values in (categories or {}).items()}
-        for name in levels:
-            if name not in names:
-                raise InputError(f"CompiledForest: categories name '{name}'{nearest_name(name, names)}")
-        return cls(
-            root=root,
-            left=left.astype(np.int32),
-            right=right.astype(np.int32),
-            feature=np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees])).astype(np.int32),
-            threshold=_round_down(np.where(is_leaf, 0, np.concatenate([tree.threshold for tree in trees]))),
-            missing_left=missing_left & ~is_leaf,
-            value=np.concatenate([tree.value[:, :, 0] for tree in trees]).astype(np.float64),
+            split = arrays["left"] >= 0
+            accepts_missing = bool((arrays["missing_left"] != larger_left)[split].any())
+        compiled = cls(
+            **arrays,  # type: ignore[arg-type]  # the names are the fields'
             features=names,
             targets=named,
             units=units,
             accepts_missing=accepts_missing,
-            categories=levels,
+            categories={str(k): tuple(sorted(int(v) for v in levels)) for k, levels in (categories or {}).items()},
+            feature_units={str(k): str(unit) for k, unit in (feature_units or {}).items()},
         )
+        if responses is None:
+            return compiled
+        leaves = compiled._reference_leaves(responses[0])
+        stored = responses_of(forest, leaves, responses[1], compiled.left.size, compiled.root, weighted)
+        return replace(compiled, responses=stored)
 
     @property
     def trees(self) -> int:
@@ -166,96 +189,126 @@ class CompiledForest:
         """Number of outputs."""
         return int(self.value.shape[1])
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Digest of everything a prediction depends on, names included."""
+        """Digest of everything that a prediction depends on, names included; 64 hexadecimal digits."""
         digest = hashlib.sha256()
-        for name in ("root", "left", "right", "feature", "threshold", "missing_left", "value"):
-            array = np.ascontiguousarray(getattr(self, name))
-            digest.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
-            digest.update(array.tobytes())
+        stored = [getattr(self, name) for name in ARRAYS]
+        if self.responses is not None:
+            stored += [self.responses.value, self.responses.begin, self.responses.member]
+            digest.update(repr(self.responses.weighted).encode())
+        for array in stored:
+            digest.update(f"{array.dtype.str}:{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr((self.features, self.targets, self.units, self.accepts_missing)).encode())
-        digest.update(repr(sorted(self.categories.items())).encode())
+        digest.update(repr([sorted(self.categories.items()), sorted(self.feature_units.items())]).encode())
         return digest.hexdigest()
+
+    @cached_property
+    def packed(self) -> PackedForest:
+        """The layout that the walk reads; made once a process, never pickled."""
+        return pack(self)
+
+    @cached_property
+    def packed_responses(self) -> PackedResponses:
+        """The training responses as the walk reads them."""
+        if self.responses is None:
+            raise InputError("CompiledForest: no training responses; compile with responses=(X, y)")
+        return pack_responses(self.packed, self.responses)
+
+    @cached_property
+    def group(self) -> Group:
+        """This forest as a group of one."""
+        return Group((self,), encoding_of([self]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that are pickled and saved."""
+        size = sum(int(getattr(self, name).nbytes) for name in ARRAYS)
+        if self.responses is not None:
+            size += self.responses.value.nbytes + self.responses.begin.nbytes + self.responses.member.nbytes
+        return size
+
+    def __sizeof__(self) -> int:
+        # What dask asks before it sends an object: 48 bytes would be taken for something that may ride in every task.
+        return self.nbytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return (type(self).__name__, self.digest)
 
-    def predict(self, X: Any) -> tuple[Floats, Floats]:
-        """Mean and spread between trees, for rows.
+    def predict(
+        self,
+        X: Any,
+        quantiles: Sequence[float] | None = None,
+        *,
+        method: str | None = None,
+        unseen: str = "error",
+        threads: int = 1,
+    ) -> tuple[Floats, ...]:
+        """Mean and spread between trees, and quantiles, for rows.
 
         Parameters
         ----------
         X : array (n, features), any float or integer dtype
             Columns in the order of `features`; a DataFrame is matched by name. Cast to float32 as scikit-learn does.
+        quantiles : sequence of float, optional
+            Levels in 0 .. 1.
+        method : {"trees", "responses"}, optional
+            Quantiles between the trees' predictions, or Meinshausen's of the training responses; by default the latter
+            where the forest holds them.
+        unseen : {"error", "nan"}
+            What to do with a class that training never saw.
+        threads : int
+            Blocks of rows walked at once.
 
         Returns
         -------
         mean, sd : ndarray (n,), or (n, outputs) for several outputs
             NaN where a feature is missing, unless `accepts_missing`. `sd` has ddof 1; NaN for a single tree.
+        quantiles : ndarray (n, k), or (n, outputs, k)
+            Only where asked for.
 
         Raises
         ------
         InputError
-            For another number of columns, and for a class that training never saw.
+            For another number of columns, values that are no numbers, levels outside 0 .. 1, and a class never trained.
         MissingInputError
             For a DataFrame without a feature; all that are missing are listed.
+
+        Notes
+        -----
+        Every row falls into scikit-learn's leaf of every tree, and the mean is the sum over trees in their order over
+        their number, as scikit-learn's on one thread. An infinite value is walked, where scikit-learn refuses it.
         """
-        rows = self._rows(X)
-        seen = np.ones(len(rows), dtype=bool)
-        for name, levels in self.categories.items():
-            column = rows[:, self.features.index(name)]
-            strange = ~np.isnan(column) & ~np.isin(column, np.asarray(levels, dtype=np.float32))
-            if strange.any():
-                classes = sorted({f"{v:g}" for v in column[strange]})
-                raise InputError(
-                    f"predict: feature '{name}' has class {', '.join(classes)} in {int(strange.sum())} rows, "
-                    f"which training never saw (it saw {', '.join(map(str, levels))}); mask these rows or retrain"
-                )
-            seen &= ~strange
-        mean, sd = self._walk(rows)
-        if self.outputs == 1:
-            return mean[:, 0], sd[:, 0]
-        return mean, sd
+        levels = levels_of([self], quantiles, method)
+        table = table_of(X, self.features)
+        refused = unseen_rows(table, self.features, self.categories, unseen)
+        step = min(ROWS, max(1, -(-len(table) // max(threads, 1))))
+        starts = range(0, max(len(table), 1), step)
 
-    def predict_cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
-        """Mean and spread between trees, lazily, for every cell of a cube.
+        def part(start: int) -> Prediction:
+            columns = columns_of(table[start : start + step])
+            here = ~refused[start : start + step]
+            return walk_columns(
+                self.group, columns, [here & usable(columns, here.size, self.accepts_missing)], levels=levels
+            )[0]
 
-        Parameters
-        ----------
-        cube : Dataset (y, x)
-            Holds every feature by name; where it has a `soil_mask`, cells other than 1 are NaN.
-        layers : mapping of str to str, optional
-            Name in the cube of a feature that has another name there.
-
-        Returns
-        -------
-        Dataset
-            `mean` and `sd`, float32, lazy where the cube is; `mean_NAME`, `sd_NAME` for several outputs. NaN where a
-            feature is missing (unless `accepts_missing`) and where a class was never seen in training.
-
-        Raises
-        ------
-        MissingInputError
-            Where the cube lacks features; all of them are listed.
-        """
-        sources = {name: (layers or {}).get(name, name) for name in self.features}
-        lacking = sorted(source for source in sources.values() if source not in cube)
-        if lacking:
-            hints = "; ".join(f"{name}{nearest_name(name, map(str, cube.data_vars))}" for name in lacking)
-            raise MissingInputError(f"predict_cube: the cube lacks {len(lacking)} of the forest's features: {hints}")
-        inputs: list[xr.DataArray] = [cube[source].astype(np.float32) for source in sources.values()]
-        if "soil_mask" in cube:
-            inputs.append(cube["soil_mask"])
-        outputs: list[Variable] = []
-        names: list[str] = []
-        for which, spec in (("mean", variable("mean")), ("sd", variable("sd"))):
-            for k in range(self.outputs):
-                suffix = f"_{self.targets[k] if self.targets else k}" if self.outputs > 1 else ""
-                outputs.append(replace(spec, name=which + suffix, units=self.units))
-                names.append(which + suffix)
-        results = map_pixels(predict_block, *inputs, outputs=outputs, shared=self)
-        return xr.Dataset(dict(zip(names, results)), attrs={"forest_digest": self.digest, "trees": self.trees})
+        _ = self.group  # made before the threads start, so that it is made once
+        if threads > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                parts = list(pool.map(part, starts))
+        else:
+            parts = [part(start) for start in starts]
+        results = [np.concatenate([p.mean.T for p in parts]), np.concatenate([p.sd.T for p in parts])]
+        if levels is not None:
+            results.append(np.concatenate([np.moveaxis(p.quantiles, 0, 1) for p in parts if p.quantiles is not None]))
+        return tuple(result[:, 0] if self.outputs == 1 else result for result in results)
 
     def apply(self, X: Any) -> npt.NDArray[np.int64]:
         """Leaf of every row in every tree, as scikit-learn's `apply`: an array of rows x trees.
@@ -270,92 +323,75 @@ class CompiledForest:
         ndarray (n, trees), int64
             Node indices within each tree; -1 where the prediction is NaN.
         """
-        rows = self._rows(X)
-        leaves = walk_columns(self.group, _columns(rows), [self._usable(rows)], leaves=True)[0].leaves
-        return np.asarray(leaves)
+        columns = columns_of(table_of(X, self.features))
+        wanted = usable(columns, len(X), self.accepts_missing)
+        return np.asarray(walk_columns(self.group, columns, [wanted], leaves=True)[0].leaves)
 
-    @cached_property
-    def packed(self) -> PackedForest:
-        """The layout that the walk reads; made once a process, never pickled."""
-        return pack(self)
+    def predict_cube(
+        self,
+        cube: xr.Dataset,
+        layers: Mapping[str, str] | None = None,
+        *,
+        quantiles: Sequence[float] | None = None,
+        method: str | None = None,
+        unseen: str = "error",
+    ) -> xr.Dataset:
+        """Mean and spread between trees, and quantiles, lazily, for every cell of a cube.
 
-    @cached_property
-    def group(self) -> Group:
-        """This forest as a group of one."""
-        return Group((self,), encoding_of([self]))
+        Parameters
+        ----------
+        cube : Dataset (y, x)
+            Holds every feature by name; where it has a `soil_mask`, cells other than 1 are NaN.
+        layers : mapping of str to str, optional
+            Name in the cube of a feature that has another name there.
+        quantiles, method, unseen
+            As for `predict`. A class that training never saw is found when the cell is computed; with "nan" the cell is
+            NaN, and `unseen_categories` counts such cells.
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        Returns
+        -------
+        Dataset
+            `mean`, `sd` and a `qNN` for each level, float32, lazy where the cube is; `mean_NAME`, `sd_NAME`, `qNN_NAME`
+            for several outputs. NaN where a feature is missing (unless `accepts_missing`).
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        Raises
+        ------
+        MissingInputError
+            Where the cube lacks features; all of them are listed.
+        InputError, UnitsError
+            As for `predict`; where a layer states another unit than the forest was trained on.
+        """
+        from .mapping import map_forests
 
-    def _usable(self, rows: Array) -> Array:
-        return np.ones(len(rows), dtype=bool) if self.accepts_missing else ~np.isnan(rows).any(axis=1)
+        return map_forests({"": self}, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
 
-    def _walk(self, rows: Array) -> tuple[Floats, Floats]:
-        result = walk_columns(self.group, _columns(rows), [self._usable(rows)])[0]
-        return result.mean, result.sd
+    def unseen_categories(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> dict[str, dict[int, int]]:
+        """Cells with a class that training never saw, counted: {feature: {class: cells}}; computes."""
+        from .mapping import count_unseen
 
-    def _rows(self, X: Any) -> Array:
-        if hasattr(X, "columns"):
-            lacking = [name for name in self.features if name not in X.columns]
-            if lacking:
-                raise MissingInputError(f"predict: the table lacks the forest's features {', '.join(lacking)}")
-            X = X[list(self.features)].to_numpy()
-        table = np.asarray(X)
-        if table.ndim != 2 or table.shape[1] != len(self.features):
-            raise InputError(
-                f"predict: X has shape {table.shape}, expected (n, {len(self.features)}): {', '.join(self.features)}"
-            )
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(table, dtype=np.float32)
+        return count_unseen(self, cube, layers)
 
+    def save(self, path: str | Path) -> None:
+        """Write the forest as plain arrays; see `load`."""
+        from .storage import save_forest
 
-def predict_block(*arguments: Any) -> list[Array]:
-    """One block of a cube: feature blocks, the mask where there is one, and the forest."""
-    forest: CompiledForest = arguments[-1]
-    blocks = arguments[: len(forest.features)]
-    masks = arguments[len(forest.features) : -1]
-    shape = blocks[0].shape
-    rows = np.stack([np.asarray(block, dtype=np.float32).ravel() for block in blocks], axis=1)
-    wanted = np.ones(len(rows), dtype=bool)
-    for mask in masks:
-        wanted &= mask.ravel() == 1
-    for name, levels in forest.categories.items():
-        column = rows[:, forest.features.index(name)]
-        wanted &= np.isnan(column) | np.isin(column, np.asarray(levels, dtype=np.float32))
-    mean = np.full((len(rows), forest.outputs), np.nan)
-    sd = np.full((len(rows), forest.outputs), np.nan)
-    mean[wanted], sd[wanted] = forest._walk(rows[wanted])
-    return [array[:, k].reshape(shape) for array in (mean, sd) for k in range(forest.outputs)]
+        save_forest(self, Path(path))
 
+    @classmethod
+    def load(cls, path: str | Path) -> CompiledForest:
+        """Read what `save` wrote; nothing in the file is executed, and its digest is checked.
 
-def _columns(rows: Array) -> list[Array]:
-    return [np.ascontiguousarray(rows[:, k]) for k in range(rows.shape[1])]
+        Raises
+        ------
+        MissingInputError
+            Where there is no such file.
+        CorruptStoreError
+            Where the file is not a forest, or its content does not match its digest.
+        """
+        from .storage import load_forest
 
+        return load_forest(Path(path))
 
-def _fitted_trees(forest: Any) -> list[Any]:
-    from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
-
-    if not isinstance(forest, RandomForestRegressor | ExtraTreesRegressor):
-        raise InputError(
-            f"CompiledForest: a {type(forest).__name__} came, expected a fitted RandomForestRegressor or "
-            "ExtraTreesRegressor of scikit-learn"
-        )
-    if not hasattr(forest, "estimators_"):
-        raise InputError(f"CompiledForest: the {type(forest).__name__} is not fitted; call fit(X, y) first")
-    return [estimator.tree_ for estimator in forest.estimators_]
-
-
-def _names(forest: Any, count: int) -> list[str]:
-    return list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(count)]))
-
-
-def _round_down(threshold: Floats) -> npt.NDArray[np.float32]:
-    """The largest float32 that is at most the double."""
-    with np.errstate(over="ignore"):
-        single = threshold.astype(np.float32)
-    above = single.astype(np.float64) > threshold
-    single[above] = np.nextafter(single[above], np.float32(-np.inf))
-    return single
+    def _reference_leaves(self, X: Any) -> Array:
+        rows = np.ascontiguousarray(np.stack(columns_of(table_of(X, self.features)), axis=1))
+        return apply_rows(rows, self.root, self.left, self.right, self.feature, self.threshold, self.missing_left)

@@ -1,8 +1,8 @@
 """A forest in the layout that the walk reads, and the encoding that several forests share.
 
 A node is one 64-bit word, each tree breadth first with siblings side by side. Thresholds become codes: the position
-among the forest's own thresholds of that feature. `Encoding` ranks covariates among the thresholds of all forests of a group once;
-a small table takes each rank to a forest's own code.
+among the forest's own thresholds of that feature. `Encoding` ranks covariates once among the thresholds of all forests
+of a group; a small table takes each rank to a forest's own code.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tpsoil.kernels.trees_encode import fill_buckets
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
+    from .quantiles import Responses
 
 Array = npt.NDArray[Any]
 
@@ -123,8 +124,49 @@ def pack(forest: CompiledForest) -> PackedForest:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class PackedResponses:
+    """Training responses in the order of the packed nodes.
+
+    Parameters
+    ----------
+    begin : ndarray (nodes + 1,), uint32
+    member : ndarray, uint32
+        Training rows, leaf by leaf.
+    rank : ndarray (outputs, rows), uint32
+        Position of each row in `ascending`.
+    ascending : ndarray (outputs, rows), float64
+    weighted : bool
+    """
+
+    begin: Array
+    member: Array
+    rank: Array
+    ascending: Array
+    weighted: bool
+
+
+def pack_responses(packed: PackedForest, responses: Responses) -> PackedResponses:
+    """Order the leaves' members as the packed nodes are."""
+    stored = responses.begin.astype(np.int64)
+    sizes = (stored[1:] - stored[:-1])[packed.node]
+    begin = np.concatenate([[0], np.cumsum(sizes)])
+    start = stored[packed.node]
+    source = np.arange(begin[-1]) - np.repeat(begin[:-1] - start, sizes)
+    # numpy's default sort, as quantile-forest sorts: ties then stand in the same order.
+    order = np.argsort(responses.value, axis=0).T
+    rank = np.argsort(order, axis=1)
+    return PackedResponses(
+        begin.astype(np.uint32),
+        responses.member[source],
+        np.ascontiguousarray(rank.astype(np.uint32)),
+        np.ascontiguousarray(np.take_along_axis(responses.value.T, order, axis=1)),
+        responses.weighted,
+    )
+
+
 def _breadth_first(forest: CompiledForest) -> tuple[list[Array], Array]:
-    """Levels of the whole forest, root first; and the nodes, tree by tree, each breadth first with siblings adjacent."""
+    """Levels of the whole forest, root first; and the nodes tree by tree, each breadth first, siblings adjacent."""
     levels: list[Array] = []
     current = forest.root.astype(np.int64)
     while current.size:

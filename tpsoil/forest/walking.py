@@ -1,7 +1,7 @@
 """Columns of covariates in, mean, spread and quantiles out, for a group of forests that share one encoding.
 
-Works through the pixels in blocks, so that memory depends on neither their number nor the trees': about 110 bytes a pixel
-of a block of 262 144, and a bounded buffer of leaves where quantiles are asked for.
+Works through the pixels in blocks, so that memory depends on neither their number nor the trees': about 110 bytes a
+pixel of a block of 262 144, and a bounded buffer of leaves where quantiles are asked for.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from tpsoil.kernels.trees_encode import encode_words, order_pixels, rank_column
 from tpsoil.kernels.trees_lanes import LANES
+from tpsoil.kernels.trees_quantiles import response_quantiles, tree_quantiles
 from tpsoil.kernels.trees_walk import mean_and_spread, walk_block
 
-from .packing import Encoding, PackedForest
+from .packing import Encoding, PackedResponses
+from .quantiles import Levels
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
@@ -53,18 +55,25 @@ class Prediction:
 
     Parameters
     ----------
-    mean, sd : ndarray (n, outputs), float64
+    mean, sd : ndarray (outputs, n), float64
+    quantiles : ndarray (outputs, n, levels), float64, or None
     leaves : ndarray (n, trees), int64, or None
         Node indices within each tree, where they were asked for.
     """
 
     mean: Floats
     sd: Floats
+    quantiles: Floats | None = None
     leaves: Array | None = None
 
 
 def walk_columns(
-    group: Group, columns: Sequence[Array], wanted: Sequence[Array], *, leaves: bool = False
+    group: Group,
+    columns: Sequence[Array],
+    wanted: Sequence[Array],
+    *,
+    levels: Levels | None = None,
+    leaves: bool = False,
 ) -> list[Prediction]:
     """Walk every forest of a group on the pixels that it wants.
 
@@ -75,6 +84,8 @@ def walk_columns(
         One a feature of the encoding, contiguous.
     wanted : sequence of ndarray (n,), bool
         One a forest; the others' pixels are NaN.
+    levels : Levels, optional
+        Quantiles to give too.
     leaves : bool
         Also return every pixel's leaf in every tree, an array of n x trees.
 
@@ -83,13 +94,8 @@ def walk_columns(
     list of Prediction
         One a forest.
     """
-    n = columns[0].size
-    results = []
-    for forest in group.forests:
-        shape = (forest.outputs, n)
-        results.append(Prediction(np.full(shape, np.nan), np.full(shape, np.nan)))
-        if leaves:
-            results[-1].leaves = np.full((n, forest.trees), -1, dtype=np.int64)
+    n = wanted[0].size
+    results = [_empty(forest, n, levels, leaves) for forest in group.forests]
     anyone = np.logical_or.reduce(list(wanted)) if len(wanted) > 1 else wanted[0]
     kept = np.flatnonzero(anyone).astype(np.uint32)
     for start in range(0, kept.size, BLOCK):
@@ -97,13 +103,24 @@ def walk_columns(
         ranks = _ranks(group.encoding, columns, where)
         order_pixels(ranks, where, group.encoding.weight, group.encoding.offset)
         for k, forest in enumerate(group.forests):
-            _walk(forest.packed, group.encoding, k, ranks, where, results[k])
+            _walk(forest, group.encoding, k, ranks, where, levels, results[k])
     for result, mask in zip(results, wanted):
         if mask is not anyone:
             result.mean[:, ~mask] = np.nan
             result.sd[:, ~mask] = np.nan
-        result.mean, result.sd = result.mean.T, result.sd.T
+            if result.quantiles is not None:
+                result.quantiles[:, ~mask] = np.nan
     return results
+
+
+def _empty(forest: CompiledForest, n: int, levels: Levels | None, leaves: bool) -> Prediction:
+    shape = (forest.outputs, n)
+    return Prediction(
+        np.full(shape, np.nan),
+        np.full(shape, np.nan),
+        None if levels is None else np.full((*shape, len(levels.levels)), np.nan),
+        np.full((n, forest.trees), -1, dtype=np.int64) if leaves else None,
+    )
 
 
 def _ranks(encoding: Encoding, columns: Sequence[Array], where: Array) -> Array:
@@ -115,20 +132,28 @@ def _ranks(encoding: Encoding, columns: Sequence[Array], where: Array) -> Array:
     return ranks
 
 
-def _walk(packed: PackedForest, encoding: Encoding, k: int, ranks: Array, where: Array, result: Prediction) -> None:
+def _walk(
+    forest: CompiledForest,
+    encoding: Encoding,
+    k: int,
+    ranks: Array,
+    where: Array,
+    levels: Levels | None,
+    result: Prediction,
+) -> None:
+    packed = forest.packed
     n, outputs, trees = where.size, packed.value.shape[0], packed.root.size
     planes = encoding.plane_feature[k].size
     words = -(-n // LANES)
-    queue = np.empty(8 * (LANES * BATCH + 16), dtype=np.uint64)
-    labels = np.zeros(LANES * BATCH, dtype=packed.dtype)
-    if result.leaves is None:
-        step = words
-        buffer = np.empty((0, 0, 0), dtype=packed.dtype)
-    else:
-        step = max(1, LEAF_BUFFER_BYTES // (LANES * trees * packed.dtype.itemsize))
-        buffer = np.empty((min(step, words), trees, LANES), dtype=packed.dtype)
-    codes = _aligned(min(step, words) * planes * LANES, packed.dtype)
-    sums = np.empty((4, outputs, min(step, words) * LANES))
+    batch = min(BATCH, trees)
+    queue = np.empty(8 * (LANES * batch + 16), dtype=np.uint64)
+    labels = np.zeros(LANES * batch, dtype=packed.dtype)
+    step, buffer = words, np.empty((0, 0, 0), dtype=packed.dtype)
+    if levels is not None or result.leaves is not None:
+        step = min(words, max(1, LEAF_BUFFER_BYTES // (LANES * trees * packed.dtype.itemsize)))
+        buffer = np.empty((step, trees, LANES), dtype=packed.dtype)
+    codes = _aligned(step * planes * LANES, packed.dtype)
+    sums = np.empty((4, outputs, step * LANES))
     for first in range(0, words, step):
         count = min(step, words - first)
         encode_words(
@@ -144,7 +169,7 @@ def _walk(packed: PackedForest, encoding: Encoding, k: int, ranks: Array, where:
             packed.wide,
             packed.root,
             packed.value,
-            BATCH,
+            batch,
             queue,
             labels,
             shift,
@@ -157,7 +182,6 @@ def _walk(packed: PackedForest, encoding: Encoding, k: int, ranks: Array, where:
         for output in range(outputs):
             mean_and_spread(
                 trees,
-                shift[output],
                 total[output],
                 deviation[output],
                 square[output],
@@ -165,9 +189,35 @@ def _walk(packed: PackedForest, encoding: Encoding, k: int, ranks: Array, where:
                 result.mean[output],
                 result.sd[output],
             )
+        if levels is not None and result.quantiles is not None:
+            for output in range(outputs):
+                _quantiles(forest, output, buffer[:count], levels, here, result.quantiles[output])
         if result.leaves is not None:
             found = buffer[:count].transpose(0, 2, 1).reshape(-1, trees)[: here.size].astype(np.int64)
             result.leaves[here] = packed.node[found + packed.root] - packed.root
+
+
+def _quantiles(
+    forest: CompiledForest, output: int, leaves: Array, levels: Levels, where: Array, result: Floats
+) -> None:
+    packed = forest.packed
+    if levels.method == "trees":
+        tree_quantiles(leaves, packed.root, packed.value[output], levels.array, where, 0, result)
+        return
+    stored: PackedResponses = forest.packed_responses
+    response_quantiles(
+        leaves,
+        packed.root,
+        stored.begin,
+        stored.member,
+        stored.rank[output],
+        stored.ascending[output],
+        stored.weighted,
+        levels.array,
+        where,
+        0,
+        result,
+    )
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> Array:

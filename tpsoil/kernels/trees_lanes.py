@@ -1,9 +1,9 @@
 """Sixty-four pixels at a time: the vector steps of the walk, as LLVM and as plain numpy.
 
-A set of up to 64 pixels is one uint64 word, bit i for pixel i. Four steps need the processor's vectors, and numba has no
-way to ask for them: each is an intrinsic that emits LLVM's generic vector instructions. LLVM makes the best of them
-that the processor has (four instructions for `at_most` with AVX-512), and correct code on every other. With JIT off the
-same names are plain numpy.
+A set of up to 64 pixels is one uint64 word, bit i for pixel i. Five steps need the processor's vectors, and numba has
+no way to ask for them: each is an intrinsic that emits LLVM's generic vector instructions. LLVM makes the best of them
+that the processor has (four instructions for `at_most` with AVX-512), and correct code on every other. With JIT off
+the same names are plain numpy.
 
 The layout of a node's 64-bit word, written by `tpsoil.forest.packing`, is here because two of the steps read it.
 """
@@ -115,7 +115,9 @@ def _assign(_context: Any, labels: Any, offset: Any, pixels: Any, label: Any) ->
 def _clear_eight(_context: Any, queue: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = _vector(8, 64)
-        _store(builder, _constant(vector, 0), _pointer(context, builder, signature.args[0], *args, vector), 8)
+        _store(
+            builder, _constant(vector, 0), _pointer(context, builder, signature.args[0], args[0], args[1], vector), 8
+        )
         return context.get_dummy_value()
 
     return types.void(queue, types.uint64), generate

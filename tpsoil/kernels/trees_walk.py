@@ -1,10 +1,10 @@
 """The walk: a bit a pixel, all trees of a batch at once, level by level.
 
-Pixels come in words of 64 that lie near each other in feature space. The state of a word in a batch of trees is a list of
-(node, set of pixels there). One level of all the batch's trees is two sweeps over that list: `compare` fetches each
-node and asks which of the 64 codes are at most its threshold, every entry independent of every other; `split` turns
-eight entries at a time into their children with AND, AND NOT and a compaction. No branch depends on the data, which is
-what made all pixel-by-pixel walks slow. A node that no pixel reaches is never seen.
+Pixels come in words of 64 that lie near each other in feature space. The state of a word in a batch of trees is a list
+of (node, set of pixels there). One level of all the batch's trees is two sweeps over that list: `compare_level` fetches
+each node and asks which of the 64 codes are at most its threshold, every entry independent of every other;
+`split_level` turns eight entries at a time into their children with AND, AND NOT and a compaction. No branch depends on
+the data, which is what makes pixel-by-pixel walks slow. A node that no pixel reaches is never seen.
 
 The queue is one uint64 array of eight regions of `room` items: nodes and sets of this level, of the next, of the leaves
 found, and the sweep's bits and words.
@@ -228,14 +228,14 @@ def walk_block(
 
 @jit
 def mean_and_spread(
-    trees: Any, shift: Array, total: Array, deviation: Array, square: Array, where: Array, mean: Array, sd: Array
+    trees: Any, total: Array, deviation: Array, square: Array, where: Array, mean: Array, sd: Array
 ) -> None:
     """Mean and standard deviation (ddof 1) from the sums, put at their pixels.
 
     Parameters
     ----------
     trees : int
-    shift, total, deviation, square : ndarray (pixels,), float64
+    total, deviation, square : ndarray (pixels,), float64
         As in `add_values`; those beyond `where` are padding.
     where : ndarray (n,), uint32
         Position of each pixel in `mean` and `sd`.

@@ -1,0 +1,87 @@
+"""Rows as a forest takes them: numbers, one column a feature, and no class that training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+
+Array = npt.NDArray[Any]
+
+
+def table_of(X: Any, features: Sequence[str]) -> Array:
+    """Rows as an array (n, features) of numbers, in the order of the features.
+
+    Raises
+    ------
+    InputError
+        For another shape, and for values that are not numbers.
+    MissingInputError
+        For a DataFrame without a feature; all that are missing are listed.
+    """
+    if hasattr(X, "columns"):
+        lacking = [name for name in features if name not in X.columns]
+        if lacking:
+            hints = ", ".join(f"'{name}'{nearest_name(name, map(str, X.columns))}" for name in lacking)
+            raise MissingInputError(f"predict: the table lacks {len(lacking)} of the forest's features: {hints}")
+        X = X[list(features)].to_numpy()
+    table = np.asarray(X)
+    if table.ndim != 2 or table.shape[1] != len(features):
+        raise InputError(f"predict: X has shape {table.shape}, expected (n, {len(features)}): {', '.join(features)}")
+    if table.dtype.kind not in "fiub":
+        raise InputError(f"predict: X is {table.dtype}, expected numbers; encode classes as the integers trained on")
+    return table
+
+
+def columns_of(table: Array) -> list[Array]:
+    """Each column as contiguous float32: what scikit-learn casts to; beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return [np.ascontiguousarray(table[:, k], dtype=np.float32) for k in range(table.shape[1])]
+
+
+def usable(columns: Sequence[Array], n: int, accepts_missing: bool) -> Array:
+    """Rows that can be predicted: those that miss no feature, unless missing ones are accepted."""
+    kept = np.ones(n, dtype=bool)
+    if not accepts_missing:
+        for column in columns:
+            kept &= ~np.isnan(column)
+    return kept
+
+
+def strange_classes(column: Array, levels: Sequence[int]) -> Array:
+    """Where a column has a class that is none of the levels; a missing value is none."""
+    strange = ~np.isin(column, np.asarray(levels))
+    return strange & ~np.isnan(column) if column.dtype.kind == "f" else strange
+
+
+def unseen_message(where: str, name: str, values: Array, levels: Sequence[int]) -> str:
+    """The message for classes that training never saw."""
+    classes = ", ".join(f"{v:g}" for v in np.unique(values)[:10])
+    return (
+        f"{where}: feature '{name}' has class {classes} in {values.size} cells, which training never saw (it saw "
+        f"{', '.join(map(str, levels))}); mask them, merge the class, or give unseen='nan'"
+    )
+
+
+def unseen_rows(table: Array, features: Sequence[str], categories: Mapping[str, Sequence[int]], unseen: str) -> Array:
+    """Rows with a class that training never saw.
+
+    Raises
+    ------
+    InputError
+        Where there are such rows and `unseen` is "error".
+    """
+    if unseen not in {"error", "nan"}:
+        raise InputError(f"predict: unseen='{unseen}'; expected 'error' or 'nan'")
+    strange = np.zeros(len(table), dtype=bool)
+    for name, levels in categories.items():
+        column = table[:, list(features).index(name)]
+        here = strange_classes(column, levels)
+        if unseen == "error" and here.any():
+            raise InputError(unseen_message("predict", name, column[here], levels))
+        strange |= here
+    return strange
