@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import numpy as np
@@ -11,10 +11,11 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
-from tpsoil.grid import require_same_grid
-from tpsoil.variables import variable
+from tpsoil.kernels.climate import weighted_sums
+from tpsoil.variables import Variable, variable
 
-from .ranges import require_units
+from .cells import Argument, CellKernel, per_cell, per_series, require_one_grid
+from .ranges import require_range, require_units
 
 Array = npt.NDArray[Any]
 CELSIUS: Final = ("degC", "celsius", "°C", "deg_C", "degrees_celsius", "C")
@@ -106,8 +107,216 @@ class _Lapse:
         )
 
 
-def require_one_grid(*layers: Any, where: str) -> None:
-    """Refuse labelled layers that do not share one grid; layers without a CRS are held to equal coordinates later."""
-    located = [layer for layer in layers if isinstance(layer, xr.DataArray) and layer.odc.crs is not None]
-    if len(located) > 1:
-        require_same_grid(*located, where=where)
+def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None) -> xr.DataArray:
+    """Mean of every calendar month over years.
+
+    Parameters
+    ----------
+    monthly : DataArray (time, ...)
+        Monthly values, datetime `time`, in any order.
+    years : (first, last), optional
+        Both included; by default all years of the stack.
+
+    Returns
+    -------
+    DataArray (month, ...)
+        Months 1 to 12, units as they came. NaN where any month is missing there. Lazy where `monthly` is.
+
+    Raises
+    ------
+    InputError
+        Without a datetime `time`, and for years that lack a month or have one twice; they are listed.
+
+    Examples
+    --------
+    >>> time = np.arange("2000-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    >>> stack = xr.DataArray(np.arange(24.0), coords={"time": time}, dims="time")
+    >>> monthly_means(stack).values[:3].tolist()
+    [6.0, 7.0, 8.0]
+    """
+    order, span = _whole_years(monthly, years, "monthly_means")
+    spec = Variable(str(monthly.name or "monthly"), str(monthly.attrs.get("long_name", monthly.name or "")), "1")
+    parts = []
+    for month in range(12):
+        stack = monthly.isel(time=order[month::12])
+        weights = np.full(len(order) // 12, 12.0 / len(order))
+        parts.append(per_series(_Weighted(tuple(weights)), stack, dim="time", output=_like(spec, monthly)))
+    result = xr.concat(parts, dim=xr.DataArray(np.arange(1, 13), dims="month", name="month"), coords="minimal")
+    result.attrs = {**monthly.attrs, "years": span, "formula": "mean of each calendar month over the years"}
+    return result
+
+
+def mean_annual_temperature(monthly: xr.DataArray, *, years: tuple[int, int] | None = None) -> xr.DataArray:
+    """Mean annual air temperature over years, from monthly means.
+
+    Parameters
+    ----------
+    monthly : DataArray (time, ...), degC
+        Monthly means, datetime `time`.
+    years : (first, last), optional
+        Both included; the solum study took 2000 to 2015. By default all years of the stack.
+
+    Returns
+    -------
+    DataArray, degC
+        Months weighted by their days. NaN where any month is missing. Lazy where `monthly` is.
+
+    Raises
+    ------
+    UnitsError
+        For temperatures not in degC.
+    InputError
+        For years that lack a month; they are listed.
+
+    Examples
+    --------
+    >>> time = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    >>> stack = xr.DataArray(np.full(12, 3.5), coords={"time": time}, dims="time")
+    >>> round(float(mean_annual_temperature(stack)), 6)
+    3.5
+    """
+    where = "mean_annual_temperature"
+    require_units(where, "monthly", monthly, CELSIUS, "pass units='K' to tpsoil.add_layer, which converts")
+    order, span = _whole_years(monthly, years, where)
+    stack = monthly.isel(time=order)
+    days = np.asarray(stack["time"].dt.days_in_month, dtype=np.float64)
+    return per_series(
+        _Weighted(tuple(days / days.sum()), low=-100.0, high=100.0, where=where, name="monthly"),
+        stack,
+        dim="time",
+        output=_like(variable(where), monthly),
+        attrs={"years": span, "formula": "monthly means weighted by days", "parents": str(monthly.name)},
+    )
+
+
+def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None = None) -> xr.DataArray:
+    """Mean annual precipitation over years, from monthly sums.
+
+    Parameters
+    ----------
+    monthly : DataArray (time, ...), mm
+        Monthly sums, datetime `time`, >= 0.
+    years : (first, last), optional
+        Both included. By default all years of the stack.
+
+    Returns
+    -------
+    DataArray, mm
+        Sum of a year's months, mean of the years. NaN where any month is missing. Lazy where `monthly` is.
+
+    Raises
+    ------
+    UnitsError
+        For precipitation not in mm.
+    InputError
+        For years that lack a month, and negative precipitation.
+
+    Examples
+    --------
+    >>> time = np.arange("2001-01", "2003-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    >>> stack = xr.DataArray(np.full(24, 40.0), coords={"time": time}, dims="time")
+    >>> round(float(annual_precipitation(stack)), 6)
+    480.0
+    """
+    where = "annual_precipitation"
+    require_units(where, "monthly", monthly, MILLIMETRES, "tpsoil.add_layer converts, given units=")
+    order, span = _whole_years(monthly, years, where)
+    return per_series(
+        _Weighted((12.0 / len(order),) * len(order), low=0.0, where=where, name="monthly"),
+        monthly.isel(time=order),
+        dim="time",
+        output=_like(variable(where), monthly),
+        attrs={"years": span, "formula": "sum of monthly sums, mean of years", "parents": str(monthly.name)},
+    )
+
+
+def aridity_index(annual_precipitation: Any, potential_evapotranspiration: Any) -> Any:
+    """Aridity index: precipitation over potential evapotranspiration, so that high is humid.
+
+    Parameters
+    ----------
+    annual_precipitation : float, ndarray or DataArray, mm
+        >= 0.
+    potential_evapotranspiration : float, ndarray or DataArray, mm
+        Of the same year, >= 0.
+
+    Returns
+    -------
+    float, ndarray or DataArray, 1
+        The kind that came in. NaN where nothing evaporates.
+
+    Raises
+    ------
+    InputError
+        For negative amounts.
+    UnitsError
+        For amounts not in mm.
+    GridError
+        Where the layers do not share one grid.
+
+    References
+    ----------
+    UNEP 1992, World Atlas of Desertification.
+
+    Examples
+    --------
+    >>> aridity_index(350.0, 1000.0)
+    0.35
+    """
+    rain = "rain cannot be negative; declare its nodata value"
+    arguments = (
+        Argument("annual_precipitation", 0.0, units=MILLIMETRES, mend=rain),
+        Argument("potential_evapotranspiration", 0.0, units=MILLIMETRES),
+    )
+    (result,) = per_cell(
+        CellKernel("climate", "ratio_cells", "aridity_index", arguments),
+        annual_precipitation,
+        potential_evapotranspiration,
+        outputs=[variable("aridity_index")],
+        attrs={
+            "parents": "annual_precipitation potential_evapotranspiration",
+            "formula": "precipitation / potential evapotranspiration",
+        },
+    )
+    return result
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    weights: tuple[float, ...]
+    low: float = -np.inf
+    high: float = np.inf
+    where: str = "monthly_means"
+    name: str = "monthly"
+
+    def __call__(self, values: Array) -> Array:
+        require_range(self.where, self.name, values, self.low, self.high, "declare its nodata value, or mend its units")
+        return weighted_sums(values, np.asarray(self.weights))
+
+
+def _whole_years(monthly: xr.DataArray, years: tuple[int, int] | None, where: str) -> tuple[npt.NDArray[np.int64], str]:
+    """Positions of the months, January to December, year after year; and the span in words."""
+    if "time" not in monthly.coords or monthly["time"].dtype.kind != "M":
+        raise InputError(f"{where}: the stack has dims {monthly.dims}, expected a datetime coordinate 'time'")
+    stamps = monthly["time"].values.astype("datetime64[M]").astype(np.int64)
+    year_of = stamps // 12 + 1970
+    first, last = (int(year_of.min()), int(year_of.max())) if years is None else (int(years[0]), int(years[1]))
+    if last < first:
+        raise InputError(f"{where}: years are {first} to {last}, expected the first before the last")
+    wanted = np.arange((first - 1970) * 12, (last - 1970 + 1) * 12)
+    order: list[int] = []
+    faults: list[str] = []
+    for stamp in wanted:
+        places = np.flatnonzero(stamps == stamp)
+        if len(places) == 1:
+            order.append(int(places[0]))
+        else:
+            faults.append(f"{stamp // 12 + 1970}-{stamp % 12 + 1:02d} {'missing' if not len(places) else 'twice'}")
+    if faults:
+        shown = ", ".join(faults[:12]) + (f" and {len(faults) - 12} more" if len(faults) > 12 else "")
+        raise InputError(f"{where}: whole years {first} to {last} are needed: {shown}; choose other years=")
+    return np.asarray(order), f"{first}-{last}"
+
+
+def _like(spec: Variable, stack: xr.DataArray) -> Variable:
+    return replace(spec, dtype="float32" if stack.dtype == np.float32 else "float64")

@@ -1,0 +1,221 @@
+"""Formulas of single cells on numbers, arrays and lazy layers; and of a cell's months or days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tpsoil.blocks import is_lazy, map_pixels
+from tpsoil.errors import GridError, InputError, nearest_name
+from tpsoil.grid import require_same_grid
+from tpsoil.variables import Variable
+
+from .ranges import require_range, require_units
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a formula asks of one of its inputs.
+
+    Parameters
+    ----------
+    name : str
+    low, high : float
+        Range, both ends allowed.
+    units : tuple of str
+        Spellings of the unit that are accepted; none are looked at where empty.
+    mend : str
+        What to do with a value outside.
+    """
+
+    name: str
+    low: float = -np.inf
+    high: float = np.inf
+    units: tuple[str, ...] = ()
+    mend: str = "check its units and nodata value"
+
+
+PERCENT: Final = ("%", "percent", "pct")
+
+
+@dataclass(frozen=True)
+class CellKernel:
+    """A kernel of flat float64 arrays on blocks of any shape, with the checks of its inputs."""
+
+    module: str
+    function: str
+    where: str
+    arguments: tuple[Argument, ...]
+    options: tuple[Any, ...] = ()
+
+    def __call__(self, *blocks: Array) -> Any:
+        for argument, block in zip(self.arguments, blocks):
+            require_range(self.where, argument.name, block, argument.low, argument.high, argument.mend)
+        self.check(*blocks)
+        shape = blocks[0].shape
+        flat = [np.ascontiguousarray(block, dtype=np.float64).reshape(-1) for block in blocks]
+        kernel = getattr(import_module(f"tpsoil.kernels.{self.module}"), self.function)
+        result = kernel(*flat, *(np.asarray(o) if isinstance(o, tuple) else o for o in self.options))
+        if isinstance(result, tuple):
+            return tuple(layer.reshape(shape) for layer in result)
+        return result.reshape(shape)
+
+    def check(self, *blocks: Array) -> None:
+        """Checks between inputs; none here."""
+
+
+def per_cell(
+    kernel: CellKernel, *layers: Any, outputs: Sequence[Variable], attrs: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Apply a formula to numbers, arrays or DataArrays; the same kind comes out.
+
+    Parameters
+    ----------
+    kernel : CellKernel
+    *layers : float, ndarray or DataArray
+    outputs : sequence of Variable
+    attrs : mapping, optional
+
+    Returns
+    -------
+    tuple of float, ndarray or DataArray
+        float32 where every array is float32, else float64; lazy where any input is.
+
+    Raises
+    ------
+    UnitsError
+        Where a DataArray's units contradict the formula's.
+    GridError
+        Where the layers do not share one grid.
+    InputError
+        For values outside an argument's range: at once in memory, while computing where lazy.
+    """
+    layers = tuple(_plain_array(layer) for layer in layers)
+    for argument, layer in zip(kernel.arguments, layers):
+        if argument.units:
+            require_units(kernel.where, argument.name, layer, argument.units, "tpsoil.add_layer converts, given units=")
+    require_one_grid(*layers, where=kernel.where)
+    arrays = [layer for layer in layers if isinstance(layer, xr.DataArray | np.ndarray)]
+    _require_shapes(kernel.where, arrays)
+    if not arrays:
+        numbers = kernel(*(np.asarray([float(layer)]) for layer in layers))
+        return tuple(part.reshape(-1)[0].item() for part in (numbers if isinstance(numbers, tuple) else (numbers,)))
+    single = all(array.dtype == np.float32 for array in arrays)
+    wanted = [spec if single or spec.kind == "categorical" else replace(spec, dtype="float64") for spec in outputs]
+    return map_pixels(kernel, *layers, outputs=wanted, attrs=attrs)
+
+
+def _plain_array(layer: Any) -> Any:
+    """Series and sequences as arrays; numbers, arrays and DataArrays as they are."""
+    if isinstance(layer, xr.DataArray | np.ndarray) or np.isscalar(layer):
+        return layer
+    return np.asarray(layer, dtype=np.float64)
+
+
+def per_series(
+    kernel: Any, *stacks: xr.DataArray, dim: str, output: Variable, attrs: Mapping[str, Any] | None = None
+) -> xr.DataArray:
+    """Apply a kernel to every cell's series along `dim`.
+
+    Parameters
+    ----------
+    kernel : callable
+        Of flat cells: `kernel(*arrays)`, (n, k) for a stack with `dim`, (n,) for one without; returns (n,).
+    *stacks : DataArray
+    dim : str
+        Brought into one chunk; the cells keep theirs.
+    output : Variable
+    attrs : mapping, optional
+
+    Returns
+    -------
+    DataArray
+        Without `dim`; lazy where any stack is.
+    """
+    lazy = is_lazy(*stacks)
+    joined = [stack.chunk({dim: -1}) if is_lazy(stack) and dim in stack.dims else stack for stack in stacks]
+    plain = [stack.drop_vars("spatial_ref", errors="ignore") for stack in joined]
+    result: xr.DataArray = xr.apply_ufunc(
+        _Series(kernel, output.dtype, tuple(dim in stack.dims for stack in stacks)),
+        *plain,
+        input_core_dims=[[dim] if dim in stack.dims else [] for stack in stacks],
+        dask="parallelized" if lazy else "forbidden",
+        output_dtypes=[np.dtype(output.dtype)],
+        join="exact",
+        keep_attrs=False,
+    )
+    if "spatial_ref" in stacks[0].coords:
+        result = result.assign_coords(spatial_ref=stacks[0].coords["spatial_ref"])
+    result.name = output.name
+    result.attrs = {**output.attributes(), **(attrs or {})}
+    return result
+
+
+@dataclass(frozen=True)
+class _Series:
+    kernel: Any
+    dtype: str
+    along: tuple[bool, ...]
+
+    def __call__(self, *blocks: Array) -> Array:
+        shape = next(block.shape[:-1] if along else block.shape for block, along in zip(blocks, self.along))
+        flat = [
+            np.ascontiguousarray(block if along else np.broadcast_to(block, shape), dtype=np.float64).reshape(
+                (int(np.prod(shape)), block.shape[-1]) if along else (int(np.prod(shape)),)
+            )
+            for block, along in zip(blocks, self.along)
+        ]
+        return np.asarray(self.kernel(*flat), dtype=self.dtype).reshape(shape)
+
+
+def require_one_grid(*layers: Any, where: str) -> None:
+    """Refuse labelled layers that do not share one grid; layers without a CRS are held to equal coordinates later."""
+    located = [layer for layer in layers if isinstance(layer, xr.DataArray) and _located(layer)]
+    if len(located) > 1:
+        require_same_grid(*located, where=where)
+
+
+def _located(layer: xr.DataArray) -> bool:
+    return layer.ndim >= 2 and min(layer.shape[-2:]) > 1 and layer.odc.crs is not None
+
+
+def _require_shapes(where: str, arrays: Sequence[Any]) -> None:
+    plain = [array.shape for array in arrays if isinstance(array, np.ndarray)]
+    try:
+        np.broadcast_shapes(*plain)
+    except ValueError:
+        raise GridError(f"{where}: arrays have shapes {plain}, expected one shape; bring them onto one grid") from None
+    labelled = [array for array in arrays if isinstance(array, xr.DataArray) and array.ndim]
+    if labelled and any(len(shape) for shape in plain):
+        raise InputError(f"{where}: DataArrays and plain arrays are mixed, expected one kind; label the arrays")
+
+
+def labelled_series(where: str, values: Any, dim: str, name: str = "precipitation") -> xr.DataArray:
+    """A series with a named dim: a DataArray as it is, an array or sequence with the series first."""
+    stack = values if isinstance(values, xr.DataArray) else _labelled(where, values, dim)
+    if dim not in stack.dims:
+        raise InputError(f"{where}: {name} has dims {stack.dims}, expected '{dim}' among them")
+    if dim == "month" and stack.sizes[dim] != 12:
+        raise InputError(f"{where}: there are {stack.sizes[dim]} months, expected 12; see monthly_means")
+    return stack
+
+
+def _labelled(where: str, values: Any, dim: str) -> xr.DataArray:
+    array = np.asarray(values, dtype=getattr(values, "dtype", np.float64))
+    if array.ndim == 0:
+        raise InputError(f"{where}: one number came, expected a series along '{dim}'")
+    return xr.DataArray(array, dims=(dim, *(f"cell_{k}" for k in range(array.ndim - 1))))
+
+
+def require_known(where: str, name: str, value: str, known: Iterable[str]) -> None:
+    """Refuse an option's value that is not among the known ones."""
+    if value not in known:
+        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), known)}")

@@ -1,0 +1,210 @@
+"""Classes: land use, vegetation, parent material and lithology recoded by a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import InputError, MissingInputError
+from tpsoil.variables import NO_CLASS, Variable, describe_layer
+
+Array = npt.NDArray[Any]
+SHOWN: Final = 12
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Source codes and the classes they become.
+
+    Parameters
+    ----------
+    codes : mapping of int to int
+        Source code to class.
+    names : mapping of int to str
+        Class to its name.
+    """
+
+    codes: Mapping[int, int]
+    names: Mapping[int, str]
+
+
+def read_class_table(path: str | Path) -> ClassTable:
+    """Read a recoding table.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV with a header and the columns `code` (integer in the source), `class` (integer, 0 to 254) and `name` (of
+        the class; the same for every code of one class).
+
+    Returns
+    -------
+    ClassTable
+
+    Raises
+    ------
+    MissingInputError
+        Without the file.
+    InputError
+        For missing columns, codes that are not integers, a code twice, a class with two names.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
+    >>> _ = path.write_text("code,class,name\\n10,1,meadow\\n11,1,meadow\\n20,2,steppe\\n")
+    >>> read_class_table(path).names
+    {1: 'meadow', 2: 'steppe'}
+    """
+    where = Path(path)
+    if not where.is_file():
+        raise MissingInputError(f"read_class_table: there is no file {where}")
+    with where.open(newline="", encoding="utf-8-sig") as handle:
+        rows = csv.DictReader(handle)
+        missing = {"code", "class", "name"} - set(rows.fieldnames or ())
+        if missing:
+            raise InputError(f"{where}: columns {sorted(missing)} are missing, there are {rows.fieldnames}")
+        codes: dict[int, int] = {}
+        names: dict[int, str] = {}
+        for line, row in enumerate(rows, start=2):
+            try:
+                code, value = int(row["code"]), int(row["class"])
+            except (TypeError, ValueError):
+                raise InputError(
+                    f"{where}, line {line}: code '{row['code']}' and class '{row['class']}', expected two integers"
+                ) from None
+            if code in codes:
+                raise InputError(f"{where}, line {line}: code {code} came before; a code has one class")
+            name = (row["name"] or "").strip()
+            if names.setdefault(value, name) != name:
+                raise InputError(
+                    f"{where}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name"
+                )
+            codes[code] = value
+    return ClassTable(codes, names)
+
+
+def reclassify(
+    layer: xr.DataArray,
+    table: ClassTable | Mapping[int, int],
+    *,
+    name: str,
+    names: Mapping[int, str] | None = None,
+    unknown: Literal["refuse", "nodata"] = "refuse",
+    nodata: int | None = None,
+) -> xr.DataArray:
+    """Recode a layer of classes.
+
+    Parameters
+    ----------
+    layer : DataArray
+        Integer codes, or floats that hold integers and NaN.
+    table : ClassTable or mapping of int to int
+        Source code to class, 0 to 254.
+    name : str
+        The new layer's; of the catalogue, or your own.
+    names : mapping of int to str, optional
+        Class names, where `table` is a plain mapping.
+    unknown : {"refuse", "nodata"}
+        What to do with a code that the table lacks.
+    nodata : int, optional
+        Source code of missing cells; by default the layer's `_FillValue`.
+
+    Returns
+    -------
+    DataArray, uint8
+        255 where missing, flags in the attributes. Lazy where `layer` is.
+
+    Raises
+    ------
+    InputError
+        For an empty table, classes outside 0 to 254, codes that are not integers; with "refuse" for codes that the
+        table lacks, each listed with its number of cells: at once in memory, while computing where lazy.
+
+    Examples
+    --------
+    >>> cover = xr.DataArray(np.array([[10, 11], [20, 10]]), dims=("y", "x"))
+    >>> reclassify(cover, {10: 1, 11: 1, 20: 2}, name="biome", names={1: "meadow", 2: "steppe"}).values.tolist()
+    [[1, 1], [2, 1]]
+    """
+    where = f"reclassify to {name}"
+    codes, labels = (table.codes, table.names) if isinstance(table, ClassTable) else (table, names or {})
+    if not codes:
+        raise InputError(f"{where}: the table is empty")
+    outside = sorted({value for value in codes.values() if not 0 <= value < NO_CLASS})
+    if outside:
+        raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 stands for missing")
+    if unknown not in ("refuse", "nodata"):
+        raise InputError(f"{where}: unknown is {unknown!r}, expected 'refuse' or 'nodata'")
+    fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue")) if nodata is None else nodata
+    known = sorted(codes)
+    kernel = _Recode(
+        where,
+        tuple(known),
+        tuple(codes[code] for code in known),
+        None if fill is None or np.isnan(fill) else int(fill),
+        unknown == "refuse",
+    )
+    (result,) = map_pixels(
+        kernel,
+        layer,
+        outputs=[_class_layer(name, {value: labels.get(value, f"class {value}") for value in set(codes.values())})],
+        attrs={"parents": str(layer.name), "formula": f"recoded by a table of {len(codes)} codes", "unknown": unknown},
+    )
+    return cast(xr.DataArray, result)
+
+
+def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
+    try:
+        base = describe_layer(name)
+    except InputError:
+        base = describe_layer(name, units="1", kind="categorical")
+    if base.kind != "categorical":
+        raise InputError(
+            f"reclassify to {name}: '{name}' is {base.kind} in the catalogue, expected a categorical layer"
+        )
+    named = dict(sorted(flags.items()))
+    return Variable(name, base.long_name, "1", dtype="uint8", kind="categorical", meaning=base.meaning, flags=named)
+
+
+@dataclass(frozen=True)
+class _Recode:
+    where: str
+    codes: tuple[int, ...]
+    classes: tuple[int, ...]
+    fill: int | None
+    refuse: bool
+
+    def __call__(self, block: Array) -> Array:
+        missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, dtype=bool)
+        whole = np.where(missing, self.codes[0], block)
+        integers = whole.astype(np.int64)
+        if block.dtype.kind == "f" and (integers != whole).any():
+            odd = float(whole[integers != whole].flat[0])
+            raise InputError(
+                f"{self.where}: {odd:g} is not a class code; classes are resampled by mode or nearest, not averaged"
+            )
+        if self.fill is not None:
+            missing |= integers == self.fill
+        known = np.asarray(self.codes, dtype=np.int64)
+        place = np.minimum(np.searchsorted(known, integers), len(known) - 1)
+        lacking = (known[place] != integers) & ~missing
+        if self.refuse and lacking.any():
+            found, counts = np.unique(integers[lacking], return_counts=True)
+            listed = ", ".join(f"{code} ({count} cells)" for code, count in zip(found[:SHOWN], counts))
+            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise InputError(
+                f"{self.where}: the table lacks code{'s' if len(found) > 1 else ''} {listed}{more}; "
+                "add them, or pass unknown='nodata'"
+            )
+        out = np.asarray(self.classes, dtype=np.uint8)[place]
+        out[lacking | missing] = NO_CLASS
+        return cast(Array, out)

@@ -1,0 +1,179 @@
+"""Potential evapotranspiration of a year from monthly temperatures and latitude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from pyproj import Transformer
+
+from tpsoil.blocks import from_tiles, is_lazy
+from tpsoil.errors import InputError
+from tpsoil.grid import grid_of
+from tpsoil.kernels import climate as kernels
+from tpsoil.variables import variable
+
+from .cells import labelled_series, per_series, require_known
+from .climate import CELSIUS
+from .ranges import require_range, require_units
+
+Array = npt.NDArray[Any]
+EVAPORATION: Final = {
+    "hargreaves": "0.0023 0.408 Ra (Tmean + 17.8) sqrt(Tmax - Tmin), Hargreaves and Samani 1985",
+    "thornthwaite": "16 (N/12) (d/30) (10 T/I)^a, Thornthwaite 1948; nothing at or below 0 degC",
+}
+
+
+def potential_evapotranspiration(
+    *,
+    method: str,
+    temperature: Any = None,
+    minimum: Any = None,
+    maximum: Any = None,
+    latitude: Any = None,
+) -> Any:
+    """Annual potential evapotranspiration from twelve months.
+
+    Parameters
+    ----------
+    method : {"hargreaves", "thornthwaite"}
+        Hargreaves needs `minimum` and `maximum`; Thornthwaite `temperature`. Thornthwaite gives too little in dry, cold
+        mountains. There is no default: the aridity index follows the choice.
+    temperature, minimum, maximum : degC
+        Monthly means of the day, of its minimum and of its maximum: DataArray with dim `month`, or an array or
+        sequence with the months first.
+    latitude : degrees north, optional
+        Number or DataArray; by default from the grid of a DataArray.
+
+    Returns
+    -------
+    float, ndarray or DataArray, mm
+        Sum over the year. NaN where any month is, and where a minimum exceeds its maximum.
+
+    Raises
+    ------
+    InputError
+        For an unknown method, temperatures that belong to the other one, other than twelve months, values outside
+        -100 to 100 degC, latitudes beyond the poles.
+    UnitsError
+        For temperatures not in degC.
+
+    Notes
+    -----
+    Radiation at the top of the atmosphere Ra and daylight N on the middle day of each month: FAO 56.
+
+    References
+    ----------
+    Allen et al. 1998, FAO Irrigation and Drainage Paper 56. Hargreaves and Samani 1985, Applied Engineering in
+    Agriculture 1, 96-99. Thornthwaite 1948, Geographical Review 38, 55-94.
+
+    Examples
+    --------
+    >>> cold, warm = np.full(12, 14.8), np.full(12, 26.6)
+    >>> round(potential_evapotranspiration(method="hargreaves", minimum=cold, maximum=warm, latitude=45.72))
+    1183
+    """
+    where = "potential_evapotranspiration"
+    require_known(where, "method", method, EVAPORATION)
+    given = {"temperature": temperature, "minimum": minimum, "maximum": maximum}
+    wanted = ("temperature",) if method == "thornthwaite" else ("minimum", "maximum")
+    if any((given[name] is not None) != (name in wanted) for name in given):
+        raise InputError(f"{where}: method '{method}' takes {' and '.join(wanted)}, {_named(given)} came")
+    stacks = []
+    for name in wanted:
+        require_units(where, name, given[name], CELSIUS, "pass units='K' to tpsoil.add_layer, which converts")
+        stacks.append(labelled_series(where, given[name], "month", name))
+    if latitude is None:
+        if not isinstance(given[wanted[0]], xr.DataArray):
+            raise InputError(f"{where}: plain numbers have no latitude; pass latitude=")
+        latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
+    where_to = latitude if isinstance(latitude, xr.DataArray) else _spread(float(latitude), stacks[0])
+    single = all(stack.dtype == np.float32 for stack in stacks)
+    result = per_series(
+        _Demand(method),
+        *stacks,
+        where_to,
+        dim="month",
+        output=replace(variable(where), dtype="float32" if single else "float64"),
+        attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(wanted)},
+    )
+    if isinstance(given[wanted[0]], xr.DataArray):
+        return result
+    return result.item() if result.ndim == 0 else result.values
+
+
+def latitude_layer(layer: xr.DataArray) -> xr.DataArray:
+    """Latitude of every cell of a layer's grid.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+        With a CRS.
+
+    Returns
+    -------
+    DataArray (y, x), float64, degrees north
+        WGS84; lazy where `layer` is.
+
+    Raises
+    ------
+    GridError
+        Without a CRS.
+
+    Examples
+    --------
+    >>> import rioxarray
+    >>> dem = xr.DataArray(np.zeros((2, 2)), coords={"y": [35.0, 34.0], "x": [90.0, 91.0]}, dims=("y", "x"))
+    >>> latitude_layer(dem.rio.write_crs("EPSG:4326")).values[:, 0].tolist()
+    [35.0, 34.0]
+    """
+    box = grid_of(layer, where="latitude_layer")
+    read = _Latitude(str(box.crs.to_wkt()), tuple(box.transform)[:6])
+    shape = (int(box.shape[0]), int(box.shape[1]))
+    if is_lazy(layer):
+        data = from_tiles(read, shape, (layer.chunks or ((), ()))[-2:], "float64")  # type: ignore[arg-type]
+    else:
+        data = read(slice(0, shape[0]), slice(0, shape[1]))
+    return xr.DataArray(data, dims=layer.dims, coords=layer.coords, name="latitude", attrs={"units": "degrees_north"})
+
+
+@dataclass(frozen=True)
+class _Latitude:
+    crs: str
+    transform: tuple[float, ...]
+
+    def __call__(self, rows: slice, columns: slice) -> Array:
+        a, b, c, d, e, f = self.transform
+        y, x = np.meshgrid(
+            np.arange(rows.start, rows.stop) + 0.5, np.arange(columns.start, columns.stop) + 0.5, indexing="ij"
+        )
+        to_degrees = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
+        _, latitude = to_degrees.transform(a * x + b * y + c, d * x + e * y + f)
+        return np.asarray(latitude)
+
+
+@dataclass(frozen=True)
+class _Demand:
+    method: str
+
+    def __call__(self, *arrays: Array) -> Array:
+        where = "potential_evapotranspiration"
+        *temperatures, latitude = arrays
+        for values in temperatures:
+            require_range(where, "temperature", values, -100.0, 100.0, "temperatures are in degC")
+        require_range(where, "latitude", latitude, -90.0, 90.0, "latitude is in degrees north")
+        if self.method == "thornthwaite":
+            return kernels.thornthwaite_year(temperatures[0], latitude)
+        return kernels.hargreaves_year(temperatures[0], temperatures[1], latitude)
+
+
+def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:
+    first = stack.isel(month=0, drop=True)
+    return xr.DataArray(np.full(first.shape, latitude), dims=first.dims, coords=first.coords)
+
+
+def _named(given: dict[str, Any]) -> str:
+    return " and ".join(name for name, value in given.items() if value is not None) or "nothing"

@@ -1,0 +1,257 @@
+"""Soil loss by water: RUSLE and the choices of its rain, soil and cover factors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError
+from tpsoil.variables import variable
+
+from .cells import PERCENT, Argument, CellKernel, per_cell, require_known
+from .ranges import require_range, require_units
+
+Array = npt.NDArray[Any]
+UnitSystem = Literal["SI", "US"]
+
+R_US_TO_SI: Final = 17.02
+"""Hundreds of ft tonf in / (acre h a) to MJ mm / (ha h a)."""
+K_US_TO_SI: Final = 0.1317
+"""ton acre h / (hundreds of acre ft tonf in) to t ha h / (ha MJ mm)."""
+
+R_SI: Final = (
+    "MJ mm ha-1 h-1 a-1",
+    "MJ mm ha-1 h-1 yr-1",
+    "MJ mm ha-1 h-1 year-1",
+    "MJ mm/(ha h a)",
+    "MJ mm/(ha h yr)",
+)
+R_US: Final = ("hundreds of ft tonf in acre-1 h-1 a-1", "hundreds of ft tonf in acre-1 h-1 yr-1")
+K_SI: Final = ("t ha h ha-1 MJ-1 mm-1", "t h MJ-1 mm-1", "t ha h/(ha MJ mm)")
+K_US: Final = ("ton acre h hundreds of acre-1 ft-1 tonf-1 in-1",)
+
+COVER: Final = {
+    "van_der_knijff": "exp(-alpha NDVI / (beta - NDVI)), van der Knijff 1999",
+    "cai": "0.6508 - 0.3436 log10 f, f vegetation cover in %, Cai 2000",
+}
+
+
+def rusle(
+    rainfall_erosivity: Any,
+    soil_erodibility: Any,
+    ls_factor: Any,
+    cover_factor: Any,
+    practice_factor: Any = 1.0,
+    *,
+    unit_system: UnitSystem = "SI",
+) -> Any:
+    """Soil loss by sheet and rill erosion, the Revised Universal Soil Loss Equation.
+
+    Parameters
+    ----------
+    rainfall_erosivity : float, ndarray or DataArray, MJ mm ha-1 h-1 a-1
+        R, >= 0.
+    soil_erodibility : float, ndarray or DataArray, t ha h ha-1 MJ-1 mm-1
+        K, 0 to 1.
+    ls_factor : float, ndarray or DataArray, 1
+        Derive it at 30 to 90 m and average it; from a 1 km DEM it is far too small.
+    cover_factor : float, ndarray or DataArray, 1
+        C, 0 to 1.
+    practice_factor : float, ndarray or DataArray, 1
+        P, 0 to 1; 1 on natural land.
+    unit_system : {"SI", "US"}
+        Of R and K. US: hundreds of ft tonf in / (acre h a), and its K; R is multiplied by 17.02, K by 0.1317.
+
+    Returns
+    -------
+    float, ndarray or DataArray, t ha-1 a-1
+        `water_erosion`, the kind that came in. NaN where any factor is.
+
+    Raises
+    ------
+    UnitsError
+        Where a factor's `units` belong to the other unit system.
+    InputError
+        For a factor outside its range, an unknown unit system.
+    GridError
+        Where the factors do not share one grid.
+
+    Notes
+    -----
+    A = R K LS C P. It describes hillslopes with soil: mask glaciers, rock and dunes.
+
+    References
+    ----------
+    Renard et al. 1997, USDA Agriculture Handbook 703.
+
+    Examples
+    --------
+    >>> round(rusle(300.0, 0.04, 2.5, 0.2), 9)
+    6.0
+    """
+    require_known("rusle", "unit_system", unit_system, ("SI", "US"))
+    us = unit_system == "US"
+    other = f"these are not {unit_system} units; choose unit_system='{'SI' if us else 'US'}'"
+    require_units("rusle", "rainfall_erosivity", rainfall_erosivity, R_US if us else R_SI, other)
+    require_units("rusle", "soil_erodibility", soil_erodibility, K_US if us else K_SI, other)
+    arguments = (
+        Argument("rainfall_erosivity", 0.0),
+        Argument("soil_erodibility", 0.0, 1.0, mend="K in SI units lies between 0 and 0.1"),
+        Argument("ls_factor", 0.0),
+        Argument("cover_factor", 0.0, 1.0),
+        Argument("practice_factor", 0.0, 1.0),
+    )
+    (loss,) = per_cell(
+        _SoilLoss("erosion", "soil_loss_cells", "rusle", arguments, factor=R_US_TO_SI * K_US_TO_SI if us else 1.0),
+        rainfall_erosivity,
+        soil_erodibility,
+        ls_factor,
+        cover_factor,
+        practice_factor,
+        outputs=[variable("water_erosion")],
+        attrs={
+            "parents": "rainfall_erosivity soil_erodibility ls_factor cover_factor",
+            "formula": "RUSLE, A = R K LS C P",
+            "unit_system": unit_system,
+        },
+    )
+    return loss
+
+
+@dataclass(frozen=True)
+class _SoilLoss(CellKernel):
+    factor: float = 1.0
+
+    def __call__(self, *blocks: Array) -> Any:
+        return super().__call__(blocks[0] * self.factor if self.factor != 1.0 else blocks[0], *blocks[1:])
+
+
+def soil_erodibility(
+    sand: Any, silt: Any, clay: Any, soil_organic_carbon: Any, *, unit_system: UnitSystem = "SI"
+) -> Any:
+    """The K factor of RUSLE from texture and organic carbon, by the EPIC model.
+
+    Parameters
+    ----------
+    sand, silt, clay : float, ndarray or DataArray, %
+        Must sum to 100 within 1.
+    soil_organic_carbon : float, ndarray or DataArray, %
+        Carbon, not organic matter (which is 1.724 times as much).
+    unit_system : {"SI", "US"}
+        Of the result; SI is 0.1317 times US.
+
+    Returns
+    -------
+    float, ndarray or DataArray
+        SI: t ha h ha-1 MJ-1 mm-1. NaN where any input is, and where there is neither silt nor clay.
+
+    Raises
+    ------
+    InputError
+        For contents outside 0 to 100 % and textures that do not sum to 100.
+    UnitsError
+        For contents in another unit, such as g/kg.
+    GridError
+        Where the layers do not share one grid.
+
+    References
+    ----------
+    Williams 1990, Philosophical Transactions of the Royal Society B 329, 421-428.
+
+    Examples
+    --------
+    >>> round(soil_erodibility(60.0, 30.0, 10.0, 1.5), 9)
+    0.029446182
+    """
+    where = "soil_erodibility"
+    require_known(where, "unit_system", unit_system, ("SI", "US"))
+    factor = K_US_TO_SI if unit_system == "SI" else 1.0
+    contents = tuple(
+        Argument(name, 0.0, 100.0, PERCENT, "contents are mass shares in %; divide g/kg by 10")
+        for name in ("sand", "silt", "clay", "soil_organic_carbon")
+    )
+    (result,) = per_cell(
+        Texture("erosion", "erodibility_cells", where, contents, (factor,)),
+        sand,
+        silt,
+        clay,
+        soil_organic_carbon,
+        outputs=[variable("soil_erodibility")],
+        attrs={"parents": "sand silt clay soil_organic_carbon", "formula": "EPIC, Williams 1990"}
+        | ({} if unit_system == "SI" else {"units": K_US[0]}),
+    )
+    return result
+
+
+@dataclass(frozen=True)
+class Texture(CellKernel):
+    """Cells whose first three inputs are sand, silt and clay."""
+
+    def check(self, *blocks: Array) -> None:
+        """Refuse textures that do not sum to 100 within 1."""
+        total = blocks[0].astype(np.float64) + blocks[1] + blocks[2]
+        require_range(self.where, "sand + silt + clay", total, 99.0, 101.0, "bring the texture to 100 % first")
+
+
+def cover_factor(
+    *,
+    ndvi: Any = None,
+    vegetation_cover: Any = None,
+    method: str = "van_der_knijff",
+    alpha: float = 2.0,
+    beta: float = 1.0,
+) -> Any:
+    """The C factor of RUSLE from NDVI or vegetation cover.
+
+    Parameters
+    ----------
+    ndvi : float, ndarray or DataArray, 1
+        For "van_der_knijff"; -1 to 1.
+    vegetation_cover : float, ndarray or DataArray, %
+        For "cai"; 0 to 100.
+    method : {"van_der_knijff", "cai"}
+    alpha, beta : float
+        Shape of the van der Knijff curve.
+
+    Returns
+    -------
+    float, ndarray or DataArray, 1
+        van_der_knijff: exp(-alpha NDVI / (beta - NDVI)), 1 below 0, 0 from beta on; too high on sparse alpine grass.
+        cai: 0.6508 - 0.3436 log10 f, 1 up to 0.0963 %, 0 from 78.3 % on.
+
+    Raises
+    ------
+    InputError
+        For an unknown method, the other method's input, values out of range.
+
+    References
+    ----------
+    van der Knijff, Jones and Montanarella 1999, European Soil Bureau, EUR 19022 EN.
+    Cai et al. 2000, Journal of Soil and Water Conservation (in Chinese) 14(2), 19-24.
+
+    Examples
+    --------
+    >>> round(cover_factor(ndvi=0.3), 9)
+    0.424372846
+    """
+    where = "cover_factor"
+    require_known(where, "method", method, COVER)
+    given, wanted = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
+    if given is None or (ndvi is not None and vegetation_cover is not None):
+        raise InputError(f"{where}: method '{method}' takes {wanted}= and nothing else")
+    if method == "van_der_knijff":
+        if not beta > 0:
+            raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
+        argument = Argument("ndvi", -1.0, 1.0, ("1", ""), "NDVI lies within -1 to 1; divide scaled integers by 10000")
+        kernel = CellKernel("erosion", "cover_ndvi_cells", where, (argument,), (float(alpha), float(beta)))
+    else:
+        argument = Argument("vegetation_cover", 0.0, 100.0, PERCENT, "cover is in %")
+        kernel = CellKernel("erosion", "cover_percent_cells", where, (argument,))
+    attrs: dict[str, Any] = {"parents": wanted, "formula": COVER[method], "method": method}
+    if method == "van_der_knijff":
+        attrs |= {"alpha": float(alpha), "beta": float(beta)}
+    (result,) = per_cell(kernel, given, outputs=[variable("cover_factor")], attrs=attrs)
+    return result

@@ -1,0 +1,130 @@
+"""Chemical index of alteration, from oxides or elements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
+from tpsoil.variables import Variable, variable
+
+from .cells import Argument, CellKernel, per_cell, require_known
+
+Basis = Literal["oxides", "elements"]
+Correction = Literal["none", "phosphate", "mclennan"]
+
+OXIDE_MOLES: Final = tuple(1.0 / mass for mass in (101.961, 56.077, 61.979, 94.196, 141.943))
+"""1 / molar mass of Al2O3, CaO, Na2O, K2O, P2O5, mol g-1."""
+ELEMENT_MOLES: Final = (0.5 / 26.98154, 1.0 / 40.078, 0.5 / 22.98977, 0.5 / 39.0983, 0.5 / 30.97376)
+"""Moles of oxide in a gram of Al, Ca, Na, K, P."""
+CORRECTIONS: Final = {"none": PLAIN, "phosphate": PHOSPHATE, "mclennan": MCLENNAN}
+STATUS: Final = Variable(
+    "alteration_status", "how the index of alteration came about", "1", dtype="uint8", kind="categorical",
+    flags={0: "as asked", 1: "no phosphorus, apatite not corrected", 2: "calcium or sodium below detection"},
+)  # fmt: skip
+
+
+def chemical_index_of_alteration(
+    aluminium: Any,
+    calcium: Any,
+    sodium: Any,
+    potassium: Any,
+    phosphorus: Any = None,
+    *,
+    basis: Basis = "oxides",
+    correction: Correction = "mclennan",
+    detection_limits: Mapping[str, float] | None = None,
+    percent: bool = False,
+    status: bool = False,
+) -> Any:
+    """Chemical index of alteration: alumina left over from feldspar.
+
+    Parameters
+    ----------
+    aluminium, calcium, sodium, potassium : float, ndarray, Series or DataArray
+        With basis "oxides" Al2O3, CaO, Na2O, K2O in mass %; with "elements" Al, Ca, Na, K in mg/kg.
+    phosphorus : float, ndarray, Series or DataArray, optional
+        P2O5 or P in the same unit. Where it is missing apatite is not corrected, and the status says so.
+    basis : {"oxides", "elements"}
+    correction : {"mclennan", "phosphate", "none"}
+        "phosphate": CaO less 10/3 P2O5. "mclennan": that, and at most as many moles as Na2O, for carbonates; without it
+        the carbonates of this plateau swamp the index. "none": all calcium counts.
+    detection_limits : mapping, optional
+        `{"calcium": x, "sodium": y}` in the unit of the contents; below either the index is NaN. A zero sodium would
+        force CaO* to 0 and inflate the index. Negative contents count as below detection.
+    percent : bool
+        Times 100.
+    status : bool
+        Return the status too.
+
+    Returns
+    -------
+    float, ndarray or DataArray
+        Molar Al2O3 / (Al2O3 + CaO* + Na2O + K2O), 0 to 1: 0.5 feldspar, 1 kaolinite. With `status` also how: 0 as
+        asked, 1 no phosphorus, 2 below detection, 255 missing.
+
+    Raises
+    ------
+    InputError
+        For an unknown option, a detection limit of another element, contents over 100 % or 1e6 mg/kg.
+    GridError
+        Where layers do not share one grid.
+
+    Notes
+    -----
+    The contents must all come from one method: sodium by handheld XRF is poor. As a predictor of elements measured by
+    the same instrument the index shares their error.
+
+    References
+    ----------
+    Nesbitt and Young 1982, doi 10.1038/299715a0. McLennan 1993, doi 10.1086/648222.
+
+    Examples
+    --------
+    >>> round(chemical_index_of_alteration(15.40, 3.59, 3.27, 2.80, 0.15), 9)
+    0.527583329
+    """
+    where = "chemical_index_of_alteration"
+    require_known(where, "basis", basis, ("oxides", "elements"))
+    require_known(where, "correction", correction, CORRECTIONS)
+    limits = dict(detection_limits or {})
+    for name in limits:
+        if name not in ("calcium", "sodium"):
+            raise InputError(f"{where}: detection limit of '{name}'{nearest_name(name, ('calcium', 'sodium'))}")
+    high = 100.0 if basis == "oxides" else 1e6
+    free = {"calcium", "sodium"}  # a negative content is below detection there
+    arguments = tuple(
+        Argument(name, -high if name in free else 0.0, high, mend="oxides are in mass %, elements in mg/kg; see basis=")
+        for name in ("aluminium", "calcium", "sodium", "potassium", "phosphorus")
+    )
+    kernel = CellKernel(
+        "weathering",
+        "alteration_cells",
+        where,
+        arguments,
+        (
+            OXIDE_MOLES if basis == "oxides" else ELEMENT_MOLES,
+            (float(limits.get("calcium", 0.0)), float(limits.get("sodium", 0.0))),
+            CORRECTIONS[correction],
+            100.0 if percent else 1.0,
+        ),
+    )
+    index, why = per_cell(
+        kernel,
+        aluminium,
+        calcium,
+        sodium,
+        potassium,
+        float("nan") if phosphorus is None else phosphorus,
+        outputs=[variable("chemical_index_of_alteration"), STATUS],
+        attrs={
+            "parents": "aluminium calcium sodium potassium" + ("" if phosphorus is None else " phosphorus"),
+            "formula": "Nesbitt and Young 1982" + (", CaO* by McLennan 1993" if correction == "mclennan" else ""),
+            "basis": basis,
+            "correction": correction,
+            "apatite": "not corrected" if phosphorus is None or correction == "none" else "10/3 P2O5 taken from CaO",
+        }
+        | ({"units": "%", "valid_max": 100.0} if percent else {}),
+    )
+    return (index, why) if status else index

@@ -1,0 +1,299 @@
+"""Soil loss by wind: RWEQ, its balance and the weather in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.kernels import erosion
+from tpsoil.variables import Variable, variable
+
+from .cells import Argument, CellKernel, labelled_series, per_cell, per_series
+from .ranges import require_units
+
+THRESHOLD_M_S: Final = 5.0
+"""Wind at 2 m below which no soil moves."""
+FIELD_M: Final = 50.0
+"""Distance downwind at which the loss is taken, by custom."""
+
+
+def rweq(
+    weather_factor: Any,
+    erodible_fraction: Any,
+    crust_factor: Any,
+    roughness_factor: Any = 1.0,
+    vegetation_factor: Any = 1.0,
+    *,
+    distance_m: float = FIELD_M,
+) -> xr.Dataset:
+    """Soil loss by wind in one period, the Revised Wind Erosion Equation.
+
+    Parameters
+    ----------
+    weather_factor : float, ndarray or DataArray, kg m-1
+        WF of the period; see `weather_factor`.
+    erodible_fraction, crust_factor, roughness_factor, vegetation_factor : float, ndarray or DataArray, 1
+        EF, SCF, K' and COG, each at least 0; EF, SCF and COG at most 1.
+    distance_m : float
+        Downwind distance z, m; > 0.
+
+    Returns
+    -------
+    Dataset
+        wind_erosion, t ha-1 in the period (sum the periods of a year for t ha-1 a-1), and wind_erosion_status:
+        1 where the loss is on its falling branch.
+
+    Raises
+    ------
+    InputError
+        For a factor outside its range.
+    GridError
+        Where the factors do not share one grid.
+
+    Notes
+    -----
+    X = WF EF SCF K' COG, Qmax = 109.8 X (kg/m), s = 150.71 X^-0.3711 (m),
+    SL = 2 z / s^2 Qmax exp(-(z/s)^2) (kg/m2), times 10 for t/ha; no loss for X = 0. SL rises with X only up to
+    (z/s)^2 = 2.347, which is X = 61.73 for z = 50 m; cells beyond are flagged and not changed. Some codes call
+    Qmax g/m, which is wrong by 1000.
+
+    References
+    ----------
+    Fryrear et al. 1998, RWEQ technical documentation, USDA-ARS Bulletin 1. Fryrear et al. 2000, Journal of Soil and
+    Water Conservation 55, 183-189.
+
+    Examples
+    --------
+    >>> round(float(rweq(1.05, 1.0, 1.0).wind_erosion), 6)
+    4.695373
+    """
+    where = "rweq"
+    if not (np.isfinite(distance_m) and distance_m > 0):
+        raise InputError(f"{where}: distance_m is {distance_m!r}, expected metres above 0")
+    arguments = (
+        Argument("weather_factor", 0.0),
+        Argument("erodible_fraction", 0.0, 1.0),
+        Argument("crust_factor", 0.0, 1.0),
+        Argument("roughness_factor", 0.0),
+        Argument("vegetation_factor", 0.0, 1.0),
+    )
+    turning = turning_point(distance_m)
+    loss, status = per_cell(
+        CellKernel("erosion", "wind_loss_cells", where, arguments, (float(distance_m), turning)),
+        weather_factor,
+        erodible_fraction,
+        crust_factor,
+        roughness_factor,
+        vegetation_factor,
+        outputs=[variable("wind_erosion"), variable("wind_erosion_status")],
+        attrs={
+            "parents": "weather_factor erodible_fraction crust_factor roughness_factor vegetation_factor",
+            "formula": "RWEQ",
+            "distance_m": float(distance_m),
+            "falling_beyond_kg_m": turning,
+        },
+    )
+    return as_dataset({"wind_erosion": loss, "wind_erosion_status": status})
+
+
+def turning_point(distance_m: float = FIELD_M) -> float:
+    """Where RWEQ's loss stops rising with the transport potential X.
+
+    Parameters
+    ----------
+    distance_m : float
+        z, m.
+
+    Returns
+    -------
+    float
+        X, kg m-1.
+
+    Notes
+    -----
+    d(ln SL)/dX = 0 at (z/s)^2 = (1 + 2c)/(2c) with s = 150.71 X^-c, c = 0.3711.
+
+    Examples
+    --------
+    >>> round(turning_point(50.0), 3)
+    61.733
+    """
+    c = 0.3711
+    return float(((1 + 2 * c) / (2 * c) * (150.71 / distance_m) ** 2) ** (1 / (2 * c)))
+
+
+def wind_factor(wind_speed: Any, *, days: float, height_m: float = 10.0, threshold_m_s: float = THRESHOLD_M_S) -> Any:
+    """Wind factor of a period: what moves soil in its wind speeds.
+
+    Parameters
+    ----------
+    wind_speed : DataArray with dim `time`, or sequence; m s-1
+        The N observations of one period at `height_m`, >= 0. Means over a day or a month give far too little, because
+        the term is convex.
+    days : float
+        Length Nd of the period, d; RWEQ's own is 15.
+    height_m : float
+        Of the observations; speeds go to 2 m by the 1/7 power law.
+    threshold_m_s : float
+        At 2 m.
+
+    Returns
+    -------
+    float, ndarray or DataArray, m3 s-3
+
+    Raises
+    ------
+    InputError
+        For negative speeds, days or heights not above 0.
+
+    Notes
+    -----
+    Wf = Nd/N sum u2 (u2 - ut)^2 over u2 > ut, u2 = u (2/height)^(1/7).
+
+    Examples
+    --------
+    >>> wind_factor([6.0, 8.0, 10.0], days=15, height_m=2.0)
+    1640.0
+    """
+    where = "wind_factor"
+    for name, value in (("days", days), ("height_m", height_m)):
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"{where}: {name} is {value!r}, expected a number above 0")
+    stack = labelled_series(where, wind_speed, "time", "wind_speed")
+    require_units(where, "wind_speed", stack, ("m s-1", "m/s", "m s**-1"), "convert it")
+    spec = Variable("wind_factor", "wind factor, RWEQ Wf", "m3 s-3", meaning="wind of a period above the threshold")
+    kernel = partial(
+        _wind_work, threshold=float(threshold_m_s), height_factor=(2.0 / height_m) ** (1.0 / 7.0), days=float(days)
+    )
+    result = per_series(kernel, stack, dim="time", output=spec, attrs={"days": float(days)})
+    return result if isinstance(wind_speed, xr.DataArray) else (result.item() if result.ndim == 0 else result.values)
+
+
+def _wind_work(speed: Any, threshold: float, height_factor: float, days: float) -> Any:
+    if (speed < 0).any():
+        raise InputError(
+            f"wind_factor: wind_speed is {np.nanmin(speed):g}, expected at least 0; declare its nodata value"
+        )
+    return erosion.wind_work(speed, threshold, height_factor, days)
+
+
+def soil_dryness(
+    potential_evapotranspiration: Any, precipitation: Any, rain_days: Any, *, days: float, irrigation: Any = 0.0
+) -> Any:
+    """Soil wetness factor SW of RWEQ: 1 on dry soil, 0 on wet.
+
+    Parameters
+    ----------
+    potential_evapotranspiration, precipitation, irrigation : float, ndarray or DataArray, mm
+        Of the period, >= 0.
+    rain_days : float, ndarray or DataArray, d
+        Days with rain or irrigation.
+    days : float
+        Length of the period, d.
+
+    Returns
+    -------
+    float, ndarray or DataArray, 1
+        (ETp - (R + I) Rd / Nd) / ETp, within 0 to 1; 0 where nothing evaporates.
+
+    Raises
+    ------
+    InputError
+        For negative amounts.
+
+    Examples
+    --------
+    >>> soil_dryness(50.0, 20.0, 7.5, days=15)
+    0.8
+    """
+    arguments = (
+        Argument("potential_evapotranspiration", 0.0),
+        Argument("precipitation", 0.0, mend="rain cannot be negative; declare its nodata value"),
+        Argument("rain_days", 0.0),
+    )
+    spec = Variable("soil_dryness", "soil wetness factor, RWEQ SW", "1", 0, 1, meaning="1 on dry soil")
+    (result,) = per_cell(
+        CellKernel("erosion", "dryness_cells", "soil_dryness", arguments, (float(days),)),
+        potential_evapotranspiration,
+        precipitation + irrigation,
+        rain_days,
+        outputs=[spec],
+    )
+    return result
+
+
+def weather_factor(
+    wind_factor: Any,
+    elevation: Any,
+    temperature: Any,
+    soil_dryness: Any = 1.0,
+    snow_free: Any = 1.0,
+    *,
+    gravity: float = 9.8,
+) -> Any:
+    """Weather factor WF of RWEQ for one period.
+
+    Parameters
+    ----------
+    wind_factor : float, ndarray or DataArray, m3 s-3
+    elevation : float, ndarray or DataArray, m
+    temperature : float, ndarray or DataArray, degC
+    soil_dryness : float, ndarray or DataArray, 1
+        SW, 0 to 1.
+    snow_free : float, ndarray or DataArray, 1
+        SD, 1 less the chance of snow deeper than 25.4 mm; 0 to 1.
+    gravity : float
+        m s-2; 9.8 as the model was written.
+
+    Returns
+    -------
+    float, ndarray or DataArray, kg m-1 (nominal)
+
+    Raises
+    ------
+    InputError
+        For values out of range.
+    UnitsError
+        For elevation not in m or temperature not in degC.
+
+    Notes
+    -----
+    WF = Wf (rho / g) SW SD, rho = 348 (1.013 - 0.1183 EL + 0.0048 EL^2) / T with EL in km, T in K.
+
+    Examples
+    --------
+    >>> round(weather_factor(1640.0, 4500.0, 0.0, 0.8, 0.9), 6)
+    88.704045
+    """
+    arguments = (
+        Argument("wind_factor", 0.0),
+        Argument("elevation", -500.0, 9000.0, ("m", "metre", "meter")),
+        Argument("temperature", -100.0, 100.0, ("degC", "celsius", "°C", "deg_C", "degrees_celsius")),
+        Argument("soil_dryness", 0.0, 1.0),
+        Argument("snow_free", 0.0, 1.0),
+    )
+    (result,) = per_cell(
+        CellKernel("erosion", "weather_cells", "weather_factor", arguments, (float(gravity),)),
+        wind_factor,
+        elevation,
+        temperature,
+        soil_dryness,
+        snow_free,
+        outputs=[variable("weather_factor")],
+    )
+    return result
+
+
+def as_dataset(layers: dict[str, Any]) -> xr.Dataset:
+    """Layers of any kind as one Dataset; a number has no dims, an array nameless ones."""
+    first = next(iter(layers.values()))
+    if isinstance(first, xr.DataArray):
+        return xr.Dataset(layers)
+    dims = tuple(f"cell_{k}" for k in range(np.ndim(first)))
+    return xr.Dataset(
+        {name: xr.DataArray(layer, dims=dims, attrs=variable(name).attributes()) for name, layer in layers.items()}
+    )
