@@ -10,10 +10,11 @@ import numpy.typing as npt
 import xarray as xr
 from pyproj import Transformer
 
-from tpsoil.blocks import from_tiles, is_lazy
+from tpsoil.blocks import is_lazy
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.kernels import climate as kernels
+from tpsoil.tiles import from_tiles
 from tpsoil.variables import variable
 
 from .cells import labelled_series, per_series, require_known
@@ -134,7 +135,7 @@ def latitude_layer(layer: xr.DataArray) -> xr.DataArray:
     read = _Latitude(str(box.crs.to_wkt()), tuple(box.transform)[:6])
     shape = (int(box.shape[0]), int(box.shape[1]))
     if is_lazy(layer):
-        data = from_tiles(read, shape, (layer.chunks or ((), ()))[-2:], "float64")  # type: ignore[arg-type]
+        data = from_tiles(read, shape, (layer.chunks or ((), ()))[-2:], "float64")
     else:
         data = read(slice(0, shape[0]), slice(0, shape[1]))
     return xr.DataArray(data, dims=layer.dims, coords=layer.coords, name="latitude", attrs={"units": "degrees_north"})
