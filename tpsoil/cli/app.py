@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, export, run
+from . import cube, export, report, run
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -29,6 +29,7 @@ app.add_typer(cube.app, name="cube")
 app.command("run")(run.run)
 app.command("status")(run.status)
 app.command("export")(export.export)
+app.command("report")(report.report)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,5 +1,18 @@
 """Figures, tables and the page; reads stores, never triggers modelling."""
 
-from . import figures
+from . import figures, tables
+from .page import page_html, write_page
+from .tables import class_shares, layer_summary, to_html, to_markdown, write_csv, write_markdown
 
-__all__ = ["figures"]
+__all__ = [
+    "class_shares",
+    "figures",
+    "layer_summary",
+    "page_html",
+    "tables",
+    "to_html",
+    "to_markdown",
+    "write_csv",
+    "write_markdown",
+    "write_page",
+]

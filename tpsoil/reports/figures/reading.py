@@ -30,8 +30,8 @@ class Picture:
         left, right, bottom, top of the drawn cells, in `unit`.
     bounds : tuple of float
         The same of the whole layer; the drawn cells may reach past it by less than a stride.
-    step : int
-        Every `step`-th cell along each axis was read.
+    step, first : int
+        From row and column `first` on, every `step`-th cell along each axis was read.
     unit : str
         "km" on a projected grid, "°" on a geographic one.
     metres : float
@@ -48,6 +48,7 @@ class Picture:
     extent: tuple[float, float, float, float]
     bounds: tuple[float, float, float, float]
     step: int
+    first: int
     unit: str
     metres: float
     row_area: npt.NDArray[np.float64]
@@ -69,7 +70,8 @@ def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: s
     Returns
     -------
     DataArray (y, x)
-        Still lazy. `simulated` and `created` of the store are added to its attributes where the layer has none.
+        Still lazy. `simulated` and `created` of the store are added to its attributes where the layer has none; a real
+        covariate among simulated maps says `simulated = false` itself.
 
     Raises
     ------
@@ -93,12 +95,8 @@ def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: s
         if name not in source.data_vars:
             raise MissingInputError(f"{where}: the store has no layer '{name}'{nearest_name(name, names)}")
         layer = source[name]
-        extra = {k: source.attrs[k] for k in ("simulated", "created", "date_created") if k in source.attrs}
-        if palette.is_simulated(source):
-            extra["simulated"] = source.attrs["simulated"]
-            layer = layer.assign_attrs(extra)
-        else:
-            layer = layer.assign_attrs({k: v for k, v in extra.items() if k not in layer.attrs})
+        of_store = {k: source.attrs[k] for k in ("simulated", "created", "date_created") if k in source.attrs}
+        layer = layer.assign_attrs({k: v for k, v in of_store.items() if k not in layer.attrs})
     elif isinstance(source, xr.DataArray):
         layer = source
     else:
@@ -138,19 +136,18 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     Memory is the picture's and one chunk a thread: the stride is taken inside each chunk before chunks are joined.
     """
     rows, columns = layer.shape
+    left, top, dx, dy, note, geographic = _placement(layer, where)
+    if dy > 0:  # rows from south to north
+        layer, top, dy = layer.isel(y=slice(None, None, -1)), top + dy * rows, -dy
+    if dx < 0:
+        layer, left, dx = layer.isel(x=slice(None, None, -1)), left + dx * columns, -dx
     step = max(1, int(np.ceil(max(rows, columns) / longest_side)))
     first = step // 2 if min(rows, columns) > step // 2 else 0
-    thin = layer.isel(y=slice(first, None, step), x=slice(first, None, step))
-    raw = np.asarray(thin.values)
+    raw = np.asarray(layer.isel(y=slice(first, None, step), x=slice(first, None, step)).values)
     values = raw.astype(np.float64)
     if palette.layer_kind(layer) == "categorical" and raw.dtype.kind in "iu":
         values[np.isin(raw, list(palette.fill_codes(layer)))] = np.nan
     values[~np.isfinite(values)] = np.nan
-    left, top, dx, dy, note, geographic = _placement(layer, where)
-    if dy > 0:  # rows from south to north
-        values, top, dy = values[::-1], top + dy * rows, -dy
-    if dx < 0:
-        values, left, dx = values[:, ::-1], left + dx * columns, -dx
     unit, scale = ("°", 1.0) if geographic else ("km", 1e-3)
     drawn_rows, drawn_columns = values.shape
     latitude = top + (np.arange(drawn_rows) + 0.5) * step * dy
@@ -161,12 +158,12 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
         metres = 111_320.0 * max(float(np.cos(np.radians(top + rows * dy / 2))), 1e-6)
         cell_m = step * abs(dy) * 111_320.0
     if step > 1:
-        note += f", every {_ordinal(step)} drawn"
+        note += f", every {ordinal(step)} drawn"
     return Picture(
         values=values,
         extent=tuple(scale * v for v in (left, left + drawn_columns * step * dx, top + drawn_rows * step * dy, top)),  # type: ignore[arg-type]
         bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
-        step=step, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m,
+        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m,
     )  # fmt: skip
 
 
@@ -206,6 +203,7 @@ def _crs_name(crs: Any) -> str:
     return name
 
 
-def _ordinal(n: int) -> str:
+def ordinal(n: int) -> str:
+    """1st, 2nd, 3rd, 4th."""
     tail = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
     return f"{n}{tail}"

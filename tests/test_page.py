@@ -1,0 +1,331 @@
+"""The page without a browser: what stands in it, what it must not hold, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from typer.testing import CliRunner
+
+import tpsoil.cli.app
+from tpsoil.cube import create_cube, open_cube
+from tpsoil.errors import AccessError, InputError, MissingInputError
+from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.reports import page_html, write_page
+from tpsoil.reports.pixels import pack_values, unpack_values
+from tpsoil.reports.story import tell
+from tpsoil.variables import variable
+
+GRID = plateau_grid(50_000)  # 36 x 56
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+def layer(name: str, values: Any, **attrs: Any) -> xr.DataArray:
+    spec = variable(name)
+    data = np.broadcast_to(np.asarray(values, dtype=spec.dtype), GRID.shape).copy()
+    return xr.DataArray(
+        data, dims=("y", "x"), coords=coordinates(GRID), name=name, attrs={**spec.attributes(), **attrs}
+    )
+
+
+def sample(**attrs: Any) -> xr.Dataset:
+    rng = np.random.default_rng(4)
+    rows, columns = GRID.shape
+    y, x = np.mgrid[:rows, :columns]
+    thickness = (0.4 + x / columns + 0.2 * y / rows + rng.normal(0, 0.01, GRID.shape)).astype("f4")
+    thickness[:3] = np.nan
+    return xr.Dataset(
+        {
+            "elevation": layer(
+                "elevation", 3000 + 40 * x + 3 * y, source="dem.tif", source_digest="ab12", simulated=False
+            ),
+            "zone": layer("zone", np.where(x < 28, 1, 2)),
+            "solum_thickness": layer(
+                "solum_thickness", thickness, parents="elevation", assumptions="rain = 1 mm; no dust"
+            ),
+            "solum_status": layer("solum_status", np.where(y < 9, 1, 0), parents="elevation"),
+        },
+        attrs={"title": "A <small> plateau", "created": "2026-11-20T01:02:03", "citation": "Chen et al. 2026", **attrs},
+    )  # fmt: skip
+
+
+class Outline(HTMLParser):
+    """Checks that elements nest, and collects what the tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in {"script", "style"}:
+            self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def said(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def meta_of(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="meta">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found.group(1))
+
+
+def data_of(text: str, index: int) -> str:
+    found = re.search(rf'id="data-{index}">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return found.group(1)
+
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.floats(width=32)))
+def test_values_come_back_bit_for_bit(values: np.ndarray) -> None:
+    text, dtype = pack_values(values.astype(np.float64), "continuous")
+    back = unpack_values(text, dtype, values.shape)
+    assert dtype == "float32"
+    np.testing.assert_array_equal(back[~np.isnan(values)].view("u4"), values[~np.isnan(values)].view("u4"))
+    assert np.isnan(back[np.isnan(values)]).all()
+
+
+@pytest.mark.parametrize(("codes", "dtype"), [([0, 16, 254], "uint8"), ([0, 255], "int32"), ([-5, 3], "int32")])
+def test_classes_come_back_with_what_is_nothing(codes: list[int], dtype: str) -> None:
+    values = np.array([[*map(float, codes), np.nan]])
+    text, found = pack_values(values, "categorical")
+    back = unpack_values(text, found, values.shape)
+    assert found == dtype
+    assert back[0, :-1].tolist() == codes
+    assert back[0, -1] == (255 if dtype == "uint8" else np.iinfo("i4").min)
+
+
+def test_the_page_holds_the_stores_float32_values_north_up() -> None:
+    store = sample()
+    for variant in (store, store.isel(y=slice(None, None, -1))):
+        text = page_html(variant)
+        meta = meta_of(text)
+        names = [entry["name"] for entry in meta["layers"]]
+        assert names == ["solum_thickness", "solum_status", "elevation", "zone"]  # what a model made comes first
+        back = unpack_values(data_of(text, 0), "float32", GRID.shape)
+        np.testing.assert_array_equal(back, store["solum_thickness"].values)
+
+
+def test_a_large_store_is_thinned_within_the_budget_and_says_so() -> None:
+    store = sample()
+    text = page_html(store, cells=1000)
+    grid = meta_of(text)["grid"]
+    assert grid["rows"] * grid["columns"] * 4 <= 1000 * 1.3
+    step, first = grid["step"], grid["first"]
+    assert (step, first) == (3, 1)
+    back = unpack_values(data_of(text, 2), "float32", (grid["rows"], grid["columns"]))
+    np.testing.assert_array_equal(back, store["elevation"].values[first::step, first::step])
+    assert "every 3rd shown" in Outline(text).said
+    assert "Shown: every 3rd row and column of the store." in meta_of(text)["layers"][0]["lines"]
+
+
+def test_positions_are_those_of_the_cells() -> None:
+    grid = meta_of(page_html(sample()))
+    assert (grid["grid"]["left"], grid["grid"]["top"]) == (-1340, 900)
+    assert (grid["grid"]["dx"], grid["grid"]["dy"], grid["grid"]["unit"]) == (50, 50, "km")
+    nodes = grid["lonlat"]
+    middle = nodes["n"] // 2 * nodes["n"] + nodes["n"] // 2
+    assert nodes["lon"][middle] == pytest.approx(89.63, abs=0.05)  # x = 60 km on the parallel of 33 N
+    assert nodes["lat"][middle] == pytest.approx(33.0, abs=0.02)
+
+
+# --- what it says ----------------------------------------------------------------------------------------------
+
+
+def test_sections_titles_and_escapes() -> None:
+    text = page_html(sample(versions={"numba": "0.61"}, scores='[{"zone": 1, "rmse": 0.34}]', parameters={"D": 0.0016}))
+    page = Outline(text)
+    assert [a["id"] for a in page.all("section")] == [
+        "map-section", "maps", "scores", "parameters", "assumptions", "excluded", "provenance", "citation",
+    ]  # fmt: skip
+    for words in ("A <small> plateau", "rain = 1 mm", "no dust", "numba", "0.34", "Chen et al. 2026", "ab12",
+                  "made 2026-11-20", "bare"):  # fmt: skip
+        assert words in page.said, words
+    assert "<small> plateau" not in text  # escaped everywhere, in the JSON too
+
+
+@pytest.mark.parametrize("mark", [True, "Soil observations are simulated from a known truth."])
+def test_simulated_stands_in_title_heading_note_and_layer(mark: Any) -> None:
+    text = page_html(sample(simulated=mark))
+    page = Outline(text)
+    assert "<title>A &lt;small&gt; plateau (simulated)</title>" in text
+    assert page.said.count("A <small> plateau (simulated)") >= 1
+    assert any(a.get("class") == "simulated" and a.get("role") == "note" for a in page.all("p"))
+    titles = {entry["name"]: entry["title"] for entry in meta_of(text)["layers"]}
+    assert titles["solum_thickness"] == "Solum thickness (simulated)"
+    assert titles["elevation"] == "Elevation above sea level"  # says simulated=False itself
+    assert "simulated" not in Outline(page_html(sample())).said
+
+
+def test_one_simulated_layer_is_named() -> None:
+    store = sample()
+    store["zone"].attrs["simulated"] = 1
+    assert "Simulated, not observed: zone." in Outline(page_html(store)).said
+
+
+def test_every_picture_control_and_table_has_a_name() -> None:
+    page = Outline(page_html(sample()))
+    assert all(a.get("alt") for a in page.all("img"))
+    assert len(page.all("img")) == 4
+    assert all(a.get("aria-label") or a["id"] == "whole" for a in page.all("button"))
+    assert [a["for"] for a in page.all("label")] == ["layer"]
+    assert all(a.get("role") == "region" and a.get("aria-label") and a.get("tabindex") == "0"
+               for a in page.all("div") if a.get("class") == "scroll")  # fmt: skip
+    assert all(a.get("scope") in {"row", "col"} for a in page.all("th"))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = {a["href"][1:] for a in page.all("a") if a["href"]}
+    assert targets <= set(ids)
+    assert {a.get("lang") for a in page.all("html")} == {"en"}
+
+
+def test_the_file_names_nothing_outside_itself() -> None:
+    text = page_html(sample())
+    page = Outline(text)
+    for tag, attrs in page.elements:
+        for key in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attrs.get(key)
+            assert value is None or value.startswith(("data:", "#")), (tag, key, value)
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r"url\((?!data:)|@import|https?://|fetch\(|XMLHttpRequest", text)
+
+
+def test_units_ticks_and_classes_of_the_legend() -> None:
+    layers = {entry["name"]: entry for entry in meta_of(page_html(sample()))["layers"]}
+    assert layers["solum_thickness"]["unit"] == "m"
+    assert len(layers["solum_thickness"]["ticks"]) == 5
+    assert layers["solum_thickness"]["ticks"][0].startswith("≥ ")
+    assert [(c["name"], c["share"]) for c in layers["zone"]["classes"]] == [("zone 1", "50.0 %"), ("zone 2", "50.0 %")]
+    status = {c["name"]: c["share"] for c in layers["solum_status"]["classes"]}
+    assert status == {"steady": "75.0 %", "bare": "25.0 %", "no steady state": "", "capped at bedrock": ""}
+    assert len(layers["elevation"]["colours"]) == 256 * 6
+
+
+# --- what a store says -----------------------------------------------------------------------------------------
+
+
+def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: Path) -> None:
+    where = tmp_path / "run.zarr"
+    create_cube(where, GRID)
+    models = where / "_tpsoil" / "models"
+    models.mkdir(parents=True)
+    (where / "_tpsoil" / "run.json").write_text(json.dumps({"name": "europe", "recipe": {"run": {"name": "europe"}}}))
+    predictions = pd.DataFrame({"observed": [1.0, 2, 3], "predicted": [1.0, 2, 4]}).to_csv(index=False)
+    scores = pd.DataFrame({"element": ["Fe"], "folds": ["block"], "r2": [0.66]}).to_csv(index=False)
+    content = {"tables": {"elements": scores, "predictions": predictions}, "notes": ["3 of 9 samples lie off the grid"]}
+    (models / "fe.json").write_text(json.dumps(content))
+    (models / "zn.json").write_text(json.dumps({"tables": {"elements": scores.replace("Fe", "Zn")}, "notes": []}))
+    story = tell(sample().drop_attrs(deep=False), where=str(where))
+    assert story.title == "europe"
+    assert story.notes == ["3 of 9 samples lie off the grid"]
+    assert [table["element"].tolist() for table in story.scores] == [["Fe", "Zn"]]
+    assert list(story.predictions) == ["predictions"]
+    text = page_html(sample(), where=str(where))
+    assert 'alt="Chart: predictions"' in text
+    assert "&quot;europe&quot;" in text
+
+
+def test_scores_in_attributes_become_a_table() -> None:
+    store = sample()
+    store["solum_thickness"].attrs.update(r2_random=0.41, r2_block=0.25)
+    (table,) = tell(store).scores
+    assert table.to_dict("records") == [{"layer": "solum_thickness", "r2_random": 0.41, "r2_block": 0.25}]
+
+
+def test_sentences_stand_once_though_many_layers_say_them() -> None:
+    store = sample()
+    store["zone"].attrs["assumptions"] = "rain = 1 mm; frost is ignored"
+    assert tell(store).assumptions == ["rain = 1 mm", "frost is ignored", "no dust"]
+
+
+# --- files, bad input ------------------------------------------------------------------------------------------
+
+
+def stored(tmp_path: Path, store: xr.Dataset) -> Path:
+    from tpsoil.cube import add_layer
+
+    where = tmp_path / "cube.zarr"
+    create_cube(where, GRID)
+    for name, data in store.data_vars.items():
+        add_layer(where, str(name), data)
+    return where
+
+
+def test_the_command_writes_a_page_of_a_store(tmp_path: Path) -> None:
+    where = stored(tmp_path, sample()[["elevation", "zone"]])
+    out = tmp_path / "new" / "page.html"
+    done = CliRunner().invoke(tpsoil.cli.app.app, ["report", str(where), str(out), "--title", "Hello"])
+    assert done.exit_code == 0, done.output
+    assert "page.html" in done.output
+    text = out.read_text(encoding="utf-8")
+    assert "<title>Hello</title>" in text
+    assert [p.name for p in out.parent.iterdir()] == ["page.html"]
+    index = [entry["name"] for entry in meta_of(text)["layers"]].index("elevation")
+    back = unpack_values(data_of(text, index), "float32", GRID.shape)
+    np.testing.assert_array_equal(back, open_cube(where)["elevation"].values)
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    store = sample()
+    with pytest.raises(MissingInputError, match=r"no layer 'solum_thicknes'; did you mean 'solum_thickness'\?"):
+        write_page(store, tmp_path / "a.html", layers=["solum_thicknes"])
+    with pytest.raises(InputError, match=r"'a\.pdf' ends in '\.pdf', expected \.html"):
+        write_page(store, tmp_path / "a.pdf")
+    with pytest.raises(InputError, match=r"no layer with dims \(y, x\); it holds nothing"):
+        write_page(xr.Dataset(), tmp_path / "a.html")
+    with pytest.raises(MissingInputError, match=r"absent\.zarr"):
+        write_page(tmp_path / "absent.zarr", tmp_path / "a.html")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AccessError, match="cannot write"):
+        write_page(store, tmp_path / "file" / "a.html")
+
+
+def test_the_command_leaves_with_status_2(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        tpsoil.cli.app.main(["report", str(tmp_path / "absent.zarr"), str(tmp_path / "a.html")])
+    assert left.value.code == 2
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_empty_layers_and_single_cells_have_a_page() -> None:
+    empty = xr.Dataset({"slope": layer("slope", np.nan), "zone": layer("zone", 255)})
+    page = Outline(page_html(empty))
+    assert "No cell has a value." in json.dumps(meta_of(page_html(empty)))
+    assert any("no cell has a value" in str(a["alt"]) for a in page.all("img"))
+    single = sample().isel(y=slice(9, 10), x=slice(4, 5))
+    text = page_html(single)
+    assert unpack_values(data_of(text, 0), "float32", (1, 1))[0, 0] == single["solum_thickness"].values[0, 0]
+    plain = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "f4"))})
+    assert meta_of(page_html(plain))["lonlat"] is None

@@ -1,0 +1,325 @@
+"""The page in headless Chromium: layer switch, zoom, a pixel's value, keyboard, touch, light, dark, phone; no request.
+
+Chromium is found on PATH or by TPSOIL_CHROMIUM. Screenshots are kept in the folder TPSOIL_SCREENSHOTS where it is set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.reports import write_page
+from tpsoil.variables import variable
+
+GRID = plateau_grid(25_000)  # 72 x 112
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def store() -> xr.Dataset:
+    rows, columns = GRID.shape
+    y, x = np.mgrid[:rows, :columns]
+    rng = np.random.default_rng(8)
+    thickness = (0.5 + np.hypot(y - 30, x - 50) / 60 + rng.normal(0, 0.01, GRID.shape)).astype("f4")
+    thickness[y + x < 20] = np.nan
+    layers = {
+        "solum_thickness": (thickness, {"parents": "slope"}),
+        "slope": ((x / 4 + y / 7).astype("f4"), {}),
+        "zone": ((1 + (x // 14) % 8).astype("u1"), {}),
+    }
+    return xr.Dataset(
+        {name: (("y", "x"), data, {**variable(name).attributes(), **attrs}) for name, (data, attrs) in layers.items()},
+        coords=coordinates(GRID), attrs={"title": "Browser test", "simulated": "Everything here is simulated."},
+    )  # fmt: skip
+
+
+STORE = store()
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(STORE, tmp_path_factory.mktemp("page") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = os.environ.get("TPSOIL_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("no Chromium on PATH; install chromium (Debian: apt-get install chromium) or set TPSOIL_CHROMIUM")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed; pip install playwright"
+    )
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield chromium
+        chromium.close()
+
+
+class Opened:
+    """A page in a fresh context, with everything it asked of the network."""
+
+    def __init__(self, browser: Any, file: Path, *, phone: bool = False, scheme: str = "light") -> None:
+        size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 900}
+        self.context = browser.new_context(
+            viewport=size, color_scheme=scheme, has_touch=phone, is_mobile=phone, device_scale_factor=2 if phone else 1
+        )
+        self.page = self.context.new_page()
+        self.requests: list[str] = []
+        self.faults: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on(
+            "console", lambda line: self.faults.append(line.text) if line.type in {"error", "warning"} else None
+        )
+        self.page.goto(file.as_uri())
+        self.wait("solum_thickness")
+        kind = "phone" if phone else "desktop"
+        folder = os.environ.get("TPSOIL_SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=str(Path(folder) / f"page_{kind}_{scheme}.png"), full_page=True)
+
+    def wait(self, layer: str) -> None:
+        self.page.wait_for_selector(f'#map[data-layer="{layer}"]', timeout=20_000)
+        self.page.evaluate("() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
+
+    def spot(self, row: int, column: int) -> tuple[float, float]:
+        """Where the middle of a cell is on the screen."""
+        state = self.page.evaluate("() => ({...document.getElementById('map').dataset})")
+        self.page.locator("#map").scroll_into_view_if_needed()
+        box = self.page.locator("#canvas").bounding_box()
+        scale = float(state["scale"])
+        return (
+            box["x"] + float(state["x"]) + (column + 0.5) * scale,
+            box["y"] + float(state["y"]) + (row + 0.5) * scale * float(state["tall"]),
+        )
+
+    def read(self) -> dict[str, str]:
+        return dict(self.page.evaluate("() => ({...document.getElementById('readout').dataset})"))
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).inner_text())
+
+    def close(self, file: Path) -> None:
+        """Every test ends here: nothing was asked for but the file itself and what it holds, and nothing failed."""
+        outside = [url for url in self.requests if url != file.as_uri() and not url.startswith(("data:", "blob:"))]
+        self.context.close()
+        assert outside == []
+        assert self.faults == []
+
+
+@pytest.fixture
+def desktop(browser: Any, page_file: Path) -> Iterator[Opened]:
+    opened = Opened(browser, page_file)
+    yield opened
+    opened.close(page_file)
+
+
+@pytest.fixture
+def phone(browser: Any, page_file: Path) -> Iterator[Opened]:
+    opened = Opened(browser, page_file, phone=True)
+    yield opened
+    opened.close(page_file)
+
+
+@pytest.mark.parametrize(("row", "column"), [(30, 50), (71, 111), (40, 0), (12, 90)])
+def test_the_pointer_reads_the_stores_value(desktop: Opened, row: int, column: int) -> None:
+    desktop.page.mouse.move(*desktop.spot(row, column))
+    found = desktop.read()
+    stored = STORE["solum_thickness"].values[row, column]
+    assert (int(found["row"]), int(found["column"])) == (row, column)
+    assert np.float32(found["value"]) == stored
+    shown = re.match(r"([\d.e-]+) m\b", desktop.text("#readout b"))
+    assert shown
+    assert np.float32(shown.group(1)) == stored  # the printed digits are that float32 and no other
+
+
+def test_nothing_is_read_as_nothing(desktop: Opened) -> None:
+    desktop.page.mouse.move(*desktop.spot(5, 5))
+    assert desktop.text("#readout b") == "no value"
+
+
+def test_the_layer_switch_changes_map_legend_and_values(desktop: Opened) -> None:
+    before = desktop.page.evaluate("() => document.getElementById('canvas').toDataURL()")
+    desktop.page.select_option("#layer", label="Environmental zone (simulated)")
+    desktop.wait("zone")
+    assert desktop.page.evaluate("() => document.getElementById('canvas').toDataURL()") != before
+    desktop.page.mouse.move(*desktop.spot(40, 60))
+    assert desktop.text("#readout b") == f"zone {STORE['zone'].values[40, 60]}"
+    assert "zone 8" in desktop.text("#legend")
+    desktop.page.click("#before")
+    desktop.wait("slope")
+    desktop.page.mouse.move(*desktop.spot(40, 60))
+    assert np.float32(desktop.read()["value"]) == STORE["slope"].values[40, 60]
+    assert "Unit: °" in desktop.text("#legend")
+    desktop.page.click("#after")
+    desktop.page.click("#after")
+    desktop.wait("solum_thickness")
+    assert desktop.page.evaluate("() => document.getElementById('canvas').toDataURL()") == before
+
+
+def test_zooming_by_button_wheel_and_doubleclick_keeps_values_in_place(desktop: Opened) -> None:
+    def scale() -> float:
+        return float(desktop.page.locator("#map").get_attribute("data-scale"))
+
+    first = scale()
+    desktop.page.click("#in")
+    desktop.wait("solum_thickness")
+    assert scale() == pytest.approx(1.5 * first)
+    place = desktop.spot(30, 50)
+    desktop.page.mouse.move(*place)
+    desktop.page.mouse.wheel(0, -200)
+    desktop.page.wait_for_function(f"() => Number(document.getElementById('map').dataset.scale) > {1.6 * first}")
+    np.testing.assert_allclose(desktop.spot(30, 50), place, atol=scale())  # the cell under the wheel stays there
+    desktop.page.mouse.move(place[0] + 1, place[1])
+    found = desktop.read()
+    assert np.float32(found["value"]) == STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
+    desktop.page.mouse.dblclick(*place)
+    desktop.wait("solum_thickness")
+    assert scale() > 3 * first
+    desktop.page.click("#whole")
+    desktop.wait("solum_thickness")
+    assert scale() == pytest.approx(first)
+    for _ in range(12):
+        desktop.page.click("#out")
+    desktop.wait("solum_thickness")
+    assert scale() == pytest.approx(first)  # never smaller than the whole map
+
+
+def test_dragging_moves_the_map_with_the_pointer(desktop: Opened) -> None:
+    desktop.page.click("#in")
+    desktop.page.click("#in")
+    desktop.wait("solum_thickness")
+    x, y = desktop.spot(36, 56)
+    desktop.page.mouse.move(x, y)
+    desktop.page.mouse.down()
+    desktop.page.mouse.move(x - 60, y + 20, steps=4)
+    desktop.page.mouse.up()
+    desktop.wait("solum_thickness")
+    np.testing.assert_allclose(desktop.spot(36, 56), (x - 60, y + 20), atol=0.6)
+
+
+def test_the_keyboard_alone_switches_moves_zooms_and_is_told(desktop: Opened) -> None:
+    page = desktop.page
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    seen = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("() => document.activeElement.id"))
+        if seen[-1] == "map":
+            break
+    assert seen[-7:] == ["layer", "before", "after", "in", "out", "whole", "map"]
+    assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")  # the first one sets the cross down in the middle
+    start = desktop.read()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    found = desktop.read()
+    assert int(found["column"]) == int(start["column"]) + 1
+    assert int(found["row"]) == int(start["row"]) + 10
+    value = STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
+    assert np.float32(found["value"]) == value
+    assert desktop.text("#readout b") in desktop.text("#said")
+    before = float(page.locator("#map").get_attribute("data-scale"))
+    page.keyboard.press("+")
+    desktop.wait("solum_thickness")
+    assert float(page.locator("#map").get_attribute("data-scale")) == pytest.approx(1.5 * before)
+    for _ in range(20):
+        page.keyboard.press("Shift+ArrowLeft")
+    found = desktop.read()
+    assert int(found["column"]) == 0
+    assert page.locator("#cross").is_visible()
+    page.keyboard.press("0")
+    desktop.wait("solum_thickness")
+    assert float(page.locator("#map").get_attribute("data-scale")) == pytest.approx(before)
+
+
+def test_a_phone_taps_and_pinches_and_nothing_is_cut_off(phone: Opened) -> None:
+    page = phone.page
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    row, column = 40, 70
+    page.touchscreen.tap(*phone.spot(row, column))
+    found = phone.read()
+    assert np.float32(found["value"]) == STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
+    assert abs(int(found["row"]) - row) <= 1
+    assert abs(int(found["column"]) - column) <= 1
+    before = float(page.locator("#map").get_attribute("data-scale"))
+    x, y = phone.spot(36, 56)
+    touch = page.context.new_cdp_session(page)
+
+    def fingers(kind: str, apart: float) -> None:
+        points = [] if kind == "touchEnd" else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", 30)
+    for apart in (40, 50, 60):
+        fingers("touchMove", apart)
+    fingers("touchEnd", 0)
+    phone.wait("solum_thickness")
+    assert float(page.locator("#map").get_attribute("data-scale")) == pytest.approx(2 * before, rel=0.05)
+    for target in page.locator("button:visible, select:visible").all():
+        box = target.bounding_box()
+        assert min(box["width"], box["height"]) >= 40  # a thumb finds it
+        assert box["x"] + box["width"] <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("phone", [False, True])
+def test_text_can_be_read_in_light_and_dark(browser: Any, page_file: Path, scheme: str, phone: bool) -> None:
+    opened = Opened(browser, page_file, scheme=scheme, phone=phone)
+    pairs = opened.page.evaluate(
+        """() => ["body", ".lead", ".simulated strong", "nav a", "button", "select", "#readout small", ".hint", "th",
+                  "figcaption", "footer"].map((selector) => {
+          const element = document.querySelector(selector), ink = getComputedStyle(element).color;
+          let holder = element, paper = "rgba(0, 0, 0, 0)";
+          while (holder && paper === "rgba(0, 0, 0, 0)") {
+            paper = getComputedStyle(holder).backgroundColor; holder = holder.parentElement;
+          }
+          return [selector, ink, paper];
+        })"""
+    )
+    for selector, ink, paper in pairs:
+        assert contrast(ink, paper) >= 4.5, (selector, ink, paper)  # WCAG 2.2 AA
+    body = luminance(next(paper for selector, _, paper in pairs if selector == "body"))
+    assert (body < 0.05) if scheme == "dark" else (body > 0.9)
+    opened.close(page_file)
+
+
+def test_paper_has_the_pictures_and_no_controls(desktop: Opened) -> None:
+    desktop.page.emulate_media(media="print")
+    assert not desktop.page.locator("#map-section").is_visible()
+    assert desktop.page.locator("#maps img").count() == 3
+    assert desktop.page.locator("#maps img").first.is_visible()
+    assert "Everything here is simulated." in desktop.text(".simulated")
+    desktop.page.emulate_media(media="screen")
+
+
+def test_the_policy_stops_a_request_that_somebody_adds(browser: Any, page_file: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.html"
+    line = '<img src="http://127.0.0.1:9/x.png" alt="">'
+    changed.write_text(page_file.read_text(encoding="utf-8").replace("</main>", line + "</main>"), encoding="utf-8")
+    opened = Opened(browser, changed)
+    assert any("Content Security Policy" in fault for fault in opened.faults)
+    opened.context.close()
+
+
+def numbers(colour: str) -> np.ndarray:
+    return np.array([float(n) for n in re.findall(r"[\d.]+", colour)[:3]]) / 255
+
+
+def luminance(colour: str) -> float:
+    rgb = numbers(colour)
+    return float(np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(ink: str, paper: str) -> float:
+    light, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

@@ -1,0 +1,312 @@
+"""One HTML file of a store: maps that pan and zoom with their values, scores, assumptions, provenance, citation.
+
+The file loads nothing: pictures, values, style and script are inside, and its content security policy forbids the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import tpsoil
+from tpsoil.cube import open_cube
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+
+from . import figures
+from .figures import maps, palette
+from .figures.reading import Picture, read_picture
+from .pixels import grid_of_page, layer_of_page, pack_values
+from .story import Story, tell
+from .tables import layer_summary, to_html, write_text
+
+CELLS_OF_A_PAGE: Final = 6_000_000
+"""Cells of all layers together that a page holds; it is then about 10 to 15 MB, which mail still carries."""
+
+_TOKEN: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def write_page(
+    store: str | os.PathLike[str] | xr.Dataset,
+    out: str | os.PathLike[str],
+    *,
+    title: str = "",
+    layers: Sequence[str] | None = None,
+    cells: int = CELLS_OF_A_PAGE,
+) -> Path:
+    """Write a store as one self-contained HTML page.
+
+    Parameters
+    ----------
+    store : path, URL or Dataset (y, x)
+        A cube or a run's output; only read.
+    out : path
+        Ends in .html; missing folders are made; the file is there whole or not at all.
+    title : str
+        Else the store's.
+    layers : sequence of str, optional
+        Layers to show, in this order; all two-dimensional layers by default, a run's maps before its covariates.
+    cells : int
+        Most cells of all layers together. A larger store is shown with every n-th row and column, and the page says so.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingInputError
+        For a store or a layer that is not there.
+    InputError
+        For a store without two-dimensional layers, or another file name.
+    AccessError
+        Where the file cannot be written.
+
+    Notes
+    -----
+    Values are the store's float32, compressed without loss: what the page reads out under the pointer is stored so.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cube = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "float32"))})
+    >>> write_page(cube, Path(tempfile.mkdtemp()) / "report.html").stat().st_size > 10_000
+    True
+    """
+    target = Path(out)
+    if target.suffix.lower() not in {".html", ".htm"}:
+        raise InputError(f"report: '{target.name}' ends in '{target.suffix}', expected .html")
+    where = "" if isinstance(store, xr.Dataset) else os.fspath(store)
+    dataset = store if isinstance(store, xr.Dataset) else open_cube(where)
+    return write_text(target, page_html(dataset, where=where, title=title, layers=layers, cells=cells), where="report")
+
+
+def page_html(
+    store: xr.Dataset,
+    *,
+    where: str = "",
+    title: str = "",
+    layers: Sequence[str] | None = None,
+    cells: int = CELLS_OF_A_PAGE,
+) -> str:
+    """The page of `write_page` as text.
+
+    Parameters
+    ----------
+    store : Dataset (y, x)
+    where : str
+        Path or URL of the store, for the tables of its run.
+    title, layers, cells
+        As in `write_page`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As `write_page`.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "float32"))})
+    >>> page_html(cube, title="Slopes").startswith("<!doctype html>")
+    True
+    """
+    names = _chosen(store, layers, where)
+    story = tell(store[names].assign_attrs(store.attrs), where=where, title=title)
+    rows, columns = store[names[0]].transpose("y", "x").shape
+    step = max(1, int(np.ceil(np.sqrt(rows * columns * len(names) / max(cells, 1)))))
+    longest = int(np.ceil(max(rows, columns) / step))
+    shown: list[dict[str, Any]] = []
+    data: list[str] = []
+    pictures: list[str] = []
+    first: Picture | None = None
+    for position, name in enumerate(names):
+        layer = figures.pick(store, name, where="report")
+        picture = read_picture(layer, longest, where="report")
+        first = first or picture
+        packed, dtype = pack_values(picture.values, palette.layer_kind(layer))
+        data.append(f'<script type="text/plain" id="data-{position}">{packed}</script>')
+        shown.append(layer_of_page(layer, picture, dtype))
+        pictures.append(_map_picture(layer, shown[-1]))
+    if first is None:
+        raise InputError("report: the store has no layer to show")
+    summary = layer_summary(store, names).rename(columns={"with_value": "cells with a value", "percent": "% of cells"})
+    summary = summary.rename(columns={"long_name": "quantity"})
+    if (summary["every"] == 1).all():
+        summary = summary.drop(columns="every")
+    summary["units"] = [palette.unit_text(units) for units in summary["units"]]
+    summary.attrs["caption"] = "The layers"
+    sections = _sections(story, pictures, summary)
+    head = {
+        "version": html.escape(tpsoil.__version__),
+        "title": html.escape(_marked(story)),
+        "lead": html.escape(_lead(story, first, (rows, columns), len(names))),
+        "simulated": _simulated(story),
+        "nav": _navigation(sections),
+        "viewer": _fill(_asset("viewer.html"), {"options": _options(shown), "shape": _shape(store[names[0]], first)}),
+        "sections": "\n".join(text for _, _, text in sections),
+        "css": _asset("page.css"),
+        "script": _asset("page.js"),
+        "data": "\n".join(data),
+        "meta": _json({**grid_of_page(store[names[0]], first), "layers": shown}),
+    }
+    return _fill(_asset("page.html"), head)
+
+
+def _chosen(store: xr.Dataset, layers: Sequence[str] | None, where: str) -> list[str]:
+    maps_first = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
+    if layers is None:
+        # What a model made stands before what it was made from.
+        maps_first.sort(key=lambda name: "parents" not in store[name].attrs)
+        names = maps_first
+    else:
+        names = list(layers)
+        missing = [name for name in names if name not in maps_first]
+        if missing:
+            said = ", ".join(f"'{name}'{nearest_name(name, maps_first)}" for name in missing)
+            raise MissingInputError(f"report: {where or 'the store'} has no layer {said}")
+    if not names:
+        known = ", ".join(map(str, store.data_vars)) or "nothing"
+        raise InputError(f"report: {where or 'the store'} has no layer with dims (y, x); it holds {known}")
+    return names
+
+
+def _map_picture(layer: xr.DataArray, shown: Mapping[str, Any]) -> str:
+    figure = maps.map_layer(layer, longest_side=700)
+    caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
+    alt = html.escape(str(shown["alt"]))
+    return (
+        f'<figure><img loading="lazy" alt="{alt}" src="{png_uri(figure)}"><figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def png_uri(figure: Figure, dpi: int = 90) -> str:
+    """A figure as a data URI, in a palette of 128 colours where that keeps it readable.
+
+    Examples
+    --------
+    >>> png_uri(Figure(figsize=(1, 1)))[:22]
+    'data:image/png;base64,'
+    """
+    from PIL import Image
+
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=dpi)
+    image = Image.open(drawn).convert("RGB")
+    image.quantize(128, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """(id, heading, HTML) of every section that has something to say."""
+    drawn = [_chart(name, table) for name, table in story.predictions.items()]
+    scores = "".join(drawn and [f'<div class="gallery">{"".join(drawn)}</div>']) + _tables(story.scores)
+    parts = [
+        ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
+        ("scores", "Scores", scores),
+        ("parameters", "Parameters", _tables(story.parameters)),
+        ("assumptions", "Assumptions", _list(story.assumptions)),
+        ("excluded", "Masked and excluded", _list(story.notes) + _tables(story.excluded)),
+        ("provenance", "Provenance", _tables(story.provenance) + _recipe(story.recipe)),
+        ("citation", "Citation", _list(story.citations)),
+    ]
+    return [
+        (key, heading, f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>{text}</section>')
+        for key, heading, text in parts
+        if text
+    ]
+
+
+def _chart(name: str, table: pd.DataFrame) -> str:
+    columns = set(table.columns)
+    text = name.replace("_", " ")
+    if {"observed", "predicted"} <= columns:
+        figure = figures.observed_predicted(table, title=text.capitalize())
+    elif {"feature", "importance"} <= columns:
+        figure = figures.importance_ranking(table, title=text.capitalize())
+    elif {"level", "coverage"} <= columns:
+        figure = figures.interval_coverage(table, title=text.capitalize())
+    elif {"evaluation", "objective"} <= columns:
+        figure = figures.calibration_traces(table)
+    else:
+        figure = figures.partial_dependence(table)
+    return f'<figure><img loading="lazy" alt="Chart: {html.escape(text)}" src="{png_uri(figure)}"></figure>'
+
+
+def _tables(tables: Sequence[pd.DataFrame]) -> str:
+    return "".join(_table(table) for table in tables)
+
+
+def _table(table: pd.DataFrame) -> str:
+    caption = str(table.attrs.get("caption", ""))
+    label = html.escape(caption or "Table")
+    return (
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{to_html(table, caption=caption)}</div>'
+    )
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" if items else ""
+
+
+def _recipe(text: str) -> str:
+    return f'<h3>Recipe</h3><pre tabindex="0">{html.escape(text)}</pre>' if text else ""
+
+
+def _options(layers: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f'<option value="{i}">{html.escape(str(m["title"]))}</option>' for i, m in enumerate(layers))
+
+
+def _navigation(sections: Sequence[tuple[str, str, str]]) -> str:
+    return "".join(f'<li><a href="#{key}">{heading}</a></li>' for key, heading, _ in sections)
+
+
+def _marked(story: Story) -> str:
+    return f"{story.title} (simulated)" if story.simulated and "simulated" not in story.title.lower() else story.title
+
+
+def _simulated(story: Story) -> str:
+    if not story.simulated:
+        return ""
+    return f'<p class="simulated" role="note"><strong>Simulated</strong>{html.escape(story.simulated)}</p>'
+
+
+def _lead(story: Story, picture: Picture, shape: tuple[int, int], count: int) -> str:
+    layers = f"{count} layer{'s' if count > 1 else ''} of {shape[0]} x {shape[1]} cells"
+    made = f"; made {story.created[:10]}" if story.created else ""
+    return f"{layers}; {picture.note.replace(' drawn', ' shown')}{made}"
+
+
+def _shape(layer: xr.DataArray, picture: Picture) -> str:
+    """Width over height of the map's frame: the map's own, within what a screen can show."""
+    grid = grid_of_page(layer, picture)["grid"]
+    return f"{np.clip(grid['columns'] / (grid['rows'] * grid['cellHeight']), 0.5, 2.6):.3f}"
+
+
+def _asset(name: str) -> str:
+    return files("tpsoil.reports").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    return _TOKEN.sub(lambda found: values[found.group(1)], template)
+
+
+def _json(content: Any) -> str:
+    # "<" could end the script element that holds it.
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

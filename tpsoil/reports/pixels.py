@@ -1,0 +1,190 @@
+"""Layers as a page holds them: values without loss, the colours they are painted in, and their place on the map."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from pyproj import Transformer
+
+from .figures import maps, palette
+from .figures.reading import Picture, ordinal
+from .tables import cell_text
+
+NODES: Final = 33
+"""Nodes along each side of the coarse grid of longitudes and latitudes; between them the page interpolates."""
+
+
+def pack_values(values: npt.NDArray[np.float64], kind: str) -> tuple[str, str]:
+    """Values as text for a page.
+
+    Parameters
+    ----------
+    values : ndarray (rows, columns), float64
+        NaN where there is nothing.
+    kind : str
+        Classes become integers, all else float32.
+
+    Returns
+    -------
+    text : str
+        Base64 of a zlib stream of the little-endian values, their bytes sorted by place: all first bytes, then all
+        second ones. Neighbouring cells share their high bytes, so that this compresses better and loses nothing.
+    dtype : str
+        "float32", "uint8" (255 is nothing) or "int32" (the least integer is nothing).
+
+    Examples
+    --------
+    >>> pack_values(np.array([[1.0, np.nan]]), "categorical")[1]
+    'uint8'
+    """
+    if kind != "categorical":
+        array, dtype = values.astype("<f4"), "float32"
+    else:
+        present = values[np.isfinite(values)]
+        small = not present.size or (present.min() >= 0 and present.max() < 255)
+        dtype = "uint8" if small else "int32"
+        nothing = 255 if small else np.iinfo(np.int32).min
+        array = np.where(np.isfinite(values), values, nothing).astype("u1" if small else "<i4")
+    size = array.dtype.itemsize
+    shuffled = np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(-1, size).T)
+    return base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode(), dtype
+
+
+def unpack_values(text: str, dtype: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """What the page's script does with `pack_values`' text; for tests and for readers of the page.
+
+    Examples
+    --------
+    >>> unpack_values(*pack_values(np.array([[1.5, 2.5]]), "continuous"), (1, 2)).tolist()
+    [[1.5, 2.5]]
+    """
+    code = {"float32": "<f4", "uint8": "u1", "int32": "<i4"}[dtype]
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    size = np.dtype(code).itemsize
+    return np.ascontiguousarray(raw.reshape(size, -1).T).view(code).reshape(shape)
+
+
+def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str, Any]:
+    """Name, colours, ticks, classes and lines of text of one layer.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+    picture : Picture
+        What the page shows of it.
+    dtype : str
+        From `pack_values`.
+
+    Returns
+    -------
+    dict
+        Plain values for JSON.
+    """
+    values = picture.values
+    finite = values[np.isfinite(values)]
+    units = palette.layer_units(layer)
+    unit = "" if units in {"", "1"} else palette.unit_text(units)
+    simulated = palette.is_simulated(layer)
+    title = palette.layer_title(layer)
+    if simulated and "simulated" not in title.lower():
+        title += " (simulated)"
+    shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, "dtype": dtype}
+    comment = str(layer.attrs.get("comment", ""))
+    lines = [f"{comment[:1].upper()}{comment[1:]}."] if comment else []
+    if palette.layer_kind(layer) == "categorical":
+        shown["classes"] = _classes(layer, picture)
+        named = [c for c in shown["classes"] if c["share"]]
+        alt = f"Map of {title}: " + (", ".join(f"{c['name']} {c['share']}" for c in named) or "no class anywhere")
+    elif not finite.size:
+        shown |= {"low": 0.0, "high": 1.0, "log": False, "colours": _colours("viridis"), "ticks": []}
+        alt = f"Map of {title}: no cell has a value"
+    else:
+        log = str(layer.name) in palette.LOGARITHMIC and bool((finite > 0).any())
+        usable = np.where(values > 0, values, np.nan) if log else values
+        chosen = palette.colour_map(layer)
+        norm, extend = maps.colour_scale(usable, None, logarithmic=log, kind=palette.layer_kind(layer), cmap=chosen)
+        low, high = float(norm.vmin or 0), float(norm.vmax or 0)
+        at = np.geomspace(high, low, 5) if log else np.linspace(high, low, 5)
+        ticks = [cell_text(float(v)) for v in at]
+        ticks[0] = ("≥ " if extend in {"both", "max"} else "") + ticks[0]
+        ticks[-1] = ("≤ " if extend in {"both", "min"} else "") + ticks[-1]
+        shown |= {"low": low, "high": high, "log": log, "colours": _colours(chosen), "ticks": ticks}
+        least, mean, most = (cell_text(float(v)) for v in (finite.min(), finite.mean(), finite.max()))
+        spread = f"{least} to {most}, mean {mean}"
+        lines.append(f"{spread}{' ' + unit if unit else ''}, over {finite.size} cells.")
+        alt = f"Map of {title}: {spread} {unit}".rstrip()
+    if not finite.size:
+        lines.append("No cell has a value.")
+    elif finite.size < values.size:
+        lines.append(f"{values.size - finite.size} of {values.size} cells have no value.")
+    if picture.step > 1:
+        lines.append(f"Shown: every {ordinal(picture.step)} row and column of the store.")
+    return {**shown, "lines": lines, "alt": alt}
+
+
+def _classes(layer: xr.DataArray, picture: Picture) -> list[dict[str, Any]]:
+    values = picture.values
+    present = {int(code) for code in np.unique(values[np.isfinite(values)])}
+    names = palette.class_names(layer)
+    codes = sorted(set(names) | present)
+    colours = palette.class_colours(str(layer.name), codes)
+    area = picture.row_area[:, None] * np.isfinite(values)
+    total = float(area.sum()) or 1.0
+    return [
+        {
+            "code": code, "name": palette.class_name(layer, code, names), "colour": colours[code],
+            "share": f"{100 * float((area * (values == code)).sum()) / total:.1f} %" if code in present else "",
+        }
+        for code in codes
+    ]  # fmt: skip
+
+
+def _colours(name: str) -> str:
+    """256 colours as one string of hexadecimal digits."""
+    return "".join(to_hex(colour)[1:] for colour in colormaps[name](np.arange(256) / 255.0))
+
+
+def grid_of_page(layer: xr.DataArray, picture: Picture) -> dict[str, Any]:
+    """Where the cells lie: in the CRS exactly, in longitude and latitude by a coarse grid of nodes.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+    picture : Picture
+
+    Returns
+    -------
+    dict
+        `grid` and `lonlat`; plain values for JSON.
+    """
+    left, right, bottom, top = picture.bounds
+    rows, columns = layer.transpose("y", "x").shape
+    drawn_rows, drawn_columns = picture.values.shape
+    dx, dy = (right - left) / columns, (top - bottom) / rows
+    geographic = picture.unit == "°"
+    grid = {
+        "rows": drawn_rows, "columns": drawn_columns, "step": picture.step, "first": picture.first, "left": left,
+        "top": top, "dx": dx, "dy": dy, "unit": picture.unit,
+        "xName": "longitude" if geographic else "easting", "yName": "latitude" if geographic else "northing",
+        "places": int(np.clip(np.ceil(-np.log10(max(min(dx, dy), 1e-9))) + 1, 0, 8)),
+        "cellMetres": picture.metres * dx * picture.step,
+        "cellHeight": (dy / dx) * (111_320.0 / picture.metres if geographic else 1.0),
+    }  # fmt: skip
+    crs = layer.odc.crs
+    nodes = None
+    if crs is not None and not geographic:
+        x, y = np.meshgrid(np.linspace(left, picture.extent[1], NODES), np.linspace(top, picture.extent[2], NODES))
+        to_degrees = Transformer.from_crs(crs.proj, 4326, always_xy=True)
+        lon, lat = to_degrees.transform(x * 1000, y * 1000)
+        if np.isfinite(lon).all() and np.isfinite(lat).all():
+            nodes = {
+                "n": NODES, "lon": np.round(lon, 5).ravel().tolist(), "lat": np.round(lat, 5).ravel().tolist(),
+            }  # fmt: skip
+    return {"grid": grid, "lonlat": nodes}

@@ -1,0 +1,304 @@
+"""What a store says of itself: parameters, assumptions, exclusions, provenance, citation, and the tables of its run.
+
+Everything here is read from attributes and from the small JSON objects that a run keeps under `_tpsoil/`; nothing is
+computed but counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import fsspec
+import pandas as pd
+import xarray as xr
+
+import tpsoil
+
+from .figures import palette
+from .tables import cell_text, class_shares
+
+_PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_convention", "deposition", "preset",
+                      "formula", "features", "trees", "seed", "folds")  # fmt: skip
+_EXCLUDED: Final = ("excluded", "exclusions", "dropped", "masked", "counts", "notes", "samples_used", "unseen_classes",
+                    "left_out", "bound_hits", "outside")  # fmt: skip
+_CITED: Final = ("citation", "citations", "references", "reference", "licence", "license")
+_MADE: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
+_PLAIN: Final = {
+    "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
+    "grid_mapping", "_FillValue", "simulated", "scale_factor", "add_offset", "coordinates",
+}  # fmt: skip
+_SCORE: Final = re.compile(r"^(r2|r²|rmse|mae|nse|me|coverage|picp|bias)(_|$)", re.IGNORECASE)
+
+
+@dataclass
+class Story:
+    """Sections of a report, in the order in which they are printed.
+
+    Parameters
+    ----------
+    title : str
+    simulated : str
+        What is simulated, or "" where nothing is.
+    created : str
+        Date, or "".
+    scores, parameters, excluded, provenance : list of DataFrame
+        Tables; the caption stands in `attrs["caption"]`.
+    assumptions, notes, citations : list of str
+    recipe : str
+        As text, or "".
+    predictions : dict of str to DataFrame
+        Tables that are drawn, not printed, by name.
+    """
+
+    title: str
+    simulated: str = ""
+    created: str = ""
+    scores: list[pd.DataFrame] = field(default_factory=list)
+    parameters: list[pd.DataFrame] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+    excluded: list[pd.DataFrame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    provenance: list[pd.DataFrame] = field(default_factory=list)
+    citations: list[str] = field(default_factory=list)
+    recipe: str = ""
+    predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
+    """Gather what a store says of itself.
+
+    Parameters
+    ----------
+    store : Dataset
+    where : str
+        Path or URL of the store, for its run's tables; "" for a Dataset in memory.
+    title : str
+        Else the store's `title`, its run's name, or the store's own name.
+
+    Returns
+    -------
+    Story
+
+    Examples
+    --------
+    >>> tell(xr.Dataset(attrs={"assumptions": ["K = 0.03"], "title": "Tibet"})).assumptions
+    ['K = 0.03']
+    """
+    run = _read_ledger(where)
+    attrs = dict(store.attrs)
+    name = str(title or attrs.get("title") or run.get("name") or where.rstrip("/").rpartition("/")[2] or "tpsoil store")
+    story = Story(title=name, created=str(attrs.get("created") or attrs.get("date_created") or ""))
+    story.simulated = _simulated(store)
+    layers = {str(key): dict(layer.attrs) for key, layer in store.data_vars.items()}
+    everywhere = [attrs, *layers.values()]
+    story.assumptions = _said(everywhere, ("assumptions", "assumption"))
+    story.notes = [*_said(everywhere, ("notes",)), *run.get("notes", [])]
+    story.citations = [*_said(everywhere, _CITED, split=False), f"Computed with tpsoil {tpsoil.__version__}."]
+    story.scores = _scores(attrs, layers)
+    for key, table in run.get("tables", {}).items():
+        _place_table(story, key, table)
+    for key, value in attrs.items():
+        _place_attribute(story, key, value)
+    if not story.recipe and run.get("recipe"):
+        story.recipe = _as_text(run["recipe"])
+    story.parameters += _by_layer(layers, _PARAMETERS, "How each layer was made")
+    story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Said by the layers")
+    story.excluded += _class_counts(store)
+    story.provenance += _by_layer(layers, _MADE, "Where each layer comes from")
+    rest = _other_attributes(layers)
+    if rest is not None:
+        story.provenance.append(rest)
+    return story
+
+
+def _simulated(store: xr.Dataset) -> str:
+    everything = (store.attrs, *(layer.attrs for layer in store.data_vars.values()))
+    marked = [attrs for attrs in everything if palette.is_simulated(attrs)]
+    sentences = [str(a["simulated"]) for a in marked if isinstance(a["simulated"], str) and " " in a["simulated"]]
+    if sentences:
+        return sentences[0]
+    if palette.is_simulated(store):
+        return "This store rests on simulated observations: it shows how the method works, not what the soil is like."
+    if marked:
+        names = [str(name) for name, layer in store.data_vars.items() if palette.is_simulated(layer)]
+        return f"Simulated, not observed: {', '.join(names)}."
+    return ""
+
+
+def _read_ledger(where: str) -> dict[str, Any]:
+    """The run's name, recipe, notes and tables, where the store was written by a run."""
+    if not where:
+        return {}
+    found: dict[str, Any] = {"tables": {}, "notes": []}
+    # A store without a run has no such objects; one that cannot be listed still has its layers and attributes.
+    with contextlib.suppress(Exception):
+        files, root = fsspec.core.url_to_fs(where)
+        run = f"{root}/_tpsoil/run.json"
+        if files.exists(run):
+            content = json.loads(files.cat_file(run))
+            found |= {key: content[key] for key in ("name", "recipe") if content.get(key)}
+        for path in sorted(files.glob(f"{root}/_tpsoil/models/*.json")):
+            content = json.loads(files.cat_file(path))
+            found["notes"] += [str(note) for note in content.get("notes", [])]
+            for name, text in content.get("tables", {}).items():
+                part = pd.read_csv(io.StringIO(text))
+                earlier = found["tables"].get(name)
+                found["tables"][name] = part if earlier is None else pd.concat([earlier, part], ignore_index=True)
+    return found
+
+
+def _place_table(story: Story, name: str, table: pd.DataFrame) -> None:
+    """A table of the run: drawn where it has many rows of a known shape, else printed among the scores."""
+    columns = set(table.columns)
+    drawable = (
+        {"observed", "predicted"} <= columns or {"feature", "importance"} <= columns or {"level", "coverage"} <= columns
+        or {"evaluation", "objective"} <= columns or {"feature", "value", "effect"} <= columns
+    )  # fmt: skip
+    table.attrs.update(caption=name.replace("_", " ").capitalize(), simulated=bool(story.simulated))
+    if drawable:
+        story.predictions[name] = table
+    if not {"observed", "predicted"} <= columns and not {"evaluation", "objective"} <= columns:
+        story.scores.append(table)
+
+
+def _place_attribute(story: Story, key: str, value: Any) -> None:
+    value = _parsed(value)
+    low = key.lower()
+    if low == "recipe":
+        story.recipe = _as_text(value)
+    elif low == "tables" and isinstance(value, Mapping):
+        for name, content in value.items():
+            table = _as_table(content)
+            if table is not None:
+                _place_table(story, str(name), table)
+    elif low in {
+        "title",
+        "created",
+        "date_created",
+        "simulated",
+        "assumptions",
+        "assumption",
+        "notes",
+        *_CITED,
+    } or _SCORE.match(low):
+        return
+    else:
+        section = story.provenance
+        if "score" in low or low in {"elements", "zones"}:
+            section = story.scores
+        elif low in _PARAMETERS or "parameter" in low:
+            section = story.parameters
+        elif low in _EXCLUDED:
+            section = story.excluded
+        table = _as_table(value)
+        if table is None:
+            table = pd.DataFrame({"item": [key.replace("_", " ")], "value": [cell_text(value, 6)]})
+            if section and section[-1].attrs.get("loose"):
+                table = pd.concat([section.pop(), table], ignore_index=True)
+            table.attrs.update(caption="The store", loose=True)
+        else:
+            table.attrs["caption"] = key.replace("_", " ").capitalize()
+        section.append(table)
+
+
+def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
+    """Scores that stand as single attributes, such as `r2_random = 0.4`, one row a layer."""
+    rows = []
+    for name, found in {"the store": attrs, **layers}.items():
+        scores = {key: value for key, value in found.items() if _SCORE.match(key)}
+        if scores:
+            rows.append({"layer": name, **scores})
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    table.attrs["caption"] = "Scores of the maps"
+    return [table]
+
+
+def _class_counts(store: xr.Dataset) -> list[pd.DataFrame]:
+    tables = []
+    for name in ("soil_mask", "solum_status", "applicability"):
+        if name in store.data_vars and set(store[name].dims) == {"y", "x"}:
+            table = class_shares(store, name).drop(columns="code")
+            table.attrs["caption"] = palette.layer_title(store[name])
+            tables.append(table)
+    return tables
+
+
+def _by_layer(layers: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], caption: str) -> list[pd.DataFrame]:
+    rows = []
+    for name, attrs in layers.items():
+        said = {key: cell_text(_parsed(attrs[key]), 6) for key in keys if attrs.get(key) is not None}
+        rows.append({"layer": name, **{key.replace("_", " "): text for key, text in said.items() if text}})
+    rows = [row for row in rows if len(row) > 1]
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    table.attrs["caption"] = caption
+    return [table]
+
+
+def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | None:
+    shown = {*_PLAIN, *_PARAMETERS, *_EXCLUDED, *_CITED, *_MADE, "assumptions", "assumption", "created", "date_created"}
+    rows = [
+        {"layer": name, "attribute": key.replace("_", " "), "value": cell_text(_parsed(value), 6)}
+        for name, attrs in layers.items()
+        for key, value in attrs.items()
+        if key not in shown and not _SCORE.match(key)
+    ]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    table.attrs["caption"] = "Other attributes of the layers"
+    return table
+
+
+def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...], *, split: bool = True) -> list[str]:
+    """Sentences under any of the keys, each once, in the order they come."""
+    found: dict[str, None] = {}
+    for attrs in sources:
+        for key in keys:
+            value = _parsed(attrs.get(key))
+            if isinstance(value, Mapping):
+                items = [f"{name}: {cell_text(item, 6)}" for name, item in value.items()]
+            elif isinstance(value, (list, tuple)):
+                items = [cell_text(item, 6) for item in value]
+            elif value in (None, ""):
+                items = []
+            else:
+                items = str(value).split("; ") if split else [str(value)]
+            found.update(dict.fromkeys(item.strip() for item in items if item.strip()))
+    return list(found)
+
+
+def _parsed(value: Any) -> Any:
+    """JSON in an attribute's text as what it means."""
+    if isinstance(value, str) and value[:1] in {"{", "["}:
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return value
+
+
+def _as_table(value: Any) -> pd.DataFrame | None:
+    if isinstance(value, str) and "\n" in value and "," in value.partition("\n")[0]:
+        with contextlib.suppress(Exception):
+            return pd.read_csv(io.StringIO(value))
+    if isinstance(value, Mapping) and value:
+        if all(isinstance(item, Mapping) for item in value.values()):
+            return pd.DataFrame([{"item": str(key), **item} for key, item in value.items()])
+        return pd.DataFrame(
+            [{"item": str(key).replace("_", " "), "value": cell_text(v, 6)} for key, v in value.items()]
+        )
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, Mapping) for item in value):
+        return pd.DataFrame(list(value))
+    return None
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, default=str, ensure_ascii=False)

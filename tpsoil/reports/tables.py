@@ -1,0 +1,340 @@
+"""Tables of a report: CSV for machines, Markdown and HTML for readers, and one summary of a store's layers."""
+
+from __future__ import annotations
+
+import html
+import numbers
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import AccessError, InputError, MissingInputError, nearest_name
+
+from .figures import palette
+
+ROWS_AT_ONCE: Final = 1_000_000
+"""Cells read at once for a layer's summary."""
+
+
+def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write a table as CSV, numbers in full precision.
+
+    Parameters
+    ----------
+    table : DataFrame
+    path : path
+        Missing folders are made; the file is there whole or not at all.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        For anything but a DataFrame.
+    AccessError
+        Where the folder cannot be written.
+
+    Notes
+    -----
+    A table whose `attrs` say `simulated` gets a last column of that name, so that the word survives the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> write_csv(pd.DataFrame({"zone": [1]}), Path(tempfile.mkdtemp()) / "zones.csv").read_text()
+    'zone\\n1\\n'
+    """
+    out = _require(table, "write_csv")
+    if palette.is_simulated(table) and "simulated" not in table.columns:
+        out = table.assign(simulated="simulated")
+    named = any(name is not None for name in out.index.names)
+    return write_text(Path(path), out.to_csv(index=named, lineterminator="\n"), where="write_csv")
+
+
+def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> str:
+    """A table as GitHub Markdown.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A named index becomes the first column.
+    digits : int
+        Significant digits of numbers that are not whole.
+    caption : str
+        A line above; the word *simulated* is added where the table's `attrs` say so.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        For anything but a DataFrame.
+
+    Examples
+    --------
+    >>> print(to_markdown(pd.DataFrame({"zone": [1], "rmse": [0.3406]})))
+    | zone |  rmse |
+    |-----:|------:|
+    |    1 | 0.341 |
+    """
+    head, rows, right = _cells(_require(table, "to_markdown"), digits)
+    width = [max([2, len(h), *(len(row[i]) for row in rows)]) for i, h in enumerate(head)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, width, right, strict=True))
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + ":" if r else "-" * (w + 2) for w, r in zip(width, right, strict=True)) + "|"
+    said = _caption(caption, table)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join([*([said, ""] if said else []), line(head), rule, *(line(row) for row in escaped)])
+
+
+def write_markdown(table: pd.DataFrame, path: str | os.PathLike[str], *, digits: int = 3, caption: str = "") -> Path:
+    """Write `to_markdown` to a file.
+
+    Parameters
+    ----------
+    table, digits, caption
+        As in `to_markdown`.
+    path : path
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError, AccessError
+        As `write_csv`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> write_markdown(pd.DataFrame({"zone": [1]}), Path(tempfile.mkdtemp()) / "zones.md").name
+    'zones.md'
+    """
+    return write_text(Path(path), to_markdown(table, digits=digits, caption=caption) + "\n", where="write_markdown")
+
+
+def to_html(table: pd.DataFrame, *, digits: int = 3, caption: str = "", longest: int = 60) -> str:
+    """A table as an HTML element, with a caption and header cells that a screen reader can announce.
+
+    Parameters
+    ----------
+    table : DataFrame
+    digits : int
+    caption : str
+    longest : int
+        Most rows; the caption says how many were left out.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        For anything but a DataFrame.
+
+    Examples
+    --------
+    >>> "<th scope=\\"col\\">zone</th>" in to_html(pd.DataFrame({"zone": ["a"]}), caption="Zones")
+    True
+    """
+    head, rows, right = _cells(_require(table, "to_html").head(longest), digits)
+    said = _caption(caption, table)
+    if len(table) > longest:
+        said = f"{said} (first {longest} of {len(table)} rows)".strip()
+    cls = [' class="n"' if r else "" for r in right]
+    columns = "".join(f'<th scope="col"{c}>{html.escape(h)}</th>' for h, c in zip(head, cls, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<th scope="row"{c}>{html.escape(cell)}</th>' if i == 0 else f"<td{c}>{html.escape(cell)}</td>"
+            for i, (cell, c) in enumerate(zip(row, cls, strict=True))
+        )
+        + "</tr>"
+        for row in rows
+    )
+    label = f"<caption>{html.escape(said)}</caption>" if said else ""
+    return f"<table>{label}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def layer_summary(
+    store: xr.Dataset, layers: Iterable[str] | None = None, *, most_cells: int = 50_000_000
+) -> pd.DataFrame:
+    """What each layer holds: unit, cells with a value, least, mean and most.
+
+    Parameters
+    ----------
+    store : Dataset (y, x)
+        Lazy or not; read in bands of rows.
+    layers : iterable of str, optional
+        All two-dimensional layers by default.
+    most_cells : int
+        Layers with more cells are summarised from every n-th row and column; `every` says which.
+
+    Returns
+    -------
+    DataFrame
+        `layer`, `long_name`, `units`, `cells`, `with_value`, `percent`, `least`, `mean`, `most`, `every`; classes have
+        no least, mean and most.
+
+    Raises
+    ------
+    MissingInputError
+        For a layer that is not there.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"slope": (("y", "x"), np.array([[1.0, np.nan], [2.0, 3.0]]))})
+    >>> layer_summary(cube)[["with_value", "mean"]].to_dict("records")
+    [{'with_value': 3, 'mean': 2.0}]
+    """
+    every = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
+    names = list(layers) if layers is not None else every
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        if name not in store.data_vars:
+            raise MissingInputError(f"layer_summary: the store has no layer '{name}'{nearest_name(name, every)}")
+        layer = store[name].transpose("y", "x")
+        step = max(1, int(np.ceil(np.sqrt(layer.size / most_cells))))
+        thin = layer.isel(y=slice(step // 2 if step > 1 else 0, None, step), x=slice(None, None, step))
+        classes = palette.layer_kind(layer) == "categorical"
+        count, total, least, most = 0, 0.0, np.inf, -np.inf
+        band = max(1, ROWS_AT_ONCE // max(thin.sizes["x"], 1))
+        for start in range(0, thin.sizes["y"], band):
+            raw = np.asarray(thin.isel(y=slice(start, start + band)).values)
+            valid = np.isfinite(raw) if raw.dtype.kind == "f" else ~np.isin(raw, list(palette.fill_codes(layer)))
+            values = raw[valid].astype(np.float64)
+            if values.size:
+                count, total = count + values.size, total + float(values.sum())
+                least, most = min(least, float(values.min())), max(most, float(values.max()))
+        nothing = classes or not count
+        rows.append({
+            "layer": name, "long_name": palette.layer_title(layer), "units": palette.layer_units(layer),
+            "cells": thin.size, "with_value": count, "percent": 100 * count / thin.size if thin.size else np.nan,
+            "least": np.nan if nothing else least, "mean": np.nan if nothing else total / count,
+            "most": np.nan if nothing else most, "every": step,
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=[
+        "layer", "long_name", "units", "cells", "with_value", "percent", "least", "mean", "most", "every",
+    ])  # fmt: skip
+
+
+def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
+    """Cells of each class of a layer, by name.
+
+    Parameters
+    ----------
+    store : Dataset (y, x)
+    layer : str
+
+    Returns
+    -------
+    DataFrame
+        `code`, `class`, `cells`, `percent` of the cells that have a class.
+
+    Raises
+    ------
+    MissingInputError
+        For a layer that is not there.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"soil_mask": (("y", "x"), np.array([[1, 1], [0, 1]], "uint8"))})
+    >>> class_shares(cube, "soil_mask")["class"].tolist()
+    ['no soil', 'soil']
+    """
+    if layer not in store.data_vars:
+        known = map(str, store.data_vars)
+        raise MissingInputError(f"class_shares: the store has no layer '{layer}'{nearest_name(layer, known)}")
+    data = store[layer].transpose("y", "x")
+    counts: dict[int, int] = {}
+    band = max(1, ROWS_AT_ONCE // max(data.sizes["x"], 1))
+    skip = palette.fill_codes(data)
+    for start in range(0, data.sizes["y"], band):
+        raw = np.asarray(data.isel(y=slice(start, start + band)).values)
+        codes, found = np.unique(raw[np.isfinite(raw)] if raw.dtype.kind == "f" else raw, return_counts=True)
+        for code, cells in zip(codes, found, strict=True):
+            if int(code) not in skip:
+                counts[int(code)] = counts.get(int(code), 0) + int(cells)
+    names, total = palette.class_names(data), sum(counts.values())
+    return pd.DataFrame(
+        [
+            {"code": code, "class": palette.class_name(data, code, names), "cells": n, "percent": 100 * n / total}
+            for code, n in sorted(counts.items())
+        ],
+        columns=["code", "class", "cells", "percent"],
+    )
+
+
+def write_text(path: Path, text: str, *, where: str) -> Path:
+    """Write a text file whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as error:
+        raise AccessError(f"{where}: cannot write {path}: {error.strerror}; choose another folder") from error
+    return path
+
+
+def _require(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"{where}: got {type(table).__name__}, expected a pandas DataFrame")
+    return table
+
+
+def _caption(caption: str, table: pd.DataFrame) -> str:
+    if palette.is_simulated(table) and "simulated" not in caption.lower():
+        return f"{caption} (simulated)".strip()
+    return caption
+
+
+def _cells(table: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Header, rows and which columns are numbers."""
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index()
+    right = [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in table.dtypes]
+    rows = [[cell_text(value, digits) for value in row] for row in table.itertuples(index=False, name=None)]
+    return [str(name) for name in table.columns], rows, right
+
+
+def cell_text(value: Any, digits: int = 3) -> str:
+    """A value as it stands in a table: whole numbers whole, others with `digits` significant digits, missing as a dash.
+
+    Examples
+    --------
+    >>> cell_text(0.34059), cell_text(1654), cell_text(float("nan")), cell_text(22864.3)
+    ('0.341', '1654', '–', '22864')
+    """
+    if value is None or value is pd.NaT:
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        if not np.isfinite(number):
+            return "–" if np.isnan(number) else ("∞" if number > 0 else "−∞")
+        if abs(number) >= 10**digits and abs(number) < 1e7:
+            return f"{number:.0f}"
+        return f"{number:.{digits}g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {cell_text(item, digits)}" for key, item in value.items())
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(cell_text(item, digits) for item in value)
+    return str(value)
