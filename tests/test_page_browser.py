@@ -5,6 +5,7 @@ Chromium is found on PATH or by TPSOIL_CHROMIUM. Screenshots are kept in the fol
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import absent
 
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import write_page
@@ -53,10 +55,11 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Any]:
     program = os.environ.get("TPSOIL_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        pytest.skip("no Chromium on PATH; install chromium (Debian: apt-get install chromium) or set TPSOIL_CHROMIUM")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed; pip install playwright"
-    )
+        absent("browser", "no Chromium on PATH; apt-get install chromium, or set TPSOIL_CHROMIUM to its program")
+    if importlib.util.find_spec("playwright") is None:
+        absent("browser", "playwright is not installed; pip install 'tpsoil[test]'")
+    import playwright.sync_api as playwright
+
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield chromium
