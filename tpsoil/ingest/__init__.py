@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .parts import find_parts
+from .profiles import read_profiles
 from .rasters import Raster, read_raster
 from .tables import check_degrees, position_columns, read_table, require_columns, require_unique
 from .units import conversion
@@ -15,6 +16,7 @@ __all__ = [
     "find_parts",
     "position_columns",
     "read_mask",
+    "read_profiles",
     "read_raster",
     "read_table",
     "require_columns",

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from .calibration import Calibration, calibrate
+from .comparison import (
+    WINDOWS,
+    compare_maps,
+    pearson_matrix,
+    relative_difference,
+    thickness_map,
+    transect,
+    window_statistics,
+)
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
 from .ensembles import Ensemble, ensemble_table, ensemble_thickness
@@ -35,6 +44,7 @@ __all__ = [
     "PUBLISHED",
     "PUBLISHED_SCORES",
     "PUBLISHED_ZONES",
+    "WINDOWS",
     "Bounds",
     "Calibration",
     "Effort",
@@ -46,6 +56,7 @@ __all__ = [
     "bounds",
     "calibrate",
     "combinations",
+    "compare_maps",
     "eemt",
     "ensemble_table",
     "ensemble_thickness",
@@ -55,12 +66,17 @@ __all__ = [
     "folds_within_zones",
     "identifiability",
     "paired_difference",
+    "pearson_matrix",
     "prepare_profiles",
     "published_zones",
     "rank_covariates",
+    "relative_difference",
     "score",
     "sensitivities",
     "status_counts",
     "thickness",
+    "thickness_map",
     "time_to_bare",
+    "transect",
+    "window_statistics",
 ]

@@ -1,0 +1,222 @@
+"""Soil profiles -> one solum thickness a profile, in metres: from a thickness column, or from horizons.
+
+The solum is everything above the C horizon: O, A, E and B horizons, with the transitions that are named for them first
+(AB, BC). It ends at the top of the first C, R, D, M or W horizon; a buried horizon below that is no part of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.errors import InputError, UnitsError
+
+from .tables import check_degrees, position_columns, read_table, require_columns
+
+THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
+PROFILE_NAMES: Final = ("profile_id", "profile", "site_key", "site", "id")
+TOP_NAMES: Final = ("top", "hzn_top", "upper_depth", "depth_top", "top_depth", "upper")
+BOTTOM_NAMES: Final = ("bottom", "hzn_bot", "lower_depth", "depth_bottom", "bottom_depth", "lower")
+DESIGNATION_NAMES: Final = ("designation", "hzn_desgn", "horizon", "hzn", "horizon_designation")
+
+SCALE: Final[Mapping[str, float]] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
+BELOW_SOLUM: Final = frozenset("CRDMW")
+MASTER: Final = re.compile(r"^[^A-Za-z]*([A-Z])")
+SURFACE_M: Final = 0.05
+"""A first horizon that begins deeper leaves the surface undescribed."""
+GAP_M: Final = 0.02
+"""Gaps and overlaps between horizons up to this are slips of the pen."""
+GREATEST_SOLUM_M: Final = 20.0
+
+
+def read_profiles(
+    source: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    units: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    where: str | None = None,
+) -> pd.DataFrame:
+    """Read soil profiles: one row and one solum thickness each.
+
+    Parameters
+    ----------
+    source : path of a CSV, or DataFrame
+        Either a column of thickness, one row a profile; or one row a horizon with its top and bottom, the name of its
+        profile, and, best, its designation. With positions: `lon`, `lat`, or `x`, `y`.
+    units : {"m", "dm", "cm", "mm"}, optional
+        Of thickness (m unless given) or of horizon depths (cm unless given).
+    columns : mapping, optional
+        Names of columns that are called otherwise: keys `thickness`, `profile`, `top`, `bottom`, `designation`.
+    where : str, optional
+        Named in messages.
+
+    Returns
+    -------
+    DataFrame
+        `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not say it); `censored`, true where the
+        pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations" or "depths";
+        `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` holds
+        `problems`, counts by reason, and `assumption` for depths without designations.
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    InputError
+        For missing columns, text in a number column, swapped coordinates, an unknown unit.
+    UnitsError
+        For a median thickness above 10 m: these are centimetres.
+
+    Notes
+    -----
+    Horizons without designations: the deepest bottom is taken, on the study's statement that the surveys' pits end at
+    the C horizon; that is said in `attrs`. With designations but no horizon below the solum the profile is censored.
+
+    Examples
+    --------
+    >>> pit = pd.DataFrame({"profile": ["a", "a", "a"], "top": [0, 20, 55], "bottom": [20, 55, 90],
+    ...                     "designation": ["A", "Bw", "2C"], "lon": 91.0, "lat": 30.0})
+    >>> read_profiles(pit)["solum_thickness"].tolist()
+    [0.55]
+    """
+    named = dict(columns or {})
+    unknown = sorted(set(named) - {"thickness", "profile", "top", "bottom", "designation"})
+    if unknown:
+        raise InputError(
+            f"columns: {', '.join(unknown)} is not known; expected thickness, profile, top, bottom, designation"
+        )
+    if units is not None and units not in SCALE:
+        raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
+    table = read_table(source, needed=tuple(named.values()), where=where)
+    name = where or (os.fspath(source) if not isinstance(source, pd.DataFrame) else "profiles")
+    thickness = _column(table, named.get("thickness"), THICKNESS_NAMES)
+    top, bottom = _column(table, named.get("top"), TOP_NAMES), _column(table, named.get("bottom"), BOTTOM_NAMES)
+    if thickness is None and (top is None or bottom is None):
+        require_columns(
+            table, ["solum_thickness"], where=f"{name} (neither a thickness nor horizons with top and bottom)"
+        )
+    if thickness is not None:
+        profiles = _from_thickness(table, thickness, SCALE[units or "m"], named, name)
+    else:
+        profiles = _from_horizons(table, str(top), str(bottom), SCALE[units or "cm"], named, name)
+    profiles = _with_positions(profiles, name)
+    median = profiles["solum_thickness"].median()
+    if median > 10.0:
+        raise UnitsError(f"{name}: median thickness is {median:g} m; these look like centimetres, pass units='cm'")
+    problems = profiles.loc[profiles["problem"] != "", "problem"].value_counts()
+    profiles.attrs["problems"] = {str(reason): int(count) for reason, count in problems.items()}
+    return profiles
+
+
+def _column(table: pd.DataFrame, given: str | None, names: Sequence[str]) -> str | None:
+    if given is not None:
+        return given
+    lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
+    return next((lower[name] for name in names if name in lower), None)
+
+
+def _numbers(table: pd.DataFrame, column: str, where: str) -> pd.Series[float]:
+    # read_table checks number columns by name; the names are known only now.
+    return read_table(table, numbers=(column,), where=where)[column]
+
+
+def _from_thickness(
+    table: pd.DataFrame, column: str, scale: float, named: Mapping[str, str], where: str
+) -> pd.DataFrame:
+    values = _numbers(table, column, where) * scale
+    identity = _column(table, named.get("profile"), PROFILE_NAMES)
+    profiles = table.drop(columns=[column])
+    profiles["solum_thickness"] = values
+    if identity is None:
+        profiles["profile_id"] = np.arange(1, len(profiles) + 1)
+    elif identity != "profile_id":
+        profiles = profiles.rename(columns={identity: "profile_id"})
+    if "censored" not in profiles:
+        profiles["censored"] = False
+    profiles["censored"] = profiles["censored"].map(_truth)
+    profiles["basis"] = "thickness"
+    profiles["problem"] = ""
+    return profiles
+
+
+def _truth(value: Any) -> bool:
+    return str(value).strip().lower() in {"1", "1.0", "true", "yes", "y", "t"}
+
+
+def _from_horizons(
+    table: pd.DataFrame, top: str, bottom: str, scale: float, named: Mapping[str, str], where: str
+) -> pd.DataFrame:
+    identity = _column(table, named.get("profile"), PROFILE_NAMES)
+    if identity is None:
+        raise InputError(
+            f"{where}: horizons need a column that names their profile; expected {', '.join(PROFILE_NAMES)}"
+        )
+    designation = _column(table, named.get("designation"), DESIGNATION_NAMES)
+    work = table.copy()
+    work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
+    rows = []
+    constant = [c for c in table.columns if c not in {top, bottom, designation, identity}]
+    for key, pit in work.groupby(identity, sort=False, dropna=True):
+        pit = pit.sort_values(["_top", "_bottom"], kind="stable")
+        names = pit[designation].tolist() if designation is not None else []
+        row: dict[str, Any] = {"profile_id": key}
+        row.update({c: pit[c].iloc[0] for c in constant if pit[c].nunique(dropna=False) == 1})
+        row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), names))
+        rows.append(row)
+    if not rows:
+        raise InputError(f"{where}: column '{identity}' names no profile")
+    profiles = pd.DataFrame(rows)
+    if (profiles["basis"] == "depths").any():
+        profiles.attrs["assumption"] = (
+            f"{int((profiles['basis'] == 'depths').sum())} profiles without designations: "
+            "the deepest horizon is taken to end at the C horizon"
+        )
+    return profiles
+
+
+def _solum(tops: Any, bottoms: Any, designations: Sequence[Any]) -> dict[str, Any]:
+    """Thickness of one profile whose horizons are sorted by depth."""
+    result: dict[str, Any] = {"solum_thickness": np.nan, "censored": False, "basis": "designations", "problem": ""}
+    known = [MASTER.match(str(name).strip()) if isinstance(name, str) else None for name in designations]
+    letters = [match.group(1) if match else "" for match in known]
+    if not any(letters):
+        result["basis"] = "depths"
+        letters = [""] * len(tops)
+    if np.isnan(tops).any() or np.isnan(bottoms).any():
+        result["problem"] = "a horizon has no depth"
+    elif (bottoms <= tops).any() or (tops < 0).any():
+        result["problem"] = "a horizon's bottom is not below its top"
+    elif tops[0] > SURFACE_M:
+        result["problem"] = "no horizon at the surface"
+    elif (np.abs(tops[1:] - bottoms[:-1]) > GAP_M).any():
+        result["problem"] = "horizons overlap or leave a gap"
+    elif result["basis"] == "designations" and "" in letters:
+        result["problem"] = "a horizon has no designation"
+    if result["problem"]:
+        return result
+    below = next((i for i, letter in enumerate(letters) if letter in BELOW_SOLUM), None)
+    if below is not None:
+        result["solum_thickness"] = float(tops[below])
+        if tops[below] == 0:
+            result["problem"] = "no solum: the first horizon is C or rock"
+    else:
+        result["solum_thickness"] = float(bottoms[-1])
+        result["censored"] = result["basis"] == "designations"
+    return result
+
+
+def _with_positions(profiles: pd.DataFrame, where: str) -> pd.DataFrame:
+    try:
+        east, north, degrees = position_columns(profiles, where=where)
+    except InputError:
+        return profiles  # they may bring their own layers instead of a position
+    for column in (east, north):
+        profiles[column] = _numbers(profiles, column, where)
+    if degrees:
+        check_degrees(profiles[east], profiles[north], where=where)
+    return profiles.rename(columns={east: "lon", north: "lat"} if degrees else {east: "x", north: "y"})

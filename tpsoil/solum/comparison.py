@@ -1,0 +1,383 @@
+"""This map beside others: the study's Table 5, differences, windows, transects, correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+from scipy import stats
+
+from tpsoil.blocks import map_pixels
+from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
+from tpsoil.grid import grid_of, require_same_grid
+from tpsoil.tiles import compute_together
+from tpsoil.variables import Variable
+
+from .observations import OBSERVED, THICKNESS_NAMES, values_at
+from .validation import score
+
+TO_METRES: Final[Mapping[str, float]] = {
+    "m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0,
+    "dm": 0.1, "cm": 0.01, "centimetre": 0.01, "centimetres": 0.01, "centimeter": 0.01, "mm": 0.001,
+}  # fmt: skip
+
+WINDOWS: Final[Mapping[str, tuple[float, float, float, float]]] = {
+    "Qaidam": (90.5, 36.0, 98.5, 39.0),
+    "Qiangtang": (80.0, 31.5, 92.0, 36.0),
+}
+"""West, south, east, north in degrees. The study draws its windows without stating them; these are the basin's and the
+plateau's customary extents."""
+
+DIFFERENCE = Variable("relative_difference", "relative difference", "%", meaning="100 (this - other)/other")
+AGREEMENT = Variable(
+    "agreement", "agreement of two maps", "1", dtype="uint8", kind="categorical",
+    flags={0: "thinner", 1: "within the band", 2: "thicker"}, meaning="of this map beside the other",
+)  # fmt: skip
+
+
+def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: float | None = None) -> xr.DataArray:
+    """Any thickness map in metres, its nodata as NaN.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+    units : str, optional
+        Of a layer that does not state its own.
+    nodata : float, optional
+        Of a layer that does not declare its own (`_FillValue`, `missing_value` or `nodata`).
+
+    Returns
+    -------
+    DataArray (y, x), m
+        Lazy where the layer is. Negative values, which no thickness has, are NaN.
+
+    Raises
+    ------
+    UnitsError
+        For a unit of no length, and for two units that contradict each other.
+
+    Examples
+    --------
+    >>> layer = xr.DataArray([[40.0, -9999.0]], dims=("y", "x"), attrs={"units": "cm"})
+    >>> thickness_map(layer, nodata=-9999).values.tolist()
+    [[0.4, nan]]
+    """
+    stated = str(layer.attrs.get("units", "")).strip().lower()
+    if stated and units is not None and TO_METRES.get(stated) != TO_METRES.get(units.lower()):
+        raise UnitsError(f"thickness map '{layer.name}' states units '{stated}', but units={units!r} was given")
+    unit = (units or stated or "m").lower()
+    if unit not in TO_METRES:
+        raise UnitsError(f"thickness map '{layer.name}' has units '{unit}', expected a length such as m or cm")
+    fills = [
+        nodata,
+        *(layer.attrs.get(key, layer.encoding.get(key)) for key in ("_FillValue", "missing_value", "nodata")),
+    ]
+    kept = layer.astype("float64" if layer.dtype == np.float64 else "float32")
+    kept = kept.where(kept >= 0)
+    for fill in fills:
+        if fill is not None and np.isfinite(float(fill)):
+            kept = kept.where(layer != layer.dtype.type(fill))
+    scaled = kept * TO_METRES[unit] if TO_METRES[unit] != 1.0 else kept
+    return scaled.assign_attrs({**layer.attrs, "units": "m"}).rename(layer.name)
+
+
+def compare_maps(
+    maps: Mapping[str, xr.DataArray], profiles: pd.DataFrame | None = None, *, in_sample: Iterable[str] = ()
+) -> pd.DataFrame:
+    """The study's Table 5: statistics of every map, and its errors at the profiles.
+
+    Parameters
+    ----------
+    maps : mapping of name to DataArray (y, x), m
+        On one grid; `thickness_map` makes them.
+    profiles : DataFrame, optional
+        `solum_thickness` (m) and `lon`, `lat` or `x`, `y`.
+    in_sample : iterable of str
+        Maps that were made with these profiles; their errors are labelled so (science sheet 2p).
+
+    Returns
+    -------
+    DataFrame
+        A row a map: `map`, `cells`, `min`, `max`, `mean`, `sd` (m), and with profiles `n`, `rmse`, `mae`, `me` (m),
+        `mre`, `nse`, `r2`, `errors` ("in sample" or "independent?"), `common_rmse` over the profiles where every map
+        has a value.
+
+    Raises
+    ------
+    GridError
+        Where the maps lie on different grids.
+    InputError
+        Without maps, and for profiles without thickness or position.
+
+    Notes
+    -----
+    Beside the study's own numbers (`PUBLISHED_SCORES`) cite its dataset DOI and preprint version; "independent?"
+    because survey profiles usually went into national maps too.
+    """
+    if not maps:
+        raise InputError("compare_maps: no maps")
+    if len(maps) > 1:
+        require_same_grid(*maps.values(), where="compare_maps")
+    lazy = []
+    for layer in maps.values():
+        lazy += [layer.count(), layer.min(), layer.max(), layer.mean(), layer.std()]
+    values = [float(value) for value in compute_together(lazy)]
+    rows = []
+    for k, name in enumerate(maps):
+        row: dict[str, Any] = {"map": name}
+        row.update(zip(("cells", "min", "max", "mean", "sd"), values[5 * k : 5 * k + 5]))
+        rows.append(row)
+    if profiles is not None:
+        column = next((n for n in THICKNESS_NAMES if n in profiles.columns), None)
+        if column is None:
+            hint = nearest_name(OBSERVED, map(str, profiles.columns))
+            raise InputError(f"compare_maps: profiles have no column '{OBSERVED}'{hint}")
+        made = values_at(xr.Dataset(dict(maps)), profiles, list(maps))
+        seen = profiles[column].to_numpy(float)
+        common = np.isfinite(made[list(maps)].to_numpy(float)).all(axis=1)
+        for row in rows:
+            at = made[row["map"]].to_numpy(float)
+            row.update({key: value for key, value in score(seen, at).items() if key != "not_positive"})
+            row["common_rmse"] = score(seen[common], at[common])["rmse"]
+            row["errors"] = "in sample" if row["map"] in set(in_sample) else "independent?"
+    table = pd.DataFrame(rows)
+    table["cells"] = table["cells"].astype(np.int64)
+    return table
+
+
+def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float = 5.0) -> xr.Dataset:
+    """Where this map is thicker or thinner than another.
+
+    Parameters
+    ----------
+    this, other : DataArray (y, x), m
+        On one grid.
+    band : float
+        %; differences within it count as agreement. The study greys out +-5 %.
+
+    Returns
+    -------
+    Dataset (y, x)
+        `relative_difference`, % of the other map (NaN where either is NaN or the other is 0); `agreement`: 0 thinner,
+        1 within the band, 2 thicker, 255 nodata.
+
+    Raises
+    ------
+    GridError
+        Where the maps lie on different grids.
+    InputError
+        For a negative band.
+    """
+    if not band >= 0:
+        raise InputError(f"relative_difference: band is {band!r} %, expected at least 0")
+    if this.shape != other.shape:
+        raise GridError(f"relative_difference: shapes {this.shape} and {other.shape}; bring both onto one grid")
+    results = map_pixels(_Difference(float(band)), this, other, outputs=[DIFFERENCE, AGREEMENT])
+    attrs = {"band": float(band)}
+    return xr.Dataset({spec.name: layer for spec, layer in zip((DIFFERENCE, AGREEMENT), results)}, attrs=attrs)
+
+
+class _Difference:
+    """Relative difference and its class, for one chunk."""
+
+    def __init__(self, band: float) -> None:
+        self.band = band
+
+    def __call__(
+        self, this: npt.NDArray[Any], other: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+        mine, theirs = this.astype(np.float64), other.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            percent = np.where(theirs > 0, 100.0 * (mine - theirs) / theirs, np.nan)
+            code = np.where(percent > self.band, 2, np.where(percent < -self.band, 0, 1))
+        return percent, np.where(np.isnan(percent), 255, code).astype(np.uint8)
+
+    def __dask_tokenize__(self) -> Any:
+        return (type(self).__name__, self.band)
+
+
+def window_statistics(
+    layers: xr.Dataset | Mapping[str, xr.DataArray],
+    windows: Mapping[str, tuple[float, float, float, float]] = WINDOWS,
+    *,
+    degrees: bool = True,
+) -> pd.DataFrame:
+    """Statistics of layers within boxes, such as the study's Qaidam and Qiangtang windows.
+
+    Parameters
+    ----------
+    layers : Dataset or mapping of name to DataArray (y, x)
+        On one grid with a CRS.
+    windows : mapping of name to (west, south, east, north)
+    degrees : bool
+        Whether the boxes are in degrees; else in the layers' CRS.
+
+    Returns
+    -------
+    DataFrame
+        A row for each `window` and `layer`: `cells`, `mean`, `sd`, `min`, `p05`, `p50`, `p95`, `max`.
+
+    Raises
+    ------
+    InputError
+        For a box whose west is not below its east, or south below its north, and for one that holds no cell.
+    """
+    data = layers if isinstance(layers, xr.Dataset) else xr.Dataset(dict(layers))
+    box = grid_of(data, where="window_statistics")
+    rows = []
+    for window, (west, south, east, north) in windows.items():
+        if not (west < east and south < north):
+            raise InputError(f"window '{window}' is {(west, south, east, north)}, expected west < east, south < north")
+        inside = _inside(box, (west, south, east, north), degrees)
+        if not inside.any():
+            raise InputError(f"window '{window}' holds no cell of the grid; degrees={degrees}")
+        where_y, where_x = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        part = {"y": slice(where_y[0], where_y[-1] + 1), "x": slice(where_x[0], where_x[-1] + 1)}
+        names = [str(name) for name in data.data_vars if data[name].ndim == 2]
+        picked = compute_together([data[name].isel(part) for name in names])
+        chosen = inside[part["y"], part["x"]]
+        for name, layer in zip(names, picked):
+            values = np.asarray(layer.values, float)[chosen]
+            values = values[np.isfinite(values)]
+            row: dict[str, Any] = {"window": window, "layer": name, "cells": values.size}
+            if values.size:
+                p05, p50, p95 = np.quantile(values, [0.05, 0.5, 0.95])
+                row.update(
+                    mean=values.mean(), sd=values.std(), min=values.min(), p05=p05, p50=p50, p95=p95, max=values.max()
+                )
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _inside(box: GeoBox, window: tuple[float, float, float, float], degrees: bool) -> npt.NDArray[np.bool_]:
+    rows, columns = box.shape
+    t = box.transform
+    x = t.c + (np.arange(columns) + 0.5) * t.a
+    y = t.f + (np.arange(rows) + 0.5) * t.e
+    east, north = np.meshgrid(x, y)
+    if degrees and not box.crs.geographic:
+        to_degrees = Transformer.from_crs(box.crs.to_wkt(), "EPSG:4326", always_xy=True)
+        east, north = to_degrees.transform(east, north)
+    west, south, far_east, far_north = window
+    return np.asarray((east >= west) & (east <= far_east) & (north >= south) & (north <= far_north))
+
+
+def transect(
+    layers: xr.Dataset,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    *,
+    points: int = 200,
+    degrees: bool = True,
+) -> pd.DataFrame:
+    """Layers along a straight line, such as elevation and thickness across a range.
+
+    Parameters
+    ----------
+    layers : Dataset (y, x)
+        With a CRS; the cell that holds each point is read.
+    start, end : (lon, lat) or (x, y)
+    points : int
+        >= 2.
+    degrees : bool
+        Whether the ends are lon, lat; the line is straight in the layers' CRS.
+
+    Returns
+    -------
+    DataFrame
+        `distance_km`, `x`, `y` and a column a layer, NaN outside the grid.
+
+    Raises
+    ------
+    InputError
+        For fewer than two points, or ends at one place.
+    """
+    if points < 2:
+        raise InputError(f"transect: points is {points}, expected at least 2")
+    box = grid_of(layers, where="transect")
+    ends = np.array([start, end], dtype=float)
+    if degrees and not box.crs.geographic:
+        to_grid = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
+        ends = np.stack(to_grid.transform(ends[:, 0], ends[:, 1]), axis=1)
+    if not np.isfinite(ends).all() or np.array_equal(ends[0], ends[1]):
+        raise InputError(f"transect: from {start} to {end}, expected two different places")
+    share = np.linspace(0, 1, points)[:, None]
+    line = pd.DataFrame(ends[0] + share * (ends[1] - ends[0]), columns=["x", "y"])
+    if box.crs.geographic:
+        from pyproj import Geod
+
+        legs = Geod(ellps="WGS84").line_lengths(line["x"].to_numpy(), line["y"].to_numpy())
+        distance = np.r_[0.0, np.cumsum(legs)]
+    else:
+        distance = np.hypot(*(line[c].to_numpy() - line[c].iloc[0] for c in ("x", "y")))
+    names = [str(name) for name in layers.data_vars if layers[name].ndim == 2]
+    values = values_at(layers, line, names)
+    line.insert(0, "distance_km", distance / 1000.0)
+    line[names] = values[names]
+    return line
+
+
+def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None = None) -> pd.DataFrame:
+    """Pearson correlations with p-values, pairwise complete.
+
+    Parameters
+    ----------
+    table : DataFrame or Dataset
+        Columns, or layers of one shape (all cells are read).
+    names : iterable of str, optional
+        Else all that are numbers.
+
+    Returns
+    -------
+    DataFrame
+        Tidy: `first`, `second`, `r`, `p`, `n`, for every ordered pair; NaN where fewer than three pairs or a constant.
+
+    Raises
+    ------
+    InputError
+        For names that are not there.
+
+    Notes
+    -----
+    p is that of independent samples. Neighbouring cells are not independent: over a raster every correlation is
+    "significant", so the asterisks of the study's Fig. 4 say little.
+
+    Examples
+    --------
+    >>> found = pearson_matrix(pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [1.0, 2.0, 3.0, 5.0]}))
+    >>> round(float(found.query("first == 'a' and second == 'b'")["r"].iloc[0]), 6)
+    0.982708
+    """
+    if isinstance(table, xr.Dataset):
+        chosen = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
+        _require(chosen, map(str, table.data_vars))
+        values = {
+            n: np.asarray(v.values, float).ravel() for n, v in zip(chosen, compute_together(table[n] for n in chosen))
+        }
+    else:
+        chosen = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
+        _require(chosen, map(str, table.columns))
+        values = {n: table[n].to_numpy(float) for n in chosen}
+    rows = []
+    for first in chosen:
+        for second in chosen:
+            both = np.isfinite(values[first]) & np.isfinite(values[second])
+            a, b = values[first][both], values[second][both]
+            r = p = float("nan")
+            if a.size >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
+                r, p = (1.0, 0.0) if first == second else map(float, stats.pearsonr(a, b))
+            rows.append({"first": first, "second": second, "r": r, "p": p, "n": int(a.size)})
+    return pd.DataFrame(rows)
+
+
+def _require(names: Iterable[str], known: Iterable[str]) -> None:
+    there = list(known)
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], there)}")
