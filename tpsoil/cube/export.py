@@ -189,7 +189,7 @@ def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path)
             array = readers[name].array
             layer = file.createVariable(
                 name,
-                array.dtype,
+                np.dtype(array.dtype.name),  # Zarr's says its byte order, which netCDF4 warns about
                 ("y", "x"),
                 fill_value=np.float32(np.nan) if array.dtype.kind == "f" else array.dtype.type(_fill(array)),
                 chunksizes=tuple(min(info.chunks, length) for length in info.shape),

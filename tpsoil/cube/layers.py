@@ -86,7 +86,7 @@ def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
     if is_vector(source) or "outside" in how:
         layer = _mask(info, name, source, described, how)
     else:
-        spec = _spec(name, described, how)
+        spec = describe_layer(name, units=how.get("units"), **described)
         resampling = how.pop("resampling", None)
         raster = read_raster(source, spec, **how)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
@@ -119,8 +119,7 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
     reading = {key: how[key] for key in ("crs", "nodata") if key in how}
     placed = {}
     for name, array in arrays.items():
-        known = {key: array.attrs[key] for key in ("long_name", "kind", "units") if key in array.attrs}
-        raster = read_raster(array, _spec(name, known, {"units": known.get("units")}), **reading)
+        raster = read_raster(array, _stored_spec(name, array), **reading)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs.update({key: value for key, value in array.attrs.items() if key not in layer.attrs})
         layer.attrs.update(_notes(name, dict(how)))
@@ -201,12 +200,8 @@ def _notes(name: str, how: dict[str, Any]) -> dict[str, Any]:
     return notes
 
 
-def _spec(name: str, described: Mapping[str, Any], how: Mapping[str, Any]) -> Variable:
-    return describe_layer(name, units=how.get("units"), **described)
-
-
 def _stored_spec(name: str, layer: xr.DataArray) -> Variable:
-    """What a placed layer is, from the attributes that `align` or the catalogue gave it."""
+    """What a layer is, from the attributes that `align` or the catalogue gave it."""
     attrs = layer.attrs
     flags = dict(zip(np.atleast_1d(attrs.get("flag_values", [])).tolist(), str(attrs.get("flag_meanings", "")).split()))
     kind = attrs.get("kind", "continuous" if layer.dtype.kind == "f" else "categorical")

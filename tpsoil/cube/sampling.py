@@ -84,8 +84,8 @@ def sample_cube(
     table = read_table(points, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
     if isinstance(cube, xr.DataArray):
         cube = cube.to_dataset(name=cube.name or "value")
-    grid = grid_of(cube, where="sample_cube")
     chosen = _layers(cube, layers)
+    grid = grid_of(cube[chosen], where="sample_cube")
     clash = [layer for layer in [*chosen, *CELL_COLUMNS] if layer in table.columns]
     if clash:
         raise InputError(

@@ -6,6 +6,7 @@ given twice, longitude and latitude swapped. Points outside a grid are for the c
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -78,9 +79,7 @@ def read_table(
         name, table = where or os.fspath(source), _read(source, separator, where)
     table.columns = [str(column).strip() for column in table.columns]
     require_columns(table, needed, where=name)
-    repeated = sorted({column for column in table.columns if list(table.columns).count(column) > 1})
-    if repeated:
-        raise InputError(f"{name}: column {', '.join(map(repr, repeated))} is given twice; keep one of them")
+    _require_once(list(table.columns), name)
     if not len(table):
         raise InputError(f"{name}: the table has no rows, expected at least one")
     for column in numbers:
@@ -253,6 +252,8 @@ def _read(source: str | os.PathLike[str], separator: str, where: str | None) -> 
     if not path.is_file():
         raise MissingInputError(f"{name}: no such file {path}; check the path, it is taken from {Path.cwd()}")
     try:
+        with path.open(encoding="utf-8", newline="") as file:  # pandas would call the second one 'Fe.1'
+            _require_once([cell.strip() for cell in next(csv.reader(file, delimiter=separator), [])], name)
         # Text first: pandas' own parsing turns a stray word into a column of objects without saying in which line.
         return pd.read_csv(path, sep=separator, dtype="string", keep_default_na=False, na_values=list(MISSING))
     except pd.errors.EmptyDataError:
@@ -261,6 +262,12 @@ def _read(source: str | os.PathLike[str], separator: str, where: str | None) -> 
         raise InputError(f"{name}: not a CSV table: {error}; expected one row a line, '{separator}' between") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+def _require_once(columns: Sequence[str], name: str) -> None:
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise InputError(f"{name}: column {', '.join(map(repr, repeated))} is given twice; keep one of them")
 
 
 def _lines(rows: npt.ArrayLike | pd.Series) -> str:

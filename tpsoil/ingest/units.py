@@ -30,7 +30,7 @@ _FACTORS: Final[dict[str, dict[str, tuple[float, float]]]] = {
         "m": (1, 0), "metre": (1, 0), "meter": (1, 0), "metres": (1, 0), "meters": (1, 0), "dm": (0.1, 0),
         "cm": (0.01, 0), "centimetre": (0.01, 0), "centimeter": (0.01, 0), "mm": (0.001, 0), "km": (1000, 0),
         "ft": (0.3048, 0), "foot": (0.3048, 0), "feet": (0.3048, 0), "in": (0.0254, 0),
-        "us_survey_foot": (1200 / 3937, 0),
+        "us_survey_foot": (1200 / 3937, 0), "US survey foot": (1200 / 3937, 0),
     },
     "mm": {  # a year
         "mm": (1, 0), "mm a-1": (1, 0), "mm yr-1": (1, 0), "mm year-1": (1, 0), "kg m-2": (1, 0), "kg m-2 a-1": (1, 0),
