@@ -369,3 +369,20 @@ def test_one_layer_has_no_correlation() -> None:
 def test_a_figure_shows_itself_in_a_notebook() -> None:
     figure = figures.importance_ranking(CASES["importance_ranking"][1])
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_tables_of_the_other_rooms_are_drawn_as_they_come() -> None:
+    importance = pd.DataFrame({"increase_mse": [9.0, 3.0]}, index=pd.Index(["ndvi", "slope"], name="feature"))
+    assert texts(figures.importance_ranking(importance).axes[0].get_yticklabels()) == ["slope", "ndvi"]
+    wide = pd.DataFrame({
+        "group": ["all", "all", "forest"], "level": [0.5, 0.9, 0.9], "n": 100, "conformal": [0.5, 0.9, 0.1],
+        "quantile": [0.4, 0.8, 0.1], "spread": [0.3, 0.7, 0.1],
+    })  # fmt: skip
+    figure = figures.interval_coverage(wide)
+    assert legend(figure)[2:] == ["conformal", "quantile forest", "spread between trees"]
+    np.testing.assert_allclose(figure.axes[0].lines[3].get_xydata(), [[50, 30], [90, 70]])
+    shares = pd.DataFrame({"sites": [3], "site_share": [0.2], "area_share": [0.1]}, index=pd.Index(["a"], name="class"))
+    assert texts(figures.class_representation(shares).axes[0].get_yticklabels()) == ["a (n = 3)"]
+    zinc = figures.element_histograms(pd.DataFrame({"element": "Zn", "value": [1.0, 2.0]}))
+    assert zinc.axes[0].get_xlabel() == "topsoil zinc, mg kg⁻¹"
+    assert zinc.axes[0].get_title(loc="left") == "Zn"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
-GROUND = {"variables", "grid", "blocks", "tiles", "errors", "constants", "kernels"}
+GROUND = {"variables", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels"}
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
 ARROWS = {
@@ -20,6 +20,7 @@ ALLOWED = {
     "kernels": set(),
     "errors": set(),
     "constants": set(),
+    "display": set(),
     "variables": {"errors"},
     "grid": {"errors", "constants"},
     "blocks": {"errors", "variables", "constants", "grid"},

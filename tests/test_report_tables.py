@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tpsoil.display import cell_text
 from tpsoil.errors import AccessError, InputError, MissingInputError
 from tpsoil.reports import tables
 
@@ -123,4 +124,4 @@ def test_a_missing_layer_is_named() -> None:
      (2.04e9, "2.04e+09"), ({"a": 0.12345}, "a 0.123"), ([1, 2.5], "1, 2.5"), ("x", "x")],
 )  # fmt: skip
 def test_cells_of_a_table(value: object, text: str) -> None:
-    assert tables.cell_text(value) == text
+    assert cell_text(value) == text

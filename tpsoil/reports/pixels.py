@@ -13,9 +13,10 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from pyproj import Transformer
 
+from tpsoil.display import cell_text
+
 from .figures import maps, palette
 from .figures.reading import Picture, ordinal
-from .tables import cell_text
 
 NODES: Final = 33
 """Nodes along each side of the coarse grid of longitudes and latitudes; between them the page interpolates."""

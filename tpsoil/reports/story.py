@@ -19,9 +19,10 @@ import pandas as pd
 import xarray as xr
 
 import tpsoil
+from tpsoil.display import cell_text
 
 from .figures import palette
-from .tables import cell_text, class_shares
+from .tables import class_shares
 
 _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_convention", "deposition", "preset",
                       "formula", "features", "trees", "seed", "folds")  # fmt: skip
@@ -150,6 +151,9 @@ def _read_ledger(where: str) -> dict[str, Any]:
                 part = pd.read_csv(io.StringIO(text))
                 earlier = found["tables"].get(name)
                 found["tables"][name] = part if earlier is None else pd.concat([earlier, part], ignore_index=True)
+        for path in sorted(files.glob(f"{root}/_tpsoil/tables/*.csv")):
+            name = str(path).rpartition("/")[2].removesuffix(".csv")
+            found["tables"][name] = pd.read_csv(io.BytesIO(files.cat_file(path)), keep_default_na=False, na_values=[""])
     return found
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import numbers
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.display import cell_text, html_table
 from tpsoil.errors import AccessError, InputError, MissingInputError, nearest_name
 
 from .figures import palette
@@ -151,23 +150,12 @@ def to_html(table: pd.DataFrame, *, digits: int = 3, caption: str = "", longest:
     >>> "<th scope=\\"col\\">zone</th>" in to_html(pd.DataFrame({"zone": ["a"]}), caption="Zones")
     True
     """
-    head, rows, right = _cells(_require(table, "to_html").head(longest), digits)
+    shown = _require(table, "to_html").head(longest)
     said = _caption(caption, table)
     if len(table) > longest:
         said = f"{said} (first {longest} of {len(table)} rows)".strip()
-    cls = [' class="n"' if r else "" for r in right]
-    columns = "".join(f'<th scope="col"{c}>{html.escape(h)}</th>' for h, c in zip(head, cls, strict=True))
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<th scope="row"{c}>{html.escape(cell)}</th>' if i == 0 else f"<td{c}>{html.escape(cell)}</td>"
-            for i, (cell, c) in enumerate(zip(row, cls, strict=True))
-        )
-        + "</tr>"
-        for row in rows
-    )
-    label = f"<caption>{html.escape(said)}</caption>" if said else ""
-    return f"<table>{label}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
+    head, rows, right = _cells(shown, digits)
+    return html_table(head, rows, caption=said, right=right)
 
 
 def layer_summary(
@@ -310,31 +298,3 @@ def _cells(table: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]
     right = [pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in table.dtypes]
     rows = [[cell_text(value, digits) for value in row] for row in table.itertuples(index=False, name=None)]
     return [str(name) for name in table.columns], rows, right
-
-
-def cell_text(value: Any, digits: int = 3) -> str:
-    """A value as it stands in a table: whole numbers whole, others with `digits` significant digits, missing as a dash.
-
-    Examples
-    --------
-    >>> cell_text(0.34059), cell_text(1654), cell_text(float("nan")), cell_text(22864.3)
-    ('0.341', '1654', '–', '22864')
-    """
-    if value is None or value is pd.NaT:
-        return "–"
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, numbers.Integral):
-        return str(int(value))
-    if isinstance(value, numbers.Real):
-        number = float(value)
-        if not np.isfinite(number):
-            return "–" if np.isnan(number) else ("∞" if number > 0 else "−∞")
-        if abs(number) >= 10**digits and abs(number) < 1e7:
-            return f"{number:.0f}"
-        return f"{number:.{digits}g}"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key} {cell_text(item, digits)}" for key, item in value.items())
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return ", ".join(cell_text(item, digits) for item in value)
-    return str(value)

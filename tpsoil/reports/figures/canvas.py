@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,28 @@ def nothing(ax: Axes, reason: str) -> None:
         0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=QUIET, wrap=True,
         gid="nothing",
     )  # fmt: skip
+
+
+def tidy(table: pd.DataFrame, also: Mapping[str, str]) -> pd.DataFrame:
+    """The table with a named index as columns, and columns renamed that another room calls otherwise.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Anything else is returned as it is, for `require_columns` to refuse.
+    also : mapping of str to str
+        Other name to the figure's name; a column that is already there is not replaced.
+    """
+    frame: Any = table
+    if not isinstance(frame, pd.DataFrame):
+        return table
+    attrs = table.attrs
+    if any(name is not None and name not in table.columns for name in table.index.names):
+        table = table.reset_index()
+    names = {old: new for old, new in also.items() if old in table.columns and new not in table.columns}
+    table = table.rename(columns=names)
+    table.attrs.update(attrs)
+    return table
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], *, where: str) -> None:

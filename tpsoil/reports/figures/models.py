@@ -41,8 +41,8 @@ def importance_ranking(
     Parameters
     ----------
     table : DataFrame
-        `feature`, `importance`; optional `sd` (spread over seeds) or `low` and `high`; optional `group`, else the
-        catalogue's; optional `kept` (bool): dropped ones are drawn hollow.
+        `feature` (column or index), `importance` (or `increase_mse`); optional `sd` (spread over seeds) or `low` and
+        `high`; optional `group`, else the catalogue's; optional `kept` (bool): dropped ones are drawn hollow.
     ax : Axes, optional
     label : str
         What the importance is, and its unit.
@@ -63,6 +63,7 @@ def importance_ranking(
     >>> [t.get_text() for t in importance_ranking(table).axes[0].get_yticklabels()]
     ['slope', 'ndvi']
     """
+    table = canvas.tidy(table, {"increase_mse": "importance"})
     canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
     rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
     figure, axes = canvas.new_axes(ax, (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))))
@@ -204,7 +205,8 @@ def interval_coverage(
     ----------
     table : DataFrame
         `level` (nominal, 0 to 1), `coverage` (observed, 0 to 1); optional `n` (observations, gives the band of two
-        binomial standard errors around the promise), optional `group` or `method`: one line each.
+        binomial standard errors around the promise), optional `group` or `method`: one line each. Or a column of
+        coverages for each of the methods "conformal", "quantile" and "spread", whose group "all" is drawn.
     ax : Axes, optional
     title : str
 
@@ -222,6 +224,7 @@ def interval_coverage(
     >>> interval_coverage(pd.DataFrame({"level": [0.5, 0.9], "coverage": [0.55, 0.88]})).axes[0].get_xlabel()
     'nominal coverage, %'
     """
+    table = _coverage_by_method(table)
     canvas.require_columns(table, ["level", "coverage"], where="interval_coverage")
     rows = table.dropna(subset=["level", "coverage"])
     wrong = rows[(rows[["level", "coverage"]] > 1).any(axis=1) | (rows[["level", "coverage"]] < 0).any(axis=1)]
@@ -256,6 +259,22 @@ def interval_coverage(
     axes.set_ylim(max(0, low - 8), 101)
     axes.legend(fontsize=7.5, frameon=False, loc="upper left")
     return figure
+
+
+def _coverage_by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """A wide table, one column a method, as a tidy one."""
+    names = {"conformal": "conformal", "quantile": "quantile forest", "spread": "spread between trees"}
+    if not isinstance(table, pd.DataFrame) or "coverage" in table.columns:
+        return table
+    methods = [name for name in names if name in table.columns]
+    if not methods:
+        return table
+    part = table[table["group"].astype(str) == "all"] if "group" in table.columns else table
+    kept = [name for name in ("level", "n") if name in part.columns]
+    long = part.melt(id_vars=kept, value_vars=methods, var_name="method", value_name="coverage")
+    long["method"] = long["method"].map(names)
+    long.attrs.update(table.attrs)
+    return long
 
 
 def calibration_traces(

@@ -98,7 +98,7 @@ def class_representation(
     Parameters
     ----------
     table : DataFrame
-        `group`, `site_share`, `area_share` (0 to 1); optional `sites` (number).
+        `group` or `class` (column or index), `site_share`, `area_share` (0 to 1); optional `sites` (number).
     ax : Axes, optional
     title : str
 
@@ -117,6 +117,7 @@ def class_representation(
     >>> class_representation(table).axes[0].get_xlabel()
     'share, %'
     """
+    table = canvas.tidy(table, {"class": "group"})
     canvas.require_columns(table, ["group", "site_share", "area_share"], where="class_representation")
     rows = table.sort_values("area_share", kind="stable").reset_index(drop=True)
     figure, axes = canvas.new_axes(ax, (6.4, float(np.clip(0.45 * len(rows) + 1.3, 2, 10))))

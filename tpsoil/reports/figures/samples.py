@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
-from tpsoil.variables import CATALOGUE
+from tpsoil.variables import CATALOGUE, ELEMENTS
 
 from . import canvas, palette
 
@@ -156,9 +156,18 @@ def element_histograms(
         rows = table[table["element"].astype(str) == element]
         values = rows["value"].to_numpy(float)
         values = values[np.isfinite(values)]
-        known = CATALOGUE.get(element)
+        by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
+        known = CATALOGUE.get(by_symbol.get(element, element))
         canvas.plain(panel, grid="y")
-        canvas.title(panel, title if title and element == (elements or [""])[0] else element.capitalize(), table)
+        canvas.title(
+            panel,
+            title
+            if title and element == (elements or [""])[0]
+            else element
+            if element in by_symbol
+            else element.capitalize(),
+            table,
+        )
         panel.set_xlabel(f"{known.long_name if known else element}, {palette.unit_text(units)}")
         panel.set_ylabel("number of values")
         if not values.size:

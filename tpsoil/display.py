@@ -1,0 +1,127 @@
+"""Small HTML tables, for what shows itself in a notebook and for reports; plain Python, importable by every room."""
+
+from __future__ import annotations
+
+import html
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def cell_text(value: Any, digits: int = 3) -> str:
+    """A value as it stands in a table: whole numbers whole, others with `digits` significant digits, missing as a dash.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, text, truth values, mappings and sequences of these.
+    digits : int
+        Significant digits of numbers that are not whole.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> cell_text(0.34059), cell_text(1654), cell_text(float("nan")), cell_text(22864.3)
+    ('0.341', '1654', '–', '22864')
+    """
+    if value is None or str(value) in {"NaT", "<NA>"}:
+        return "–"
+    if isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"}:
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        if not math.isfinite(number):
+            return "–" if math.isnan(number) else ("∞" if number > 0 else "−∞")
+        if 10**digits <= abs(number) < 1e7:
+            return f"{number:.0f}"
+        return f"{number:.{digits}g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {cell_text(item, digits)}" for key, item in value.items())
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Iterable):
+        return ", ".join(cell_text(item, digits) for item in value)
+    return str(value)
+
+
+def html_table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: str = "",
+    digits: int = 3,
+    right: Sequence[bool] = (),
+) -> str:
+    """A table as an HTML element, with header cells that a screen reader can announce.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Names of the columns.
+    rows : iterable of sequence
+        Values, one a column; the first one names its row.
+    caption : str
+    digits : int
+        As in `cell_text`.
+    right : sequence of bool, optional
+        Which columns hold numbers and stand to the right; else those whose every value is a number.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> html_table(["zone", "n"], [["C<1>", 35]]).count("&lt;1&gt;")
+    1
+    """
+    content = [list(row) for row in rows]
+    aligned = list(right) or [
+        bool(content) and all(isinstance(r[i], numbers.Real) and not isinstance(r[i], bool) for r in content)
+        for i in range(len(head))
+    ]
+    cls = [' class="n"' if flag else "" for flag in aligned]
+    columns = "".join(f'<th scope="col"{c}>{html.escape(str(h))}</th>' for h, c in zip(head, cls))
+    body = []
+    for row in content:
+        texts = [html.escape(cell_text(value, digits)) for value in row]
+        first = f'<th scope="row"{cls[0]}>{texts[0]}</th>' if texts else ""
+        body.append(f"<tr>{first}{''.join(f'<td{c}>{t}</td>' for t, c in zip(texts[1:], cls[1:]))}</tr>")
+    label = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return f"<table>{label}<thead><tr>{columns}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def html_summary(title: str, facts: Mapping[str, Any], *tables: str) -> str:
+    """What an object is, for `_repr_html_`: a title, facts in a list, tables folded open below.
+
+    Parameters
+    ----------
+    title : str
+    facts : mapping of str to value
+        As `cell_text` writes them; empty ones are left out.
+    *tables : str
+        From `html_table`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> html_summary("Cube", {"cells": 12}).startswith("<div")
+    True
+    """
+    items = "".join(
+        f"<dt style='font-weight:600'>{html.escape(str(key))}</dt>"
+        f"<dd style='margin:0'>{html.escape(cell_text(value))}</dd>"
+        for key, value in facts.items()
+        if value not in (None, "")
+    )
+    style = "display:grid;grid-template-columns:max-content auto;gap:.1em 1em;margin:.3em 0 .8em"
+    return f"<div><strong>{html.escape(title)}</strong><dl style='{style}'>{items}</dl>{''.join(tables)}</div>"
