@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,8 @@ class TrainedForest:
             With `back_transform="mean"` each leaf holds the mean of its samples in the target's own unit; with
             "median" 10 to the power of its mean logarithm. Mean and spread are then taken between trees.
         """
+        if original and "_compiled" in self.__dict__:
+            return cast(CompiledForest, self.__dict__["_compiled"])
         twin, units = self.forest, self.units
         if self.settings["transform"] == "log10" and original:
             twin = in_own_unit(self.forest, self._columns, self.observed.to_numpy(), self.settings["back_transform"])
@@ -111,7 +113,7 @@ class TrainedForest:
             units = f"log10({self.units})"
         coded = self.encoding.style == "codes"
         levels = {n: v for n, v in self.encoding.levels.items() if coded and not any(isinstance(k, str) for k in v)}
-        return CompiledForest.from_sklearn(
+        compiled = CompiledForest.from_sklearn(
             twin,
             self.encoding.columns,
             targets=[self.target],
@@ -119,6 +121,13 @@ class TrainedForest:
             categories=levels,
             accepts_missing=self.settings["missing"] == "keep",
         )
+        if original:
+            # Kept: flattening takes a second, and a driver analysis predicts hundreds of times.
+            self.__dict__["_compiled"] = compiled
+        return compiled
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
 
     def predict(self, table: pd.DataFrame, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Predictions for a table's rows, in the target's own unit.
@@ -175,6 +184,31 @@ class TrainedForest:
             Where the cube lacks features; all are listed.
         """
         return self.compile().predict_cube(self.encoding.cube(cube, layers))
+
+    def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
+        """The same forest grown on other rows of its design, such as a bootstrap sample; unscored.
+
+        Parameters
+        ----------
+        rows : ndarray (m,), int
+            Positions in `design`; may repeat.
+        trees : int, optional
+            By default as many as before.
+        seed : int
+
+        Returns
+        -------
+        TrainedForest
+            Scores, folds and predictions stay those of the first training.
+        """
+        from tpsoil.forest.search import fit_forest
+
+        own = {name: self.settings[name] for name in self.settings["chosen"]}
+        design, observed = self.design.iloc[rows], self.observed.iloc[rows]
+        fitted = self.fitted_target[rows]
+        forest = fit_forest(design, fitted, trees or int(self.settings["trees"]), own, [seed, 3], 1)
+        groups = None if self.groups is None else self.groups.iloc[rows]
+        return replace(self, forest=forest, design=design, observed=observed, rows=self.rows.iloc[rows], groups=groups)
 
     def save(self, path: str | Path) -> None:
         """Write everything to one file; `load_trained` reads it.

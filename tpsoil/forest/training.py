@@ -178,6 +178,7 @@ def train(
     forest = fit_forest(design, fitted, trees, best, [seed, 0], workers)
     record = {
         **best,
+        "chosen": sorted(best),
         "trees": trees,
         "transform": transform,
         "back_transform": back_transform,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .parts import find_parts
 from .profiles import read_profiles
 from .rasters import Raster, read_raster
+from .samples import read_samples
 from .tables import check_degrees, position_columns, read_table, require_columns, require_unique
 from .units import conversion
 from .vectors import read_mask
@@ -18,6 +19,7 @@ __all__ = [
     "read_mask",
     "read_profiles",
     "read_raster",
+    "read_samples",
     "read_table",
     "require_columns",
     "require_unique",

@@ -1,0 +1,262 @@
+"""What drives an element: out-of-bag importance, and the shares of a linear model with their collinearity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import factorial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest import TrainedForest, permutation_importance
+
+Floats = npt.NDArray[np.float64]
+
+MOST_FOR_LMG: Final = 18
+"""Regressors: lmg needs a fit for each of their 2^p subsets."""
+
+
+def importance(
+    forest: TrainedForest | Any,
+    X: pd.DataFrame | npt.ArrayLike | None = None,
+    y: npt.ArrayLike | None = None,
+    *,
+    sets: Mapping[str, Sequence[str]] | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """%IncMSE of every covariate, or of sets of covariates, as R's randomForest defines it.
+
+    Parameters
+    ----------
+    forest : TrainedForest or RandomForestRegressor
+    X, y : array_like, optional
+        Training rows and target of a RandomForestRegressor, on the scale it was fitted on.
+    sets : mapping of str to sequence of str, optional
+        Covariates that are permuted together. Of correlated covariates each alone looks unimportant, because the
+        others stand in for it: permute them as one, such as `{"climate": ["mean_annual_temperature", "ndvi"]}`.
+        By default each covariate alone; the columns of one class or direction always go together.
+    repeats : int
+        Permutations a tree.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Index: covariate or set, the most important first. `increase_mse` (%IncMSE: mean rise of the out-of-bag
+        squared error over its standard error), `mean_increase` (unscaled), `standard_error`, `rank`.
+
+    Raises
+    ------
+    InputError
+        For a set that names an unknown covariate, or a forest without bootstrapping.
+
+    Notes
+    -----
+    `increase_mse` grows with the square root of the number of trees: compare ranks between models, not values. It is
+    measured on out-of-bag rows, so where replicates share a pixel it still sees their site; see the grouped scores for
+    skill.
+
+    References
+    ----------
+    Breiman 2001, Machine Learning 45, doi 10.1023/A:1010933404324
+
+    Examples
+    --------
+    >>> from tpsoil.forest import train
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame(rng.random((80, 2)), columns=["slope", "noise"])
+    >>> table["Fe"] = table["slope"] * 100
+    >>> importance(train(table, "Fe", ["slope", "noise"], trees=20)).index.tolist()
+    ['slope', 'noise']
+    """
+    if isinstance(forest, TrainedForest):
+        model, design, target = forest.forest, forest.design, forest.fitted_target
+        sources: Mapping[str, Sequence[str]] = forest.encoding.sources
+    else:
+        if X is None or y is None:
+            raise InputError("importance: a scikit-learn forest needs its training rows; give X= and y=")
+        names = list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(forest.n_features_in_)]))
+        design = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X), columns=names)
+        model, target = forest, np.asarray(y, dtype=np.float64)
+        sources = {str(name): [str(name)] for name in design.columns}
+    wanted: dict[str, list[str]] = {}
+    for name, members in (sets or {key: [key] for key in sources}).items():
+        lacking = [member for member in members if member not in sources]
+        if lacking or not members:
+            shown = f"'{lacking[0]}'{nearest_name(lacking[0], sources)}" if lacking else "nothing"
+            raise InputError(f"importance: set '{name}' names {shown}")
+        wanted[name] = [column for member in members for column in sources[member]]
+    found = permutation_importance(model, design, target, wanted, repeats=repeats, seed=seed)
+    found = found.sort_values("increase_mse", ascending=False, kind="stable")
+    found["rank"] = np.arange(1, len(found) + 1)
+    return found
+
+
+def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool = True) -> pd.DataFrame:
+    """Squared standardised regression coefficients, with what shows whether they can be believed.
+
+    Parameters
+    ----------
+    X : DataFrame or array_like (n, p)
+        Numeric regressors; rows with a missing value are left out.
+    y : array_like (n,)
+    with_lmg : bool
+        Add the lmg shares (p of at most 18).
+
+    Returns
+    -------
+    DataFrame
+        Index: regressor. `coefficient`; `betasq` = b^2 var(x) / var(y); `normalised`, summing to 1; `vif`, the
+        variance inflation factor (above about 5 `betasq` is meaningless; inf where a regressor is a combination of
+        others); `lmg`, summing to R2. `.attrs["r2"]`.
+
+    Raises
+    ------
+    InputError
+        For regressors that are not numbers, are constant, or are linearly dependent; for fewer rows than p + 2.
+
+    Notes
+    -----
+    betasq does not sum to R2 unless the regressors are uncorrelated. lmg shares R2 among correlated regressors by
+    averaging over every order in which they can enter.
+
+    References
+    ----------
+    Groemping 2006, Journal of Statistical Software 17(1), doi 10.18637/jss.v017.i01
+
+    Examples
+    --------
+    >>> found = betasq([(1, 2), (2, 1), (3, 4), (4, 3), (5, 6)], [1, 2, 3.5, 3.5, 6])
+    >>> found["betasq"].round(6).tolist()
+    [0.420017, 0.145542]
+    """
+    regressors, target, names = _regression(X, y, "betasq")
+    centred, residue = regressors - regressors.mean(axis=0), target - target.mean()
+    if np.linalg.matrix_rank(centred) < centred.shape[1]:
+        raise InputError("betasq: the regressors are linearly dependent, their coefficients are not defined; see vif()")
+    coefficient = np.linalg.lstsq(centred, residue, rcond=None)[0]
+    share = coefficient**2 * centred.var(axis=0, ddof=1) / residue.var(ddof=1)
+    table = pd.DataFrame(
+        {
+            "coefficient": coefficient,
+            "betasq": share,
+            "normalised": share / share.sum(),
+            "vif": vif(X).to_numpy(),
+        },
+        index=pd.Index(names, name="feature"),
+    )
+    if with_lmg and len(names) <= MOST_FOR_LMG:
+        table["lmg"] = lmg(X, y).to_numpy()
+    table.attrs["r2"] = _r2(centred, residue)
+    return table
+
+
+def lmg(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike) -> pd.Series:
+    """Shares of R2 averaged over the orders of the regressors (Lindeman, Merenda and Gold).
+
+    Parameters
+    ----------
+    X : DataFrame or array_like (n, p), p of at most 18
+    y : array_like (n,)
+
+    Returns
+    -------
+    Series
+        Index: regressor; sums to R2.
+
+    Raises
+    ------
+    InputError
+        As `betasq`, and for more than 18 regressors.
+
+    Notes
+    -----
+    lmg_k = sum over subsets S without k of |S|! (p - |S| - 1)! / p! [R2(S + k) - R2(S)].
+
+    Examples
+    --------
+    >>> lmg([(1, 1), (1, -1), (-1, 1), (-1, -1)], [3, 1, -1, -3]).round(3).tolist()
+    [0.8, 0.2]
+    """
+    regressors, target, names = _regression(X, y, "lmg")
+    p = len(names)
+    if p > MOST_FOR_LMG:
+        raise InputError(f"lmg: {p} regressors need {2**p} fits; keep at most {MOST_FOR_LMG}, or group them")
+    centred, residue = regressors - regressors.mean(axis=0), target - target.mean()
+    gram, cross, total = centred.T @ centred, centred.T @ residue, float(residue @ residue)
+    r2 = np.zeros(2**p)
+    for code in range(1, 2**p):
+        members = [k for k in range(p) if code >> k & 1]
+        solution = np.linalg.lstsq(gram[np.ix_(members, members)], cross[members], rcond=1e-12)[0]
+        r2[code] = float(solution @ cross[members]) / total
+    shares = np.zeros(p)
+    for code in range(2**p):
+        size = code.bit_count()
+        weight = factorial(size) * factorial(p - size - 1) / factorial(p) if size < p else 0.0
+        for k in range(p):
+            if not code >> k & 1:
+                shares[k] += weight * (r2[code | 1 << k] - r2[code])
+    return pd.Series(shares, index=pd.Index(names, name="feature"), name="lmg")
+
+
+def vif(X: pd.DataFrame | npt.ArrayLike) -> pd.Series:
+    """Variance inflation factor of each regressor: 1 / (1 - R2 of it on the others).
+
+    Parameters
+    ----------
+    X : DataFrame or array_like (n, p)
+
+    Returns
+    -------
+    Series
+        1 where it is uncorrelated with the others; inf where it is their combination.
+
+    Examples
+    --------
+    >>> vif([(1, 1), (1, -1), (-1, 1), (-1, -1)]).tolist()
+    [1.0, 1.0]
+    """
+    regressors, _, names = _regression(X, None, "vif")
+    centred = regressors - regressors.mean(axis=0)
+    factors = []
+    for k in range(len(names)):
+        rest = np.delete(centred, k, axis=1)
+        unexplained = 1 - (_r2(rest, centred[:, k]) if rest.shape[1] else 0.0)
+        factors.append(1 / unexplained if unexplained > 1e-12 else float("inf"))
+    return pd.Series(factors, index=pd.Index(names, name="feature"), name="vif")
+
+
+def _r2(centred: Floats, residue: Floats) -> float:
+    fitted = centred @ np.linalg.lstsq(centred, residue, rcond=None)[0]
+    return 1 - float(((residue - fitted) ** 2).sum()) / float((residue**2).sum())
+
+
+def _regression(
+    X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike | None, where: str
+) -> tuple[Floats, Floats, list[str]]:
+    frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.atleast_2d(np.asarray(X)))
+    names = [str(name) if isinstance(X, pd.DataFrame) else f"x{name}" for name in frame.columns]
+    texts = [n for n, c in zip(names, frame.columns) if not pd.api.types.is_numeric_dtype(frame[c].dtype)]
+    if texts:
+        raise InputError(
+            f"{where}: {', '.join(texts)} {'is' if len(texts) == 1 else 'are'} not numeric; classes have no "
+            "coefficient of their own, use importance()"
+        )
+    regressors = frame.to_numpy(dtype=np.float64)
+    target = np.zeros(len(frame)) if y is None else np.asarray(y, dtype=np.float64)
+    if target.shape != (len(frame),):
+        raise InputError(f"{where}: y has shape {target.shape}, expected ({len(frame)},)")
+    complete = np.isfinite(regressors).all(axis=1) & np.isfinite(target)
+    regressors, target = regressors[complete], target[complete]
+    if len(regressors) < regressors.shape[1] + (2 if y is not None else 1):
+        raise InputError(f"{where}: {len(regressors)} complete rows for {len(names)} regressors; expected more rows")
+    constant = [name for name, spread in zip(names, np.ptp(regressors, axis=0)) if spread == 0]
+    if constant:
+        raise InputError(f"{where}: {', '.join(constant)} is constant; leave it out")
+    if y is not None and np.ptp(target) == 0:
+        raise InputError(f"{where}: y is constant; there is nothing to explain")
+    return regressors, target, names

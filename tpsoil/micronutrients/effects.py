@@ -1,0 +1,315 @@
+"""How an element answers to a covariate: partial dependence, and accumulated local effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest import TrainedForest
+
+Floats = npt.NDArray[np.float64]
+Predict = Callable[[pd.DataFrame], npt.ArrayLike]
+
+ROWS_AT_ONCE: Final = 200_000
+
+
+def partial_dependence(
+    model: TrainedForest | Predict | Any,
+    features: str | Sequence[str],
+    X: pd.DataFrame | npt.ArrayLike | None = None,
+    *,
+    grid: int | npt.ArrayLike | Sequence[npt.ArrayLike] = 25,
+    bootstrap: int = 0,
+    band: float = 0.95,
+    trees: int = 100,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean prediction with one or two covariates held at fixed values.
+
+    Parameters
+    ----------
+    model : TrainedForest, object with `predict`, or callable
+        A callable or `predict` takes a DataFrame and returns (n,).
+    features : str, or two of them
+    X : DataFrame or array_like (n, p), optional
+        Rows that are averaged over; a trained forest brings its own.
+    grid : int or array_like
+        Number of values between the 1st and 99th percentile, or the values (one array a covariate); a class
+        covariate takes its levels.
+    bootstrap : int
+        Forests that are trained again on resampled sites for the band; trained forests only.
+    band : float
+        Share of the bootstrap curves between `low` and `high`.
+    trees : int
+        Of each of these forests.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a value (or pair): the covariate's column(s), `effect` in the unit of the prediction, and with a
+        bootstrap `low` and `high`.
+
+    Raises
+    ------
+    InputError
+        For a covariate that the model does not have.
+
+    Notes
+    -----
+    Brute: every row is predicted at every value. Where covariates are correlated this asks the model about
+    combinations that no place has; accumulated local effects do not.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 2.0]})
+    >>> partial_dependence(lambda t: t["a"] * t["b"], "a", rows, grid=[0.5])["effect"].tolist()
+    [0.5]
+    """
+    predict, rows = _model(model, X)
+    names = _names(features, rows)
+    values = [_grid_of(model, rows, name, _own_grid(grid, k, len(names))) for k, name in enumerate(names)]
+    mesh = [axis.ravel() for axis in np.meshgrid(*values, indexing="ij")]
+    table = pd.DataFrame(dict(zip(names, mesh)))
+    table["effect"] = _dependence(predict, rows, names, mesh)
+    curves = [_dependence(again, rows, names, mesh) for again, _ in _again(model, bootstrap, trees, seed)]
+    return _with_band(table, curves, band)
+
+
+def accumulated_local_effects(
+    model: TrainedForest | Predict | Any,
+    features: str | Sequence[str],
+    X: pd.DataFrame | npt.ArrayLike | None = None,
+    *,
+    bins: int = 20,
+    bootstrap: int = 0,
+    band: float = 0.95,
+    trees: int = 100,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Effect of one covariate, or the interaction of two, from local differences.
+
+    Parameters
+    ----------
+    model, X, bootstrap, band, trees, seed
+        As in `partial_dependence`.
+    features : str, or two of them
+        Numbers; for a class use `partial_dependence`. Of two the pure interaction is returned, without their main
+        effects.
+    bins : int
+        Quantile bins a covariate; tied edges are merged.
+
+    Returns
+    -------
+    DataFrame
+        One row an edge (or pair of edges): the covariate's column(s), `effect` in the unit of the prediction, 0 on
+        average over the data, and with a bootstrap `low` and `high`. `.attrs["rows_by_bin"]`: rows that each bin
+        rests on; `.attrs["empty_cells"]`: for two covariates, cells without data that took their nearest
+        neighbour's difference.
+
+    Raises
+    ------
+    InputError
+        For a class covariate, one that the model does not have, or one with fewer than 2 distinct values.
+
+    Notes
+    -----
+    In bin k the mean of f(z_k) - f(z_{k-1}) over its own rows; summed up to each edge; minus the mean, over the data,
+    of the values at bin middles. Edges are sample quantiles, inverse of the empirical distribution.
+
+    References
+    ----------
+    Apley and Zhu 2020, Journal of the Royal Statistical Society B 82, doi 10.1111/rssb.12377
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"a": np.linspace(0, 1, 101), "b": 0.0})
+    >>> found = accumulated_local_effects(lambda t: 2 * t["a"], "a", rows, bins=4)
+    >>> found["effect"].round(2).tolist()
+    [-0.99, -0.49, 0.01, 0.51, 1.01]
+    """
+    predict, rows = _model(model, X)
+    names = _names(features, rows)
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(rows[name].dtype) or _levels(model, name):
+            raise InputError(f"accumulated_local_effects: '{name}' is a class; use partial_dependence")
+    if bins < 1:
+        raise InputError(f"accumulated_local_effects: bins is {bins}, expected 1 or more")
+    edges = [_edges(rows[name].to_numpy(dtype=np.float64), bins, name) for name in names]
+    if len(names) == 1:
+        effect, counts = _ale_one(predict, rows, names[0], edges[0])
+        table = pd.DataFrame({names[0]: edges[0], "effect": effect})
+        table.attrs["rows_by_bin"] = counts.tolist()
+        curves = [_ale_one(again, held, names[0], edges[0])[0] for again, held in _again(model, bootstrap, trees, seed)]
+        return _with_band(table, curves, band)
+    surface, counts, empty = _ale_two(predict, rows, names, edges)
+    first, second = np.meshgrid(*edges, indexing="ij")
+    table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
+    table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
+    curves = [_ale_two(again, held, names, edges)[0].ravel() for again, held in _again(model, bootstrap, trees, seed)]
+    return _with_band(table, curves, band)
+
+
+def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    x = rows[name].to_numpy(dtype=np.float64)
+    place = _bin_of(x, edges)
+    high = _call(predict, rows.assign(**{name: edges[place + 1]}))
+    low = _call(predict, rows.assign(**{name: edges[place]}))
+    counts = np.bincount(place, minlength=len(edges) - 1)
+    sums = np.bincount(place, weights=high - low, minlength=len(edges) - 1)
+    # A resampled band can leave a bin empty; it then adds nothing.
+    local = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
+    effect = np.concatenate([[0.0], np.cumsum(local)])
+    middle = (effect[:-1] + effect[1:]) / 2
+    return effect - float((middle * counts).sum() / counts.sum()), counts
+
+
+def _ale_two(
+    predict: Predict, rows: pd.DataFrame, names: Sequence[str], edges: Sequence[Floats]
+) -> tuple[Floats, npt.NDArray[np.int64], int]:
+    from scipy.spatial import cKDTree
+
+    first, second = names
+    i, j = (_bin_of(rows[n].to_numpy(dtype=np.float64), e) for n, e in zip(names, edges))
+
+    def at(up: int, right: int) -> Floats:
+        return _call(predict, rows.assign(**{first: edges[0][i + up], second: edges[1][j + right]}))
+
+    difference = (at(1, 1) - at(0, 1)) - (at(1, 0) - at(0, 0))
+    shape = (len(edges[0]) - 1, len(edges[1]) - 1)
+    cell = i * shape[1] + j
+    counts = np.bincount(cell, minlength=shape[0] * shape[1])
+    sums = np.bincount(cell, weights=difference, minlength=len(counts))
+    local = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        middles = [((e[1:] + e[:-1]) / 2 - e[0]) / (e[-1] - e[0]) for e in edges]
+        centres = np.stack([axis.ravel() for axis in np.meshgrid(*middles, indexing="ij")], axis=1)
+        filled = np.flatnonzero(counts)
+        local[empty] = local[filled[cKDTree(centres[filled]).query(centres[empty])[1]]]
+    weights = counts.reshape(shape).astype(np.float64)
+    surface = np.zeros((shape[0] + 1, shape[1] + 1))
+    surface[1:, 1:] = local.reshape(shape).cumsum(axis=0).cumsum(axis=1)
+    # The main effects that the summed surface itself carries are taken out, then its mean over the data.
+    mains = []
+    for axis in (0, 1):
+        step = np.diff(surface, axis=axis)
+        step = (step[:, 1:] + step[:, :-1]) / 2 if axis == 0 else (step[1:, :] + step[:-1, :]) / 2
+        total = weights.sum(axis=1 - axis)
+        mean = np.divide((step * weights).sum(axis=1 - axis), total, out=np.zeros(len(total)), where=total > 0)
+        mains.append(np.concatenate([[0.0], np.cumsum(mean)]))
+    surface = surface - mains[0][:, None] - mains[1][None, :]
+    corners = (surface[1:, 1:] + surface[1:, :-1] + surface[:-1, 1:] + surface[:-1, :-1]) / 4
+    surface = surface - float((corners * weights).sum() / weights.sum())
+    return surface, counts.reshape(shape), len(empty)
+
+
+def _dependence(predict: Predict, rows: pd.DataFrame, names: Sequence[str], mesh: Sequence[npt.NDArray[Any]]) -> Floats:
+    count = len(mesh[0])
+    step = max(1, ROWS_AT_ONCE // max(1, len(rows)))
+    result = np.empty(count)
+    for begin in range(0, count, step):
+        part = slice(begin, min(begin + step, count))
+        held = pd.concat([rows] * (part.stop - part.start), ignore_index=True)
+        held = held.assign(**{name: np.repeat(values[part], len(rows)) for name, values in zip(names, mesh)})
+        result[part] = _call(predict, held).reshape(-1, len(rows)).mean(axis=1)
+    return result
+
+
+def _again(model: Any, bootstrap: int, trees: int, seed: int) -> Iterator[tuple[Predict, pd.DataFrame]]:
+    """Forests trained again on resampled sites (rows where there are no sites), each with its rows."""
+    if bootstrap == 0:
+        return
+    if not isinstance(model, TrainedForest):
+        raise InputError("effects: a bootstrap band needs a TrainedForest, which can be trained again")
+    groups = np.arange(len(model.rows)) if model.groups is None else pd.factorize(model.groups)[0]
+    by_group = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
+    for k in range(bootstrap):
+        rng = np.random.default_rng([seed, 31, k])
+        rows = np.concatenate([by_group[g] for g in rng.integers(0, len(by_group), len(by_group))])
+        again = model.refit(rows, trees=trees, seed=int(rng.integers(2**31)))
+        yield _predict_of(again), again.rows
+
+
+def _model(model: Any, X: pd.DataFrame | npt.ArrayLike | None) -> tuple[Predict, pd.DataFrame]:
+    if X is None:
+        if not isinstance(model, TrainedForest):
+            raise InputError("effects: give the rows to average over with X=")
+        rows = model.rows
+    else:
+        values = X if isinstance(X, pd.DataFrame) else np.asarray(X)
+        rows = (
+            values
+            if isinstance(values, pd.DataFrame)
+            else pd.DataFrame(values, columns=[f"x{k}" for k in range(values.shape[1])])
+        )
+    return _predict_of(model), rows.reset_index(drop=True)
+
+
+def _predict_of(model: Any) -> Predict:
+    if isinstance(model, TrainedForest):
+        forest, encoding = model.compile(), model.encoding
+        return lambda table: forest.predict(encoding.table(table))[0]
+    found: Predict = model.predict if hasattr(model, "predict") else model
+    return found
+
+
+def _call(predict: Predict, rows: pd.DataFrame) -> Floats:
+    return np.asarray(predict(rows), dtype=np.float64).reshape(-1)
+
+
+def _names(features: str | Sequence[str], rows: pd.DataFrame) -> list[str]:
+    names = [features] if isinstance(features, str) else list(features)
+    if len(names) not in (1, 2) or len(set(names)) != len(names):
+        raise InputError(f"effects: features are {names}, expected one or two different covariates")
+    for name in names:
+        if name not in rows.columns:
+            raise InputError(f"effects: no covariate '{name}'{nearest_name(name, map(str, rows.columns))}")
+    return names
+
+
+def _levels(model: Any, name: str) -> tuple[Any, ...]:
+    return model.encoding.levels.get(name, ()) if isinstance(model, TrainedForest) else ()
+
+
+def _own_grid(grid: Any, k: int, count: int) -> Any:
+    if isinstance(grid, int) or count == 1:
+        return grid
+    return list(grid)[k]
+
+
+def _grid_of(model: Any, rows: pd.DataFrame, name: str, grid: Any) -> npt.NDArray[Any]:
+    if not isinstance(grid, int):
+        return np.asarray(grid)
+    levels = _levels(model, name)
+    if levels:
+        return np.asarray(levels)
+    low, high = np.nanquantile(rows[name].to_numpy(dtype=np.float64), [0.01, 0.99])
+    return np.linspace(low, high, grid)
+
+
+def _edges(x: Floats, bins: int, name: str) -> Floats:
+    valid = x[np.isfinite(x)]
+    if len(valid) < len(x):
+        raise InputError(f"accumulated_local_effects: '{name}' is missing in {len(x) - len(valid)} rows; drop them")
+    edges = np.unique(np.quantile(valid, np.linspace(0, 1, bins + 1), method="inverted_cdf"))
+    if len(edges) < 2:
+        raise InputError(f"accumulated_local_effects: '{name}' has one value only, {edges[0]:g}; it has no effect")
+    return np.asarray(edges)
+
+
+def _bin_of(x: Floats, edges: Floats) -> npt.NDArray[np.int64]:
+    """Bin k holds edges[k] < x <= edges[k + 1]; the first holds its lower edge too."""
+    return np.clip(np.searchsorted(edges, x, side="left") - 1, 0, len(edges) - 2)
+
+
+def _with_band(table: pd.DataFrame, curves: Sequence[Floats], band: float) -> pd.DataFrame:
+    if curves:
+        table["low"], table["high"] = np.quantile(np.stack(curves), [(1 - band) / 2, (1 + band) / 2], axis=0)
+        table.attrs["bootstrap"] = len(curves)
+    return table

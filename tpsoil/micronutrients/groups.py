@@ -1,0 +1,249 @@
+"""Do classes of land differ in an element? Tukey-Kramer and Games-Howell, on site means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.micronutrients.letters import compact_letters
+
+Floats = npt.NDArray[np.float64]
+Test = Literal["auto", "tukey", "games-howell"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """How groups differ. Made by `compare_groups`.
+
+    Parameters
+    ----------
+    groups : DataFrame
+        Index: group, by descending mean. `n`, `mean`, `sd` (ddof 1), `letters`.
+    pairs : DataFrame
+        One row a pair: `first`, `second`, `difference` of means, `q`, `p`, `low`, `high` (simultaneous confidence
+        limits of the difference), `different`.
+    test : str
+        "tukey" or "games-howell".
+    anova_p, levene_p : float
+        Of Welch's (Games-Howell) or the classical analysis of variance, and of the Brown-Forsythe test of equal
+        variances.
+    mse : float
+        Mean square within groups.
+    unit : str
+        What one observation is: "site" or "row".
+    left_out : tuple of str
+        Groups with fewer than 2 observations: shown with their mean, without letters.
+    """
+
+    groups: pd.DataFrame
+    pairs: pd.DataFrame
+    test: str
+    anova_p: float
+    levene_p: float
+    mse: float
+    unit: str
+    left_out: tuple[str, ...]
+
+
+def compare_groups(
+    table: pd.DataFrame | Sequence[npt.ArrayLike],
+    value: str = "value",
+    group: str = "group",
+    *,
+    site: str | None = "site",
+    test: Test = "auto",
+    alpha: float = 0.05,
+) -> Comparison:
+    """Compare an element between classes, with letters.
+
+    Parameters
+    ----------
+    table : DataFrame or sequence of array_like
+        One row a sample, or the values of each group.
+    value, group : str
+        Columns.
+    site : str or None
+        Column that names the site: values are averaged by site and group first, because replicates of one place are
+        not independent. None takes every row as an observation. A table without that column is taken by row, and
+        `unit` says so.
+    test : {"auto", "tukey", "games-howell"}
+        "auto" takes Games-Howell where the Brown-Forsythe test finds unequal variances at 0.05, else Tukey-Kramer.
+    alpha : float
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        For missing columns, fewer than 2 groups of 2 observations, or groups that do not vary at all.
+
+    Notes
+    -----
+    Tukey-Kramer: q = |difference| / sqrt(MSE / 2 (1/n_i + 1/n_j)), N - k degrees of freedom. Games-Howell: q =
+    |difference| sqrt(2) / sqrt(s_i^2/n_i + s_j^2/n_j), Welch's degrees of freedom. Both by the studentized range of k
+    groups. Groups share a letter exactly where p >= alpha; letters go by descending mean.
+
+    Examples
+    --------
+    >>> found = compare_groups([[1, 2, 3, 4], [2, 3, 4, 5], [6, 7, 8, 9]], test="tukey")
+    >>> found.groups["letters"].to_dict()
+    {'3': 'a', '2': 'b', '1': 'b'}
+    """
+    from scipy import stats
+
+    if test not in ("auto", "tukey", "games-howell"):
+        raise InputError(f"compare_groups: test is '{test}', expected 'auto', 'tukey' or 'games-howell'")
+    if not 0 < alpha < 1:
+        raise InputError(f"compare_groups: alpha is {alpha!r}, expected a share between 0 and 1")
+    long, unit = _observations(table, value, group, site)
+    parts = {str(name): part.to_numpy(dtype=np.float64) for name, part in long.groupby("group", sort=True)["value"]}
+    small = tuple(name for name, values in parts.items() if len(values) < 2)
+    tested = {name: values for name, values in parts.items() if len(values) >= 2}
+    if len(tested) < 2:
+        sizes = ", ".join(f"{name}: {len(values)}" for name, values in parts.items())
+        raise InputError(f"compare_groups: {len(tested)} groups have 2 {unit}s or more, expected 2 groups ({sizes})")
+    names = sorted(tested, key=lambda name: (-tested[name].mean(), name))
+    samples = [tested[name] for name in names]
+    n = np.array([len(s) for s in samples], dtype=np.float64)
+    mean, variance = np.array([s.mean() for s in samples]), np.array([s.var(ddof=1) for s in samples])
+    freedom = float(n.sum() - len(n))
+    mse = float(((n - 1) * variance).sum() / freedom)
+    if mse == 0:
+        raise InputError("compare_groups: no group varies within itself; nothing can be tested")
+    levene = float(stats.levene(*samples, center="median").pvalue)
+    chosen = test if test != "auto" else ("games-howell" if levene < 0.05 else "tukey")
+    if chosen == "games-howell" and (variance == 0).any():
+        if test == "games-howell":
+            raise InputError(
+                f"compare_groups: group '{names[int(np.argmax(variance == 0))]}' does not vary; Games-Howell needs "
+                "every group's variance, use test='tukey'"
+            )
+        chosen = "tukey"
+    rows, different = [], np.zeros((len(names), len(names)), dtype=bool)
+    for i in range(len(names)):
+        for j in range(i + 1, len(names)):
+            if chosen == "tukey":
+                error, nu = np.sqrt(mse / 2 * (1 / n[i] + 1 / n[j])), freedom
+            else:
+                a, b = variance[i] / n[i], variance[j] / n[j]
+                error = np.sqrt((a + b) / 2)
+                nu = float((a + b) ** 2 / (a**2 / (n[i] - 1) + b**2 / (n[j] - 1)))
+            gap = mean[i] - mean[j]
+            q = abs(gap) / error
+            p = float(stats.studentized_range.sf(q, len(names), nu))
+            half = float(stats.studentized_range.isf(alpha, len(names), nu)) * error
+            different[i, j] = different[j, i] = p < alpha
+            rows.append(
+                {
+                    "first": names[i],
+                    "second": names[j],
+                    "difference": gap,
+                    "q": q,
+                    "p": p,
+                    "low": gap - half,
+                    "high": gap + half,
+                    "different": p < alpha,
+                }
+            )
+    letters = compact_letters(different)
+    summary = pd.DataFrame(
+        {"n": n.astype(int), "mean": mean, "sd": np.sqrt(variance), "letters": letters},
+        index=pd.Index(names, name="group"),
+    )
+    if small:
+        alone = pd.DataFrame(
+            {"n": [len(parts[s]) for s in small], "mean": [float(parts[s].mean()) for s in small], "sd": np.nan,
+             "letters": ""},
+            index=pd.Index(small, name="group"),
+        )  # fmt: skip
+        summary = pd.concat([summary, alone]).rename_axis("group")
+    anova = _welch(samples) if chosen == "games-howell" else float(stats.f_oneway(*samples).pvalue)
+    return Comparison(summary, pd.DataFrame(rows), chosen, anova, levene, mse, unit, small)
+
+
+def classes_of(values: npt.ArrayLike, edges: Sequence[float], names: Sequence[str] | None = None) -> pd.Series:
+    """Classes of a number, such as elevation or slope.
+
+    Parameters
+    ----------
+    values : array_like (n,)
+    edges : sequence of float
+        Ascending inner borders; a value on a border belongs to the class above it.
+    names : sequence of str, optional
+        One more than edges.
+
+    Returns
+    -------
+    Series of str
+        NaN stays missing.
+
+    Raises
+    ------
+    InputError
+        For edges that do not ascend, or another number of names.
+
+    Examples
+    --------
+    >>> classes_of([1, 5, 20], [5, 15]).tolist()
+    ['< 5', '5 to 15', '>= 15']
+    """
+    borders = np.asarray(edges, dtype=np.float64)
+    if not len(borders) or (np.diff(borders) <= 0).any():
+        raise InputError(f"classes_of: edges are {list(edges)}, expected ascending numbers")
+    inner = [f"{a:g} to {b:g}" for a, b in pairwise(borders)]
+    labels = list(names) if names is not None else [f"< {borders[0]:g}", *inner, f">= {borders[-1]:g}"]
+    if len(labels) != len(borders) + 1:
+        raise InputError(f"classes_of: {len(labels)} names for {len(borders) + 1} classes")
+    x = np.asarray(values, dtype=np.float64)
+    place = np.searchsorted(borders, np.where(np.isnan(x), borders[0], x), side="right")
+    found = np.array(labels, dtype=object)[place]
+    found[np.isnan(x)] = None
+    return pd.Series(found, index=values.index if isinstance(values, pd.Series) else None, name="class")
+
+
+ARIDITY_EDGES: tuple[float, ...] = (0.05, 0.2, 0.5, 0.65)
+ARIDITY_NAMES: tuple[str, ...] = ("hyper-arid", "arid", "semi-arid", "dry sub-humid", "humid")
+"""UNEP's classes of precipitation over potential evapotranspiration; high is humid."""
+
+
+def _observations(
+    table: pd.DataFrame | Sequence[npt.ArrayLike], value: str, group: str, site: str | None
+) -> tuple[pd.DataFrame, str]:
+    if not isinstance(table, pd.DataFrame):
+        arrays = [np.asarray(part, dtype=np.float64) for part in table]
+        label = np.repeat([str(k + 1) for k in range(len(arrays))], [len(a) for a in arrays])
+        return pd.DataFrame({"group": label, "value": np.concatenate(arrays)}).dropna(), "row"
+    there = [str(column) for column in table.columns]
+    for name in (value, group):
+        if name not in there:
+            raise InputError(f"compare_groups: no column '{name}'{nearest_name(name, there)}")
+    long: pd.DataFrame = pd.DataFrame({"group": table[group], "value": table[value]}).dropna()
+    if site is None or site not in there:
+        return long, "row"
+    long["site"] = table.loc[long.index, site]
+    means: Any = long.groupby(["group", "site"], observed=True)["value"].mean().reset_index()
+    return means[["group", "value"]], "site"
+
+
+def _welch(samples: Sequence[Floats]) -> float:
+    """p of Welch's one-way analysis of variance."""
+    from scipy import stats
+
+    n = np.array([len(s) for s in samples], dtype=np.float64)
+    weight = n / np.array([s.var(ddof=1) for s in samples])
+    mean = np.array([s.mean() for s in samples])
+    grand = float((weight * mean).sum() / weight.sum())
+    k = len(samples)
+    slack = float(((1 - weight / weight.sum()) ** 2 / (n - 1)).sum())
+    between = float((weight * (mean - grand) ** 2).sum()) / (k - 1)
+    f = between / (1 + 2 * (k - 2) / (k**2 - 1) * slack)
+    return float(stats.f.sf(f, k - 1, (k**2 - 1) / (3 * slack)))

@@ -1,0 +1,286 @@
+"""From samples and a cube to maps: one forest an element, honest intervals, one pass over the covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from pyproj import Transformer
+
+from tpsoil.constants import MICRONUTRIENT_STUDY
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.forest import TrainedForest, train
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.grid import grid_of
+from tpsoil.variables import ELEMENTS
+
+LABELS: Final = {symbol: name for name, symbol in ELEMENTS.items()}
+POSITIONS: Final = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))
+MAX_CENSORED: Final = 0.3
+"""Share of values below the detection limit above which an element is not mapped unless asked."""
+
+
+def train_elements(
+    samples: pd.DataFrame,
+    elements: Sequence[str],
+    features: Sequence[str],
+    *,
+    cube: xr.Dataset | None = None,
+    groups: str | None = "site",
+    transform: Literal["none", "log10"] = "log10",
+    max_censored: float = MAX_CENSORED,
+    allow_censored: bool = False,
+    censored_as: Literal["half", "limit", "drop"] = "half",
+    **options: Any,
+) -> dict[str, TrainedForest]:
+    """Train one forest an element, refusing elements that are mostly below detection.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Tidy (`site`, `element`, `value`, with `censored` and `detection_limit` where there are any) or wide (a column
+        an element). Holds the features, or positions (`lon`/`lat` or `x`/`y` of the cube) and a `cube` to take them
+        from. Replicates stay rows of their own and share a fold by `groups`.
+    elements : sequence of str
+    features : sequence of str
+    cube : Dataset (y, x), optional
+        Gives the features that the samples lack: the value of the cell that holds the sample.
+    groups : str or None
+        Column that names the site; left out of use where the table does not have it.
+    transform : {"none", "log10"}
+    max_censored : float
+        Largest share of values below the detection limit, 0..1.
+    allow_censored : bool
+        Train all the same.
+    censored_as : {"half", "limit", "drop"}
+        What a censored value is in training: half its detection limit, the limit, or nothing (which biases the map
+        upward).
+    **options
+        Of `tpsoil.forest.train`.
+
+    Returns
+    -------
+    dict of str to TrainedForest
+
+    Raises
+    ------
+    InputError
+        For an element without a valid value, negative contents, one that is censored too much.
+    MissingInputError
+        For features that neither the samples nor the cube have.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
+    >>> table["Zn"] = 20 + 30 * table["slope"]
+    >>> list(train_elements(table, ["Zn"], ["slope"], trees=10))
+    ['Zn']
+    """
+    if censored_as not in ("half", "limit", "drop"):
+        raise InputError(f"map: censored_as is '{censored_as}', expected 'half', 'limit' or 'drop'")
+    if isinstance(elements, str) or not len(elements):
+        raise InputError(f"map: elements are {elements!r}, expected a list of one or more")
+    placed, dropped = with_covariates(samples, features, cube)
+    trained = {}
+    for element in elements:
+        table, filled = _of_element(placed, element, max_censored, allow_censored, censored_as)
+        site = groups if groups is not None and groups in table.columns else None
+        if site is not None and not table[site].duplicated().any():
+            # One row a site: folds by site would be the random ones under another name.
+            site = None
+        found = train(table, element, features, site, transform=transform, **options)
+        counts = {**found.counts, "censored_filled": filled, "off_grid": dropped}
+        trained[element] = replace(found, counts=counts)
+    return trained
+
+
+def map_elements(
+    samples: pd.DataFrame | Mapping[str, TrainedForest],
+    cube: xr.Dataset,
+    elements: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    *,
+    level: float = 0.9,
+    layers: Mapping[str, str] | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Map elements, lazily, with spread, prediction interval and area of applicability.
+
+    Parameters
+    ----------
+    samples : DataFrame, or mapping of element to TrainedForest
+        As in `train_elements`; or what it returned, so that scores and drivers can be seen first.
+    cube : Dataset (y, x)
+        Holds every feature by name; where it has a `soil_mask`, cells other than 1 are missing.
+    elements, features : sequence of str
+        Needed with samples.
+    level : float
+        Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
+    layers : mapping of str to str, optional
+        Name in the cube of a feature that has another name there.
+    **options
+        Of `train_elements` and `tpsoil.forest.train`, such as `trees`, `search`, `workers`.
+
+    Returns
+    -------
+    Dataset (y, x)
+        For iron: `iron` (mean, mg/kg), `iron_sd` (between trees, ddof 1), `iron_lower`, `iron_upper` (mg/kg),
+        `iron_dissimilarity`, `iron_applicability` (1 inside, 0 outside, 255 missing). An element outside the catalogue
+        keeps its own name. Lazy where the cube is; several elements read each block of covariates once.
+
+    Raises
+    ------
+    InputError
+        As `train_elements`.
+    MissingInputError
+        For features that the cube does not have; all are listed.
+
+    Notes
+    -----
+    `_sd` is what the study calls RF-SD: disagreement between trees, neither a prediction interval nor a standard
+    error. `_lower` and `_upper` are a quantile forest's limits, corrected so that out-of-fold residuals of the deciding
+    folds are held with the promised frequency.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
+    >>> table["Zn"] = 20 + 30 * table["slope"]
+    >>> cube = xr.Dataset({"slope": (("y", "x"), np.full((2, 2), 0.5))})
+    >>> list(map_elements(table, cube, ["Zn"], ["slope"], trees=10))[:2]
+    ['zinc', 'zinc_sd']
+    """
+    if isinstance(samples, pd.DataFrame):
+        if elements is None or features is None:
+            raise InputError("map_elements: samples need elements= and features=, both lists of names")
+        names = {feature: (layers or {}).get(feature, feature) for feature in features}
+        lacking = [name for name in names.values() if name not in cube]
+        if lacking:
+            hints = "; ".join(f"no layer '{n}'{nearest_name(n, map(str, cube.data_vars))}" for n in lacking)
+            raise MissingInputError(f"map_elements: {len(lacking)} covariates are not in the cube: {hints}")
+        source = cube[list(names.values())].rename({old: new for new, old in names.items() if old != new})
+        trained: Mapping[str, TrainedForest] = train_elements(samples, elements, features, cube=source, **options)
+    else:
+        trained = samples
+        if elements is not None or features is not None or options:
+            raise InputError("map_elements: trained forests came; elements, features and options were theirs already")
+    models = {LABELS.get(element, element): MapModel.of(found, level=level) for element, found in trained.items()}
+    maps = map_models(models, cube, layers)
+    maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
+    return maps
+
+
+def with_covariates(
+    samples: pd.DataFrame, features: Sequence[str], cube: xr.Dataset | None
+) -> tuple[pd.DataFrame, int]:
+    """Samples with the features that they lack taken from the cube's cells.
+
+    Parameters
+    ----------
+    samples : DataFrame
+    features : sequence of str
+    cube : Dataset (y, x) or None
+
+    Returns
+    -------
+    DataFrame, int
+        The table, and how many rows lay off the grid and were dropped.
+
+    Raises
+    ------
+    MissingInputError
+        For features that are nowhere.
+    InputError
+        Without positions, or where no sample lies on the grid.
+    """
+    wanted = [name for name in features if name not in samples.columns]
+    if not wanted:
+        return samples, 0
+    known = [str(name) for name in samples.columns] + ([] if cube is None else [str(n) for n in cube.data_vars])
+    nowhere = [name for name in wanted if cube is None or name not in cube]
+    if nowhere or cube is None:
+        hints = "; ".join(f"no covariate '{name}'{nearest_name(name, known)}" for name in nowhere)
+        raise MissingInputError(f"map: {len(nowhere)} covariates are neither in the samples nor in the cube: {hints}")
+    rows, columns, inside = _cells(samples, cube)
+    if not inside.any():
+        raise InputError(f"map: none of {len(samples)} samples lies on the cube's grid; see their lon, lat or x, y")
+    table = samples[inside].copy()
+    at = {"y": xr.DataArray(rows[inside], dims="sample"), "x": xr.DataArray(columns[inside], dims="sample")}
+    for name in wanted:
+        layer = cube[name]
+        values = np.asarray(layer.isel(at).to_numpy(), dtype=np.float64)
+        fill = layer.attrs.get("_FillValue", layer.encoding.get("_FillValue"))
+        if fill is not None and layer.dtype.kind in "iu":
+            values = np.where(values == fill, np.nan, values)
+        table[name] = values
+    return table, int((~inside).sum())
+
+
+def _cells(
+    samples: pd.DataFrame, cube: xr.Dataset
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    pair = next((p for p in POSITIONS if set(p) <= set(samples.columns)), None)
+    if pair is None:
+        raise InputError("map: samples have no position; give columns lon and lat, or x and y in the CRS of the cube")
+    east, north = (samples[name].to_numpy(dtype=np.float64) for name in pair)
+    box = grid_of(cube, where="map")
+    if pair != ("x", "y"):
+        transformer = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
+        east, north = transformer.transform(east, north)
+    inverse = ~box.transform
+    # Half-open cells: a sample on a border belongs to the cell east and south of it.
+    column = np.floor(inverse.a * east + inverse.b * north + inverse.c)
+    row = np.floor(inverse.d * east + inverse.e * north + inverse.f)
+    with np.errstate(invalid="ignore"):
+        inside = (row >= 0) & (row < box.shape[0]) & (column >= 0) & (column < box.shape[1])
+    return np.where(inside, row, 0).astype(np.int64), np.where(inside, column, 0).astype(np.int64), inside
+
+
+def _of_element(
+    samples: pd.DataFrame, element: str, max_censored: float, allow_censored: bool, censored_as: str
+) -> tuple[pd.DataFrame, int]:
+    """Rows of one element with a column of its name, and how many censored values were filled in."""
+    tidy = {"element", "value"} <= set(samples.columns)
+    if tidy:
+        table = samples[samples["element"] == element]
+        there = [str(e) for e in pd.unique(samples["element"])]
+    else:
+        table, there = samples, [str(c) for c in samples.columns]
+    if not len(table) or (not tidy and element not in samples.columns):
+        raise InputError(f"map: no element '{element}' in the samples{nearest_name(element, there)}")
+    values = table["value" if tidy else element].astype(np.float64)
+    if (values < 0).any():
+        raise InputError(
+            f"map: '{element}' is negative in {int((values < 0).sum())} rows; a content cannot be: mend it, or read "
+            "the samples with negative='censor'"
+        )
+    censored = table["censored"].astype(bool) if tidy and "censored" in table else pd.Series(False, index=table.index)
+    valid, below = int(values.notna().sum()), int(censored.sum())
+    if not valid:
+        raise InputError(f"map: '{element}' has no valid value in {len(table)} rows; leave the element out")
+    share = below / (valid + below)
+    if share > max_censored and not allow_censored:
+        raise InputError(
+            f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) lie below the detection "
+            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Leave it out, or pass "
+            "allow_censored=True to map it all the same"
+        )
+    filled = 0
+    if below and censored_as != "drop":
+        limit = table["detection_limit"].astype(np.float64) if "detection_limit" in table else values * np.nan
+        stand_in = limit / 2 if censored_as == "half" else limit
+        if stand_in[censored].isna().any():
+            raise InputError(
+                f"map: {int(stand_in[censored].isna().sum())} censored values of '{element}' have no detection limit; "
+                "give limits= when reading the samples, or pass censored_as='drop'"
+            )
+        values = values.where(~censored, stand_in)
+        filled = below
+    drop = [c for c in ("element", "value", "detection_limit", "censored") if tidy and c in table.columns]
+    return table.drop(columns=drop).assign(**{element: values}), filled

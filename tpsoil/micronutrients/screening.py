@@ -1,0 +1,222 @@
+"""Samples before any model: outliers, and what lies below the detection limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+
+Floats = npt.NDArray[np.float64]
+Method = Literal["sd", "mad"]
+
+TIDY: Final = ("site", "element", "value")
+MAD_TO_SD: Final = 1.4826022185056018
+"""1 / the upper quartile of the standard normal: makes the median absolute deviation of a normal its sd."""
+
+
+@dataclass(frozen=True, eq=False)
+class Screening:
+    """What a screening found.
+
+    Parameters
+    ----------
+    kept : DataFrame
+        The table without the outliers.
+    outlier : Series of bool
+        On the index of the table that came.
+    counts : DataFrame
+        Index: element. `before` (valid values), `removed`, `after`, `share` (removed of before), `low`, `high` (the
+        fences in the unit of the values), `normal_share` (what a normal distribution would lose), `can_trigger`
+        (whether so few values can have an outlier at all).
+    """
+
+    kept: pd.DataFrame
+    outlier: pd.Series
+    counts: pd.DataFrame
+
+
+def screen_outliers(
+    samples: pd.DataFrame | npt.ArrayLike,
+    *,
+    threshold: float = 3.0,
+    method: Method = "sd",
+    log: bool = False,
+    iterate: bool = False,
+    elements: Sequence[str] | None = None,
+) -> Screening:
+    """Find values farther from their element's centre than a threshold.
+
+    Parameters
+    ----------
+    samples : DataFrame or array_like
+        Tidy (`site`, `element`, `value`), or the values of one element. Not changed.
+    threshold : float
+        Standard deviations; > 0. A value exactly on the fence stays.
+    method : {"sd", "mad"}
+        Centre and scale: mean and standard deviation (ddof 1), or median and 1.4826 times the median absolute
+        deviation, which outliers cannot widen.
+    log : bool
+        Screen the logarithms, as suits trace elements, which are nearly lognormal; on the plain scale a skewed
+        element loses good high values. Values of 0 or less are refused.
+    iterate : bool
+        Screen again what is left until nothing is found; once by default, as in the study.
+    elements : sequence of str, optional
+        Those to screen; the others are kept whole.
+
+    Returns
+    -------
+    Screening
+
+    Raises
+    ------
+    InputError
+        For an element without a valid value, a value of 0 or less under `log`, an unknown method, missing columns.
+
+    Notes
+    -----
+    Outlier: |x - mean| > threshold sd, strictly. The largest possible |z| of n values is (n - 1) / sqrt(n), so 10 or
+    fewer values never have one beyond 3 sd; `can_trigger` says so.
+
+    Examples
+    --------
+    >>> found = screen_outliers([10.0] * 10 + [11.0, 90.0])
+    >>> found.outlier.sum(), found.counts.loc["value", "after"]
+    (np.int64(1), np.int64(11))
+    """
+    if method not in ("sd", "mad"):
+        raise InputError(f"screen_outliers: method is '{method}', expected 'sd' or 'mad'")
+    if not (np.isfinite(threshold) and threshold > 0):
+        raise InputError(f"screen_outliers: threshold is {threshold!r}, expected a positive number")
+    table = samples if isinstance(samples, pd.DataFrame) else one_element(samples)
+    require_tidy(table, "screen_outliers")
+    there = [str(e) for e in pd.unique(table["element"])]
+    for element in elements or ():
+        if element not in there:
+            raise InputError(f"screen_outliers: no element '{element}'{nearest_name(element, there)}")
+    outlier = pd.Series(False, index=table.index, name="outlier")
+    flags = np.zeros(len(table), dtype=bool)
+    rows: dict[str, dict[str, Any]] = {}
+    for element in there if elements is None else elements:
+        place = np.flatnonzero((table["element"] == element).to_numpy(dtype=bool))
+        values = table["value"].to_numpy(dtype=np.float64)[place]
+        found, low, high = _fences(values, threshold, method, log, iterate, element)
+        flags[place] = found
+        n = int(np.isfinite(values).sum())
+        rows[element] = {
+            "before": n,
+            "removed": int(found.sum()),
+            "after": n - int(found.sum()),
+            "share": float(found.sum() / n),
+            "low": low,
+            "high": high,
+            "normal_share": _normal_share(threshold),
+            "can_trigger": method == "mad" or (n - 1) / np.sqrt(n) > threshold,
+        }
+    outlier[:] = flags
+    return Screening(table[~flags], outlier, pd.DataFrame(rows).T.rename_axis("element").infer_objects())
+
+
+def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
+    """How much of each element lies below its detection limit, or was not measured.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Tidy; `censored` and `detection_limit` where there are any.
+
+    Returns
+    -------
+    DataFrame
+        Index: element. `rows`, `valid`, `censored`, `missing`, `censored_share` (of all that were measured),
+        `missing_share` (of all rows), `lowest` valid value, `detection_limit` (the highest), `truncated`: whether a
+        fifth of the rows or more is missing although no value is said to be censored, as when only detects were kept.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"site": list("abcd"), "element": "Ni", "value": [np.nan, np.nan, 40, 38],
+    ...                       "censored": [True, True, False, False]})
+    >>> float(censored_shares(table).loc["Ni", "censored_share"])
+    0.5
+    """
+    require_tidy(samples, "censored_shares")
+    rows: dict[str, dict[str, Any]] = {}
+    for element, part in samples.groupby("element", sort=False):
+        valid = int(part["value"].notna().sum())
+        censored = int(part["censored"].sum()) if "censored" in part else 0
+        measured, limits = valid + censored, part.get("detection_limit")
+        missing = (len(part) - measured) / len(part)
+        rows[str(element)] = {
+            "rows": len(part),
+            "valid": valid,
+            "censored": censored,
+            "missing": len(part) - measured,
+            "censored_share": censored / measured if measured else float("nan"),
+            "missing_share": missing,
+            "lowest": float(part["value"].min()),
+            "detection_limit": float("nan") if limits is None else float(limits.max()),
+            "truncated": censored == 0 and missing >= 0.2,
+        }
+    return pd.DataFrame(rows).T.rename_axis("element").infer_objects()
+
+
+def require_tidy(table: pd.DataFrame, where: str) -> None:
+    """Refuse a table without the columns of a tidy one.
+
+    Raises
+    ------
+    InputError
+    """
+    there = [str(column) for column in table.columns]
+    lacking = [name for name in TIDY if name not in there]
+    if lacking:
+        hints = "; ".join(f"no column '{name}'{nearest_name(name, there)}" for name in lacking)
+        raise InputError(f"{where}: {hints}; make the table with tpsoil.ingest.read_samples")
+
+
+def one_element(values: npt.ArrayLike) -> pd.DataFrame:
+    """Values of one element as a tidy table, each a site."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise InputError(f"samples: values have shape {array.shape}, expected (n,)")
+    index = values.index if isinstance(values, pd.Series) else None
+    return pd.DataFrame({"site": np.arange(len(array)), "element": "value", "value": array}, index=index)
+
+
+def _fences(
+    values: Floats, threshold: float, method: str, log: bool, iterate: bool, element: str
+) -> tuple[npt.NDArray[np.bool_], float, float]:
+    valid = np.isfinite(values)
+    if not valid.any():
+        raise InputError(f"screen_outliers: '{element}' has no valid value in {len(values)} rows; leave it out")
+    if log and (values[valid] <= 0).any():
+        bad = int((values[valid] <= 0).sum())
+        raise InputError(f"screen_outliers: '{element}' is 0 or negative in {bad} rows; censor them or use log=False")
+    scale = np.log(np.where(valid, values, np.nan)) if log else values
+    found = np.zeros(len(values), dtype=bool)
+    while True:
+        kept = scale[valid & ~found]
+        if method == "sd":
+            centre, spread = kept.mean(), kept.std(ddof=1) if len(kept) > 1 else 0.0
+        else:
+            centre = np.median(kept)
+            spread = MAD_TO_SD * np.median(np.abs(kept - centre))
+        low, high = centre - threshold * spread, centre + threshold * spread
+        with np.errstate(invalid="ignore"):
+            # As |x - centre|, not x against a fence: a fence rounds, and a value on it must stay.
+            more = valid & ~found & (np.abs(scale - centre) > threshold * spread)
+        found |= more
+        if not iterate or not more.any():
+            break
+    return found, float(np.exp(low) if log else low), float(np.exp(high) if log else high)
+
+
+def _normal_share(threshold: float) -> float:
+    from scipy.stats import norm
+
+    return float(2 * norm.sf(threshold))
