@@ -268,8 +268,8 @@ def _of_element(
     if share > max_censored and not allow_censored:
         raise InputError(
             f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) lie below the detection "
-            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Leave it out, or pass "
-            "allow_censored=True to map it all the same"
+            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Leave it out, "
+            "or pass allow_censored=True to map it all the same"
         )
     filled = 0
     if below and censored_as != "drop":
