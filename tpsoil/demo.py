@@ -7,13 +7,26 @@ a known pattern again, not how well it maps the plateau.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from pyproj import Transformer
+
+from tpsoil.blocks import compute_together
+from tpsoil.covariates import terrain_attributes
+from tpsoil.cube import open_cube
+from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
+from tpsoil.grid import grid_of
+from tpsoil.reports import figures
+from tpsoil.runs import run
+from tpsoil.sample import write_sample
 
 SEED: Final = 20260101
 SITES: Final = 526
@@ -21,11 +34,6 @@ SITES: Final = 526
 REPLICATES: Final = 3
 SITE_NOISE, REPLICATE_NOISE = 0.35, 0.20
 """Standard deviations of the noise between and within sites, as shares of the element's own."""
-
-FEATURES: Final = (
-    "elevation", "slope", "general_curvature", "mean_annual_temperature", "annual_precipitation", "ndvi", "ndvi_min",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Truth:
@@ -108,19 +116,21 @@ def simulated_samples(truth: xr.Dataset, seed: int = SEED) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns site, replicate, x, y (m) and one a element (mg kg-1); SITES x REPLICATES rows.
+        Columns site, replicate, longitude, latitude (degrees) and one an element (mg kg-1); SITES x REPLICATES rows.
     """
     random = np.random.default_rng(seed)
     complete = xr.concat([truth[name].notnull() for name in truth], dim="element").all("element").to_numpy()
     rows, columns = np.nonzero(complete)
     chosen = random.choice(rows.size, size=SITES, replace=False)
     rows, columns = rows[chosen], columns[chosen]
+    to_degrees = Transformer.from_crs(grid_of(truth).crs.to_wkt(), 4326, always_xy=True)
+    longitude, latitude = to_degrees.transform(truth.x.to_numpy()[columns], truth.y.to_numpy()[rows])
     table = pd.DataFrame(
         {
             "site": np.repeat(np.arange(1, SITES + 1), REPLICATES),
             "replicate": np.tile(np.arange(1, REPLICATES + 1), SITES),
-            "x": np.repeat(truth.x.to_numpy()[columns], REPLICATES),
-            "y": np.repeat(truth.y.to_numpy()[rows], REPLICATES),
+            "longitude": np.repeat(longitude, REPLICATES).round(6),
+            "latitude": np.repeat(latitude, REPLICATES).round(6),
         }
     )
     for element, known in TRUTH.items():
@@ -129,3 +139,155 @@ def simulated_samples(truth: xr.Dataset, seed: int = SEED) -> pd.DataFrame:
         within = random.normal(0, REPLICATE_NOISE * known.sd, SITES * REPLICATES)
         table[element] = np.maximum(value + between + within, 0.05 * known.mean).round(2)
     return table
+
+
+RECIPE: Final = """\
+# What `tpsoil demo` ran; run it again with: tpsoil run demo.toml
+# Covariates are real (see the sample's NOTICE). The element samples are simulated from a known truth.
+
+[run]
+name = "demo"
+description = "Solum thickness with the published parameters, and four elements from simulated samples"
+cube = "cube.zarr"
+output = "maps.zarr"
+seed = 1
+
+[derive]
+terrain = ["slope", "general_curvature"]
+
+[solum]
+parameters = "published"        # Chen et al. 2026, Table 4
+zones = "published"             # nearest published cluster
+
+[solum.assumptions.water_erosion]
+value = 2.76
+units = "t ha-1 a-1"
+reason = "plateau mean of Teng et al. 2018; the sample has no RUSLE grid"
+
+[solum.assumptions.wind_erosion]
+value = 10.0
+units = "t ha-1 a-1"
+reason = "assumed; the sample has no RWEQ grid"
+
+[elements]
+samples = "simulated_samples.csv"
+simulated = true
+elements = { Fe = "iron", Mn = "manganese", Zn = "zinc", V = "vanadium" }
+longitude = "longitude"
+latitude = "latitude"
+site = "site"
+features = [
+    "elevation", "slope", "general_curvature", "mean_annual_temperature", "annual_precipitation", "ndvi", "ndvi_min",
+]
+trees = 200
+folds = ["random", "group"]     # by group: the replicates of a site stay together
+log = false
+"""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Parameters
+    ----------
+    folder, store : Path
+        Where everything is; the store of the maps.
+    zones, elements : DataFrame
+        One row a zone (cells, mean_thickness_m); one row an element (scores against the truth, and of the folds).
+    figures : tuple of Path
+        PNG files.
+    """
+
+    folder: Path
+    store: Path
+    zones: pd.DataFrame
+    elements: pd.DataFrame
+    figures: tuple[Path, ...]
+
+
+def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progress: bool = True) -> Demo:
+    """Sample cube -> simulated samples -> recipe -> run -> figures.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing; gets cube.zarr, simulated_samples.csv, demo.toml, maps.zarr and PNG files.
+    overwrite : bool
+        Replace the demo's own files in a folder that has them; nothing else in it is touched.
+    progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    Demo
+
+    Raises
+    ------
+    StoreExistsError
+        Where a demo is there already and `overwrite` is False.
+    AccessError
+        Where the folder cannot be written.
+    """
+    place = Path(folder)
+    if (place / "maps.zarr").exists() and not overwrite:
+        raise StoreExistsError(f"{place} holds a demo already; give another folder, or --overwrite")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        cube = write_sample(place / "cube.zarr", overwrite=True)
+        layers = open_cube(cube)
+        terrain = terrain_attributes(layers["elevation"])
+        truth = true_elements(layers.assign(slope=terrain["slope"]))
+        simulated_samples(truth).to_csv(place / "simulated_samples.csv", index=False)
+        (place / "demo.toml").write_text(RECIPE, encoding="utf-8")
+    except OSError as error:
+        if isinstance(error, TpsoilError):
+            raise
+        raise AccessError(f"{place}: cannot be written ({error.strerror}); choose another folder") from error
+    if overwrite:
+        shutil.rmtree(place / "maps.zarr", ignore_errors=True)
+    maps = run(place / "demo.toml", progress=progress)
+    return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), draw(maps, layers, place))
+
+
+def zone_table(maps: xr.Dataset) -> pd.DataFrame:
+    """Cells and mean thickness by zone."""
+    thickness, zone = compute_together([maps["solum_thickness"], maps["zone"]])
+    values = pd.DataFrame({"zone": zone.to_numpy().ravel(), "thickness": thickness.to_numpy().ravel()}).dropna()
+    table = values.groupby(values["zone"].astype(int))["thickness"].agg(["size", "mean", "min", "max"])
+    table.columns = pd.Index(["cells", "mean_m", "min_m", "max_m"])
+    return table.reset_index()
+
+
+def element_table(maps: xr.Dataset, truth: xr.Dataset) -> pd.DataFrame:
+    """R2 of each map against the known truth over all soil cells, and the mean spread between trees."""
+    rows = []
+    for element in TRUTH:
+        known = truth[element].to_numpy().ravel().astype(float)
+        mapped, spread = (maps[name].to_numpy().ravel().astype(float) for name in (element, f"{element}_sd"))
+        both = np.isfinite(known) & np.isfinite(mapped)
+        error = float(np.sum((mapped[both] - known[both]) ** 2))
+        total = float(np.sum((known[both] - known[both].mean()) ** 2))
+        rows.append(
+            {
+                "element": element,
+                "cells": int(both.sum()),
+                "mean": float(mapped[both].mean()),
+                "r2_truth": 1 - error / total,
+                "sd_trees": float(spread[both].mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
+    """The demo's maps as PNG files."""
+    paths = []
+    mask = cube["soil_mask"]
+    for name in ("solum_thickness", *TRUTH):
+        path = folder / f"{name}.png"
+        figures.save(figures.map_layer(maps[name], mask=mask), path)
+        paths.append(path)
+    path = folder / "zones.png"
+    figures.save(figures.zones_map(maps["zone"]), path)
+    return (*paths, path)
