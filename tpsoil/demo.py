@@ -19,7 +19,6 @@ import pandas as pd
 import xarray as xr
 from pyproj import Transformer
 
-from tpsoil.blocks import compute_together
 from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
@@ -27,6 +26,7 @@ from tpsoil.grid import grid_of
 from tpsoil.reports import figures
 from tpsoil.runs import run
 from tpsoil.sample import write_sample
+from tpsoil.tiles import compute_together
 
 SEED: Final = 20260101
 SITES: Final = 526
@@ -260,7 +260,7 @@ def zone_table(maps: xr.Dataset) -> pd.DataFrame:
 
 
 def element_table(maps: xr.Dataset, truth: xr.Dataset) -> pd.DataFrame:
-    """R2 of each map against the known truth over all soil cells, and the mean spread between trees."""
+    """R2 of each map against the known truth over all soil cells, beside what its folds had said; mean spread."""
     rows = []
     for element in TRUTH:
         known = truth[element].to_numpy().ravel().astype(float)
@@ -275,6 +275,7 @@ def element_table(maps: xr.Dataset, truth: xr.Dataset) -> pd.DataFrame:
                 "mean": float(mapped[both].mean()),
                 "r2_truth": 1 - error / total,
                 "sd_trees": float(spread[both].mean()),
+                **{name: float(maps[element].attrs[name]) for name in ("r2_random", "r2_group")},
             }
         )
     return pd.DataFrame(rows)
@@ -286,7 +287,8 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     mask = cube["soil_mask"]
     for name in ("solum_thickness", *TRUTH):
         path = folder / f"{name}.png"
-        figures.save(figures.map_layer(maps[name], mask=mask), path)
+        title = "Solum thickness, published parameters, erosion assumed" if name == "solum_thickness" else None
+        figures.save(figures.map_layer(maps[name], mask=mask, title=title), path)
         paths.append(path)
     path = folder / "zones.png"
     figures.save(figures.zones_map(maps["zone"]), path)

@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, export, report, run
+from . import cube, demo, export, report, run
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.add_typer(cube.app, name="cube")
 app.command("run")(run.run)
 app.command("status")(run.status)

@@ -59,6 +59,8 @@ class ElementsTable(Section):
         For cells whose class no sample has: refuse, or leave them empty and count them.
     settings : table
         For scikit-learn's RandomForestRegressor, such as `max_features`.
+    simulated : bool
+        The samples are simulated, not measured: every output and figure says so.
     """
 
     samples: str
@@ -74,6 +76,7 @@ class ElementsTable(Section):
     log: bool = True
     unseen_classes: Literal["error", "nodata"] = "error"
     settings: dict[str, Any] = Field(default_factory=dict)
+    simulated: bool = False
 
     @property
     def columns(self) -> dict[str, str]:
@@ -144,6 +147,7 @@ def element_stages(table: ElementsTable, available: set[str], samples: Path, see
                         "parents": " ".join(inputs),
                         "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log else ""),
                         "samples": samples.name,
+                        **({"simulated": "true"} if table.simulated else {}),
                     }
                 },
                 bytes_per_cell=BYTES_PER_CELL + 4 * len(table.features),

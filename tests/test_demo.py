@@ -1,0 +1,86 @@
+"""The demo: both maps from the sample, everything that rests on simulated samples says so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+import tpsoil
+from tpsoil import demo
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "tpsoil", "demo", str(folder)], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_it_maps_thickness_and_four_elements(made: tuple[Path, str]) -> None:
+    maps = tpsoil.open_cube(made[0] / "maps.zarr")
+    soil = tpsoil.open_cube(made[0] / "cube.zarr").soil_mask.to_numpy() == 1
+    for name in ("solum_thickness", *demo.TRUTH):
+        values = maps[name].to_numpy()
+        assert np.isnan(values[~soil]).all()
+        assert np.isfinite(values[soil]).mean() > 0.99
+    assert "water_erosion = 2.76" in maps.attrs["assumptions"]
+
+
+def test_the_forest_finds_the_known_truth_and_random_folds_flatter(made: tuple[Path, str]) -> None:
+    maps = tpsoil.open_cube(made[0] / "maps.zarr")
+    cube = tpsoil.open_cube(made[0] / "cube.zarr")
+    truth = demo.true_elements(cube.assign(slope=maps["slope"]))
+    table = demo.element_table(maps, truth)
+    assert (table["r2_truth"] > 0.9).all()
+    assert (table["r2_random"] > table["r2_group"] + 0.05).all()
+
+
+def test_everything_simulated_says_so(made: tuple[Path, str]) -> None:
+    folder, printed = made
+    maps = tpsoil.open_cube(folder / "maps.zarr")
+    for element in demo.TRUTH:
+        assert maps[element].attrs["simulated"] == maps[f"{element}_sd"].attrs["simulated"] == "true"
+        for line in printed.splitlines():
+            assert element not in line or "simulated" in line
+    assert "simulated" not in maps["solum_thickness"].attrs
+    assert "simulated" in (folder / "demo.toml").read_text()
+    assert (folder / "simulated_samples.csv").exists()
+
+
+def test_the_terminal_is_eighty_columns_wide(made: tuple[Path, str]) -> None:
+    tables = made[1].split("Made:")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "…" not in tables
+
+
+def test_the_pictures_hold_a_map(made: tuple[Path, str]) -> None:
+    for name in ("solum_thickness", *demo.TRUTH, "zones"):
+        picture = matplotlib.image.imread(made[0] / f"{name}.png")
+        assert picture.shape[0] > 500
+        assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20
+
+
+def test_samples_are_triplicates_within_a_cell(made: tuple[Path, str]) -> None:
+    samples = pd.read_csv(made[0] / "simulated_samples.csv")
+    assert len(samples) == 526 * 3
+    assert (samples.groupby("site")[["longitude", "latitude"]].nunique() == 1).all(axis=None)
+
+
+def test_a_folder_with_a_demo_is_not_overwritten_unasked(made: tuple[Path, str]) -> None:
+    again = subprocess.run(
+        [sys.executable, "-m", "tpsoil", "demo", str(made[0])], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+    assert "Traceback" not in again.stderr
