@@ -35,6 +35,7 @@ REPLICATES: Final = 3
 SITE_NOISE, REPLICATE_NOISE = 0.35, 0.20
 """Standard deviations of the noise between and within sites, as shares of the element's own."""
 
+
 @dataclass(frozen=True)
 class Truth:
     """One element's known pattern: weights of five responses, and the level and spread it is scaled to.

@@ -26,20 +26,22 @@ def demo(
     zones = Table()
     for heading in ("zone", "cells", "mean, m", "min, m", "max, m"):
         zones.add_column(heading, justify="right")
-    for row in made.zones.itertuples():
-        zones.add_row(str(row.zone), f"{row.cells}", f"{row.mean_m:.2f}", f"{row.min_m:.2f}", f"{row.max_m:.2f}")
+    for row in made.zones.to_dict("records"):
+        zones.add_row(
+            f"{row['zone']}", f"{row['cells']}", f"{row['mean_m']:.2f}", f"{row['min_m']:.2f}", f"{row['max_m']:.2f}"
+        )
     elements = Table()
     elements.add_column("element, mg/kg", no_wrap=True)
     for heading in ("mean", "tree sd", "R2 truth", "R2 random", "R2 by site"):
         elements.add_column(heading, justify="right")
-    for row in made.elements.itertuples():
+    for row in made.elements.to_dict("records"):
         elements.add_row(
-            f"{row.element}, simulated",
-            f"{row.mean:.0f}" if row.mean >= 100 else f"{row.mean:.1f}",
-            f"{row.sd_trees:.0f}" if row.sd_trees >= 100 else f"{row.sd_trees:.1f}",
-            f"{row.r2_truth:.2f}",
-            f"{row.r2_random:.2f}",
-            f"{row.r2_group:.2f}",
+            f"{row['element']}, simulated",
+            f"{row['mean']:.0f}" if row["mean"] >= 100 else f"{row['mean']:.1f}",
+            f"{row['sd_trees']:.0f}" if row["sd_trees"] >= 100 else f"{row['sd_trees']:.1f}",
+            f"{row['r2_truth']:.2f}",
+            f"{row['r2_random']:.2f}",
+            f"{row['r2_group']:.2f}",
         )
     console.print("\n[bold]Solum thickness[/bold], published parameters, erosion rates assumed")
     console.print(zones)
