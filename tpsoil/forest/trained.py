@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding
@@ -88,6 +89,19 @@ class TrainedForest:
     def fitted_target(self) -> Floats:
         """The target on the scale of the fit."""
         return forward(self.observed.to_numpy(dtype=np.float64), self.settings["transform"])
+
+    def _repr_html_(self) -> str:
+        scores = self.scores.reset_index()
+        facts = {
+            "target": f"{self.target}, {self.units}",
+            "features": ", ".join(self.features),
+            "trees": len(self.forest.estimators_),
+            "transform": self.settings["transform"],
+            "rows": f"{self.counts['used']} of {self.counts['rows']}",
+            "folds that decide": self.deciding,
+        }
+        table = html_table(list(map(str, scores.columns)), scores.to_numpy(object).tolist(), caption="Out of fold")
+        return html_summary("Trained forest", facts, table)
 
     def compile(self, *, original: bool = True) -> CompiledForest:
         """The forest as flat arrays, for rasters.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 
 from .arrays import layer_place
@@ -52,6 +53,20 @@ class Preview:
     note: str = ""
 
 
+class Previews(list[Preview]):
+    """Previews of all stages, which show themselves as a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [one.title, one.plan.total, one.plan.fresh, len(one.plan.missing), len(one.plan.stale), one.note
+             or "; ".join(f"{count}: {reason}" for reason, count in list(one.plan.reasons().items())[:3])]
+            for one in self
+        ]  # fmt: skip
+        todo, total = sum(len(one.plan.wanted) for one in self), sum(one.plan.total for one in self)
+        table = html_table(["stage", "tiles", "fresh", "missing", "stale", "why"], rows)
+        return html_summary("Run", {"tiles to make": f"{todo} of {total}"}, table)
+
+
 def preview(
     recipe: str | os.PathLike[str] | Mapping[str, Any],
     *,
@@ -60,7 +75,7 @@ def preview(
     processes: bool = False,
     memory: float | None = None,
     only: str | None = None,
-) -> list[Preview]:
+) -> Previews:
     """What `run` would compute, and its forecast of memory. Writes nothing.
 
     Parameters
@@ -72,9 +87,9 @@ def preview(
 
     Returns
     -------
-    list of Preview
-        One a stage, in order. A tile that an earlier stage's tiles feed is counted in `follows`: whether it is stale
-        shows when those are made, because a chunk that is made again often has the same bytes.
+    Previews
+        One `Preview` a stage, in order. A tile that an earlier stage's tiles feed is counted in `follows`: whether it
+        is stale shows when those are made, because a chunk that is made again often has the same bytes.
     """
     whole = read_recipe(recipe, output=output)
     stages = stages_of(whole, in_cube=layers_of_cube(whole))
@@ -83,7 +98,7 @@ def preview(
     digests = ChunkDigests()
     here = outputs_of(stages)
     changing: dict[str, set[Chunk]] = {}
-    found = []
+    found = Previews()
     for stage in picked:
         threads = workers or available_processors()
         forecast = fit_memory(
@@ -116,7 +131,7 @@ def preview(
     return found
 
 
-def status(store: str) -> list[Preview]:
+def status(store: str) -> Previews:
     """Tiles of a store that are fresh, missing or stale, and why.
 
     Parameters
@@ -126,7 +141,8 @@ def status(store: str) -> list[Preview]:
 
     Returns
     -------
-    list of Preview
+    Previews
+        A list of `Preview`.
 
     Raises
     ------
@@ -148,7 +164,7 @@ def status(store: str) -> list[Preview]:
     check_format(content, place)
     tiling = Tiling((int(content["shape"][0]), int(content["shape"][1])), int(content["chunk"]))
     digests = ChunkDigests()
-    found = []
+    found = Previews()
     for entry in content["stages"]:
         stage = Stage(entry["name"], entry["title"], entry["section"], (), _nothing, halo=entry["halo"])
         names = [str(name) for name in entry["outputs"]]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError
 
 from .assessment import (
@@ -100,6 +101,19 @@ class Calibration:
                 row["note"] = str(mine["note"].iloc[0]) if len(mine) else row.get("note", "")
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        pooled = self.scores[self.scores["zone"] == "all"].set_index("kind")
+        facts = {
+            "profiles": f"{self.settings.get('profiles_used')} of {self.settings.get('profiles_given')}",
+            "search": f"{self.settings.get('problem')} parameters, {self.settings.get('starts')} starts, "
+            f"bounds '{self.settings.get('preset')}'",
+            **{f"RMSE, {kind}, m": float(row["rmse"]) for kind, row in pooled.iterrows()},
+        }
+        table = self.table()
+        return html_summary(
+            "Calibration of the solum model", facts, html_table(list(table.columns), table.to_numpy(object).tolist())
+        )
 
 
 def calibrate(

@@ -1,0 +1,75 @@
+"""What shows itself in a notebook: the cube, a calibration, a forest, a run; and the tables they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.cube import create_cube, cube_info
+from tpsoil.display import cell_text, html_summary, html_table
+from tpsoil.forest import train
+from tpsoil.grid import plateau_grid
+from tpsoil.runs.preview import Preview, Previews
+from tpsoil.sample import write_sample
+from tpsoil.solum.calibration import Calibration
+from tpsoil.solum.parameters import PUBLISHED
+
+
+def test_tables_escape_align_and_name_their_rows() -> None:
+    text = html_table(["<zone>", "n"], [["a & b", 3], ["c", 4]], caption="<Zones>")
+    assert "<caption>&lt;Zones&gt;</caption>" in text
+    assert '<th scope="col">&lt;zone&gt;</th><th scope="col" class="n">n</th>' in text
+    assert '<tr><th scope="row">a &amp; b</th><td class="n">3</td></tr>' in text
+    assert html_table(["a"], []).endswith("<tbody></tbody></table>")
+    assert "empty" not in html_summary("<t>", {"full": 1, "empty": ""})
+
+
+def test_numbers_of_numpy_and_missing_ones() -> None:
+    assert [cell_text(v) for v in (np.float32(0.25), np.int64(7), np.bool_(True), pd.NaT, pd.NA, np.array([1, 2]))] == [
+        "0.25", "7", "yes", "–", "–", "1, 2",
+    ]  # fmt: skip
+
+
+def test_a_cube_shows_its_grid_and_layers(tmp_path: Path) -> None:
+    text = cube_info(write_sample(tmp_path / "cube.zarr"))._repr_html_()
+    for words in ("225 x 350 cells", "128 x 128", "elevation", "degC", "climate_zone"):
+        assert words in text, words
+    assert text.count('<th scope="row">') == 8
+    empty = cube_info(create_cube(tmp_path / "empty.zarr", plateau_grid(100_000)) or tmp_path / "empty.zarr")
+    assert "<dd style='margin:0'>0</dd>" in empty._repr_html_()
+
+
+def test_a_forest_shows_target_features_and_scores() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 2)), columns=["slope", "ndvi"]).assign(zinc=lambda t: 30 + 3 * t["slope"])
+    table["site"] = np.arange(60) // 3
+    trained = train(table, "zinc", ["slope", "ndvi"], "site", folds=["random"], n_folds=3, trees=10, seed=1)
+    text = trained._repr_html_()
+    assert "slope, ndvi" in text
+    assert "60 of 60" in text
+    assert cell_text(float(trained.scores["r2"].iloc[0])) in text
+
+
+def test_a_calibration_shows_its_parameters_and_errors() -> None:
+    scores = pd.DataFrame({"kind": ["fit", "cv", "fit", "cv"], "zone": ["1", "1", "all", "all"], "n": 9,
+                           "rmse": [0.31, 0.35, 0.32, 0.36], "note": ""})  # fmt: skip
+    empty = pd.DataFrame()
+    settings = {"profiles_used": 9, "profiles_given": 11, "problem": "five", "starts": 4, "preset": "paper"}
+    shown = Calibration({1: PUBLISHED[1]}, scores, empty, empty, empty, empty, empty, empty, {}, settings)
+    text = shown._repr_html_()
+    for words in ("9 of 11", "0.36", "2765", "RMSE, cv, m"):
+        assert words in text, words
+
+
+def test_a_runs_status_shows_tiles_and_reasons() -> None:
+    def plan(**what: Any) -> Any:
+        return SimpleNamespace(total=4, fresh=1, missing=[1], stale={2: ["elevation changed"]}, wanted=[1, 2],
+                               reasons=lambda: {"elevation changed": 1}, **what)  # fmt: skip
+
+    text = Previews([Preview("solum thickness", plan())])._repr_html_()
+    assert "2 of 4" in text
+    assert "1: elevation changed" in text
