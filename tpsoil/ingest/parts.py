@@ -194,9 +194,11 @@ def _is_zarr(path: str) -> bool:
 def _open_dataset(path: str, where: str) -> xr.Dataset:
     try:
         if _is_zarr(path):
-            group: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=False, decode_times=False)
+            group: xr.Dataset = xr.open_zarr(
+                path, chunks=None, consolidated=False, decode_times=False, decode_coords="all"
+            )
             return group
-        return xr.open_dataset(path, chunks=None, decode_times=False)
+        return xr.open_dataset(path, chunks=None, decode_times=False, decode_coords="all")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{where}: {path} cannot be opened: {error}; is it a NetCDF file or a Zarr group?") from error
 

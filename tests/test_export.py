@@ -1,0 +1,166 @@
+"""A store as GeoTIFF and NetCDF: the same numbers in the same place, and nothing half-written under its name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+import tpsoil
+from tpsoil import cube as room
+from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInputError, StoreExistsError
+from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
+from tpsoil.variables import variable
+
+GRID = grid_from_bounds(PLATEAU_CRS, (-300_000, -200_000, 300_000, 200_000), 1000)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two continuous layers and one of classes, 400 x 600 cells in ragged chunks."""
+    place = tmp_path_factory.mktemp("store") / "cube.zarr"
+    tpsoil.create_cube(place, GRID, chunks=130, attrs={"citation": "nobody 2026"})
+    generator = np.random.default_rng(0)
+    values = generator.normal(4000, 300, GRID.shape).astype(np.float32)
+    values[:40, :50] = np.nan
+    classes = generator.integers(1, 6, GRID.shape).astype(np.uint8)
+    classes[-1] = 255
+    axes = coordinates(GRID)
+    tpsoil.add_layer(place, "elevation", xr.DataArray(values, dims=("y", "x"), coords=axes))
+    tpsoil.add_layer(place, "annual_precipitation", xr.DataArray(values / 10, dims=("y", "x"), coords=axes))
+    tpsoil.add_layer(place, "climate_zone", xr.DataArray(classes, dims=("y", "x"), coords=axes), nodata=255)
+    return place
+
+
+def test_a_geotiff_is_cloud_optimised_and_equal(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "maps.tif"
+    layers = ["elevation", "annual_precipitation"]
+    assert room.export_store(store, out, layers=layers) == [out]
+    cube = tpsoil.open_cube(store)
+    with rasterio.open(out) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.descriptions == tuple(layers)
+        assert file.units == ("m", "mm")
+        assert np.isnan(file.nodata)
+        assert file.overviews(1) == [2]
+        assert file.transform == GRID.transform
+        assert file.crs == rasterio.crs.CRS.from_wkt(GRID.crs.to_wkt())
+        assert file.tags()["citation"] == "nobody 2026"
+        assert file.tags(1)["long_name"] == "elevation above sea level"
+        for band, name in enumerate(layers, start=1):
+            np.testing.assert_array_equal(file.read(band), cube[name].values)
+        half = file.read(1, out_shape=(200, 300))
+        values = cube["elevation"].values.astype(np.float64)
+        blocks = values.reshape(200, 2, 300, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(half[20:], blocks[20:], rtol=1e-6)
+    assert [p.name for p in tmp_path.iterdir()] == ["maps.tif"]
+
+
+def test_layers_of_several_types_become_files(store: Path, tmp_path: Path) -> None:
+    files = room.export_store(store, tmp_path / "all.tif")
+    assert [file.name for file in files] == [
+        "all_annual_precipitation.tif", "all_climate_zone.tif", "all_elevation.tif",
+    ]  # fmt: skip
+    with rasterio.open(tmp_path / "all_climate_zone.tif") as file:
+        assert file.dtypes == ("uint8",)
+        assert file.nodata == 255
+        assert file.tags(1)["flag_meanings"].split()[0] == "tropical"
+        np.testing.assert_array_equal(file.read(1), tpsoil.open_cube(store)["climate_zone"].values)
+
+
+def test_netcdf_follows_cf(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "maps.nc"
+    room.export_store(store, out)
+    cube = tpsoil.open_cube(store)
+    with xr.open_dataset(out, decode_coords="all") as file:
+        assert file.attrs["Conventions"].startswith("CF-1.")
+        assert file.rio.crs is not None
+        np.testing.assert_array_equal(file["elevation"].values, cube["elevation"].values)
+        assert file["elevation"].attrs["standard_name"] == "surface_altitude"
+        assert file["x"].attrs["standard_name"] == "projection_x_coordinate"
+        assert int(np.isnan(file["climate_zone"]).sum()) == 600
+        assert file["climate_zone"].attrs["flag_values"].dtype == np.uint8
+    with xr.open_dataset(out, mask_and_scale=False) as raw:
+        assert raw["climate_zone"].attrs["_FillValue"] == 255
+        np.testing.assert_array_equal(raw["climate_zone"].values, cube["climate_zone"].values)
+
+
+def test_an_export_comes_back_as_a_layer(store: Path, tmp_path: Path) -> None:
+    room.export_store(store, tmp_path / "e.tif", layers=["elevation"])
+    room.export_store(store, tmp_path / "e.nc", layers=["elevation", "climate_zone"])
+    tpsoil.create_cube(tmp_path / "again.zarr", GRID, chunks=64)
+    tpsoil.add_layer(tmp_path / "again.zarr", "elevation", tmp_path / "e.tif")
+    tpsoil.add_layer(tmp_path / "again.zarr", "climate_zone", tmp_path / "e.nc")
+    cube, again = tpsoil.open_cube(store), tpsoil.open_cube(tmp_path / "again.zarr")
+    for name in ("elevation", "climate_zone"):
+        np.testing.assert_array_equal(again[name].values, cube[name].values)
+        assert again[name].attrs["resampling"] == "none"
+
+
+def test_what_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'maps.png' ends in '.png', expected OUT.tif .GeoTIFF. or OUT.nc"):
+        room.export_store(store, tmp_path / "maps.png")
+    with pytest.raises(MissingInputError, match="no layer 'elevaton'; did you mean 'elevation'"):
+        room.export_store(store, tmp_path / "e.tif", layers=["elevaton"])
+    with pytest.raises(MissingInputError, match="no such store"):
+        room.export_store(tmp_path / "none.zarr", tmp_path / "e.tif")
+    (tmp_path / "there.tif").write_text("mine")
+    with pytest.raises(StoreExistsError, match="there.tif: is there already; pass overwrite=True"):
+        room.export_store(store, tmp_path / "there.tif", layers=["elevation"])
+    assert (tmp_path / "there.tif").read_text() == "mine"
+    room.export_store(store, tmp_path / "there.tif", layers=["elevation"], overwrite=True)
+    for suffix in ("tif", "nc"):
+        with pytest.raises(AccessError, match="cannot be written"):
+            room.export_store(store, f"/proc/nowhere/e.{suffix}", layers=["elevation"])
+    tpsoil.create_cube(tmp_path / "empty.zarr", GRID)
+    with pytest.raises(InputError, match="has no layers to export"):
+        room.export_store(tmp_path / "empty.zarr", tmp_path / "e.tif")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "nc"])
+def test_a_failed_export_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    place = tmp_path / "cube.zarr"
+    tpsoil.create_cube(place, GRID, chunks=200)
+    tpsoil.add_layer(place, "slope", xr.DataArray(np.ones(GRID.shape), dims=("y", "x"), coords=coordinates(GRID)))
+    (place / "slope" / "c" / "1" / "2").write_bytes(b"broken")
+    with pytest.raises(CorruptStoreError, match=r"chunk \(1, 2\) of layer 'slope'"):
+        room.export_store(place, tmp_path / f"out.{suffix}")
+    assert [p.name for p in tmp_path.iterdir()] == ["cube.zarr"]
+
+
+def test_peak_memory_is_a_few_chunks(tmp_path: Path, full: bool) -> None:
+    """The process grows by far less than the layer it exports, 100 MB (400 MB with --full)."""
+    side = 10_000 if full else 5_000
+    place = tmp_path / "big.zarr"
+    grid = grid_from_bounds(PLATEAU_CRS, (0, 0, side * 100, side * 100), 100)
+    tpsoil.create_cube(place, grid, chunks=512)
+    room.create_layers(place, [variable("slope")])
+    info = room.cube_info(place)
+    for i in range(info.chunk_grid[0]):
+        for j in range(info.chunk_grid[1]):
+            rows, cols = info.chunk_slices(i, j)
+            block = np.full((rows.stop - rows.start, cols.stop - cols.start), (i * 31 + j) % 90, np.float32)
+            room.write_region(place, {"slope": block}, rows, cols)
+    room.finish_layers(place, ["slope"])
+    program = f"""
+import resource
+from tpsoil.cube import export_store
+import netCDF4, rasterio.shutil
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+export_store({str(place)!r}, {str(tmp_path / "big.nc")!r})
+after_nc = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+export_store({str(place)!r}, {str(tmp_path / "big.tif")!r})
+print(before, after_nc, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    env = {**os.environ, "GDAL_CACHEMAX": "32"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    before, after_nc, after_tif = (int(word) / 1024 for word in done.stdout.split())
+    layer = side * side * 4 / 2**20
+    assert after_nc - before < 0.7 * layer
+    assert after_tif - before < 1.2 * layer if not full else after_tif - before < 0.5 * layer
