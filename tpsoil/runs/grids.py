@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import PLATEAU_CRS, plateau_grid
@@ -49,8 +50,11 @@ def grid_from_table(table: GridTable, whole: Callable[[str], str], *, where: str
     if table.cover is None:
         return plateau_grid(size)
     box = grid_of_source(whole(table.cover), where)
-    covered = box.extent.to_crs(crs, resolution=max(abs(box.resolution.x), abs(box.resolution.y)) * 16).boundingbox
-    return _snapped((covered.left, covered.bottom, covered.right, covered.top), size, crs, where)
+    own = box.boundingbox
+    to_grid = Transformer.from_crs(box.crs.proj, crs.proj, always_xy=True)
+    return _snapped(
+        to_grid.transform_bounds(own.left, own.bottom, own.right, own.top, densify_pts=501), size, crs, where
+    )
 
 
 def _snapped(bounds: tuple[float, float, float, float], size: float, crs: CRS, where: str) -> GeoBox:

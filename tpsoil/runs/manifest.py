@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from tpsoil.errors import CorruptStoreError, InputError
 
-from .ledger import Ledger
+from .ledger import ROOM, Ledger
 
 FORMAT: Final = 1
 """Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil."""
@@ -101,6 +101,9 @@ class Manifest:
     def _key(self, chunk: Chunk) -> str:
         return f"manifest/{self.stage}/{chunk[0]}.{chunk[1]}"
 
+    def _parts(self) -> list[str]:
+        return self.ledger.names(f"manifest/{self.stage}")
+
     def write(self, chunk: Chunk, record: Record) -> None:
         """Record one chunk; called after its data are stored."""
         self.ledger.write(self._key(chunk), _pack([(chunk, record)]))
@@ -110,15 +113,16 @@ class Manifest:
         records: dict[Chunk, Record] = {}
         folded = self.ledger.read(self._folded)
         if folded is not None:
-            records.update(_unpack(folded, f"{self.ledger.where}/{self._folded}"))
-        keys = self.ledger.names(f"manifest/{self.stage}")
-        for key, data in self.ledger.read_many([f"manifest/{self.stage}/{key}" for key in keys]):
+            records.update(_unpack(folded, f"{self.ledger.where}/{ROOM}/{self._folded}"))
+        for key, data in self.ledger.read_many([f"manifest/{self.stage}/{key}" for key in self._parts()]):
             if data is not None:
-                records.update(_unpack(data, f"{self.ledger.where}/{key}"))
+                records.update(_unpack(data, f"{self.ledger.where}/{ROOM}/{key}"))
         return records
 
     def fold(self, keep: Iterable[Chunk] | None = None) -> None:
         """Bring single records into one object; `keep` drops the records of chunks that are no more."""
+        if not self._parts() and self.ledger.read(self._folded) is not None:
+            return
         records = self.read()
         if keep is not None:
             wanted = set(keep)

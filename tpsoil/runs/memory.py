@@ -77,6 +77,7 @@ def fit_memory(
     processes: int,
     limit: int | None,
     where: str,
+    side: int | None = None,
 ) -> Forecast:
     """The largest tiles, then the most of them at once, that stay under a limit.
 
@@ -94,6 +95,8 @@ def fit_memory(
         Bytes, of all processes together.
     where : str
         The recipe, for the message.
+    side : int, optional
+        Chunks along a tile's side to begin with.
 
     Returns
     -------
@@ -104,8 +107,7 @@ def fit_memory(
     InputError
         Where one tile of one chunk on one thread is over the limit; with the setting that would fit.
     """
-    side = 1 if stage.halo is None else max(1, TILE_CELLS // tiling.chunk)
-    sides = [side]
+    sides = [1 if stage.halo is None else side or max(1, TILE_CELLS // tiling.chunk)]
     while sides[-1] > 1:
         sides.append(sides[-1] // 2)
     last = None

@@ -98,6 +98,8 @@ def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
             output.ledger.write_json(RUN_KEY, content | {"state": "creating"})
             _clear(output)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
+        elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
+            _sweep(output.where)
         output.ledger.write_group()
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
@@ -218,6 +220,14 @@ def _refuse_strangers(recipe: Recipe) -> None:
             f"{recipe.output}: there is a store that no run made; give another output, or set overwrite = true in "
             "[run] to replace it"
         )
+
+
+def _sweep(where: str) -> None:
+    """Remove the unfinished files of writers that were killed; zarr's local store leaves them as `.partial`."""
+    path = local_path(where)
+    if path is not None:
+        for leftover in path.rglob("*.partial"):
+            leftover.unlink(missing_ok=True)
 
 
 def _clear(output: Output) -> None:

@@ -110,6 +110,7 @@ def preview(
             processes=threads if processes else 1,
             limit=None if memory is None else int(memory * GIGABYTE),
             where=whole.where,
+            side=whole.run.tile,
         )
         outputs = existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}

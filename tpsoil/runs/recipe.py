@@ -25,7 +25,7 @@ from .covariate_stage import DeriveTable
 from .element_stage import ElementsTable
 from .grids import grid_from_table
 from .layer_stage import LayerTable, MaskTable
-from .places import is_url
+from .places import has_secret, is_url
 from .section import Section, read_table, unknown_keys
 from .solum_stage import SolumTable
 
@@ -49,6 +49,8 @@ class RunTable(Section):
         Replace a store of another run or grid.
     seed : int
         Of everything random.
+    tile : int, optional
+        Chunks along a tile's side; by default as many as make 256 cells. Memory may make tiles smaller.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -57,6 +59,7 @@ class RunTable(Section):
     cube: str | None = None
     overwrite: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
+    tile: int | None = Field(default=None, ge=1)
 
 
 class GridTable(Section):
@@ -155,6 +158,7 @@ class Recipe:
         return None if self.run.cube is None else self.path(self.run.cube)
 
 
+SECRET_FAULT: Final = "holds a user or password; keys come from the environment or profile files only"
 TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements")
 
 
@@ -196,6 +200,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     faults = unknown_keys(raw, TABLES, "")
     text = _with_variables(raw, folder, "", faults)
     if output is not None and isinstance(text.get("run"), Mapping):
+        if has_secret(output):
+            raise RecipeError(where, [f"output: {SECRET_FAULT}"])
         whole = output if is_url(output) else str(Path(output).resolve())
         text["run"] = {**text["run"], "output": whole}
     run = read_table(RunTable, text.get("run", {}), "run", faults)
@@ -270,7 +276,10 @@ def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any
             return match.group(0)
         return found
 
-    return _VARIABLE.sub(replaced, value)
+    whole = _VARIABLE.sub(replaced, value)
+    if has_secret(whole):
+        faults.append(f"{at}: {SECRET_FAULT}")
+    return whole
 
 
 def _default_data(folder: Path) -> Path:

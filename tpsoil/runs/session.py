@@ -222,6 +222,7 @@ def _make(
         processes=pool.processes,
         limit=limit,
         where=recipe.where,
+        side=recipe.run.tile,
     )
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
     assignment = Assignment(
@@ -256,6 +257,7 @@ def _check_memory(recipe: Recipe, stages: Sequence[Stage], output: Output, pool:
             processes=pool.processes,
             limit=limit,
             where=recipe.where,
+            side=recipe.run.tile,
         )
 
 
