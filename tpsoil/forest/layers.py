@@ -7,7 +7,8 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,62 +20,19 @@ from tpsoil.forest.applicability import Applicability, ForestSpace
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding, Feature, require_features
 from tpsoil.forest.intervals import Conformal, Method, conformal_intervals
-from tpsoil.forest.leaves import in_bag_counts, leaves_of
+from tpsoil.forest.packing import encoding_of
+from tpsoil.forest.quantiles import Levels, Responses
+from tpsoil.forest.tables import usable
 from tpsoil.forest.trained import TrainedForest
-from tpsoil.kernels.quantiles import forest_quantiles
+from tpsoil.forest.walking import Group, walk_columns
 from tpsoil.variables import Variable, variable
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 LAYERS: Final = ("mean", "sd", "lower", "upper", "dissimilarity", "applicability")
-BATCH: Final = 8192
-"""Rows at a time: the columns of one batch stay in the cache, and a block's scratch memory stays small."""
-
-
-@dataclass(frozen=True, eq=False)
-class LeafRows:
-    """The training rows in each leaf of a compiled forest, by rank of their target.
-
-    Parameters
-    ----------
-    start : ndarray (nodes + 1,), int64
-    member : ndarray (k,), int32
-    share : ndarray (k,), float64
-    target : ndarray (n,), float64
-        Ascending, in the target's own unit.
-    """
-
-    start: Array
-    member: Array
-    share: Floats
-    target: Floats
-
-    @classmethod
-    def of(cls, trained: TrainedForest) -> LeafRows:
-        """The leaves of a trained forest."""
-        forest = trained.forest
-        columns = np.ascontiguousarray(trained.design.to_numpy(dtype=np.float32))
-        target = trained.observed.to_numpy(dtype=np.float64)
-        order = np.argsort(target, kind="stable")
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        sizes = np.array([tree.tree_.node_count for tree in forest.estimators_], dtype=np.int64)
-        first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        bags = in_bag_counts(forest)
-        node = (leaves_of(forest, columns) + first).T
-        drawn = bags > 0
-        node, member = node[drawn], np.broadcast_to(rank, bags.shape)[drawn]
-        count = bags[drawn].astype(np.float64)
-        total = np.bincount(node, weights=count, minlength=int(sizes.sum()))
-        by_node = np.lexsort((member, node))
-        start = np.concatenate([[0], np.cumsum(np.bincount(node, minlength=int(sizes.sum())))]).astype(np.int64)
-        return cls(
-            start=start,
-            member=member[by_node].astype(np.int32),
-            share=count[by_node] / total[node[by_node]],
-            target=np.ascontiguousarray(target[order]),
-        )
+BATCH: Final = 1 << 15
+"""Pixels whose columns of covariate space are held at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +46,7 @@ class MapModel:
     encoding, space : Encoding
         From features to the trees' columns, and to the columns of covariate space.
     forest : CompiledForest
-        In the target's own unit.
-    leaves : LeafRows
+        In the target's own unit, with its training responses.
     conformal : Conformal
     area : Applicability
     facts : mapping
@@ -100,7 +57,6 @@ class MapModel:
     encoding: Encoding
     space: Encoding
     forest: CompiledForest
-    leaves: LeafRows
     conformal: Conformal
     area: Applicability
     facts: Mapping[str, Any]
@@ -145,8 +101,7 @@ class MapModel:
             name=trained.target,
             encoding=trained.encoding,
             space=space.encoding,
-            forest=trained.compile(),
-            leaves=LeafRows.of(trained),
+            forest=trained.compile(responses=True),
             conformal=conformal,
             area=space.area,
             facts=facts,
@@ -157,45 +112,21 @@ class MapModel:
         """Layers that the maps are made from."""
         return tuple(feature.name for feature in self.encoding.features)
 
-    def rows(self, raw: Array) -> dict[str, Array]:
-        """All layers for rows of features.
+    def dissimilarity(self, raw: Sequence[Array], wanted: Array) -> npt.NDArray[np.float32]:
+        """Dissimilarity index of the wanted pixels, as it is stored; NaN elsewhere.
 
         Parameters
         ----------
-        raw : ndarray (m, features), float
-            In the order of `features`: classes as codes, directions in degrees.
-
-        Returns
-        -------
-        dict of str to ndarray (m,)
-            `mean`, `sd`, `lower`, `upper`, `dissimilarity` in float64; `applicability` as 1, 0, 255. NaN and 255
-            where a feature is missing (unless the forest was trained with missing values) or a class was never seen.
+        raw : sequence of ndarray (n,), float32
+            One a feature.
+        wanted : ndarray (n,), bool
         """
-        found = {name: np.full(len(raw), np.nan) for name in LAYERS[:-1]}
-        found["applicability"] = np.full(len(raw), 255, dtype=np.uint8)
-        low_q, high_q = self.conformal.quantiles
-        asked = np.array([low_q, high_q])
-        for begin in range(0, len(raw), BATCH):
-            part = slice(begin, begin + BATCH)
-            columns, strange = self.encoding.array(raw[part])
-            usable = ~strange if self.forest.accepts_missing else ~np.isnan(columns).any(axis=1)
-            if not usable.any():
-                continue
-            kept = np.ascontiguousarray(columns[usable], dtype=np.float32)
-            limits = np.empty((len(kept), 2))
-            f = self.forest
-            forest_quantiles(
-                kept, f.root, f.left, f.right, f.feature, f.threshold, f.missing_left,
-                self.leaves.start, self.leaves.member, self.leaves.share, self.leaves.target, asked, limits,
-            )  # fmt: skip
-            lower, upper = self.conformal.around_quantiles(limits[:, 0], limits[:, 1])
-            mean, sd = self.forest.predict(kept)
-            # Judged as it is stored, so that the index and the area never contradict each other.
-            index = self.area.index(self.space.array(raw[part])[0][usable]).astype(np.float32)
-            place = np.flatnonzero(usable) + begin
-            for name, values in zip(LAYERS, (mean, sd, lower, upper, index, self.area.inside(index))):
-                found[name][place] = values
-        return found
+        index = np.full(wanted.size, np.nan, dtype=np.float32)
+        kept = np.flatnonzero(wanted)
+        for begin in range(0, kept.size, BATCH):
+            place = kept[begin : begin + BATCH]
+            index[place] = self.area.index(self.space.array(np.stack([column[place] for column in raw], axis=1))[0])
+        return index
 
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
@@ -246,14 +177,13 @@ class MapModel:
         arrays: dict[str, Array] = {}
         plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts), "conformal": asdict(self.conformal)}
         plain["encoding"], plain["space"] = asdict(self.encoding), asdict(self.space)
-        for part in ("forest", "leaves", "area"):
-            held = getattr(self, part)
+        for part, held in (("forest", self.forest), ("responses", self.forest.responses), ("area", self.area)):
             plain[part] = {}
-            for item in fields(held):
+            for item in fields(held) if held is not None else ():
                 value = getattr(held, item.name)
                 if isinstance(value, np.ndarray):
                     arrays[f"{part}.{item.name}"] = value
-                elif item.init:
+                elif item.name != "responses":
                     plain[part][item.name] = value
         text = np.frombuffer(json.dumps(plain, sort_keys=True).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
@@ -284,8 +214,7 @@ class MapModel:
             name=plain["name"],
             encoding=_encoding(plain["encoding"]),
             space=_encoding(plain["space"]),
-            forest=CompiledForest(**part("forest")),
-            leaves=LeafRows(**part("leaves")),
+            forest=CompiledForest(**part("forest"), responses=Responses(**part("responses"))),
             conformal=Conformal(**plain["conformal"]),
             area=Applicability(**part("area")),
             facts=plain["facts"],
@@ -324,7 +253,8 @@ def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping
     if "soil_mask" in cube:
         inputs.append(cube["soil_mask"])
     outputs = [spec for label, model in models.items() for spec in model.outputs(label)]
-    results = map_pixels(models_block, *inputs, outputs=outputs, shared=(tuple(features), tuple(models.values())))
+    shared = Maps(tuple(features), tuple(models.values()))
+    results = map_pixels(maps_block, *inputs, outputs=outputs, shared=shared)
     maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
     for label, model in models.items():
         for layer in LAYERS:
@@ -332,23 +262,65 @@ def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping
     return maps
 
 
-def models_block(*arguments: Any) -> list[Array]:
-    """One block: features, the mask where there is one, then (names of the features, models)."""
-    names, models = arguments[-1]
-    blocks: Sequence[Array] = arguments[: len(names)]
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Models that map one block together; rides in the graph once.
+
+    Parameters
+    ----------
+    features : tuple of str
+        In the order of the blocks.
+    models : tuple of MapModel
+    """
+
+    features: tuple[str, ...]
+    models: tuple[MapModel, ...]
+
+    @cached_property
+    def groups(self) -> list[tuple[list[int], Group]]:
+        """Models whose trees see the same columns, with their common ranking; made once a process."""
+        found: dict[Encoding, list[int]] = {}
+        for k, model in enumerate(self.models):
+            found.setdefault(model.encoding, []).append(k)
+        forests = [(places, [self.models[k].forest for k in places]) for places in found.values()]
+        return [(places, Group(tuple(held), encoding_of(held))) for places, held in forests]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"features": self.features, "models": self.models}
+
+    def __sizeof__(self) -> int:
+        return sum(model.forest.nbytes + model.area.points.nbytes for model in self.models)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (type(self).__name__, self.features, tuple(model.digest for model in self.models))
+
+
+def maps_block(*arguments: Any) -> list[Array]:
+    """One block: features, the mask where there is one, then the models."""
+    shared: Maps = arguments[-1]
+    blocks: Sequence[Array] = arguments[: len(shared.features)]
     shape = blocks[0].shape
-    wanted = np.ones(blocks[0].size, dtype=bool)
-    for mask in arguments[len(names) : -1]:
-        wanted &= mask.ravel() == 1
-    raw = {name: block.ravel()[wanted] for name, block in zip(names, blocks)}
-    results: list[Array] = []
-    for model in models:
-        rows = np.stack([raw[name].astype(np.float32) for name in model.features], axis=1)
-        for name, values in model.rows(rows).items():
-            whole = np.full(wanted.size, 255 if name == "applicability" else np.nan, dtype=values.dtype)
-            whole[wanted] = values
-            results.append(whole.reshape(shape))
-    return results
+    soil = np.ones(blocks[0].size, dtype=bool)
+    for mask in arguments[len(shared.features) : -1]:
+        soil &= mask.ravel() == 1
+    raw = {name: block.ravel().astype(np.float32) for name, block in zip(shared.features, blocks)}
+    results: list[list[Array]] = [[] for _ in shared.models]
+    for places, group in shared.groups:
+        first = shared.models[places[0]]
+        inputs = [raw[name] for name in first.features]
+        encoded, strange = first.encoding.array(np.stack(inputs, axis=1))
+        columns = [np.ascontiguousarray(encoded[:, k], dtype=np.float32) for k in range(encoded.shape[1])]
+        wanted = [soil & ~strange & usable(columns, soil.size, shared.models[k].forest.accepts_missing) for k in places]
+        levels = [Levels(shared.models[k].conformal.quantiles, "responses") for k in places]
+        if len(set(levels)) > 1:
+            raise InputError("map: models of one map promise different coverage; give all one level")
+        for k, kept, found in zip(places, wanted, walk_columns(group, columns, wanted, levels=levels[0])):
+            model = shared.models[k]
+            quantiles = cast(npt.NDArray[np.float64], found.quantiles)
+            lower, upper = model.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1])
+            index = model.dissimilarity(inputs, kept)
+            results[k] = [found.mean[0], found.sd[0], lower, upper, index, model.area.inside(index)]
+    return [result.reshape(shape) for model_results in results for result in model_results]
 
 
 def _encoding(plain: Mapping[str, Any]) -> Encoding:

@@ -1,4 +1,4 @@
-"""Who sits in which leaf: in-bag counts rebuilt from the trees' seeds, leaves in another unit, quantile weights."""
+"""Who sits in which leaf: in-bag counts rebuilt from the trees' seeds, and leaves in another unit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from tpsoil.errors import InputError
 
@@ -78,68 +77,3 @@ def with_leaf_means(forest: Any, X: npt.NDArray[np.float32], target: Floats) -> 
         value = tree.tree_.value
         value[filled, 0, 0] = total[filled] / weight[filled]
     return twin
-
-
-def quantile_weights(forest: Any, X: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> Floats:
-    """Weight of every training row in the conditional distribution at new rows.
-
-    Parameters
-    ----------
-    forest : RandomForestRegressor
-        Fitted on `X`.
-    X : ndarray (n, columns), float32
-    rows : ndarray (m, columns), float32
-
-    Returns
-    -------
-    ndarray (m, n)
-        w_i(x) = 1/T sum over trees of c_ti [i in the leaf of x] / sum of c_tj in that leaf, c the in-bag counts.
-        Rows sum to 1. Memory 8 m n bytes.
-
-    References
-    ----------
-    Meinshausen 2006, Journal of Machine Learning Research 7, 983-999.
-    """
-    members, asked = leaves_of(forest, X), leaves_of(forest, rows)
-    bags = in_bag_counts(forest)
-    sizes = np.array([tree.tree_.node_count for tree in forest.estimators_])
-    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    node, row = (members + first).T.ravel(), np.tile(np.arange(len(X)), len(sizes))
-    count = bags.ravel().astype(np.float64)
-    drawn = count > 0
-    total = np.bincount(node[drawn], weights=count[drawn], minlength=int(sizes.sum()))
-    share = sparse.csr_matrix(
-        (count[drawn] / total[node[drawn]], (node[drawn], row[drawn])), shape=(int(sizes.sum()), len(X))
-    )
-    seats = sparse.csr_matrix(
-        (
-            np.full(asked.size, 1 / len(sizes)),
-            ((np.repeat(np.arange(len(rows)), len(sizes))), (asked + first).ravel()),
-        ),
-        shape=(len(rows), int(sizes.sum())),
-    )
-    return np.asarray((seats @ share).toarray())
-
-
-def weighted_quantiles(weights: Floats, target: Floats, quantiles: npt.ArrayLike) -> Floats:
-    """Quantiles of the target under each row of weights.
-
-    Parameters
-    ----------
-    weights : ndarray (m, n)
-    target : ndarray (n,)
-    quantiles : array_like (k,), in 0..1
-
-    Returns
-    -------
-    ndarray (m, k)
-        The smallest target whose cumulated weight reaches the quantile, to 1e-9 for the rounding of the sum.
-    """
-    order = np.argsort(target, kind="stable")
-    cumulated = np.cumsum(weights[:, order], axis=1)
-    cumulated /= cumulated[:, -1:]
-    q = np.asarray(quantiles, dtype=np.float64)
-    result = np.empty((len(weights), q.size))
-    for k, level in enumerate(q):
-        result[:, k] = target[order][np.argmax(cumulated >= level - 1e-9, axis=1)]
-    return result

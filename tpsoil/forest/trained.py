@@ -16,7 +16,7 @@ from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding
-from tpsoil.forest.leaves import quantile_weights, weighted_quantiles, with_leaf_means
+from tpsoil.forest.leaves import with_leaf_means
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -103,7 +103,7 @@ class TrainedForest:
         table = html_table(list(map(str, scores.columns)), scores.to_numpy(object).tolist(), caption="Out of fold")
         return html_summary("Trained forest", facts, table)
 
-    def compile(self, *, original: bool = True) -> CompiledForest:
+    def compile(self, *, original: bool = True, responses: bool = False) -> CompiledForest:
         """The forest as flat arrays, for rasters.
 
         Parameters
@@ -111,6 +111,8 @@ class TrainedForest:
         original : bool
             Whether it predicts in the target's own unit; else on the scale of the fit. Without a transform both are
             the forest itself.
+        responses : bool
+            Keep the training target too, for quantiles of the soil's values.
 
         Returns
         -------
@@ -118,8 +120,9 @@ class TrainedForest:
             With `back_transform="mean"` each leaf holds the mean of its samples in the target's own unit; with
             "median" 10 to the power of its mean logarithm. Mean and spread are then taken between trees.
         """
-        if original and "_compiled" in self.__dict__:
-            return cast(CompiledForest, self.__dict__["_compiled"])
+        key = f"_compiled_{original}_{responses}"
+        if key in self.__dict__:
+            return cast(CompiledForest, self.__dict__[key])
         twin, units = self.forest, self.units
         if self.settings["transform"] == "log10" and original:
             twin = in_own_unit(self.forest, self._columns, self.observed.to_numpy(), self.settings["back_transform"])
@@ -134,14 +137,14 @@ class TrainedForest:
             units=units,
             categories=levels,
             accepts_missing=self.settings["missing"] == "keep",
+            responses=(self._columns, self.observed if original else self.fitted_target) if responses else None,
         )
-        if original:
-            # Kept: flattening takes a second, and a driver analysis predicts hundreds of times.
-            self.__dict__["_compiled"] = compiled
+        # Kept: flattening takes a second, and a driver analysis predicts hundreds of times.
+        self.__dict__[key] = compiled
         return compiled
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_compiled")}
 
     def predict(self, table: pd.DataFrame, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Predictions for a table's rows, in the target's own unit.
@@ -166,15 +169,10 @@ class TrainedForest:
             For a class that training never saw.
         """
         rows = self.encoding.table(table)
-        mean, sd = self.compile().predict(rows)
-        result = pd.DataFrame({"mean": mean, "sd": sd}, index=table.index)
+        found = self.compile(responses=bool(len(quantiles))).predict(rows, quantiles if len(quantiles) else None)
+        result = pd.DataFrame({"mean": found[0], "sd": found[1]}, index=table.index)
         if len(quantiles):
-            limits = np.full((len(rows), len(quantiles)), np.nan)
-            valid = np.isfinite(mean)
-            if valid.any():
-                weights = quantile_weights(self.forest, self._columns, rows.to_numpy()[valid])
-                limits[valid] = weighted_quantiles(weights, self.observed.to_numpy(dtype=np.float64), quantiles)
-            result[[f"q{q:g}" for q in quantiles]] = limits
+            result[[f"q{q:g}" for q in quantiles]] = found[2]
         return result
 
     def predict_cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:

@@ -13,7 +13,6 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Style, learn_encoding, numbers, require_features
 from tpsoil.forest.folds import KINDS, Labels, describe_folds, find_coordinates, fold_table, make_folds
-from tpsoil.forest.leaves import quantile_weights, weighted_quantiles
 from tpsoil.forest.scores import score
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
@@ -236,9 +235,10 @@ def _out_of_fold(
         forest = fit_forest(design[part], fitted[part], trees, best, [seed, 1 + KINDS.index(kind), k], workers)
         past = np.ascontiguousarray(design[part].to_numpy(dtype=np.float32))
         rows = np.ascontiguousarray(design[test].to_numpy(dtype=np.float32))
-        weights = quantile_weights(forest, past, rows)
-        limits[test] = weighted_quantiles(weights, observed[part], kept)
-        on_fit[test], spread[test] = CompiledForest.from_sklearn(forest, accepts_missing=True).predict(rows)
+        compiled = CompiledForest.from_sklearn(
+            forest, design.columns, accepts_missing=True, responses=(past, observed[part])
+        )
+        on_fit[test], spread[test], limits[test] = compiled.predict(rows, kept)
         own[test] = on_fit[test]
         if transform == "log10":
             twin = in_own_unit(forest, past, observed[part], back_transform)
