@@ -7,9 +7,13 @@ a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo
 from __future__ import annotations
 
 import operator
+import pickle
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import cloudpickle
 import dask
 import dask.array as da
 import numpy as np
@@ -283,21 +287,38 @@ class _Block:
 
 
 class _Shared:
-    """Marks the model among a task's arguments."""
+    """A model among a task's arguments: pickled once in all, loaded once a process.
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    dask may pickle a graph twice, and a worker that hands the model to another would pickle it again.
+    """
+
+    def __init__(self, value: Any = None, stored: bytes | None = None) -> None:
+        self._value, self._stored, self._lock = value, stored, threading.Lock()
+
+    @property
+    def value(self) -> Any:
+        with self._lock:
+            if self._value is None and self._stored is not None:
+                self._value = pickle.loads(self._stored)
+            return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            if self._stored is None:
+                self._stored = cloudpickle.dumps(self._value)
+        return _Shared, (None, self._stored)
+
+    def __sizeof__(self) -> int:
+        return len(self._stored) if self._stored is not None else sys.getsizeof(self._value)
 
 
 def _shared_argument(shared: Any) -> tuple[Any, ...]:
     if shared is None:
         return ()
-    if not isinstance(shared, Delayed):
-        key = f"shared-{dask.base.tokenize(shared)}"
-        shared = dask.delayed(_Shared, name="shared", pure=True)(
-            dask.delayed(shared, name=key), dask_key_name=f"{key}-box"
-        )
-    return (shared, None)
+    key = f"shared-{dask.base.tokenize(shared)}"
+    if isinstance(shared, Delayed):
+        return (dask.delayed(_Shared, name="shared", pure=True)(shared, dask_key_name=key), None)
+    return (dask.delayed(_Shared(shared), name=key), None)
 
 
 def _run(

@@ -21,10 +21,9 @@ Array = npt.NDArray[Any]
 @jit
 def bucket_of(x: Any, low: Any, scale: Any, buckets: Any) -> Any:
     """Bucket of x in 0 .. buckets - 1; never falls where x rises."""
-    place = (np.float64(x) - low) * scale
-    # Written so that NaN (infinity times zero) also gives bucket 0.
-    if not place > 0.0:
+    if x <= low or scale == 0.0:
         return 0
+    place = (np.float64(x) - low) * scale
     return buckets - 1 if place >= buckets - 1 else np.int64(place)
 
 
