@@ -47,7 +47,9 @@ def adversarial_rows(forest: Any, rows: int, *, seed: int = 1, missing: bool = T
     rng = np.random.default_rng(seed)
     columns = []
     for feature in range(forest.n_features_in_):
-        found = [e.tree_.threshold[(e.tree_.feature == feature) & (e.tree_.children_left >= 0)] for e in forest.estimators_]
+        found = [
+            e.tree_.threshold[(e.tree_.feature == feature) & (e.tree_.children_left >= 0)] for e in forest.estimators_
+        ]
         exact = np.unique(np.concatenate([*found, [0.0]]))
         with np.errstate(over="ignore"):
             single = exact.astype(np.float32)
