@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def shrink(forest: Any, X: Floats) -> tuple[Any, Floats]:
 
 
 def adversarial_rows(forest: Any, rows: int, *, seed: int = 1, missing: bool = True) -> Floats:
-    """Rows of thresholds, one ulp either side in float32 and float64, values between, and the ends of the number line."""
+    """Rows of thresholds, an ulp either side in float32 and float64, values between, the ends of the number line."""
     rng = np.random.default_rng(seed)
     columns = []
     for feature in range(forest.n_features_in_):
@@ -89,6 +90,7 @@ def sklearn_values(forest: Any, X: Floats) -> Floats:
     return np.stack([np.squeeze(estimator.tree_.predict(rows), axis=-1) for estimator in forest.estimators_])
 
 
+@cache
 def forests() -> dict[str, tuple[Any, Floats, Floats]]:
     """Fitted forests of every kind that the engine takes: {name: (forest, X, y)}."""
     X, y = training_rows()

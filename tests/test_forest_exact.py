@@ -224,7 +224,8 @@ for kind in ("default", "missing", "outputs", "constant"):
     rows = adversarial_rows(forest, 150, missing=kind == "missing")
     for narrow in (65533, 1):
         packing.NARROW_THRESHOLDS = narrow
-        compiled = CompiledForest.from_sklearn(forest, accepts_missing=True, responses=(X, y) if kind == "default" else None)
+        responses = (X, y) if kind == "default" else None
+        compiled = CompiledForest.from_sklearn(forest, accepts_missing=True, responses=responses)
         assert (compiled.apply(rows) == sklearn_leaves(forest, rows)).all()
         found = compiled.predict(X[:40], (0.1, 0.8))
         assert (found[0] == forest.predict(X[:40])).all()

@@ -86,7 +86,7 @@ def load_forest(path: Path) -> CompiledForest:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; expected a forest written by CompiledForest.save")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(arrays["header"].tobytes().decode())
         if header["format"] != FORMAT:
