@@ -121,7 +121,8 @@ def misfit(
     log_ratio : float
         ln(rho_c / rho_s).
     sites : (n, 7) float64
-        See `ENERGY` to `CENSORED`. A censored profile errs only where the simulated soil is thinner.
+        See `ENERGY` to `CENSORED`. A censored profile errs only where the simulated soil is thinner. A site without
+        an observation (NaN) only has to have a steady state: it adds an error where it has none, and never counts.
     values, row : (8,) or (5,), and (6,) float64
         Working space, overwritten.
 
@@ -135,11 +136,17 @@ def misfit(
         return IMPOSSIBLE
     balance_row(values, log_ratio, row)
     total = 0.0
+    seen = 0
     for i in range(sites.shape[0]):
+        if math.isnan(sites[i, OBSERVED]):
+            if not row[3] * sites[i, 1] + row[4] * sites[i, 2] + row[5] * sites[i, 3] > 0.0:
+                total += NO_BALANCE * NO_BALANCE
+            continue
+        seen += 1
         h = simulate(row, sites[i, 0], sites[i, 1], sites[i, 2], sites[i, 3], sites[i, 4])
         error = NO_BALANCE if math.isnan(h) else h - sites[i, 5]
         if sites[i, 6] > 0.0 and error > 0.0 and not math.isnan(h):
             error = 0.0
         total += error * error
-    rmse = math.sqrt(total / sites.shape[0])
+    rmse = math.sqrt(total / seen)
     return rmse if rmse < IMPOSSIBLE else IMPOSSIBLE

@@ -30,7 +30,7 @@ from .parameters import (
 from .published import published_zones
 from .ranking import rank_covariates
 from .search import Effort
-from .space import COMBINATIONS, combinations
+from .space import COMBINATIONS, combinations, search_space
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
 from .validation import folds_by_blocks, folds_within_zones, paired_difference, score
@@ -72,6 +72,7 @@ __all__ = [
     "rank_covariates",
     "relative_difference",
     "score",
+    "search_space",
     "sensitivities",
     "status_counts",
     "thickness",

@@ -30,13 +30,22 @@ WEAK: Final = 25
 LEAST_TRAINING: Final = 8
 """Profiles that a training fold must have for its score to be printed: the study scored none of its zone of 4."""
 
-COVERAGE: Final = (0.05, 0.95)
+BAND: Final = (0.05, 0.5, 0.95)
 
 
 class Plan:
     """Which profiles calibrate what: zones, the pool, folds."""
 
-    def __init__(self, space: SearchSpace, seen: Observations, folds: int, block_size: float | None, seed: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        seen: Observations,
+        folds: int,
+        block_size: float | None,
+        seed: int,
+        soil_is_steady: bool = True,
+    ) -> None:
+        self.soil_is_steady = soil_is_steady
         self.space, self.table = space, seen.table
         self.zone = seen.table["zone"].to_numpy()
         self.zones = [int(zone) for zone in np.unique(self.zone)]
@@ -60,6 +69,17 @@ class Plan:
                     rows = np.flatnonzero(mine & (fold != k))
                     if self.enough(rows.size) and rows.size >= LEAST_TRAINING and mine.sum() >= 2 * folds:
                         self.training[(zone, scheme, int(k))] = rows
+
+    def seen(self, key: Key, sites: Doubles) -> Doubles:
+        """What a calibration sees: its profiles and, of the zone's held-out ones, the place but not the thickness."""
+        rows = self.training[key]
+        zone, scheme, _ = key
+        if not self.soil_is_steady or scheme == "all":
+            return sites[rows]
+        held = np.setdiff1d(np.flatnonzero(self.zone == zone), rows)
+        places = sites[held].copy()
+        places[:, misfit.OBSERVED] = np.nan
+        return np.vstack([sites[rows], places])
 
     def enough(self, profiles: int) -> bool:
         """Whether so many profiles can determine the parameters."""
@@ -85,7 +105,13 @@ def ensembles_by_zone(
 ) -> dict[int, Ensemble]:
     """The ensemble of every calibration over all its profiles."""
     return {
-        zone: behavioural(plan.space, sites[rows], np.array(best[(zone, scheme, k)].values), seed, members=members)
+        zone: behavioural(
+            plan.space,
+            plan.seen((zone, scheme, k), sites),
+            np.array(best[(zone, scheme, k)].values),
+            seed,
+            members=members,
+        )
         for (zone, scheme, k), rows in plan.training.items()
         if scheme == "all" and len(rows) > DIMENSIONS
     }
@@ -118,7 +144,7 @@ def predict_profiles(
     features = [n for n in dict.fromkeys((*NEEDED, *baseline_features)) if n in table and table[n].notna().all()]
     for scheme, fold in plan.folds.items():
         kind = "cv" if scheme == "zones" else "cv_blocks"
-        out = np.full((len(table), 3), np.nan)
+        out = np.full((len(table), 4), np.nan)
         for (zone, of, k), training in plan.training.items():
             if of != scheme:
                 continue
@@ -128,18 +154,20 @@ def predict_profiles(
             found = best[(zone, of, k)]
             out[rows, 0] = simulated(found, rows)
             if len(training) > DIMENSIONS:
-                one = behavioural(space, sites[training], np.array(found.values), seed, members=members, region=False)
+                one = behavioural(
+                    space, plan.seen((zone, of, k), sites), np.array(found.values), seed, members=members, region=False
+                )
                 held = table.iloc[rows]
                 out[rows, 1:] = quantiles_at(
                     held,
                     {zone: one},
-                    COVERAGE,
+                    BAND,
                     density_ratio=space.density_ratio,
                     seed=seed,
                     greatest_thickness_m=greatest,
                 )
         made["fold" if kind == "cv" else "fold_blocks"] = fold
-        for j, suffix in enumerate(("", "_low", "_high")):
+        for j, suffix in enumerate(("", "_low", "_median", "_high")):
             made[f"{kind}{suffix}"] = out[:, j]
         made[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
         made[f"forest_{kind}"] = forest_baseline(table, fold, features, seed)
@@ -151,7 +179,7 @@ def score_table(plan: Plan, made: pd.DataFrame) -> pd.DataFrame:
     kinds = ["fit"]
     for kind in ("cv", "cv_blocks"):
         if kind in made:
-            kinds += [kind, f"zone_mean_{kind}", f"forest_{kind}"]
+            kinds += [kind, f"{kind}_median", f"zone_mean_{kind}", f"forest_{kind}"]
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         for zone in (*plan.zones, None):

@@ -43,16 +43,16 @@ class Calibration:
     scores : DataFrame
         A row for each `kind` and `zone` ("all" pools the profiles): `n`, `rmse`, `mae`, `me` (m), `mre`, `nse`, `r2`,
         `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample), "cv" (folds within zones),
-        "cv_blocks" (spatial blocks), and the baselines "zone_mean_cv", "forest_cv", "zone_mean_cv_blocks",
-        "forest_cv_blocks" on the same folds.
+        "cv_blocks" (spatial blocks), each also as the ensemble's "_median", and the baselines "zone_mean_cv",
+        "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.
     spread : DataFrame
         A row for each `zone` and `quantity` (eight parameters and five combinations): `best`; `starts_low`,
         `starts_high` over all starts; `low`, `high` of the joint 95 % region (combinations only); `at_bound`.
     directions : DataFrame
         A row a zone: `rank`, `visible` directions, `flattest`, `singular_values`.
     predictions : DataFrame
-        A row a profile: `profile`, `zone`, `observed`, `fit`, `cv`, `cv_low`, `cv_high`, `fold`, and the same for
-        blocks and baselines.
+        A row a profile: `profile`, `zone`, `observed`, `fit`, `cv`, `cv_low`, `cv_median`, `cv_high`, `fold`, and
+        the same for blocks and baselines.
     starts : DataFrame
         A row a search: `zone`, `scheme`, `fold`, `start`, `rmse`, `evaluations`, `reason`.
     traces : DataFrame
@@ -134,6 +134,7 @@ def calibrate(
     members: int = 200,
     baseline_features: tuple[str, ...] = (),
     greatest_thickness_m: float = GREATEST_PUBLISHED_M,
+    soil_is_steady: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Calibrate the solum model on profiles, zone by zone.
@@ -167,6 +168,10 @@ def calibrate(
         Columns for the forest baseline besides the model's own layers; sampled where `layers` has them.
     greatest_thickness_m : float
         What a held-out profile without a steady state is predicted to have, as on the map.
+    soil_is_steady : bool
+        Whether a held-out profile's place, not its thickness, bounds the search: soil stands there, so its balance must
+        have a steady state (E > 0). False keeps the place out too; a concave held-out site may then be predicted to
+        have none.
     progress : callable, optional
 
     Returns
@@ -218,10 +223,10 @@ def calibrate(
             f"{len(table)} profiles can serve, expected at least the {unknown} parameters that are calibrated; "
             "add profiles, or fix parameters with equal bounds"
         )
-    plan = Plan(space, seen, folds, block_size, seed)
+    plan = Plan(space, seen, folds, block_size, seed, soil_is_steady)
     found = search_all(
         space,
-        {key: sites[rows] for key, rows in plan.training.items()},
+        {key: plan.seen(key, sites) for key in plan.training},
         starts,
         seed,
         effort or Effort(),
@@ -255,6 +260,7 @@ def calibrate(
             "density_ratio": density_ratio,
             "members": members,
             "greatest_thickness_m": greatest_thickness_m,
+            "soil_is_steady": soil_is_steady,
             "profiles_given": len(profiles),
             "profiles_used": len(table),
             **(effort or Effort()).__dict__,

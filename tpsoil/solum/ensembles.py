@@ -74,7 +74,7 @@ def behavioural(
     space : SearchSpace
         Either problem; the walk is through the five combinations that its box can give.
     sites : (n, 7) float64
-        The profiles that calibrated; n > 5.
+        What calibrated; more than 5 observed.
     best : (8,) or (5,) float64
         Calibrated values of `space`, on their natural scale.
     seed : int
@@ -101,7 +101,7 @@ def behavioural(
     ----------
     ter Braak, C. J. F. (2006), Statistics and Computing 16. doi:10.1007/s11222-006-8769-1
     """
-    n = len(sites)
+    n = int(np.isfinite(sites[:, misfit.OBSERVED]).sum())
     if n <= DIMENSIONS:
         raise InputError(f"behavioural: {n} profiles, expected more than {DIMENSIONS}")
     five = replace(space, problem="five")
