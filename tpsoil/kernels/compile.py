@@ -99,10 +99,22 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
 class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
     _impl_class = _KernelCacheImpl
 
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a torn file: what unpickling raises can be anything, and compiling again mends it
+            return None
+
     def save_overload(self, sig: Any, data: Any) -> None:
         # An OSError (a full disk, a vanished folder) costs a compilation in the next process and nothing else.
         with contextlib.suppress(OSError), _locked(Path(self.cache_path) / "lock"):
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # a torn index
+                self.flush()
+                super().save_overload(sig, data)
 
 
 @contextlib.contextmanager
