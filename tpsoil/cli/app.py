@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, demo, export, report, run
+from . import cube, demo, derive, export, report, run
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.demo)
+cube.app.command("derive")(derive.derive)
 app.add_typer(cube.app, name="cube")
 app.command("run")(run.run)
 app.command("status")(run.status)

@@ -10,16 +10,18 @@ from .climate import (
     mean_annual_temperature,
     monthly_means,
 )
-from .erosivity import rainfall_erosivity
+from .erosivity import EROSIVITY, rainfall_erosivity
 from .evapotranspiration import latitude_layer, potential_evapotranspiration
 from .hydrology import filled_elevation, hydrology_attributes
 from .terrain import terrain_attributes, topographic_position
+from .vegetation import vegetation_cover
 from .water_erosion import cover_factor, rusle, soil_erodibility
 from .weathering import chemical_index_of_alteration
 from .wind_erosion import rweq, soil_dryness, turning_point, weather_factor, wind_factor
 from .wind_soil import crust_factor, erodible_fraction, roughness_factor, vegetation_factor
 
 __all__ = [
+    "EROSIVITY",
     "ClassTable",
     "annual_precipitation",
     "aridity_index",
@@ -45,6 +47,7 @@ __all__ = [
     "terrain_attributes",
     "topographic_position",
     "turning_point",
+    "vegetation_cover",
     "vegetation_factor",
     "weather_factor",
     "wind_factor",

@@ -77,7 +77,8 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
     """
     where = "rainfall_erosivity"
     require_known(where, "method", method, EROSIVITY)
-    attrs = {"parents": "precipitation", "formula": EROSIVITY[method], "method": method}
+    named = str(getattr(precipitation, "name", None) or "precipitation")
+    attrs = {"parents": named, "formula": EROSIVITY[method], "method": method}
     spec = variable("rainfall_erosivity")
     if method == "zhang_fu_annual":
         if temperature is not None:

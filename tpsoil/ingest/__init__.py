@@ -6,6 +6,7 @@ from .parts import find_parts
 from .profiles import read_profiles
 from .rasters import Raster, read_raster
 from .samples import read_samples
+from .stacks import read_stack
 from .tables import check_degrees, position_columns, read_table, require_columns, require_unique
 from .units import conversion
 from .vectors import read_mask
@@ -20,6 +21,7 @@ __all__ = [
     "read_profiles",
     "read_raster",
     "read_samples",
+    "read_stack",
     "read_table",
     "require_columns",
     "require_unique",

@@ -105,6 +105,16 @@ def cover_percent_cells(percent: Array) -> Array:
 
 
 @jit
+def vegetation_cover_cells(ndvi: Array, bare: float, full: float) -> Array:
+    """Cover in %, 0 at bare and 100 at full."""
+    out = np.empty(ndvi.shape[0])
+    for i in range(ndvi.shape[0]):
+        share = (ndvi[i] - bare) / (full - bare)
+        out[i] = math.nan if math.isnan(share) else 100.0 * min(max(share, 0.0), 1.0)
+    return out
+
+
+@jit
 def power_cells(x: Array, factor: float, exponent: float) -> Array:
     """factor x^exponent, x >= 0."""
     out = np.empty(x.shape[0])

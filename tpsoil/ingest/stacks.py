@@ -1,0 +1,136 @@
+"""Time stacks through the door: monthly or hourly NetCDF and Zarr series in the catalogue's units."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import odc.geo.xr  # noqa: F401
+import xarray as xr
+
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+
+from .units import conversion
+
+
+def read_stack(
+    source: str | Path | Sequence[str | Path],
+    variable: str | Sequence[str],
+    units: str,
+    *,
+    came_in: str | None = None,
+    crs: str | None = None,
+) -> xr.DataArray:
+    """A series of grids with a datetime `time`, in the wanted unit.
+
+    Parameters
+    ----------
+    source : path, glob, or list of them
+        NetCDF or Zarr; several are joined along time.
+    variable : str or (str, str)
+        Which one; two are the components of a vector, whose length is taken (wind).
+    units : str
+        Wanted, such as "degC", "mm", "m s-1".
+    came_in : str, optional
+        Unit of the source, in place of what it declares.
+    crs : str, optional
+        Of a source without one; coordinates called latitude and longitude are EPSG:4326.
+
+    Returns
+    -------
+    DataArray (time, y, x), float64
+        Sorted by time, lazy where the source opens so. `attrs["source"]` names the files.
+
+    Raises
+    ------
+    MissingInputError
+        Where there is no such file.
+    InputError
+        Without a datetime coordinate, for an unknown variable, without a unit, a time that comes twice.
+    UnitsError
+        For a unit that does not convert.
+    GridError
+        Where the files' grids differ.
+    """
+    where = f"stack {source if isinstance(source, str | Path) else ', '.join(map(str, source))}"
+    files = _files(source, where)
+    names = (variable,) if isinstance(variable, str) else tuple(variable)
+    parts: list[xr.DataArray] = []
+    for file in files:
+        opened = xr.open_zarr(file) if file.suffix == ".zarr" else xr.open_dataset(file)
+        found = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
+        parts.append(found[0] if len(found) == 1 else reduce(_sum, (part**2 for part in found)) ** 0.5)
+    try:
+        stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
+    except ValueError as error:
+        raise InputError(f"{where}: the files do not share one grid: {error}") from error
+    stack = stack.sortby("time")
+    stamps = stack["time"].values
+    if (twice := stamps[1:][stamps[1:] == stamps[:-1]]).size:
+        raise InputError(f"{where}: time {twice[0]} comes twice; leave one file out")
+    stack = _placed(stack, crs, where)
+    stack.name = names[0] if len(names) == 1 else "speed"
+    stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
+    return stack
+
+
+def _sum(first: Any, second: Any) -> Any:
+    return first + second
+
+
+def _files(source: str | Path | Sequence[str | Path], where: str) -> list[Path]:
+    listed = [source] if isinstance(source, str | Path) else list(source)
+    files: list[Path] = []
+    for one in listed:
+        text = str(one)
+        matched = sorted(Path(name) for name in glob.glob(text)) if any(c in text for c in "*?[") else [Path(text)]
+        if not matched or not all(path.exists() for path in matched):
+            raise MissingInputError(f"{where}: no such file {text}")
+        files += matched
+    return files
+
+
+def _pick(dataset: xr.Dataset, name: str, file: Path) -> xr.DataArray:
+    if name not in dataset:
+        raise InputError(f"{file.name}: no variable '{name}'{nearest_name(name, map(str, dataset.data_vars))}")
+    layer = dataset[name]
+    if "time" not in layer.dims or layer["time"].dtype.kind != "M":
+        raise InputError(f"{file.name}, {name}: dims {layer.dims}, expected a datetime dim 'time' and two of a grid")
+    if layer.ndim != 3:
+        raise InputError(f"{file.name}, {name}: dims {layer.dims}, expected time and two of a grid; select the others")
+    return layer
+
+
+def _converted(layer: xr.DataArray, units: str, came_in: str | None, where: str) -> xr.DataArray:
+    came = came_in or layer.attrs.get("units")
+    if not came:
+        raise InputError(f"{where}: the file says no units; pass them, such as came_in='K'")
+    change = conversion(str(came).replace("**", ""), units, where=where)
+    return layer.astype(np.float64) * change.factor + change.offset
+
+
+def _placed(stack: xr.DataArray, crs: str | None, where: str) -> xr.DataArray:
+    """Dims (time, y, x), north up, with a CRS."""
+    north, east = (str(dim) for dim in stack.dims if dim != "time")
+    degrees = {"lat", "latitude"} & {north.lower()} and {"lon", "longitude"} & {east.lower()}
+    known = crs or (stack.odc.crs if stack.odc.crs is not None else None) or ("EPSG:4326" if degrees else None)
+    if known is None:
+        raise InputError(f"{where}: dims {north}, {east} and no CRS; pass crs=")
+    # coordinates in float32 are off an even spacing by 1e-5 of a cell
+    axes = {}
+    for dim in (north, east):
+        values = np.asarray(stack[dim].values, dtype=np.float64)
+        if values.size < 2:
+            raise InputError(f"{where}: '{dim}' has {values.size} value, expected a grid")
+        axes[dim] = np.linspace(values[0], values[-1], values.size)
+        if np.abs(axes[dim] - values).max() > 0.01 * abs(values[1] - values[0]):
+            raise InputError(f"{where}: '{dim}' is not evenly spaced, expected a regular grid")
+    stack = stack.transpose("time", north, east).assign_coords(axes).rename({north: "y", east: "x"})
+    if stack["y"][0] < stack["y"][-1]:
+        stack = stack.isel(y=slice(None, None, -1))
+    placed: xr.DataArray = stack.drop_vars("spatial_ref", errors="ignore").odc.assign_crs(known)
+    return placed
