@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,14 @@ def flip_bit(path: Path, at: int = -20) -> None:
 def warm_kernels() -> bool:
     """Whether machine code is kept between processes here."""
     return cache_folder() is not None
+
+
+def write_recipe(path: Path, **changes: Any) -> Path:
+    """The recipe as TOML, its paths relative to it."""
+    recipe = recipe_of(Path("."), **changes)
+    lines = []
+    for table, keys in recipe.items():
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path

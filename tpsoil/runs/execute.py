@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 import dask
+from threadpoolctl import threadpool_limits
 
 from tpsoil.errors import InputError, WorkError
 
@@ -65,6 +66,7 @@ class ThreadPool:
         self.slots = self.threads_each = threads
         self.processes = 1
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"
+        self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -90,6 +92,7 @@ class ThreadPool:
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._quiet.restore_original_limits()
 
 
 def _serially(function: Callable[..., Any], *arguments: Any) -> Any:

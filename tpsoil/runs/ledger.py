@@ -10,6 +10,7 @@ from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from tpsoil.cube.location import writing
 from tpsoil.errors import CorruptStoreError
 
 from .places import open_store
@@ -73,7 +74,8 @@ class Ledger:
     def write(self, key: str, data: bytes) -> None:
         """Store an object, replacing what was there."""
         buffer = default_buffer_prototype().buffer.from_bytes(data)
-        _wait(lambda: self.store.set(self._full(key), buffer))
+        with writing(self.where):
+            _wait(lambda: self.store.set(self._full(key), buffer))
 
     def write_json(self, key: str, content: Any) -> None:
         """Store a mapping as JSON with sorted keys."""
@@ -86,7 +88,8 @@ class Ledger:
     def create(self, key: str, data: bytes) -> bool:
         """Store an object if there is none; whether this call stored it."""
         buffer = default_buffer_prototype().buffer.from_bytes(data)
-        _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
+        with writing(self.where):
+            _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
         return self.read(key) == data
 
     def remove(self, key: str) -> None:

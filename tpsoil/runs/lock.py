@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from zarr.storage import LocalStore
+
 from tpsoil.errors import AccessError, TpsoilError, WorkError
 
 from .ledger import Ledger
 
 KEY: Final = "lock.json"
 PULSE_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 120.0
 """Another host's lock without a pulse for this long is taken over: several missed pulses, clocks a little apart."""
 
@@ -48,8 +51,8 @@ def locked(ledger: Ledger, *, pulse: float = PULSE_SECONDS, stale: float = STALE
 
     Notes
     -----
-    On one host a lock is stale when its process is gone, whatever its pulse. The lock is stored with the store's
-    create-if-absent, which local disks and S3 do atomically.
+    On one host a lock is stale when its process is gone, whatever its pulse. Created if absent: at once on a local
+    disk, with a look a moment later on object stores.
     """
     token = uuid.uuid4().hex
     said: list[str] = []
@@ -76,14 +79,8 @@ def holder(ledger: Ledger, *, stale: float = STALE_SECONDS) -> str | None:
 
 def _take(ledger: Ledger, token: str, stale: float, said: list[str]) -> None:
     for _ in range(3):
-        try:
-            if ledger.create(KEY, _content(token)):
-                return
-        except OSError as error:
-            raise AccessError(
-                f"{ledger.where}: cannot be written ({error.strerror or error}); "
-                "free the disk, mend the permissions, or give another output"
-            ) from error
+        if ledger.create(KEY, _content(token)) and _settled(ledger, token):
+            return
         held = _read(ledger)
         if held is None:
             continue
@@ -96,6 +93,19 @@ def _take(ledger: Ledger, token: str, stale: float, said: list[str]) -> None:
         said.append(f"took over the lock of a run that ended without releasing it ({_describe(held)}: {why})")
         ledger.remove(KEY)
     raise AccessError(f"{ledger.where}: another run took the lock at the same moment; try again")
+
+
+def _settled(ledger: Ledger, token: str) -> bool:
+    """Whether the lock is still ours after a moment, where a store cannot create an object if and only if it is absent.
+
+    Local disks can. zarr's fsspec stores look first and put then: of two runs that look at the same moment the one that
+    puts last has the lock, and a moment later both can see that.
+    """
+    if isinstance(ledger.store, LocalStore) or ledger.where.startswith("memory://"):
+        return True
+    time.sleep(SETTLE_SECONDS)
+    held = _read(ledger)
+    return held is not None and held.get("token") == token
 
 
 def _content(token: str) -> bytes:

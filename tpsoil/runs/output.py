@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -223,11 +224,16 @@ def _refuse_strangers(recipe: Recipe) -> None:
 
 
 def _sweep(where: str) -> None:
-    """Remove the unfinished files of writers that were killed; zarr's local store leaves them as `.partial`."""
+    """Remove what writers that were killed left unfinished: zarr's local store has `.partial` files, then a rename."""
     path = local_path(where)
-    if path is not None:
-        for leftover in path.rglob("*.partial"):
-            leftover.unlink(missing_ok=True)
+    if path is None:
+        return
+    for leftover in path.rglob("*.partial"):
+        leftover.unlink(missing_ok=True)
+    for folder in path.iterdir():
+        # Killed before an array's description was stored: a folder that zarr does not know.
+        if folder.is_dir() and folder.name != ROOM and not (folder / "zarr.json").exists():
+            shutil.rmtree(folder)
 
 
 def _clear(output: Output) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy.typing as npt
 import xarray as xr
 import zarr
 from odc.geo.geobox import GeoBox
-from threadpoolctl import threadpool_limits
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
@@ -30,6 +30,9 @@ from .manifest import ABSENT, Manifest, Record, digest_bytes
 from .places import open_store
 from .plan import LayerPlace, Rectangle, Tiling, input_digest
 from .stage import Stage, Window, trimmed
+
+MOST_OPEN: Final = 256
+_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,9 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     rows, columns = tiling.cells(rectangle)
     wide_rows, wide_columns = tiling.window(rectangle, stage.halo)
     layers, seen = _read(assignment, wide_rows, wide_columns)
-    with threadpool_limits(limits=1):
-        results = stage.compute(
-            Window(layers, assignment.grid, wide_rows, wide_columns, stage.options, _model_of(assignment))
-        )
+    results = stage.compute(
+        Window(layers, assignment.grid, wide_rows, wide_columns, stage.options, _model_of(assignment))
+    )
     around = (
         (rows.start - wide_rows.start, wide_rows.stop - rows.stop),
         (columns.start - wide_columns.start, wide_columns.stop - columns.stop),
@@ -153,8 +155,7 @@ def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Datas
     arrays: dict[str, Any] = {}
     seen: dict[str, dict[str, str]] = {}
     for place in assignment.inputs:
-        listening = Listening(open_store(place.store))
-        array = zarr.open_array(store=listening, path=place.name, mode="r")
+        listening, array = _opened(place, "r")
         info = CubeInfo(place.store, assignment.grid, place.chunks[0], {})
         values = LayerReader(info, place.name, array)(rows, columns)
         attrs = {key: value for key, value in array.attrs.items() if key not in HIDDEN}
@@ -175,12 +176,24 @@ def _coordinates(grid: GeoBox) -> Any:
 
 
 def _write(place: LayerPlace, rows: slice, columns: slice, values: npt.NDArray[Any]) -> dict[str, str]:
-    listening = Listening(open_store(place.store))
     with writing(place.store):
-        array = zarr.open_array(store=listening, path=place.name, mode="r+")
+        listening, array = _opened(place, "r+")
         # Every chunk leaves an object, all NaN or not: then one that is missing was lost.
         array.with_config({"write_empty_chunks": True, "order": "C"})[rows, columns] = values
-    return listening.heard
+    return dict(listening.heard)
+
+
+def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[Listening, Any]:
+    """A layer's open array; each thread has its own, because a thread makes one tile at a time and listens to it."""
+    known: dict[Any, tuple[Listening, Any]] = _thread.__dict__.setdefault("arrays", {})
+    key = (place, mode)
+    if key not in known:
+        if len(known) >= MOST_OPEN:
+            known.clear()
+        listening = Listening(open_store(place.store))
+        known[key] = (listening, zarr.open_array(store=listening, path=place.name, mode=mode))
+    known[key][0].heard.clear()
+    return known[key]
 
 
 @lru_cache(maxsize=4)

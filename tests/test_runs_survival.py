@@ -1,0 +1,217 @@
+"""Runs that are killed, stopped, or run out of disk: what is stored stays good, and the next run ends bit-identical."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_run
+
+from tpsoil.errors import WorkError
+from tpsoil.runs import run, state_of, status
+
+HERE = Path(__file__).parent
+CHUNK = 32  # 16 tiles a stage, 48 in all
+
+# A child that runs the recipe, and ends itself as its victim's way asks. Killing by SIGKILL from outside strikes at a
+# moment of the clock; killing inside strikes amid the n-th object's write, half of its bytes in the unfinished file.
+CHILD = """
+import os, signal, sys
+import zarr.storage._local as local
+kind, n, recipe = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+count = 0
+put = local._put
+def dying(path, value, exclusive=False):
+    global count
+    count += 1
+    if count == n:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        view = memoryview(value.as_buffer_like()).cast("B")
+        path.with_suffix(".deadbeef.partial").write_bytes(bytes(view[: len(view) // 2]))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return put(path, value, exclusive)
+if kind == "write":
+    local._put = dying
+from tpsoil.cli import main
+main(["run", recipe, "--workers", "2", "--no-maps", *sys.argv[4:]])
+"""
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Cube, samples, recipe.toml, and the files of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("survival")
+    small_run.make_small(folder, chunk=CHUNK)
+    small_run.write_recipe(folder / "recipe.toml")
+    run(folder / "recipe.toml", workers=2, progress=False)
+    whole = small_run.files_of(folder / "maps.zarr")
+    shutil.rmtree(folder / "maps.zarr")
+    return folder, whole
+
+
+@pytest.fixture
+def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+    """The case's folder without maps."""
+    yield case[0]
+    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+
+
+def child(folder: Path, kind: str = "none", n: int = 0, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, kind, str(n), str(folder / "recipe.toml"), *more],
+        cwd=HERE.parent,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        start_new_session=True,
+    )
+
+
+def objects(folder: Path) -> int:
+    return sum(1 for _ in (folder / "maps.zarr" / "_tpsoil" / "manifest").rglob("*")) if folder.exists() else 0
+
+
+def kill_when(process: subprocess.Popen[str], folder: Path, records: int, delay: float) -> bool:
+    """SIGKILL once so many records are there and a moment has passed; whether the run still lived."""
+    limit = time.monotonic() + 60
+    while process.poll() is None and objects(folder) < records and time.monotonic() < limit:
+        time.sleep(0.002)
+    time.sleep(delay)
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
+def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(
+    case: tuple[Path, dict[str, str]], full: bool
+) -> None:
+    """20 kills with --full: half amid the write of a random object, half at a random moment."""
+    folder, whole = case
+    dice = random.Random(7)
+    killed = 0
+    for turn in range(20 if full else 2):
+        if turn % 2 == 0:
+            process = child(folder, "write", dice.randrange(1, len(whole)))
+            process.communicate(timeout=120)
+            died = process.returncode == -signal.SIGKILL
+        else:
+            died = kill_when(child(folder), folder, dice.randrange(0, 45), dice.random() * 0.05)
+        killed += died
+        if died and dice.random() < 0.5 and (folder / "maps.zarr" / "_tpsoil" / "run.json").exists():
+            assert state_of(str(folder / "maps.zarr"))[0] != "complete"
+        run(folder / "recipe.toml", workers=2, progress=False)
+        assert small_run.files_of(folder / "maps.zarr") == whole, f"turn {turn}"
+        shutil.rmtree(folder / "maps.zarr")
+    assert killed >= (18 if full else 1)
+
+
+def test_killed_again_and_again_without_a_clean_start(
+    place: Path, case: tuple[Path, dict[str, str]], full: bool
+) -> None:
+    """Every run dies after some more objects; the last one finds all of their work."""
+    dice = random.Random(3)
+    for _ in range(6 if full else 2):
+        process = child(place, "write", dice.randrange(20, 90))
+        process.communicate(timeout=120)
+    run(place / "recipe.toml", workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
+    place: Path, case: tuple[Path, dict[str, str]], number: signal.Signals
+) -> None:
+    process = child(place)
+    limit = time.monotonic() + 60
+    while objects(place) < 8 and time.monotonic() < limit and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped; the tiles that are stored stay good" in err
+    assert f"tpsoil run {place / 'recipe.toml'}" in err
+    assert "Traceback" not in err
+    assert not (place / "maps.zarr" / "_tpsoil" / "lock.json").exists()
+    assert not list((place / "maps.zarr").rglob("*.partial"))
+    run(place / "recipe.toml", workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+def test_a_second_run_is_refused_while_the_first_lives(place: Path) -> None:
+    first = child(place)
+    limit = time.monotonic() + 60
+    while objects(place) < 2 and time.monotonic() < limit and first.poll() is None:
+        time.sleep(0.002)
+    first.send_signal(signal.SIGSTOP)  # it lives, whatever the clock does
+    second = child(place)
+    _, err = second.communicate(timeout=60)
+    first.send_signal(signal.SIGCONT)
+    first.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 2), err
+    assert "another run is writing to it (process" in err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs too small for the maps."""
+    point = tmp_path / "disk"
+    point.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(point)], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield point
+    subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
+    case: tuple[Path, dict[str, str]], small_disk: Path
+) -> None:
+    folder, whole = case
+    output = small_disk / "maps.zarr"
+    process = child(folder, "none", 0, "--output", str(output))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    assert "no space left" in err
+    assert "Traceback" not in err
+    fresh = sum(item.plan.fresh for item in status(str(output)))
+    assert fresh > 0
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    run(folder / "recipe.toml", output=str(output), workers=2, progress=False)
+    stored = small_run.files_of(output)
+    assert {key for key in stored | whole if stored.get(key) != whole.get(key)} <= {"_tpsoil/run.json"}
+
+
+def test_no_space_is_an_error_of_the_work_not_of_the_input(
+    place: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[Path, dict[str, str]]
+) -> None:
+    import errno
+
+    import zarr.storage._local as local
+
+    put, count = local._put, 0
+
+    def full(path: Path, value: Any, exclusive: bool = False) -> int:
+        nonlocal count
+        count += 1
+        if count > 60:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return put(path, value, exclusive)
+
+    monkeypatch.setattr(local, "_put", full)
+    with pytest.raises(WorkError, match="no space left to write; make room and run the same command again") as caught:
+        run(place / "recipe.toml", workers=2, progress=False)
+    assert caught.value.exit_status == 1
+    monkeypatch.setattr(local, "_put", put)
+    run(place / "recipe.toml", workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
