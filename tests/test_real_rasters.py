@@ -57,7 +57,9 @@ def test_it_can_be_added(data_folder: Path, tmp_path: Path, file: str) -> None:
     layer = tpsoil.open_cube(tmp_path / "cube.zarr")[name]
     values = layer.values.astype(np.float64)
     there = np.isfinite(values) if layer.dtype.kind == "f" else values != layer.encoding["_FillValue"]
-    assert there.mean() > (0.25 if any(word in file for word in ("30s", "bio", "ndvi")) else 0.8)  # seas, and one part of the plateau
+    assert there.mean() > (
+        0.25 if any(word in file for word in ("30s", "bio", "ndvi")) else 0.8
+    )  # seas, and one part of the plateau
     assert low - 1 <= values[there].min()
     assert values[there].max() <= high + 1
     assert layer.attrs["missing_cells"] == (~there).sum()
