@@ -316,7 +316,7 @@ def main() -> None:
     text = (
         "# A forest over a raster: mean and spread against everyone's mean\n\n```\n"
         f"{table(everybody, speeds)}\n```\n\n"
-        f"{arguments.trees} trees of unlimited depth from {SAMPLES} samples, 4 of {len(FEATURES)} real covariates tried\n"
+        f"{arguments.trees} trees of unlimited depth, {SAMPLES} samples, 4 of {len(FEATURES)} real covariates tried\n"
         f"at a split, {everybody[0].rows} cells of 1 km, {THREADS} threads on {cpu}.\n"
         f"Median of {arguments.repeats} repeats; ratio of paired repeats, median (smallest .. largest).\n"
         f"tpsoil's means equal scikit-learn's bit for bit.\n\n{versions}.\n`python benchmarks/forest.py`\n"
