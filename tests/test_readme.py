@@ -1,0 +1,42 @@
+"""README keeps its word: its example runs, its tables are the printed ones, its files are there."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+import tpsoil
+from tpsoil.sample import write_sample
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = write_sample(tmp_path / "sample.zarr")
+    names = {"elevation": "dem", "mean_annual_temperature": "bio1", "annual_precipitation": "bio12"}
+    for layer, name in names.items():
+        tpsoil.export_store(sample, tmp_path / f"{name}.tif", layers=[layer])
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    exec(compile(block[1], "README.md", "exec"), {})
+    assert 0.3 < float(capsys.readouterr().out) < 2.0
+
+
+def test_tables_are_what_the_benchmarks_printed() -> None:
+    filled = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))["filled"]
+    assert filled(README) == README, "run python benchmarks/readme.py"
+
+
+def test_every_file_it_names_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_its_two_commands_are_marked_for_ci() -> None:
+    assert len(re.findall(r"# the demo$", README, re.MULTILINE)) == 1
+    assert len(re.findall(r"# the tests$", README, re.MULTILINE)) == 1
