@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -261,6 +262,13 @@ def interval_coverage(
     return figure
 
 
+def _zone_title(zone: Any) -> str:
+    """Zone numbers below 0 stand for the calibration over the profiles of all zones."""
+    if zone is None:
+        return "Calibration"
+    return "All zones together" if isinstance(zone, numbers.Real) and float(zone) < 0 else f"Zone {zone}"
+
+
 def _coverage_by_method(table: pd.DataFrame) -> pd.DataFrame:
     """A wide table, one column a method, as a tidy one."""
     names = {"conformal": "conformal", "quantile": "quantile forest", "spread": "spread between trees"}
@@ -285,7 +293,7 @@ def calibration_traces(
     Parameters
     ----------
     table : DataFrame
-        `evaluation`, `objective` (in `units`); optional `start`, optional `zone`.
+        `evaluation`, `objective` (in `units`); optional `start`, optional `zone` (below 0: all zones together).
     axes : Axes or sequence of Axes, optional
         One a zone.
     units : str
@@ -313,7 +321,7 @@ def calibration_traces(
     for zone, panel in zip(zones or [None], panels, strict=True):
         rows = table if zone is None else table[table["zone"] == zone]
         rows = rows[np.isfinite(rows["objective"].astype(float))]
-        canvas.title(panel, title or ("Calibration" if zone is None else f"Zone {zone}"), table)
+        canvas.title(panel, title or (_zone_title(zone)), table)
         canvas.plain(panel, grid="y")
         panel.set_xlabel("evaluations")
         panel.set_ylabel(f"best RMSE so far, {palette.unit_text(units)}")

@@ -49,7 +49,9 @@ _BY_NAME: Final[Mapping[str, str]] = {
     "sd": "magma_r", "dissimilarity_index": "magma_r",
 }  # fmt: skip
 
-LOGARITHMIC: Final = frozenset({"response_time", "upslope_area", "potential_production", "sediment_transport"})
+LOGARITHMIC: Final = frozenset({
+    "eemt", "response_time", "upslope_area", "potential_production", "sediment_transport",
+})  # fmt: skip
 """Layers whose values span powers of ten; drawn on a logarithmic colour bar unless asked otherwise."""
 
 _CLASS_COLOURS: Final[Mapping[str, Mapping[int, str]]] = {
@@ -145,7 +147,7 @@ def colour_map(layer: xr.DataArray) -> str:
     """
     if layer_kind(layer) == "circular":
         return CIRCULAR
-    return _BY_NAME.get(str(layer.name), "viridis")
+    return _BY_NAME.get(str(layer.name), "viridis_r")  # more is darker
 
 
 def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> dict[int, str]:
