@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, demo, derive, export, report, run
+from . import cube, demo, derive, export, report, run, sources
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -32,6 +32,7 @@ app.command("run")(run.run)
 app.command("status")(run.status)
 app.command("export")(export.export)
 app.command("report")(report.report)
+app.command("sources")(sources.sources)
 
 
 @app.callback(invoke_without_command=True)

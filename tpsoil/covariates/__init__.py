@@ -13,6 +13,7 @@ from .climate import (
 from .erosivity import EROSIVITY, rainfall_erosivity
 from .evapotranspiration import latitude_layer, potential_evapotranspiration
 from .hydrology import filled_elevation, hydrology_attributes
+from .sources import Source, sources
 from .terrain import terrain_attributes, topographic_position
 from .vegetation import vegetation_cover
 from .water_erosion import cover_factor, rusle, soil_erodibility
@@ -23,6 +24,7 @@ from .wind_soil import crust_factor, erodible_fraction, roughness_factor, vegeta
 __all__ = [
     "EROSIVITY",
     "ClassTable",
+    "Source",
     "annual_precipitation",
     "aridity_index",
     "chemical_index_of_alteration",
@@ -44,6 +46,7 @@ __all__ = [
     "rweq",
     "soil_dryness",
     "soil_erodibility",
+    "sources",
     "terrain_attributes",
     "topographic_position",
     "turning_point",

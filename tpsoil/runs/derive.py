@@ -66,6 +66,13 @@ def derive(
     wanted: list[str] = []
     for group in groups:
         _enlist(group, work, wanted)
+    idle = [name for name in given if not set(OPTIONS[name].group.split(", ")) & set(wanted)]
+    if idle:
+        lacking = ", ".join(f"{name} is of {OPTIONS[name].group}" for name in idle)
+        raise InputError(
+            f"derive: {', '.join(idle)} would have no effect: {lacking}, which is not derived; name that group too, "
+            "with overwrite where the cube has its layers"
+        )
     written: list[str] = []
     for group in wanted:
         written += GROUPS[group](work)
@@ -90,7 +97,10 @@ def _typed(name: str, value: Any) -> Any:
 
 def _enlist(group: str, work: Work, wanted: list[str]) -> None:
     """A group after those that make what it needs and the cube lacks."""
-    for need, maker in NEEDS.get(group, {}).items():
+    needs = dict(NEEDS.get(group, {}))
+    if group == "cover" and work.options["cover"] == "cai":
+        needs["vegetation_cover"] = "vegetation"
+    for need, maker in needs.items():
         if not work.has(need):
             _enlist(maker, work, wanted)
     if group not in wanted:

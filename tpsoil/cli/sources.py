@@ -1,0 +1,64 @@
+"""`tpsoil sources`: where every layer comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+
+def sources(
+    layer: Annotated[
+        list[str] | None, typer.Argument(help="Only these layers, in full; all of them, one line each, without.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the whole table as CSV.")] = False,
+) -> None:
+    """Show what the studies used for every layer, and what is open: dataset, DOI, years, licence, unit, conversion."""
+    from tpsoil.covariates.sources import STUDIES, stored_unit
+    from tpsoil.covariates.sources import sources as look_up
+
+    chosen = [source for name in layer for source in look_up(name)] if layer else list(look_up())
+    if csv:
+        _csv(chosen)
+        return
+    if not layer:
+        _overview(chosen)
+        return
+    for source in chosen:
+        typer.echo(f"{source.layer}, {stored_unit(source)} in the cube; {STUDIES[source.study]}")
+        for title, value in (
+            ("used", source.dataset), ("doi", source.doi), ("resolution", source.resolution), ("years", source.years),
+            ("licence", source.licence), ("access", source.access), ("unit", source.unit),
+            ("conversion", source.conversion), ("alternative", source.alternative), ("  doi", source.alternative_doi),
+            ("  resolution", source.alternative_resolution), ("  years", source.alternative_years),
+            ("  licence", source.alternative_licence), ("  access", source.alternative_access),
+            ("  conversion", source.alternative_conversion), ("note", source.note),
+        ):  # fmt: skip
+            if value:
+                typer.echo(f"  {title:<14}{value}")
+
+
+def _overview(chosen: Sequence[Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from .show import console
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for title in ("layer", "used by", "dataset", "open alternative"):
+        table.add_column(title, overflow="fold", no_wrap=title == "used by")
+    for source in chosen:
+        table.add_row(source.layer, source.study, source.dataset or source.access, source.alternative)
+    console().print(table, highlight=False)
+    typer.echo("`tpsoil sources LAYER` shows DOI, resolution, years, licence, access, unit and conversion.")
+
+
+def _csv(chosen: Sequence[Any]) -> None:
+    import csv
+    import sys
+    from dataclasses import asdict
+
+    writer = csv.DictWriter(sys.stdout, list(asdict(chosen[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(source) for source in chosen)
