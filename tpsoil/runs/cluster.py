@@ -57,7 +57,7 @@ class ClusterPool:
         import distributed
 
         futures = list(pending)
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError), self.client.as_current():
             distributed.wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
         if self.client.status != "running":
             raise WorkError(
@@ -77,6 +77,13 @@ class ClusterPool:
             raise Lost(str(error.last_worker)) from error
         except FutureCancelledError as error:
             raise Lost("dropped by the scheduler") from error
+        except RuntimeError as error:
+            if "deserialization" not in str(error):
+                raise
+            raise InputError(
+                f"the scheduler at {self.client.scheduler.address} cannot read the tiles' tasks; install tpsoil "
+                f"{software()} and the same dask on scheduler, workers and here"
+            ) from error
         finally:
             future.release()
 
@@ -89,7 +96,8 @@ class ClusterPool:
             self.client.cancel([future for future in futures if future.key not in running])
             import distributed
 
-            distributed.wait(started, timeout=CONNECT_SECONDS)
+            with self.client.as_current():
+                distributed.wait(started, timeout=CONNECT_SECONDS)
             self.client.cancel(started)
 
 

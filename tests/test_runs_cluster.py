@@ -1,0 +1,269 @@
+"""Runs on processes and clusters: schedulers and workers over TLS, lost workers, wrong addresses and versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+import small_run
+
+from tpsoil.errors import InputError, WorkError
+from tpsoil.runs import cluster, execute, run, session
+from tpsoil.runs.tiles import make_tile, software
+
+HERE = Path(__file__).parent
+CHUNK = 32
+SMALL = {"solum": {"maps": ["solum_thickness", "solum_status"]}}
+
+pytestmark = [
+    # dask's own: tornado and asyncio leave these when a cluster of this process ends.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Cube, samples, recipe.toml, and the files of a run on threads."""
+    folder = tmp_path_factory.mktemp("cluster")
+    small_run.make_small(folder, chunk=CHUNK)
+    small_run.write_recipe(folder / "recipe.toml", **SMALL)
+    run(folder / "recipe.toml", workers=2, progress=False)
+    whole = small_run.files_of(folder / "maps.zarr")
+    shutil.rmtree(folder / "maps.zarr")
+    return folder, whole
+
+
+@pytest.fixture
+def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+    """The case's folder without maps."""
+    yield case[0]
+    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate that signs itself, for loopback."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tpsoil test")])
+    now = datetime.datetime.now(datetime.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "both.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+class Cluster:
+    """A scheduler and workers, each a process of its own, as on a real cluster."""
+
+    def __init__(self, folder: Path, *, tls: bool = False, **environment: str) -> None:
+        self.folder, self.environment = folder, {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE}", **environment}
+        self.tls: list[str] = []
+        if tls:
+            pem = str(certificate(folder))
+            self.tls = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", pem]
+        self.processes: list[subprocess.Popen[bytes]] = []
+        port_file = folder / "scheduler.json"
+        self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(port_file))
+        limit = time.monotonic() + 60
+        while not port_file.exists() or not port_file.read_text().strip().endswith("}"):
+            assert time.monotonic() < limit, (folder / "dask_scheduler.log").read_text()
+            time.sleep(0.05)
+        import json
+
+        self.address: str = json.loads(port_file.read_text())["address"]
+
+    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"{module}.log").open("ab")
+        if module == "dask_scheduler":
+            arguments = ("--protocol", "tls" if self.tls else "tcp", "--host", "127.0.0.1", *arguments)
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.{module}", *arguments, *self.tls],
+            stdout=log, stderr=log, env=self.environment, cwd=self.folder, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def worker(self, *, nanny: bool = False) -> subprocess.Popen[bytes]:
+        """One more worker process."""
+        return self._start(
+            "dask_worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
+            "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch"),
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
+
+@pytest.fixture
+def dask_cluster(tmp_path: Path) -> Iterator[Any]:
+    """Makes clusters and ends them."""
+    made: list[Cluster] = []
+
+    def make(**how: Any) -> Cluster:
+        made.append(Cluster(tmp_path, **how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_threads_and_a_cluster_over_tls_give_the_same_bytes(
+    place: Path, case: tuple[Path, dict[str, str]], dask_cluster: Any
+) -> None:
+    cluster = dask_cluster(tls=True)
+    assert cluster.address.startswith("tls://127.0.0.1:")
+    cluster.worker()
+    cluster.worker()
+    pem = cluster.tls[1]
+    settings = {"distributed.comm.tls.ca-file": pem, "distributed.comm.require-encryption": True}
+    settings |= {f"distributed.comm.tls.client.{part}": pem for part in ("key", "cert")}
+    with dask.config.set(settings):
+        run(place / "recipe.toml", scheduler=cluster.address, workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    with pytest.raises(InputError, match=r"no dask scheduler answers there.*distributed\.comm\.tls settings"):
+        run(place / "recipe.toml", scheduler=cluster.address, progress=False)
+
+
+def test_a_lost_workers_tiles_are_made_by_others(
+    place: Path, case: tuple[Path, dict[str, str]], dask_cluster: Any
+) -> None:
+    cluster = dask_cluster()
+    victim = cluster.worker()
+    cluster.worker()
+
+    def strike() -> None:
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit:
+            if len(list((place / "maps.zarr" / "_tpsoil" / "manifest").rglob("*"))) > 3:
+                victim.kill()
+                return
+            time.sleep(0.002)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    run(place / "recipe.toml", scheduler=cluster.address, workers=2, progress=False)
+    striker.join()
+    assert victim.wait(timeout=30) == -signal.SIGKILL
+    stored = small_run.files_of(place / "maps.zarr")
+    leftovers = {key for key in stored if key.endswith(".partial")}
+    assert {key: value for key, value in stored.items() if key not in leftovers} == case[1]
+
+
+def test_processes_of_this_machine(place: Path, case: tuple[Path, dict[str, str]]) -> None:
+    run(place / "recipe.toml", scheduler="processes", workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+def test_a_tile_that_kills_every_worker_is_given_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch, dask_cluster: Any
+) -> None:
+    cluster = dask_cluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    for _ in range(3):
+        cluster.worker()
+    monkeypatch.setattr(session, "make_tile", _suicide)
+    monkeypatch.setattr(execute, "LOST_TRIES", 2)
+    with pytest.raises(
+        WorkError, match=r"tile \(0, 1, 0, 1\): its worker died 2 times.*more memory"
+    ):
+        run(place / "recipe.toml", scheduler=cluster.address, progress=False)
+
+
+def _suicide(assignment: Any, rectangle: Any) -> Any:
+    if rectangle == (0, 1, 0, 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_tile(assignment, rectangle)
+
+
+def test_a_wrong_address_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no dask scheduler answers there within 1 s") as caught:
+        run(place / "recipe.toml", scheduler="tcp://127.0.0.1:9", progress=False)
+    assert caught.value.exit_status == 2
+    with pytest.raises(InputError, match="expected 'threads', 'processes' or an address such as"):
+        run(place / "recipe.toml", scheduler="thread", progress=False)
+    with pytest.raises(InputError, match="--workers is 0"):
+        run(place / "recipe.toml", workers=0, progress=False)
+
+
+def test_too_few_workers_are_said(place: Path, monkeypatch: pytest.MonkeyPatch, dask_cluster: Any) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
+    with pytest.raises(InputError, match=r"has 0 workers after 2 s, expected at least 1; start workers"):
+        run(place / "recipe.toml", scheduler=dask_cluster().address, progress=False)
+
+
+def test_workers_with_another_tpsoil_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        class scheduler:
+            address = "tcp://10.0.0.1:8786"
+
+        def run(self, function: Any) -> dict[str, str]:
+            return {"tcp://10.0.0.2:1": "0.0.9+abc", "tcp://10.0.0.3:1": software()}
+
+    with pytest.raises(InputError, match=r"another tpsoil than .*: tcp://10.0.0.2:1 has 0.0.9\+abc; install the same"):
+        cluster.cluster_pool_of(Client())
+    # One that joins after the run began says so itself.
+    import dataclasses
+
+    from tpsoil.runs.plan import Tiling
+    from tpsoil.runs.stage import Stage
+    from tpsoil.runs.tiles import Assignment
+
+    stage = Stage("s", "s", "s", (), lambda window: {})
+    assignment = Assignment(stage, small_run.small_grid(), Tiling((1, 1), 1), (), (), "x", ("", "", "0.0.9+abc"))
+    with pytest.raises(InputError, match=r"has tpsoil .*, the run was planned with 0.0.9\+abc"):
+        make_tile(assignment, (0, 1, 0, 1))
+    assert dataclasses.replace(assignment, store="y").store == "y"
+
+
+def test_a_client_that_is_current_is_used(place: Path, case: tuple[Path, dict[str, str]]) -> None:
+    """As in a notebook: `Client()` in one cell, `tpsoil.run(...)` in the next."""
+    import distributed
+
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="inproc"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        before = client.nthreads()
+        run(place / "recipe.toml", progress=False)
+        assert client.nthreads() == before
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    assert "inproc://" in (place / "maps.log").read_text()
