@@ -199,9 +199,7 @@ def test_a_tile_that_kills_every_worker_is_given_up(
         cluster.worker()
     monkeypatch.setattr(session, "make_tile", _suicide)
     monkeypatch.setattr(execute, "LOST_TRIES", 2)
-    with pytest.raises(
-        WorkError, match=r"tile \(0, 1, 0, 1\): its worker died 2 times.*more memory"
-    ):
+    with pytest.raises(WorkError, match=r"tile \(0, 1, 0, 1\): its worker died 2 times.*more memory"):
         run(place / "recipe.toml", scheduler=cluster.address, progress=False)
 
 
