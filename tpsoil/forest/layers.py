@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,13 @@ from tpsoil.errors import InputError
 from tpsoil.forest.applicability import Applicability, ForestSpace
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding, Feature, require_features
-from tpsoil.forest.intervals import Conformal, Method, conformal_intervals
+from tpsoil.forest.intervals import Conformal, conformal_intervals
 from tpsoil.forest.packing import encoding_of
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.tables import usable
 from tpsoil.forest.trained import TrainedForest
-from tpsoil.forest.walking import Group, walk_columns
-from tpsoil.variables import Variable, variable
+from tpsoil.forest.walking import Group, Prediction, walk_columns
+from tpsoil.variables import CATALOGUE, Variable, variable
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -43,33 +43,36 @@ class MapModel:
     ----------
     name : str
         Of the target.
-    encoding, space : Encoding
-        From features to the trees' columns, and to the columns of covariate space.
+    encoding : Encoding
+        From features to the trees' columns.
     forest : CompiledForest
-        In the target's own unit, with its training responses.
-    conformal : Conformal
-    area : Applicability
+        In the target's own unit; with its training responses where intervals are mapped.
+    conformal : Conformal or None
+        None maps mean and spread alone.
+    space : Encoding or None
+        From features to the columns of covariate space.
+    area : Applicability or None
     facts : mapping
         What the attributes of the maps say: scores, folds, settings.
     """
 
     name: str
     encoding: Encoding
-    space: Encoding
     forest: CompiledForest
-    conformal: Conformal
-    area: Applicability
     facts: Mapping[str, Any]
+    conformal: Conformal | None = None
+    space: Encoding | None = None
+    area: Applicability | None = None
 
     @classmethod
-    def of(cls, trained: TrainedForest, *, level: float = 0.9) -> MapModel:
+    def of(cls, trained: TrainedForest, *, level: float | None = 0.9) -> MapModel:
         """Compile a trained forest for mapping.
 
         Parameters
         ----------
         trained : TrainedForest
-        level : float
-            Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
+        level : float or None
+            Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95. None leaves out interval and applicability.
 
         Returns
         -------
@@ -86,9 +89,6 @@ class MapModel:
                     f"map: classes of '{name}' are text ({levels[0]!r}) in the training table and codes in the cube; "
                     "give the table the layer's codes"
                 )
-        method: Method = "quantile"
-        space = ForestSpace.of(trained)
-        conformal = conformal_intervals(trained, level, method=method)
         facts = {
             "model": f"random forest, {trained.settings['trees']} trees",
             "fitted_scale": str(trained.settings["transform"]),
@@ -97,14 +97,17 @@ class MapModel:
             "samples": int(trained.counts["used"]),
             **{f"r2_{kind}": round(float(trained.scores.loc[kind, "r2"]), 4) for kind in trained.scores.index},
         }
+        if level is None:
+            return cls(trained.target, trained.encoding, trained.compile(), facts)
+        space = ForestSpace.of(trained)
         return cls(
             name=trained.target,
             encoding=trained.encoding,
-            space=space.encoding,
             forest=trained.compile(responses=True),
-            conformal=conformal,
-            area=space.area,
             facts=facts,
+            conformal=conformal_intervals(trained, level),
+            space=space.encoding,
+            area=space.area,
         )
 
     @property
@@ -112,57 +115,48 @@ class MapModel:
         """Layers that the maps are made from."""
         return tuple(feature.name for feature in self.encoding.features)
 
-    def dissimilarity(self, raw: Sequence[Array], wanted: Array) -> npt.NDArray[np.float32]:
-        """Dissimilarity index of the wanted pixels, as it is stored; NaN elsewhere.
+    def finish(self, found: Prediction, raw: Sequence[Array], wanted: Array) -> list[Array]:
+        """The layers of a block from what the trees gave.
 
         Parameters
         ----------
+        found : Prediction
         raw : sequence of ndarray (n,), float32
             One a feature.
         wanted : ndarray (n,), bool
+            Pixels that were predicted.
+
+        Returns
+        -------
+        list of ndarray (n,)
+            In the order of `LAYERS`; mean and spread alone without intervals.
         """
+        if self.conformal is None or self.area is None or self.space is None or found.quantiles is None:
+            return [found.mean[0], found.sd[0]]
+        lower, upper = self.conformal.around_quantiles(found.quantiles[0, :, 0], found.quantiles[0, :, 1])
+        # The area is judged from the index as it is stored, so that the two maps never contradict each other.
         index = np.full(wanted.size, np.nan, dtype=np.float32)
         kept = np.flatnonzero(wanted)
         for begin in range(0, kept.size, BATCH):
             place = kept[begin : begin + BATCH]
             index[place] = self.area.index(self.space.array(np.stack([column[place] for column in raw], axis=1))[0])
-        return index
+        return [found.mean[0], found.sd[0], lower, upper, index, self.area.inside(index)]
 
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
-        mean = replace(variable("mean"), name=label, units=self.forest.units)
-        title = mean.long_name
-        try:
-            mean = replace(variable(label), units=self.forest.units)
-            title = mean.long_name
-        except InputError:
-            mean = replace(mean, long_name=f"{self.name}, {title}")
-            title = self.name
-        percent = f"{100 * self.conformal.level:g} %"
-        return [
-            mean,
-            replace(variable("sd"), name=f"{label}_sd", long_name=f"{title}, spread between trees", units=mean.units),
-            replace(mean, name=f"{label}_lower", long_name=f"{title}, lower limit of the {percent} interval",
-                    meaning="conformalised quantile forest; see the attributes of the group"),
-            replace(mean, name=f"{label}_upper", long_name=f"{title}, upper limit of the {percent} interval",
-                    meaning="conformalised quantile forest; see the attributes of the group"),
-            replace(variable("dissimilarity_index"), name=f"{label}_dissimilarity",
-                    long_name=f"{title}, dissimilarity index"),
-            replace(variable("applicability"), name=f"{label}_applicability",
-                    long_name=f"{title}, area of applicability"),
-        ]  # fmt: skip
+        level = None if self.conformal is None else self.conformal.level
+        return layer_variables(label, level, units=self.forest.units, title=self.name)
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What a reader of the maps needs to know."""
-        return {
-            **dict(self.facts),
-            "features": " ".join(self.features),
-            "interval_level": self.conformal.level,
-            "interval_method": "quantile forest, corrected by conformal scores of out-of-fold residuals",
-            "interval_correction": self.conformal.correction,
-            "applicability_threshold": self.area.threshold,
-        }
+        said: dict[str, Any] = {**dict(self.facts), "features": " ".join(self.features)}
+        if self.conformal is not None and self.area is not None:
+            said["interval_level"] = self.conformal.level
+            said["interval_method"] = "quantile forest, corrected by conformal scores of out-of-fold residuals"
+            said["interval_correction"] = self.conformal.correction
+            said["applicability_threshold"] = self.area.threshold
+        return said
 
     @property
     def digest(self) -> str:
@@ -175,12 +169,13 @@ class MapModel:
     def dump(self) -> bytes:
         """The model as bytes: arrays and plain values, no code; `load` reads them."""
         arrays: dict[str, Array] = {}
-        plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts), "conformal": asdict(self.conformal)}
-        plain["encoding"], plain["space"] = asdict(self.encoding), asdict(self.space)
-        for part, held in (("forest", self.forest), ("responses", self.forest.responses), ("area", self.area)):
-            plain[part] = {}
-            for item in fields(held) if held is not None else ():
-                value = getattr(held, item.name)
+        plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts)}
+        for part, held in (("encoding", self.encoding), ("space", self.space), ("conformal", self.conformal)):
+            plain[part] = None if held is None else asdict(held)
+        for part, stored in (("forest", self.forest), ("responses", self.forest.responses), ("area", self.area)):
+            plain[part] = None if stored is None else {}
+            for item in fields(stored) if stored is not None else ():
+                value = getattr(stored, item.name)
                 if isinstance(value, np.ndarray):
                     arrays[f"{part}.{item.name}"] = value
                 elif item.name != "responses":
@@ -206,19 +201,76 @@ class MapModel:
         except (ValueError, KeyError, OSError) as error:
             raise InputError("forest: these bytes are no map model; write them with dump()") from error
 
-        def part(name: str) -> dict[str, Any]:
+        def part(name: str, kind: Any) -> Any:
+            if plain[name] is None:
+                return None
             held = {key: _tuples(value) for key, value in plain[name].items()}
-            return held | {key.split(".", 1)[1]: a for key, a in arrays.items() if key.startswith(f"{name}.")}
+            own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
+            return kind(**held, **own)
 
         return cls(
             name=plain["name"],
             encoding=_encoding(plain["encoding"]),
-            space=_encoding(plain["space"]),
-            forest=CompiledForest(**part("forest"), responses=Responses(**part("responses"))),
-            conformal=Conformal(**plain["conformal"]),
-            area=Applicability(**part("area")),
+            forest=replace(part("forest", CompiledForest), responses=part("responses", Responses)),
             facts=plain["facts"],
+            conformal=part("conformal", Conformal),
+            space=None if plain["space"] is None else _encoding(plain["space"]),
+            area=part("area", Applicability),
         )
+
+
+def layer_variables(
+    label: str, level: float | None = 0.9, *, units: str = "mg kg-1", title: str | None = None
+) -> list[Variable]:
+    """Identities of the layers that a map of one target has.
+
+    Parameters
+    ----------
+    label : str
+        Of the mean; the others are `label_sd`, `label_lower` and so on. One of the catalogue gives its long name.
+    level : float or None
+        Of the interval; None for mean and spread alone.
+    units : str
+    title : str, optional
+        Of a target that is not in the catalogue.
+
+    Returns
+    -------
+    list of Variable
+        In the order of `LAYERS`.
+
+    Examples
+    --------
+    >>> [spec.name for spec in layer_variables("zinc", None)]
+    ['zinc', 'zinc_sd']
+    """
+    if label in CATALOGUE:
+        mean = replace(CATALOGUE[label], units=units)
+    else:
+        mean = replace(variable("mean"), name=label, units=units, long_name=title or label)
+    named = mean.long_name
+    spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
+    if level is None:
+        return [mean, spread]
+    meaning = "conformalised quantile forest: out-of-fold residuals are held with the promised frequency"
+    limits = [
+        replace(
+            mean,
+            name=f"{label}_{side}",
+            long_name=f"{named}, {side} limit of the {100 * level:g} % interval",
+            meaning=meaning,
+            standard_name="",
+        )
+        for side in ("lower", "upper")
+    ]
+    index, area = variable("dissimilarity_index"), variable("applicability")
+    return [
+        mean,
+        spread,
+        *limits,
+        replace(index, name=f"{label}_dissimilarity", long_name=f"{named}, dissimilarity index"),
+        replace(area, name=f"{label}_applicability", long_name=f"{named}, area of applicability"),
+    ]
 
 
 def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
@@ -257,8 +309,8 @@ def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping
     results = map_pixels(maps_block, *inputs, outputs=outputs, shared=shared)
     maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
     for label, model in models.items():
-        for layer in LAYERS:
-            maps[label if layer == "mean" else f"{label}_{layer}"].attrs.update(model.attributes)
+        for spec in model.outputs(label):
+            maps[spec.name].attrs.update(model.attributes)
     return maps
 
 
@@ -289,7 +341,7 @@ class Maps:
         return {"features": self.features, "models": self.models}
 
     def __sizeof__(self) -> int:
-        return sum(model.forest.nbytes + model.area.points.nbytes for model in self.models)
+        return sum(model.forest.nbytes for model in self.models)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return (type(self).__name__, self.features, tuple(model.digest for model in self.models))
@@ -311,15 +363,12 @@ def maps_block(*arguments: Any) -> list[Array]:
         encoded, strange = first.encoding.array(np.stack(inputs, axis=1))
         columns = [np.ascontiguousarray(encoded[:, k], dtype=np.float32) for k in range(encoded.shape[1])]
         wanted = [soil & ~strange & usable(columns, soil.size, shared.models[k].forest.accepts_missing) for k in places]
-        levels = [Levels(shared.models[k].conformal.quantiles, "responses") for k in places]
-        if len(set(levels)) > 1:
+        levels = {m.conformal.quantiles for k in places if (m := shared.models[k]).conformal is not None}
+        if len(levels) > 1:
             raise InputError("map: models of one map promise different coverage; give all one level")
-        for k, kept, found in zip(places, wanted, walk_columns(group, columns, wanted, levels=levels[0])):
-            model = shared.models[k]
-            quantiles = cast(npt.NDArray[np.float64], found.quantiles)
-            lower, upper = model.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1])
-            index = model.dissimilarity(inputs, kept)
-            results[k] = [found.mean[0], found.sd[0], lower, upper, index, model.area.inside(index)]
+        asked = Levels(levels.pop(), "responses") if levels else None
+        for k, kept, found in zip(places, wanted, walk_columns(group, columns, wanted, levels=asked)):
+            results[k] = shared.models[k].finish(found, inputs, kept)
     return [result.reshape(shape) for model_results in results for result in model_results]
 
 
