@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 
 from .covariate_stage import DeriveTable
-from .element_stage import ElementsTable
+from .element_options import ElementsTable
 from .grids import grid_from_table
 from .layer_stage import LayerTable, MaskTable
 from .places import has_secret, is_url

@@ -11,7 +11,22 @@ from .ledger import Ledger
 from .output import RUN_KEY
 from .prepare import read_tables
 
-TITLES = {"solum": "Solum thickness by zone", "elements": "Elements, scores out of fold"}
+TITLES = {
+    "solum": "Solum thickness by zone",
+    "calibration": "XRF carried to ICP-MS",
+    "samples": "Samples, mg/kg: screening and site means",
+    "elements": "Elements, scores out of fold",
+    "with_extra": "Scores with the extra features of the samples; no map is made of these",
+    "intervals": "Intervals out of fold: share of observations held",
+    "intervals_with_extra": "Intervals with the extra features",
+    "coverage_by_class": "Intervals by class",
+    "agreement": "Observed on predicted (Pineiro), and Theil's parts of the error",
+    "drivers": "Drivers: out-of-bag rise of the error; shares of a linear model",
+    "groups": "Classes compared on site means; classes that share a letter do not differ",
+}
+SCORES = ("element", "folds", "n", "r2", "rmse", "r2_original", "rmse_original")
+LONG = ("predictions_", "coverage_", "importance_", "effect_")
+"""Tables of one element, kept for the figures and not printed."""
 
 
 def result_tables(store: str) -> dict[str, pd.DataFrame]:
@@ -34,11 +49,12 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
         data = ledger.read(f"tables/{name}.csv")
         if data is not None:
             tables[name] = pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
-    if "elements" in tables:
-        scores = tables["elements"]
-        keep = [c for c in ("element", "folds", "n", "r2", "rmse", "r2_original", "rmse_original") if c in scores]
-        tables["elements"] = scores[keep]
-    return {TITLES.get(name, name): table for name, table in tables.items()}
+    for name in ("elements", "with_extra"):
+        if name in tables:
+            tables[name] = tables[name][[column for column in SCORES if column in tables[name]]]
+    ordered = [name for name in TITLES if name in tables]
+    ordered += [name for name in tables if name not in TITLES and not name.startswith(LONG)]
+    return {TITLES.get(name, name): tables[name] for name in ordered}
 
 
 def map_layers(store: str) -> list[str]:

@@ -1,0 +1,172 @@
+"""`[elements]` of a recipe: samples, their screening, the forests, and what is told about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tpsoil.errors import nearest_name
+from tpsoil.variables import ELEMENTS
+
+from .section import Section
+
+NAMES: Final = {symbol: name for name, symbol in ELEMENTS.items()}
+FOLDS: Final = re.compile(r"^(random|group|block):?(\d*\.?\d*)(deg|km)?$")
+INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
+
+
+class ScreenTable(Section):
+    """`[elements.screen]`: outliers are left out of training, and counted.
+
+    Parameters
+    ----------
+    threshold : float
+        Standard deviations.
+    method : "sd" or "mad"
+        Mean and sd, or median and median absolute deviation.
+    log : bool
+        Screen the logarithms.
+    iterate : bool
+        Until nothing is found.
+    """
+
+    threshold: float = Field(default=3.0, gt=0)
+    method: Literal["sd", "mad"] = "sd"
+    log: bool = False
+    iterate: bool = False
+
+
+class ElementsTable(Section):
+    """`[elements]`: samples, covariates, and how the forests are grown.
+
+    Parameters
+    ----------
+    samples : str
+        CSV, one row a sample.
+    elements : list of str, or table of symbol to column
+        Such as `["Fe", "Zn"]`, or `{ Fe = "iron_ppm" }`.
+    features : list of str
+        Layers that the forests use.
+    longitude, latitude : str
+        Columns, degrees.
+    site : str, optional
+        Column that names the site of replicates; they stay in one fold.
+    from_samples : table of feature to column
+        Features that training takes from the samples instead of the layer, such as station climate.
+    trees : int
+    folds : list of str
+        Of `"random"`, `"group"`, `"block:3deg"`: scored side by side.
+    n_folds : int
+    log : bool
+        Fit the logarithm to base 10.
+    unseen_classes : "error" or "nodata"
+        For cells whose class no sample has: refuse, or leave them empty and count them.
+    settings : table
+        For scikit-learn's RandomForestRegressor, such as `max_features`.
+    simulated : bool
+        The samples are simulated, not measured: every output and figure says so.
+    """
+
+    samples: str
+    elements: tuple[str, ...] | dict[str, str]
+    features: tuple[str, ...] = Field(min_length=1)
+    longitude: str = "longitude"
+    latitude: str = "latitude"
+    site: str | None = None
+    from_samples: dict[str, str] = Field(default_factory=dict)
+    trees: int = Field(default=500, ge=2, le=10_000)
+    folds: tuple[str, ...] = ("random", "block:3deg")
+    n_folds: int = Field(default=5, ge=2)
+    log: bool = True
+    unseen_classes: Literal["error", "nodata"] = "error"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, list[Any]] = Field(default_factory=dict)
+    search_trees: int = Field(default=100, ge=2)
+    interval: float | None = None
+    replicate: str | None = None
+    units: str | dict[str, str] = "mg kg-1"
+    check_units: bool = True
+    limits: dict[str, float] = Field(default_factory=dict)
+    negative: Literal["error", "censor"] = "error"
+    empty_cells: Literal["missing", "censored"] = "missing"
+    max_censored: float = Field(default=0.3, ge=0, le=1)
+    allow_censored: bool = False
+    censored_as: Literal["half", "limit", "drop"] = "half"
+    icp: dict[str, str] = Field(default_factory=dict)
+    calibration: Literal["ols", "deming", "rma"] = "ols"
+    screen: ScreenTable | None = None
+    extra_features: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
+    classes: dict[str, list[float]] = Field(default_factory=dict)
+    drivers: bool = False
+    effects: tuple[str, ...] = ()
+    bands: int = Field(default=0, ge=0)
+    simulated: bool = False
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Symbol of each element, and its column in the samples."""
+        if isinstance(self.elements, Mapping):
+            return dict(self.elements)
+        return {symbol: symbol for symbol in self.elements}
+
+    @field_validator("elements")
+    @classmethod
+    def _known_elements(cls, given: Any) -> Any:
+        strange = [symbol for symbol in given if symbol not in NAMES]
+        if strange or not given or len(set(given)) < len(given):
+            raise ValueError(f"is {list(given)}, expected each at most once of {', '.join(NAMES)}")
+        return given
+
+    @field_validator("features")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"names a layer twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        return names
+
+    @field_validator("folds")
+    @classmethod
+    def _known_folds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        blocks = set()
+        for text in kinds:
+            match = FOLDS.match(text)
+            if match is None or (match[1] == "block") != bool(match[2]) or match[3] == "km":
+                raise ValueError(f"has '{text}', expected 'random', 'group' or a block in degrees such as 'block:3deg'")
+            blocks |= {match[2]} if match[2] else set()
+        if len(blocks) > 1 or not kinds:
+            raise ValueError("needs one or more kinds of folds, and one size of blocks")
+        return kinds
+
+    @property
+    def kinds(self) -> tuple[list[str], float]:
+        """Kinds of folds, and the side of a block in degrees."""
+        matches = [match for text in self.folds if (match := FOLDS.match(text))]
+        sizes = [float(match[2]) for match in matches if match[2]]
+        return [match[1] for match in matches], (sizes[0] if sizes else 3.0)
+
+    @field_validator("interval")
+    @classmethod
+    def _known_level(cls, level: float | None) -> float | None:
+        if level is not None and level not in INTERVALS:
+            raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
+        return level
+
+    @model_validator(mode="after")
+    def _known_names(self) -> ElementsTable:
+        symbols = list(self.columns)
+        per_element: dict[str, list[str]] = {"limits": list(self.limits), "icp": list(self.icp)}
+        if isinstance(self.units, dict):
+            per_element["units"] = list(self.units)
+        for key, given in per_element.items():
+            for symbol in given:
+                if symbol not in symbols:
+                    raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
+        for effect in self.effects:
+            for name in effect.split("*"):
+                if name not in self.features:
+                    raise ValueError(f"effects names '{name}', which is no feature{nearest_name(name, self.features)}")
+        return self

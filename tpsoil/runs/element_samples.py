@@ -1,0 +1,198 @@
+"""Samples of one element on their way to a forest: read, calibrated, screened, placed on the cube."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.cube import sample_cube
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.ingest import check_degrees, read_samples, read_table, require_columns
+from tpsoil.micronutrients import (
+    calibrate_xrf,
+    censored_shares,
+    classes_of,
+    screen_outliers,
+    summarise_elements,
+    summarise_sites,
+)
+
+from .element_options import ElementsTable
+
+
+@dataclass(frozen=True)
+class Design:
+    """Samples ready for training.
+
+    Parameters
+    ----------
+    design : DataFrame
+        Tidy: `site`, `replicate`, `element`, `value` (mg/kg), `detection_limit`, `censored`, `lon`, `lat`, the
+        features, extra features, and a column `class NAME` for each class that is compared.
+    tables : dict of str to DataFrame
+        What was found on the way: samples, calibration.
+    notes : list of str
+    """
+
+    design: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    notes: list[str]
+
+
+def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> Design:
+    """Read, calibrate, screen and place the samples of one element.
+
+    Raises
+    ------
+    InputError
+        For missing columns, text in number columns, swapped coordinates, samples that all lie off the grid, an element
+        without a valid value, negative contents.
+    UnitsError
+        For contents a hundred times off a soil's usual ones.
+    """
+    tidy = _read(table, path, symbol)
+    notes: list[str] = []
+    tables: dict[str, pd.DataFrame] = {}
+    if symbol in table.icp:
+        tidy, tables["calibration"] = _calibrated(table, tidy, symbol, notes)
+    share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
+    if share["truncated"]:
+        notes.append(
+            f"{symbol}: {int(share['missing'])} of {int(share['rows'])} samples have no value and none is said to be "
+            "below detection; if they were not detected, set empty_cells = 'censored', else the map lies too high"
+        )
+    before, removed, fences = int(share["valid"]), 0, (float("nan"), float("nan"))
+    if table.screen is not None:
+        found = screen_outliers(
+            tidy,
+            threshold=table.screen.threshold,
+            method=table.screen.method,
+            log=table.screen.log,
+            iterate=table.screen.iterate,
+        )
+        told: dict[Any, Any] = found.counts.loc[symbol].to_dict()
+        removed, fences = int(told["removed"]), (float(told["low"]), float(told["high"]))
+        tidy = found.kept
+    summary: dict[Any, Any] = summarise_elements(summarise_sites(tidy, keep=[])).loc[symbol].to_dict()
+    tables["samples"] = pd.DataFrame(
+        [
+            {
+                "element": symbol,
+                "before": before,
+                "removed": removed,
+                "low_fence": fences[0],
+                "high_fence": fences[1],
+                "censored": int(share["censored"]),
+                "sites": int(summary["sites"]),
+                "mean": summary["mean"],
+                "sd": summary["sd"],
+                "cv": summary["cv"],
+            }
+        ]
+    )
+    return Design(_placed(table, cube, tidy, path, notes), tables, notes)
+
+
+def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+    columns = [c for c in table.compare if c not in table.features]
+    needed = [
+        table.longitude,
+        table.latitude,
+        table.columns[symbol],
+        *table.from_samples.values(),
+        *table.extra_features,
+        *([table.site] if table.site else []),
+        *([table.replicate] if table.replicate else []),
+        *([table.icp[symbol]] if symbol in table.icp else []),
+    ]
+    numbers = [table.longitude, table.latitude, *table.from_samples.values(), *table.extra_features]
+    samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
+    for feature in table.from_samples:
+        if feature not in table.features:
+            raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
+    check_degrees(samples[table.longitude], samples[table.latitude], where=path.name)
+    kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
+    tidy = read_samples(
+        samples[[c for c in samples.columns if c in kept]],
+        {symbol: table.columns[symbol]},
+        site=table.site,
+        replicate=table.replicate,
+        units=table.units if isinstance(table.units, str) else {symbol: table.units.get(symbol, "mg kg-1")},
+        limits=table.limits,
+        negative=table.negative,
+        empty=table.empty_cells,
+        check_units=table.check_units,
+        where=path.name,
+    )
+    return tidy.rename(columns={table.longitude: "lon", table.latitude: "lat"})
+
+
+def _calibrated(
+    table: ElementsTable, tidy: pd.DataFrame, symbol: str, notes: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    column = table.icp[symbol]
+    icp = pd.to_numeric(tidy[column], errors="coerce").to_numpy(dtype=np.float64)
+    line = calibrate_xrf(tidy["value"].to_numpy(dtype=np.float64), icp, method=table.calibration)
+    carried = line.apply(tidy["value"])
+    outside, negative = int(carried["extrapolated"].sum()), int(carried["negative"].sum())
+    if outside:
+        notes.append(f"{symbol}: {outside} readings lie outside the calibrated {line.low:.4g} to {line.high:.4g} mg/kg")
+    if negative:
+        notes.append(f"{symbol}: {negative} calibrated values are negative and were left out")
+    value = carried["value"].where(~carried["negative"])
+    told = pd.DataFrame(
+        [
+            {
+                "element": symbol,
+                "pairs": line.n,
+                "intercept": line.intercept,
+                "slope": line.slope,
+                "r2": line.r2,
+                "residual_sd": float(np.sqrt(line.residual_variance)),
+                "extrapolated": outside,
+                "negative": negative,
+            }
+        ]
+    )
+    return tidy.assign(value=value), told
+
+
+def _placed(table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+    layers = [name for name in table.features if name not in table.from_samples]
+    design = tidy.reset_index(drop=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"tpsoil\b")  # said below, with the file's name
+        sampled = sample_cube(cube, design[["lon", "lat"]], layers=layers, where=path.name)
+    if sampled.attrs["points_outside"]:
+        notes.append(f"{path.name}: {sampled.attrs['points_outside']} of {len(design)} samples lie off the grid")
+    design = design.loc[sampled.index].copy()
+    sources = {feature: design[column] for feature, column in table.from_samples.items()}
+    for name in layers:
+        design[name] = sampled[name]
+    for feature, values in sources.items():
+        design[feature] = values
+    for name in table.compare:
+        design[f"class {name}"] = _classes(table, cube, design, name, path)
+    return design
+
+
+def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str, path: Path) -> Any:
+    require_columns(design, [name], where=f"elements.compare: {path.name} and the features")
+    if name in table.classes:
+        return classes_of(pd.to_numeric(design[name], errors="coerce"), table.classes[name])
+    if name in cube and "flag_values" in cube[name].attrs:
+        attrs = cube[name].attrs
+        meanings = str(attrs["flag_meanings"]).replace("_", " ").split(" ")
+        codes: Sequence[Any] = list(np.atleast_1d(attrs["flag_values"]))
+        texts = str(attrs["flag_meanings"]).split(" ")
+        if len(texts) == len(codes):
+            meanings = [text.replace("_", " ") for text in texts]
+        return design[name].map(dict(zip((float(c) for c in codes), meanings)))
+    return design[name]

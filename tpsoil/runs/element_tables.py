@@ -1,0 +1,139 @@
+"""What a run tells of its forests: scores, coverage, agreement, drivers, effects, and classes compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.errors import InputError
+from tpsoil.forest import TrainedForest, conformal_intervals, coverage_table, observed_against_predicted
+from tpsoil.forest.trained import tails
+from tpsoil.micronutrients import accumulated_local_effects, betasq, compare_groups, importance, partial_dependence
+
+from .element_options import ElementsTable
+
+
+def tables_of(
+    table: ElementsTable, symbol: str, trained: TrainedForest, design: pd.DataFrame, extra: TrainedForest | None
+) -> dict[str, pd.DataFrame]:
+    """Every table of one element.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    symbol : str
+    trained : TrainedForest
+        Of the maps.
+    design : DataFrame
+        Samples with their classes.
+    extra : TrainedForest or None
+        With the columns that no layer has.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        Tables named alike for all elements are put below each other; those named with the symbol stand alone, for the
+        figures.
+    """
+    classes = {name: design[f"class {name}"] for name in table.compare}
+    tables = {"elements": _scores(symbol, trained), "agreement": _agreement(symbol, trained)}
+    if table.interval is not None:
+        tables["intervals"] = _intervals(symbol, trained)
+        tables[f"coverage_{symbol}"] = coverage_table(trained).round(4)
+        by_class = [
+            coverage_table(trained, [table.interval], by=labels).query("group != 'all'").assign(classes=name)
+            for name, labels in classes.items()
+        ]
+        if by_class:
+            told = pd.concat(by_class, ignore_index=True)
+            told.insert(0, "element", symbol)
+            tables["coverage_by_class"] = told[["element", "classes", "group", "n", "level", "conformal"]]
+    tables[f"predictions_{symbol}"] = _predictions(trained, table.interval)
+    if extra is not None:
+        tables["with_extra"] = _scores(symbol, extra)
+        if table.interval is not None:
+            tables["intervals_with_extra"] = _intervals(symbol, extra)
+    if table.drivers:
+        ranked = importance(trained).reset_index()
+        tables[f"importance_{symbol}"] = ranked.rename(columns={"increase_mse": "importance"}).round(5)
+        tables["drivers"] = _drivers(symbol, trained, ranked)
+    for effect in table.effects:
+        tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(table, trained, effect)
+    if classes:
+        tables["groups"] = pd.concat(
+            [_groups(symbol, name, design, labels) for name, labels in classes.items()], ignore_index=True
+        )
+    return tables
+
+
+def _scores(symbol: str, trained: TrainedForest) -> pd.DataFrame:
+    scores = trained.scores.reset_index()
+    scores.insert(0, "element", symbol)
+    return scores
+
+
+def _agreement(symbol: str, trained: TrainedForest) -> pd.DataFrame:
+    kept = trained.predictions[trained.deciding]
+    found = observed_against_predicted(kept["observed"], kept["predicted"])
+    names = ("slope", "intercept", "p_joint", "u_bias", "u_slope", "u_error")
+    return pd.DataFrame([{"element": symbol, "folds": trained.deciding, **{name: found[name] for name in names}}])
+
+
+def _intervals(symbol: str, trained: TrainedForest) -> pd.DataFrame:
+    told = coverage_table(trained).drop(columns=["group", "interval_score"])
+    told.insert(0, "element", symbol)
+    return told.rename(columns={"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"})
+
+
+def _predictions(trained: TrainedForest, interval: float | None) -> pd.DataFrame:
+    kept = trained.predictions[trained.deciding]
+    told = pd.DataFrame({"observed": kept["observed_original"], "predicted": kept["predicted_original"]})
+    if interval is not None:
+        low, high = (kept[f"q{t:g}"].to_numpy() for t in tails(interval))
+        told["lower"], told["upper"] = conformal_intervals(trained, interval).around_quantiles(low, high)
+    # Five digits say more than the measurement does, and the table is stored as text.
+    return told.reset_index(drop=True).map(lambda value: float(f"{value:.5g}"))
+
+
+def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.DataFrame:
+    numeric = [f.name for f in trained.encoding.features if f.kind == "continuous"]
+    rows = trained.rows[numeric].assign(_target=trained.fitted_target).dropna()
+    told = ranked[["feature", "increase_mse", "rank"]].copy()
+    told.insert(0, "element", symbol)
+    try:
+        linear = betasq(rows[numeric], rows["_target"])
+    except InputError:  # dependent regressors: importance still stands
+        linear = pd.DataFrame(columns=["betasq", "lmg", "vif"])
+    for name in ("betasq", "lmg", "vif"):
+        told[name] = told["feature"].map(linear[name]) if name in linear else np.nan
+    return told
+
+
+def _effect(table: ElementsTable, trained: TrainedForest, effect: str) -> pd.DataFrame:
+    names = effect.split("*")
+    classes = [name for name in names if trained.encoding.levels.get(name)]
+    how: dict[str, Any] = {"bootstrap": table.bands}
+    if classes:
+        found = partial_dependence(trained, names, **how)
+    else:
+        found = accumulated_local_effects(trained, names, **how)
+    if len(names) == 1:
+        found = found.rename(columns={names[0]: "value"})
+        found.insert(0, "feature", names[0])
+    return found
+
+
+def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+    work = design.assign(group=labels)
+    try:
+        found = compare_groups(work, "value", "group", site="site")
+    except InputError as error:
+        nothing = {"group": f"not compared: {error}", "n": 0, "mean": np.nan, "sd": np.nan, "letters": "", "test": ""}
+        return pd.DataFrame([{"element": symbol, "classes": name, **nothing}])
+    told = found.groups.reset_index()
+    told.insert(0, "element", symbol)
+    told.insert(1, "classes", name)
+    told["test"] = found.test
+    return told
