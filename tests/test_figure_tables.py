@@ -386,3 +386,19 @@ def test_tables_of_the_other_rooms_are_drawn_as_they_come() -> None:
     zinc = figures.element_histograms(pd.DataFrame({"element": "Zn", "value": [1.0, 2.0]}))
     assert zinc.axes[0].get_xlabel() == "topsoil zinc, mg kg⁻¹"
     assert zinc.axes[0].get_title(loc="left") == "Zn"
+
+
+def test_effects_come_one_table_a_covariate_and_letters_by_index() -> None:
+    slope = pd.DataFrame({"slope": [0.0, 10.0], "effect": [1.0, 2.0], "low": [0.5, 1.5], "high": [1.5, 2.5]})
+    ndvi = pd.DataFrame({"ndvi": [0.1, 0.2], "effect": [3.0, 4.0]})
+    ndvi.attrs["simulated"] = True
+    figure = figures.accumulated_local_effects([slope, ndvi])
+    assert [ax.get_xlabel() for ax in figure.axes] == ["slope, °", "ndvi, no unit"]
+    np.testing.assert_array_equal(figure.axes[0].lines[1].get_xydata(), [[0, 1], [10, 2]])
+    assert figure.axes[0].get_title(loc="left") == "Slope (simulated)"
+    letters = pd.DataFrame({"mean": [8.0, 5, 2], "letters": ["a", "b", "c"]}, index=["forest", "shrub", "steppe"])
+    assert of_gid(figures.group_comparison(GROUPED, "iron", "biome", letters=letters).axes[0], "letters") == [
+        "a",
+        "b",
+        "c",
+    ]

@@ -99,3 +99,30 @@ figures.applicability_map(area.assign(zinc=zinc), "zinc", mask=cube["soil_mask"]
 ranking = forest.permutation_importance(trained.forest, trained.design, trained.fitted_target, seed=1)
 ranking.attrs["simulated"] = True
 figures.importance_ranking(ranking)
+
+# %% [markdown]
+# Accumulated local effects: what the forest learned of each covariate, without asking it about places that do not exist. The truth rises with rain and
+# falls off with cold; curvature is not in it.
+
+# %%
+from tpsoil import micronutrients
+
+effects = [micronutrients.accumulated_local_effects(trained, name, bins=15) for name in features[:6]]
+for table in effects:
+    table.attrs["simulated"] = True
+figures.accumulated_local_effects(effects, units="mg kg-1")
+
+# %% [markdown]
+# ## Do land-cover classes differ?
+# Replicates are not independent, so the test is on site means; classes that share a letter do not differ (Piepho's letters).
+
+# %%
+cover = tpsoil.sample_cube(cube[["land_cover"]], design[["lon", "lat"]])["land_cover"]
+names = figures.class_names(cube["land_cover"])
+grouped = design[["site", "zinc"]].assign(land_cover=[names[int(code)] for code in cover])
+common = grouped["land_cover"].value_counts().loc[lambda n: n >= 30].index
+grouped = grouped[grouped["land_cover"].isin(common)]
+comparison = micronutrients.compare_groups(grouped, "zinc", "land_cover", site="site")
+means = grouped.groupby(["site", "land_cover"], as_index=False)["zinc"].mean()
+means.attrs["simulated"] = True
+figures.group_comparison(means, "zinc", "land_cover", letters=comparison.groups)

@@ -9,21 +9,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tpsoil.errors import InputError
 from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
 
 
 def partial_dependence(
-    table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, units: str = "", title: str | None = None
+    table: pd.DataFrame | Sequence[pd.DataFrame],
+    *,
+    axes: Axes | Sequence[Axes] | None = None,
+    units: str = "",
+    title: str | None = None,
 ) -> Figure:
     """Partial dependence of the prediction on each covariate, a panel each, with bands and the data's deciles.
 
     Parameters
     ----------
-    table : DataFrame
+    table : DataFrame or sequence of them
         `feature`, `value` (in the covariate's unit), `effect` (in `units`); optional `low`, `high` (band), optional
-        `element`: one line each.
+        `element`: one line each. Or one table a covariate, whose own column stands in place of `feature` and `value`.
     axes : Axes or sequence of Axes, optional
         One a feature.
     units : str
@@ -50,7 +55,11 @@ def partial_dependence(
 
 
 def accumulated_local_effects(
-    table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, units: str = "", title: str | None = None
+    table: pd.DataFrame | Sequence[pd.DataFrame],
+    *,
+    axes: Axes | Sequence[Axes] | None = None,
+    units: str = "",
+    title: str | None = None,
 ) -> Figure:
     """Accumulated local effects of each covariate, a panel each, with bands; zero is the mean prediction.
 
@@ -82,7 +91,7 @@ def accumulated_local_effects(
 
 
 def _effects(
-    table: pd.DataFrame,
+    table: pd.DataFrame | Sequence[pd.DataFrame],
     axes: Axes | Sequence[Axes] | None,
     where: str,
     label: str,
@@ -91,6 +100,7 @@ def _effects(
     *,
     zero: bool,
 ) -> Figure:
+    table = _one_table(table, where)
     canvas.require_columns(table, ["feature", "value", "effect"], where=where)
     features = list(dict.fromkeys(table["feature"].astype(str)))
     figure, panels = canvas.new_panels(axes, max(1, len(features)))
@@ -122,6 +132,22 @@ def _effects(
         if len(lines) > 1:
             panel.legend(fontsize=7, frameon=False)
     return figure
+
+
+def _one_table(table: pd.DataFrame | Sequence[pd.DataFrame], where: str) -> pd.DataFrame:
+    """Tables of one covariate each, whose column has its name, as one tidy table."""
+    given = [table] if isinstance(table, pd.DataFrame) else table
+    if not isinstance(given, (list, tuple)) or not all(isinstance(part, pd.DataFrame) for part in given):
+        raise InputError(f"{where}: got {type(table).__name__}, expected a pandas DataFrame, or a list of them")
+    parts = []
+    for part in given:
+        own = [name for name in part.columns if name not in {"effect", "low", "high", "element"}]
+        if "effect" in part.columns and len(own) == 1 and own[0] not in {"feature", "value"}:
+            part = part.rename(columns={own[0]: "value"}).assign(feature=str(own[0]))
+        parts.append(part)
+    whole: pd.DataFrame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    whole.attrs["simulated"] = palette.is_simulated(*given)
+    return whole
 
 
 def _effect_line(panel: Axes, rows: pd.DataFrame, colour: str, line: str, classes: dict[int, str] | None) -> None:

@@ -36,7 +36,7 @@ def group_comparison(
         One row a site, with the columns `value` and `group`.
     value, group : str
         Column names.
-    letters : mapping of group to str, or DataFrame with `group` and `letters`, optional
+    letters : mapping of group to str, or DataFrame with `group` (column or index) and `letters`, optional
         Compact letters: groups that share one do not differ.
     kind : {"violin", "box"}
         A violin has its box inside; it needs three different values, else the points are drawn.
@@ -81,6 +81,8 @@ def group_comparison(
         canvas.nothing(axes, f"nothing to draw: no row has both '{value}' and '{group}'")
         return figure
     if isinstance(letters, pd.DataFrame):
+        if "group" not in letters.columns:
+            letters = letters.rename_axis("group").reset_index()
         canvas.require_columns(letters, ["group", "letters"], where="group_comparison (letters)")
         letters = dict(zip(letters["group"], letters["letters"], strict=True))
     marks = {str(key): str(text) for key, text in (letters or {}).items()}
@@ -177,6 +179,7 @@ def element_histograms(
         mean, sd = float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else float("nan")
         panel.axvline(
             mean,
+            ymax=0.8,
             color=palette.INK,
             linewidth=1.2,
             label=f"mean {palette.number_text(mean)}, SD {palette.number_text(sd)}, n = {values.size}",
