@@ -132,14 +132,51 @@ def test_a_plane_in_degrees_is_found_again_on_the_projected_grid(tmp_path: Path)
     np.testing.assert_allclose(layer.values, 100 * lon + 37 * lat - 6000, rtol=0, atol=2e-3)
 
 
-def test_longitudes_of_0_to_360_and_a_grid_west_of_greenwich(tmp_path: Path) -> None:
-    values = np.arange(72, dtype=np.float32).reshape(1, 72).repeat(36, axis=0)
-    path = write_tif(tmp_path / "globe.tif", values, left=0, top=90, size=5)
-    grid = grid_from_bounds("EPSG:3035", (2_700_000, 1_700_000, 3_500_000, 2_500_000), 100_000)
-    layer = align(read_raster(path, variable("elevation")), grid, resampling="nearest")
-    assert np.isfinite(layer.values).all()
-    west = layer.values[:, 0]
-    assert (west >= 69).all(), "10 W is 350 E"
+GLOBE = np.random.default_rng(3).uniform(1, 359, (36, 72)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["elevation", "aspect", "land_cover"])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        grid_from_bounds("EPSG:3035", (2_700_000, 1_700_000, 5_500_000, 4_500_000), 900_000.0),
+        grid_from_bounds("EPSG:3035", (2_700_000, 1_700_000, 5_500_000, 4_500_000), 110_000.0),
+        grid_from_bounds("EPSG:4326", (-13, 30, 20, 50), 7.5),
+        grid_from_bounds("EPSG:4326", (-13, 30, 20, 50), 1.3),
+        grid_from_bounds("EPSG:3832", (2_800_000, -2_300_000, 4_600_000, -700_000), 300_000),
+        grid_from_bounds("EPSG:4326", (-180, -90, 180, 90), 10),
+        grid_from_bounds("EPSG:4326", (0, -90, 360, 90), 10),
+    ],
+    ids=["Europe coarse", "Europe fine", "Greenwich coarse", "Greenwich fine", "Fiji", "globe", "globe from 0"],
+)  # fmt: skip
+def test_the_globe_has_no_seam(tmp_path: Path, grid: GeoBox, name: str) -> None:
+    """0..360 and -180..180 are one raster, though their seams lie at Greenwich and in the Pacific."""
+    values = (GLOBE % 17).astype(np.uint8) if name == "land_cover" else GLOBE
+    east = write_tif(tmp_path / "east.tif", values, left=0, top=90, size=5)
+    west = write_tif(tmp_path / "west.tif", np.roll(values, 36, axis=1), left=-180, top=90, size=5)
+    got = [
+        align(read_raster(path, variable(name)), grid, chunks=chunks) for path in (east, west) for chunks in (3, 512)
+    ]
+    first = got[0].values
+    missing = np.isnan(first) if name != "land_cover" else first == 255
+    assert not missing.any()
+    for other in got[1:]:
+        np.testing.assert_array_equal(other.values, first)
+    lazy = read_raster(read_raster(east, variable(name)).lazy(11), variable(name))
+    np.testing.assert_array_equal(align(lazy, grid, chunks=4).values, first)
+
+
+def test_a_region_is_found_from_the_other_turn_and_only_there(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "part.tif", GLOBE[:, :20], left=70, top=90, size=5)
+    shifted = write_tif(tmp_path / "turned.tif", GLOBE[:, :20], left=70 - 360, top=90, size=5)
+    world = grid_from_bounds("EPSG:4326", (-180, -90, 180, 90), 20)
+    layer = align(read_raster(path, variable("elevation")), world).values
+    np.testing.assert_array_equal(align(read_raster(shifted, variable("elevation")), world).values, layer)
+    there = np.isfinite(layer).any(axis=0)
+    centres = -170 + 20 * np.arange(18)
+    assert centres[there].tolist() == [70, 90, 110, 130, 150, 170]
+    odd = write_tif(tmp_path / "odd.tif", GLOBE[:, :20], left=70, top=90, size=4.9)  # 360 is no multiple of 4.9
+    assert np.isfinite(align(read_raster(odd, variable("elevation")), world).values).any(axis=0).sum() == 6
 
 
 def test_a_raster_of_another_region_is_refused_with_both_places(folder: Path) -> None:

@@ -137,5 +137,5 @@ def test_the_digest_covers_every_kernel(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_division_by_zero_is_numpys() -> None:
-    got = resample.average(np.full((1, 1), np.nan), 0, 0, np.zeros((2, 2)), np.zeros((2, 2)))
+    got = resample.average(np.full((1, 1), np.nan), 0, 0, np.zeros((2, 2)), np.zeros((2, 2)), 0.0, 0.0)
     assert np.isnan(got).all()

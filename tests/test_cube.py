@@ -348,7 +348,7 @@ def test_check_sees_torn_metadata_and_coordinates(stored: Path) -> None:
     (stored / "x" / "c" / "0").write_bytes(b"short")
     assert any("coordinate 'x'" in fault for fault in room.check_cube(stored).faults)
     (stored / "elevation" / "zarr.json").write_text("{")
-    with pytest.raises(CorruptStoreError, match=r"a layer's zarr\.json cannot be read"):
+    with pytest.raises(CorruptStoreError, match=r"zarr\.json of layer 'elevation' cannot be read"):
         tpsoil.open_cube(stored)
     shutil.rmtree(stored / "elevation")
     with pytest.raises(MissingInputError, match="no layer 'slop'"):
@@ -438,6 +438,28 @@ def test_slices_read_what_they_cover(stored: Path) -> None:
     for key in ((slice(3, 11), slice(None, None, 3)), (slice(None, None, -2), 5), ([1, 9, 2], slice(2, 4)), (7, 7)):
         np.testing.assert_array_equal(layer[key].values, whole[key])
     assert layer[0:0, :].values.shape == (0, 22)
+
+
+def test_strange_files_in_the_store_are_walked_past(stored: Path) -> None:
+    (stored / "notes.txt").write_text("remember")
+    (stored / "folder").mkdir()
+    (stored / "folder" / "a.json").write_text("{}")
+    assert list(tpsoil.open_cube(stored).data_vars) == ["depth_to_bedrock", "elevation"]
+    assert room.check_cube(stored).good
+
+
+def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> None:
+    cube = tpsoil.open_cube(stored)
+    with pytest.raises(
+        InputError, match=r"'elevation' would be read from the layer that it replaces; .load\(\) it first"
+    ):
+        tpsoil.add_layer(stored, "elevation", cube["elevation"] + 1, overwrite=True, units="m", crs="EPSG:4326")
+    before = cube["elevation"].load()
+    tpsoil.add_layer(stored, "elevation", before + 1, overwrite=True, crs="EPSG:4326")
+    np.testing.assert_array_equal(tpsoil.open_cube(stored)["elevation"].values, before.values + 1)
+    tpsoil.create_cube("memory://copied", GRID, chunks=8, overwrite=True)
+    for _ in range(2):  # from another cube's layer of the same name it may
+        tpsoil.add_layer("memory://copied", "elevation", tpsoil.open_cube(stored)["elevation"], overwrite=True)
 
 
 def test_a_store_that_is_a_link_or_a_path_object(tmp_path: Path, dem: Path) -> None:

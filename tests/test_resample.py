@@ -54,7 +54,7 @@ def test_average_weighs_pixels_by_the_area_of_a_tilted_cell() -> None:
     source = generator.normal(size=(9, 12)).astype(np.float32)
     source[2, 3] = source[5, 5] = source[6, 5] = np.nan
     rows, cols = corners(TILTED, 4, 4)
-    got = resample.average(source, 0, 0, rows, cols)
+    got = resample.average(source, 0, 0, rows, cols, 0.0, 0.0)
     for i, line in enumerate(areas_by_shapely(source, rows, cols)):
         for j, shares in enumerate(line):
             valid = {k: w for k, w in shares.items() if not np.isnan(source[k])}
@@ -70,7 +70,7 @@ def test_majority_takes_the_class_of_the_largest_area_and_the_smaller_code_of_tw
     source = generator.integers(1, 4, size=(9, 12)).astype(np.uint8)
     source[3, 4] = 255
     rows, cols = corners(TILTED, 4, 4)
-    got = resample.majority(source, 255, 0, 0, rows, cols)
+    got = resample.majority(source, 255, 0, 0, rows, cols, 0.0, 0.0)
     for i, line in enumerate(areas_by_shapely(source, rows, cols)):
         for j, shares in enumerate(line):
             areas: dict[int, float] = {}
@@ -79,7 +79,7 @@ def test_majority_takes_the_class_of_the_largest_area_and_the_smaller_code_of_tw
                     areas[int(source[k])] = areas.get(int(source[k]), 0.0) + weight
             assert got[i, j] == (max(areas, key=lambda code: areas[code]) if areas else 255)
     rows, cols = corners((1, 0, 0, 0, 2, 0), 1, 1)
-    assert resample.majority(np.array([[7, 3]], np.int16), -32768, 0, 0, rows, cols)[0, 0] == 3
+    assert resample.majority(np.array([[7, 3]], np.int16), -32768, 0, 0, rows, cols, 0.0, 0.0)[0, 0] == 3
 
 
 def test_average_of_whole_blocks_is_the_mean_of_the_valid_ones() -> None:
@@ -87,7 +87,7 @@ def test_average_of_whole_blocks_is_the_mean_of_the_valid_ones() -> None:
     source[0, 0] = np.nan
     source[4:, 4:] = np.nan
     rows, cols = corners((2, 0, 0, 0, 2, 0), 3, 3)
-    got = resample.average(source, 0, 0, rows, cols)
+    got = resample.average(source, 0, 0, rows, cols, 0.0, 0.0)
     blocks = source.reshape(3, 2, 3, 2).transpose(0, 2, 1, 3).reshape(3, 3, 4)
     valid = ~np.isnan(blocks)
     expected = np.where(valid.any(2), np.nansum(blocks, 2) / np.maximum(valid.sum(2), 1), np.nan)
@@ -108,10 +108,10 @@ def test_average_and_bilinear_agree_with_gdal_in_one_projection() -> None:
                   src_nodata=np.nan, dst_nodata=np.nan, XSCALE=1, YSCALE=1)  # fmt: skip
         rows, cols = corners((size, 0, 2.9, 0, size, 3.2), ny, nx)
         if warp == "average":
-            got = resample.average(source, 0, 0, rows, cols)
+            got = resample.average(source, 0, 0, rows, cols, 0.0, 0.0)
         else:
             middle = (rows[:-1, :-1] + rows[1:, 1:]) / 2, (cols[:-1, :-1] + cols[1:, 1:]) / 2
-            got = resample.bilinear(source, 0, 0, *middle, False)
+            got = resample.bilinear(source, 0, 0, *middle, 0.0, 0.0, False)
         np.testing.assert_allclose(got, gdal, rtol=0, atol=2e-6)  # float32 arithmetic in GDAL
 
 
@@ -119,29 +119,31 @@ def test_bilinear_keeps_a_plane_and_the_valid_footprint() -> None:
     r, c = np.meshgrid(np.arange(8.0), np.arange(9.0), indexing="ij")
     plane = 3 * (r + 0.5) - 2 * (c + 0.5)
     at_rows, at_cols = np.meshgrid(np.linspace(0.5, 7.5, 13), np.linspace(0.5, 8.5, 17), indexing="ij")
-    got = resample.bilinear(plane, 0, 0, at_rows, at_cols, False)
+    got = resample.bilinear(plane, 0, 0, at_rows, at_cols, 0.0, 0.0, False)
     np.testing.assert_allclose(got, 3 * at_rows - 2 * at_cols, rtol=0, atol=1e-12)
     plane[4, 4] = np.nan
-    got = resample.bilinear(plane, 0, 0, np.array([[4.4, 3.9]]), np.array([[4.6, 4.5]]), False)
+    got = resample.bilinear(plane, 0, 0, np.array([[4.4, 3.9]]), np.array([[4.6, 4.5]]), 0.0, 0.0, False)
     assert np.isnan(got[0, 0])
     assert np.isfinite(got[0, 1])
-    outside = resample.bilinear(plane, 0, 0, np.array([[-0.01, np.nan, 8.0]]), np.array([[3.0, 3.0, 3.0]]), False)
+    outside = resample.bilinear(
+        plane, 0, 0, np.array([[-0.01, np.nan, 8.0]]), np.array([[3.0, 3.0, 3.0]]), 0.0, 0.0, False
+    )
     assert np.isnan(outside).all()
 
 
 def test_directions_are_averaged_as_vectors() -> None:
     source = np.array([[350.0, 10.0], [350.0, 10.0]], np.float32)
     rows, cols = corners((2, 0, 0, 0, 2, 0), 1, 1)
-    assert resample.average_direction(source, 0, 0, rows, cols)[0, 0] == pytest.approx(0.0, abs=1e-5)
+    assert resample.average_direction(source, 0, 0, rows, cols, 0.0, 0.0)[0, 0] == pytest.approx(0.0, abs=1e-5)
     opposite = np.array([[90.0, 270.0], [90.0, 270.0]], np.float32)
-    assert np.isnan(resample.average_direction(opposite, 0, 0, rows, cols)[0, 0])
-    quarter = resample.bilinear(source, 0, 0, np.array([[1.0]]), np.array([[0.75]]), True)
+    assert np.isnan(resample.average_direction(opposite, 0, 0, rows, cols, 0.0, 0.0)[0, 0])
+    quarter = resample.bilinear(source, 0, 0, np.array([[1.0]]), np.array([[0.75]]), 0.0, 0.0, True)
     # weights 3/4 and 1/4 of unit vectors at 350 and 10 degrees
     expected = np.degrees(
         np.arctan2(0.75 * np.sin(np.radians(350)) + 0.25 * np.sin(np.radians(10)), np.cos(np.radians(10)))
     )
     assert quarter[0, 0] == pytest.approx(expected % 360, abs=1e-6)
-    assert np.float32(resample.average_direction(np.full((2, 2), 359.999999), 0, 0, rows, cols)[0, 0]) < 360
+    assert np.float32(resample.average_direction(np.full((2, 2), 359.999999), 0, 0, rows, cols, 0.0, 0.0)[0, 0]) < 360
 
 
 def test_nearest_takes_the_pixel_that_holds_the_centre() -> None:
@@ -150,7 +152,7 @@ def test_nearest_takes_the_pixel_that_holds_the_centre() -> None:
         np.array([[0.0, 0.999, 1.0, 2.5, 3.0, -0.1, np.nan]]),
         np.array([[0.0, 3.999, 3.0, 1.5, 1.0, 1.0, 1.0]]),
     )
-    got = resample.nearest(source, np.int16(-1), 0, 0, rows, cols)
+    got = resample.nearest(source, np.int16(-1), 0, 0, rows, cols, 0.0, 0.0)
     assert got.tolist() == [[0, 3, 7, 9, -1, -1, -1]]
     assert got.dtype == np.int16
 
@@ -184,12 +186,12 @@ def test_a_cell_does_not_know_its_tile_or_its_window(
         values, codes = np.ascontiguousarray(source[window]), np.ascontiguousarray(classes[window])
         at_corners, at_centres = (rows[edge], cols[edge]), (middle[0][part], middle[1][part])
         return [
-            resample.average(values, *origin, *at_corners),
-            resample.average_direction(values, *origin, *at_corners),
-            resample.majority(codes, 255, *origin, *at_corners),
-            resample.bilinear(values, *origin, *at_centres, False),
-            resample.bilinear(values, *origin, *at_centres, True),
-            resample.nearest(values, np.float32(np.nan), *origin, *at_centres),
+            resample.average(values, *origin, *at_corners, 0.0, 0.0),
+            resample.average_direction(values, *origin, *at_corners, 0.0, 0.0),
+            resample.majority(codes, 255, *origin, *at_corners, 0.0, 0.0),
+            resample.bilinear(values, *origin, *at_centres, 0.0, 0.0, False),
+            resample.bilinear(values, *origin, *at_centres, 0.0, 0.0, True),
+            resample.nearest(values, np.float32(np.nan), *origin, *at_centres, 0.0, 0.0),
         ]
 
     whole = every((slice(0, 5), slice(0, 6)), (slice(0, 11), slice(0, 13)))
@@ -215,9 +217,9 @@ s = g.uniform(0, 360, (7, 8)); s[2, 2] = np.nan
 i, j = np.meshgrid(np.arange(5.0), np.arange(4.0), indexing="ij")
 r, c = resample.snap_coordinates(1.3 * i + 0.2 * j), resample.snap_coordinates(-0.3 * i + 1.9 * j + 1)
 k = g.integers(0, 3, (7, 8)).astype(np.uint8)
-for a in (resample.average(s, 0, 0, r, c), resample.average_direction(s, 0, 0, r, c),
-          resample.majority(k, 255, 0, 0, r, c), resample.bilinear(s, 0, 0, r, c, False),
-          resample.bilinear(s, 0, 0, r, c, True), resample.nearest(s, np.nan, 0, 0, r, c)):
+for a in (resample.average(s, 0, 0, r, c, 0.0, 0.0), resample.average_direction(s, 0, 0, r, c, 0.0, 0.0),
+          resample.majority(k, 255, 0, 0, r, c, 0.0, 0.0), resample.bilinear(s, 0, 0, r, c, 0.0, 0.0, False),
+          resample.bilinear(s, 0, 0, r, c, 0.0, 0.0, True), resample.nearest(s, np.nan, 0, 0, r, c, 0.0, 0.0)):
     print(np.round(np.asarray(a, float), 9).tolist())
 """
     said = []

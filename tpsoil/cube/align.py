@@ -59,6 +59,15 @@ class Alignment:
     spec: Variable
 
     @property
+    def period(self) -> float:
+        """Source columns in one turn of the globe; 0 for a source that is not in degrees or not north up."""
+        t = self.source.transform
+        if not self.source.crs.geographic or t.b or t.d:
+            return 0.0
+        columns = 360.0 / abs(t.a)
+        return float(np.rint(columns)) if abs(columns - np.rint(columns)) < 1e-3 else float(columns)
+
+    @property
     def at_corners(self) -> bool:
         """Whether the method needs the cells' corners, not their centres."""
         return self.resampling in ("average", "mode")
@@ -74,17 +83,7 @@ class Alignment:
 
     def window(self, located: tuple[Array, Array]) -> Window | None:
         """The window of the source that the located cells touch, with the neighbours bilinear needs."""
-        spans = []
-        for values, size in zip(located, self.source.shape):
-            finite = values[np.isfinite(values)]
-            if not finite.size:
-                return None
-            start = max(int(np.floor(finite.min())) - 1, 0)
-            stop = min(int(np.ceil(finite.max())) + 1, int(size))
-            if start >= stop:
-                return None
-            spans.append(slice(start, stop))
-        return spans[0], spans[1]
+        return self._around(located, 1, 0.0)
 
     def outline_window(self, rows: slice, cols: slice) -> Window | None:
         """As `window`, from the target window's outline only and a margin; for graphs, where cells are too many."""
@@ -93,14 +92,24 @@ class Alignment:
         across = np.linspace(cols.start, cols.stop, steps + 1)
         edge_rows = np.concatenate([down, down, np.full(steps + 1, rows.start), np.full(steps + 1, rows.stop)])
         edge_cols = np.concatenate([np.full(steps + 1, cols.start), np.full(steps + 1, cols.stop), across, across])
-        located = self._image(edge_rows[None, :], edge_cols[None, :])
+        return self._around(self._image(edge_rows[None, :], edge_cols[None, :]), 3, 0.02)
+
+    def _around(self, located: tuple[Array, Array], pixels: int, share: float) -> Window | None:
+        """The window around located points, wider by some pixels and a share of its size."""
         spans = []
-        for values, size in zip(located, self.source.shape):
+        for values, size, period in zip(located, self.source.shape, (0.0, self.period)):
             finite = values[np.isfinite(values)]
             if not finite.size:
                 return None
-            margin = 3 + 0.02 * (finite.max() - finite.min())
-            start, stop = max(int(finite.min() - margin), 0), min(int(finite.max() + margin) + 1, int(size))
+            low, high = float(finite.min()), float(finite.max())
+            margin = pixels + share * (high - low)
+            if period:
+                shift = period * np.rint((0.5 * (low + high) - 0.5 * size) / period)
+                low, high = low - shift, high - shift
+                past_left = low - margin < 0 and low - margin + period < size
+                if past_left or (high + margin > size and high + margin - period > 0):
+                    low, high = 0.0, float(size)  # on the seam: one side of the raster and the other
+            start, stop = max(int(np.floor(low - margin)), 0), min(int(np.ceil(high + margin)), int(size))
             if start >= stop:
                 return None
             spans.append(slice(start, stop))
@@ -114,17 +123,18 @@ class Alignment:
     def resample_at(self, values: Array, window: Window, located: tuple[Array, Array]) -> Array:
         """As `resample`, with the cells already located."""
         row0, col0 = window[0].start, window[1].start
+        turn = (0.5 * self.source.shape[1], self.period)
         values = np.ascontiguousarray(values)
         if self.resampling == "average" and self.spec.kind == "circular":
-            result = resample.average_direction(values, row0, col0, *located)
+            result = resample.average_direction(values, row0, col0, *located, *turn)
         elif self.resampling == "average":
-            result = resample.average(values, row0, col0, *located)
+            result = resample.average(values, row0, col0, *located, *turn)
         elif self.resampling == "mode":
-            result = resample.majority(values, int(self.spec.fill), row0, col0, *located)
+            result = resample.majority(values, int(self.spec.fill), row0, col0, *located, *turn)
         elif self.resampling == "bilinear":
-            result = resample.bilinear(values, row0, col0, *located, self.spec.kind == "circular")
+            result = resample.bilinear(values, row0, col0, *located, *turn, self.spec.kind == "circular")
         else:
-            result = resample.nearest(values, values.dtype.type(self.spec.fill), row0, col0, *located)
+            result = resample.nearest(values, values.dtype.type(self.spec.fill), row0, col0, *located, *turn)
         return np.asarray(result).astype(self.spec.dtype)
 
     def _image(self, down: Array, across: Array) -> tuple[Array, Array]:
@@ -133,10 +143,6 @@ class Alignment:
         x, y = t.a * across + t.b * down + t.c, t.d * across + t.e * down + t.f
         if self.source.crs != self.target.crs:
             x, y = _transformer(self.target.crs, self.source.crs).transform(x, y)
-            if self.source.crs.geographic:
-                # Onto the source's turn of the globe: 0..360 or -180..180.
-                middle = self.source.boundingbox.left + 0.5 * self.source.boundingbox.span_x
-                x = x - 360.0 * np.floor((x - middle + 180.0) / 360.0)
         inverse = ~self.source.transform
         columns = inverse.a * x + inverse.b * y + inverse.c
         rows = inverse.d * x + inverse.e * y + inverse.f
@@ -316,8 +322,10 @@ def _require_overlap(raster: Raster, alignment: Alignment) -> None:
     rows, cols = alignment.target.shape
     across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
     located = alignment._image(*np.meshgrid(down, across, indexing="ij"))
-    with np.errstate(invalid="ignore"):
-        spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
+    if alignment.period:
+        columns = located[1]
+        located = located[0], columns - alignment.period * np.rint((columns - 0.5 * width) / alignment.period)
+    spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
     if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
         raise GridError(
             f"{raster.spec.name}: {raster.origin} does not overlap the grid; it covers "

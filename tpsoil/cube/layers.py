@@ -18,7 +18,7 @@ from tpsoil.variables import Variable, describe_layer
 
 from .align import align
 from .location import Location
-from .reading import CubeInfo
+from .reading import CubeInfo, graph_prefix
 from .regions import create_layers, finish_layers, layer_digest, remove_layers, write_block
 from .store import layer_array, open_group
 
@@ -144,6 +144,7 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
     info, _ = open_group(store)
     specs = [_stored_spec(name, layer) for name, layer in layers.items()]
     attrs = {name: dict(layer.attrs) for name, layer in layers.items()}
+    _require_others(info, layers)
     create_layers(store, specs, attrs=attrs, overwrite=overwrite)
     try:
         _, group = open_group(store, read_only=False)
@@ -180,6 +181,18 @@ class _Writer:
                 write_block(self.arrays[name], self.info, name, down, across, part)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
         return int(missing.sum())
+
+
+def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
+    """Refuse to replace a layer by one that is still to be computed from it: its chunks go first."""
+    replaced = {name: graph_prefix(info.where, name) for name in layers}
+    for layer in layers.values():
+        graph: Any = getattr(layer.data, "dask", None)
+        for name, prefix in replaced.items() if graph is not None else ():
+            if any(str(key).startswith(prefix) for key in graph.layers):
+                raise InputError(
+                    f"{info.where}: layer '{name}' would be read from the layer that it replaces; .load() it first"
+                )
 
 
 def _require_known(name: str, how: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,6 +126,11 @@ class LayerReader:
                 )
 
 
+def graph_prefix(where: str, name: str) -> str:
+    """How the graph's keys of a layer of one store begin."""
+    return f"cube-{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+
+
 def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.DataArray:
     """A stored layer as a lazy DataArray, chunked as stored.
 
@@ -146,7 +152,7 @@ def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) ->
         info.shape,
         info.chunks,
         str(array.dtype),
-        name=f"cube-{name}-{uuid.uuid4().hex}",
+        name=f"{graph_prefix(info.where, name)}-{uuid.uuid4().hex}",
     )
     layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(info.grid), name=name)
     attrs = dict(array.attrs)

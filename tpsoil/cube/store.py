@@ -7,6 +7,7 @@ bears `state = "writing"` until its last chunk is there; only then does `open_cu
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import warnings
@@ -21,7 +22,9 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import StorePath
 
 from tpsoil import __version__
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError, StoreExistsError, nearest_name
@@ -229,11 +232,27 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
     CorruptStoreError
         For a layer whose metadata cannot be read.
     """
-    try:
-        arrays = dict(group.arrays())
-    except Exception as error:  # what broken JSON raises depends on where it is broken
-        raise CorruptStoreError(f"{info.where}: a layer's zarr.json cannot be read: {error}; add it again") from error
-    return sorted((name, array) for name, array in arrays.items() if name not in COORDINATES)
+    found = []
+    for name, text in sorted(sync(_described(group.store)).items()):
+        try:
+            metadata = json.loads(text)
+            if metadata["node_type"] == "array":
+                found.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), metadata))))
+        except Exception as error:  # what broken metadata raises depends on where they are broken
+            raise CorruptStoreError(
+                f"{info.where}: zarr.json of layer '{name}' cannot be read: {error}; remove the folder and add it again"
+            ) from error
+    return found
+
+
+async def _described(store: Store) -> dict[str, bytes]:
+    """The zarr.json of every member of the group but the coordinates; all asked for at once.
+
+    zarr's own listing warns of every other file that lies in the folder, and does not name the member that is torn.
+    """
+    names = [name async for name in store.list_dir("") if name not in COORDINATES and name != "zarr.json"]
+    texts = await asyncio.gather(*(store.get(f"{name}/zarr.json", default_buffer_prototype()) for name in names))
+    return {name: text.to_bytes() for name, text in zip(names, texts) if text is not None}
 
 
 def layer_array(info: CubeInfo, group: Any, name: str) -> Any:

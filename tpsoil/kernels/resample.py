@@ -8,6 +8,10 @@ by up to metres.
 Shapes: `source` (h, w) is the window whose first pixel is (`row0`, `col0`) of the raster; `corner_rows` and
 `corner_cols` (ny + 1, nx + 1) are the cells' corners, `rows` and `cols` (ny, nx) their centres. Nothing is written in
 place. Coordinates that are not finite (a point without an image in the source's CRS) give no value.
+
+A raster in degrees comes round again after `period` columns (0 where it does not): 350 E of one file is 10 W of
+another, and a cell may lie on the seam. Columns are brought to within half a turn of `middle`, the raster's middle
+column, and counted modulo the period where that is a whole number.
 """
 
 from __future__ import annotations
@@ -86,7 +90,17 @@ def _overlap(qx: Array, qy: Array, column: float, row: float, scratch: Array) ->
 
 
 @jit
-def _load_quad(corner_rows: Array, corner_cols: Array, i: int, j: int, qx: Array, qy: Array, edges: Array) -> float:
+def _load_quad(
+    corner_rows: Array,
+    corner_cols: Array,
+    i: int,
+    j: int,
+    middle: float,
+    period: float,
+    qx: Array,
+    qy: Array,
+    edges: Array,
+) -> float:
     """The corners of cell (i, j), its inward half-planes (a, b, c: inside where a x + b y + c >= 0), and its area.
 
     The area is NaN where a corner has no image.
@@ -95,6 +109,10 @@ def _load_quad(corner_rows: Array, corner_cols: Array, i: int, j: int, qx: Array
     qx[1], qy[1] = corner_cols[i, j + 1], corner_rows[i, j + 1]
     qx[2], qy[2] = corner_cols[i + 1, j + 1], corner_rows[i + 1, j + 1]
     qx[3], qy[3] = corner_cols[i + 1, j], corner_rows[i + 1, j]
+    if period > 0.0:
+        for k in range(1, 4):
+            qx[k] -= period * np.rint((qx[k] - qx[0]) / period)
+        qx -= period * np.rint((qx.mean() - middle) / period)
     # From the first corner: absolute coordinates of 1e5 would cost the area five digits.
     twice = 0.0
     for k in range(4):
@@ -126,6 +144,27 @@ def _weight(qx: Array, qy: Array, edges: Array, column: int, row: int, scratch: 
 
 
 @jit
+def _whole(period: float) -> int:
+    """The period as a whole number of pixels; 0 where it is none, and columns are not counted modulo it."""
+    return int(period) if period > 0.0 and period == np.rint(period) else 0
+
+
+@jit
+def _columns(low: float, high: float, first: int, size: int, turn: int) -> tuple[int, int]:
+    """Columns first..last that low..high touches; beyond the window too where they come round again."""
+    if turn > 0:
+        return int(np.floor(low)), int(np.ceil(high))
+    return _span(low, high, first, size)
+
+
+@jit
+def _in_window(c: int, col0: int, width: int, turn: int) -> int:
+    """Column of the window that holds column c of the raster; -1 where none does."""
+    at = (c % turn if turn > 0 else c) - col0
+    return at if 0 <= at < width else -1
+
+
+@jit
 def _span(low: float, high: float, first: int, size: int) -> tuple[int, int]:
     """Pixels first..last that low..high touches, within the window."""
     start = max(int(np.floor(low)), first)
@@ -134,7 +173,9 @@ def _span(low: float, high: float, first: int, size: int) -> tuple[int, int]:
 
 
 @jit
-def average(source: Array, row0: int, col0: int, corner_rows: Array, corner_cols: Array) -> Array:
+def average(
+    source: Array, row0: int, col0: int, corner_rows: Array, corner_cols: Array, middle: float, period: float
+) -> Array:
     """Area-weighted mean of the valid pixels that each cell covers.
 
     Returns
@@ -145,19 +186,21 @@ def average(source: Array, row0: int, col0: int, corner_rows: Array, corner_cols
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.nan)
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
+    turn = _whole(period)
     for i in range(ny):
         for j in range(nx):
-            area = _load_quad(corner_rows, corner_cols, i, j, qx, qy, edges)
+            area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
             if np.isnan(area):
                 continue
             r_start, r_stop = _span(qy.min(), qy.max(), row0, source.shape[0])
-            c_start, c_stop = _span(qx.min(), qx.max(), col0, source.shape[1])
+            c_start, c_stop = _columns(qx.min(), qx.max(), col0, source.shape[1], turn)
             total, weights = 0.0, 0.0
             for r in range(r_start, r_stop):
                 for c in range(c_start, c_stop):
-                    value = source[r - row0, c - col0]
-                    if np.isnan(value):
+                    at = _in_window(c, col0, source.shape[1], turn)
+                    if at < 0 or np.isnan(source[r - row0, at]):
                         continue
+                    value = source[r - row0, at]
                     weight = _weight(qx, qy, edges, c, r, scratch)
                     total += weight * value
                     weights += weight
@@ -167,7 +210,9 @@ def average(source: Array, row0: int, col0: int, corner_rows: Array, corner_cols
 
 
 @jit
-def average_direction(source: Array, row0: int, col0: int, corner_rows: Array, corner_cols: Array) -> Array:
+def average_direction(
+    source: Array, row0: int, col0: int, corner_rows: Array, corner_cols: Array, middle: float, period: float
+) -> Array:
     """Area-weighted mean direction, degrees, as the angle of the mean unit vector.
 
     Returns
@@ -178,19 +223,21 @@ def average_direction(source: Array, row0: int, col0: int, corner_rows: Array, c
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.nan)
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
+    turn = _whole(period)
     for i in range(ny):
         for j in range(nx):
-            area = _load_quad(corner_rows, corner_cols, i, j, qx, qy, edges)
+            area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
             if np.isnan(area):
                 continue
             r_start, r_stop = _span(qy.min(), qy.max(), row0, source.shape[0])
-            c_start, c_stop = _span(qx.min(), qx.max(), col0, source.shape[1])
+            c_start, c_stop = _columns(qx.min(), qx.max(), col0, source.shape[1], turn)
             east, north, weights = 0.0, 0.0, 0.0
             for r in range(r_start, r_stop):
                 for c in range(c_start, c_stop):
-                    value = source[r - row0, c - col0]
-                    if np.isnan(value):
+                    at = _in_window(c, col0, source.shape[1], turn)
+                    if at < 0 or np.isnan(source[r - row0, at]):
                         continue
+                    value = source[r - row0, at]
                     weight = _weight(qx, qy, edges, c, r, scratch)
                     east += weight * np.sin(np.radians(np.float64(value)))
                     north += weight * np.cos(np.radians(np.float64(value)))
@@ -210,7 +257,9 @@ def _angle(east: float, north: float, weights: float) -> float:
 
 
 @jit
-def majority(source: Array, fill: int, row0: int, col0: int, corner_rows: Array, corner_cols: Array) -> Array:
+def majority(
+    source: Array, fill: int, row0: int, col0: int, corner_rows: Array, corner_cols: Array, middle: float, period: float
+) -> Array:
     """Class with the largest area in each cell; the smaller code where two are equal.
 
     Parameters
@@ -226,20 +275,22 @@ def majority(source: Array, fill: int, row0: int, col0: int, corner_rows: Array,
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.int64(fill))
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
+    turn = _whole(period)
     codes, shares = np.empty(MOST_CLASSES, np.int64), np.empty(MOST_CLASSES)
     for i in range(ny):
         for j in range(nx):
-            area = _load_quad(corner_rows, corner_cols, i, j, qx, qy, edges)
+            area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
             if np.isnan(area):
                 continue
             r_start, r_stop = _span(qy.min(), qy.max(), row0, source.shape[0])
-            c_start, c_stop = _span(qx.min(), qx.max(), col0, source.shape[1])
+            c_start, c_stop = _columns(qx.min(), qx.max(), col0, source.shape[1], turn)
             count, weights = 0, 0.0
             for r in range(r_start, r_stop):
                 for c in range(c_start, c_stop):
-                    code = np.int64(source[r - row0, c - col0])
-                    if code == fill:
+                    at = _in_window(c, col0, source.shape[1], turn)
+                    if at < 0 or np.int64(source[r - row0, at]) == fill:
                         continue
+                    code = np.int64(source[r - row0, at])
                     weight = _weight(qx, qy, edges, c, r, scratch)
                     k = 0
                     while k < count and codes[k] != code:
@@ -263,7 +314,9 @@ def majority(source: Array, fill: int, row0: int, col0: int, corner_rows: Array,
 
 
 @jit
-def bilinear(source: Array, row0: int, col0: int, rows: Array, cols: Array, circular: bool) -> Array:
+def bilinear(
+    source: Array, row0: int, col0: int, rows: Array, cols: Array, middle: float, period: float, circular: bool
+) -> Array:
     """Bilinear interpolation between pixel centres.
 
     Parameters
@@ -279,13 +332,16 @@ def bilinear(source: Array, row0: int, col0: int, rows: Array, cols: Array, circ
     """
     out = np.full(rows.shape, np.nan)
     height, width = source.shape
+    turn = _whole(period)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             y, x = rows[i, j], cols[i, j]
             if not (np.isfinite(y) and np.isfinite(x)):
                 continue
-            r, c = int(np.floor(y)) - row0, int(np.floor(x)) - col0
-            if r < 0 or c < 0 or r >= height or c >= width or np.isnan(source[r, c]):
+            if period > 0.0:
+                x -= period * np.rint((x - middle) / period)
+            r, c = int(np.floor(y)) - row0, _in_window(int(np.floor(x)), col0, width, turn)
+            if r < 0 or c < 0 or r >= height or np.isnan(source[r, c]):
                 continue
             upper, left = np.floor(y - 0.5), np.floor(x - 0.5)
             fy, fx = (y - 0.5) - upper, (x - 0.5) - left
@@ -293,8 +349,8 @@ def bilinear(source: Array, row0: int, col0: int, rows: Array, cols: Array, circ
             for k in range(4):
                 down, right = k // 2, k % 2
                 weight = (fy if down else 1.0 - fy) * (fx if right else 1.0 - fx)
-                rr, cc = int(upper) + down - row0, int(left) + right - col0
-                if weight == 0.0 or rr < 0 or cc < 0 or rr >= height or cc >= width:
+                rr, cc = int(upper) + down - row0, _in_window(int(left) + right, col0, width, turn)
+                if weight == 0.0 or rr < 0 or cc < 0 or rr >= height:
                     continue
                 value = source[rr, cc]
                 if np.isnan(value):
@@ -313,7 +369,9 @@ def bilinear(source: Array, row0: int, col0: int, rows: Array, cols: Array, circ
 
 
 @jit
-def nearest(source: Array, fill: float, row0: int, col0: int, rows: Array, cols: Array) -> Array:
+def nearest(
+    source: Array, fill: float, row0: int, col0: int, rows: Array, cols: Array, middle: float, period: float
+) -> Array:
     """Value of the pixel that holds each cell's centre; `fill` outside.
 
     Returns
@@ -322,12 +380,15 @@ def nearest(source: Array, fill: float, row0: int, col0: int, rows: Array, cols:
     """
     out = np.empty(rows.shape, source.dtype)
     height, width = source.shape
+    turn = _whole(period)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             y, x = rows[i, j], cols[i, j]
             out[i, j] = fill
             if np.isfinite(y) and np.isfinite(x):
-                r, c = int(np.floor(y)) - row0, int(np.floor(x)) - col0
-                if r >= 0 and c >= 0 and r < height and c < width:
+                if period > 0.0:
+                    x -= period * np.rint((x - middle) / period)
+                r, c = int(np.floor(y)) - row0, _in_window(int(np.floor(x)), col0, width, turn)
+                if r >= 0 and c >= 0 and r < height:
                     out[i, j] = source[r, c]
     return out
