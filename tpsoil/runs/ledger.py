@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import FsspecStore
 
 from tpsoil.cube.location import writing
 from tpsoil.errors import CorruptStoreError
@@ -98,6 +99,8 @@ class Ledger:
 
     def names(self, folder: str) -> list[str]:
         """Names of the objects directly in a folder, sorted."""
+        if isinstance(self.store, FsspecStore):
+            self.store.fs.invalidate_cache()  # other processes write too, and fsspec remembers listings
 
         async def collect() -> list[str]:
             return [name async for name in self.store.list_dir(self._full(folder))]

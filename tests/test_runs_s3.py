@@ -1,0 +1,144 @@
+"""Runs into an S3 endpoint: moto's server on loopback, keys from the environment alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_run
+
+from tpsoil.errors import AccessError, TpsoilError
+from tpsoil.runs import preview, run, session, state_of, status
+from tpsoil.runs.ledger import Ledger
+from tpsoil.runs.lock import locked
+from tpsoil.runs.places import open_store
+from tpsoil.runs.tiles import make_tile
+
+CHUNK = 64  # 4 tiles a stage
+SECRET = "SECRET-THAT-MUST-NOT-APPEAR"
+
+pytestmark = [
+    # aiohttp's and botocore's own, at the end of an event loop.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """An S3 service on loopback, with one bucket."""
+    moto = pytest.importorskip("moto.server", reason="moto's server is in the [test] extra")
+    pytest.importorskip("s3fs", reason="s3fs is in the [cloud] extra")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A bucket's URL; keys and endpoint come from the environment, as the ecosystem's libraries read them."""
+    import botocore.session
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = botocore.session.Session().create_client("s3")
+    client.create_bucket(Bucket="maps")
+    open_store.cache_clear()
+    return "s3://maps"
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Cube, samples, recipe.toml, and the files of a run to a local disk."""
+    folder = tmp_path_factory.mktemp("s3")
+    small_run.make_small(folder, chunk=CHUNK)
+    small_run.write_recipe(folder / "recipe.toml")
+    run(folder / "recipe.toml", workers=2, progress=False)
+    whole = small_run.files_of(folder / "maps.zarr")
+    shutil.rmtree(folder / "maps.zarr")
+    return folder, whole
+
+
+def objects_of(url: str, folder: Path) -> dict[str, str]:
+    """The bucket's objects as a local store's files."""
+    import s3fs
+
+    target = folder / "fetched"
+    shutil.rmtree(target, ignore_errors=True)
+    s3fs.S3FileSystem(skip_instance_cache=True).get(url, str(target), recursive=True)
+    return small_run.files_of(target)
+
+
+def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
+    bucket: str, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the log of a URL goes to the working folder
+    folder, whole = case
+    url = f"{bucket}/one.zarr"
+    maps = run(folder / "recipe.toml", output=url, workers=2, progress=False)
+    assert maps.attrs["run_state"] == "complete"
+    stored = objects_of(url, tmp_path)
+    # Seen from a bucket, the cube lies at its own path.
+    assert {key for key in stored | whole if stored.get(key) != whole.get(key)} <= {"_tpsoil/run.json"}
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in text for text in texts)
+    assert state_of(url) == ("complete", None)
+    assert sum(item.plan.fresh for item in status(url)) == 12
+
+    made: list[str] = []
+
+    def counting(assignment: Any, rectangle: Any) -> Any:
+        made.append(assignment.stage.name)
+        return make_tile(assignment, rectangle)
+
+    monkeypatch.setattr(session, "make_tile", counting)
+    run(folder / "recipe.toml", output=url, workers=2, progress=False)
+    assert made == []
+    store = open_store(url)
+    from zarr.core.sync import sync
+
+    sync(store.delete("solum_thickness/c/1/0"))
+    stale = {item.plan.stage: item.plan.stale for item in preview(folder / "recipe.toml", output=url)}
+    assert stale["solum"] == {(1, 0): ["solum_thickness/c/1/0 is gone"]}
+    run(folder / "recipe.toml", output=url, workers=2, progress=False)
+    assert made == ["solum"]
+    again = objects_of(url, tmp_path)
+    assert again == stored
+
+
+def test_a_cube_in_s3_is_read_by_processes(
+    bucket: str, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, whole = case
+    cube, url = f"{bucket}/cube.zarr", f"{bucket}/two.zarr"
+    small_run.make_cube(cube, chunk=CHUNK)
+    recipe = small_run.recipe_of(folder, cube=cube, output=url)
+    run(recipe, scheduler="processes", workers=2, progress=False)
+    assert sum(item.plan.fresh for item in status(url)) == 12
+    stored = objects_of(url, tmp_path)
+    chunks = {key for key in whole if "/c/" in key}
+    assert len(chunks) > 40
+    assert {key for key in chunks if stored.get(key) != whole[key]} == set()
+
+
+def test_a_lock_in_s3(bucket: str, case: tuple[Path, dict[str, str]]) -> None:
+    url = f"{bucket}/locked.zarr"
+    with locked(Ledger.at(url)), pytest.raises(AccessError, match="another run is writing"):
+        run(case[0] / "recipe.toml", output=url, progress=False)
+
+
+def test_a_bucket_that_is_not_there(bucket: str, case: tuple[Path, dict[str, str]]) -> None:
+    with pytest.raises(TpsoilError, match="s3://nowhere/x.zarr") as caught:
+        run(case[0] / "recipe.toml", output="s3://nowhere/x.zarr", progress=False)
+    assert caught.value.exit_status == 2
+    with pytest.raises(TpsoilError, match="nosuch://a/b.zarr"):
+        run(case[0] / "recipe.toml", output="nosuch://a/b.zarr", progress=False)
