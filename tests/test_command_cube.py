@@ -145,6 +145,61 @@ def test_corrupted_chunk(store: Path, dem: Path, tmp_path: Path, tpsoil_command:
     assert "chunk (1, 0) is missing; add it again" in wrong(tpsoil_command, "cube", "check", store)
 
 
+@pytest.fixture
+def sampled(store: Path, dem: Path, tpsoil_command: Command) -> Path:
+    assert tpsoil_command("cube", "add", store, "elevation", dem).status == 0
+    return store
+
+
+def points(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "sites.csv"
+    path.write_text(text)
+    return path
+
+
+def test_points_are_sampled_and_those_outside_counted_dropped_said(
+    sampled: Path, tmp_path: Path, tpsoil_command: Command
+) -> None:
+    path = points(tmp_path, "site,lon,lat,Fe\na,80.1,34.9,1\nb,20,34.9,2\nc,85.4,31.1,3\nd,,,4\n")
+    out = tmp_path / "values.csv"
+    done = tpsoil_command("cube", "sample", sampled, path, out, "--number", "Fe")
+    assert done.status == 0
+    assert "2 of 4 points lie outside the grid or have no position; dropped" in done.err
+    assert done.out == f"wrote {out}: 2 of 4 points, 1 layers\n"
+    lines = out.read_text().splitlines()
+    assert lines[0] == "site,lon,lat,Fe,cell_row,cell_column,elevation"
+    assert [line.split(",")[0] for line in lines[1:]] == ["a", "c"]
+    assert "is there already" in wrong(tpsoil_command, "cube", "sample", sampled, path, out)
+    assert tpsoil_command("cube", "sample", sampled, path, out, "--keep", "--overwrite").status == 0
+    assert len(out.read_text().splitlines()) == 5
+    assert "cannot be written" in wrong(tpsoil_command, "cube", "sample", sampled, path, "/proc/values.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("site,lon,lat\na,81,32\n", ["--need", "Fe"], "sites.csv: no column 'Fe'"),
+        ("site,lon,lat,Fe\na,81,32,5\nb,81,33,much\n", ["--number", "Fe"], "column 'Fe' has text in line 3: 'much'"),
+        ("site,lon,lat\na,81 E,32\n", [], "column 'lon' has text in line 2: '81 E'"),
+        ("site,lon,lat\na,32,81\nb,33,82\n", [], "longitude and latitude are swapped"),
+        ("site,lon\na,32\n", [], "hold no position; expected lon and lat (degrees), or x and y"),
+        ("site,lon,lat\na,5,50\n", [], "none of 1 points lies in the grid"),
+        ("site,lon,lat\n", [], "the table has no rows"),
+        ("elevation,lon,lat\n1,81,32\n", [], "column 'elevation' named as layers of the cube"),
+    ],
+)
+def test_bad_points(
+    sampled: Path, tmp_path: Path, tpsoil_command: Command, text: str, options: list[str], message: str
+) -> None:
+    path = points(tmp_path, text)
+    assert message in wrong(tpsoil_command, "cube", "sample", sampled, path, tmp_path / "o.csv", *options)
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_points_that_are_not_there(sampled: Path, tmp_path: Path, tpsoil_command: Command) -> None:
+    assert "no such file" in wrong(tpsoil_command, "cube", "sample", sampled, tmp_path / "no.csv", tmp_path / "o.csv")
+
+
 def test_half_written_layer_is_named(store: Path, tpsoil_command: Command) -> None:
     room.create_layers(store, [variable("slope")])
     said = wrong(tpsoil_command, "cube", "check", store)

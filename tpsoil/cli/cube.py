@@ -117,6 +117,41 @@ def info(store: Store) -> None:
 
 
 @app.command()
+def sample(
+    store: Store,
+    points: Annotated[
+        str, typer.Argument(help="CSV with lon and lat, or x and y in the cube's CRS.", show_default=False)
+    ],
+    out: Annotated[str, typer.Argument(help="The CSV to write.", show_default=False)],
+    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
+    need: Annotated[list[str] | None, typer.Option(help="A column that must be there; may be repeated.")] = None,
+    number: Annotated[list[str] | None, typer.Option(help="A column of numbers; may be repeated.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep points outside, with missing values.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+) -> None:
+    """Write the cube's values at points, beside the points' own columns.
+
+    Points outside the grid are counted and dropped.
+    """
+    from tpsoil.cube import open_cube, sample_cube, writing
+    from tpsoil.errors import StoreExistsError
+    from tpsoil.ingest import read_table
+
+    if Path(out).exists() and not overwrite:
+        raise StoreExistsError(f"{out}: is there already; pass --overwrite to replace it")
+    table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [])
+    values = sample_cube(
+        open_cube(store), table, layers=layer or None, outside="keep" if keep else "drop", where=points
+    )
+    with writing(out):
+        values.to_csv(out, index=False)
+    typer.echo(
+        f"wrote {out}: {len(values)} of {values.attrs['points']} points, "
+        f"{len(values.columns) - len(table.columns) - 2} layers"
+    )
+
+
+@app.command()
 def check(
     store: Store,
     layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,

@@ -6,6 +6,7 @@ from .align import align
 from .check import CubeCheck, check_cube
 from .export import export_store
 from .layers import add_layer, add_layers, write_layers
+from .location import writing
 from .reading import CubeInfo
 from .regions import (
     chunk_bytes,
@@ -43,4 +44,5 @@ __all__ = [
     "sample_cube",
     "write_layers",
     "write_region",
+    "writing",
 ]
