@@ -214,7 +214,12 @@ def test_bounds_snap_outward_to_whole_cells() -> None:
 def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
     stages = stages_of(recipe, in_cube=())
-    assert [s.name for s in chosen(stages, "derive", "r")] == ["temperature", "terrain"]
+    assert [s.name for s in chosen(stages, "derive", "r")] == [
+        "temperature",
+        "terrain",
+        "hydrology",
+        "water_erosion",
+    ]
     assert [s.name for s in chosen(stages, "terrain", "r")] == ["terrain"]
     with pytest.raises(RecipeError, match="did you mean 'terrain'"):
         chosen(stages, "terain", "r")

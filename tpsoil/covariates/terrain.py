@@ -43,12 +43,12 @@ FLAT_BELOW_DEGREES: Final = 5.0
 
 
 @dataclass(frozen=True)
-class _TerrainPass:
-    """The kernel with its options; small, hashable, so dask names equal work equally."""
+class TerrainKernel:
+    """The kernel with its options: `kernel(z with a halo of one cell, dx, dy)` gives `TERRAIN_LAYERS` in order."""
 
-    ruggedness: int
-    position_sd: float
-    factors: tuple[float, float, float]
+    ruggedness: int = RILEY
+    position_sd: float = float("nan")
+    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __call__(self, z: Array, dx: Array, dy: Array) -> tuple[Array, ...]:
         return terrain_pass(z, dx, dy, self.ruggedness, self.position_sd, FLAT_BELOW_DEGREES, *self.factors)
@@ -125,7 +125,7 @@ def terrain_attributes(
     if position_sd is not None and not (np.isfinite(position_sd) and position_sd > 0):
         raise InputError(f"{where}: position_sd is {position_sd!r}, expected metres above 0, or None")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    kernel = _TerrainPass(measure, np.nan if position_sd is None else float(position_sd), factors[:3])
+    kernel = TerrainKernel(measure, np.nan if position_sd is None else float(position_sd), factors[:3])
     layers = map_windows(
         kernel,
         surface.elevation,

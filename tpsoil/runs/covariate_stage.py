@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from odc.geo.geobox import GeoBox
+from pydantic import Field, field_validator, model_validator
 
 from tpsoil.covariates import terrain_attributes
 from tpsoil.covariates.climate import STANDARD_LAPSE_RATE_K_KM, lapse_rate_downscaling
+from tpsoil.covariates.hydrology import HYDROLOGY_LAYERS, MEMORY_LIMIT_GB
 from tpsoil.variables import variable
 
+from .dem_stage import dem_stages
+from .erosion_stage import WaterErosionTable, water_erosion_stage
 from .section import Section
 from .stage import Array, Stage, Window
 
@@ -49,15 +53,32 @@ class DeriveTable(Section):
 
     Parameters
     ----------
+    dem : str, optional
+        A raster: terrain and hydrology are made at its own resolution and averaged to the grid, aspect as a vector.
+        Without it terrain is made from the layer `elevation`, at the grid's resolution.
+    dem_units : str, optional
+        Of the DEM, where it does not say.
     terrain : list of str
         Of slope, aspect, general_curvature, plan_curvature, profile_curvature, terrain_ruggedness, slope_position.
     ruggedness : "riley" or "mean_difference"
-    temperature : table, optional
+    hydrology : list of str
+        Of upslope_area, topographic_wetness, slope_length, ls_factor, sediment_transport; needs `dem`.
+    steepness : "rusle" or "chinese"
+    max_length_m, memory_limit_gb : float
+        As in `tpsoil.covariates.hydrology_attributes`.
+    temperature, water_erosion : table, optional
     """
 
+    dem: str | None = None
+    dem_units: str | None = None
     terrain: tuple[str, ...] = ()
     ruggedness: Literal["riley", "mean_difference"] = "riley"
+    hydrology: tuple[str, ...] = ()
+    steepness: Literal["rusle", "chinese"] = "rusle"
+    max_length_m: float = Field(default=300.0, ge=0)
+    memory_limit_gb: float = Field(default=MEMORY_LIMIT_GB, gt=0)
     temperature: LapseTable | None = None
+    water_erosion: WaterErosionTable | None = None
 
     @field_validator("terrain")
     @classmethod
@@ -67,10 +88,31 @@ class DeriveTable(Section):
             raise ValueError(f"is {list(names)}, expected each at most once of {', '.join(TERRAIN)}")
         return names
 
+    @field_validator("hydrology")
+    @classmethod
+    def _known_flow(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        strange = [name for name in names if name not in HYDROLOGY_LAYERS]
+        if strange or len(set(names)) < len(names):
+            raise ValueError(f"is {list(names)}, expected each at most once of {', '.join(HYDROLOGY_LAYERS)}")
+        return names
 
-def derive_stages(table: DeriveTable) -> list[Stage]:
+    @model_validator(mode="after")
+    def _from_a_dem(self) -> DeriveTable:
+        if self.hydrology and self.dem is None:
+            raise ValueError("hydrology needs dem, the DEM's file: flow is routed over the whole DEM, not tile by tile")
+        return self
+
+
+def derive_stages(
+    table: DeriveTable,
+    available: set[str],
+    *,
+    grid: Callable[[], GeoBox] | None,
+    whole: Callable[[str], str],
+    faults: list[str],
+) -> list[Stage]:
     """The stages of `[derive]`, in an order in which each finds what it reads."""
-    stages = []
+    stages: list[Stage] = []
     if table.temperature is not None:
         lapse = table.temperature
         stages.append(
@@ -93,7 +135,13 @@ def derive_stages(table: DeriveTable) -> list[Stage]:
                 bytes_per_cell=48,
             )
         )
-    if table.terrain:
+    if table.dem is not None:
+        flow = {key: getattr(table, key) for key in ("steepness", "max_length_m", "memory_limit_gb")}
+        stages += dem_stages(
+            table.dem, table.dem_units, table.terrain, table.ruggedness, table.hydrology, flow,
+            grid=grid, whole=whole, faults=faults,
+        )  # fmt: skip
+    elif table.terrain:
         stages.append(
             Stage(
                 name="terrain",
@@ -109,6 +157,8 @@ def derive_stages(table: DeriveTable) -> list[Stage]:
                 bytes_per_cell=80,
             )
         )
+    if table.water_erosion is not None:
+        stages.append(water_erosion_stage(table.water_erosion, available))
     return stages
 
 

@@ -12,6 +12,7 @@ from .output import RUN_KEY
 from .prepare import read_tables
 
 TITLES = {
+    "water_erosion": "Water erosion beside the published mean",
     "solum": "Solum thickness by zone",
     "calibration": "XRF carried to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",

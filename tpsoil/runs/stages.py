@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from tpsoil.errors import RecipeError, nearest_name
 from .covariate_stage import derive_stages
 from .element_stage import element_stages
 from .layer_stage import files_of, layer_stages, mask_stages
-from .recipe import Recipe
+from .recipe import Recipe, target_grid
 from .solum_stage import solum_stage
 from .stage import Stage
 
@@ -57,7 +58,9 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     if recipe.mask is not None:
         add(mask_stages(recipe.mask, recipe.path, faults), "mask")
     if recipe.derive is not None:
-        add(derive_stages(recipe.derive), "derive")
+        table = recipe.grid
+        grid = None if table is None else partial(target_grid, recipe, table)
+        add(derive_stages(recipe.derive, available, grid=grid, whole=recipe.path, faults=faults), "derive")
     if recipe.solum is not None:
         for name in recipe.solum.assumptions:
             if name in available:

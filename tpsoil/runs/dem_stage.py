@@ -1,0 +1,114 @@
+"""`[derive] dem`: terrain and flow at a DEM's own resolution, averaged to the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from odc.geo.geobox import GeoBox
+
+from tpsoil.covariates.hydrology import BYTES_A_CELL
+from tpsoil.cube.align import pixels_per_cell
+from tpsoil.errors import TpsoilError
+from tpsoil.ingest import Raster
+from tpsoil.variables import variable
+
+from .dem import TerrainOfDem, flow_of_dem, open_dem, placed, resolution_of
+from .layer_stage import files_of
+from .stage import Array, Stage, Window
+
+TERRAIN_BYTES_PER_CELL: Final = 160.0
+"""Of a DEM cell: the window in float64 while it is read, with its halo, and seven results."""
+
+
+def dem_stages(
+    source: str,
+    units: str | None,
+    terrain: Sequence[str],
+    ruggedness: str,
+    hydrology: Sequence[str],
+    flow: Mapping[str, Any],
+    *,
+    grid: Callable[[], GeoBox] | None,
+    whole: Callable[[str], str],
+    faults: list[str],
+) -> list[Stage]:
+    """Stages of terrain, tile by tile, and of flow, whole, from a DEM's files."""
+    path = whole(source)
+    files = files_of(path, "derive.dem", faults)
+    share = 1.0
+    if not faults and grid is not None:
+        try:
+            share = max(1.0, pixels_per_cell(_dem(path, units).box, grid()) ** 2)
+        except TpsoilError as error:
+            faults.append(f"derive.dem: {error}")
+    common: dict[str, Any] = {
+        "section": "derive",
+        "files": files,
+        "describe": describe_dem,
+    }
+    told = {"dem": Path(path).name, "units": units}
+    decisive = {key: value for key, value in flow.items() if key != "memory_limit_gb"}
+    stages = []
+    if terrain:
+        stages.append(
+            Stage(
+                name="terrain",
+                title="terrain attributes",
+                outputs=tuple(variable(name) for name in terrain),
+                compute=compute_terrain,
+                options={"dem": path, "units": units, "ruggedness": ruggedness, "names": tuple(terrain)},
+                identity={**told, "ruggedness": ruggedness},
+                attributes={"": {"formula": "Horn 1981; Zevenbergen and Thorne 1987", "parents": Path(path).name}},
+                bytes_per_cell=TERRAIN_BYTES_PER_CELL * share,
+                **common,
+            )
+        )
+    if hydrology:
+        stages.append(
+            Stage(
+                name="hydrology",
+                title="flow over the whole DEM",
+                outputs=tuple(variable(name) for name in hydrology),
+                halo=None,
+                compute=compute_flow,
+                options={"dem": path, "units": units, "flow": dict(flow), "names": tuple(hydrology)},
+                identity={**told, **decisive},
+                attributes={"": {"formula": "D8 on the filled DEM", "parents": Path(path).name, **decisive}},
+                bytes_per_cell=BYTES_A_CELL * share + 96.0,
+                **common,
+            )
+        )
+    return stages
+
+
+def compute_terrain(window: Window) -> Mapping[str, Array]:
+    """Terrain attributes of the DEM on one window."""
+    options = window.options
+    terrain = _terrain(options["dem"], options["units"], options["ruggedness"])
+    return {name: placed(terrain.raster(name), window.grid, window.rows, window.columns) for name in options["names"]}
+
+
+def compute_flow(window: Window) -> Mapping[str, Array]:
+    """Flow attributes of the whole DEM on the whole grid."""
+    options = window.options
+    made = flow_of_dem(_dem(options["dem"], options["units"]), options["flow"])
+    return {name: placed(made[name], window.grid, window.rows, window.columns) for name in options["names"]}
+
+
+def describe_dem(options: Mapping[str, Any], _grid: GeoBox) -> Mapping[str, Any]:
+    """The DEM and its grid, for the attributes."""
+    dem = _dem(options["dem"], options["units"])
+    return {"dem": dem.origin, "dem_digest": dem.digest, "derived_at": resolution_of(dem)}
+
+
+@lru_cache(maxsize=8)
+def _dem(path: str, units: str | None) -> Raster:
+    return open_dem(path, **({} if units is None else {"units": units}))
+
+
+@lru_cache(maxsize=8)
+def _terrain(path: str, units: str | None, ruggedness: str) -> TerrainOfDem:
+    return TerrainOfDem(_dem(path, units), ruggedness)
