@@ -1,0 +1,189 @@
+"""Recipes that derive from a DEM: tiles equal whole, water erosion beside the published mean, faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
+
+from tpsoil.covariates import hydrology_attributes, soil_erodibility, terrain_attributes
+from tpsoil.covariates.terrain import TERRAIN_LAYERS
+from tpsoil.cube import open_cube
+from tpsoil.errors import InputError, RecipeError
+from tpsoil.grid import coordinates, grid_from_bounds
+from tpsoil.ingest.rasters import read_raster
+from tpsoil.runs import read_recipe, result_tables, run
+from tpsoil.runs.dem import TerrainOfDem, open_dem
+from tpsoil.runs.erosion_stage import PUBLISHED_MEAN
+from tpsoil.variables import variable
+
+RECIPES = Path(__file__).parent / "recipes"
+REASON = "a guess for a test"
+TITLE = "Water erosion beside the published mean"
+Finished = tuple[Path, dict[str, Any], xr.Dataset]
+
+
+def make_inputs(folder: Path) -> dict[str, Any]:
+    """A geographic DEM of 0.002 degrees with a hole, coarse rain and NDVI, and a recipe of 1 km over them."""
+    box = grid_from_bounds("EPSG:4326", (90.0, 30.0, 90.4, 30.3), 0.002)
+    rows, columns = np.indices(box.shape)
+    rough = np.random.default_rng(1).normal(0, 5, box.shape)
+    z = (4500 + 200 * np.sin(rows / 20) * np.cos(columns / 25) + columns + rough).astype("float32")
+    z[40:44, 50:60] = np.nan
+    coarse = grid_from_bounds("EPSG:4326", (89.9, 29.9, 90.5, 30.4), 0.05)
+    rng = np.random.default_rng(2)
+    for name, values, grid in (
+        ("dem", z, box),
+        ("rain", rng.uniform(200, 600, coarse.shape).astype("float32"), coarse),
+        ("ndvi", rng.uniform(0.1, 0.7, coarse.shape).astype("float32"), coarse),
+    ):
+        layer = xr.DataArray(values, coords=coordinates(grid), dims=("y", "x"))
+        layer.rio.to_raster(folder / f"{name}.tif")
+    return {
+        "run": {"name": "derived", "output": str(folder / "maps.zarr")},
+        "grid": {"crs": "EPSG:32646", "resolution": 1000, "cover": str(folder / "dem.tif"), "chunks": 16},
+        "layers": [
+            {"name": "annual_precipitation", "source": str(folder / "rain.tif"), "units": "mm"},
+            {"name": "ndvi", "source": str(folder / "ndvi.tif")},
+        ],
+        "derive": {
+            "dem": str(folder / "dem.tif"),
+            "dem_units": "m",
+            "terrain": list(TERRAIN_LAYERS),
+            "hydrology": ["ls_factor", "topographic_wetness"],
+            "water_erosion": {"erosivity": "zhang_fu_annual", "erodibility": {"value": 0.03, "reason": REASON}},
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("derived")
+    recipe = make_inputs(folder)
+    run(recipe, workers=2, progress=False)
+    return folder, recipe, open_cube(str(folder / "maps.zarr")).compute()
+
+
+def test_windows_of_a_dem_equal_its_whole(finished: Finished) -> None:
+    raster = open_dem(str(finished[0] / "dem.tif"), units="m")
+    height, width = (int(size) for size in raster.box.shape)
+    values = raster.read(slice(0, height), slice(0, width))
+    whole = terrain_attributes(xr.DataArray(values, dims=("y", "x"), coords=coordinates(raster.box)))
+    terrain = TerrainOfDem(raster)
+    windows = [(0, height, 0, width), (0, 1, 0, 1), (37, 60, 45, 80), (height - 9, height, width - 13, width)]
+    for name in TERRAIN_LAYERS:
+        read = terrain.raster(name).read
+        for top, bottom, left, right in windows:
+            part = whole[name].values[top:bottom, left:right]
+            assert read(slice(top, bottom), slice(left, right)).tobytes() == np.ascontiguousarray(part).tobytes(), name
+
+
+def test_tiles_of_any_size_give_the_same_maps(finished: Finished, tmp_path: Path) -> None:
+    _, recipe, maps = finished
+    other = recipe | {"run": recipe["run"] | {"output": str(tmp_path / "other.zarr"), "tile": 1}}
+    run(other, workers=1, progress=False)
+    again = open_cube(str(tmp_path / "other.zarr")).compute()
+    assert set(again) == set(maps)
+    for name in maps:
+        assert again[name].values.tobytes() == maps[name].values.tobytes(), name
+
+
+def test_maps_are_made_at_the_dems_resolution(finished: Finished) -> None:
+    folder, _, maps = finished
+    raster = read_raster(str(folder / "dem.tif"), variable("elevation"), units="m")
+    height, width = (int(size) for size in raster.box.shape)
+    values = raster.read(slice(0, height), slice(0, width))
+    dem = xr.DataArray(values, dims=("y", "x"), coords=coordinates(raster.box))
+    own = terrain_attributes(dem)
+    # the mean of 1 km cells over the DEM is the mean of its cells, up to the ragged rim of a turned grid
+    assert float(maps.slope.mean()) == pytest.approx(float(own.slope.mean()), rel=0.02)
+    ls = hydrology_attributes(dem).ls_factor
+    assert float(maps.ls_factor.mean()) == pytest.approx(float(ls.mean()), rel=0.02)
+    attrs = maps.ls_factor.attrs
+    assert attrs["dem"] == "dem.tif"
+    assert "150 x 200 cells of 0.002 x 0.002 deg" in attrs["derived_at"]
+    assert attrs["max_length_m"] == 300.0
+    assert maps.slope.attrs["dem_digest"] == raster.digest
+
+
+def test_water_erosion_is_printed_beside_the_published_mean(finished: Finished) -> None:
+    folder, _, maps = finished
+    expected = maps.rainfall_erosivity * 0.03 * maps.ls_factor * maps.cover_factor
+    np.testing.assert_allclose(maps.water_erosion, expected, rtol=1e-5)
+    table = result_tables(str(folder / "maps.zarr"))[TITLE].set_index("factor")
+    assert table.loc["A", "mean"] == pytest.approx(float(expected.mean()), rel=1e-4)
+    assert table.loc["A published", "mean"] == PUBLISHED_MEAN == 2.76
+    assert table.loc["K", "how"] == f"assumed: {REASON}"
+    assert table.loc["LS", "median"] == pytest.approx(float(maps.ls_factor.median()), rel=1e-3)
+    assert REASON in maps.water_erosion.attrs["assumptions"]
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"dem": None}, "hydrology needs dem"),
+    ({"hydrology": ["ls"]}, "expected each at most once of upslope_area"),
+    ({"dem": "absent.tif"}, "derive.dem: no such file"),
+    ({"water_erosion": {"erosivity": "wischmeier_si"}}, "expected a method of annual precipitation: zhang_fu_annual"),
+    ({"water_erosion": {"erosivity": "zhang_fu_annual", "erodibility": {"value": 0.02}}}, "reason: is missing"),
+    ({"water_erosion": {"erosivity": "zhang_fu_annual"}}, "needs layer 'sand'"),
+    ({"hydrology": []}, "needs layer 'ls_factor'"),
+])  # fmt: skip
+def test_faults_are_listed(finished: Finished, change: dict[str, Any], says: str) -> None:
+    _, recipe, _ = finished
+    derive = {key: value for key, value in (recipe["derive"] | change).items() if value is not None}
+    with pytest.raises(RecipeError, match=says):
+        run(recipe | {"derive": derive}, progress=False)
+
+
+def test_a_dem_too_large_for_flow_is_refused_with_the_mend(finished: Finished, tmp_path: Path) -> None:
+    _, recipe, _ = finished
+    changed = recipe | {
+        "run": recipe["run"] | {"output": str(tmp_path / "big.zarr")},
+        "derive": recipe["derive"] | {"memory_limit_gb": 1e-4},
+    }
+    with pytest.raises((InputError, RuntimeError), match="average the DEM by"):
+        run(changed, progress=False)
+
+
+@pytest.mark.data
+def test_the_k_of_the_tibet_recipe_is_that_of_the_horizons(data_folder: Path) -> None:
+    horizons = pd.read_csv(data_folder / "tibet" / "soil_horizons_ksat.csv", low_memory=False)
+    sand, silt, clay = (horizons[f"{part}_tot_psa"].to_numpy() for part in ("sand", "silt", "clay"))
+    carbon = horizons["oc_v"].to_numpy()
+    raster = read_raster(data_folder / "tibet" / "topography_itu_5m.tif", variable("elevation"), units="m")
+    inverse = ~raster.box.transform
+    east, north = horizons["longitude_decimal_degrees"], horizons["latitude_decimal_degrees"]
+    columns, rows = (np.floor(v).astype(int) for v in (inverse.a * east + inverse.c, inverse.e * north + inverse.f))
+    height = np.array([raster.read(slice(r, r + 1), slice(c, c + 1))[0, 0] for r, c in zip(rows, columns)])
+    good = (horizons["hzn_top"] <= 5) & (height > 3000) & (np.abs(sand + silt + clay - 100) <= 1) & np.isfinite(carbon)
+    k = soil_erodibility(sand[good], silt[good], clay[good], carbon[good])
+    places = pd.Series(k).groupby([east[good].round(2).to_numpy(), north[good].round(2).to_numpy()]).mean()
+    recipe = read_recipe(RECIPES / "tibet_solum.toml")
+    assert recipe.derive is not None
+    assert recipe.derive.water_erosion is not None
+    assert recipe.derive.water_erosion.erodibility is not None
+    assert (len(k), len(places)) == (18, 16)
+    assert recipe.derive.water_erosion.erodibility.value == pytest.approx(places.mean(), abs=5e-5)
+    assert (round(places.min(), 3), round(places.max(), 3)) == (0.011, 0.041)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_tibet_recipe_uses_its_own_factors(data_folder: Path, tmp_path: Path, full: bool) -> None:
+    recipe = dict(read_recipe(RECIPES / "tibet_solum.toml").raw)
+    recipe["run"] = recipe["run"] | {"output": str(tmp_path / "tibet.zarr")}
+    recipe["grid"] = recipe["grid"] | {"resolution": 1000 if full else 10_000, "chunks": 256 if full else 64}
+    run(recipe, workers=2, progress=False)
+    maps = open_cube(str(tmp_path / "tibet.zarr"))
+    table = result_tables(str(tmp_path / "tibet.zarr"))[TITLE].set_index("factor")
+    assert table.loc["K", "mean"] == 0.0197
+    # the same cells averaged by 1 or by 10 km: the product of means is not the mean of products, hence the width
+    assert 40 < table.loc["A", "mean"] < 110
+    assert 15 < table.loc["A", "median"] < 40
+    assert table.loc["A published", "mean"] == 2.76
+    assert "water_erosion" in str(maps.solum_thickness.attrs["parents"])
+    assert "water_erosion" not in str(maps.solum_thickness.attrs["assumptions"]).split(";")[0]
