@@ -233,8 +233,14 @@ def test_representativeness_gives_the_distance_between_sites_and_area() -> None:
     beyond = 100 * np.mean((area < sites.min()) | (area > sites.max()))
     assert f"sites, n = 300\nKS distance {distance:.2f}\n{beyond:.0f} % of area beyond them" in legend(figure)
     assert figure.axes[0].get_xlabel() == "elevation, m"
-    weighted = figures.representativeness(table.assign(weight=np.where(table["value"] > 4800, 0.0, 1.0)))
-    assert legend(weighted) != legend(figure)
+    # A cell of weight 3 is three cells.
+    weight = np.where(area > 4700, 3, 1)
+    weighted = pd.concat([
+        pd.DataFrame({"covariate": "elevation", "value": sites, "source": "sites", "weight": 1}),
+        pd.DataFrame({"covariate": "elevation", "value": area, "source": "area", "weight": weight}),
+    ])  # fmt: skip
+    distance = stats.ks_2samp(sites, np.repeat(area, weight)).statistic
+    assert f"KS distance {distance:.2f}" in " ".join(legend(figures.representativeness(weighted)))
 
 
 def test_classes_show_both_shares() -> None:

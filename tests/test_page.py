@@ -174,6 +174,15 @@ def test_sections_titles_and_escapes() -> None:
     assert "<small> plateau" not in text  # escaped everywhere, in the JSON too
 
 
+def test_names_in_a_store_cannot_end_the_script() -> None:
+    store = sample()
+    store["zone"].attrs["long_name"] = "</script><script>alert(1)</script>"
+    text = page_html(store)
+    assert "<script>alert" not in text
+    Outline(text)
+    assert "</script><script>alert(1)</script>" in {entry["title"] for entry in meta_of(text)["layers"]}
+
+
 @pytest.mark.parametrize("mark", [True, "Soil observations are simulated from a known truth."])
 def test_simulated_stands_in_title_heading_note_and_layer(mark: Any) -> None:
     text = page_html(sample(simulated=mark))

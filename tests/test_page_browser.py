@@ -142,6 +142,7 @@ def test_the_pointer_reads_the_stores_value(desktop: Opened, row: int, column: i
     shown = re.match(r"([\d.e-]+) m\b", desktop.text("#readout b"))
     assert shown
     assert np.float32(shown.group(1)) == stored  # the printed digits are that float32 and no other
+    assert len(shown.group(1)) <= len(str(stored))  # and no more of them than needed
 
 
 def test_nothing_is_read_as_nothing(desktop: Opened) -> None:
