@@ -76,6 +76,16 @@ class Columns:
         size = next(iter(given.values())).size
         return np.stack(parts, axis=1) if parts else np.empty((size, 0))
 
+    def scales(self, numbers: Doubles) -> Doubles:
+        """Population standard deviation of each number column; one for the sine and cosine of a direction.
+
+        Scaled apart, two directions a degree off north would lie as far from each other as north from south.
+        """
+        spread = numbers.std(axis=0)
+        for at in range(len(self.numeric), numbers.shape[1], 2):
+            spread[at : at + 2] = np.sqrt((spread[at : at + 2] ** 2).mean())
+        return np.asarray(spread)
+
     def classes(self, given: Mapping[str, npt.NDArray[Any]], fills: Mapping[str, float]) -> Doubles:
         """(n, c) float64 codes of flat arrays by name; NaN where a code is the layer's fill."""
         parts = []

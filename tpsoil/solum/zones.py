@@ -97,7 +97,7 @@ class Zones:
     dropped_ : tuple of str
         Number columns without variance, which were left out.
     mean_, scale_ : (f,) float64
-        Of the number columns that were kept; population standard deviation.
+        Of the number columns that were kept; population standard deviation, sine and cosine of a direction together.
     levels_ : list of (m,) float64
         Class codes of each categorical covariate.
     centres_, modes_ : (k, f) float64, (k, c) int32
@@ -196,7 +196,7 @@ class Zones:
         numbers, classes = numbers[valid], classes[valid]
         if len(numbers) < self.k:
             raise InputError(f"{where}: {len(numbers)} complete cells of soil, expected at least k = {self.k}")
-        spread = numbers.std(axis=0)
+        spread = self.columns_.scales(numbers)
         varies = spread > 1e-12 * np.maximum(np.abs(numbers).max(axis=0), 1e-300) if len(spread) else spread > 0
         self.keep_ = tuple(int(j) for j in np.flatnonzero(varies))
         self.dropped_ = tuple(label for label, kept in zip(self.columns_.labels, varies) if not kept)
