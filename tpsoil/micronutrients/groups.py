@@ -119,7 +119,8 @@ def compare_groups(
     mse = float(((n - 1) * variance).sum() / freedom)
     if mse == 0:
         raise InputError("compare_groups: no group varies within itself; nothing can be tested")
-    levene = float(stats.levene(*samples, center="median").pvalue)
+    with np.errstate(divide="ignore", invalid="ignore"):  # groups of two, or without spread: p is 0 or NaN
+        levene = float(stats.levene(*samples, center="median").pvalue)
     chosen = test if test != "auto" else ("games-howell" if levene < 0.05 else "tukey")
     if chosen == "games-howell" and (variance == 0).any():
         if test == "games-howell":
@@ -128,6 +129,7 @@ def compare_groups(
                 "every group's variance, use test='tukey'"
             )
         chosen = "tukey"
+    critical: dict[float, float] = {}  # the studentized range's quantile takes 50 ms
     rows, different = [], np.zeros((len(names), len(names)), dtype=bool)
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
@@ -140,7 +142,9 @@ def compare_groups(
             gap = mean[i] - mean[j]
             q = abs(gap) / error
             p = float(stats.studentized_range.sf(q, len(names), nu))
-            half = float(stats.studentized_range.isf(alpha, len(names), nu)) * error
+            if nu not in critical:
+                critical[nu] = float(stats.studentized_range.isf(alpha, len(names), nu))
+            half = critical[nu] * error
             different[i, j] = different[j, i] = p < alpha
             rows.append(
                 {
