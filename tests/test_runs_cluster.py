@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from typing import Any
 import dask
 import pytest
 import small_run
+from loopback import Cluster
 
 from tpsoil.errors import InputError, WorkError
 from tpsoil.runs import cluster, execute, run, session
@@ -51,85 +50,6 @@ def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
     shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
 
 
-def certificate(folder: Path) -> Path:
-    """A key and a certificate that signs itself, for loopback."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tpsoil test")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "both.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-class Cluster:
-    """A scheduler and workers, each a process of its own, as on a real cluster."""
-
-    def __init__(self, folder: Path, *, tls: bool = False, **environment: str) -> None:
-        self.folder, self.environment = folder, {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE}", **environment}
-        self.tls: list[str] = []
-        if tls:
-            pem = str(certificate(folder))
-            self.tls = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", pem]
-        self.processes: list[subprocess.Popen[bytes]] = []
-        port_file = folder / "scheduler.json"
-        self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(port_file))
-        limit = time.monotonic() + 60
-        while not port_file.exists() or not port_file.read_text().strip().endswith("}"):
-            assert time.monotonic() < limit, (folder / "dask_scheduler.log").read_text()
-            time.sleep(0.05)
-        import json
-
-        self.address: str = json.loads(port_file.read_text())["address"]
-
-    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        log = (self.folder / f"{module}.log").open("ab")
-        if module == "dask_scheduler":
-            arguments = ("--protocol", "tls" if self.tls else "tcp", "--host", "127.0.0.1", *arguments)
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{module}", *arguments, *self.tls],
-            stdout=log, stderr=log, env=self.environment, cwd=self.folder, start_new_session=True,
-        )  # fmt: skip
-        log.close()
-        self.processes.append(process)
-        return process
-
-    def worker(self, *, nanny: bool = False) -> subprocess.Popen[bytes]:
-        """One more worker process."""
-        return self._start(
-            "dask_worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
-            "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch"),
-        )  # fmt: skip
-
-    def close(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
-
-
 @pytest.fixture
 def dask_cluster(tmp_path: Path) -> Iterator[Any]:
     """Makes clusters and ends them."""
@@ -151,10 +71,7 @@ def test_threads_and_a_cluster_over_tls_give_the_same_bytes(
     assert cluster.address.startswith("tls://127.0.0.1:")
     cluster.worker()
     cluster.worker()
-    pem = cluster.tls[1]
-    settings = {"distributed.comm.tls.ca-file": pem, "distributed.comm.require-encryption": True}
-    settings |= {f"distributed.comm.tls.client.{part}": pem for part in ("key", "cert")}
-    with dask.config.set(settings):
+    with dask.config.set(cluster.settings):
         run(place / "recipe.toml", scheduler=cluster.address, workers=2, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]
     with pytest.raises(InputError, match=r"no dask scheduler answers there.*distributed\.comm\.tls settings"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import small_run
+from loopback import SECRET, make_bucket, objects_of, s3_service
 
 from tpsoil.errors import AccessError, TpsoilError
 from tpsoil.runs import preview, run, session, state_of, status
@@ -18,7 +19,6 @@ from tpsoil.runs.places import open_store
 from tpsoil.runs.tiles import make_tile
 
 CHUNK = 64  # 4 tiles a stage
-SECRET = "SECRET-THAT-MUST-NOT-APPEAR"
 
 pytestmark = [
     # aiohttp's and botocore's own, at the end of an event loop.
@@ -30,29 +30,15 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """An S3 service on loopback, with one bucket."""
-    moto = pytest.importorskip("moto.server", reason="moto's server is in the [test] extra")
-    pytest.importorskip("s3fs", reason="s3fs is in the [cloud] extra")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    """An S3 service on loopback."""
+    yield from s3_service()
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket's URL; keys and endpoint come from the environment, as the ecosystem's libraries read them."""
-    import botocore.session
-
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = botocore.session.Session().create_client("s3")
-    client.create_bucket(Bucket="maps")
+    """A bucket in it."""
     open_store.cache_clear()
-    return "s3://maps"
+    return make_bucket(endpoint, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +51,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     whole = small_run.files_of(folder / "maps.zarr")
     shutil.rmtree(folder / "maps.zarr")
     return folder, whole
-
-
-def objects_of(url: str, folder: Path) -> dict[str, str]:
-    """The bucket's objects as a local store's files."""
-    import s3fs
-
-    target = folder / "fetched"
-    shutil.rmtree(target, ignore_errors=True)
-    s3fs.S3FileSystem(skip_instance_cache=True).get(url, str(target), recursive=True)
-    return small_run.files_of(target)
 
 
 def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
@@ -142,3 +118,19 @@ def test_a_bucket_that_is_not_there(bucket: str, case: tuple[Path, dict[str, str
     assert caught.value.exit_status == 2
     with pytest.raises(TpsoilError, match="nosuch://a/b.zarr"):
         run(case[0] / "recipe.toml", output="nosuch://a/b.zarr", progress=False)
+
+
+def test_an_endpoint_that_does_not_answer(
+    bucket: str, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(
+        AccessError, match=r"s3://maps/three.zarr: cannot be reached \(EndpointConnectionError"
+    ) as caught:
+        run(case[0] / "recipe.toml", output=f"{bucket}/three.zarr", progress=False)
+    assert caught.value.exit_status == 2
+    assert SECRET not in str(caught.value)

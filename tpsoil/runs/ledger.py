@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
@@ -12,7 +13,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from tpsoil.cube.location import writing
-from tpsoil.errors import CorruptStoreError
+from tpsoil.errors import AccessError, CorruptStoreError, TpsoilError
 
 from .places import open_store
 
@@ -120,6 +121,25 @@ class Ledger:
 
     def _all(self, keys: Sequence[str]) -> list[str]:
         return [self._full(key) for key in keys]
+
+
+@contextlib.contextmanager
+def reaching(where: str) -> Iterator[None]:
+    """Turns what an object store's library says of a place that does not answer into an error that names it.
+
+    Raises
+    ------
+    AccessError
+    """
+    try:
+        yield
+    except TpsoilError:
+        raise
+    except Exception as error:  # botocore's and aiohttp's errors share no base but this
+        raise AccessError(
+            f"{where}: cannot be reached ({type(error).__name__}: {str(error)[:300]}); check the address, the network "
+            "and the keys in the environment"
+        ) from error
 
 
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:

@@ -22,7 +22,7 @@ from tpsoil.errors import StoreExistsError
 from tpsoil.grid import describe, same_grid
 
 from .arrays import layer_place
-from .ledger import ROOM, Ledger, read_raw
+from .ledger import ROOM, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
 from .places import is_url, open_store
 from .plan import LayerPlace, Tiling, stage_digest
@@ -75,7 +75,8 @@ def find_output(recipe: Recipe) -> Output:
         grid, chunk = info.grid, info.chunks
     ledger = Ledger.at(recipe.output)
     tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), chunk)
-    content = ledger.read_json(RUN_KEY)
+    with reaching(recipe.output):
+        content = ledger.read_json(RUN_KEY)
     if content is None:
         _refuse_strangers(recipe)
         return Output(recipe.output, ledger, grid, tiling, exists=False)
