@@ -55,6 +55,7 @@ def test_everything_simulated_says_so(made: tuple[Path, str]) -> None:
             assert element not in line or "simulated" in line
     assert "simulated" not in maps["solum_thickness"].attrs
     assert "simulated" in (folder / "demo.toml").read_text()
+    assert "simulated" in (folder / "page.html").read_text()
     assert (folder / "simulated_samples.csv").exists()
 
 

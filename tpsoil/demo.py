@@ -23,7 +23,7 @@ from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
 from tpsoil.grid import grid_of
-from tpsoil.reports import figures
+from tpsoil.reports import figures, write_page
 from tpsoil.runs import run
 from tpsoil.sample import write_sample
 from tpsoil.tiles import compute_together
@@ -198,6 +198,8 @@ class Demo:
         One row a zone (cells, mean_thickness_m); one row an element (scores against the truth, and of the folds).
     figures : tuple of Path
         PNG files.
+    page : Path
+        One HTML page of the store.
     """
 
     folder: Path
@@ -205,15 +207,17 @@ class Demo:
     zones: pd.DataFrame
     elements: pd.DataFrame
     figures: tuple[Path, ...]
+    page: Path
 
 
 def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progress: bool = True) -> Demo:
-    """Sample cube -> simulated samples -> recipe -> run -> figures.
+    """Sample cube -> simulated samples -> recipe -> run -> figures and a page.
 
     Parameters
     ----------
     folder : path
-        Made where it is missing; gets cube.zarr, simulated_samples.csv, demo.toml, maps.zarr and PNG files.
+        Made where it is missing; gets cube.zarr, simulated_samples.csv, demo.toml, maps.zarr, page.html
+        and PNG files.
     overwrite : bool
         Replace the demo's own files in a folder that has them; nothing else in it is touched.
     progress : bool
@@ -248,7 +252,17 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
     if overwrite:
         shutil.rmtree(place / "maps.zarr", ignore_errors=True)
     maps = run(place / "demo.toml", progress=progress)
-    return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), draw(maps, layers, place))
+    pictures = draw(maps, layers, place)
+    shown = [
+        "solum_thickness",
+        "zone",
+        *TRUTH,
+        *(f"{element}_sd" for element in TRUTH),
+        "response_time",
+        "solum_status",
+    ]
+    page = write_page(place / "maps.zarr", place / "page.html", layers=shown)
+    return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), pictures, page)
 
 
 def zone_table(maps: xr.Dataset) -> pd.DataFrame:

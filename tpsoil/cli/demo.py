@@ -49,10 +49,10 @@ def demo(
     console.print("\n[bold]Elements from simulated samples[/bold]: R2 against the truth, and of folds")
     console.print(elements)
     console.print(
-        "R2 of random folds is too good: the forest has seen other replicates of the site.",
+        "Random folds flatter: the forest has seen other replicates of the same site.",
         highlight=False,
     )
     console.print("\nMade:", highlight=False)
-    for path in (*made.figures, made.store, made.folder / "demo.toml"):
+    for path in (*made.figures, made.page, made.store, made.folder / "demo.toml"):
         note = "  (simulated)" if path.stem in set(made.elements["element"]) else ""
         console.print(f"  {path}{note}", highlight=False, soft_wrap=True)
