@@ -179,6 +179,23 @@ def test_a_region_is_found_from_the_other_turn_and_only_there(tmp_path: Path) ->
     assert np.isfinite(align(read_raster(odd, variable("elevation")), world).values).any(axis=0).sum() == 6
 
 
+@pytest.mark.parametrize(("size", "method"), [(1000, "bilinear"), (40_000, "average")])
+def test_agrees_with_odc_geo_on_a_smooth_field(tmp_path: Path, size: float, method: str) -> None:
+    """Another's code on another's warper: within the eighth of a pixel by which GDAL approximates a projection."""
+    rows, cols = np.meshgrid(np.arange(200), np.arange(220), indexing="ij")
+    values = (3000 + 500 * np.sin(rows / 30) * np.cos(cols / 25)).astype(np.float32)
+    raster = read_raster(write_tif(tmp_path / "smooth.tif", values, size=0.05), variable("elevation"))
+    grid = grid_from_bounds(PLATEAU_CRS, (-700_000, -400_000, -100_000, 0), size)
+    layer = align(raster, grid)
+    assert layer.attrs["resampling"] == method
+    theirs = raster.lazy(1000).compute().odc.reproject(grid, resampling=method, dst_nodata=np.nan).values
+    both = np.isfinite(layer.values) & np.isfinite(theirs)
+    assert both.mean() > 0.95
+    steepest = 500 / 25  # a pixel
+    assert np.abs(layer.values - theirs)[both].max() < 0.25 * steepest
+    assert np.abs(layer.values - theirs)[both].mean() < 0.02 * steepest
+
+
 def test_a_raster_of_another_region_is_refused_with_both_places(folder: Path) -> None:
     grid = grid_from_bounds("EPSG:3035", (4_000_000, 3_000_000, 4_100_000, 3_100_000), 10_000)
     with pytest.raises(

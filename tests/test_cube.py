@@ -462,6 +462,40 @@ def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> N
         tpsoil.add_layer("memory://copied", "elevation", tpsoil.open_cube(stored)["elevation"], overwrite=True)
 
 
+def test_an_object_store(dem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 on loopback; keys and endpoint come from the environment, the URL holds none."""
+    server_module = pytest.importorskip("moto.server", reason="needs the extras test and cloud")
+    pytest.importorskip("s3fs", reason="needs the extra cloud")
+    import boto3
+
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for key, value in {
+            "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "thing", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(key, value)
+        boto3.client("s3").create_bucket(Bucket="soil")
+        place = "s3://soil/plateau/cube.zarr"
+        with pytest.raises(MissingInputError, match="s3://soil/plateau/cube.zarr: no Zarr group"):
+            tpsoil.open_cube(place)
+        tpsoil.create_cube(place, GRID, chunks=8)
+        with pytest.raises(StoreExistsError, match="is there already"):
+            tpsoil.create_cube(place, GRID)
+        tpsoil.add_layer(place, "elevation", dem)
+        assert float(tpsoil.open_cube(place)["elevation"].max()) < 6000
+        assert room.check_cube(place).good
+        assert room.missing_chunks(place) == {"elevation": []}
+        tpsoil.create_cube(place, GRID, chunks=8, overwrite=True)
+        assert list(tpsoil.open_cube(place).data_vars) == []
+        with pytest.raises(AccessError, match="s3://nobody/cube.zarr: cannot be written .*bucket"):
+            tpsoil.create_cube("s3://nobody/cube.zarr", GRID)
+    finally:
+        server.stop()
+
+
 def test_a_store_that_is_a_link_or_a_path_object(tmp_path: Path, dem: Path) -> None:
     place = tmp_path / "real.zarr"
     tpsoil.create_cube(place, GRID)
