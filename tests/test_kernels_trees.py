@@ -95,7 +95,9 @@ def test_ranks_count_the_thresholds_below(thresholds: list[float], values: list[
     low, scale, starts = _buckets(limits)
     for dtype in (np.uint16, np.uint32):
         ranks = np.zeros((x.size, 2), dtype=dtype)
-        encode.rank_column(x, np.arange(x.size, dtype=np.uint32), limits, low, scale, starts, ranks, 1)
+        padded = np.append(limits, np.full(encode.FEW, np.inf, dtype=np.float32))
+        where = np.arange(x.size, dtype=np.uint32)
+        encode.rank_column(x, where, padded, limits.size, low, scale, starts, ranks, 1)
         expected = np.where(np.isnan(x), limits.size + 1, np.searchsorted(limits, x, side="left"))
         np.testing.assert_array_equal(ranks[:, 1], expected)
         assert (ranks[:, 0] == 0).all()
@@ -105,11 +107,12 @@ def test_ranks_count_the_thresholds_below(thresholds: list[float], values: list[
 @given(st.integers(0, 700), st.integers(1, 5), st.integers(1, 3000), st.integers(0, 99))
 def test_ordering_moves_whole_pixels_and_loses_none(n: int, features: int, distinct: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    ranks = rng.integers(0, distinct, (n, features)).astype(np.uint16)
+    ranks = np.zeros((n, 8), dtype=np.uint16)
+    ranks[:, :features] = rng.integers(0, distinct, (n, features))
     before, where = ranks.copy(), np.arange(n, dtype=np.uint32)
     weight = np.concatenate([np.arange(distinct + 1.0)] * features)
     offset = np.arange(features) * (distinct + 1)
-    encode.order_pixels(ranks, where, weight, offset)
+    encode.order_pixels(ranks, ranks.view(np.uint64), where, weight, offset)
     np.testing.assert_array_equal(np.sort(where), np.arange(n))
     np.testing.assert_array_equal(ranks, before[where])
 
@@ -117,17 +120,13 @@ def test_ordering_moves_whole_pixels_and_loses_none(n: int, features: int, disti
 def test_ordering_brings_likes_together() -> None:
     rng = np.random.default_rng(0)
     n, distinct = 4096, 4096
-    ranks = np.stack([rng.permutation(distinct) for _ in range(3)], axis=1).astype(np.uint16)
+    ranks = np.stack([*(rng.permutation(distinct) for _ in range(3)), np.zeros(n)], axis=1).astype(np.uint16)
 
     def width(rows: Any) -> float:
-        return float(np.ptp(rows.reshape(-1, 64, 3).astype(float), axis=1).mean())
+        return float(np.ptp(rows[:, :3].reshape(-1, 64, 3).astype(float), axis=1).mean())
 
     before = width(ranks)
-    encode.order_pixels(
-        ranks,
-        np.arange(n, dtype=np.uint32),
-        np.concatenate([np.arange(distinct + 1.0)] * 3),
-        np.arange(3) * (distinct + 1),
-    )
+    weight, offset = np.concatenate([np.arange(distinct + 1.0)] * 3), np.arange(3) * (distinct + 1)
+    encode.order_pixels(ranks, ranks.view(np.uint64), np.arange(n, dtype=np.uint32), weight, offset)
     # 64 words of 3 features: two halvings each, so about a quarter of the range.
     assert width(ranks) < before / 3.5

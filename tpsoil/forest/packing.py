@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tpsoil.errors import InputError
 from tpsoil.kernels import trees_lanes as lanes
-from tpsoil.kernels.trees_encode import fill_buckets
+from tpsoil.kernels.trees_encode import FEW, fill_buckets
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
@@ -28,7 +28,7 @@ NARROW_THRESHOLDS = 65533
 """Most distinct thresholds of a feature that 16-bit codes hold: 1 .. m + 1 for values, 0 and 65535 for missing."""
 NARROW_NODES = 65536
 MOST_PLANES = 4095
-BUCKETS_A_THRESHOLD = 2
+BUCKETS_A_THRESHOLD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +197,8 @@ class Encoding:
     ----------
     features : tuple of str
         Of all forests of the group.
-    thresholds : tuple of ndarray (m,), float32
-        Of each feature, of all the forests.
+    thresholds : tuple of ndarray (m + 4,), float32
+        Of each feature, of all the forests; then four infinite ones, as `rank_column` reads beyond the last.
     low, scale : tuple of float
     starts : tuple of ndarray, int32
         Buckets over the thresholds' range, for `rank_column`.
@@ -224,7 +224,7 @@ class Encoding:
     @property
     def rank_dtype(self) -> np.dtype[Any]:
         """Of the ranks: uint16 where they fit."""
-        return np.dtype(np.uint16 if max(t.size for t in self.thresholds) < NARROW_NODES - 1 else np.uint32)
+        return np.dtype(np.uint16 if max(t.size for t in self.thresholds) < NARROW_NODES else np.uint32)
 
 
 def encoding_of(forests: Sequence[CompiledForest]) -> Encoding:
@@ -268,7 +268,7 @@ def encoding_of(forests: Sequence[CompiledForest]) -> Encoding:
         offsets.append(np.concatenate([[0], np.cumsum([row.size for row in rows])[:-1]]).astype(np.int64)[: len(rows)])
     return Encoding(
         features=features,
-        thresholds=tuple(thresholds),
+        thresholds=tuple(np.append(t, np.full(FEW, np.inf, dtype=np.float32)) for t in thresholds),
         low=low,
         scale=scale,
         starts=starts,

@@ -7,7 +7,7 @@ its ranks are widest, down to words of 64, so that the pixels of a word go throu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from .compile import jit
 from .trees_lanes import LANES
 
 Array = npt.NDArray[Any]
+
+FEW: Final = 4
+"""Thresholds compared at once in a bucket."""
 
 
 @jit
@@ -49,7 +52,15 @@ def fill_buckets(thresholds: Array, low: Any, scale: Any, starts: Array) -> None
 
 @jit
 def rank_column(
-    values: Array, where: Array, thresholds: Array, low: Any, scale: Any, starts: Array, ranks: Array, column: Any
+    values: Array,
+    where: Array,
+    thresholds: Array,
+    count: Any,
+    low: Any,
+    scale: Any,
+    starts: Array,
+    ranks: Array,
+    column: Any,
 ) -> None:
     """Ranks of one feature at chosen pixels.
 
@@ -58,19 +69,32 @@ def rank_column(
     values : ndarray (pixels,), float32
     where : ndarray (n,), uint32
         Pixels to rank.
-    thresholds, low, scale, starts
+    thresholds : ndarray (m + 4,), float32, ascending
+        The last four are infinite; `count` is m.
+    low, scale, starts
         As in `fill_buckets`: a value's rank lies between its bucket's ends, as the bucket never falls where x rises.
-    ranks : ndarray (>= n, features), uint16 or uint32
+    ranks : ndarray (>= n, >= features), uint16 or uint32
         Written in `column`: rank in 0 .. m; m + 1 for NaN.
+
+    Notes
+    -----
+    Most buckets hold few thresholds. For those the first four from the bucket's start on are compared, whether of this
+    bucket or of a later one, which is above x anyway: no branch to mispredict. Halves the time of a bisection.
     """
     buckets = starts.size - 1
     for k in range(where.size):
         x = values[np.int64(where[k])]
         if np.isnan(x):
-            ranks[k, column] = thresholds.size + 1
+            ranks[k, column] = count + 1
             continue
         b = bucket_of(x, low, scale, buckets)
-        first, last = starts[b], starts[b + 1]
+        first, last = np.int64(starts[b]), np.int64(starts[b + 1])
+        if last - first <= FEW:
+            below = 0
+            for j in range(FEW):
+                below += thresholds[np.uint64(first + j)] < x
+            ranks[k, column] = first + below
+            continue
         while first < last:
             middle = (first + last) >> 1
             if thresholds[middle] < x:
@@ -82,13 +106,17 @@ def rank_column(
 
 @jit
 def widest(ranks: Array, start: Any, stop: Any, weight: Array, offset: Array, lowest: Array, highest: Array) -> Any:
-    """Feature whose ranks span the most of the forest's splits, or -1 where all pixels are alike."""
-    features = ranks.shape[1]
-    for f in range(features):
+    """Feature whose ranks span the most of the forest's splits, or -1 where all pixels looked at are alike.
+
+    Looks at about 64 pixels: their range leaves out the few far ones, and words come out a tenth faster than by the
+    range of all.
+    """
+    features = offset.size
+    for f in range(lowest.size):
         lowest[f] = ranks[start, f]
         highest[f] = ranks[start, f]
-    for k in range(start + 1, stop):
-        for f in range(features):
+    for k in range(start + 1, stop, max(1, (stop - start) // LANES)):
+        for f in range(lowest.size):
             r = ranks[k, f]
             lowest[f] = min(lowest[f], r)
             highest[f] = max(highest[f], r)
@@ -101,12 +129,17 @@ def widest(ranks: Array, start: Any, stop: Any, weight: Array, offset: Array, lo
 
 
 @jit
-def halve(ranks: Array, where: Array, start: Any, stop: Any, middle: Any, feature: Any, low: Any, high: Any) -> None:
+def halve(ranks: Array, rows: Array, where: Array, start: Any, stop: Any, middle: Any, feature: Any) -> None:
     """Move pixels so that no rank of `feature` before `middle` is above one after it.
 
     Bisects the range of ranks, so it ends after at most as many sweeps as a rank has bits.
     """
-    features = ranks.shape[1]
+    low = np.int64(ranks[start, feature])
+    high = low
+    for k in range(start, stop):
+        r = np.int64(ranks[k, feature])
+        low = min(low, r)
+        high = max(high, r)
     while low < high and start < stop:
         pivot = low + (high - low) // 2
         i, j = start, stop - 1
@@ -117,9 +150,13 @@ def halve(ranks: Array, where: Array, start: Any, stop: Any, middle: Any, featur
                 j -= 1
             if i >= j:
                 break
-            for f in range(features):
-                ranks[i, f], ranks[j, f] = ranks[j, f], ranks[i, f]
-            where[i], where[j] = where[j], where[i]
+            for w in range(rows.shape[1]):
+                kept = rows[i, w]
+                rows[i, w] = rows[j, w]
+                rows[j, w] = kept
+            place = where[i]
+            where[i] = where[j]
+            where[j] = place
             i += 1
             j -= 1
         if middle == i:
@@ -131,24 +168,25 @@ def halve(ranks: Array, where: Array, start: Any, stop: Any, middle: Any, featur
 
 
 @jit
-def order_pixels(ranks: Array, where: Array, weight: Array, offset: Array) -> None:
+def order_pixels(ranks: Array, rows: Array, where: Array, weight: Array, offset: Array) -> None:
     """Order pixels so that each run of 64 is alike; the order changes no result, only the speed.
 
     Parameters
     ----------
-    ranks : ndarray (n, features), uint16 or uint32
-        Reordered in place with `where`.
+    ranks : ndarray (n, columns), uint16 or uint32
+        Reordered in place with `where`; columns beyond the features are padding.
+    rows : ndarray (n, words), uint64
+        The same memory, by which pixels are moved.
     where : ndarray (n,), uint32
     weight : ndarray, float64
         At offset[f] + r: the share of the forest's work that splits feature f below rank r.
     offset : ndarray (features,), int64
     """
-    n = where.size
     lowest = np.empty(ranks.shape[1], ranks.dtype)
     highest = np.empty(ranks.shape[1], ranks.dtype)
     begins = np.empty(128, np.int64)
     ends = np.empty(128, np.int64)
-    begins[0], ends[0] = 0, n
+    begins[0], ends[0] = 0, where.size
     depth = 1
     while depth > 0:
         depth -= 1
@@ -159,7 +197,7 @@ def order_pixels(ranks: Array, where: Array, weight: Array, offset: Array) -> No
         if feature < 0:
             continue
         middle = start + ((stop - start) // 2 + LANES - 1) // LANES * LANES
-        halve(ranks, where, start, stop, middle, feature, np.int64(lowest[feature]), np.int64(highest[feature]))
+        halve(ranks, rows, where, start, stop, middle, feature)
         begins[depth], ends[depth] = start, middle
         begins[depth + 1], ends[depth + 1] = middle, stop
         depth += 2
@@ -173,7 +211,7 @@ def encode_words(
 
     Parameters
     ----------
-    ranks : ndarray (n, features), uint16 or uint32
+    ranks : ndarray (n, columns), uint16 or uint32
         Pixels beyond n repeat the last one.
     first, count : int
         First word, and number of words.
