@@ -55,17 +55,18 @@ def test_tibet_thickness_is_plausible_and_says_what_it_assumes(tibet: Path, full
     thick = maps["solum_thickness"].values
     known = np.isfinite(thick)
     assert known.sum() > (400_000 if full else 6_000)
-    # Published map of the whole plateau: 0.39..2.04 m, mean 0.89; this region, with constant erosion, runs close to it.
+    # Published map of the whole plateau: 0.39..2.04 m, mean 0.89. This run's own water erosion is some 20 times the
+    # published plateau mean, so its least soils are thinner.
     assert 0.6 < thick[known].mean() < 1.1
-    assert thick[known].min() > 0.4
+    assert thick[known].min() > 0.1
     assert np.quantile(thick[known], 0.95) < 2.6
     soil = maps["soil_mask"].values == 1
     assert not known[~soil].any()
     assert 0.2 < soil.mean() < 0.6
     said = maps["solum_thickness"].attrs["assumptions"]
-    assert "water_erosion = 2.76 t ha-1 a-1 everywhere" in said
+    assert "soil_erodibility = 0.0197 everywhere: mean EPIC K of 16 places above 3000 m" in said
     assert "wind_erosion = 10 t ha-1 a-1 everywhere" in said
-    assert "water_erosion = 2.76" in maps.attrs["assumptions"]
+    assert "soil_erodibility = 0.0197" in maps.attrs["assumptions"]
     assert maps.attrs["run_state"] == "complete"
     assert (
         maps["coarse_elevation"].attrs["resampling"] == "average onto the grid of worldclim_bio1_10m.tif, then bilinear"

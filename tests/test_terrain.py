@@ -366,3 +366,19 @@ t.test_flat_ground()
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_one_pass_of_the_kernel_serves_all_seven(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tpsoil.covariates import terrain
+
+    calls: list[tuple[int, ...]] = []
+    one_pass = terrain.terrain_pass
+
+    def spy(z: Any, *rest: Any) -> Any:
+        calls.append(z.shape)
+        return one_pass(z, *rest)
+
+    monkeypatch.setattr(terrain, "terrain_pass", spy)
+    z = dem(np.random.default_rng(0).normal(4000, 3, (20, 30)), chunks=(7, 11))
+    terrain_attributes(z).compute(scheduler="threads")
+    assert len(calls) == 9

@@ -15,8 +15,8 @@ def sources(
     csv: Annotated[bool, typer.Option("--csv", help="Write the whole table as CSV.")] = False,
 ) -> None:
     """Show what the studies used for every layer, and what is open: dataset, DOI, years, licence, unit, conversion."""
-    from tpsoil.covariates.sources import STUDIES, stored_unit
-    from tpsoil.covariates.sources import sources as look_up
+    from tpsoil.covariates.catalogue_sources import STUDIES, stored_unit
+    from tpsoil.covariates.catalogue_sources import sources as look_up
 
     chosen = [source for name in layer for source in look_up(name)] if layer else list(look_up())
     if csv:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .catalogue_sources import Source, sources
 from .classes import ClassTable, read_class_table, reclassify
 from .climate import (
     annual_precipitation,
@@ -13,7 +14,6 @@ from .climate import (
 from .erosivity import EROSIVITY, rainfall_erosivity
 from .evapotranspiration import latitude_layer, potential_evapotranspiration
 from .hydrology import filled_elevation, hydrology_attributes
-from .sources import Source, sources
 from .terrain import terrain_attributes, topographic_position
 from .vegetation import vegetation_cover
 from .water_erosion import cover_factor, rusle, soil_erodibility

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,7 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     faults: list[str] = []
     available = set(in_cube)
     stages: list[Stage] = []
+    assumed: dict[str, str] = {}
 
     def add(more: Sequence[Stage], at: str) -> None:
         for stage in more:
@@ -52,6 +54,10 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
                 if any(output.name == made.name for earlier in stages for made in earlier.outputs):
                     faults.append(f"{at}: makes layer '{output.name}', which another part of the recipe makes too")
                 available.add(output.name)
+            stage = _with_inherited(stage, assumed)
+            for output in stage.outputs:
+                if text := _assumption(stage, output.name):
+                    assumed[output.name] = text
             stages.append(stage)
 
     add(layer_stages(recipe.layers, recipe.path, faults), "layers")
@@ -89,6 +95,21 @@ def chosen(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]
         names = [*SECTIONS, *(stage.name for stage in stages)]
         raise RecipeError(where, [f"--only {only}: the recipe has no such stage{nearest_name(only, names)}"])
     return picked
+
+
+def _with_inherited(stage: Stage, assumed: Mapping[str, str]) -> Stage:
+    """A stage whose maps also list what was assumed for the layers that it reads."""
+    own = str(stage.attributes.get("", {}).get("assumptions", ""))
+    inherited = [text for name in stage.inputs if (text := assumed.get(name)) and text not in own]
+    if not inherited:
+        return stage
+    said = "; ".join([*dict.fromkeys(inherited), *([own] if own else [])])
+    return replace(stage, attributes={**stage.attributes, "": {**stage.attributes.get("", {}), "assumptions": said}})
+
+
+def _assumption(stage: Stage, output: str) -> str:
+    of_one = stage.attributes.get(output, {}).get("assumptions")
+    return str(of_one or stage.attributes.get("", {}).get("assumptions") or "")
 
 
 def _mend(name: str, available: set[str]) -> str:
