@@ -171,15 +171,25 @@ def test_all_kinds_side_by_side_and_everything_kept(tmp_path: Path) -> None:
     assert again.settings == trained.settings
 
 
+def test_blocks_too_few_are_left_out_and_said() -> None:
+    table = plots(30)
+    trained = train(table, "Fe", ["slope", "wetness"], "site", trees=5, block_size=40)
+    assert list(trained.scores.index) == ["random", "group"]
+    assert trained.settings["folds_left_out"] == {"block": "1 blocks of 40 cannot fill 5 folds"}
+    with pytest.raises(InputError, match="1 blocks of 40 cannot fill 5 folds"):
+        train(table, "Fe", ["slope", "wetness"], "site", trees=5, block_size=40, folds=["block"])
+
+
 def test_any_number_of_workers_gives_one_result() -> None:
     table = plots(40)
     search = {"min_samples_leaf": [1, 4]}
     one, three = (
-        train(table, "Fe", FEATURES, "site", trees=20, search=search, search_trees=8, workers=w) for w in (1, 3)
+        train(table, "Fe", FEATURES, "site", trees=8, search=search, search_trees=4, workers=w, folds="group")
+        for w in (1, 3)
     )
     pd.testing.assert_frame_equal(one.scores, three.scores, check_exact=True)
     pd.testing.assert_frame_equal(one.predict(table), three.predict(table), check_exact=True)
-    other = train(table, "Fe", FEATURES, "site", trees=20, seed=5)
+    other = train(table, "Fe", FEATURES, "site", trees=8, seed=5, folds="group")
     assert other.scores.loc["group", "r2"] != one.scores.loc["group", "r2"]
 
 
@@ -202,7 +212,7 @@ def test_the_search_is_nested_and_seen() -> None:
     table = pd.DataFrame({"a": rng.random(90), "b": rng.random(90), "site": np.arange(90)})
     table["Fe"] = table["a"] + rng.normal(0, 0.05, 90)
     grid = {"min_samples_leaf": [1, 30]}
-    trained = train(table, "Fe", ["a", "b"], "site", folds="group", trees=20, search=grid, search_trees=15)
+    trained = train(table, "Fe", ["a", "b"], "site", folds="group", trees=10, search=grid, search_trees=8)
     assert trained.settings["min_samples_leaf"] == 1
     chosen = trained.settings["chosen_by_fold"]["group"]
     assert len(chosen) == 5
@@ -211,7 +221,7 @@ def test_the_search_is_nested_and_seen() -> None:
     fold = trained.folds["group"].to_numpy()
     ruined = table.copy()
     ruined.loc[fold == 0, "Fe"] = rng.normal(100, 50, int((fold == 0).sum()))
-    again = train(ruined, "Fe", ["a", "b"], "site", folds="group", trees=20, search=grid, search_trees=15)
+    again = train(ruined, "Fe", ["a", "b"], "site", folds="group", trees=10, search=grid, search_trees=8)
     assert again.settings["chosen_by_fold"]["group"][0] == chosen[0]
     np.testing.assert_array_equal(again.folds["group"], fold)
     np.testing.assert_array_equal(
@@ -338,12 +348,12 @@ def test_missing_features_are_dropped_kept_or_refused() -> None:
     table = plots(40)
     table.loc[:8, "wetness"] = np.nan
     table.loc[9:11, "Fe"] = np.nan
-    dropped = train(table, "Fe", FEATURES, "site", trees=8)
+    dropped = train(table, "Fe", FEATURES, "site", trees=5, folds="group")
     assert dropped.counts["used"] == 108
     assert dropped.counts["without_feature"] == 9
     assert dropped.counts["without_target"] == 3
     assert np.isnan(dropped.predict(table)["mean"][:9]).all()
-    kept = train(table, "Fe", FEATURES, "site", trees=8, missing="keep")
+    kept = train(table, "Fe", FEATURES, "site", trees=5, missing="keep", folds="group")
     assert kept.counts["used"] == 117
     assert np.isfinite(kept.predict(table, quantiles=[0.05])).all(axis=None)
     with pytest.raises(InputError, match=r"missing in 9 rows \(wetness in 9\)"):

@@ -139,7 +139,9 @@ class MapModel:
         kept = np.flatnonzero(wanted)
         for begin in range(0, kept.size, BATCH):
             place = kept[begin : begin + BATCH]
-            index[place] = self.area.index(self.space.array(np.stack([column[place] for column in raw], axis=1))[0])
+            columns = self.space.array(np.stack([column[place] for column in raw], axis=1))[0]
+            # float32 as a layer of these columns is stored, so that area_of_applicability gives the same bits.
+            index[place] = self.area.index(columns.astype(np.float32))
         return [found.mean[0], found.sd[0], lower, upper, index, self.area.inside(index)]
 
     def outputs(self, label: str) -> list[Variable]:

@@ -13,7 +13,7 @@ import pandas as pd
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Style, learn_encoding, numbers, require_features
-from tpsoil.forest.folds import KINDS, Labels, describe_folds, find_coordinates, fold_table, make_folds
+from tpsoil.forest.folds import KINDS, Labels, block_codes, describe_folds, find_coordinates, fold_table, make_folds
 from tpsoil.forest.scores import score
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
@@ -59,7 +59,7 @@ def train(
         The site of each row, by column name or as labels. Rows of one site share a pixel, so they share a fold.
     folds : str or sequence of {"random", "group", "block"}, optional
         Kinds of folds to score by, side by side. By default all that the table allows: "group" with groups, "block"
-        with coordinates.
+        with coordinates that fill `n_folds` blocks (`settings["folds_left_out"]` says where they do not).
     deciding : str, optional
         The kind that chooses settings and calibrates intervals; by default the last of random, group, block that is
         used.
@@ -130,6 +130,13 @@ def train(
     _refuse_constant(frame, target, features, counts)
     pair = find_coordinates(frame, coordinates)
     kinds = _kinds(folds, sites is not None, pair is not None)
+    left_out = {}
+    if folds is None and pair is not None:
+        labels_by_site = None if sites is None else sites.to_numpy()
+        blocks = len(np.unique(block_codes(frame[pair[0]], frame[pair[1]], block_size, groups=labels_by_site)))
+        if blocks < n_folds:
+            kinds = tuple(kind for kind in kinds if kind != "block")
+            left_out["block"] = f"{blocks} blocks of {block_size:g} cannot fill {n_folds} folds"
     decides = deciding or max(kinds, key=KINDS.index)
     if decides not in kinds:
         raise InputError(f"train: deciding is '{decides}', expected one of the folds used, {list(kinds)}")
@@ -187,6 +194,7 @@ def train(
         "deciding": decides,
         "n_folds": n_folds,
         "block_size": block_size,
+        "folds_left_out": left_out,
         "folds": {kind: describe_folds(kind, block_size, pair) for kind in kinds},
         "chosen_by_fold": by_fold,
         "searched": [dict(s) for s in grid],
