@@ -14,6 +14,14 @@ from .prepare import read_tables
 TITLES = {
     "water_erosion": "Water erosion beside the published mean",
     "solum": "Solum thickness by zone",
+    "solum_zones": "Zones: mean environment",
+    "solum_parameters": "Calibrated parameters by zone",
+    "solum_scores": "Solum thickness at profiles: in sample (fit), out of fold (cv), baselines",
+    "solum_spread": "Spread of the parameters: over starts, and over the joint 95 % region",
+    "solum_directions": "Directions of the parameters that the profiles can see",
+    "solum_comparison": "Thickness maps compared",
+    "solum_windows": "Thickness in windows",
+    "solum_correlations": "Correlation with thickness",
     "calibration": "XRF carried to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
@@ -26,7 +34,7 @@ TITLES = {
     "groups": "Classes compared on site means; classes that share a letter do not differ",
 }
 SCORES = ("element", "folds", "n", "r2", "rmse", "r2_original", "rmse_original")
-LONG = ("predictions_", "coverage_", "importance_", "effect_")
+LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
 """Tables of one element, kept for the figures and not printed."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,6 +18,10 @@ from tpsoil.solum import PUBLISHED, SolumParameters, published_zones, thickness
 from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
 
 from .section import Section
+from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
+from .solum_comparison import comparison_stage
+from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
+from .solum_zones import zones_stage
 from .stage import Array, Stage, Window
 
 FORCING: Final = (
@@ -64,8 +69,12 @@ class SolumTable(Section):
     ----------
     parameters : "published", or a table
         The study's Table 4 by zone; one table of h0, rho_s, a, b, alpha, beta, gamma, D; or such tables by zone.
-    zones : "published", "layer" or "none"
-        Nearest published cluster; a layer `zone` of the cube; or one zone for all.
+    zones : "published", "layer", "none", or a table
+        Nearest published cluster; a layer `zone` of the cube; one zone for all; or zones to be found.
+    calibration : table, optional
+        Parameters from profiles, in place of `parameters`.
+    comparison : table, optional
+        Other maps, windows, transects, correlations.
     assumptions : table of layer to `value`, `reason`
         Constants for layers that are not there.
     maps : list of str
@@ -75,7 +84,9 @@ class SolumTable(Section):
     """
 
     parameters: Literal["published"] | dict[str, Any] = "published"
-    zones: Literal["published", "layer", "none"] = "published"
+    zones: Literal["published", "layer", "none"] | ZonesTable = "published"
+    calibration: CalibrationTable | None = None
+    comparison: ComparisonTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     maps: tuple[str, ...] = MAPS
     curvature_convention: Literal["convex_positive", "laplacian", "arcgis"] = "convex_positive"
@@ -107,6 +118,19 @@ class SolumTable(Section):
 
     @model_validator(mode="after")
     def _usable_parameters(self) -> SolumTable:
+        if isinstance(self.zones, ZonesTable):
+            if self.calibration is None and self.parameters == "published":
+                raise ValueError(
+                    "zones are found here, so the published parameters are not theirs; give [solum.calibration]"
+                )
+            if self.zones.rank and self.calibration is None:
+                raise ValueError("zones.rank needs the profiles of [solum.calibration]")
+        if self.comparison is not None and "solum_thickness" not in self.maps:
+            raise ValueError("comparison needs 'solum_thickness' among maps")
+        if self.calibration is not None:
+            if self.parameters != "published":
+                raise ValueError("parameters and calibration are two ways to say the parameters; give one")
+            return self
         try:
             parameters = solum_parameters(self.parameters)
         except InputError as error:
@@ -135,11 +159,22 @@ def solum_parameters(given: Any) -> SolumParameters | dict[int, SolumParameters]
     return _one_set(given, "parameters")
 
 
-def solum_stage(table: SolumTable, available: set[str]) -> Stage:
-    """The stage of `[solum]`, reading what is available and assuming the rest as said."""
+def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> list[Stage]:
+    """The stages of `[solum]`: zones where they are to be found, thickness, comparison where it is asked for."""
+    stages = []
+    if isinstance(table.zones, ZonesTable):
+        stages.append(zones_stage(table.zones, table.calibration, available, profiles, seed))
+    stages.append(solum_stage(table, available, profiles, seed))
+    if table.comparison is not None:
+        stages.append(comparison_stage(table.comparison, table.calibration, profiles, available))
+    return stages
+
+
+def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> Stage:
+    """The stage of thickness, reading what is available and assuming the rest as said."""
     needed = [*FORCING, *(ZONE_LAYERS if table.zones == "published" else ())]
     inputs = [name for name in dict.fromkeys(needed) if name not in table.assumptions]
-    if table.zones == "layer":
+    if table.zones == "layer" or isinstance(table.zones, ZonesTable):
         inputs.append("zone")
     if "depth_to_bedrock" in available and "depth_to_bedrock" not in table.assumptions:
         inputs.append("depth_to_bedrock")
@@ -148,6 +183,10 @@ def solum_stage(table: SolumTable, available: set[str]) -> Stage:
     outputs = [variable(name) for name in table.maps]
     if table.zones == "published":
         outputs.append(_published_zone())
+    calibration = table.calibration
+    if calibration is not None:
+        outputs += quantile_outputs(calibration)
+        inputs += [n for n in calibration.baseline_features if n not in inputs and n not in table.assumptions]
     said = [
         f"{name} = {a.value:g} {variable(name).units} everywhere: {a.reason}" for name, a in table.assumptions.items()
     ]
@@ -168,8 +207,11 @@ def solum_stage(table: SolumTable, available: set[str]) -> Stage:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         compute=compute_solum,
-        options={"table": table},
-        identity=table.model_dump(mode="json"),
+        options={"table": table, "profiles": profiles, "seed": seed},
+        identity=_identity(table, seed),
+        files=(profiles,) if profiles is not None else (),
+        prepare=prepare_calibration if calibration is not None else None,
+        load=load_calibration if calibration is not None else None,
         attributes={"": common},
         bytes_per_cell=BYTES_PER_CELL,
         summary=summarise_zones if "solum_thickness" in table.maps else None,
@@ -179,13 +221,13 @@ def solum_stage(table: SolumTable, available: set[str]) -> Stage:
 def compute_solum(window: Window) -> Mapping[str, Array]:
     """Zones and thickness of one window."""
     table: SolumTable = window.options["table"]
-    layers = window.layers
-    template = next(iter(layers.data_vars.values()))
-    for name, assumption in table.assumptions.items():
-        constant = np.full(template.shape, assumption.value, dtype="float32")
-        layers = layers.assign({name: (("y", "x"), constant, {"units": variable(name).units})})
+    layers = with_assumptions(window.layers, table.assumptions)
     results: dict[str, Any] = {}
-    parameters = solum_parameters(table.parameters)
+    calibrated = window.model if table.calibration is not None else None
+    parameters: Any = solum_parameters(table.parameters) if calibrated is None else dict(calibrated.parameters)
+    if table.zones == "none":
+        layers = layers.drop_vars("zone", errors="ignore")
+        parameters = next(iter(parameters.values())) if isinstance(parameters, dict) else parameters
     if table.zones == "published":
         results["zone"] = published_zones(layers)
         layers = layers.assign(zone=results["zone"])
@@ -200,7 +242,18 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
         least_erosion=table.least_erosion,
     )
     results |= {name: maps[name] for name in table.maps}
-    return {name: np.asarray(layer.values) for name, layer in results.items()}
+    if calibrated is not None and table.calibration is not None:
+        results |= quantile_maps(layers, calibrated, table.calibration)
+    return {name: np.asarray(layer) for name, layer in results.items()}
+
+
+def _identity(table: SolumTable, seed: int) -> dict[str, Any]:
+    """What decides the maps: neither the comparison, nor where the profiles lie, nor the seed of nothing random."""
+    told: dict[str, Any] = table.model_dump(mode="json", exclude={"comparison", "calibration"}, exclude_defaults=False)
+    if table.calibration is not None:
+        told["calibration"] = table.calibration.model_dump(mode="json", exclude={"profiles"})
+        told["seed"] = seed
+    return told
 
 
 def summarise_zones(maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:

@@ -14,7 +14,7 @@ from .covariate_stage import derive_stages
 from .element_stage import element_stages
 from .layer_stage import files_of, layer_stages, mask_stages
 from .recipe import Recipe, target_grid
-from .solum_stage import solum_stage
+from .solum_stage import solum_stages
 from .stage import Stage
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements")
@@ -71,7 +71,11 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
         for name in recipe.solum.assumptions:
             if name in available:
                 faults.append(f"solum.assumptions.{name}: the cube has this layer; leave the assumption out")
-        add([solum_stage(recipe.solum, available)], "solum")
+        profiles = None
+        if recipe.solum.calibration is not None:
+            profiles = Path(recipe.path(recipe.solum.calibration.profiles))
+            files_of(str(profiles), "solum.calibration.profiles", faults)
+        add(solum_stages(recipe.solum, available, profiles, recipe.run.seed), "solum")
     if recipe.elements is not None:
         samples = recipe.path(recipe.elements.samples)
         files_of(samples, "elements.samples", faults)

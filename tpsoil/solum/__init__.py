@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .archive import calibration_bytes, calibration_from
 from .calibration import Calibration, calibrate
 from .comparison import (
     WINDOWS,
@@ -14,7 +15,7 @@ from .comparison import (
 )
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
-from .ensembles import Ensemble, ensemble_table, ensemble_thickness
+from .ensembles import Ensemble, ensemble_table, ensemble_thickness, quantile_name
 from .identifiability import identifiability, sensitivities
 from .observations import Observations, prepare_profiles
 from .parameters import (
@@ -55,6 +56,8 @@ __all__ = [
     "Zones",
     "bounds",
     "calibrate",
+    "calibration_bytes",
+    "calibration_from",
     "combinations",
     "compare_maps",
     "eemt",
@@ -69,6 +72,7 @@ __all__ = [
     "pearson_matrix",
     "prepare_profiles",
     "published_zones",
+    "quantile_name",
     "rank_covariates",
     "relative_difference",
     "score",

@@ -24,6 +24,22 @@ FORMAT: Final = "tpsoil solum calibration 1"
 TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "traces", "excluded")
 
 
+def calibration_bytes(calibration: Calibration) -> bytes:
+    """A calibration as strict JSON; equal calibrations give equal bytes."""
+    return _text(calibration).encode()
+
+
+def calibration_from(data: bytes, where: str = "calibration") -> Calibration:
+    """The calibration that `calibration_bytes` wrote.
+
+    Raises
+    ------
+    CorruptStoreError
+        For bytes that are no calibration.
+    """
+    return _parse(data, where)
+
+
 def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) -> None:
     """Write a calibration.
 
@@ -38,6 +54,17 @@ def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) ->
     AccessError
         For a place that cannot be written.
     """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_name(target.name + ".new")
+        half.write_text(_text(calibration))
+        half.replace(target)
+    except OSError as error:
+        raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
+
+
+def _text(calibration: Calibration) -> str:
     content: dict[str, Any] = {
         "format": FORMAT,
         "settings": dict(calibration.settings),
@@ -54,14 +81,7 @@ def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) ->
             "dtypes": [str(dtype) for dtype in table.dtypes],
             "rows": [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)],
         }
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(target.name + ".new")
-        half.write_text(json.dumps(content, indent=1, allow_nan=False))
-        half.replace(target)
-    except OSError as error:
-        raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def read_calibration(path: str | os.PathLike[str]) -> Calibration:
@@ -82,13 +102,17 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
     CorruptStoreError
         For a file that is no calibration.
     """
-    from .calibration import Calibration
-
     source = Path(path)
     if not source.is_file():
         raise MissingInputError(f"calibration {source} is not there")
+    return _parse(source.read_bytes(), str(source))
+
+
+def _parse(data: bytes, source: str) -> Calibration:
+    from .calibration import Calibration
+
     try:
-        content = json.loads(source.read_text())
+        content = json.loads(data)
         if content["format"] != FORMAT:
             raise ValueError(content["format"])
         tables = {name: _table(content[name]) for name in TABLES}

@@ -291,6 +291,10 @@ class Zones:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted zones to a JSON file."""
+        Path(path).write_text(self.dumps())
+
+    def dumps(self) -> str:
+        """The fitted zones as JSON."""
         content = {
             "format": "tpsoil zones 1",
             "options": {name: getattr(self, name) for name in _OPTIONS},
@@ -307,7 +311,7 @@ class Zones:
             "counts": self.counts_.tolist(),
             "summary": self.summary_.to_dict("list"),
         }
-        Path(path).write_text(json.dumps(content, indent=1))
+        return json.dumps(content, indent=1)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Zones:
@@ -321,7 +325,22 @@ class Zones:
             For a file that holds no zones.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            text = Path(path).read_text()
+        except FileNotFoundError:
+            raise MissingInputError(f"zones {path} are not there") from None
+        return cls.loads(text, str(path))
+
+    @classmethod
+    def loads(cls, text: str, where: str = "zones") -> Zones:
+        """Zones from the JSON that `dumps` gave.
+
+        Raises
+        ------
+        CorruptStoreError
+            For text that holds no zones.
+        """
+        try:
+            content = json.loads(text)
             zones = cls(**content["options"])
             zones.columns_ = Columns(**{kind: tuple(names) for kind, names in content["columns"].items()})
             zones.keep_, zones.dropped_ = tuple(content["keep"]), tuple(content["dropped"])
@@ -331,10 +350,8 @@ class Zones:
             zones.modes_ = np.array(content["modes"], dtype=np.int32).reshape(zones.k, -1)
             zones.gamma_, zones.cost_ = float(content["gamma"]), float(content["cost"])
             zones.counts_, zones.summary_ = np.array(content["counts"]), pd.DataFrame(content["summary"])
-        except FileNotFoundError:
-            raise MissingInputError(f"zones {path} are not there") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptStoreError(f"{path} holds no tpsoil zones: {error}; fit them again") from error
+            raise CorruptStoreError(f"{where} holds no tpsoil zones: {error}; fit them again") from error
         return zones
 
 

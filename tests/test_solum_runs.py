@@ -1,0 +1,190 @@
+"""A recipe that ranks, zones, calibrates, maps with its spread, and compares; on a twin of the sample plateau."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import tpsoil
+from tpsoil import solum
+from tpsoil.cube import add_layer, create_cube, open_cube
+from tpsoil.errors import InputError, RecipeError
+from tpsoil.grid import grid_of
+from tpsoil.runs.results import result_tables
+
+ROOT = Path(__file__).parent.parent
+
+
+def twin() -> ModuleType:
+    """The functions of benchmarks/solum_twin.py."""
+    spec = importlib.util.spec_from_file_location("solum_twin", ROOT / "benchmarks" / "solum_twin.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["solum_twin"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def layers() -> xr.Dataset:
+    return twin().twin_layers()
+
+
+@pytest.fixture(scope="module")
+def work(layers: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cube with the twin's layers and another map, and profiles as CSV, some of which cannot serve."""
+    folder = tmp_path_factory.mktemp("solum")
+    grid = grid_of(layers, where="twin")
+    create_cube(str(folder / "cube.zarr"), grid, chunks=128)
+    for name in layers.data_vars:
+        if name != "zone":
+            add_layer(str(folder / "cube.zarr"), str(name), layers[name])
+    other = solum.thickness(layers, solum.PUBLISHED).solum_thickness * 1.1
+    add_layer(str(folder / "cube.zarr"), "other_map", other.rename("other_map").assign_attrs(units="m"),
+              units="m", kind="continuous")  # fmt: skip
+    profiles = twin().twin_profiles(layers, 0.1, 1, profiles=320)[["x", "y", "solum_thickness"]]
+    bad = pd.DataFrame({"x": [9e9, profiles.x[0], profiles.x[5]], "y": [0.0, profiles.y[0], profiles.y[5]],
+                        "solum_thickness": [1.0, -1.0, profiles.solum_thickness[5] + 0.01]})  # fmt: skip
+    pd.concat([profiles, bad]).to_csv(folder / "profiles.csv", index=False)
+    return folder
+
+
+def recipe(work: Path, output: str, **solum_table: Any) -> dict[str, Any]:
+    calibration = {"profiles": str(work / "profiles.csv"), "starts": 2, "evaluations": 4000, "simulated": True,
+                   "quantiles": [0.05, 0.5, 0.95], "members": 40, "baseline_features": ["elevation", "ndvi"],
+                   "block_size": 300_000.0}  # fmt: skip
+    return {
+        "run": {"name": "twin", "output": str(work / output), "cube": str(work / "cube.zarr")},
+        "solum": {"zones": "published", "calibration": calibration, **solum_table},
+    }
+
+
+@pytest.fixture(scope="module")
+def mapped(work: Path) -> xr.Dataset:
+    return tpsoil.run(
+        recipe(work, "published.zarr", comparison={"maps": ["other_map"], "correlate": ["elevation", "ndvi"],
+               "transects": {"across": {"start": (88.0, 29.0), "end": (92.0, 36.0)}}}),
+        progress=False,
+    )  # fmt: skip
+
+
+def test_profiles_become_maps_and_tables(mapped: xr.Dataset, work: Path) -> None:
+    tables = result_tables(str(work / "published.zarr"))
+    scores = next(table for title, table in tables.items() if "at profiles" in title)
+    kinds = {"fit", "cv", "cv_median", "zone_mean_cv", "forest_cv", "cv_blocks", "cv_blocks_median",
+             "zone_mean_cv_blocks", "forest_cv_blocks"}  # fmt: skip
+    assert set(scores["kind"]) == kinds
+    pooled = scores[scores["zone"].astype(str) == "all"].set_index("kind")
+    assert pooled.loc["cv_median", "rmse"] < 0.13
+    assert 0.8 < pooled.loc["cv", "coverage"] < 0.97
+    parameters = tables["Calibrated parameters by zone"]
+    assert parameters["zone"].tolist() == list(range(1, 9))
+    assert {"h0", "D", "rmse_fit", "rmse_cv", "n"} <= set(parameters.columns)
+    for name in ("solum_thickness", "solum_status", "zone", "solum_thickness_p05", "solum_thickness_p50",
+                 "solum_thickness_p95", "difference_other_map", "agreement_other_map"):  # fmt: skip
+        assert name in mapped
+    thick = mapped["solum_thickness"]
+    assert thick.attrs["simulated"] == "true"
+    assert thick.attrs["profiles_used"] == 320
+    assert thick.attrs["profiles_left_out"] == 3
+    assert thick.attrs["rmse_cv_median_m"] < 0.13
+    low, middle, high = (mapped[f"solum_thickness_p{p}"].values for p in ("05", "50", "95"))
+    known = np.isfinite(low)
+    assert (low[known] <= middle[known]).all()
+    assert (middle[known] <= high[known]).all()
+    np.testing.assert_array_equal(known, thick.notnull().values)
+
+
+def test_the_comparison_tells_table_5_windows_transects_and_correlations(mapped: xr.Dataset, work: Path) -> None:
+    tables = result_tables(str(work / "published.zarr"))
+    compared = tables["Thickness maps compared"].set_index("map")
+    assert {"this map", "other_map", "published: Liu"} <= set(compared.index)
+    assert compared.loc["this map", "errors"] == "in sample"
+    assert compared.loc["this map", "rmse"] < compared.loc["other_map", "rmse"]
+    windows = tables["Thickness in windows"]
+    assert set(windows["window"]) == {"Qaidam", "Qiangtang"}
+    assert set(windows["layer"]) == {"solum_thickness", "other_map"}
+    found = tables["Correlation with thickness"].set_index("second")
+    values = mapped["solum_thickness"].values.ravel()
+    height = open_cube(str(work / "cube.zarr"))["elevation"].values.ravel()
+    both = np.isfinite(values) & np.isfinite(height)
+    assert found.loc["elevation", "r"] == pytest.approx(np.corrcoef(values[both], height[both])[0, 1], abs=1e-3)
+    agreement = mapped["agreement_other_map"].values
+    percent = mapped["difference_other_map"].values
+    assert (percent[agreement == 1] >= -5).all()
+    assert (percent[agreement == 0] < -5).all()
+
+
+def test_a_finished_run_makes_nothing_again(mapped: xr.Dataset, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr(sys.modules["tpsoil.runs.solum_calibration"], "calibrate", refuse)
+    again = tpsoil.run(
+        recipe(work, "published.zarr", comparison={"maps": ["other_map"], "correlate": ["elevation", "ndvi"],
+               "transects": {"across": {"start": (88.0, 29.0), "end": (92.0, 36.0)}}}),
+        progress=False,
+    )  # fmt: skip
+    xr.testing.assert_identical(again["solum_thickness"].load(), mapped["solum_thickness"].load())
+
+
+def test_zones_are_ranked_and_found(work: Path, layers: xr.Dataset) -> None:
+    made = tpsoil.run(
+        recipe(
+            work,
+            "zones.zarr",
+            zones={"k": 5, "rank": True, "rank_seeds": 3, "rank_trees": 40, "n_init": 2, "max_cells": 20_000,
+                   "covariates": ["elevation", "mean_annual_temperature", "annual_precipitation", "ndvi"]},
+            maps=["solum_thickness"],
+            comparison={},
+        ),
+        progress=False,
+    )  # fmt: skip
+    zone = made["zone"].values
+    assert set(np.unique(zone[zone != 255])) <= {1, 2, 3, 4, 5}
+    height = layers["elevation"].values
+    means = [height[zone == k].mean() for k in range(1, 6)]
+    assert (np.diff(means) > 0).all()
+    tables = result_tables(str(work / "zones.zarr"))
+    assert tables["Zones: mean environment"]["cells"].sum() > 1000
+    assert "Thickness in windows" in tables
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"calibration": {"profiles": "nowhere.csv"}}, "solum.calibration.profiles: no such file"),
+        ({"calibration": {"profiles": "x.csv", "startz": 3}}, "startz: unknown key; did you mean 'starts'"),
+        ({"calibration": {"profiles": "x.csv", "quantiles": [0.9, 0.1]}}, "ascending"),
+        ({"calibration": {"profiles": "x.csv", "columns": {"depth": "d"}}}, "has depth"),
+        ({"calibration": {"profiles": "x.csv"}, "parameters": {"h0": 1}}, "two ways to say the parameters"),
+        ({"zones": {"k": 3}, "calibration": None}, "zones are found here"),
+        ({"zones": {"k": 1}}, "zones"),
+        ({"comparison": {"windows": {"box": [3, 0, 1, 9]}}}, "west < east"),
+        ({"comparison": {"maps": ["elevation"]}}, "under a name of its own"),
+    ],
+)
+def test_wrong_recipes_are_refused_before_anything_is_made(work: Path, table: dict[str, Any], message: str) -> None:
+    given = recipe(work, "wrong.zarr", **table)
+    if given["solum"]["calibration"] is None:
+        del given["solum"]["calibration"]
+    with pytest.raises(RecipeError, match=message):
+        tpsoil.run(given, progress=False)
+    assert not (work / "wrong.zarr").exists()
+
+
+def test_profiles_that_cannot_serve_stop_the_run(work: Path) -> None:
+    (work / "text.csv").write_text("x,y,thickness\n0,0,deep\n")
+    given = recipe(work, "text.zarr")
+    given["solum"]["calibration"]["profiles"] = str(work / "text.csv")
+    with pytest.raises(InputError, match="'thickness' has text in line 2: 'deep'"):
+        tpsoil.run(given, progress=False)

@@ -1,0 +1,135 @@
+"""`[solum.calibration]`: profiles to parameters before the first tile, with everything that tells their worth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.ingest import read_profiles
+from tpsoil.solum import (
+    Calibration,
+    Effort,
+    calibrate,
+    calibration_bytes,
+    calibration_from,
+    ensemble_thickness,
+    published_zones,
+    quantile_name,
+)
+from tpsoil.variables import Variable, variable
+
+from .solum_options import CalibrationTable
+from .stage import Array, Prepared
+
+SCORE_DIGITS = 4
+
+
+def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
+    """Variables of the quantile maps."""
+    what = "parameters and residuals" if table.quantiles_of == "profiles" else "parameters alone"
+    return tuple(
+        Variable(quantile_name(p), f"solum thickness, {100 * p:g} % quantile", "m", 0, meaning=f"over {what}")
+        for p in table.quantiles
+    )
+
+
+def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.Dataset:
+    """The layers with a number for each that is assumed."""
+    numbers = {name: ((), np.float32(a.value), {"units": variable(name).units}) for name, a in assumptions.items()}
+    return layers.assign(numbers)
+
+
+def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+    """Read the profiles, take the layers at their cells, calibrate, and tell."""
+    table: CalibrationTable = options["table"].calibration
+    layers = with_assumptions(cube, options["table"].assumptions)
+    if options["table"].zones == "published":
+        layers = layers.assign(zone=published_zones(layers))
+    elif options["table"].zones == "none":
+        layers = layers.drop_vars("zone", errors="ignore")
+    profiles = read_profiles(Path(options["profiles"]), units=table.units, columns=table.columns)
+    notes = [str(profiles.attrs["assumption"])] if "assumption" in profiles.attrs else []
+    problems = profiles["problem"] != ""
+    notes += [f"{count} profiles left out: {why}" for why, count in profiles.attrs.get("problems", {}).items()]
+    found = calibrate(
+        profiles[~problems].reset_index(drop=True),
+        layers,
+        preset=table.preset,
+        problem=table.problem,
+        starts=table.starts,
+        folds=table.folds,
+        block_size=table.block_size,
+        seed=int(options["seed"]),
+        workers=os.cpu_count() or 1,
+        effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
+        members=table.members,
+        baseline_features=table.baseline_features,
+        greatest_thickness_m=options["table"].greatest_thickness_m,
+    )
+    reasons = [str(reason) for reason in found.excluded["reason"]]
+    notes += [f"{reasons.count(why)} profiles left out: {why}" for why in dict.fromkeys(reasons)]
+    fit = found.scores[found.scores["kind"] == "fit"]
+    notes += [f"zone {zone}: {note}" for zone, note in zip(fit["zone"].astype(str), fit["note"].astype(str)) if note]
+    attributes: dict[str, Any] = {
+        "parameters": "calibrated on " + Path(options["profiles"]).name,
+        "profiles_used": int(found.settings["profiles_used"]),
+        "profiles_left_out": int(len(found.excluded) + problems.sum()),
+    }
+    for kind in ("fit", "cv", "cv_median"):
+        whole = found.scores[(found.scores["kind"] == kind) & (found.scores["zone"] == "all")]
+        attributes[f"rmse_{kind}_m"] = round(float(whole["rmse"].iloc[0]), SCORE_DIGITS)
+    if table.simulated:
+        attributes["simulated"] = "true"
+    return Prepared(calibration_bytes(found), _tables(found), {"": attributes}, notes)
+
+
+def load_calibration(data: bytes) -> Calibration:
+    """The calibration of a run."""
+    return calibration_from(data, "the run's calibration")
+
+
+def quantile_maps(layers: xr.Dataset, found: Calibration, table: CalibrationTable) -> Mapping[str, Array]:
+    """The quantile maps of one window."""
+    if not table.quantiles:
+        return {}
+    maps = ensemble_thickness(
+        layers,
+        found.ensembles if "zone" in layers else next(iter(found.ensembles.values())),
+        probabilities=table.quantiles,
+        residual=table.quantiles_of == "profiles",
+        density_ratio=float(found.settings["density_ratio"]),
+        greatest_thickness_m=float(found.settings["greatest_thickness_m"]),
+        seed=int(found.settings["seed"]),
+    )
+    return {str(name): np.asarray(layer.values) for name, layer in maps.items()}
+
+
+def _tables(found: Calibration) -> dict[str, pd.DataFrame]:
+    """Tables that are printed, and long ones for figures."""
+    predictions = pd.DataFrame(
+        {"observed": found.predictions["observed"], "predicted": found.predictions["cv_median"],
+         "lower": found.predictions["cv_low"], "upper": found.predictions["cv_high"],
+         "zone": found.predictions["zone"]}
+    )  # fmt: skip
+    spread = found.spread[found.spread["at_bound"] != "fixed"]
+    return {
+        "solum_scores": found.scores.round(SCORE_DIGITS),
+        "solum_parameters": _five_digits(found.table()),
+        "solum_spread": _five_digits(spread),
+        "solum_directions": found.directions,
+        "predictions_solum": predictions.dropna().round(SCORE_DIGITS),
+        "traces_solum": _five_digits(found.traces),
+    }
+
+
+def _five_digits(table: pd.DataFrame) -> pd.DataFrame:
+    rounded = table.copy()
+    for column in rounded.select_dtypes("float").columns:
+        rounded[column] = rounded[column].map(lambda value: float(f"{value:.5g}"))
+    return rounded

@@ -1,0 +1,174 @@
+"""`[solum.zones]`, `[solum.calibration]`, `[solum.comparison]`: what a recipe may say of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tpsoil.errors import InputError
+from tpsoil.solum import COVARIATES, WINDOWS, Effort, search_space
+from tpsoil.variables import CATALOGUE
+
+from .section import Section
+
+
+class ZonesTable(Section):
+    """`[solum.zones]`: zones of similar environment, found by k-prototypes.
+
+    Parameters
+    ----------
+    k : int
+        Number of zones; the study has 8.
+    covariates : list of str
+        Layers; by default those of the study's eleven that are there. With `rank`, the pool that is ranked.
+    rank : bool
+        Rank the covariates on the profiles of `[solum.calibration]` and keep those whose mean importance is positive.
+        The zones then carry target information.
+    rank_seeds, rank_trees : int
+    n_init : int
+        Starts.
+    max_cells : int
+        Cells to fit on.
+    """
+
+    k: int = Field(default=8, ge=2, le=254)
+    covariates: tuple[str, ...] = ()
+    rank: bool = False
+    rank_seeds: int = Field(default=20, ge=1)
+    rank_trees: int = Field(default=500, ge=1)
+    n_init: int = Field(default=10, ge=1)
+    max_cells: int = Field(default=1_000_000, ge=100)
+
+    @field_validator("covariates")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError(f"is {list(names)}, expected each layer once")
+        return names
+
+    def pool(self, available: set[str]) -> tuple[str, ...]:
+        """The layers that are ranked or clustered."""
+        return self.covariates or tuple(name for name in COVARIATES if name in available)
+
+
+class CalibrationTable(Section):
+    """`[solum.calibration]`: parameters from profiles instead of published ones.
+
+    Parameters
+    ----------
+    profiles : str
+        A CSV: one row a profile with its thickness, or one row a horizon with top, bottom and designation; `lon`, `lat`
+        or `x`, `y`.
+    units : str, optional
+        Of thickness (m unless given) or horizon depths (cm unless given).
+    columns : table
+        Names of columns that are called otherwise: `thickness`, `profile`, `top`, `bottom`, `designation`.
+    preset : "paper" or "physical"
+    problem : "eight" or "five"
+    starts, folds, members : int
+    block_size : float, optional
+        Side of the blocks of the spatial cross-validation, in the profiles' unit (degrees or metres).
+    complexes, evaluations : int
+    quantiles : list of float
+        Maps of these quantiles of thickness over the ensemble; none by default.
+    quantiles_of : "profiles" or "parameters"
+        With residuals, or parameters alone.
+    baseline_features : list of str
+        Layers that the forest baseline sees besides the model's own.
+    simulated : bool
+        The profiles are simulated; everything made from them says so.
+    """
+
+    profiles: str
+    units: Literal["m", "dm", "cm", "mm"] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    preset: Literal["paper", "physical"] = "paper"
+    problem: Literal["eight", "five"] = "eight"
+    starts: int = Field(default=10, ge=1)
+    folds: int = Field(default=4, ge=2)
+    members: int = Field(default=200, ge=20)
+    block_size: float | None = Field(default=None, gt=0)
+    complexes: int = Field(default=8, ge=2)
+    evaluations: int = Field(default=20_000, ge=100)
+    quantiles: tuple[float, ...] = ()
+    quantiles_of: Literal["profiles", "parameters"] = "profiles"
+    baseline_features: tuple[str, ...] = ()
+    simulated: bool = False
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        known = {"thickness", "profile", "top", "bottom", "designation"}
+        strange = sorted(set(columns) - known)
+        if strange:
+            raise ValueError(f"has {', '.join(strange)}, expected some of {', '.join(sorted(known))}")
+        return columns
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, chances: tuple[float, ...]) -> tuple[float, ...]:
+        if list(chances) != sorted(set(chances)) or any(not 0 < p < 1 for p in chances):
+            raise ValueError(f"is {list(chances)}, expected ascending numbers between 0 and 1")
+        return chances
+
+    @model_validator(mode="after")
+    def _searchable(self) -> CalibrationTable:
+        try:
+            search_space(self.preset, self.problem)
+            Effort(complexes=self.complexes, evaluations=self.evaluations)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class Transect(Section):
+    """One line of `[solum.comparison.transects]`: `start` and `end` in lon, lat; `points` along it."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+    points: int = Field(default=200, ge=2)
+
+
+class ComparisonTable(Section):
+    """`[solum.comparison]`: this map beside others, and within windows.
+
+    Parameters
+    ----------
+    maps : list of str
+        Layers of other thickness maps, in m (give them under `[[layers]]` with kind and units).
+    band : float
+        %; differences within it count as agreement.
+    windows : table of name to [west, south, east, north], degrees
+        The basin of Qaidam and the Qiangtang by default, where the grid covers them.
+    transects : table of name to `start`, `end`
+    correlate : list of str
+        Layers whose Pearson correlation with thickness is told.
+    """
+
+    maps: tuple[str, ...] = ()
+    band: float = Field(default=5.0, ge=0)
+    windows: dict[str, tuple[float, float, float, float]] | None = None
+    transects: dict[str, Transect] = Field(default_factory=dict)
+    correlate: tuple[str, ...] = ()
+
+    @field_validator("maps")
+    @classmethod
+    def _others(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        own = [name for name in names if name in CATALOGUE and name != "depth_to_bedrock"]
+        if own or len(set(names)) != len(names):
+            raise ValueError(f"is {list(names)}, expected other maps' layers, each once and under a name of its own")
+        return names
+
+    @field_validator("windows")
+    @classmethod
+    def _boxes(cls, boxes: Any) -> Any:
+        for name, (west, south, east, north) in (boxes or {}).items():
+            if not (west < east and south < north):
+                raise ValueError(f"{name} is {[west, south, east, north]}, expected west < east and south < north")
+        return boxes
+
+    @property
+    def boxes(self) -> dict[str, tuple[float, float, float, float]]:
+        """The windows, the study's own two where none is named."""
+        return dict(WINDOWS) if self.windows is None else self.windows

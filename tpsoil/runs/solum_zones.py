@@ -1,0 +1,113 @@
+"""`[solum.zones]`: covariates ranked on the profiles, zones fitted before the first tile and assigned tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.ingest import read_profiles
+from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
+from tpsoil.solum.observations import values_at
+from tpsoil.variables import CATALOGUE, Variable
+
+from .solum_options import CalibrationTable, ZonesTable
+from .stage import Array, Prepared, Stage, Window
+
+BYTES_PER_CELL: Final = 260.0
+"""Sixteen columns in float64, codes and labels."""
+
+
+def zones_stage(
+    table: ZonesTable, calibration: CalibrationTable | None, available: set[str], profiles: Path | None, seed: int
+) -> Stage:
+    """The stage that makes the layer `zone`."""
+    pool = table.pool(available)
+    inputs = (*dict.fromkeys((*pool, *(n for n in ("elevation", "soil_mask") if n in available))),)
+    return Stage(
+        name="solum_zones",
+        title="zones",
+        section="solum",
+        inputs=inputs,
+        outputs=(zone_variable(table.k),),
+        compute=compute_zones,
+        options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
+        identity={**table.model_dump(mode="json"), "pool": list(pool), "seed": seed},
+        files=(profiles,) if table.rank and profiles is not None else (),
+        prepare=prepare_zones,
+        load=load_zones,
+        attributes={"": {"parents": " ".join(inputs), "model": "k-prototypes, Huang 1998"}},
+        bytes_per_cell=BYTES_PER_CELL,
+    )
+
+
+def zone_variable(k: int) -> Variable:
+    """The layer `zone` with names for its codes."""
+    known = CATALOGUE["zone"]
+    flags = {zone: f"zone {zone}" for zone in range(1, k + 1)}
+    return Variable("zone", known.long_name, "1", dtype="uint8", kind="categorical", meaning=known.meaning, flags=flags)
+
+
+def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+    """Rank where asked, fit, and tell."""
+    table: ZonesTable = options["table"]
+    calibration: CalibrationTable | None = options["calibration"]
+    names = tuple(options["pool"])
+    tables: dict[str, pd.DataFrame] = {}
+    notes: list[str] = []
+    if table.rank and calibration is not None:
+        ranked = _rank(cube, names, table, calibration, Path(options["profiles"]), int(options["seed"]))
+        tables["importance_solum"] = ranked
+        kept = set(ranked.loc[ranked["kept"], "feature"])
+        dropped = [name for name in names if name not in kept]
+        names = tuple(name for name in names if name in kept)
+        if not names:
+            raise InputError("solum.zones: no covariate has a positive importance; give covariates= and rank = false")
+        if dropped:
+            notes.append(f"covariates without a positive importance, dropped: {', '.join(dropped)}")
+        if ranked.attrs.get("left_out"):
+            notes.append(f"{ranked.attrs['left_out']} profiles lack a covariate and were not ranked on")
+    elif not table.covariates:
+        names = tuple(name for name in names if name in KEPT_BY_STUDY)
+    zones = Zones(table.k, n_init=table.n_init, seed=int(options["seed"]), max_cells=table.max_cells)
+    zones.fit(cube, names)
+    if zones.dropped_:
+        notes.append(f"covariates without variance, left out of the zones: {', '.join(zones.dropped_)}")
+    tables["solum_zones"] = zones.summary_.round(3)
+    attributes = {"covariates": " ".join(names), "gamma": zones.gamma_, "cost": round(zones.cost_, 3)}
+    if calibration is not None and table.rank and calibration.simulated:
+        attributes["simulated"] = "true"
+    return Prepared(zones.dumps().encode(), tables, {"": attributes}, notes)
+
+
+def load_zones(data: bytes) -> Zones:
+    """The zones of a run."""
+    return Zones.loads(data.decode(), "the run's zones")
+
+
+def compute_zones(window: Window) -> Mapping[str, Array]:
+    """The zones of one window."""
+    zones: Zones = window.model
+    return {"zone": np.asarray(zones.predict(window.layers).values)}
+
+
+def _rank(
+    cube: xr.Dataset,
+    names: tuple[str, ...],
+    table: ZonesTable,
+    calibration: CalibrationTable,
+    path: Path,
+    seed: int,
+) -> pd.DataFrame:
+    profiles = read_profiles(path, units=calibration.units, columns=calibration.columns)
+    values = values_at(cube, profiles, list(names))
+    design = profiles[["solum_thickness"]].join(values.drop(columns="inside"))
+    ranked = rank_covariates(design, names, seeds=table.rank_seeds, trees=table.rank_trees, seed=seed)
+    for column in ("importance", "sd", "positive"):
+        ranked[column] = ranked[column].map(lambda value: float(f"{value:.5g}"))
+    return ranked
