@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import tpsoil.cli.app
 from tpsoil.cube import create_cube, open_cube
-from tpsoil.errors import AccessError, InputError, MissingInputError
+from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInputError
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import page_html, write_page
 from tpsoil.reports.pixels import pack_values, unpack_values
@@ -250,7 +250,14 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     create_cube(where, GRID)
     models = where / "_tpsoil" / "models"
     models.mkdir(parents=True)
-    (where / "_tpsoil" / "run.json").write_text(json.dumps({"name": "europe", "recipe": {"run": {"name": "europe"}}}))
+    stages = [
+        {"name": "terrain", "section": "derive", "outputs": ["elevation"]},
+        {"name": "solum", "section": "solum", "outputs": ["solum_thickness", "zone", "absent"]},
+    ]
+    run = {"name": "europe", "recipe": {"run": {"name": "europe"}}, "stages": stages}
+    (where / "_tpsoil" / "run.json").write_text(json.dumps(run))
+    (where / "_tpsoil" / "tables").mkdir()
+    (where / "_tpsoil" / "tables" / "solum.csv").write_text("zone,cells\nall,9\n")
     predictions = pd.DataFrame({"observed": [1.0, 2, 3], "predicted": [1.0, 2, 4]}).to_csv(index=False)
     scores = pd.DataFrame({"element": ["Fe"], "folds": ["block"], "r2": [0.66]}).to_csv(index=False)
     content = {"tables": {"elements": scores, "predictions": predictions}, "notes": ["3 of 9 samples lie off the grid"]}
@@ -259,11 +266,26 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     story = tell(sample().drop_attrs(deep=False), where=str(where))
     assert story.title == "europe"
     assert story.notes == ["3 of 9 samples lie off the grid"]
-    assert [table["element"].tolist() for table in story.scores] == [["Fe", "Zn"]]
+    assert [table.attrs["caption"] for table in story.scores] == [
+        "Elements, scores out of fold", "Solum thickness by zone",
+    ]  # fmt: skip
+    assert story.scores[0]["element"].tolist() == ["Fe", "Zn"]
     assert list(story.predictions) == ["predictions"]
     text = page_html(sample(), where=str(where))
     assert 'alt="Chart: predictions"' in text
     assert "&quot;europe&quot;" in text
+    assert [entry["name"] for entry in meta_of(text)["layers"]] == ["solum_thickness", "zone"]  # the model's maps
+    whole = page_html(sample(), where=str(where), everything=True)
+    assert [e["name"] for e in meta_of(whole)["layers"]] == ["solum_thickness", "zone", "solum_status", "elevation"]
+
+
+def test_a_damaged_record_of_a_run_is_named(tmp_path: Path) -> None:
+    where = tmp_path / "run.zarr"
+    create_cube(where, GRID)
+    (where / "_tpsoil").mkdir()
+    (where / "_tpsoil" / "run.json").write_text('{"name": ')
+    with pytest.raises(CorruptStoreError, match=r"run\.zarr: _tpsoil/run\.json is damaged .*; run the recipe again"):
+        tell(sample(), where=str(where))
 
 
 def test_scores_in_attributes_become_a_table() -> None:
@@ -275,8 +297,10 @@ def test_scores_in_attributes_become_a_table() -> None:
 
 def test_sentences_stand_once_though_many_layers_say_them() -> None:
     store = sample()
-    store["zone"].attrs["assumptions"] = "rain = 1 mm; frost is ignored"
-    assert tell(store).assumptions == ["rain = 1 mm", "frost is ignored", "no dust"]
+    store["zone"].attrs["assumptions"] = "no dust"
+    assert tell(store).assumptions == ["rain = 1 mm; no dust"]  # what a longer sentence says is not said again
+    store["zone"].attrs["assumptions"] = ["frost is ignored", "rain = 1 mm; no dust; no fog"]
+    assert tell(store).assumptions == ["frost is ignored", "rain = 1 mm; no dust; no fog"]
 
 
 # --- files, bad input ------------------------------------------------------------------------------------------

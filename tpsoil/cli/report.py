@@ -13,13 +13,14 @@ def report(
     out: Annotated[Path, typer.Argument(help="OUT.html; one file that loads nothing from a network.")],
     title: Annotated[str, typer.Option(help="Else the store's own.")] = "",
     layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer to show; may be given again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show a run's covariates too.")] = False,
     cells: Annotated[
         int, typer.Option(min=1, help="Most cells of all layers together; larger stores are thinned and say so.")
-    ] = 6_000_000,
+    ] = 9_000_000,
 ) -> None:
     """Write one page of a store: maps with their values, scores, assumptions, provenance, citation."""
     from tpsoil.reports import write_page
 
-    path = write_page(store, out, title=title, layers=layer or None, cells=cells)
+    path = write_page(store, out, title=title, layers=layer or None, everything=everything, cells=cells)
     size = path.stat().st_size
     typer.echo(f"{path}  {size / 1e6:.1f} MB" if size >= 1e5 else f"{path}  {size / 1e3:.0f} kB")

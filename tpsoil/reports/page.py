@@ -21,6 +21,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from zarr.abc.store import Store
 
 import tpsoil
 from tpsoil.cube import open_cube
@@ -33,32 +34,35 @@ from .pixels import grid_of_page, layer_of_page, pack_values
 from .story import Story, tell
 from .tables import layer_summary, to_html, write_text
 
-CELLS_OF_A_PAGE: Final = 6_000_000
-"""Cells of all layers together that a page holds; it is then about 10 to 15 MB, which mail still carries."""
+CELLS_OF_A_PAGE: Final = 9_000_000
+"""Cells of all layers together that a page holds; it is then some 15 MB, which mail still carries."""
 
 _TOKEN: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 def write_page(
-    store: str | os.PathLike[str] | xr.Dataset,
+    store: str | os.PathLike[str] | Store | xr.Dataset,
     out: str | os.PathLike[str],
     *,
     title: str = "",
     layers: Sequence[str] | None = None,
+    everything: bool = False,
     cells: int = CELLS_OF_A_PAGE,
 ) -> Path:
     """Write a store as one self-contained HTML page.
 
     Parameters
     ----------
-    store : path, URL or Dataset (y, x)
+    store : path, URL, zarr Store or Dataset (y, x)
         A cube or a run's output; only read.
     out : path
         Ends in .html; missing folders are made; the file is there whole or not at all.
     title : str
         Else the store's.
     layers : sequence of str, optional
-        Layers to show, in this order; all two-dimensional layers by default, a run's maps before its covariates.
+        Layers to show, in this order. By default the maps that a run's models made; of another store all layers.
+    everything : bool
+        Show a run's covariates too, after its maps.
     cells : int
         Most cells of all layers together. A larger store is shown with every n-th row and column, and the page says so.
 
@@ -89,9 +93,13 @@ def write_page(
     target = Path(out)
     if target.suffix.lower() not in {".html", ".htm"}:
         raise InputError(f"report: '{target.name}' ends in '{target.suffix}', expected .html")
-    where = "" if isinstance(store, xr.Dataset) else os.fspath(store)
-    dataset = store if isinstance(store, xr.Dataset) else open_cube(where)
-    return write_text(target, page_html(dataset, where=where, title=title, layers=layers, cells=cells), where="report")
+    where = os.fspath(store) if isinstance(store, (str, os.PathLike)) else ""
+    dataset = store if isinstance(store, xr.Dataset) else open_cube(store)
+    return write_text(
+        target,
+        page_html(dataset, where=where, title=title, layers=layers, everything=everything, cells=cells),
+        where="report",
+    )
 
 
 def page_html(
@@ -100,6 +108,7 @@ def page_html(
     where: str = "",
     title: str = "",
     layers: Sequence[str] | None = None,
+    everything: bool = False,
     cells: int = CELLS_OF_A_PAGE,
 ) -> str:
     """The page of `write_page` as text.
@@ -109,7 +118,7 @@ def page_html(
     store : Dataset (y, x)
     where : str
         Path or URL of the store, for the tables of its run.
-    title, layers, cells
+    title, layers, everything, cells
         As in `write_page`.
 
     Returns
@@ -127,8 +136,8 @@ def page_html(
     >>> page_html(cube, title="Slopes").startswith("<!doctype html>")
     True
     """
-    names = _chosen(store, layers, where)
-    story = tell(store[names].assign_attrs(store.attrs), where=where, title=title)
+    story = tell(store, where=where, title=title)
+    names = _chosen(store, layers, where, story.results, everything)
     rows, columns = store[names[0]].transpose("y", "x").shape
     step = max(1, int(np.ceil(np.sqrt(rows * columns * len(names) / max(cells, 1)))))
     longest = int(np.ceil(max(rows, columns) / step))
@@ -169,12 +178,16 @@ def page_html(
     return _fill(_asset("page.html"), head)
 
 
-def _chosen(store: xr.Dataset, layers: Sequence[str] | None, where: str) -> list[str]:
+def _chosen(
+    store: xr.Dataset, layers: Sequence[str] | None, where: str, results: Sequence[str], everything: bool
+) -> list[str]:
     maps_first = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
     if layers is None:
         # What a model made stands before what it was made from.
         maps_first.sort(key=lambda name: "parents" not in store[name].attrs)
-        names = maps_first
+        made = [name for name in results if name in maps_first]
+        rest = [name for name in maps_first if name not in made]
+        names = made + rest if everything or not made else made
     else:
         names = list(layers)
         missing = [name for name in names if name not in maps_first]
@@ -219,11 +232,11 @@ def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> l
     scores = "".join(drawn and [f'<div class="gallery">{"".join(drawn)}</div>']) + _tables(story.scores)
     parts = [
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
-        ("scores", "Scores", scores),
+        ("scores", "Scores and summaries", scores),
         ("parameters", "Parameters", _tables(story.parameters)),
         ("assumptions", "Assumptions", _list(story.assumptions)),
         ("excluded", "Masked and excluded", _list(story.notes) + _tables(story.excluded)),
-        ("provenance", "Provenance", _tables(story.provenance) + _recipe(story.recipe)),
+        ("provenance", "Provenance", _tables(story.provenance) + _more(story.attributes) + _recipe(story.recipe)),
         ("citation", "Citation", _list(story.citations)),
     ]
     return [
@@ -259,6 +272,12 @@ def _table(table: pd.DataFrame) -> str:
     return (
         f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{to_html(table, caption=caption)}</div>'
     )
+
+
+def _more(table: pd.DataFrame | None) -> str:
+    if table is None:
+        return ""
+    return f"<details><summary>{html.escape(table.attrs['caption'])}</summary>{_table(table)}</details>"
 
 
 def _list(items: Sequence[str]) -> str:

@@ -98,7 +98,9 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
         title += " (simulated)"
     shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, "dtype": dtype}
     comment = str(layer.attrs.get("comment", ""))
-    lines = [f"{comment[:1].upper()}{comment[1:]}."] if comment else []
+    # A symbol, such as h0, keeps its case.
+    plain = comment.partition(" ")[0].isalpha() and not comment.startswith("ddof")
+    lines = [f"{comment[:1].upper() if plain else comment[:1]}{comment[1:]}."] if comment else []
     if palette.layer_kind(layer) == "categorical":
         shown["classes"] = _classes(layer, picture)
         named = [c for c in shown["classes"] if c["share"]]

@@ -20,6 +20,7 @@ import xarray as xr
 
 import tpsoil
 from tpsoil.display import cell_text
+from tpsoil.errors import CorruptStoreError
 
 from .figures import palette
 from .tables import class_shares
@@ -32,8 +33,10 @@ _CITED: Final = ("citation", "citations", "references", "reference", "licence", 
 _MADE: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
 _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
-    "grid_mapping", "_FillValue", "simulated", "scale_factor", "add_offset", "coordinates",
+    "grid_mapping", "_FillValue", "state", "simulated", "scale_factor", "add_offset", "coordinates",
 }  # fmt: skip
+_MODELS: Final = ("solum", "elements")
+_TITLES: Final = {"solum": "Solum thickness by zone", "elements": "Elements, scores out of fold"}
 _SCORE: Final = re.compile(r"^(r2|r²|rmse|mae|nse|me|coverage|picp|bias)(_|$)", re.IGNORECASE)
 
 
@@ -55,6 +58,10 @@ class Story:
         As text, or "".
     predictions : dict of str to DataFrame
         Tables that are drawn, not printed, by name.
+    results : list of str
+        Layers that the run's models made; empty where no run is known.
+    attributes : DataFrame or None
+        What layers say beyond all this.
     """
 
     title: str
@@ -69,6 +76,8 @@ class Story:
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
     predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
+    results: list[str] = field(default_factory=list)
+    attributes: pd.DataFrame | None = None
 
 
 def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
@@ -100,7 +109,7 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     everywhere = [attrs, *layers.values()]
     story.assumptions = _said(everywhere, ("assumptions", "assumption"))
     story.notes = [*_said(everywhere, ("notes",)), *run.get("notes", [])]
-    story.citations = [*_said(everywhere, _CITED, split=False), f"Computed with tpsoil {tpsoil.__version__}."]
+    story.citations = [*_said(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
     for key, table in run.get("tables", {}).items():
         _place_table(story, key, table)
@@ -112,9 +121,8 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Said by the layers")
     story.excluded += _class_counts(store)
     story.provenance += _by_layer(layers, _MADE, "Where each layer comes from")
-    rest = _other_attributes(layers)
-    if rest is not None:
-        story.provenance.append(rest)
+    story.attributes = _other_attributes(layers)
+    story.results = [name for name in run.get("results", []) if name in layers]
     return story
 
 
@@ -137,24 +145,37 @@ def _read_ledger(where: str) -> dict[str, Any]:
     if not where:
         return {}
     found: dict[str, Any] = {"tables": {}, "notes": []}
-    # A store without a run has no such objects; one that cannot be listed still has its layers and attributes.
-    with contextlib.suppress(Exception):
+    try:
         files, root = fsspec.core.url_to_fs(where)
-        run = f"{root}/_tpsoil/run.json"
-        if files.exists(run):
-            content = json.loads(files.cat_file(run))
-            found |= {key: content[key] for key in ("name", "recipe") if content.get(key)}
-        for path in sorted(files.glob(f"{root}/_tpsoil/models/*.json")):
-            content = json.loads(files.cat_file(path))
-            found["notes"] += [str(note) for note in content.get("notes", [])]
-            for name, text in content.get("tables", {}).items():
-                part = pd.read_csv(io.StringIO(text))
-                earlier = found["tables"].get(name)
-                found["tables"][name] = part if earlier is None else pd.concat([earlier, part], ignore_index=True)
-        for path in sorted(files.glob(f"{root}/_tpsoil/tables/*.csv")):
-            name = str(path).rpartition("/")[2].removesuffix(".csv")
-            found["tables"][name] = pd.read_csv(io.BytesIO(files.cat_file(path)), keep_default_na=False, na_values=[""])
+        kinds = ("run.json", "models/*.json", "tables/*.csv")
+        listed = {kind: sorted(files.glob(f"{root}/_tpsoil/{kind}")) for kind in kinds}
+        content = {str(path): files.cat_file(path) for paths in listed.values() for path in paths}
+    except (OSError, ValueError, ImportError, NotImplementedError):
+        return found  # a place that cannot be listed still has its layers and attributes
+    for path in listed["run.json"]:
+        run = _decoded(where, str(path), content)
+        found |= {key: run[key] for key in ("name", "recipe") if run.get(key)}
+        models = [stage for stage in run.get("stages", []) if stage.get("section", stage.get("name")) in _MODELS]
+        found["results"] = [str(name) for stage in models for name in stage.get("outputs", [])]
+    for path in listed["models/*.json"]:
+        model = _decoded(where, str(path), content)
+        found["notes"] += [str(note) for note in model.get("notes", [])]
+        for name, text in model.get("tables", {}).items():
+            part = pd.read_csv(io.StringIO(text))
+            earlier = found["tables"].get(name)
+            found["tables"][name] = part if earlier is None else pd.concat([earlier, part], ignore_index=True)
+    for path in listed["tables/*.csv"]:
+        name = str(path).rpartition("/")[2].removesuffix(".csv")
+        found["tables"][name] = pd.read_csv(io.BytesIO(content[str(path)]), keep_default_na=False, na_values=[""])
     return found
+
+
+def _decoded(where: str, path: str, content: Mapping[str, bytes]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(content[path]))
+    except (ValueError, TypeError) as error:
+        name = path.rpartition("/_tpsoil/")[2]
+        raise CorruptStoreError(f"{where}: _tpsoil/{name} is damaged ({error}); run the recipe again") from error
 
 
 def _place_table(story: Story, name: str, table: pd.DataFrame) -> None:
@@ -164,7 +185,7 @@ def _place_table(story: Story, name: str, table: pd.DataFrame) -> None:
         {"observed", "predicted"} <= columns or {"feature", "importance"} <= columns or {"level", "coverage"} <= columns
         or {"evaluation", "objective"} <= columns or {"feature", "value", "effect"} <= columns
     )  # fmt: skip
-    table.attrs.update(caption=name.replace("_", " ").capitalize(), simulated=bool(story.simulated))
+    table.attrs.update(caption=_TITLES.get(name, name.replace("_", " ").capitalize()), simulated=bool(story.simulated))
     if drawable:
         story.predictions[name] = table
     if not {"observed", "predicted"} <= columns and not {"evaluation", "objective"} <= columns:
@@ -203,12 +224,14 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
         table = _as_table(value)
         if table is None:
             table = pd.DataFrame({"item": [key.replace("_", " ")], "value": [cell_text(value, 6)]})
-            if section and section[-1].attrs.get("loose"):
-                table = pd.concat([section.pop(), table], ignore_index=True)
+            loose = next((i for i, other in enumerate(section) if other.attrs.get("loose")), None)
+            if loose is not None:
+                table = pd.concat([section.pop(loose), table], ignore_index=True)
             table.attrs.update(caption="The store", loose=True)
+            section.insert(loose or 0, table)
         else:
             table.attrs["caption"] = key.replace("_", " ").capitalize()
-        section.append(table)
+            section.append(table)
 
 
 def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
@@ -263,9 +286,9 @@ def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame |
     return table
 
 
-def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...], *, split: bool = True) -> list[str]:
-    """Sentences under any of the keys, each once, in the order they come."""
-    found: dict[str, None] = {}
+def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> list[str]:
+    """Sentences under any of the keys, each once, in the order they come; what a longer one contains is left out."""
+    found: list[str] = []
     for attrs in sources:
         for key in keys:
             value = _parsed(attrs.get(key))
@@ -273,12 +296,12 @@ def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...], *, split:
                 items = [f"{name}: {cell_text(item, 6)}" for name, item in value.items()]
             elif isinstance(value, (list, tuple)):
                 items = [cell_text(item, 6) for item in value]
-            elif value in (None, ""):
-                items = []
             else:
-                items = str(value).split("; ") if split else [str(value)]
-            found.update(dict.fromkeys(item.strip() for item in items if item.strip()))
-    return list(found)
+                items = [] if value is None else [str(value)]
+            for item in map(str.strip, items):
+                if item and not any(item in earlier for earlier in found):
+                    found = [earlier for earlier in found if earlier not in item] + [item]
+    return found
 
 
 def _parsed(value: Any) -> Any:

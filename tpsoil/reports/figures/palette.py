@@ -147,7 +147,8 @@ def colour_map(layer: xr.DataArray) -> str:
     """
     if layer_kind(layer) == "circular":
         return CIRCULAR
-    return _BY_NAME.get(str(layer.name), "viridis_r")  # more is darker
+    name = str(layer.name)
+    return _BY_NAME.get("sd" if name.endswith("_sd") else name, "viridis_r")  # more is darker
 
 
 def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> dict[int, str]:
