@@ -1,4 +1,4 @@
-"""Samples of one element on their way to a forest: read, calibrated, screened, placed on the cube."""
+"""Samples of one element on their way to a forest: read, screened, calibrated, placed on the cube."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Design:
 
 
 def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> Design:
-    """Read, calibrate, screen and place the samples of one element.
+    """Read, screen, calibrate and place the samples of one element.
 
     Raises
     ------
@@ -60,8 +60,6 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
     tidy = _read(table, path, symbol)
     notes: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
-    if symbol in table.icp:
-        tidy, tables["calibration"] = _calibrated(table, tidy, symbol, notes)
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
     if share["truncated"]:
         notes.append(
@@ -80,6 +78,9 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
         told: dict[Any, Any] = found.counts.loc[symbol].to_dict()
         removed, fences = int(told["removed"]), (float(told["low"]), float(told["high"]))
         tidy = found.kept
+    if symbol in table.icp:
+        # After the screening: one gross reading among the pairs would turn the line.
+        tidy, tables["calibration"] = _calibrated(table, tidy, symbol, notes)
     summary: dict[Any, Any] = summarise_elements(summarise_sites(tidy, keep=[])).loc[symbol].to_dict()
     tables["samples"] = pd.DataFrame(
         [
