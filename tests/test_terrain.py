@@ -269,8 +269,11 @@ def test_lazy_in_lazy_out_and_the_input_stays(monkeypatch: pytest.MonkeyPatch) -
     assert result.slope.attrs["parents"] == "elevation"
 
 
-def test_a_south_up_or_mirrored_dem_gives_the_same_surface() -> None:
+@pytest.mark.parametrize("crs", [None, "EPSG:32646"])
+def test_a_south_up_or_mirrored_dem_gives_the_same_surface(crs: str | None) -> None:
     z = dem(4000 + np.random.default_rng(9).normal(0, 30, (12, 15)).cumsum(0).cumsum(1) / 10)
+    if crs:
+        z = z.rio.write_crs(crs)
     straight = terrain_attributes(z)
     for flipped in (z[::-1], z[:, ::-1], z[::-1, ::-1]):
         turned = terrain_attributes(flipped).sortby("y", ascending=False).sortby("x")
