@@ -79,7 +79,7 @@ def _dotted(at: str, place: Sequence[int | str]) -> str:
     for part in place:
         if isinstance(part, int):
             text += f"[{part + 1}]"
-        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool"}:
+        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool", "dict"}:
             # pydantic names the branch of a union or a validator in the location; the reader wrote neither.
             text += f".{part}"
     return text

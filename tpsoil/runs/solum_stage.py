@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
@@ -62,6 +62,13 @@ class Assumption(Section):
     units: str | None = None
 
 
+# The tags are kinds of value, which messages leave out of a key's name.
+Zoning = Annotated[
+    Annotated[Literal["published", "layer", "none"], Tag("str")] | Annotated[ZonesTable, Tag("dict")],
+    Discriminator(lambda given: "str" if isinstance(given, str) else "dict"),
+]
+
+
 class SolumTable(Section):
     """`[solum]`: the mass-balance model.
 
@@ -84,7 +91,7 @@ class SolumTable(Section):
     """
 
     parameters: Literal["published"] | dict[str, Any] = "published"
-    zones: Literal["published", "layer", "none"] | ZonesTable = "published"
+    zones: Zoning = "published"
     calibration: CalibrationTable | None = None
     comparison: ComparisonTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
