@@ -408,3 +408,17 @@ def test_effects_come_one_table_a_covariate_and_letters_by_index() -> None:
         "b",
         "c",
     ]
+
+
+def test_a_joint_effect_is_a_plane_with_units_centred_on_zero() -> None:
+    table = pd.DataFrame({"slope": [9.0, 0, 9, 0], "ndvi": [0.1, 0.1, 0.9, 0.9], "effect": [2.0, 0, 3, 1]})
+    figure = figures.joint_effect(table, units="mg kg-1")
+    ax, bar = figure.axes
+    mesh = ax.collections[0]
+    np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(2, 2), [[0, 2], [1, 3]])
+    assert mesh.get_clim() == (-3, 3)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("slope, °", "ndvi, no unit")
+    assert bar.get_ylabel() == "effect, mg kg⁻¹"
+    assert said(figures.joint_effect(table.assign(effect=np.nan)))
+    with pytest.raises(InputError, match="expected two columns beside 'effect'"):
+        figures.joint_effect(table.drop(columns="ndvi"))

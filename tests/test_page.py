@@ -22,6 +22,7 @@ from tpsoil.cube import create_cube, open_cube
 from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInputError
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import page_html, write_page
+from tpsoil.reports.charts import charts_of
 from tpsoil.reports.pixels import pack_values, unpack_values
 from tpsoil.reports.story import tell
 from tpsoil.variables import variable
@@ -260,7 +261,10 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     (where / "_tpsoil" / "tables" / "solum.csv").write_text("zone,cells\nall,9\n")
     predictions = pd.DataFrame({"observed": [1.0, 2, 3], "predicted": [1.0, 2, 4]}).to_csv(index=False)
     scores = pd.DataFrame({"element": ["Fe"], "folds": ["block"], "r2": [0.66]}).to_csv(index=False)
-    content = {"tables": {"elements": scores, "predictions": predictions}, "notes": ["3 of 9 samples lie off the grid"]}
+    content = {
+        "tables": {"elements": scores, "predictions_Fe": predictions},
+        "notes": ["3 of 9 samples lie off the grid"],
+    }
     (models / "fe.json").write_text(json.dumps(content))
     (models / "zn.json").write_text(json.dumps({"tables": {"elements": scores.replace("Fe", "Zn")}, "notes": []}))
     story = tell(sample().drop_attrs(deep=False), where=str(where))
@@ -270,13 +274,62 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
         "Elements, scores out of fold", "Solum thickness by zone",
     ]  # fmt: skip
     assert story.scores[0]["element"].tolist() == ["Fe", "Zn"]
-    assert list(story.predictions) == ["predictions"]
+    assert list(story.charts) == ["predictions_Fe"]
     text = page_html(sample(), where=str(where))
-    assert 'alt="Chart: predictions"' in text
+    assert 'alt="Chart: Observed against predicted, Fe"' in text
     assert "&quot;europe&quot;" in text
     assert [entry["name"] for entry in meta_of(text)["layers"]] == ["solum_thickness", "zone"]  # the model's maps
     whole = page_html(sample(), where=str(where), everything=True)
     assert [e["name"] for e in meta_of(whole)["layers"]] == ["solum_thickness", "zone", "solum_status", "elevation"]
+
+
+def test_only_the_tables_of_simulated_layers_are_called_so(tmp_path: Path) -> None:
+    where = tmp_path / "run.zarr"
+    create_cube(where, GRID)
+    (where / "_tpsoil" / "tables").mkdir(parents=True)
+    stages = [
+        {"name": n, "section": n, "outputs": [o]} for n, o in (("solum", "solum_thickness"), ("elements", "zone"))
+    ]
+    (where / "_tpsoil" / "run.json").write_text(json.dumps({"stages": stages}))
+    for name in ("solum", "elements"):
+        (where / "_tpsoil" / "tables" / f"{name}.csv").write_text("a,b\n1,2\n")
+    store = sample()
+    store["zone"].attrs["simulated"] = True
+    text = page_html(store, where=str(where))
+    assert "<caption>Elements, scores out of fold (simulated)</caption>" in text
+    assert "<caption>Solum thickness by zone</caption>" in text
+
+
+def test_every_long_table_of_a_run_becomes_its_figure() -> None:
+    pairs = pd.DataFrame({"observed": [1.0, 2, 3], "predicted": [1.0, 2, 4], "zone": [1, 1, 2]})
+    effect = pd.DataFrame({"feature": "slope", "value": [0.0, 9], "effect": [0.0, 1]})
+    tables = {
+        "predictions_solum": pairs,
+        "coverage_Fe": pd.DataFrame({"group": "all", "level": [0.5, 0.9], "n": 9, "conformal": [0.5, 0.9]}),
+        "importance_Fe": pd.DataFrame({"feature": ["slope"], "importance": [1.0]}),
+        "effect_Fe_slope": effect,
+        "effect_Fe_ndvi": effect.assign(feature="ndvi"),
+        "effect_Fe_slope_ndvi": pd.DataFrame(
+            {"slope": [0.0, 0, 9, 9], "ndvi": [0.1, 0.9] * 2, "effect": [0.0, 1, 2, 3]}
+        ),
+        "traces_solum": pd.DataFrame({"evaluation": [1, 2], "objective": [2.0, 1.0], "zone": 1, "start": 0}),
+        "transect_north": pd.DataFrame(
+            {"distance_km": [0.0, 1], "elevation": [4000.0, 5000], "solum_thickness": [0.5, 1]}
+        ),
+        "correlations_solum": pd.DataFrame({"first": ["slope"], "second": ["ndvi"], "r": [0.5], "p": [0.01]}),
+        "predictions_empty": pairs.iloc[:0],
+        "effect_odd": pd.DataFrame({"a": [1]}),
+    }
+    found = charts_of(tables)
+    assert [text for text, _ in found] == [
+        "Observed against predicted, solum", "Coverage of the intervals, Fe", "Importance of the covariates, Fe",
+        "Joint effect, Fe slope ndvi", "Calibration, solum", "Transect, north", "Correlation, solum",
+        "Effects of the covariates, Fe",
+    ]  # fmt: skip
+    figures = dict(found)
+    assert figures["Observed against predicted, solum"].axes[0].get_xlabel() == "predicted, m"
+    assert len(figures["Effects of the covariates, Fe"].axes) == 2
+    assert figures["Effects of the covariates, Fe"].axes[0].get_ylabel() == "effect, mg kg⁻¹"
 
 
 def test_a_damaged_record_of_a_run_is_named(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 
 from . import figures
+from .charts import charts_of
 from .figures import maps, palette
 from .figures.reading import Picture, read_picture
 from .pixels import grid_of_page, layer_of_page, pack_values
@@ -228,8 +229,11 @@ def png_uri(figure: Figure, dpi: int = 90) -> str:
 
 def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(id, heading, HTML) of every section that has something to say."""
-    drawn = [_chart(name, table) for name, table in story.predictions.items()]
-    scores = "".join(drawn and [f'<div class="gallery">{"".join(drawn)}</div>']) + _tables(story.scores)
+    drawn = "".join(
+        f'<figure><img loading="lazy" alt="Chart: {html.escape(text)}" src="{png_uri(figure)}"></figure>'
+        for text, figure in charts_of(story.charts)
+    )
+    scores = (f'<div class="gallery">{drawn}</div>' if drawn else "") + _tables(story.scores)
     parts = [
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
         ("scores", "Scores and summaries", scores),
@@ -244,22 +248,6 @@ def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> l
         for key, heading, text in parts
         if text
     ]
-
-
-def _chart(name: str, table: pd.DataFrame) -> str:
-    columns = set(table.columns)
-    text = name.replace("_", " ")
-    if {"observed", "predicted"} <= columns:
-        figure = figures.observed_predicted(table, title=text.capitalize())
-    elif {"feature", "importance"} <= columns:
-        figure = figures.importance_ranking(table, title=text.capitalize())
-    elif {"level", "coverage"} <= columns:
-        figure = figures.interval_coverage(table, title=text.capitalize())
-    elif {"evaluation", "objective"} <= columns:
-        figure = figures.calibration_traces(table)
-    else:
-        figure = figures.partial_dependence(table)
-    return f'<figure><img loading="lazy" alt="Chart: {html.escape(text)}" src="{png_uri(figure)}"></figure>'
 
 
 def _tables(tables: Sequence[pd.DataFrame]) -> str:

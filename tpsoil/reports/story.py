@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import fsspec
 import pandas as pd
 import xarray as xr
 
 import tpsoil
 from tpsoil.display import cell_text
-from tpsoil.errors import CorruptStoreError
 
+from .charts import is_long
 from .figures import palette
+from .records import read_record
 from .tables import class_shares
 
 _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_convention", "deposition", "preset",
@@ -35,8 +35,15 @@ _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
     "grid_mapping", "_FillValue", "state", "simulated", "scale_factor", "add_offset", "coordinates",
 }  # fmt: skip
-_MODELS: Final = ("solum", "elements")
-_TITLES: Final = {"solum": "Solum thickness by zone", "elements": "Elements, scores out of fold"}
+_TITLES: Final = {
+    "solum": "Solum thickness by zone", "solum_zones": "Zones: mean environment",
+    "solum_parameters": "Calibrated parameters by zone", "solum_scores": "Solum thickness at profiles",
+    "solum_spread": "Spread of the parameters", "solum_comparison": "Thickness maps compared",
+    "elements": "Elements, scores out of fold", "agreement": "Observed on predicted, and Theil's parts of the error",
+    "intervals": "Intervals out of fold: share of observations held", "coverage_by_class": "Intervals by class",
+    "groups": "Classes compared on site means; classes that share a letter do not differ",
+    "drivers": "Drivers of the elements", "water_erosion": "Water erosion beside the published mean",
+}  # fmt: skip
 _SCORE: Final = re.compile(r"^(r2|r²|rmse|mae|nse|me|coverage|picp|bias)(_|$)", re.IGNORECASE)
 
 
@@ -56,7 +63,7 @@ class Story:
     assumptions, notes, citations : list of str
     recipe : str
         As text, or "".
-    predictions : dict of str to DataFrame
+    charts : dict of str to DataFrame
         Tables that are drawn, not printed, by name.
     results : list of str
         Layers that the run's models made; empty where no run is known.
@@ -75,7 +82,7 @@ class Story:
     provenance: list[pd.DataFrame] = field(default_factory=list)
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
-    predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
+    charts: dict[str, pd.DataFrame] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
     attributes: pd.DataFrame | None = None
 
@@ -100,29 +107,31 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     >>> tell(xr.Dataset(attrs={"assumptions": ["K = 0.03"], "title": "Tibet"})).assumptions
     ['K = 0.03']
     """
-    run = _read_ledger(where)
+    run = read_record(where)
     attrs = dict(store.attrs)
-    name = str(title or attrs.get("title") or run.get("name") or where.rstrip("/").rpartition("/")[2] or "tpsoil store")
+    name = str(title or attrs.get("title") or run.name or where.rstrip("/").rpartition("/")[2] or "tpsoil store")
     story = Story(title=name, created=str(attrs.get("created") or attrs.get("date_created") or ""))
     story.simulated = _simulated(store)
     layers = {str(key): dict(layer.attrs) for key, layer in store.data_vars.items()}
     everywhere = [attrs, *layers.values()]
     story.assumptions = _said(everywhere, ("assumptions", "assumption"))
-    story.notes = [*_said(everywhere, ("notes",)), *run.get("notes", [])]
+    story.notes = [*_said(everywhere, ("notes",)), *run.notes]
     story.citations = [*_said(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
-    for key, table in run.get("tables", {}).items():
-        _place_table(story, key, table)
+    for key, table in run.tables.items():
+        # A run's tables are simulated where the layers of their stages are; covariates and models may be real beside.
+        made = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
+        _place_table(story, key, table, simulated=palette.is_simulated(*made))
     for key, value in attrs.items():
         _place_attribute(story, key, value)
-    if not story.recipe and run.get("recipe"):
-        story.recipe = _as_text(run["recipe"])
+    if not story.recipe and run.recipe:
+        story.recipe = _as_text(run.recipe)
     story.parameters += _by_layer(layers, _PARAMETERS, "How each layer was made")
     story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Said by the layers")
     story.excluded += _class_counts(store)
     story.provenance += _by_layer(layers, _MADE, "Where each layer comes from")
     story.attributes = _other_attributes(layers)
-    story.results = [name for name in run.get("results", []) if name in layers]
+    story.results = [name for name in run.results if name in layers]
     return story
 
 
@@ -140,55 +149,12 @@ def _simulated(store: xr.Dataset) -> str:
     return ""
 
 
-def _read_ledger(where: str) -> dict[str, Any]:
-    """The run's name, recipe, notes and tables, where the store was written by a run."""
-    if not where:
-        return {}
-    found: dict[str, Any] = {"tables": {}, "notes": []}
-    try:
-        files, root = fsspec.core.url_to_fs(where)
-        kinds = ("run.json", "models/*.json", "tables/*.csv")
-        listed = {kind: sorted(files.glob(f"{root}/_tpsoil/{kind}")) for kind in kinds}
-        content = {str(path): files.cat_file(path) for paths in listed.values() for path in paths}
-    except (OSError, ValueError, ImportError, NotImplementedError):
-        return found  # a place that cannot be listed still has its layers and attributes
-    for path in listed["run.json"]:
-        run = _decoded(where, str(path), content)
-        found |= {key: run[key] for key in ("name", "recipe") if run.get(key)}
-        models = [stage for stage in run.get("stages", []) if stage.get("section", stage.get("name")) in _MODELS]
-        found["results"] = [str(name) for stage in models for name in stage.get("outputs", [])]
-    for path in listed["models/*.json"]:
-        model = _decoded(where, str(path), content)
-        found["notes"] += [str(note) for note in model.get("notes", [])]
-        for name, text in model.get("tables", {}).items():
-            part = pd.read_csv(io.StringIO(text))
-            earlier = found["tables"].get(name)
-            found["tables"][name] = part if earlier is None else pd.concat([earlier, part], ignore_index=True)
-    for path in listed["tables/*.csv"]:
-        name = str(path).rpartition("/")[2].removesuffix(".csv")
-        found["tables"][name] = pd.read_csv(io.BytesIO(content[str(path)]), keep_default_na=False, na_values=[""])
-    return found
-
-
-def _decoded(where: str, path: str, content: Mapping[str, bytes]) -> dict[str, Any]:
-    try:
-        return dict(json.loads(content[path]))
-    except (ValueError, TypeError) as error:
-        name = path.rpartition("/_tpsoil/")[2]
-        raise CorruptStoreError(f"{where}: _tpsoil/{name} is damaged ({error}); run the recipe again") from error
-
-
-def _place_table(story: Story, name: str, table: pd.DataFrame) -> None:
-    """A table of the run: drawn where it has many rows of a known shape, else printed among the scores."""
-    columns = set(table.columns)
-    drawable = (
-        {"observed", "predicted"} <= columns or {"feature", "importance"} <= columns or {"level", "coverage"} <= columns
-        or {"evaluation", "objective"} <= columns or {"feature", "value", "effect"} <= columns
-    )  # fmt: skip
-    table.attrs.update(caption=_TITLES.get(name, name.replace("_", " ").capitalize()), simulated=bool(story.simulated))
-    if drawable:
-        story.predictions[name] = table
-    if not {"observed", "predicted"} <= columns and not {"evaluation", "objective"} <= columns:
+def _place_table(story: Story, name: str, table: pd.DataFrame, *, simulated: bool) -> None:
+    """A table of the run: drawn where it is long, else printed among the scores."""
+    table.attrs.update(caption=_TITLES.get(name, name.replace("_", " ").capitalize()), simulated=simulated)
+    if is_long(name):
+        story.charts[name] = table
+    else:
         story.scores.append(table)
 
 
@@ -201,7 +167,7 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
         for name, content in value.items():
             table = _as_table(content)
             if table is not None:
-                _place_table(story, str(name), table)
+                _place_table(story, str(name), table, simulated=bool(story.simulated))
     elif low in {
         "title",
         "created",

@@ -1,7 +1,7 @@
 """Figures: one function each, returns the Figure, draws into the caller's axes where given."""
 
 from .canvas import Drawing, save
-from .effects import accumulated_local_effects, partial_dependence
+from .effects import accumulated_local_effects, joint_effect, partial_dependence
 from .maps import map_classes, map_layer
 from .models import calibration_traces, importance_ranking, interval_coverage, observed_predicted
 from .palette import class_colours, class_names, colour_map, is_simulated, unit_text
@@ -26,6 +26,7 @@ __all__ = [
     "importance_ranking",
     "interval_coverage",
     "is_simulated",
+    "joint_effect",
     "map_classes",
     "map_layer",
     "observed_predicted",

@@ -90,6 +90,68 @@ def accumulated_local_effects(
     return _effects(table, axes, "accumulated_local_effects", "effect", units, title, zero=True)
 
 
+def joint_effect(
+    table: pd.DataFrame, *, ax: Axes | None = None, units: str = "", title: str = "Joint effect"
+) -> Figure:
+    """Effect of two covariates together, as a coloured plane.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `effect` (in `units`) and the two covariates as columns, one row a pair of their values.
+    ax : Axes, optional
+    units : str
+    title : str
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        Without `effect`, and for another number of covariates than two.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"slope": [0.0, 0, 9, 9], "ndvi": [0.1, 0.9, 0.1, 0.9], "effect": [0.0, 1, 2, 3]})
+    >>> joint_effect(table).axes[0].get_xlabel()
+    'slope, °'
+    """
+    canvas.require_columns(table, ["effect"], where="joint_effect")
+    names = [str(name) for name in table.columns if name not in {"effect", "low", "high"}]
+    if len(names) != 2:
+        raise InputError(f"joint_effect: the table has covariates {names}, expected two columns beside 'effect'")
+    figure, axes = canvas.new_axes(ax, (5.8, 4.4))
+    canvas.title(axes, title, table)
+    labels = []
+    for name in names:
+        known = CATALOGUE.get(name)
+        labels.append(name.replace("_", " ") + (f", {palette.unit_text(known.units)}" if known else ""))
+    axes.set_xlabel(labels[0], fontsize=9)
+    axes.set_ylabel(labels[1], fontsize=9)
+    plane = table.pivot_table(index=names[1], columns=names[0], values="effect").sort_index().sort_index(axis=1)
+    if plane.size == 0 or not np.isfinite(plane.to_numpy(float)).any():
+        canvas.nothing(axes, "nothing to draw: no finite effect")
+        return figure
+    values = plane.to_numpy(float)
+    most = float(np.nanmax(np.abs(values))) or 1.0
+    numbers = [pd.api.types.is_numeric_dtype(index) for index in (plane.columns, plane.index)]
+    x, y = (
+        index.to_numpy(float) if number else np.arange(len(index), dtype=float)
+        for index, number in zip((plane.columns, plane.index), numbers)
+    )
+    image = axes.pcolormesh(x, y, values, cmap=palette.DIVERGING, vmin=-most, vmax=most, shading="nearest")
+    if not numbers[0]:
+        axes.set_xticks(x, [str(name) for name in plane.columns], rotation=30, ha="right")
+    if not numbers[1]:
+        axes.set_yticks(y, [str(name) for name in plane.index])
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    bar.set_label("effect" + (f", {palette.unit_text(units)}" if units else ", no unit"), fontsize=9)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
 def _effects(
     table: pd.DataFrame | Sequence[pd.DataFrame],
     axes: Axes | Sequence[Axes] | None,

@@ -1,0 +1,98 @@
+"""Long tables of a run as figures: which figure a table asks for is told by its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tpsoil.variables import CATALOGUE, ELEMENTS
+
+from . import figures
+
+LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
+"""Beginnings of the names of tables that are drawn and not printed."""
+
+
+def is_long(name: str) -> bool:
+    """Whether a table is for a figure, by its name.
+
+    Examples
+    --------
+    >>> is_long("predictions_Fe"), is_long("elements")
+    (True, False)
+    """
+    return f"{name}_".startswith(LONG) and name != "coverage_by_class"
+
+
+def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
+    """The figures of a run's tables.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Long ones, by name; those of an unknown shape and empty ones are passed over.
+
+    Returns
+    -------
+    list of (str, Figure)
+        What each shows, in words, and the figure. Effects of one element share a figure.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"observed": [1.0, 2.0], "predicted": [1.0, 2.5]})
+    >>> [text for text, _ in charts_of({"predictions_Zn": table})]
+    ['Observed against predicted, Zn']
+    """
+    drawn: list[tuple[str, Figure]] = []
+    effects: dict[str, list[pd.DataFrame]] = {}
+    for name, table in tables.items():
+        kind, _, of = name.partition("_")
+        if kind == "effect" and {"feature", "value", "effect"} <= set(table.columns):
+            effects.setdefault(of.partition("_")[0], []).append(table)
+            continue
+        made = _chart(kind, of.replace("_", " "), table)
+        if made is not None:
+            drawn.append(made)
+    for of, parts in effects.items():
+        drawn.append((f"Effects of the covariates, {of}", figures.accumulated_local_effects(parts, units=_units(of))))
+    return drawn
+
+
+def _chart(kind: str, of: str, table: pd.DataFrame) -> tuple[str, Figure] | None:
+    columns = set(table.columns)
+    tail = f", {of}" if of else ""
+    if table.empty:
+        return None
+    if {"observed", "predicted"} <= columns:
+        text = f"Observed against predicted{tail}"
+        grouped = table.assign(group=[f"zone {zone}" for zone in table["zone"]]) if "zone" in columns else table
+        grouped.attrs.update(table.attrs)
+        return text, figures.observed_predicted(grouped, units=_units(of), title=text)
+    if {"feature", "importance"} <= columns:
+        text = f"Importance of the covariates{tail}"
+        return text, figures.importance_ranking(table, title=text)
+    if "level" in columns and {"coverage", "conformal", "quantile", "spread"} & columns:
+        text = f"Coverage of the intervals{tail}"
+        return text, figures.interval_coverage(table, title=text)
+    if {"evaluation", "objective"} <= columns:
+        return f"Calibration{tail}", figures.calibration_traces(table)
+    if {"first", "second", "r"} <= columns:
+        text = f"Correlation{tail}"
+        return text, figures.correlation_matrix(table, title=text)
+    if kind == "effect" and "effect" in columns and len(columns - {"effect", "low", "high"}) == 2:
+        text = f"Joint effect{tail}"
+        return text, figures.joint_effect(table, units=_units(of.partition(" ")[0]), title=text)
+    if "distance_km" in columns:
+        text = f"Transect{tail}"
+        return text, figures.transect(table, title=text)
+    return None
+
+
+def _units(of: str) -> str:
+    """Unit of what a table is about: an element by its symbol, a layer by its name, the solum."""
+    by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
+    name = "solum_thickness" if of == "solum" else by_symbol.get(of, of)
+    return CATALOGUE[name].units if name in CATALOGUE else ""

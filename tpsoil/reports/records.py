@@ -1,0 +1,113 @@
+"""What a run keeps beside its arrays, under `_tpsoil/`: its recipe, notes and tables. Read as plain JSON and CSV."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import fsspec
+import pandas as pd
+
+from tpsoil.errors import CorruptStoreError
+
+MODELS: Final = ("solum", "elements")
+"""Sections of a recipe whose outputs are maps; all else is covariates."""
+
+
+@dataclass
+class Record:
+    """A run's own record.
+
+    Parameters
+    ----------
+    name : str
+    recipe : object
+        Nested mappings, or None.
+    results : list of str
+        Layers that models made.
+    notes : list of str
+    tables : dict of str to DataFrame
+        Tables of one name from several stages stand below each other.
+    outputs : dict of str to set of str
+        The layers that the stages of each table made.
+    """
+
+    name: str = ""
+    recipe: Any = None
+    results: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    outputs: dict[str, set[str]] = field(default_factory=dict)
+
+
+def read_record(where: str) -> Record:
+    """The record of the run that wrote a store.
+
+    Parameters
+    ----------
+    where : str
+        Path or URL of the store; "" for none.
+
+    Returns
+    -------
+    Record
+        Empty where no run wrote, or where the place cannot be listed.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a record that does not decode.
+
+    Examples
+    --------
+    >>> read_record("").tables
+    {}
+    """
+    record = Record()
+    if not where:
+        return record
+    try:
+        files, root = fsspec.core.url_to_fs(where)
+        kinds = ("run.json", "models/*.json", "tables/*.csv")
+        listed = {kind: sorted(map(str, files.glob(f"{root}/_tpsoil/{kind}"))) for kind in kinds}
+        content = {path: files.cat_file(path) for paths in listed.values() for path in paths}
+    except (OSError, ValueError, ImportError, NotImplementedError):
+        return record  # a place that cannot be listed still has its layers and attributes
+    made: dict[str, list[str]] = {}
+    for path in listed["run.json"]:
+        run = _decoded(where, path, content)
+        record.name, record.recipe = str(run.get("name") or ""), run.get("recipe")
+        for stage in run.get("stages", []):
+            made[str(stage.get("name"))] = [str(name) for name in stage.get("outputs", [])]
+            if stage.get("section", stage.get("name")) in MODELS:
+                record.results += made[str(stage.get("name"))]
+    for path in listed["models/*.json"]:
+        model = _decoded(where, path, content)
+        record.notes += [str(note) for note in model.get("notes", [])]
+        for name, text in model.get("tables", {}).items():
+            _add(record, str(name), pd.read_csv(io.StringIO(text)), made.get(_stem(path), []))
+    for path in listed["tables/*.csv"]:
+        table = pd.read_csv(io.BytesIO(content[path]), keep_default_na=False, na_values=[""])
+        _add(record, _stem(path), table, made.get(_stem(path), []))
+    return record
+
+
+def _add(record: Record, name: str, table: pd.DataFrame, outputs: list[str]) -> None:
+    earlier = record.tables.get(name)
+    record.tables[name] = table if earlier is None else pd.concat([earlier, table], ignore_index=True)
+    record.outputs.setdefault(name, set()).update(outputs)
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
+
+
+def _decoded(where: str, path: str, content: Mapping[str, bytes]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(content[path]))
+    except (ValueError, TypeError) as error:
+        name = path.rpartition("/_tpsoil/")[2]
+        raise CorruptStoreError(f"{where}: _tpsoil/{name} is damaged ({error}); run the recipe again") from error
