@@ -30,7 +30,13 @@ WHOLE = -1
 
 
 def is_lazy(*layers: Any) -> bool:
-    """Whether any of the layers is backed by dask."""
+    """Whether any of the layers is backed by dask.
+
+    Examples
+    --------
+    >>> is_lazy(np.zeros(3)), is_lazy(np.zeros(3), da.zeros(3))
+    (False, True)
+    """
     return any(isinstance(getattr(layer, "data", layer), da.Array) for layer in layers)
 
 
@@ -140,6 +146,14 @@ def map_windows(
     Notes
     -----
     Equal bit for bit for every chunking. A chunk narrower than the halo is joined with its neighbours first.
+
+    Examples
+    --------
+    >>> from tpsoil.variables import variable
+    >>> west = lambda block: block[1:-1, :-2]
+    >>> (shifted,) = map_windows(west, np.arange(6.0).reshape(2, 3), halo=1, outputs=[variable("elevation")])
+    >>> shifted.tolist()
+    [[nan, 0.0, 1.0], [nan, 3.0, 4.0]]
     """
     if not layers or any(np.ndim(layer) != 2 for layer in layers):
         raise InputError(f"map_windows: layers have {[np.ndim(layer) for layer in layers]} dimensions, expected 2 each")
@@ -173,12 +187,27 @@ def map_whole(kernel: BlockKernel, *layers: xr.DataArray | Array, **options: Any
     """Apply a kernel to whole grids at once, for what is not local, such as flow: lazy input becomes one task.
 
     Everything but the halo is as in `map_windows`; the results have the first lazy layer's chunks.
+
+    Examples
+    --------
+    >>> from tpsoil.variables import variable
+    >>> (total,) = map_whole(lambda block: np.cumsum(block, axis=1), np.ones((1, 3)), outputs=[variable("elevation")])
+    >>> total.tolist()
+    [[1.0, 2.0, 3.0]]
     """
     return map_windows(kernel, *layers, halo=WHOLE, **options)
 
 
 def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataArray:
-    """A layer of one value on another's grid and chunks, lazy where that is lazy."""
+    """A layer of one value on another's grid and chunks, lazy where that is lazy.
+
+    Examples
+    --------
+    >>> from tpsoil.variables import variable
+    >>> layer = xr.DataArray(np.zeros((1, 2)), dims=("y", "x"))
+    >>> constant_like(layer, 2.5, variable("slope")).values.tolist()
+    [[2.5, 2.5]]
+    """
     data = layer.data
     filled: Any
     if isinstance(data, da.Array):

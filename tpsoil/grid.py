@@ -129,6 +129,13 @@ def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
     Notes
     -----
     odc-geo assumes EPSG:4326 for coordinates called latitude/longitude that carry no CRS; here a CRS must be there.
+
+    Examples
+    --------
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid), name="slope")
+    >>> same_grid(grid_of(layer), grid)
+    True
     """
     box = layer.odc.geobox
     if box is None or box.crs is None or (layer.odc.crs is None):
@@ -185,6 +192,13 @@ def require_same_grid(*layers: xr.DataArray | xr.Dataset, where: str) -> GeoBox:
     ------
     GridError
         Where two of them differ in CRS, shape, origin or cell size.
+
+    Examples
+    --------
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid), name="slope")
+    >>> same_grid(require_same_grid(layer, layer, where="thickness"), grid)
+    True
     """
     boxes = [grid_of(layer, where=where) for layer in layers]
     for layer, box in zip(layers[1:], boxes[1:]):
@@ -209,13 +223,27 @@ def snap(layer: xr.DataArray, box: GeoBox) -> xr.DataArray:
     -------
     DataArray
         Same values; dims `(y, x)`; cell-centre coordinates and `spatial_ref` of `box`.
+
+    Examples
+    --------
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid), name="slope")
+    >>> moved = layer.assign_coords(x=layer.x + 1e-9)
+    >>> (moved + layer).size, (snap(moved, grid) + layer).size
+    (0, 504)
     """
     data = layer.variable.data
     return xr.DataArray(data, dims=("y", "x"), coords=coordinates(box), name=layer.name, attrs=dict(layer.attrs))
 
 
 def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
-    """Cell-centre coordinates `y`, `x` and the CF grid mapping `spatial_ref` of a grid."""
+    """Cell-centre coordinates `y`, `x` and the CF grid mapping `spatial_ref` of a grid.
+
+    Examples
+    --------
+    >>> coordinates(plateau_grid(900_000))["y"].values.tolist()
+    [450000.0, -450000.0]
+    """
     mapping = xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
     transform = box.transform
     rows, columns = box.shape
@@ -295,7 +323,13 @@ def geographic_bounds(box: GeoBox) -> tuple[float, float, float, float]:
 
 
 def describe(box: GeoBox) -> str:
-    """One line for messages: shape, cell size, CRS, origin."""
+    """One line for messages: shape, cell size, CRS, origin.
+
+    Examples
+    --------
+    >>> describe(plateau_grid(5000))
+    '360 x 560 cells of 5000 x 5000 m at (-1340000, 900000), Albers Equal Area'
+    """
     code = box.crs.to_epsg() if box.crs is not None else None
     name = f"EPSG:{code}" if code else (str(box.crs.proj.name) if box.crs is not None else "no CRS")
     if name == "unknown":

@@ -126,6 +126,15 @@ def from_windows(
     -------
     dask array (ny, nx)
         One task a chunk, which depends on the chunks of the source that its window touches.
+
+    Examples
+    --------
+    >>> source = da.arange(6, chunks=3)[None, :]
+    >>> double = lambda values, window, rows, cols: 2 * values
+    >>> lazy = from_windows(double, source, lambda rows, cols: (rows, cols), shape=(1, 6), chunks=2, dtype="int64",
+    ...                     fill=0, name="double")
+    >>> lazy.compute().tolist()
+    [[0, 2, 4, 6, 8, 10]]
     """
     sizes = da.core.normalize_chunks(chunks, shape=shape, dtype=np.dtype(dtype))
     edges = [np.cumsum([0, *axis]) for axis in source.chunks]
@@ -165,6 +174,11 @@ def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, A
     -------
     dict of str to list
         What the writer returned for each chunk, in row-major order.
+
+    Examples
+    --------
+    >>> write_tiles({"slope": da.ones((4, 3), chunks=2)}, lambda name, rows, cols, block: block.shape)
+    {'slope': [(2, 2), (2, 1), (2, 2), (2, 1)]}
     """
     lazy = {name: _writing(name, array, write) for name, array in arrays.items() if isinstance(array, da.Array)}
     done = dict(zip(lazy, dask.compute(*lazy.values())))
@@ -196,6 +210,12 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
     ------
     InputError
         For arrays of different shapes.
+
+    Examples
+    --------
+    >>> taken = take_points({"slope": da.arange(12, chunks=5).reshape(3, 4)}, np.array([0, 2]), np.array([1, 3]))
+    >>> taken["slope"].tolist()
+    [1, 11]
     """
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
@@ -227,7 +247,14 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
 
 
 def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
-    """Compute several lazy objects in one pass, sharing what they share."""
+    """Compute several lazy objects in one pass, sharing what they share.
+
+    Examples
+    --------
+    >>> lazy = da.arange(3, chunks=1)
+    >>> compute_together([lazy.sum(), lazy.max()])
+    (np.int64(3), np.int64(2))
+    """
     return tuple(dask.compute(*layers))
 
 

@@ -234,6 +234,17 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
         Where the raster and the grid do not overlap.
     InputError
         For a resampling that does not fit the kind.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.ingest import read_raster
+    >>> from tpsoil.variables import variable
+    >>> fine, coarse = plateau_grid(100_000), plateau_grid(200_000)
+    >>> dem = xr.DataArray(np.ones(fine.shape), dims=("y", "x"), coords=coordinates(fine))
+    >>> layer = align(read_raster(dem, variable("elevation")), coarse)
+    >>> layer.shape, layer.attrs["resampling"]
+    ((9, 14), 'average')
     """
     method = _method(raster, grid, resampling)
     alignment = Alignment(raster.box, grid, method, raster.spec)

@@ -67,6 +67,18 @@ def export_store(
         For a place that cannot be written.
     InputError
         For another suffix, or a store without layers.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import add_layer, create_cube
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> _ = create_cube("memory://exported", grid, overwrite=True)
+    >>> slope = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid))
+    >>> add_layer("memory://exported", "slope", slope)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [file.name for file in export_store("memory://exported", f"{folder}/slope.nc")]
+    ['slope.nc']
     """
     path = Path(out)
     if path.suffix.lower() not in (*GEOTIFF, *NETCDF):

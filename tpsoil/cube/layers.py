@@ -110,6 +110,19 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
     Raises
     ------
     As `add_layer`. After an error none of them is left.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube, open_cube
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> grid = plateau_grid(100_000)
+    >>> _ = create_cube("memory://several", grid, overwrite=True)
+    >>> slope = xr.DataArray(np.zeros(grid.shape, np.float32), dims=("y", "x"), coords=coordinates(grid))
+    >>> slope.attrs = variable("slope").attributes()
+    >>> add_layers("memory://several", {"slope": slope}, parents=["elevation"])
+    >>> open_cube("memory://several")["slope"].attrs["parents"]
+    'elevation'
     """
     arrays = {str(name): array for name, array in layers.items()}
     for name in arrays:
@@ -140,6 +153,19 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
     Raises
     ------
     InputError, AccessError, WorkError
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube, open_cube
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> grid = plateau_grid(100_000)
+    >>> _ = create_cube("memory://written", grid, overwrite=True)
+    >>> slope = xr.DataArray(np.zeros(grid.shape, np.float32), dims=("y", "x"), coords=coordinates(grid))
+    >>> slope.attrs = variable("slope").attributes()
+    >>> write_layers("memory://written", {"slope": slope})
+    >>> open_cube("memory://written")["slope"].attrs["missing_cells"]
+    0
     """
     info, _ = open_group(store)
     specs = [_stored_spec(name, layer) for name, layer in layers.items()]

@@ -82,6 +82,13 @@ def writing(location: Location) -> Iterator[None]:
         For a place that cannot be written.
     WorkError
         For a full disk.
+
+    Examples
+    --------
+    >>> with writing("/proc/nowhere/cube.zarr"):  # doctest: +ELLIPSIS
+    ...     raise PermissionError(13, "Permission denied")
+    Traceback (most recent call last):
+    tpsoil.errors.AccessError: /proc/nowhere/cube.zarr: cannot be written (Permission denied); choose...
     """
     try:
         yield

@@ -51,6 +51,17 @@ def create_layers(
     InputError
         For a layer that is there already, or named as a coordinate.
     AccessError, WorkError
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://created"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> missing_chunks(place)
+    {'slope': [(0, 0)]}
     """
     info, group = open_group(store, read_only=False)
     names = [spec.name for spec in specs]
@@ -87,6 +98,18 @@ def write_region(store: Location, blocks: Mapping[str, Array], rows: slice, cols
         For a region that cuts a chunk: two such writers would race; for a block of another shape or type.
     MissingInputError
         For a layer that was not created.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://region"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> missing_chunks(place)
+    {'slope': []}
     """
     info, group = open_group(store, read_only=False)
     require_aligned(info, rows, cols)
@@ -135,6 +158,20 @@ def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Map
     ------
     CorruptStoreError
         Where a chunk is missing.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://finished"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> finish_layers(place, ["slope"])
+    >>> from tpsoil.cube import layer_states
+    >>> layer_states(place)
+    {'slope': 'complete'}
     """
     info, group = open_group(store, read_only=False)
     absent = missing_chunks(store, list(names))
@@ -148,7 +185,20 @@ def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Map
 
 
 def remove_layers(store: Location, names: Iterable[str]) -> None:
-    """Delete layers, complete or not; names that are not there are passed over."""
+    """Delete layers, complete or not; names that are not there are passed over.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://removed"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> remove_layers(place, ["slope", "never there"])
+    >>> missing_chunks(place)
+    {}
+    """
     info, group = open_group(store, read_only=False)
     present = {name for name, _ in layers_of(info, group)}
     with writing(store):
@@ -164,6 +214,17 @@ def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[
     ------
     MissingInputError
         For a layer that is not there.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://missing"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> missing_chunks(place, ["slope"])
+    {'slope': [(0, 0)]}
     """
     info, group = open_group(store)
     if names is None:
@@ -180,20 +241,58 @@ def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[
 
 
 def chunk_bytes(store: Location, name: str, i: int, j: int) -> bytes | None:
-    """Stored bytes of chunk (i, j) of a layer; None where there is none."""
+    """Stored bytes of chunk (i, j) of a layer; None where there is none.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://bytes"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> chunk_bytes(place, "slope", 0, 0) is None
+    True
+    """
     target = open_store(store, read_only=True)
     found = sync(target.get(f"{name}/c/{i}/{j}", prototype=default_buffer_prototype()))
     return None if found is None else bytes(found.to_bytes())
 
 
 def chunk_digest(store: Location, name: str, i: int, j: int) -> str | None:
-    """sha256 of a chunk's stored bytes, in hexadecimal; None where there is none."""
+    """sha256 of a chunk's stored bytes, in hexadecimal; None where there is none.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://digest"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> len(chunk_digest(place, "slope", 0, 0))
+    64
+    """
     stored = chunk_bytes(store, name, i, j)
     return None if stored is None else hashlib.sha256(stored).hexdigest()
 
 
 def layer_digest(store: Location, name: str) -> str:
-    """sha256 over all stored chunks of a layer in row-major order."""
+    """sha256 over all stored chunks of a layer in row-major order.
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> place = "memory://layer-digest"
+    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
+    >>> create_layers(place, [variable("slope")])
+    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> layer_digest(place, "slope")[:14]
+    'chunks-sha256:'
+    """
     digest, (down, across) = hashlib.sha256(), cube_info(store).chunk_grid
     for i in range(down):
         for j in range(across):

@@ -142,6 +142,13 @@ def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Arr
     Raises
     ------
     InputError
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> rows, cols = locate_points(pd.DataFrame({"x": [0.0, 9e9], "y": [-1.0, 0.0]}), plateau_grid(100_000), where="p")
+    >>> rows.tolist(), cols.tolist()
+    ([9, -1], [13, -1])
     """
     east, north, degrees = position_columns(table, where=where)
     x, y = (numeric_column(table[column], where=where).to_numpy(dtype=np.float64) for column in (east, north))

@@ -157,6 +157,13 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     -----
     UserWarning
         For layers left out because their writing did not end.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> _ = create_cube("memory://opened", plateau_grid(100_000), overwrite=True)
+    >>> list(open_cube("memory://opened").data_vars)
+    []
     """
     info, group = open_group(store)
     dataset = xr.Dataset(coords=coordinates(info.grid), attrs=dict(info.attrs))
@@ -180,12 +187,27 @@ def cube_info(store: Location) -> CubeInfo:
     Raises
     ------
     As `open_cube`.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> _ = create_cube("memory://info", plateau_grid(100_000), overwrite=True)
+    >>> cube_info("memory://info").shape
+    (18, 28)
     """
     return open_group(store)[0]
 
 
 def layer_states(store: Location) -> dict[str, str]:
-    """Every layer's state by name: "complete" or "writing"."""
+    """Every layer's state by name: "complete" or "writing".
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> _ = create_cube("memory://states", plateau_grid(100_000), overwrite=True)
+    >>> layer_states("memory://states")
+    {}
+    """
     info, group = open_group(store)
     return {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
 

@@ -122,6 +122,14 @@ def find_parts(
     Raises
     ------
     MissingInputError, InputError, GridError
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> array = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid))
+    >>> [part.box.shape for part in find_parts(array, where="elevation")]
+    [Shape2d(x=28, y=18)]
     """
     declared = None if crs is None else _declared_crs(crs, where)
     parts: list[Part] = []

@@ -205,6 +205,15 @@ def read_raster(
         For units that cannot be converted.
     InputError
         For several rasters without `combine`.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> from tpsoil.variables import variable
+    >>> grid = plateau_grid(100_000)
+    >>> feet = xr.DataArray(np.full(grid.shape, 1000.0), dims=("y", "x"), coords=coordinates(grid))
+    >>> read_raster(feet, variable("elevation"), units="ft").read(slice(0, 1), slice(0, 2)).tolist()
+    [[304.79998779296875, 304.79998779296875]]
     """
     name = spec.name
     if combine is not None and combine not in COMBINE:

@@ -55,6 +55,12 @@ def read_stack(
         For a unit that does not convert.
     GridError
         Where the files' grids differ.
+
+    Examples
+    --------
+    >>> read_stack("no-such-*.nc", "t2m", "degC")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tpsoil.errors.MissingInputError: stack no-such-*.nc: ...
     """
     where = f"stack {source if isinstance(source, str | Path) else ', '.join(map(str, source))}"
     files = _files(source, where)

@@ -100,6 +100,12 @@ def require_columns(table: pd.DataFrame, needed: Iterable[str], *, where: str) -
     Raises
     ------
     InputError
+
+    Examples
+    --------
+    >>> require_columns(pd.DataFrame(columns=["site", "Fe"]), ["Fe", "Zn"], where="s.csv")
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: s.csv: no column 'Zn'; there are: Fe, site
     """
     columns = [str(column) for column in table.columns]
     missing = [column for column in needed if column not in columns]
@@ -114,6 +120,12 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> N
     Raises
     ------
     InputError
+
+    Examples
+    --------
+    >>> require_unique(pd.DataFrame({"site": ["a", "b", "a"]}), ["site"], where="s.csv")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: s.csv: 2 rows are given twice or more, the first with site='a' in lines 2, 4; keep...
     """
     require_columns(table, keys, where=where)
     twice = table.duplicated(list(keys), keep=False)

@@ -91,6 +91,14 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
         For a file without a CRS, polygons that do not touch the grid, or a rotated grid.
     InputError
         For a file without polygons.
+
+    Examples
+    --------
+    >>> import geopandas
+    >>> from tpsoil.grid import plateau_grid
+    >>> area = geopandas.GeoDataFrame(geometry=[shapely.box(-2e5, -2e5, 2e5, 3e5)], crs=plateau_grid().crs.to_wkt())
+    >>> int(read_mask(area, plateau_grid(100_000)).sum())
+    20
     """
     read, attrs = mask_reader(source, grid, outside=outside, crs=crs)
     spec = variable("soil_mask")

@@ -1,0 +1,42 @@
+"""Every public function has an example, and every example does what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "tpsoil").rglob("*.py"))
+    if path.stem != "__main__"
+]
+ROOMS = ("cube", "ingest")
+GROUND = ("grid", "tiles", "blocks", "variables", "errors")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_do_what_they_say(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if ">>>" not in inspect.getsource(module := importlib.import_module(name)):
+        return
+    monkeypatch.chdir(tmp_path)  # whatever an example writes goes with the test
+    found = doctest.testmod(module)
+    assert found.failed == 0, f"{found.failed} of {found.attempted} examples of {name} failed; see the output"
+
+
+def public(module: ModuleType) -> list[str]:
+    names = getattr(module, "__all__", None)
+    if names is None:
+        names = [n for n, f in vars(module).items() if getattr(f, "__module__", "") == module.__name__ and n[0] != "_"]
+    return [name for name in names if inspect.isfunction(getattr(module, name))]
+
+
+@pytest.mark.parametrize("name", [*ROOMS, *GROUND])
+def test_every_public_function_has_an_example(name: str) -> None:
+    module = importlib.import_module(f"tpsoil.{name}")
+    assert [one for one in public(module) if ">>>" not in (inspect.getdoc(getattr(module, one)) or "")] == []
