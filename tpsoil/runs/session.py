@@ -95,10 +95,10 @@ def run(
 
     Examples
     --------
-    >>> run({"run": {"name": "nothing", "output": "nothing.zarr"}, "grid": {"resolution": 100_000}, "layers": []})
+    >>> run({"run": {"name": "nothing", "output": "nothing.zarr"}, "grid": {"resolutoin": 100_000}, "layers": []})
     Traceback (most recent call last):
     tpsoil.errors.RecipeError: recipe: 1 fault
-      - recipe: has no stage; give [[layers]], [derive], [solum] or [elements]
+      - grid.resolutoin: unknown key; did you mean 'resolution'?
     """
     plan = read_recipe(recipe, output=output)
     stages = stages_of(plan, in_cube=layers_of_cube(plan))
