@@ -11,6 +11,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
@@ -277,26 +278,16 @@ def _windows(
     return [result.rechunk(first.chunks) for result in results] if whole else results
 
 
+@dataclass(frozen=True)
 class _Block:
     """Runs a kernel on one chunk and bundles its outputs; small enough to ride in every task."""
 
-    def __init__(
-        self,
-        kernel: BlockKernel,
-        outputs: tuple[Variable, ...],
-        layers: int,
-        halo: int,
-        ndim: int,
-        pad: tuple[bool, ...],
-    ) -> None:
-        self.kernel, self.outputs, self.layers, self.halo, self.ndim, self.pad = (
-            kernel,
-            outputs,
-            layers,
-            halo,
-            ndim,
-            pad,
-        )
+    kernel: BlockKernel
+    outputs: tuple[Variable, ...]
+    layers: int
+    halo: int
+    ndim: int
+    pad: tuple[bool, ...]
 
     def __call__(self, *arguments: Any) -> tuple[Array, ...]:
         blocks = list(arguments[: self.layers])
@@ -310,9 +301,6 @@ class _Block:
         shape = tuple(size - 2 * self.halo for size in blocks[0].shape)
         blocks = [np.asarray(block, order="C") for block in blocks]
         return tuple(_run(self.kernel, self.outputs, (*blocks, *rest), shared, shape))
-
-    def __dask_tokenize__(self) -> Any:
-        return (type(self).__name__, self.kernel, self.outputs, self.layers, self.halo, self.ndim, self.pad)
 
 
 class _Shared:
