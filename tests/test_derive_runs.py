@@ -169,22 +169,3 @@ def test_the_k_of_the_tibet_recipe_is_that_of_the_horizons(data_folder: Path) ->
     assert (len(k), len(places)) == (18, 16)
     assert recipe.derive.water_erosion.erodibility.value == pytest.approx(places.mean(), abs=5e-5)
     assert (round(places.min(), 3), round(places.max(), 3)) == (0.011, 0.041)
-
-
-@pytest.mark.data
-@pytest.mark.slow
-def test_the_tibet_recipe_uses_its_own_factors(data_folder: Path, tmp_path: Path, full: bool) -> None:
-    recipe = dict(read_recipe(RECIPES / "tibet_solum.toml").raw)
-    recipe["run"] = recipe["run"] | {"output": str(tmp_path / "tibet.zarr")}
-    recipe["grid"] = recipe["grid"] | {"resolution": 1000 if full else 10_000, "chunks": 256 if full else 64}
-    run(recipe, workers=2, progress=False)
-    maps = open_cube(str(tmp_path / "tibet.zarr"))
-    table = result_tables(str(tmp_path / "tibet.zarr"))[TITLE].set_index("factor")
-    assert table.loc["K", "mean"] == 0.0197
-    # the same cells averaged by 1 or by 10 km: the product of means is not the mean of products, hence the width
-    assert 40 < table.loc["A", "mean"] < 110
-    assert 15 < table.loc["A", "median"] < 40
-    assert table.loc["A published", "mean"] == 2.76
-    assert "water_erosion" in str(maps.solum_thickness.attrs["parents"])
-    assert "soil_erodibility = 0.0197 everywhere" in maps.solum_thickness.attrs["assumptions"]
-    assert maps.attrs["assumptions"].count("soil_erodibility = 0.0197") == 1
