@@ -160,12 +160,13 @@ def _from_horizons(
     work = table.copy()
     work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
     rows = []
-    constant = [c for c in table.columns if c not in {top, bottom, designation, identity}]
+    others = [c for c in table.columns if c not in {top, bottom, designation, identity}]
+    constant = [c for c in others if (work.groupby(identity)[c].nunique(dropna=False) <= 1).all()]
     for key, pit in work.groupby(identity, sort=False, dropna=True):
         pit = pit.sort_values(["_top", "_bottom"], kind="stable")
         names = pit[designation].tolist() if designation is not None else []
         row: dict[str, Any] = {"profile_id": key}
-        row.update({c: pit[c].iloc[0] for c in constant if pit[c].nunique(dropna=False) == 1})
+        row.update({c: pit[c].iloc[0] for c in constant})
         row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), names))
         rows.append(row)
     if not rows:

@@ -131,7 +131,8 @@ def behavioural(
     reach = values
     if region:
         flat, _, _ = shuffle.walk(warm, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
-        reach = np.array([five.values(vector) for vector in np.vstack([flat.min(axis=0), flat.max(axis=0), centre])])
+        ends = [five.values(vector) for vector in (flat.min(axis=0), flat.max(axis=0), centre)]
+        reach = np.vstack([values, ends])
     return Ensemble(values, sd, reach.min(axis=0), reach.max(axis=0))
 
 
