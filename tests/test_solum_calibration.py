@@ -366,7 +366,8 @@ def test_calibrations_are_saved_and_read_exactly(found: Calibration, tmp_path: P
 def test_options_of_a_calibration_are_checked() -> None:
     table = make_profiles({3: 20})
     for options, message in (({"folds": 1}, "folds is 1"), ({"starts": 0}, "starts is 0"),
-                             ({"block_size": -1.0}, "block_size"), ({"preset": "real"}, "preset is 'real'")):  # fmt: skip
+                             ({"block_size": -1.0}, "block_size"),
+                             ({"preset": "real"}, "preset is 'real'")):  # fmt: skip
         with pytest.raises(InputError, match=message):
             calibrate(table, effort=QUICK, **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="neither x and y nor lon and lat"):
