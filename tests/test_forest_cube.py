@@ -72,6 +72,9 @@ def test_chunks_change_no_bit_and_nothing_is_computed_early(compiled: CompiledFo
 def test_features_go_by_name_not_by_position(compiled: CompiledForest) -> None:
     cube = cube_of()
     xr.testing.assert_identical(compiled.predict_cube(cube), compiled.predict_cube(cube[list(reversed(FEATURES))]))
+    xr.testing.assert_identical(compiled.predict_cube(cube), compiled.predict_cube(cube, sorted(FEATURES)))
+    with pytest.raises(InputError, match=r"list without plain, huge; features are matched by name.*layers=\{feature"):
+        compiled.predict_cube(cube, ["tiny", "close", "classes", "flat"])
 
 
 def test_the_mask_and_missing_cells_are_nan(compiled: CompiledForest) -> None:

@@ -330,7 +330,7 @@ class CompiledForest:
     def predict_cube(
         self,
         cube: xr.Dataset,
-        layers: Mapping[str, str] | None = None,
+        layers: Mapping[str, str] | Sequence[str] | None = None,
         *,
         quantiles: Sequence[float] | None = None,
         method: str | None = None,
@@ -343,7 +343,7 @@ class CompiledForest:
         cube : Dataset (y, x)
             Holds every feature by name; where it has a `soil_mask`, cells other than 1 are NaN.
         layers : mapping of str to str, optional
-            Name in the cube of a feature that has another name there.
+            Name in the cube of a feature that has another name there; a list of names may only hold the features' own.
         quantiles, method, unseen
             As for `predict`. A class that training never saw is found when the cell is computed; with "nan" the cell is
             NaN, and `unseen_categories` counts such cells.

@@ -30,7 +30,7 @@ MASK = "soil_mask"
 def predict_cube_many(
     forests: Mapping[str, CompiledForest],
     cube: xr.Dataset,
-    layers: Mapping[str, str] | None = None,
+    layers: Mapping[str, str] | Sequence[str] | None = None,
     *,
     quantiles: Sequence[float] | None = None,
     method: str | None = None,
@@ -74,7 +74,7 @@ def predict_cube_many(
 def map_forests(
     forests: Mapping[str, CompiledForest],
     cube: xr.Dataset,
-    layers: Mapping[str, str] | None,
+    layers: Mapping[str, str] | Sequence[str] | None,
     *,
     quantiles: Sequence[float] | None,
     method: str | None,
@@ -220,8 +220,16 @@ def _fill(layer: xr.DataArray) -> int | None:
     return None if fill is None else int(fill)
 
 
-def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | None) -> dict[str, str]:
+def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
     features = list(dict.fromkeys(name for forest in forests for name in forest.features))
+    if layers is not None and not isinstance(layers, Mapping):
+        if not set(features) <= set(layers):
+            raise InputError(
+                "predict_cube: layers is a list without "
+                f"{', '.join(name for name in features if name not in layers)}; features are matched by name, so for "
+                "layers of other names give layers={feature: layer}"
+            )
+        layers = None
     for name in layers or {}:
         if name not in features:
             raise InputError(f"predict_cube: layers name '{name}', which is no feature{nearest_name(name, features)}")
