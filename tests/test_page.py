@@ -207,6 +207,7 @@ def test_every_picture_control_and_table_has_a_name() -> None:
     page = Outline(page_html(sample()))
     assert all(a.get("alt") for a in page.all("img"))
     assert len(page.all("img")) == 4
+    assert all(a.get("width") and a.get("height") and a.get("loading") != "lazy" for a in page.all("img"))
     assert all(a.get("aria-label") or a["id"] == "whole" for a in page.all("button"))
     assert [a["for"] for a in page.all("label")] == ["layer"]
     assert all(a.get("role") == "region" and a.get("aria-label") and a.get("tabindex") == "0"
@@ -344,6 +345,7 @@ def test_a_damaged_record_of_a_run_is_named(tmp_path: Path) -> None:
 def test_scores_in_attributes_become_a_table() -> None:
     store = sample()
     store["solum_thickness"].attrs.update(r2_random=0.41, r2_block=0.25)
+    store["solum_thickness_sd"] = store["solum_thickness"]  # a companion repeats the scores of its map
     (table,) = tell(store).scores
     assert table.to_dict("records") == [{"layer": "solum_thickness", "r2_random": 0.41, "r2_block": 0.25}]
 

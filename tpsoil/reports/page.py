@@ -204,10 +204,14 @@ def _chosen(
 def _map_picture(layer: xr.DataArray, shown: Mapping[str, Any]) -> str:
     figure = maps.map_layer(layer, longest_side=700)
     caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
-    alt = html.escape(str(shown["alt"]))
-    return (
-        f'<figure><img loading="lazy" alt="{alt}" src="{png_uri(figure)}"><figcaption>{caption}</figcaption></figure>'
-    )
+    return f"<figure>{_image(figure, str(shown['alt']))}<figcaption>{caption}</figcaption></figure>"
+
+
+def _image(figure: Figure, alt: str) -> str:
+    """A picture with its size, so that the text does not jump; not lazy, so that paper has every picture."""
+    uri = png_uri(figure)
+    width, height = (round(90 * inches) for inches in figure.get_size_inches())
+    return f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" src="{uri}">'
 
 
 def png_uri(figure: Figure, dpi: int = 90) -> str:
@@ -229,10 +233,7 @@ def png_uri(figure: Figure, dpi: int = 90) -> str:
 
 def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(id, heading, HTML) of every section that has something to say."""
-    drawn = "".join(
-        f'<figure><img loading="lazy" alt="Chart: {html.escape(text)}" src="{png_uri(figure)}"></figure>'
-        for text, figure in charts_of(story.charts)
-    )
+    drawn = "".join(f"<figure>{_image(figure, f'Chart: {text}')}</figure>" for text, figure in charts_of(story.charts))
     scores = (f'<div class="gallery">{drawn}</div>' if drawn else "") + _tables(story.scores)
     parts = [
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),

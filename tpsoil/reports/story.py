@@ -36,10 +36,11 @@ _PLAIN: Final = {
     "grid_mapping", "_FillValue", "state", "simulated", "scale_factor", "add_offset", "coordinates",
 }  # fmt: skip
 _TITLES: Final = {
-    "solum": "Solum thickness by zone", "solum_zones": "Zones: mean environment",
+    "elements": "Elements, scores out of fold", "solum": "Solum thickness by zone",
+    "solum_zones": "Zones: mean environment",
     "solum_parameters": "Calibrated parameters by zone", "solum_scores": "Solum thickness at profiles",
     "solum_spread": "Spread of the parameters", "solum_comparison": "Thickness maps compared",
-    "elements": "Elements, scores out of fold", "agreement": "Observed on predicted, and Theil's parts of the error",
+    "agreement": "Observed on predicted, and Theil's parts of the error",
     "intervals": "Intervals out of fold: share of observations held", "coverage_by_class": "Intervals by class",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
     "drivers": "Drivers of the elements", "water_erosion": "Water erosion beside the published mean",
@@ -118,7 +119,10 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.notes = [*_said(everywhere, ("notes",)), *run.notes]
     story.citations = [*_said(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
-    for key, table in run.tables.items():
+    told = list(_TITLES)
+    for key, table in sorted(
+        run.tables.items(), key=lambda item: told.index(item[0]) if item[0] in told else len(told)
+    ):
         # A run's tables are simulated where the layers of their stages are; covariates and models may be real beside.
         made = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
         _place_table(story, key, table, simulated=palette.is_simulated(*made))
@@ -202,14 +206,16 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
 
 def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
     """Scores that stand as single attributes, such as `r2_random = 0.4`, one row a layer."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, found in {"the store": attrs, **layers}.items():
         scores = {key: value for key, value in found.items() if _SCORE.match(key)}
         if scores:
             rows.append({"layer": name, **scores})
     if not rows:
         return []
-    table = pd.DataFrame(rows)
+    # The limits and the spread of a map repeat its scores: the shortest name stands for them all.
+    table = pd.DataFrame(sorted(rows, key=lambda row: len(row["layer"])))
+    table = table.drop_duplicates(subset=[c for c in table.columns if c != "layer"], ignore_index=True)
     table.attrs["caption"] = "Scores of the maps"
     return [table]
 

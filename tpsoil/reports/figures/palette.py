@@ -147,8 +147,13 @@ def colour_map(layer: xr.DataArray) -> str:
     """
     if layer_kind(layer) == "circular":
         return CIRCULAR
-    name = str(layer.name)
-    return _BY_NAME.get("sd" if name.endswith("_sd") else name, "viridis_r")  # more is darker
+    return _BY_NAME.get(_kin(str(layer.name)), "viridis_r")  # more is darker
+
+
+def _kin(name: str) -> str:
+    """The layer whose look a layer takes: `zinc_sd` that of `sd`."""
+    ends = {"_sd": "sd", "_dissimilarity": "dissimilarity_index", "_applicability": "applicability"}
+    return next((kin for end, kin in ends.items() if name.endswith(end)), name)
 
 
 def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> dict[int, str]:
@@ -217,7 +222,7 @@ def class_colours(name: str, codes: Sequence[int]) -> dict[int, str]:
     >>> class_colours("zone", [1, 2])
     {1: '#E69F00', 2: '#56B4E9'}
     """
-    fixed = _CLASS_COLOURS.get(name, {})
+    fixed = _CLASS_COLOURS.get(_kin(name), {})
     if set(codes) <= set(fixed):
         return {code: fixed[code] for code in codes}
     ordered = sorted(set(codes))
