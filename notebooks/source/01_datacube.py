@@ -23,7 +23,8 @@ folder.mkdir()
 
 # %%
 raster = folder / "dem.tif"
-open_sample()["elevation"].astype("float32").odc.reproject("EPSG:4326", resampling="bilinear").rio.to_raster(raster)
+elevation = open_sample()["elevation"].load()
+elevation.odc.reproject("EPSG:4326", resampling="bilinear").rio.to_raster(raster)
 
 # %% [markdown]
 # ## A cube, and the raster in it

@@ -214,7 +214,8 @@ def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -
     if not rows:
         return []
     # The limits and the spread of a map repeat its scores: the shortest name stands for them all.
-    table = pd.DataFrame(sorted(rows, key=lambda row: len(row["layer"])))
+    rows.sort(key=lambda row: len(row["layer"]))
+    table = pd.DataFrame(rows)
     table = table.drop_duplicates(subset=[c for c in table.columns if c != "layer"], ignore_index=True)
     table.attrs["caption"] = "Scores of the maps"
     return [table]
