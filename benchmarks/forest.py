@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Callable
@@ -319,7 +320,8 @@ def main() -> None:
         f"{arguments.trees} trees of unlimited depth, {SAMPLES} samples, 4 of {len(FEATURES)} real covariates tried\n"
         f"at a split, {everybody[0].rows} cells of 1 km, {THREADS} threads on {cpu}.\n"
         f"Median of {arguments.repeats} repeats; ratio of paired repeats, median (smallest .. largest).\n"
-        f"tpsoil's means equal scikit-learn's bit for bit.\n\n{versions}.\n`python benchmarks/forest.py`\n"
+        "Before it starts, tpsoil's map is checked to equal scikit-learn's predictions, every\nbit of float32.\n\n"
+        f"{textwrap.fill(versions, 78)}\n\n`python benchmarks/forest.py`\n"
     )
     print(text)
     if not arguments.only:
