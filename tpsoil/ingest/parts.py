@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ Array = npt.NDArray[Any]
 EAST: Final = ("x", "lon", "longitude", "easting", "west_east", "projection_x_coordinate")
 NORTH: Final = ("y", "lat", "latitude", "northing", "south_north", "projection_y_coordinate")
 LABELLED: Final = (".nc", ".nc4", ".cdf", ".netcdf")
+_FILTERS: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -212,10 +215,9 @@ def _open_dataset(path: str, where: str) -> xr.Dataset:
 
 
 def _open(path: str) -> Any:
-    import warnings
-
-    with warnings.catch_warnings():
-        # A raster without a place is refused below, in our own words.
+    # A raster without a place is refused below, in our own words. `catch_warnings` swaps the filters of the whole
+    # process: two threads of ours that interleave in it would leave the wrong ones behind.
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path)
 
