@@ -325,6 +325,11 @@ def test_any_number_of_workers_gives_one_result() -> None:
         assert search_all(space, plan(), 3, 5, effort, workers=workers) == alone
     other = search_all(space, plan(), 3, 6, effort)
     assert other != alone
+    # Every start, fold and zone draws its own numbers.
+    tasks = [
+        Task(z, scheme, f, s) for z in (-1, 2, 3) for scheme in ("zones", "blocks") for f in (-1, 0) for s in (0, 1)
+    ]
+    assert len({np.random.default_rng(task.seed(5)).random() for task in tasks}) == len(tasks)
     # A task's stream is its own: leaving others out changes nothing.
     few = search_all(space, {(3, "all", -1): plan()[(3, "all", -1)]}, 3, 5, effort)
     assert all(alone[task] == few[task] for task in few)

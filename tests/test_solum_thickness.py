@@ -433,6 +433,11 @@ def test_soil_mask_is_respected(dtype: str) -> None:
     mask = np.array([[1, 0, 1, 0]]).astype(dtype)
     result = thickness({**cells, "soil_mask": mask}, PUBLISHED[1])
     assert result.solum_status.values.tolist() == [[0, 255, 0, 255]]
+    if dtype != "bool":  # nodata and anything but 1 is no soil
+        strange = np.array([[1, 255 if dtype == "uint8" else np.nan, 2, 0]]).astype(dtype)
+        assert thickness({**cells, "soil_mask": strange}, PUBLISHED[1]).solum_status.values.tolist() == [
+            [0, 255, 255, 255]
+        ]
     for name in result:
         if name not in {"solum_status", "saprolite_thickness"}:
             assert np.isnan(result[name].values[0, 1]), name
