@@ -16,7 +16,7 @@ from zarr.core.sync import sync
 
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import CorruptStoreError, TpsoilError
-from tpsoil.grid import coordinates, describe
+from tpsoil.grid import describe
 from tpsoil.tiles import from_tiles
 
 Array = npt.NDArray[Any]
@@ -131,8 +131,8 @@ def graph_prefix(where: str, name: str) -> str:
     return f"cube-{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
 
 
-def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.DataArray:
-    """A stored layer as a lazy DataArray, chunked as stored.
+def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.Variable:
+    """A stored layer as a lazy variable, chunked as stored.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) ->
 
     Returns
     -------
-    DataArray (y, x), lazy
+    Variable (y, x), lazy
     """
     # The key is this opening's own: a layer that was written again must not be taken for its former self.
     data = from_tiles(
@@ -154,9 +154,8 @@ def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) ->
         str(array.dtype),
         name=f"{graph_prefix(info.where, name)}-{uuid.uuid4().hex}",
     )
-    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(info.grid), name=name)
     attrs = dict(array.attrs)
-    layer.attrs = {key: value for key, value in attrs.items() if key not in HIDDEN}
+    layer = xr.Variable(("y", "x"), data, {key: value for key, value in attrs.items() if key not in HIDDEN})
     layer.encoding["grid_mapping"] = "spatial_ref"
     if "_FillValue" in attrs and array.dtype.kind in "iu":
         layer.encoding["_FillValue"] = int(attrs["_FillValue"])

@@ -166,19 +166,20 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     []
     """
     info, group = open_group(store)
-    dataset = xr.Dataset(coords=coordinates(info.grid), attrs=dict(info.attrs))
-    dataset.attrs.pop("transform"), dataset.attrs.pop("shape"), dataset.attrs.pop("crs_wkt")
+    attrs = {key: value for key, value in info.attrs.items() if key not in {"transform", "shape", "crs_wkt"}}
+    layers: dict[str, xr.Variable] = {}
     unfinished = []
     for name, array in layers_of(info, group):
         if array.attrs.get("state") != "complete" and not incomplete:
             unfinished.append(name)
             continue
-        dataset[name] = lazy_layer(info, name, array, strict=not incomplete)
+        layers[name] = lazy_layer(info, name, array, strict=not incomplete)
     if unfinished:
         warnings.warn(
             f"{info.where}: {', '.join(unfinished)} left out, because writing did not end; add again", stacklevel=2
         )
-    return dataset
+    # At once: layers put in one by one are aligned one by one.
+    return xr.Dataset(layers, coords=coordinates(info.grid), attrs=attrs)
 
 
 def cube_info(store: Location) -> CubeInfo:

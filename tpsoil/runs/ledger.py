@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -144,13 +145,19 @@ def reaching(where: str) -> Iterator[None]:
 
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of several keys of a store, asked for at once."""
+    return read_through(store, keys, bytes)
 
-    async def fetch() -> list[bytes | None]:
-        import asyncio
 
-        prototype = default_buffer_prototype()
-        buffers = await asyncio.gather(*(store.get(key, prototype) for key in keys))
-        return [None if buffer is None else bytes(buffer.to_bytes()) for buffer in buffers]
+def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Result]) -> list[Result | None]:
+    """A function of the stored bytes of several keys, read and worked on in threads; None where there is no object."""
+    prototype = default_buffer_prototype()
+
+    async def one(key: str) -> Result | None:
+        buffer = await store.get(key, prototype)
+        return None if buffer is None else await asyncio.to_thread(function, buffer.as_buffer_like())
+
+    async def fetch() -> list[Result | None]:
+        return list(await asyncio.gather(*(one(key) for key in keys)))
 
     return _wait(fetch)
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from tpsoil.errors import CorruptStoreError, InputError
@@ -35,6 +36,15 @@ Chunk = tuple[int, int]
 def digest_bytes(data: Any) -> str:
     """20 hexadecimal digits of BLAKE2b over bytes."""
     return hashlib.blake2b(data, digest_size=10).hexdigest()
+
+
+def digest_file(path: Path) -> str | None:
+    """The same over a file's bytes; None where there is none."""
+    try:
+        with path.open("rb", buffering=0) as handle:
+            return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=10)).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def digest_of(value: Any) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .ledger import read_raw
-from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_of
+from zarr.abc.store import Store
+from zarr.storage import LocalStore
+
+from .ledger import read_through
+from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file, digest_of
 from .places import open_store
 from .stage import Stage
 
-HASHED_AT_ONCE: Final = 64
+HASH_THREADS: Final = 4
+HASHED_AT_ONCE: Final = 256
 """Chunks read together when digests are taken; bounds the memory of planning."""
 
 Rectangle = tuple[int, int, int, int]
@@ -151,8 +156,8 @@ class ChunkDigests:
         store = open_store(place.store)
         for start in range(0, len(keys), HASHED_AT_ONCE):
             part = keys[start : start + HASHED_AT_ONCE]
-            for key, data in zip(part, read_raw(store, part)):
-                self._known[(place.store, key)] = ABSENT if data is None else digest_bytes(data)
+            for key, digest in zip(part, _digests(store, part)):
+                self._known[(place.store, key)] = digest or ABSENT
 
     def of(self, place: LayerPlace, chunk: Chunk) -> str:
         """Digest of one chunk."""
@@ -165,6 +170,15 @@ class ChunkDigests:
         """Drop what was known of layers that were written since."""
         prefixes = tuple(f"{name}/" for name in names)
         self._known = {k: v for k, v in self._known.items() if not (k[0] == store and k[1].startswith(prefixes))}
+
+
+def _digests(store: Store, keys: Sequence[str]) -> list[str | None]:
+    """Digests of stored objects; None where there is none."""
+    if isinstance(store, LocalStore):
+        # A file is hashed by pieces that stay in the processor's cache, not read into memory first: twice as fast.
+        with concurrent.futures.ThreadPoolExecutor(HASH_THREADS) as threads:
+            return list(threads.map(digest_file, [store.root / key for key in keys]))
+    return read_through(store, keys, digest_bytes)
 
 
 def input_digest(place: LayerPlace, digests: Mapping[Chunk, str]) -> str:

@@ -17,7 +17,7 @@ import xarray as xr
 from tpsoil.cube import open_cube
 
 from .ledger import Ledger
-from .manifest import digest_bytes, digest_of
+from .manifest import digest_bytes, digest_file, digest_of
 from .plan import ChunkDigests, LayerPlace, Tiling, input_digest, stage_digest
 from .stage import Prepared, Stage
 from .tiles import software
@@ -122,8 +122,7 @@ def files_digest(files: Sequence[Path]) -> str:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=10)).hexdigest()
+    return digest_file(path) or ""
 
 
 def model_digest(files: str, described: Mapping[str, Any]) -> str:

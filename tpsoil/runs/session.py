@@ -14,7 +14,7 @@ from typing import Any
 
 import xarray as xr
 
-from tpsoil.cube import open_cube
+from tpsoil.cube import layer_states, open_cube
 from tpsoil.errors import TpsoilError
 
 from .arrays import layer_place
@@ -138,7 +138,9 @@ def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
 
 def layers_of_cube(recipe: Recipe) -> list[str]:
     """Layers of the cube that the recipe reads from, if it names one."""
-    return [] if recipe.cube is None else [str(name) for name in open_cube(recipe.cube).data_vars]
+    if recipe.cube is None:
+        return []
+    return [name for name, state in layer_states(recipe.cube).items() if state == "complete"]
 
 
 def places_of(recipe: Recipe, stage: Stage, made_here: set[str]) -> list[LayerPlace]:
