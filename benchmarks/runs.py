@@ -16,14 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import small_run
+import small_run  # noqa: E402 - beside the tests, which own the small cube
 
 RESULTS = Path(__file__).parent / "results" / "runs.md"
 CHUNK = 256
@@ -43,9 +42,12 @@ def recipe_for(folder: Path, side: int, *, trees: int = TREES, models: bool = Tr
     return recipe
 
 
-def timed(action: Callable[[], Any]) -> float:
+def timed(recipe: dict[str, Any], **how: Any) -> float:
+    """Seconds of one run."""
+    from tpsoil.runs import run
+
     began = time.perf_counter()
-    action()
+    run(recipe, progress=False, **how)
     return time.perf_counter() - began
 
 
@@ -53,26 +55,24 @@ def again(folder: Path) -> list[str]:
     """A whole run of 64 tiles against one that finds nothing to do, and one that finds one chunk changed."""
     import zarr
 
-    from tpsoil.runs import run
-
     rows = []
     for label, models in (("terrain, thickness, one forest of 100 trees", True), ("terrain and thickness", False)):
         recipe = recipe_for(folder, 8 * CHUNK, models=models)
         store = Path(recipe["run"]["output"])
-        run(recipe, workers=2, progress=False)  # machine code, page cache
+        timed(recipe, workers=2)  # machine code, page cache
         whole, none, one = [], [], []
         for turn in range(3):
             shutil.rmtree(store)
-            whole.append(timed(lambda: run(recipe, workers=2, progress=False)))
-            none.append(timed(lambda: run(recipe, workers=2, progress=False)))
+            whole.append(timed(recipe, workers=2))
+            none.append(timed(recipe, workers=2))
             array = zarr.open_array(recipe["run"]["cube"], path="water_erosion", mode="r+")
             array[300:310, 600:610] = 2.0 + turn
-            one.append(timed(lambda: run(recipe, workers=2, progress=False)))
+            one.append(timed(recipe, workers=2))
         shutil.rmtree(store)
         share = statistics.median(n / w for n, w in zip(none, whole))
         part = statistics.median(n / w for n, w in zip(one, whole))
         rows += [
-            f"{label}",
+            label,
             f"  whole run, {64 * (3 if models else 2):>4} tiles            {statistics.median(whole):8.2f} s",
             f"  nothing changed, 0 tiles          {statistics.median(none):8.2f} s   {share:6.1%} of the whole",
             f"  one chunk changed, 1 tile         {statistics.median(one):8.2f} s   {part:6.1%} of the whole",
@@ -109,8 +109,115 @@ def memory(folder: Path) -> list[str]:
 
 
 def processes(folder: Path) -> list[str]:
-    """Tiles of a forest on one worker process and on two."""
-    from tpsoil.runs.run_parts import noop  # noqa: F401
+    """Tiles of a forest on one worker process and on two: from the first tile handed out to the last."""
+    import logging
+
+    from tpsoil.runs.progress import log
+
+    recipe = recipe_for(folder, 8 * CHUNK, trees=500)
+    timed(recipe, workers=2)
+    maps = Path(recipe["run"]["output"])
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+
+    class Listen(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if text.startswith("topsoil iron: 64 of 64 tiles in"):
+                self.last = float(text.split()[-2])
+
+    ear = Listen()
+    log.addHandler(ear)
+    for _ in range(3):
+        for workers in (1, 2):
+            (maps / "_tpsoil" / "manifest" / "element_Fe.json").unlink()
+            timed(recipe, scheduler="processes", workers=workers)
+            seconds[workers].append(ear.last)
+    log.removeHandler(ear)
+    ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2]))
+    rate = 8 * CHUNK * 8 * CHUNK / statistics.median(seconds[2])
+    return [
+        "Worker processes: 64 tiles of 256 x 256 cells, forest of 500 trees, median of 3",
+        "",
+        f"  one worker process               {statistics.median(seconds[1]):8.2f} s",
+        f"  two worker processes             {statistics.median(seconds[2]):8.2f} s   {ratio:6.2f} times",
+        f"  two: cells a second              {rate:10,.0f}",
+    ]
+
+
+def plan(folder: Path) -> list[str]:
+    """100 000 tiles: planned fresh, planned against a full manifest, and handed to a scheduler."""
+    import distributed
+
+    from tpsoil.runs.cluster import cluster_pool_of
+    from tpsoil.runs.execute import drive
+    from tpsoil.runs.ledger import Ledger
+    from tpsoil.runs.manifest import Manifest, Record
+    from tpsoil.runs.plan import ChunkDigests, Tiling, plan_stage
+    from tpsoil.runs.stage import Stage
+    from tpsoil.variables import variable
+
+    tiling = Tiling((317 * 512, 316 * 512), 512)
+    stage = Stage("solum", "solum", "solum", (variable("solum_thickness"),), compute_nothing)
+    manifest = Manifest(Ledger.at(str(folder / "plan.zarr")), "solum")
+    began = time.perf_counter()
+    first = plan_stage(stage, tiling, manifest, (), (), ("m", "r", "k"), ChunkDigests())
+    fresh = time.perf_counter() - began
+    record = Record({}, "m", "r", "k", {"solum_thickness": "absent"})
+    manifest.write_all([(chunk, record) for chunk in tiling.chunks()])
+    from tpsoil.runs.plan import LayerPlace
+
+    place = LayerPlace("solum_thickness", str(folder / "plan.zarr"), tiling.shape, (512, 512), "s/c/{i}/{j}", 4, "")
+    began = time.perf_counter()
+    second = plan_stage(stage, tiling, manifest, (), (place,), ("m", "r", "k"), ChunkDigests())
+    full = time.perf_counter() - began
+    size = (folder / "plan.zarr" / "_tpsoil" / "manifest" / "solum.json").stat().st_size
+
+    done = 0
+
+    def count(_result: Any) -> None:
+        nonlocal done
+        done += 1
+
+    lines = []
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pool = cluster_pool_of(client)
+        began = time.perf_counter()
+        marks = (1_000, 10_000, tiling.count)
+        peaks = {}
+        tiles = tiling.tiles(first.wanted)
+        for mark in marks:
+            chunk = [next(tiles) for _ in range(mark - done)]
+            drive(pool, pass_through, "shared", iter(chunk), count)
+            peaks[mark] = client.run_on_scheduler(scheduler_state)
+        seconds = time.perf_counter() - began
+        for mark, (tasks, megabytes) in peaks.items():
+            lines.append(f"  after {mark:>7,} tiles: scheduler holds {tasks} tasks, its process {megabytes:.0f} MB")
+    assert done == tiling.count
+    return [
+        f"A plan of {tiling.count:,} tiles of 512 x 512 cells ({tiling.shape[0] * tiling.shape[1]:.2e} cells)",
+        "",
+        f"  planned for the first time        {fresh:8.2f} s   {len(first.wanted):,} missing",
+        f"  planned against a full manifest   {full:8.2f} s   {second.fresh:,} fresh, manifest {size / 1e6:.0f} MB",
+        f"  handed out and taken back         {seconds:8.1f} s   {tiling.count / seconds:,.0f} tiles a second",
+        *lines,
+    ]
+
+
+def compute_nothing(_window: Any) -> dict[str, Any]:
+    return {}
+
+
+def pass_through(_shared: Any, tile: Any) -> Any:
+    return tile
+
+
+def scheduler_state(dask_scheduler: Any) -> tuple[int, float]:
+    import psutil
+
+    return len(dask_scheduler.tasks), psutil.Process().memory_info().rss / 2**20
 
 
 def main() -> None:

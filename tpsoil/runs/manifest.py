@@ -118,6 +118,10 @@ class Manifest:
         """Record one chunk; called after its data are stored."""
         self.ledger.write(self._key(chunk), _pack([(chunk, record)]))
 
+    def write_all(self, records: Sequence[tuple[Chunk, Record]]) -> None:
+        """Store many records as one object, in place of the one that was there."""
+        self.ledger.write(self._folded, _pack(records))
+
     def read(self) -> dict[Chunk, Record]:
         """All records, the newer of two for the same chunk."""
         records: dict[Chunk, Record] = {}
@@ -137,7 +141,7 @@ class Manifest:
         if keep is not None:
             wanted = set(keep)
             records = {chunk: record for chunk, record in records.items() if chunk in wanted}
-        self.ledger.write(self._folded, _pack(sorted(records.items())))
+        self.write_all(sorted(records.items()))
         self.ledger.remove_all(f"manifest/{self.stage}")
 
     def forget(self) -> None:
