@@ -114,7 +114,7 @@ def processes(folder: Path) -> list[str]:
 
     from tpsoil.runs.progress import log
 
-    recipe = recipe_for(folder, 8 * CHUNK, trees=500)
+    recipe = recipe_for(folder, 16 * CHUNK, trees=500)
     timed(recipe, workers=2)
     maps = Path(recipe["run"]["output"])
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -122,7 +122,7 @@ def processes(folder: Path) -> list[str]:
     class Listen(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             text = record.getMessage()
-            if text.startswith("topsoil iron: 64 of 64 tiles in"):
+            if text.startswith("topsoil iron: 256 of 256 tiles in"):
                 self.last = float(text.split()[-2])
 
     ear = Listen()
@@ -134,9 +134,9 @@ def processes(folder: Path) -> list[str]:
             seconds[workers].append(ear.last)
     log.removeHandler(ear)
     ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2]))
-    rate = 8 * CHUNK * 8 * CHUNK / statistics.median(seconds[2])
+    rate = 16 * CHUNK * 16 * CHUNK / statistics.median(seconds[2])
     return [
-        "Worker processes: 64 tiles of 256 x 256 cells, forest of 500 trees, median of 3",
+        "Worker processes: 256 tiles of 256 x 256 cells, forest of 500 trees, median of 3",
         "",
         f"  one worker process               {statistics.median(seconds[1]):8.2f} s",
         f"  two worker processes             {statistics.median(seconds[2]):8.2f} s   {ratio:6.2f} times",

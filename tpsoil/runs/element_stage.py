@@ -18,7 +18,7 @@ from tpsoil.variables import CATALOGUE, Variable
 from .element_options import NAMES, ElementsTable
 from .element_samples import design_of
 from .element_tables import tables_of
-from .stage import Array, Prepared, Stage, Window
+from .stage import Array, Prepared, Stage, Window, blocks_of
 
 __all__ = ["ElementsTable", "element_stages"]
 
@@ -133,14 +133,10 @@ def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
 
 
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Classes that the layers have on soil and training had not; read row block by row block."""
+    """Classes that the layers have on soil and training had not; read block by block."""
     found: dict[str, set[int]] = {name: set() for name in levels}
-    step = 1024
-    for start in range(0, cube.sizes["y"], step):
-        names = [*levels, *(["soil_mask"] if "soil_mask" in cube else [])]
-        part = cube[names].isel(y=slice(start, start + step)).compute() if names else None
-        if part is None:
-            break
+    names = [*levels, *(["soil_mask"] if "soil_mask" in cube else [])]
+    for part in blocks_of(cube[names]) if levels else ():
         for name in levels:
             values = np.asarray(part[name].values, dtype=np.float64)
             keep = np.isfinite(values) & (values != CATALOGUE[name].fill if name in CATALOGUE else True)

@@ -22,7 +22,7 @@ from .solum_calibration import load_calibration, prepare_calibration, quantile_m
 from .solum_comparison import comparison_stage
 from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
 from .solum_zones import zones_stage
-from .stage import Array, Stage, Window
+from .stage import Array, Stage, Window, blocks_of
 
 FORCING: Final = (
     "mean_annual_temperature",
@@ -264,13 +264,12 @@ def _identity(table: SolumTable, seed: int) -> dict[str, Any]:
 
 
 def summarise_zones(maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, least and greatest thickness, and the share of each status; row block by row block."""
+    """Per zone: cells, mean, least and greatest thickness, and the share of each status; block by block."""
     has_zone, has_status = "zone" in maps, "solum_status" in maps
     sums = np.zeros((256, 3 + len(SOLUM_STATUS)))
     least, greatest = np.full(256, np.inf), np.full(256, -np.inf)
-    step = 512
-    for start in range(0, maps.sizes["y"], step):
-        part = maps.isel(y=slice(start, start + step)).compute()
+    used = [name for name in ("solum_thickness", "zone", "solum_status") if name in maps]
+    for part in blocks_of(maps[used]):
         thick = part["solum_thickness"].values.astype(np.float64).ravel()
         zone = _codes(part["zone"].values) if has_zone else np.zeros(thick.size, np.intp)
         status = _codes(part["solum_status"].values) if has_status else np.full(thick.size, 255)

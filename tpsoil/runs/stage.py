@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,13 @@ class Stage:
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
     bytes_per_cell: float = 64.0
     summary: Callable[[xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+
+
+def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
+    """A lazy Dataset in loaded blocks, so that what looks at every cell holds a million of them at most."""
+    for top in range(0, maps.sizes["y"], side):
+        for left in range(0, maps.sizes["x"], 2 * side):
+            yield maps.isel(y=slice(top, top + side), x=slice(left, left + 2 * side)).compute()
 
 
 def trimmed(values: Any, halo: tuple[tuple[int, int], tuple[int, int]], dtype: str) -> Array:
