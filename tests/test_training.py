@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestRegressor
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.forest import TrainedForest, load_trained, observed_against_predicted, score, train
 from tpsoil.forest.folds import block_codes, make_folds
-from tpsoil.forest.leaves import in_bag_counts
+from tpsoil.forest.leaves import in_bag_counts, with_leaf_means
 
 
 def plots(sites: int = 60, replicates: int = 3, seed: int = 0) -> pd.DataFrame:
@@ -64,6 +64,10 @@ def test_blocks_hold_their_squares_and_never_split_a_site() -> None:
     codes = block_codes([2.999, 3.001, 3.001, 9.0], [1.0, 1.0, 1.0, 1.0], 3.0, groups=["a", "a", "a", "b"])
     assert codes[0] == codes[1] == codes[2] != codes[3]
     assert len(set(block_codes([2.999, 3.001], [1.0, 1.0], 3.0))) == 2
+    middle = rng.uniform(-10, 30, 120).round()
+    east, site = np.repeat(middle, 3) + np.tile([-0.001, 0, 0.001], 120), np.repeat(np.arange(120), 3)
+    fold = make_folds(360, "block", east=east, north=east, block_size=1, groups=site)
+    assert all(len(set(fold[site == k])) == 1 for k in range(120))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +244,15 @@ def test_back_transformation_is_a_mean_or_a_median() -> None:
     np.testing.assert_allclose(mean, truth.mean(), rtol=0.03)
     np.testing.assert_allclose(median, truth.median(), rtol=0.06)
     assert (mean > 1.15 * median).all()  # exp((0.3 ln 10)^2 / 2) = 1.27 for a lognormal
+
+
+def test_leaves_with_the_fitted_target_are_the_forests_own() -> None:
+    """Rows drawn twice count twice, as they did when the tree was grown."""
+    table = plots(40)
+    trained = train(table, "Fe", FEATURES, folds="random", trees=10, min_samples_leaf=4)
+    X = trained.design.to_numpy()
+    twin = with_leaf_means(trained.forest, X, trained.observed.to_numpy())
+    np.testing.assert_allclose(twin.predict(trained.design), trained.forest.predict(trained.design), rtol=1e-12)
 
 
 def test_compiled_forest_is_the_forest_without_a_transform() -> None:
