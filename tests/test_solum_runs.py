@@ -190,3 +190,20 @@ def test_profiles_that_cannot_serve_stop_the_run(work: Path) -> None:
     given["solum"]["calibration"]["profiles"] = str(work / "text.csv")
     with pytest.raises(InputError, match="'thickness' has text in line 2: 'deep'"):
         tpsoil.run(given, progress=False)
+
+
+def test_a_zone_without_profiles_stays_empty_and_is_named(
+    work: Path, layers: xr.Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiles = pd.read_csv(work / "profiles.csv")
+    zone = layers["zone"].sel(x=xr.DataArray(profiles.x), y=xr.DataArray(profiles.y), method="nearest").values
+    profiles[~np.isin(zone, (2, 8))].to_csv(work / "six.csv", index=False)
+    given = recipe(work, "six.zarr")
+    given["solum"]["calibration"] |= {"profiles": str(work / "six.csv"), "starts": 1, "evaluations": 1000,
+                                      "quantiles": [], "baseline_features": []}  # fmt: skip
+    made = tpsoil.run(given, progress=True)
+    assert made["solum_thickness"].attrs["zones_without_profiles"] == "2, 8"
+    assert "zone 2, 8: no profile" in capsys.readouterr().err
+    there = made["zone"].load()
+    assert made["solum_thickness"].where(there.isin((2, 8))).count() == 0
+    assert made["solum_thickness"].where(there == 1).count() > 0

@@ -13,6 +13,7 @@ import xarray as xr
 
 from tpsoil.ingest import read_profiles
 from tpsoil.solum import (
+    PUBLISHED,
     Calibration,
     Effort,
     calibrate,
@@ -81,12 +82,28 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepare
         "profiles_used": int(found.settings["profiles_used"]),
         "profiles_left_out": int(len(found.excluded) + problems.sum()),
     }
+    bare = [zone for zone in _zones_of(options["table"].zones, layers) if zone not in found.parameters]
+    if bare:
+        said = ", ".join(map(str, bare))
+        notes.append(
+            f"zone {said}: no profile, so no parameters; its cells stay empty. Give it profiles, or fewer zones"
+        )
+        attributes["zones_without_profiles"] = said
     for kind in ("fit", "cv", "cv_median"):
         whole = found.scores[(found.scores["kind"] == kind) & (found.scores["zone"] == "all")]
         attributes[f"rmse_{kind}_m"] = round(float(whole["rmse"].iloc[0]), SCORE_DIGITS)
     if table.simulated:
         attributes["simulated"] = "true"
     return Prepared(calibration_bytes(found), _tables(found), {"": attributes}, notes)
+
+
+def _zones_of(zoning: Any, layers: xr.Dataset) -> list[int]:
+    """Zones the map may have: the published ones, those that are found, or those a layer's flags name."""
+    if zoning == "published":
+        return sorted(PUBLISHED)
+    if zoning == "layer":
+        return [int(code) for code in np.atleast_1d(layers["zone"].attrs.get("flag_values", []))]
+    return [] if zoning == "none" else list(range(1, int(zoning.k) + 1))
 
 
 def load_calibration(data: bytes) -> Calibration:
