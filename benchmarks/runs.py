@@ -81,10 +81,11 @@ def again(folder: Path) -> list[str]:
 
 
 MEMORY = """
-import json, resource, sys
+import json, sys
 from tpsoil.runs import run
+from tpsoil.runs.tiles import peak_bytes
 run(json.loads(sys.argv[1]), workers=2, progress=False)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_bytes())
 """
 
 
@@ -101,7 +102,7 @@ def memory(folder: Path) -> list[str]:
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        peaks[times] = int(done.stdout.split()[-1]) / 1024
+        peaks[times] = int(done.stdout.split()[-1]) / 2**20
         shutil.rmtree(recipe["run"]["output"])
         rows.append(f"  {times:>3} x {512 * 512:,} cells ({side} x {side})".ljust(40) + f"{peaks[times]:8.0f} MB")
     rows.append("  16 times against 4 times".ljust(40) + f"{peaks[16] / peaks[4] - 1:+8.1%}")

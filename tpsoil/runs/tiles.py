@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy.typing as npt
@@ -123,7 +125,7 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
                       for p in assignment.inputs}  # fmt: skip
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
             manifest.write((i, j), Record(inputs, model, recipe, kernels, outputs))
-    return TileDone(rectangle, time.perf_counter() - began, _peak_bytes(), _worker())
+    return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
 
 
 class Listening(WrapperStore[Store]):  # type: ignore[misc]
@@ -213,7 +215,13 @@ def _model_of(assignment: Assignment) -> Any:
     return _load_model(assignment.store, key, digest, assignment.stage.load)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Peak memory of this process; 0 where the system does not say."""
+    # Linux carries ru_maxrss from a parent into the processes it starts; VmHWM begins anew.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return 0
     import resource
