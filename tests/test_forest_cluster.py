@@ -35,7 +35,7 @@ def test_100_tiles_pickle_the_forest_at_most_once_a_worker(tmp_path: Path, monke
     lazy = counted.predict_cube(cube)
     assert lazy["mean"].data.numblocks == (10, 10)
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         found = lazy.compute()
