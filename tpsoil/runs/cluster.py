@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import queue
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -18,6 +21,8 @@ from .execute import Lost, available_processors
 from .tiles import software
 
 CONNECT_SECONDS: Final = 20
+ASK_SECONDS: Final = 2.0
+"""Between questions to the scheduler how many workers there are."""
 
 
 class ClusterPool:
@@ -30,12 +35,19 @@ class ClusterPool:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._threads: dict[str, int] = {}
+        self._asked = -math.inf
         self.where = f"{len(client.nthreads())} workers of {client.scheduler.address}"
+
+    ahead: Final = 32
 
     @property
     def slots(self) -> int:
         """Threads of all workers there are now; workers may come and go."""
-        return sum(self.client.nthreads().values())
+        if time.monotonic() - self._asked > ASK_SECONDS:
+            self._threads, self._asked = dict(self.client.nthreads()), time.monotonic()
+        return sum(self._threads.values())
 
     @property
     def processes(self) -> int:
@@ -50,21 +62,24 @@ class ClusterPool:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Hand one call to the scheduler."""
         # pure=False: the key names this call, not its arguments, so nothing of an earlier run is taken for its result.
-        return self.client.submit(function, *arguments, pure=False)
+        future = self.client.submit(function, *arguments, pure=False)
+        future.add_done_callback(self._done.put)
+        return future
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
-        """Those that ended."""
-        import distributed
-
-        futures = list(pending)
-        with contextlib.suppress(TimeoutError), self.client.as_current():
-            distributed.wait(futures, timeout=timeout, return_when="FIRST_COMPLETED")
+        """Those that ended; they announce themselves, so that many in flight are not asked one by one."""
+        ended = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._done.get(timeout=timeout))
+            while True:
+                ended.append(self._done.get_nowait())
         if self.client.status != "running":
             raise WorkError(
                 f"the scheduler at {self.client.scheduler.address} went away; what is written stays good: run again to "
                 "go on"
             )
-        return [future for future in futures if future.done()]
+        ours = set(pending)
+        return [future for future in ended if future in ours]
 
     def result(self, future: Any) -> Any:
         """What the call gave."""

@@ -43,6 +43,10 @@ class Pool(Protocol):
         """Calls a process works on at the same time."""
 
     @property
+    def ahead(self) -> int:
+        """Calls to hand out at least: what hides the way to a scheduler and back."""
+
+    @property
     def where(self) -> str:
         """For messages."""
 
@@ -65,6 +69,7 @@ class ThreadPool:
     def __init__(self, threads: int) -> None:
         self.slots = self.threads_each = threads
         self.processes = 1
+        self.ahead = 0
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"
         self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
@@ -146,7 +151,7 @@ def drive(
     try:
         while True:
             slots = max(1, pool.slots)
-            limit = slots * IN_FLIGHT if at_once is None or at_once >= slots else at_once
+            limit = max(slots * IN_FLIGHT, pool.ahead) if at_once is None or at_once >= slots else at_once
             room = limit - len(pending)
             retried, again = again[: max(0, room)], again[max(0, room) :]
             for item in itertools.chain(retried, itertools.islice(source, max(0, room - len(retried)))):
