@@ -181,7 +181,9 @@ def plan(folder: Path) -> list[str]:
 
     lines = []
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         pool = cluster_pool_of(client)

@@ -63,7 +63,9 @@ class Cluster:
             self.tls = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", pem]
         self.processes: list[subprocess.Popen[bytes]] = []
         port_file = folder / "scheduler.json"
-        self._start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(port_file))
+        self._start(
+            "dask_scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(port_file)
+        )
         limit = time.monotonic() + 60
         while not port_file.exists() or not port_file.read_text().strip().endswith("}"):
             assert time.monotonic() < limit, (folder / "dask_scheduler.log").read_text()

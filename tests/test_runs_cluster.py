@@ -173,7 +173,7 @@ def test_a_client_that_is_current_is_used(place: Path, case: tuple[Path, dict[st
 
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", protocol="inproc"
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0", protocol="inproc"
         ) as local,
         distributed.Client(local) as client,
     ):

@@ -141,7 +141,7 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
                 n_workers=count,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=":0",  # None takes port 8787, and warns where another cluster has it
+                dashboard_address="127.0.0.1:0",
                 memory_limit=0,  # the run's own forecast bounds it; a nanny that kills would lose tiles
                 silence_logs=logging.ERROR,
             ) as cluster,
