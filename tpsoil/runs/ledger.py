@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.cube.location import writing
 from tpsoil.errors import AccessError, CorruptStoreError, TpsoilError
@@ -53,6 +53,8 @@ class Ledger:
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
+        if isinstance(self.store, LocalStore) and not self.store.root.exists():
+            return None  # zarr would make the folder to look into it
         buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
         return None if buffer is None else bytes(buffer.to_bytes())
 

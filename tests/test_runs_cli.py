@@ -1,0 +1,135 @@
+"""`tpsoil run` and `tpsoil status` at the shell: exit status 2 for a wrong input, its message, no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import small_run
+from rasterio.transform import from_origin
+
+from tpsoil.cli import main
+from tpsoil.cube import open_cube
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+def raster(path: Path, values: float | np.ndarray, *, crs: str | None = "EPSG:4326", west: float = 80.0) -> Path:
+    """16 x 16 degrees around the plateau, half a degree a pixel."""
+    data = np.broadcast_to(np.asarray(values, dtype="float32"), (32, 32))
+    with rasterio.open(
+        path, "w", driver="GTiff", width=32, height=32, count=1, dtype="float32", crs=crs,
+        transform=from_origin(west, 42.0, 0.5, 0.5),
+    ) as file:  # fmt: skip
+        file.write(data, 1)
+    return path
+
+
+def recipe(folder: Path, layers: Sequence[str], *, output: str = "maps.zarr") -> str:
+    text = f'[run]\nname = "t"\noutput = "{output}"\n[grid]\nresolution = 50000\nchunks = 16\n' + "\n".join(layers)
+    (folder / "r.toml").write_text(text)
+    return str(folder / "r.toml")
+
+
+def layer(name: str, source: Path, more: str = "") -> str:
+    return f'[[layers]]\nname = "{name}"\nsource = "{source.name}"\n{more}\n'
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("name", "value", "how", "more", "message"),
+    [
+        ("mean_annual_temperature", 275.0, {}, 'units = "degC"', "kelvin"),
+        ("elevation", -32767.0, {}, "", "-32767"),
+        ("elevation", 4000.0, {"crs": None}, "", "no CRS"),
+        ("elevation", 4000.0, {"west": -60.0}, "", "does not overlap the grid"),
+        ("elevation", 4000.0, {}, 'units = "kg"', "kg"),
+    ],
+)
+def test_a_raster_that_cannot_serve(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: float,
+    how: dict[str, Any],
+    more: str,
+    message: str,
+) -> None:
+    source = raster(tmp_path / "a.tif", value, **how)
+    assert command("run", recipe(tmp_path, [layer(name, source, more)]), "-q") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    store = tmp_path / "maps.zarr"
+    if store.exists():  # begun, and not taken for whole
+        assert open_cube(str(store), incomplete=True).attrs["run_state"] == "running"
+
+
+def test_the_missing_and_the_misspelt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("run", str(tmp_path / "none.toml")) == 2
+    assert "no such recipe" in capsys.readouterr().err
+    source = raster(tmp_path / "a.tif", 4000.0)
+    path = recipe(tmp_path, [layer("elevation", source, "unit = 'm'"), layer("ndvi", tmp_path / "b.tif", "nodta = 1")])
+    assert command("run", path) == 2
+    err = capsys.readouterr().err
+    assert "2 faults" in err
+    assert "layers[1].unit: unknown key; did you mean 'units'?" in err
+    assert "layers[2].nodta: unknown key; did you mean 'nodata'?" in err
+    assert command("status", str(tmp_path / "none.zarr")) == 2
+    assert "no such store" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path, [layer("elevation", raster(tmp_path / "a.tif", 4000.0))])
+    before = sorted(tmp_path.rglob("*"))
+    assert command("run", path, "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "12 of 12 tiles to make" in said
+    assert "GB" in said
+    assert sorted(tmp_path.rglob("*")) == before
+    assert command("run", path, "-q", "--workers", "1") == 0
+    assert command("run", path, "--dry-run") == 0
+    assert "0 of 12 tiles to make" in capsys.readouterr().out
+    raster(tmp_path / "a.tif", 4100.0)
+    assert command("run", path, "--dry-run") == 0
+    assert "layer elevation: 12 tiles stale: the model or a file changed" in capsys.readouterr().out
+    assert command("status", str(tmp_path / "maps.zarr")) == 0
+    assert "maps.zarr: complete" in capsys.readouterr().out
+
+
+def test_a_changed_source_remakes_only_what_came_out_different(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The layer is read anew; of what is derived from it only the tiles whose chunks have other bytes."""
+    rng = np.random.default_rng(1)
+    values = rng.uniform(3000, 5000, (32, 32)).astype("float32")
+    path = recipe(tmp_path, [layer("elevation", raster(tmp_path / "a.tif", values)), '[derive]\nterrain = ["slope"]\n'])
+    assert command("run", path, "-q", "--workers", "1") == 0
+    values[2, 3] += 100  # in the north-west
+    raster(tmp_path / "a.tif", values)
+    capsys.readouterr()
+    assert command("run", path, "--workers", "1") == 0
+    err = capsys.readouterr().err
+    assert "layer elevation: " in err
+    made = int(err.split("t: complete; ")[1].split(" of ")[0])
+    assert 12 < made < 24
+    kept = small_run.files_of(tmp_path / "maps.zarr")
+    assert command("run", path, "-q") == 0
+    assert small_run.files_of(tmp_path / "maps.zarr") == kept
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("a file, not a folder")
+    path = recipe(tmp_path, [layer("elevation", raster(tmp_path / "a.tif", 4000.0))], output="file/maps.zarr")
+    assert command("run", path, "-q") == 2
+    err = capsys.readouterr().err
+    assert "cannot be written" in err
+    assert "Traceback" not in err
