@@ -110,10 +110,9 @@ def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(
             died = kill_when(child(folder), folder, dice.randrange(0, 40), dice.random() * 0.05)
         killed += died
         if died and dice.random() < 0.5 and (folder / "maps.zarr" / "_tpsoil" / "run.json").exists():
-            # Killed after its last object it is complete, and truly so.
+            # Killed after its last object it is complete, and truly so; a lock or a part of a write may lie beside.
             stored = small_run.files_of(folder / "maps.zarr")
-            stored.pop("_tpsoil/lock.json", None)
-            assert (state_of(str(folder / "maps.zarr"))[0] == "complete") == (stored == whole)
+            assert state_of(str(folder / "maps.zarr"))[0] != "complete" or whole.items() <= stored.items()
         run(folder / "recipe.toml", workers=2, progress=False)
         assert small_run.files_of(folder / "maps.zarr") == whole, f"turn {turn}"
         shutil.rmtree(folder / "maps.zarr")
