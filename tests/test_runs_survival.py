@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -84,7 +85,11 @@ def objects(folder: Path) -> int:
 def kill_when(process: subprocess.Popen[str], folder: Path, records: int, delay: float) -> bool:
     """SIGKILL once so many records are there and a moment has passed; whether the run still lived."""
     limit = time.monotonic() + 60
-    while process.poll() is None and objects(folder) < records and time.monotonic() < limit:
+    while process.poll() is None and time.monotonic() < limit:
+        # The run that is watched may take a folder away while it is listed.
+        with contextlib.suppress(FileNotFoundError):
+            if objects(folder) >= records:
+                break
         time.sleep(0.002)
     time.sleep(delay)
     alive = process.poll() is None
