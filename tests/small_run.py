@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,11 @@ def warm_kernels() -> bool:
     return cache_folder() is not None
 
 
-def write_recipe(path: Path, **changes: Any) -> Path:
+def write_recipe(path: Path, *, without: Sequence[str] = (), **changes: Any) -> Path:
     """The recipe as TOML, its paths relative to it."""
     recipe = recipe_of(Path("."), **changes)
+    for table in without:
+        del recipe[table]
     lines = []
     for table, keys in recipe.items():
         lines.append(f"[{table}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -45,6 +46,32 @@ if kind == "write":
 from tpsoil.cli import main
 main(["run", recipe, "--workers", "2", "--no-maps", *sys.argv[4:]])
 """
+
+# The same at one write after another, in forks of a process that has imported everything and begun nothing: one dies
+# amid its n-th write, another goes on and takes every warning for an error.
+EVERY = (
+    CHILD.rpartition("if kind")[0]
+    + """
+import json, shutil, warnings
+from pathlib import Path
+import small_run
+import tpsoil.cli, tpsoil.runs.session
+def forked(way, *, strict):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    local._put = way
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if strict:
+        warnings.simplefilter("error", UserWarning)
+    tpsoil.cli.main(["run", recipe, "--workers", "1", "--no-maps", "-q"])
+maps = Path(recipe).parent / "maps.zarr"
+for n in range(1, int(sys.argv[4]) + 1):
+    died, ended = forked(dying, strict=False), forked(put, strict=True)
+    print(json.dumps([died, ended, small_run.files_of(maps)]), flush=True)
+    shutil.rmtree(maps)
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +149,29 @@ def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(
         assert small_run.files_of(folder / "maps.zarr") == whole, f"turn {turn}"
         shutil.rmtree(folder / "maps.zarr")
     assert killed == (20 if full else 2)
+
+
+def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
+    case: tuple[Path, dict[str, str]], full: bool
+) -> None:
+    """While the store is being made: its lock, its mark, its root, its coordinates, its arrays, its first tiles."""
+    folder, _ = case
+    recipe = small_run.write_recipe(folder / "terrain.toml", without=("solum", "elements"))
+    run(recipe, workers=1, progress=False)
+    whole = small_run.files_of(folder / "maps.zarr")
+    shutil.rmtree(folder / "maps.zarr")
+    count = 100 if full else 24
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY, "", "0", str(recipe), str(count)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+    )
+    turns = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(turns) == count, done.stderr
+    for n, (died, ended, found) in enumerate(turns, start=1):
+        assert (n, died, ended) == (n, -signal.SIGKILL, 0), done.stderr
+        assert (n, found) == (n, whole)
 
 
 def test_killed_again_and_again_without_a_clean_start(

@@ -115,6 +115,10 @@ class Ledger:
         """Remove a folder of objects."""
         _wait(lambda: self.store.delete_dir(self._full(folder)))
 
+    def remove_node(self, name: str) -> None:
+        """Remove an array or a group of the store, whatever is left of it."""
+        _wait(lambda: self.store.delete_dir(name))
+
     def remove_root(self) -> None:
         """Remove the description of the store's root group."""
         _wait(lambda: self.store.delete("zarr.json"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import zarr
 from odc.geo.geobox import GeoBox
+from zarr.errors import ZarrUserWarning
 
 import tpsoil
 from tpsoil.cube.location import attribute as plain
@@ -19,7 +21,7 @@ from tpsoil.cube.location import local_path, writing
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
 from tpsoil.errors import StoreExistsError
-from tpsoil.grid import describe, same_grid
+from tpsoil.grid import coordinates, describe, same_grid
 
 from .arrays import layer_place
 from .ledger import ROOM, Ledger, reaching, read_raw
@@ -95,14 +97,16 @@ def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
     """Make the store where it is not there, and mark it as unfinished."""
     content = _content(recipe, stages, output)
     with writing(output.where):
+        # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
+        output.ledger.write_group()
         if not output.exists:
             # The mark first: a run that dies between the two is not taken for somebody's cube.
-            output.ledger.write_json(RUN_KEY, content | {"state": "creating"})
-            _clear(output)
+            doomed = _members(output)
+            output.ledger.write_json(RUN_KEY, content | {"state": "creating", "replaces": doomed})
+            _clear(output, doomed)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
         elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
-            _sweep(output.where)
-        output.ledger.write_group()
+            _sweep(output.where, {variable.name for stage in stages for variable in stage.outputs})
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
         if root.attrs.get(STATE_ATTRIBUTE) != "running":
@@ -224,26 +228,38 @@ def _refuse_strangers(recipe: Recipe) -> None:
         )
 
 
-def _sweep(where: str) -> None:
-    """Remove what writers that were killed left unfinished: zarr's local store has `.partial` files, then a rename."""
+def _sweep(where: str, names: Collection[str]) -> None:
+    """Remove what writers that were killed left unfinished: zarr's local store has `.partial` files, then a rename.
+
+    A folder that zarr does not know goes where it has the name of a layer, or nothing in it: its writer was killed
+    before the array's description was stored. Any other is somebody's.
+    """
     path = local_path(where)
     if path is None:
         return
     for leftover in path.rglob("*.partial"):
         leftover.unlink(missing_ok=True)
     for folder in path.iterdir():
-        # Killed before an array's description was stored: a folder that zarr does not know.
-        if folder.is_dir() and folder.name != ROOM and not (folder / "zarr.json").exists():
+        if not folder.is_dir() or folder.name == ROOM or (folder / "zarr.json").exists():
+            continue
+        if folder.name in names or not any(part.is_file() for part in folder.rglob("*")):
             shutil.rmtree(folder)
 
 
-def _clear(output: Output) -> None:
+def _members(output: Output) -> list[str]:
+    """Names to remove before a store is laid out: of an older store, and of one whose making was cut short."""
+    names = set((output.ledger.read_json(RUN_KEY) or {}).get("replaces", ()))
+    with contextlib.suppress(FileNotFoundError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)  # of a node whose making or removal was cut short
+        names |= set(zarr.open_group(open_store(output.where), mode="r").keys())
+    return sorted({*names, *coordinates(output.grid)} - {ROOM})
+
+
+def _clear(output: Output, names: Sequence[str]) -> None:
     """Remove everything of an older store but the lock and the mark."""
-    with contextlib.suppress(FileNotFoundError):
-        root = zarr.open_group(open_store(output.where), mode="r+")
-        for name in list(root.keys()):
-            if name != ROOM:
-                del root[name]
     output.ledger.remove_root()
+    for name in names:
+        output.ledger.remove_node(name)
     for folder in ("manifest", "models", "tables"):
         output.ledger.remove_all(folder)
+    _sweep(output.where, ())
