@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from math import fsum
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,12 +16,14 @@ from tpsoil.covariates import EROSIVITY, cover_factor, rainfall_erosivity, rusle
 from tpsoil.variables import variable
 
 from .section import Section
-from .stage import Array, Stage, Window
+from .stage import Array, Stage, Window, some_blocks
 
 PUBLISHED_MEAN: Final = 2.76
 """t ha-1 a-1, plateau mean of 2002-2016, Teng et al. 2018, doi 10.1016/j.scitotenv.2018.04.146."""
 SOIL: Final = ("sand", "silt", "clay", "soil_organic_carbon")
+FACTORS: Final = ("rainfall_erosivity", "ls_factor", "cover_factor", "water_erosion")
 MEDIAN_CELLS: Final = 4_000_000
+"""Medians are of evenly spread tiles with so many cells, or of all cells where there are fewer."""
 
 
 class Erodibility(Section):
@@ -103,6 +106,7 @@ def water_erosion_stage(table: WaterErosionTable, available: set[str]) -> Stage:
             },
         },
         bytes_per_cell=120.0,
+        tally=tally_erosion,
         summary=partial(summarise_erosion, table),
     )
 
@@ -129,34 +133,37 @@ def compute_water_erosion(window: Window) -> Mapping[str, Array]:
     return {name: np.asarray(layer.values) for name, layer in results.items()}
 
 
-def summarise_erosion(table: WaterErosionTable, maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
-    """Means and medians over the cells with soil, beside the published plateau mean."""
-    step = max(1, int(np.ceil(maps["water_erosion"].size / MEDIAN_CELLS)))
-    names = ["rainfall_erosivity", "cover_factor", "water_erosion"]
-    sums, cells = dict.fromkeys(names, 0.0), 0
-    kept: dict[str, list[Array]] = {name: [] for name in names}
-    for start in range(0, maps.sizes["y"], 512):
-        part = maps[names].isel(y=slice(start, start + 512)).compute()
+def tally_erosion(layers: Mapping[str, Array]) -> dict[str, float]:
+    """Of one chunk: cells with soil and a loss, and the sums of the factors over them."""
+    known = np.isfinite(layers["water_erosion"]) & np.isfinite(layers["ls_factor"])
+    sums = {name: float(layers[name][known].sum(dtype=np.float64)) for name in FACTORS}
+    return {"cells": float(known.sum()), **sums}
+
+
+def summarise_erosion(
+    table: WaterErosionTable, tallies: Sequence[Mapping[str, Any]], maps: xr.Dataset
+) -> Mapping[str, pd.DataFrame]:
+    """Means over the cells with soil, and medians of some of them, beside the published plateau mean."""
+    cells = int(sum(tally["cells"] for tally in tallies))
+    mean = {name: fsum(tally[name] for tally in tallies) / max(cells, 1) for name in FACTORS}
+    kept: dict[str, list[Array]] = {name: [] for name in FACTORS if name in maps}
+    for part in some_blocks(maps[list(kept)], maps.chunksizes["y"][0], MEDIAN_CELLS):
         known = np.isfinite(part["water_erosion"].values)
-        cells += int(known.sum())
-        for name in names:
-            values = part[name].values.astype(np.float64)[known]
-            sums[name] += float(values.sum())
-            kept[name].append(values[::step])
-    middle = {name: np.median(np.concatenate(parts)) if cells else np.nan for name, parts in kept.items()}
-    mean = {name: total / max(cells, 1) for name, total in sums.items()}
-    r, c, a = (np.concatenate(kept[name]) for name in names)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = a / (r * c * (table.practice * table.erodibility.value if table.erodibility else 1.0))
-    slopes = slopes[np.isfinite(slopes)] if np.isfinite(slopes).any() else np.array([np.nan])
+        for name, values in kept.items():
+            values.append(part[name].values.astype(np.float64)[known])
+    r, c, a = (np.concatenate(kept[name]) for name in ("rainfall_erosivity", "cover_factor", "water_erosion"))
     k = table.erodibility
-    rows = [("R", mean["rainfall_erosivity"], middle["rainfall_erosivity"], table.erosivity)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = a / (r * c * table.practice * k.value) if k is not None else np.full(a.size, np.nan)
+    middle = [np.median(values[np.isfinite(values)]) if a.size else np.nan for values in (r, slopes, c, a)]
+    rows = [("R", mean["rainfall_erosivity"], middle[0], table.erosivity)]
     if k is not None:
         rows.append(("K", k.value, k.value, f"assumed: {k.reason}"))
-        rows.append(("LS", np.mean(slopes), np.median(slopes), "from A / (R K C P)"))
+        rows.append(("LS", mean["ls_factor"], middle[1], "of the layer ls_factor"))
+    looked = "" if a.size == cells else f", medians of {a.size} of them"
     rows += [
-        ("C", mean["cover_factor"], middle["cover_factor"], table.cover),
-        ("A", mean["water_erosion"], middle["water_erosion"], f"t/ha/a, this run, {cells} cells with soil"),
+        ("C", mean["cover_factor"], middle[2], table.cover),
+        ("A", mean["water_erosion"], middle[3], f"t/ha/a, this run, {cells} cells with soil{looked}"),
         ("A published", PUBLISHED_MEAN, np.nan, "t/ha/a, plateau mean, Teng et al. 2018"),
     ]
     return {"water_erosion": pd.DataFrame(rows, columns=["factor", "mean", "median", "how"])}

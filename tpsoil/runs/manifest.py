@@ -64,6 +64,8 @@ class Record:
         Digests of the model and the files behind it, of the stage's options, of tpsoil's version and kernels.
     outputs : mapping of str to str
         For every output layer, the digest of the chunk's stored bytes.
+    tally : mapping, optional
+        Numbers of the chunk that the stage's summary is made of, so that no summary reads the maps.
     """
 
     inputs: Mapping[str, str]
@@ -71,6 +73,7 @@ class Record:
     recipe: str
     kernels: str
     outputs: Mapping[str, str]
+    tally: Mapping[str, Any] | None = None
 
     def reasons(self, now: Record) -> list[str]:
         """Why this record is not what would be made now; empty where it is."""
@@ -165,6 +168,7 @@ def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
             place,
             " ".join(record.inputs[name] for name in ins),
             " ".join(record.outputs[name] for name in outs),
+            *([] if record.tally is None else [record.tally]),
         ]
     return json.dumps({"format": FORMAT, "shared": shared, "tiles": tiles}, separators=(",", ":")).encode()
 
@@ -173,12 +177,19 @@ def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
     try:
         content = json.loads(data)
         shared, tiles = content["shared"], content["tiles"]
-        for key, (place, ins, outs) in tiles.items():
+        for key, (place, ins, outs, *tally) in tiles.items():
             model, recipe, kernels, names, outputs = shared[place]
             y, x = key.split(".")
             yield (
                 (int(y), int(x)),
-                Record(dict(zip(names, ins.split())), model, recipe, kernels, dict(zip(outputs, outs.split()))),
+                Record(
+                    dict(zip(names, ins.split())),
+                    model,
+                    recipe,
+                    kernels,
+                    dict(zip(outputs, outs.split())),
+                    tally[0] if tally else None,
+                ),
             )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CorruptStoreError(

@@ -283,6 +283,8 @@ def plan_stage(
             if found != record.outputs.get(place.name):
                 lost = "is gone" if found == ABSENT else "is not what was written (damage, or a write cut short)"
                 reasons.append(f"{place.key(*chunk)} {lost}")
+        if stage.tally is not None and record.tally is None:
+            reasons.append("its numbers for the summary are not there")
         if reasons:
             plan.stale[chunk] = reasons
         else:

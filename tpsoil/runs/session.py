@@ -187,7 +187,8 @@ def _work(
         mark(output, stage, "complete")
         if stage.summary is not None and (plan.wanted or output.ledger.read(f"tables/{stage.name}.csv") is None):
             maps = open_layers(output.where, [variable.name for variable in stage.outputs])
-            for name, table in stage.summary(maps).items():
+            tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
+            for name, table in stage.summary(tallies, maps).items():
                 output.ledger.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
     if len(picked) == len(stages):
         finish(output, recipe, stages, root_attributes(recipe, stages, output))

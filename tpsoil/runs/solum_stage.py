@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
+from math import fsum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -22,7 +24,7 @@ from .solum_calibration import load_calibration, prepare_calibration, quantile_m
 from .solum_comparison import comparison_stage
 from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
 from .solum_zones import zones_stage
-from .stage import Array, Stage, Window, blocks_of
+from .stage import Array, Stage, Window
 
 FORCING: Final = (
     "mean_annual_temperature",
@@ -40,6 +42,8 @@ MAPS: Final = (
     "potential_production",
     "response_time",
 )
+NO_CODE: Final = 255
+"""Of a class that is missing."""
 BYTES_PER_CELL: Final = 260.0
 """Measured: eight layers in float64 and six results while the kernel runs."""
 
@@ -221,6 +225,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         load=load_calibration if calibration is not None else None,
         attributes={"": common},
         bytes_per_cell=BYTES_PER_CELL,
+        tally=tally_zones if "solum_thickness" in table.maps else None,
         summary=summarise_zones if "solum_thickness" in table.maps else None,
     )
 
@@ -263,42 +268,45 @@ def _identity(table: SolumTable, seed: int) -> dict[str, Any]:
     return told
 
 
-def summarise_zones(maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, least and greatest thickness, and the share of each status; block by block."""
-    has_zone, has_status = "zone" in maps, "solum_status" in maps
-    sums = np.zeros((256, 3 + len(SOLUM_STATUS)))
-    least, greatest = np.full(256, np.inf), np.full(256, -np.inf)
-    used = [name for name in ("solum_thickness", "zone", "solum_status") if name in maps]
-    for part in blocks_of(maps[used]):
-        thick = part["solum_thickness"].values.astype(np.float64).ravel()
-        zone = _codes(part["zone"].values) if has_zone else np.zeros(thick.size, np.intp)
-        status = _codes(part["solum_status"].values) if has_status else np.full(thick.size, 255)
-        known = np.isfinite(thick)
-        sums[:, 0] += np.bincount(zone, minlength=256)
-        sums[:, 1] += np.bincount(zone[known], minlength=256)
-        sums[:, 2] += np.bincount(zone[known], weights=thick[known], minlength=256)
-        np.minimum.at(least, zone[known], thick[known])
-        np.maximum.at(greatest, zone[known], thick[known])
-        for code in SOLUM_STATUS:
-            sums[:, 3 + code] += np.bincount(zone[status == code], minlength=256)
-    rows = []
-    for zone in [z for z in range(255) if sums[z, 1]]:
-        rows.append(_row(str(zone) if has_zone else "all", sums[zone], least[zone], greatest[zone]))
+def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
+    """Of one chunk, for each zone: cells with a thickness, their sum, least and greatest, and cells of each status."""
+    thick = layers["solum_thickness"].astype(np.float64).ravel()
+    known = np.isfinite(thick)
+    zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
+    status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
+    found = {}
+    for code in np.unique(zone[zone != NO_CODE]):
+        here = zone == code
+        values = thick[here & known]
+        counts = np.bincount(status[here], minlength=NO_CODE + 1)
+        ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
+        numbers = [values.size, values.sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
+        found[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
+    return found
+
+
+def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
+    """Per zone: cells, mean, least and greatest thickness, and the cells of each status."""
+    zones = sorted({zone for tally in tallies for zone in tally}, key=lambda zone: (len(zone), zone))
+    gathered = {zone: [tally[zone] for tally in tallies if zone in tally] for zone in zones}
+    rows = [_row(zone, parts) for zone, parts in gathered.items() if any(part[0] for part in parts)]
     if len(rows) > 1:
-        used = sums[:255].sum(axis=0)
-        rows.append(_row("all", used, least[:255].min(), greatest[:255].max()))
+        rows.append(_row("all", [part for parts in gathered.values() for part in parts]))
     return {"solum": pd.DataFrame(rows)}
 
 
-def _row(zone: str, sums: Any, least: float, greatest: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"zone": zone, "cells": int(sums[1]), "mean m": round(float(sums[2] / max(sums[1], 1)), 3)}
-    row |= {"least m": round(float(least), 3), "greatest m": round(float(greatest), 3)}
-    return row | {name: int(sums[3 + code]) for code, name in SOLUM_STATUS.items()}
+def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
+    cells, total, least, greatest, *counts = zip(*parts)
+    known = [number > 0 for number in cells]
+    row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / sum(cells), 3)}
+    row["least m"] = round(min(compress(least, known)), 3)
+    row["greatest m"] = round(max(compress(greatest, known)), 3)
+    return row | {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), counts)}
 
 
-def _codes(values: Any) -> Any:
+def _codes(values: Array) -> Array:
     array = np.asarray(values, dtype=np.float64).ravel()
-    return np.where(np.isfinite(array), array, 255).astype(np.intp)
+    return np.where(np.isfinite(array), array, NO_CODE).astype(np.intp)
 
 
 def _published_zone() -> Variable:

@@ -104,8 +104,12 @@ class Stage:
         serve. Called before the first tile.
     bytes_per_cell : float
         Peak of `compute`'s working memory for a cell of the window, beside the inputs and outputs.
+    tally : callable, optional
+        `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
+        by name, as stored. Kept in the chunk's record.
     summary : callable, optional
-        `summary(maps)` gives tables that describe the finished maps, by name.
+        `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
+        row by row; `maps` is the lazy Dataset of the outputs, for a look at some of them.
     """
 
     name: str
@@ -123,7 +127,8 @@ class Stage:
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
     bytes_per_cell: float = 64.0
-    summary: Callable[[xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+    tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
+    summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
 
 
 def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
@@ -131,6 +136,15 @@ def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
     for top in range(0, maps.sizes["y"], side):
         for left in range(0, maps.sizes["x"], 2 * side):
             yield maps.isel(y=slice(top, top + side), x=slice(left, left + 2 * side)).compute()
+
+
+def some_blocks(maps: xr.Dataset, chunk: int, most_cells: int) -> Iterator[xr.Dataset]:
+    """Loaded chunks of a lazy Dataset: all of a small one, evenly spread ones of a large one."""
+    corners = [(y, x) for y in range(0, maps.sizes["y"], chunk) for x in range(0, maps.sizes["x"], chunk)]
+    count = min(len(corners), max(1, most_cells // chunk**2))
+    for at in np.linspace(0, len(corners) - 1, count).round().astype(int):
+        y, x = corners[at]
+        yield maps.isel(y=slice(y, y + chunk), x=slice(x, x + chunk)).compute()
 
 
 def trimmed(values: Any, halo: tuple[tuple[int, int], tuple[int, int]], dtype: str) -> Array:

@@ -7,11 +7,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
@@ -110,12 +112,14 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
         (rows.start - wide_rows.start, wide_rows.stop - rows.stop),
         (columns.start - wide_columns.start, wide_columns.stop - columns.stop),
     )
+    made: dict[str, npt.NDArray[Any]] = {}
     written: dict[str, dict[str, str]] = {}
     for output, place in zip(stage.outputs, assignment.outputs):
         values = trimmed(results[output.name], around, output.dtype)
         if values.shape != (rows.stop - rows.start, columns.stop - columns.start):
             raise WorkError(f"stage '{stage.name}': {output.name} has shape {values.shape} on tile {rectangle}")
         written[output.name] = _write(place, rows, columns, values)
+        made[output.name] = values
     manifest = Manifest(Ledger(open_store(assignment.store), assignment.store), stage.name)
     model, recipe, kernels = assignment.made_with
     for i in range(rectangle[0], rectangle[1]):
@@ -124,8 +128,25 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
             inputs = {p.name: input_digest(p, {c: seen[p.name][p.key(*c)] for c in p.touched(*window)})
                       for p in assignment.inputs}  # fmt: skip
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
-            manifest.write((i, j), Record(inputs, model, recipe, kernels, outputs))
+            tally = None
+            if stage.tally is not None:
+                cells = tiling.cells((i, i + 1, j, j + 1))
+                within = _cut(made, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
+                tally = stage.tally(within)
+            manifest.write((i, j), Record(inputs, model, recipe, kernels, outputs, tally))
     return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
+
+
+def _cut(
+    layers: Mapping[str, Any] | xr.Dataset, cells: tuple[slice, slice], rows: slice, columns: slice
+) -> dict[str, npt.NDArray[Any]]:
+    """Cells of a chunk from layers that cover some rows and columns of the grid."""
+    down, across = cells
+    part = (
+        slice(down.start - rows.start, down.stop - rows.start),
+        slice(across.start - columns.start, across.stop - columns.start),
+    )
+    return {str(name): np.asarray(layers[str(name)])[part] for name in layers}
 
 
 class Listening(WrapperStore[Store]):  # type: ignore[misc]
