@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import small_run
 import xarray as xr
@@ -23,10 +24,12 @@ from tpsoil.errors import (
     TpsoilError,
     WorkError,
 )
-from tpsoil.runs import preview, result_tables, run, session, state_of, status
+from tpsoil.micronutrients import train_elements
+from tpsoil.runs import element_stage, preview, result_tables, run, session, state_of, status
 from tpsoil.runs.ledger import Ledger
 from tpsoil.runs.lock import locked
 from tpsoil.runs.tiles import make_tile
+from tpsoil.variables import SOLUM_STATUS
 
 TILES = 64
 
@@ -196,21 +199,81 @@ def test_a_recipe_edited_between_two_runs_remakes_what_it_touches(
     assert not (folder / "maps.zarr" / "_tpsoil" / "manifest" / "element_Fe.json").exists()
 
 
-def test_trained_anew_from_the_same_samples_leaves_the_map_alone(
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Elements whose forests are grown."""
+    found: list[str] = []
+
+    def counting(design: Any, symbols: list[str], *features: Any, **how: Any) -> Any:
+        found.extend(symbols)
+        return train_elements(design, symbols, *features, **how)
+
+    monkeypatch.setattr(element_stage, "train_elements", counting)
+    return found
+
+
+def chunks_with_samples(folder: Path, recipe: dict[str, Any]) -> set[tuple[int, int]]:
+    cells = tpsoil.sample_cube(open_cube(recipe["run"]["cube"]), pd.read_csv(folder / "samples.csv"))
+    return set(zip(cells["cell_row"] // small_run.CHUNK, cells["cell_column"] // small_run.CHUNK))
+
+
+def test_a_changed_chunk_without_a_sample_costs_its_tiles_and_no_training(
+    fresh: tuple[Path, dict[str, Any]], made: list[Any], trained: list[str]
+) -> None:
+    folder, recipe = fresh
+    inside = chunks_with_samples(folder, recipe)
+    (i, j), *_ = sorted({(i, j) for i in range(8) for j in range(8)} - inside)
+    change_chunk(recipe["run"]["cube"], "annual_precipitation", i, j)
+    assert {item.note for item in preview(recipe)} == {""}
+    run(recipe, workers=1, progress=False)
+    assert sorted(made) == [("element_Fe", (i, i + 1, j, j + 1)), ("solum", (i, i + 1, j, j + 1))]
+    assert trained == []
+
+
+def test_a_changed_chunk_with_a_sample_trains_again(
+    fresh: tuple[Path, dict[str, Any]], made: list[Any], trained: list[str]
+) -> None:
+    folder, recipe = fresh
+    i, j = sorted(chunks_with_samples(folder, recipe))[0]
+    change_chunk(recipe["run"]["cube"], "annual_precipitation", i, j, by=300)
+    assert "the model will be trained again" in {item.note for item in preview(recipe)}
+    run(recipe, workers=2, progress=False)
+    assert trained == ["Fe"]
+    assert sum(stage == "element_Fe" for stage, _ in made) == TILES
+
+
+def test_a_summary_is_of_the_maps_as_they_are_though_it_reads_none(
+    fresh: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One changed tile; the table says what a look at every cell says, from what the tiles left in their records."""
+    _folder, recipe = fresh
+    change_chunk(recipe["run"]["cube"], "wind_erosion", 2, 2, by=-3)
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "compute", lambda self: pytest.fail("a map was read"))
+        maps = run(recipe, workers=1, progress=False)
+    table = result_tables(recipe["run"]["output"])["Solum thickness by zone"].set_index("zone")
+    thick, zone, status_ = (maps[name].values for name in ("solum_thickness", "zone", "solum_status"))
+    zones = np.unique(zone[np.isfinite(thick)])
+    assert list(table.index.astype(str)) == [*map(str, zones), "all"]
+    for label, here in [*((str(z), zone == z) for z in zones), ("all", zone != 255)]:
+        row, values = table.loc[label], thick[here & np.isfinite(thick)].astype(float)
+        assert row["cells"] == values.size
+        expected = [values.mean().round(3), values.min().round(3), values.max().round(3)]
+        np.testing.assert_allclose(list(row[["mean m", "least m", "greatest m"]]), expected, atol=1e-9)
+        counts = [int((here & (status_ == code)).sum()) for code in SOLUM_STATUS]
+        assert list(row[list(SOLUM_STATUS.values())]) == counts
+
+
+def test_records_without_the_numbers_of_the_summary_are_made_again(
     fresh: tuple[Path, dict[str, Any]], made: list[Any]
 ) -> None:
-    """A changed chunk without a sample repeats the training, which gives the same bytes: one tile, not all."""
     folder, recipe = fresh
-    import pandas as pd
-
-    table = pd.read_csv(folder / "samples.csv")
-    cells = tpsoil.sample_cube(open_cube(recipe["run"]["cube"]), table)
-    inside = set(zip(cells["cell_row"] // small_run.CHUNK, cells["cell_column"] // small_run.CHUNK))
-    empty = sorted({(i, j) for i in range(8) for j in range(8)} - inside)
-    change_chunk(recipe["run"]["cube"], "annual_precipitation", *empty[0])
+    path = folder / "maps.zarr" / "_tpsoil" / "manifest" / "solum.json"
+    content = json.loads(path.read_text())
+    content["tiles"]["0.0"] = content["tiles"]["0.0"][:3]
+    path.write_text(json.dumps(content))
     run(recipe, workers=1, progress=False)
-    i, j = empty[0]
-    assert sorted(made) == [("element_Fe", (i, i + 1, j, j + 1)), ("solum", (i, i + 1, j, j + 1))]
+    assert made == [("solum", (0, 1, 0, 1))]
 
 
 def test_only_makes_one_stage(tmp_path: Path, made: list[Any]) -> None:

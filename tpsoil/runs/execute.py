@@ -106,6 +106,11 @@ def _serially(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
 
+def computing_here() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts lazy arrays are computed in threads of this process, whatever client is current."""
+    return dask.config.set(scheduler="threads")  # type: ignore[no-any-return]
+
+
 def drive(
     pool: Pool,
     function: Callable[..., Any],

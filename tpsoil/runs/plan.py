@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
@@ -61,6 +61,22 @@ class LayerPlace:
             for i in range(rows.start // cy, -(-rows.stop // cy))
             for j in range(columns.start // cx, -(-columns.stop // cx))
         ]
+
+    def every_chunk(self) -> list[Chunk]:
+        """All chunks, row by row."""
+        return self.touched(slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    def names_of(self, chunks: Collection[Chunk]) -> list[str] | Literal["all"]:
+        """Chunks as JSON says them."""
+        if len(chunks) == len(self.every_chunk()):
+            return "all"
+        return [f"{i}.{j}" for i, j in sorted(chunks)]
+
+    def chunks_named(self, names: Sequence[str] | Literal["all"]) -> list[Chunk]:
+        """The chunks that `names_of` named."""
+        if names == "all":
+            return self.every_chunk()
+        return [(int(i), int(j)) for i, j in (name.split(".") for name in names)]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +16,13 @@ import xarray as xr
 
 from tpsoil.cube import open_cube
 
+from .execute import computing_here
 from .ledger import Ledger
-from .manifest import digest_bytes, digest_file, digest_of
+from .manifest import Chunk, digest_bytes, digest_file, digest_of
+from .places import open_store
 from .plan import ChunkDigests, LayerPlace, Tiling, input_digest, stage_digest
 from .stage import Prepared, Stage
-from .tiles import software
+from .tiles import Listening, software
 
 
 @dataclass(frozen=True)
@@ -75,22 +77,23 @@ def prepare_stage(
 
     Notes
     -----
-    Training is repeated where any chunk of its layers changed, even one without a sample: it is deterministic, so where
-    the samples' cells did not change it gives the same bytes, and no tile becomes stale by it.
+    Kept with the model is what it was made from: the chunks that `prepare` read, as they were stored. It is repeated
+    where one of those changed; a changed chunk without a sample costs its tile, not a training. As it is deterministic,
+    it may give the same bytes again, and then no tile becomes stale by it.
     """
     files = files_digest(stage.files)
     recipe = stage_digest(stage, tiling)
     if stage.prepare is None:
         return Made((files, recipe, software()))
-    origin = digest_of([recipe, files, software(), layers_digest(inputs, digests)])
     described = ledger.read_json(f"models/{stage.name}.json")
-    if described is not None and described.get("origin") == origin:
+    if described is not None and is_current(described, stage, tiling, inputs, digests):
         data = ledger.read(f"models/{stage.name}.bin")
         if data is not None and digest_bytes(data) == described["digest"]:
             return _made(stage, files, recipe, data, described, trained=False)
-    done = _run(stage, inputs)
+    done, read = _run(stage, inputs)
     described = {
-        "origin": origin,
+        "origin": _origin(stage, tiling),
+        "read": read,
         "digest": digest_bytes(done.model),
         "attributes": {key: dict(value) for key, value in done.attributes.items()},
         "tables": {name: table.to_csv(index=False) for name, table in done.tables.items()},
@@ -101,14 +104,42 @@ def prepare_stage(
     return _made(stage, files, recipe, done.model, described, trained=True)
 
 
-def layers_digest(places: Sequence[LayerPlace], digests: ChunkDigests) -> str:
-    """Digest of all stored chunks of several layers."""
-    whole = []
-    for place in places:
-        chunks = place.touched(slice(0, place.shape[0]), slice(0, place.shape[1]))
+def is_current(
+    described: Mapping[str, Any],
+    stage: Stage,
+    tiling: Tiling,
+    inputs: Sequence[LayerPlace],
+    digests: ChunkDigests,
+    changing: Mapping[str, Collection[Chunk]] | None = None,
+) -> bool:
+    """Whether a stored model is what the stage would make now.
+
+    Parameters
+    ----------
+    described : mapping
+        What was stored with the model.
+    stage, tiling, inputs, digests
+        Of now.
+    changing : mapping of str to chunks, optional
+        Chunks of input layers that are about to be made again.
+    """
+    if described.get("origin") != _origin(stage, tiling):
+        return False
+    for place in inputs:
+        read = described.get("read", {}).get(place.name)
+        if read is None:
+            return False
+        chunks = place.chunks_named(read["chunks"])
+        if not set(chunks).isdisjoint((changing or {}).get(place.name, ())):
+            return False
         digests.load(place, chunks)
-        whole.append([place.name, input_digest(place, {chunk: digests.of(place, chunk) for chunk in chunks})])
-    return digest_of(whole)
+        if input_digest(place, {chunk: digests.of(place, chunk) for chunk in chunks}) != read["digest"]:
+            return False
+    return True
+
+
+def _origin(stage: Stage, tiling: Tiling) -> str:
+    return digest_of([stage_digest(stage, tiling), files_digest(stage.files), software()])
 
 
 def files_digest(files: Sequence[Path]) -> str:
@@ -140,17 +171,22 @@ def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
-def _run(stage: Stage, inputs: Sequence[LayerPlace]) -> Prepared:
-    by_store: dict[str, list[str]] = {}
-    for place in inputs:
-        by_store.setdefault(place.store, []).append(place.name)
+def _run(stage: Stage, inputs: Sequence[LayerPlace]) -> tuple[Prepared, dict[str, Any]]:
+    """What a stage prepares, and the chunks that it read for it."""
+    stores = {place.store: Listening(open_store(place.store), name=place.store) for place in inputs}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
-        parts = [open_cube(store)[names] for store, names in by_store.items()]
+        parts = [open_cube(store)[[p.name for p in inputs if p.store == where]] for where, store in stores.items()]
     cube = xr.merge(parts, join="override", compat="override", combine_attrs="override") if parts else xr.Dataset()
-    if stage.prepare is None:
-        return Prepared(b"")
-    return stage.prepare(cube, stage.options)
+    # In threads of this process, where the stores are listened to, whatever client a notebook has.
+    with computing_here():
+        done = Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options)
+    read = {}
+    for place in inputs:
+        heard = stores[place.store].heard
+        chunks = {chunk: heard[place.key(*chunk)] for chunk in place.every_chunk() if place.key(*chunk) in heard}
+        read[place.name] = {"chunks": place.names_of(chunks), "digest": input_digest(place, chunks)}
+    return done, read
 
 
 def _made(stage: Stage, files: str, recipe: str, data: bytes, described: Mapping[str, Any], *, trained: bool) -> Made:

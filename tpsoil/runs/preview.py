@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from .arrays import layer_place
 from .execute import available_processors
 from .ledger import Ledger
 from .lock import holder
-from .manifest import Chunk, Manifest, check_format, digest_of
+from .manifest import Chunk, Manifest, check_format
 from .memory import Forecast, fit_memory
 from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
@@ -27,7 +27,7 @@ from .plan import (
     stage_digest,
     touched_by,
 )
-from .prepare import files_digest, layers_digest, model_digest
+from .prepare import files_digest, is_current, model_digest
 from .recipe import read_recipe
 from .session import GIGABYTE, layers_of_cube, outputs_of
 from .stage import Stage
@@ -119,7 +119,7 @@ def preview(
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
             found.append(Preview(stage.title, plan, forecast))
         else:
-            made, note = _made_with(stage, place.tiling, inputs, digests, place.ledger, bool(upstream))
+            made, note = _made_with(stage, place.tiling, inputs, digests, place.ledger, upstream)
             manifest = Manifest(place.ledger, stage.name)
             plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, made, digests)
             wanted = set(plan.wanted)
@@ -203,16 +203,21 @@ def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]
 
 
 def _made_with(
-    stage: Stage, tiling: Tiling, inputs: list[LayerPlace], digests: ChunkDigests, ledger: Ledger, upstream: bool
+    stage: Stage,
+    tiling: Tiling,
+    inputs: list[LayerPlace],
+    digests: ChunkDigests,
+    ledger: Ledger,
+    upstream: Mapping[str, Collection[Chunk]],
 ) -> tuple[tuple[str, str, str], str]:
     files, recipe = files_digest(stage.files), stage_digest(stage, tiling)
     if stage.prepare is None:
         return (files, recipe, software()), ""
-    origin = digest_of([recipe, files, software(), layers_digest(inputs, digests)])
     described = ledger.read_json(f"models/{stage.name}.json")
     if described is None:
         return ("", recipe, software()), "the model will be trained"
-    note = "the model will be trained again" if upstream or described.get("origin") != origin else ""
+    current = is_current(described, stage, tiling, inputs, digests, upstream)
+    note = "" if current else "the model will be trained again"
     return (model_digest(files, described) if stage.load else files, recipe, software()), note
 
 

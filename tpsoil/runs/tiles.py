@@ -152,12 +152,16 @@ def _cut(
 class Listening(WrapperStore[Store]):  # type: ignore[misc]
     """A store that keeps the digest of every object that passes: of exactly the bytes that were decoded or written."""
 
-    def __init__(self, store: Store, heard: dict[str, str] | None = None) -> None:
+    def __init__(self, store: Store, heard: dict[str, str] | None = None, *, name: str = "") -> None:
         super().__init__(store)
         self.heard: dict[str, str] = {} if heard is None else heard
+        self.name = name or str(store)
+
+    def __str__(self) -> str:
+        return self.name
 
     def _with_store(self, store: Store) -> Listening:
-        return Listening(store, self.heard)  # zarr's read-only twin of a store listens for the same ears
+        return Listening(store, self.heard, name=self.name)  # zarr's read-only twin listens for the same ears
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         buffer = await self._store.get(key, prototype, byte_range)
