@@ -193,7 +193,7 @@ def plan(folder: Path) -> list[str]:
         tiles = tiling.tiles(first.wanted)
         for mark in marks:
             chunk = [next(tiles) for _ in range(mark - done)]
-            drive(pool, pass_through, "shared", iter(chunk), count)
+            drive(pool, pass_through, "shared", chunk, count)
             peaks[mark] = client.run_on_scheduler(scheduler_state)
         seconds = time.perf_counter() - began
         for mark, (tasks, megabytes) in peaks.items():

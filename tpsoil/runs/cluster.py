@@ -18,6 +18,7 @@ from typing import Any, Final
 from tpsoil.errors import InputError, WorkError
 
 from .execute import Lost, available_processors
+from .progress import log
 from .tiles import software
 
 CONNECT_SECONDS: Final = 20
@@ -38,16 +39,33 @@ class ClusterPool:
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads: dict[str, int] = {}
         self._asked = -math.inf
+        self._bereft = False
         self.where = f"{len(client.nthreads())} workers of {client.scheduler.address}"
 
     ahead: Final = 32
+    call_seconds: Final = 0.5
 
     @property
     def slots(self) -> int:
         """Threads of all workers there are now; workers may come and go."""
         if time.monotonic() - self._asked > ASK_SECONDS:
-            self._threads, self._asked = dict(self.client.nthreads()), time.monotonic()
+            self._ask()
         return sum(self._threads.values())
+
+    @property
+    def bereft(self) -> bool:
+        """Whether a worker went away since the pool was made."""
+        self._ask()
+        return self._bereft
+
+    def _ask(self) -> None:
+        now = dict(self.client.nthreads())
+        for worker in sorted(self._threads.keys() - now.keys()):
+            self._bereft = True
+            log.warning("worker %s went away; the others make its tiles", worker)
+        for worker in sorted(now.keys() - self._threads.keys()) if self._threads else ():
+            log.info("worker %s joined", worker)
+        self._threads, self._asked = now, time.monotonic()
 
     @property
     def processes(self) -> int:

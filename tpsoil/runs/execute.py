@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import dask
@@ -21,6 +23,8 @@ LOST_TRIES: Final = 3
 """A tile whose worker died is handed out again this often; a tile that kills every worker is not tried for ever."""
 
 POLL_SECONDS: Final = 0.5
+MOST_A_CALL: Final = 64
+"""Items in one call at most: what is lost with a worker, and what Ctrl-C waits for."""
 
 
 class Lost(Exception):
@@ -47,8 +51,16 @@ class Pool(Protocol):
         """Calls to hand out at least: what hides the way to a scheduler and back."""
 
     @property
+    def call_seconds(self) -> float:
+        """How long a call should take, so that the way there and back does not count; 0 where it costs nothing."""
+
+    @property
     def where(self) -> str:
         """For messages."""
+
+    @property
+    def bereft(self) -> bool:
+        """Whether a worker went away, perhaps amid a write."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Hand one call out."""
@@ -70,6 +82,8 @@ class ThreadPool:
         self.slots = self.threads_each = threads
         self.processes = 1
         self.ahead = 0
+        self.call_seconds = 0.0
+        self.bereft = False
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"
         self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
@@ -115,7 +129,7 @@ def drive(
     pool: Pool,
     function: Callable[..., Any],
     shared: Any,
-    items: Iterable[Any],
+    items: Sequence[Any],
     done: Callable[[Any], None],
     lost: Callable[[Any, int], None] = lambda item, tries: None,
     *,
@@ -130,8 +144,7 @@ def drive(
         Module-level.
     shared : object
         Its first argument; small.
-    items : iterable
-        May be endless in length: it is drawn from as slots become free.
+    items : sequence
     done : callable
         Gets each result, in this thread.
     lost : callable
@@ -146,41 +159,62 @@ def drive(
 
     Notes
     -----
+    Where the way to a worker costs more than a short item, several are handed out in one call, one after the other on
+    one thread. Items of calls that were lost go out again one by one, never two at a time: a worker that dies takes
+    with it what waits on it, and the one at fault is found.
+
     Whatever stops it (an error of a tile, Ctrl-C), tiles at work are finished first and nothing more is handed out: a
     chunk is never written by two.
     """
-    source = iter(items)
-    pending: dict[Any, Any] = {}
+    source, left = iter(items), len(items)
+    pending: dict[Any, tuple[Any, ...]] = {}
     tries: dict[Any, int] = {}
     again: list[Any] = []
+    suspects: set[Any] = set()
+    pace = math.inf
     try:
         while True:
             slots = max(1, pool.slots)
             limit = max(slots * IN_FLIGHT, pool.ahead) if at_once is None or at_once >= slots else at_once
-            room = limit - len(pending)
-            retried, again = again[: max(0, room)], again[max(0, room) :]
-            for item in itertools.chain(retried, itertools.islice(source, max(0, room - len(retried)))):
-                pending[pool.submit(function, shared, item)] = item
+            while len(pending) < limit and (left or (again and not suspects)):
+                if again and not suspects:
+                    group = (again.pop(0),)
+                    suspects.update(group)
+                else:
+                    # The last calls are short ones, so that all slots end together.
+                    size = min(int(pool.call_seconds / max(pace, 1e-6)), MOST_A_CALL, left // (slots * IN_FLIGHT))
+                    group = tuple(itertools.islice(source, max(1, size)))
+                    left -= len(group)
+                pending[pool.submit(_several, function, shared, group)] = group
             if not pending:
                 return
             for future in pool.finished(list(pending), POLL_SECONDS):
-                item = pending.pop(future)
+                group = pending.pop(future)
+                suspects.difference_update(group)
                 try:
-                    result = pool.result(future)
+                    results, seconds = pool.result(future)
                 except Lost as loss:
-                    tries[item] = tries.get(item, 0) + 1
-                    if tries[item] >= LOST_TRIES:
-                        raise WorkError(
-                            f"tile {item}: its worker died {tries[item]} times ({loss}); it may need more memory than "
-                            "the worker has: give fewer --workers, or smaller chunks"
-                        ) from loss
-                    lost(item, tries[item])
-                    again.append(item)
+                    for item in group:
+                        tries[item] = tries.get(item, 0) + 1
+                        if tries[item] >= LOST_TRIES:
+                            raise WorkError(
+                                f"tile {item}: its worker died {tries[item]} times ({loss}); it may need more memory "
+                                "than the worker has: give fewer --workers, or smaller chunks"
+                            ) from loss
+                        lost(item, tries[item])
+                        again.append(item)
                 else:
-                    done(result)
+                    pace = seconds / len(group) if pace == math.inf else (pace + seconds / len(group)) / 2
+                    for result in results:
+                        done(result)
     except BaseException:
         pool.cancel(pending)
         raise
+
+
+def _several(function: Callable[..., Any], shared: Any, items: tuple[Any, ...]) -> tuple[list[Any], float]:
+    began = time.perf_counter()
+    return [function(shared, item) for item in items], time.perf_counter() - began
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
             _clear(output, doomed)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
         elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
-            _sweep(output.where, {variable.name for stage in stages for variable in stage.outputs})
+            sweep(output.where, {variable.name for stage in stages for variable in stage.outputs})
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
         if root.attrs.get(STATE_ATTRIBUTE) != "running":
@@ -228,7 +228,7 @@ def _refuse_strangers(recipe: Recipe) -> None:
         )
 
 
-def _sweep(where: str, names: Collection[str]) -> None:
+def sweep(where: str, names: Collection[str] = ()) -> None:
     """Remove what writers that were killed left unfinished: zarr's local store has `.partial` files, then a rename.
 
     A folder that zarr does not know goes where it has the name of a layer, or nothing in it: its writer was killed
@@ -262,4 +262,4 @@ def _clear(output: Output, names: Sequence[str]) -> None:
         output.ledger.remove_node(name)
     for folder in ("manifest", "models", "tables"):
         output.ledger.remove_all(folder)
-    _sweep(output.where, ())
+    sweep(output.where)

@@ -22,7 +22,7 @@ from .execute import Pool, drive, open_pool
 from .lock import locked
 from .manifest import Manifest
 from .memory import fit_memory
-from .output import Output, begin, ensure_arrays, find_output, finish, mark
+from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage
@@ -244,7 +244,9 @@ def _make(
         reporter.say(f"{stage.title}: the worker of tile {item} died; trying again", warning=True)
 
     with reporter.stage(stage.title, len(tiles)):
-        drive(pool, make_tile, assignment, iter(tiles), done, lost, at_once=forecast.at_once * forecast.processes)
+        drive(pool, make_tile, assignment, tiles, done, lost, at_once=forecast.at_once * forecast.processes)
+    if pool.bereft:
+        sweep(output.where)
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
 
 

@@ -1,0 +1,117 @@
+"""How tiles are handed out: once each, few at a time, several in a call where a call costs more than a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from tpsoil.errors import WorkError
+from tpsoil.runs import execute
+from tpsoil.runs.execute import LOST_TRIES, MOST_A_CALL, Lost, ThreadPool, drive
+
+
+class Workers:
+    """Slots that finish one call at a time; their clock says that an item took `seconds`."""
+
+    def __init__(self, slots: int, seconds: float, killer: Callable[[Any], bool] = lambda item: False) -> None:
+        self.slots, self.seconds, self.killer = slots, seconds, killer
+        self.processes = self.threads_each = 1
+        self.ahead, self.call_seconds, self.bereft, self.where = 0, 0.5, False, "here"
+        self.calls: list[tuple[Any, ...]] = []
+        self.most = 0
+        self.cancelled: list[Any] = []
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> int:
+        self.calls.append((function, *arguments))
+        return len(self.calls) - 1
+
+    def finished(self, pending: Iterable[int], timeout: float) -> list[int]:
+        self.most = max(self.most, len(list(pending)))
+        return [min(pending)]
+
+    def result(self, future: int) -> Any:
+        function, inner, shared, items = self.calls[future]
+        if any(self.killer(item) for item in items):
+            raise Lost("worker 7")
+        results, _ = function(inner, shared, items)
+        return results, self.seconds * len(items)
+
+    def cancel(self, pending: Iterable[int]) -> None:
+        self.cancelled = list(pending)
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(call[3]) for call in self.calls]
+
+
+def double(shared: int, item: int) -> int:
+    return shared * item
+
+
+def test_every_item_is_done_once_and_short_ones_go_out_together() -> None:
+    pool, found = Workers(2, 0.01), []
+    drive(pool, double, 2, range(5_000), found.append)
+    assert sorted(found) == [2 * item for item in range(5_000)]
+    assert max(pool.sizes) == 50  # half a second of items of a hundredth
+    assert len(pool.calls) < 200
+    assert pool.sizes[0] == pool.sizes[-1] == 1  # before it is known how long they take, and so that all end together
+    assert pool.most == 4
+
+
+def test_a_call_is_bounded_however_short_its_items() -> None:
+    pool, found = Workers(1, 0.0), []
+    drive(pool, double, 2, range(2_000), found.append)
+    assert max(pool.sizes) == MOST_A_CALL
+    assert len(found) == 2_000
+
+
+def test_long_items_go_out_one_by_one() -> None:
+    pool = Workers(2, 3.0)
+    drive(pool, double, 2, range(30), lambda result: None)
+    assert set(pool.sizes) == {1}
+
+
+def test_threads_get_single_items() -> None:
+    pool, found = ThreadPool(2), []
+    try:
+        drive(pool, double, 2, range(40), found.append)
+    finally:
+        pool.close()
+    assert sorted(found) == [2 * item for item in range(40)]
+
+
+def test_memory_holds_calls_back() -> None:
+    pool = Workers(8, 3.0)
+    drive(pool, double, 2, range(30), lambda result: None, at_once=3)
+    assert pool.most == 3
+
+
+def test_of_a_lost_call_the_item_at_fault_is_found_and_the_others_are_done() -> None:
+    found: list[int] = []
+    said: list[tuple[int, int]] = []
+    pool = Workers(2, 0.01, killer=lambda item: item == 333)
+    with pytest.raises(WorkError, match=f"tile 333: its worker died {LOST_TRIES} times.*worker 7.*more memory"):
+        drive(pool, double, 1, range(1_000), found.append, lambda item, tries: said.append((item, tries)))
+    assert {tries for item, tries in said if item != 333} == {1}
+    assert len(said) > LOST_TRIES  # it was one of several at first
+
+    pool, found = Workers(2, 0.01), []
+    strikes = iter([True])
+    pool.killer = lambda item: item == 333 and next(strikes, False)
+    drive(pool, double, 1, range(1_000), found.append)
+    assert sorted(found) == list(range(1_000))
+
+
+def test_an_error_of_an_item_stops_the_rest() -> None:
+    def stumble(_shared: int, item: int) -> int:
+        if item == 5:
+            raise WorkError("stumbled")
+        return item
+
+    pool, found = Workers(1, 3.0), []
+    with pytest.raises(WorkError, match="stumbled"):
+        drive(pool, stumble, 0, range(100), found.append)
+    assert found == list(range(5))
+    assert len(pool.calls) <= 5 + execute.IN_FLIGHT
