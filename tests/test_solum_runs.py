@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import small_run
 import xarray as xr
 
 import tpsoil
 from tpsoil import solum
 from tpsoil.cube import add_layer, create_cube, open_cube
-from tpsoil.errors import InputError, RecipeError
+from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
 from tpsoil.runs.results import result_tables
 
@@ -207,3 +209,49 @@ def test_a_zone_without_profiles_stays_empty_and_is_named(
     there = made["zone"].load()
     assert made["solum_thickness"].where(there.isin((2, 8))).count() == 0
     assert made["solum_thickness"].where(there == 1).count() > 0
+
+
+def test_a_run_stopped_while_it_calibrates_goes_on_from_the_searches_it_finished(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a recipe that was edited in between starts its own."""
+    plan = recipe(work, "stopped.zarr")
+    plan["solum"]["calibration"] |= {"evaluations": 600, "members": 20, "quantiles": []}
+    searched: list[Any] = []
+    stop_at = 0
+
+    def counting(*arguments: Any) -> Any:
+        searched.append(arguments)
+        if len(searched) == stop_at:
+            raise KeyboardInterrupt
+        return search(*arguments)
+
+    search = tpsoil.solum.search.search
+    monkeypatch.setattr(tpsoil.solum.search, "search", counting)
+
+    def stopped_at(count: int) -> int:
+        nonlocal stop_at
+        stop_at = count
+        searched.clear()
+        if count:
+            with pytest.raises(TpsoilError, match="stopped; the tiles that are stored stay good"):
+                tpsoil.run(plan, workers=1, progress=False)
+        else:
+            tpsoil.run(plan, workers=1, progress=False)
+        return len(searched)
+
+    assert stopped_at(20) >= 20
+    finished = work / "stopped.zarr" / "_tpsoil" / "scratch" / "solum" / "searches.jsonl"
+    kept = len(finished.read_text().splitlines()) - 1
+    assert kept >= 18
+    rest = stopped_at(0)
+    assert not finished.exists()
+    resumed = small_run.files_of(work / "stopped.zarr")
+    shutil.rmtree(work / "stopped.zarr")
+    assert stopped_at(0) == kept + rest
+    assert small_run.files_of(work / "stopped.zarr") == resumed
+    shutil.rmtree(work / "stopped.zarr")
+
+    assert stopped_at(20)
+    plan["solum"]["calibration"]["evaluations"] = 500
+    assert stopped_at(0) == kept + rest

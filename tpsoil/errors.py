@@ -27,6 +27,10 @@ class UnitsError(InputError):
     """A quantity in a unit other than the one it was said to have."""
 
 
+class CheckpointError(InputError):
+    """A file of finished work that belongs to other work."""
+
+
 class GridError(InputError):
     """Layers whose grids, CRS or extents do not fit together."""
 

@@ -40,6 +40,7 @@ class ClusterPool:
         self._threads: dict[str, int] = {}
         self._asked = -math.inf
         self._bereft = False
+        self.threads_here = available_processors()
         self.where = f"{len(client.nthreads())} workers of {client.scheduler.address}"
 
     ahead: Final = 32

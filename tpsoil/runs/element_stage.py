@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from tpsoil.variables import CATALOGUE, Variable
 from .element_options import NAMES, ElementsTable
 from .element_samples import design_of
 from .element_tables import tables_of
-from .stage import Array, Prepared, Stage, Window, blocks_of
+from .stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 
 __all__ = ["ElementsTable", "element_stages"]
 
@@ -63,7 +62,7 @@ def element_stages(table: ElementsTable, available: set[str], samples: Path, see
     return stages
 
 
-def prepare_element(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Read and screen the samples, take the covariates at their cells, train, explain, and compile for mapping."""
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
@@ -82,7 +81,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
         "search": dict(table.search) or None,
         "search_trees": table.search_trees,
         "seed": int(options["seed"]),
-        "workers": os.cpu_count() or 1,
+        "workers": bench.workers,
         **table.settings,
     }
     # Where every row is a site of its own, folds by site are the random ones.

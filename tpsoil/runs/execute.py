@@ -47,6 +47,10 @@ class Pool(Protocol):
         """Calls a process works on at the same time."""
 
     @property
+    def threads_here(self) -> int:
+        """Threads of this process, for what is done before the tiles."""
+
+    @property
     def ahead(self) -> int:
         """Calls to hand out at least: what hides the way to a scheduler and back."""
 
@@ -79,7 +83,7 @@ class ThreadPool:
     """Threads of this process; the kernels release the GIL."""
 
     def __init__(self, threads: int) -> None:
-        self.slots = self.threads_each = threads
+        self.slots = self.threads_each = self.threads_here = threads
         self.processes = 1
         self.ahead = 0
         self.call_seconds = 0.0

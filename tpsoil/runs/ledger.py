@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from zarr.abc.store import Store
@@ -122,6 +124,17 @@ class Ledger:
     def remove_root(self) -> None:
         """Remove the description of the store's root group."""
         _wait(lambda: self.store.delete("zarr.json"))
+
+    def scratch(self, name: str) -> Path | None:
+        """A folder of this machine for what is not finished, found again by the next run; None beside a URL."""
+        if not isinstance(self.store, LocalStore):
+            return None
+        return Path(self.store.root) / ROOM / "scratch" / name
+
+    def remove_scratch(self) -> None:
+        """Remove all scratch folders."""
+        if isinstance(self.store, LocalStore):
+            shutil.rmtree(self.store.root / ROOM / "scratch", ignore_errors=True)
 
     def _full(self, key: str) -> str:
         return f"{ROOM}/{key}"

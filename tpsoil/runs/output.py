@@ -116,6 +116,7 @@ def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
 def finish(output: Output, recipe: Recipe, stages: Sequence[Stage], attributes: Mapping[str, Any]) -> None:
     """Mark the store as complete; drop the records of stages that the recipe no longer has."""
     names = {stage.name for stage in stages}
+    output.ledger.remove_scratch()
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).forget()
     with writing(output.where):
@@ -262,4 +263,5 @@ def _clear(output: Output, names: Sequence[str]) -> None:
         output.ledger.remove_node(name)
     for folder in ("manifest", "models", "tables"):
         output.ledger.remove_all(folder)
+    output.ledger.remove_scratch()
     sweep(output.where)

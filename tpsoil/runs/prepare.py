@@ -21,7 +21,8 @@ from .ledger import Ledger
 from .manifest import Chunk, digest_bytes, digest_file, digest_of
 from .places import open_store
 from .plan import ChunkDigests, LayerPlace, Tiling, input_digest, stage_digest
-from .stage import Prepared, Stage
+from .progress import Reporter
+from .stage import Prepared, Stage, Workbench
 from .tiles import Listening, software
 
 
@@ -59,6 +60,8 @@ def prepare_stage(
     inputs: Sequence[LayerPlace],
     digests: ChunkDigests,
     ledger: Ledger,
+    reporter: Reporter,
+    workers: int,
 ) -> Made:
     """Train what the stage needs trained, unless the same was trained before from the same.
 
@@ -70,6 +73,10 @@ def prepare_stage(
     digests : ChunkDigests
     ledger : Ledger
         Of the output store, where the model is kept.
+    reporter : Reporter
+        Told how far it is.
+    workers : int
+        Threads of this process to train with.
 
     Returns
     -------
@@ -90,7 +97,8 @@ def prepare_stage(
         data = ledger.read(f"models/{stage.name}.bin")
         if data is not None and digest_bytes(data) == described["digest"]:
             return _made(stage, files, recipe, data, described, trained=False)
-    done, read = _run(stage, inputs)
+    with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
+        done, read = _run(stage, inputs, Workbench(workers, progress, ledger.scratch(stage.name)))
     described = {
         "origin": _origin(stage, tiling),
         "read": read,
@@ -171,7 +179,7 @@ def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
-def _run(stage: Stage, inputs: Sequence[LayerPlace]) -> tuple[Prepared, dict[str, Any]]:
+def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[Prepared, dict[str, Any]]:
     """What a stage prepares, and the chunks that it read for it."""
     stores = {place.store: Listening(open_store(place.store), name=place.store) for place in inputs}
     with warnings.catch_warnings():
@@ -180,7 +188,7 @@ def _run(stage: Stage, inputs: Sequence[LayerPlace]) -> tuple[Prepared, dict[str
     cube = xr.merge(parts, join="override", compat="override", combine_attrs="override") if parts else xr.Dataset()
     # In threads of this process, where the stores are listened to, whatever client a notebook has.
     with computing_here():
-        done = Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options)
+        done = Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options, bench)
     read = {}
     for place in inputs:
         heard = stores[place.store].heard

@@ -6,12 +6,22 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 LINE_SECONDS: Final = 15.0
@@ -52,7 +62,7 @@ class Reporter:
         self._stage, self._done, self._total = title, 0, total
         self._began = self._said = time.monotonic()
         log.info("%s: %d tiles to make", title, total)
-        lively = self.show and (self.console.is_terminal or _in_notebook())
+        lively = self.lively
         try:
             if lively:
                 self._bar = Progress(
@@ -76,6 +86,50 @@ class Reporter:
             log.info(line)
             if self.show and not lively:
                 self.console.print(line, markup=False)
+
+    @contextlib.contextmanager
+    def preparing(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Say that something is done before the tiles of a stage; yields `progress(done, total)` for its parts."""
+        began = said = time.monotonic()
+        log.info(title)
+        bar: Progress | None = None
+        if self.lively:
+            bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            bar.start()
+            task = bar.add_task(title, total=None)
+        elif self.show:
+            self.console.print(title, markup=False)
+
+        def progress(done: int, total: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if bar is not None:
+                bar.update(task, description=f"{title}, {done} of {total}")
+            elif self.show and now - said > LINE_SECONDS and done:
+                said = now
+                left = (total - done) * (now - began) / done
+                self.console.print(f"{title}: {done} of {total}, {left:.0f} s left", markup=False)
+
+        try:
+            yield progress
+        finally:
+            if bar is not None:
+                bar.stop()
+        line = f"{title}: {time.monotonic() - began:.1f} s"
+        log.info(line)
+        if self.show:
+            self.console.print(line, markup=False)
+
+    @property
+    def lively(self) -> bool:
+        """Whether what is written may be written over."""
+        return self.show and (self.console.is_terminal or _in_notebook())
 
     def tile_done(self, name: str, seconds: float) -> None:
         """One more tile."""

@@ -172,7 +172,7 @@ def _work(
     plans: dict[str, StagePlan] = {}
     for stage in picked:
         inputs = places_of(recipe, stage, here)
-        made = prepare_stage(stage, output.tiling, inputs, digests, output.ledger)
+        made = prepare_stage(stage, output.tiling, inputs, digests, output.ledger, reporter, pool.threads_here)
         for note in made.notes:
             reporter.say(f"{stage.title}: {note}", warning=True)
         places = ensure_arrays(output, stage, _attributes(stage, made, described.get(stage.name, {})))

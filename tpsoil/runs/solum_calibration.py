@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.errors import CheckpointError
 from tpsoil.ingest import read_profiles
 from tpsoil.solum import (
     PUBLISHED,
@@ -26,7 +27,7 @@ from tpsoil.solum import (
 from tpsoil.variables import Variable, variable
 
 from .solum_options import CalibrationTable
-from .stage import Array, Prepared
+from .stage import Array, Prepared, Workbench
 
 SCORE_DIGITS = 4
 
@@ -46,7 +47,7 @@ def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.D
     return layers.assign(numbers)
 
 
-def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Read the profiles, take the layers at their cells, calibrate, and tell."""
     table: CalibrationTable = options["table"].calibration
     layers = with_assumptions(cube, options["table"].assumptions)
@@ -58,8 +59,10 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepare
     notes = [str(profiles.attrs["assumption"])] if "assumption" in profiles.attrs else []
     problems = profiles["problem"] != ""
     notes += [f"{count} profiles left out: {why}" for why, count in profiles.attrs.get("problems", {}).items()]
-    found = calibrate(
-        profiles[~problems].reset_index(drop=True),
+    usable = profiles[~problems].reset_index(drop=True)
+    search = partial(
+        calibrate,
+        usable,
         layers,
         preset=table.preset,
         problem=table.problem,
@@ -67,12 +70,20 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepare
         folds=table.folds,
         block_size=table.block_size,
         seed=int(options["seed"]),
-        workers=os.cpu_count() or 1,
+        workers=bench.workers,
         effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
         members=table.members,
         baseline_features=table.baseline_features,
         greatest_thickness_m=options["table"].greatest_thickness_m,
+        progress=bench.progress,
     )
+    finished = None if bench.scratch is None else bench.scratch / "searches.jsonl"
+    try:
+        found = search(checkpoint=finished)
+    except CheckpointError:  # of the recipe, the profiles or the layers before they were changed
+        if finished is not None:
+            finished.unlink()
+        found = search(checkpoint=finished)
     reasons = [str(reason) for reason in found.excluded["reason"]]
     notes += [f"{reasons.count(why)} profiles left out: {why}" for why in dict.fromkeys(reasons)]
     fit = found.scores[found.scores["kind"] == "fit"]

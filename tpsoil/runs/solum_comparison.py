@@ -25,7 +25,7 @@ from tpsoil.solum.comparison import AGREEMENT, DIFFERENCE
 from tpsoil.variables import Variable
 
 from .solum_options import CalibrationTable, ComparisonTable
-from .stage import Array, Prepared, Stage, Window
+from .stage import Array, Prepared, Stage, Window, Workbench
 
 THICKNESS: Final = "solum_thickness"
 
@@ -47,6 +47,7 @@ def comparison_stage(
         identity=table.model_dump(mode="json"),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_comparison,
+        prepares="comparing",
         attributes={"": {"parents": " ".join((THICKNESS, *table.maps)), "band": table.band}},
         bytes_per_cell=96.0,
     )
@@ -72,7 +73,7 @@ def compute_differences(window: Window) -> Mapping[str, Array]:
     return results
 
 
-def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
     """The tables: Table 5, windows, transects, correlations."""
     table: ComparisonTable = options["table"]
     calibration: CalibrationTable | None = options["calibration"]

@@ -222,6 +222,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         identity=_identity(table, seed),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_calibration if calibration is not None else None,
+        prepares="calibrating",
         load=load_calibration if calibration is not None else None,
         attributes={"": common},
         bytes_per_cell=BYTES_PER_CELL,

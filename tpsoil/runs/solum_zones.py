@@ -17,7 +17,7 @@ from tpsoil.solum.observations import values_at
 from tpsoil.variables import CATALOGUE, Variable
 
 from .solum_options import CalibrationTable, ZonesTable
-from .stage import Array, Prepared, Stage, Window
+from .stage import Array, Prepared, Stage, Window, Workbench
 
 BYTES_PER_CELL: Final = 260.0
 """Sixteen columns in float64, codes and labels."""
@@ -40,6 +40,7 @@ def zones_stage(
         identity={**table.model_dump(mode="json"), "pool": list(pool), "seed": seed},
         files=(profiles,) if table.rank and profiles is not None else (),
         prepare=prepare_zones,
+        prepares="finding zones",
         load=load_zones,
         attributes={"": {"parents": " ".join(inputs), "model": "k-prototypes, Huang 1998"}},
         bytes_per_cell=BYTES_PER_CELL,
@@ -53,7 +54,7 @@ def zone_variable(k: int) -> Variable:
     return Variable("zone", known.long_name, "1", dtype="uint8", kind="categorical", meaning=known.meaning, flags=flags)
 
 
-def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any]) -> Prepared:
+def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
     """Rank where asked, fit, and tell."""
     table: ZonesTable = options["table"]
     calibration: CalibrationTable | None = options["calibration"]

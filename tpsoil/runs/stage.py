@@ -66,6 +66,30 @@ class Prepared:
     notes: Sequence[str] = ()
 
 
+def _untold(done: int, total: int) -> None:
+    """For who does not want to know."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a run lends a stage's `prepare`.
+
+    Parameters
+    ----------
+    workers : int
+        Threads of this process it may use.
+    progress : callable
+        `progress(done, total)`, for work that can be counted.
+    scratch : Path or None
+        A folder for what a killed run shall find again; removed when the run is complete. None where there is no place
+        for it.
+    """
+
+    workers: int = 1
+    progress: Callable[[int, int], None] = _untold
+    scratch: Path | None = None
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of a run: from layers to layers, tile by tile.
@@ -94,7 +118,9 @@ class Stage:
     files : sequence of Path
         Files that decide the result: digests of their bytes are part of the model digest.
     prepare : callable, optional
-        `prepare(cube, options)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
+        `prepare(cube, options, workbench)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
+    prepares : str
+        What `prepare` does, for the progress line: "training".
     load : callable, optional
         The model from its bytes.
     attributes : mapping of str to mapping
@@ -122,7 +148,8 @@ class Stage:
     options: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    prepare: Callable[[xr.Dataset, Mapping[str, Any]], Prepared] | None = None
+    prepare: Callable[[xr.Dataset, Mapping[str, Any], Workbench], Prepared] | None = None
+    prepares: str = "training"
     load: Callable[[bytes], Any] | None = None
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import AccessError, InputError
+from tpsoil.errors import AccessError, CheckpointError, InputError
 from tpsoil.kernels import shuffle
 
 from .space import SearchSpace
@@ -160,7 +160,9 @@ def search_all(
     Raises
     ------
     InputError
-        For fewer than one start or worker, and for a checkpoint of another calibration.
+        For fewer than one start or worker.
+    CheckpointError
+        For a checkpoint of another calibration.
     AccessError
         For a checkpoint that cannot be written.
     """
@@ -210,7 +212,7 @@ class Ledger:
             except ValueError:
                 header = None
             if not isinstance(header, dict) or header.get("calibration") != digest:
-                raise InputError(
+                raise CheckpointError(
                     f"checkpoint {self.path} belongs to another calibration (other profiles, bounds, seed or effort); "
                     "name another file, or delete it to start again"
                 )
