@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import sys
 import time
@@ -22,6 +23,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 LINE_SECONDS: Final = 15.0
@@ -79,6 +81,7 @@ class Reporter:
             yield
         finally:
             if self._bar is not None:
+                self._bar.refresh()  # a notebook would keep the picture of some tiles ago
                 self._bar.stop()
             self._bar, self._task = None, None
             seconds = time.monotonic() - self._began
@@ -129,7 +132,7 @@ class Reporter:
     @property
     def lively(self) -> bool:
         """Whether what is written may be written over."""
-        return self.show and (self.console.is_terminal or _in_notebook())
+        return self.show and (_has_widgets() if _in_notebook() else self.console.is_terminal)
 
     def tile_done(self, name: str, seconds: float) -> None:
         """One more tile."""
@@ -150,9 +153,12 @@ class Reporter:
 
 
 class _Rate(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.2f} a second", style="progress.data.speed")
+        return Text("" if speed is None else f"{speed:.{1 if speed < 100 else 0}f}/s", style="progress.data.speed")
 
 
 @contextlib.contextmanager
@@ -177,3 +183,8 @@ def logging_to(path: Path | None) -> Iterator[None]:
 def _in_notebook() -> bool:
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _has_widgets() -> bool:
+    """Whether what is below a notebook's cell may be written over; without ipywidgets rich only warns."""
+    return importlib.util.find_spec("ipywidgets") is not None
