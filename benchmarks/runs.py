@@ -1,6 +1,6 @@
-"""What runs cost: doing nothing again, memory, two processes, and 100 000 tiles.
+"""What runs cost: doing nothing again, memory, two processes, 100 000 tiles, and a plateau at 90 m and 30 m.
 
-    python benchmarks/runs.py [again|memory|processes|plan]
+    python benchmarks/runs.py [again] [memory] [processes] [plan] [cost]
 
 Prints its table and writes it to benchmarks/results/runs.md. Needs about 6 GB of disk below the temporary folder and
 some minutes on two quiet cores. No file is needed: the cube is made.
@@ -9,7 +9,9 @@ some minutes on two quiet cores. No file is needed: the cube is made.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -22,9 +24,11 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import numpy as np  # noqa: E402
 import small_run  # noqa: E402 - beside the tests, which own the small cube
 
 RESULTS = Path(__file__).parent / "results" / "runs.md"
+PARTS = ["again", "memory", "processes", "plan", "cost"]
 CHUNK = 256
 TREES = 100
 
@@ -60,7 +64,7 @@ def again(folder: Path) -> list[str]:
         recipe = recipe_for(folder, 8 * CHUNK, models=models)
         store = Path(recipe["run"]["output"])
         timed(recipe, workers=2)  # machine code, page cache
-        whole, none, one = [], [], []
+        whole, none, one, forest = [], [], [], []
         for turn in range(3):
             shutil.rmtree(store)
             whole.append(timed(recipe, workers=2))
@@ -68,15 +72,21 @@ def again(folder: Path) -> list[str]:
             array = zarr.open_array(recipe["run"]["cube"], path="water_erosion", mode="r+")
             array[300:310, 600:610] = 2.0 + turn
             one.append(timed(recipe, workers=2))
+            if models:
+                array = zarr.open_array(recipe["run"]["cube"], path="annual_precipitation", mode="r+")
+                array[:] = np.asarray(array[:]) + np.float32(1)  # every tile of thickness and forest, and its training
+                forest.append(timed(recipe, workers=2))
         shutil.rmtree(store)
-        share = statistics.median(n / w for n, w in zip(none, whole))
-        part = statistics.median(n / w for n, w in zip(one, whole))
         rows += [
             label,
-            f"  whole run, {64 * (3 if models else 2):>4} tiles            {statistics.median(whole):8.2f} s",
-            f"  nothing changed, 0 tiles          {statistics.median(none):8.2f} s   {share:6.1%} of the whole",
-            f"  one chunk changed, 1 tile         {statistics.median(one):8.2f} s   {part:6.1%} of the whole",
+            f"  whole run, {64 * (3 if models else 2)} tiles".ljust(44) + f"{statistics.median(whole):6.2f} s",
         ]
+        told = {"nothing changed, 0 tiles": none, "one chunk of wind or water erosion, 1 tile": one}
+        if models:
+            told["one covariate of the forest, 128 tiles"] = forest
+        for what, seconds in told.items():
+            share = statistics.median(s / w for s, w in zip(seconds, whole))
+            rows.append(f"  {what}".ljust(44) + f"{statistics.median(seconds):6.2f} s   {share:6.1%}")
     return ["Doing it again: 2048 x 2048 cells, 64 chunks, two threads, median of 3", "", *rows]
 
 
@@ -109,31 +119,36 @@ def memory(folder: Path) -> list[str]:
     return ["Peak memory of one process, two threads, chunks of 256", "", *rows]
 
 
+class Stopwatch(logging.Handler):
+    """Hears how long the tiles of each stage took."""
+
+    def __enter__(self) -> Stopwatch:
+        self.seconds: dict[str, float] = {}
+        logging.getLogger("tpsoil.runs").addHandler(self)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        logging.getLogger("tpsoil.runs").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = re.match(r"(.*): (\d+) of \2 tiles in ([\d.]+) s$", record.getMessage())
+        if told:
+            self.seconds[told[1]] = float(told[3])
+
+
 def processes(folder: Path) -> list[str]:
     """Tiles of a forest on one worker process and on two: from the first tile handed out to the last."""
-    import logging
-
-    from tpsoil.runs.progress import log
-
     recipe = recipe_for(folder, 16 * CHUNK, trees=500)
     timed(recipe, workers=2)
     maps = Path(recipe["run"]["output"])
     seconds: dict[int, list[float]] = {1: [], 2: []}
-
-    class Listen(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            text = record.getMessage()
-            if text.startswith("topsoil iron: 256 of 256 tiles in"):
-                self.last = float(text.split()[-2])
-
-    ear = Listen()
-    log.addHandler(ear)
-    for _ in range(3):
-        for workers in (1, 2):
-            (maps / "_tpsoil" / "manifest" / "element_Fe.json").unlink()
-            timed(recipe, scheduler="processes", workers=workers)
-            seconds[workers].append(ear.last)
-    log.removeHandler(ear)
+    with Stopwatch() as watch:
+        for _ in range(3):
+            for workers in (1, 2):
+                (maps / "_tpsoil" / "manifest" / "element_Fe.json").unlink()
+                timed(recipe, scheduler="processes", workers=workers)
+                seconds[workers].append(watch.seconds["topsoil iron"])
+    shutil.rmtree(maps)
     ratio = statistics.median(one / two for one, two in zip(seconds[1], seconds[2]))
     rate = 16 * CHUNK * 16 * CHUNK / statistics.median(seconds[2])
     return [
@@ -209,6 +224,56 @@ def plan(folder: Path) -> list[str]:
     ]
 
 
+PLATEAU_KM2 = 2.5e6
+
+
+def cost(folder: Path) -> list[str]:
+    """What the stages of a run make in a second on two threads, and the hours that a whole plateau takes by that."""
+    side = 12 * CHUNK
+    recipe = recipe_for(folder, side)
+    features = ["elevation", "slope", "general_curvature", "mean_annual_temperature", "annual_precipitation", "ndvi"]
+    features += ["water_erosion", "wind_erosion", "climate_zone"]
+    small_run.make_samples(folder / "many.csv", side=side, count=1654)
+    recipe["elements"] |= {"samples": str(folder / "many.csv"), "trees": 500, "features": features}
+    stages = {"terrain attributes": [], "solum thickness": [], "topsoil iron": [], "with a 90 % interval": []}
+    with Stopwatch() as watch:
+        for _ in range(3):
+            for interval in (None, 0.9):
+                shutil.rmtree(recipe["run"]["output"], ignore_errors=True)
+                recipe["elements"]["interval"] = interval
+                timed({**recipe, "elements": {k: v for k, v in recipe["elements"].items() if v is not None}}, workers=2)
+                for title, seconds in watch.seconds.items():
+                    if interval is None:
+                        stages[title].append(seconds)
+                    elif title == "topsoil iron":
+                        stages["with a 90 % interval"].append(seconds)
+    names = {"topsoil iron": "one element, mean and spread"}
+    rates = {names.get(title, title): side * side / statistics.median(found) for title, found in stages.items()}
+    head = f"{'stage of a run':<30}{'cells a second':>15}" + "".join(f"{cell:>11}" for cell in ("1 km", "90 m", "30 m"))
+    rows = [head, "-" * len(head)]
+    for title, rate in rates.items():
+        times = [PLATEAU_KM2 * 1e6 / metres**2 / rate for metres in (1000, 90, 30)]
+        rows.append(f"{title:<30}{rate:>15,.0f}" + "".join(f"{spell(time):>11}" for time in times))
+    cells = [PLATEAU_KM2 * 1e6 / metres**2 for metres in (1000, 90, 30)]
+    rows += [
+        f"{'cells':<30}{'':>15}" + "".join(f"{count / 1e6:>9,.1f} M" for count in cells),
+        f"{'a float32 layer before packing':<30}{'':>15}" + "".join(f"{count * 4 / 1e9:>8,.2f} GB" for count in cells),
+    ]
+    return [
+        "What 2.5 million km2 take on two threads of this machine, by the rates of a run from",
+        f"store to store ({side} x {side} cells, 500 trees, 1654 samples, 9 covariates; median of 3)",
+        "",
+        *rows,
+    ]
+
+
+def spell(seconds: float) -> str:
+    """Seconds, minutes or hours."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def compute_nothing(_window: Any) -> dict[str, Any]:
     return {}
 
@@ -224,7 +289,7 @@ def scheduler_state(dask_scheduler: Any) -> tuple[int, float]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["again", "memory", "processes", "plan"]
+    wanted = sys.argv[1:] or PARTS
     folder = Path(tempfile.mkdtemp(prefix="tpsoil-bench-"))
     try:
         parts = [globals()[name](folder) for name in wanted]
@@ -232,7 +297,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     text = "\n\n".join("\n".join(part) for part in parts)
     print(text)
-    if len(wanted) == 4:
+    if wanted == PARTS:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(f"# Runs\n\n```\n{text}\n```\n")
 
