@@ -143,7 +143,7 @@ def test_a_full_disk_is_said(tmp_path: Path, dem: Path, monkeypatch: pytest.Monk
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zarr.storage._local._put", full)
+    monkeypatch.setattr("tpsoil.cube.chunks.put_file", full)
     with pytest.raises(WorkError, match="no space left to write; make room"):
         tpsoil.add_layer(place, "elevation", dem)
     monkeypatch.undo()

@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_run
 
+from tpsoil.cube import chunks
 from tpsoil.errors import WorkError
 from tpsoil.runs import run, state_of, status
 
@@ -29,20 +29,25 @@ CHUNK = 32  # 16 tiles a stage, 48 in all
 CHILD = """
 import os, signal, sys
 import zarr.storage._local as local
+import tpsoil.cube.chunks as chunks
 kind, n, recipe = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 count = 0
-put = local._put
-def dying(path, value, exclusive=False):
+ways = local._put, chunks.put_file
+def die(path, data):
     global count
     count += 1
     if count == n:
         path.parent.mkdir(parents=True, exist_ok=True)
-        view = memoryview(value.as_buffer_like()).cast("B")
-        path.with_suffix(".deadbeef.partial").write_bytes(bytes(view[: len(view) // 2]))
+        path.with_suffix(".deadbeef.partial").write_bytes(bytes(data[: len(data) // 2]))
         os.kill(os.getpid(), signal.SIGKILL)
-    return put(path, value, exclusive)
+def put_and_die(path, value, exclusive=False):
+    die(path, memoryview(value.as_buffer_like()).cast("B"))
+    return ways[0](path, value, exclusive)
+def put_file_and_die(path, data):
+    die(path, data)
+    return ways[1](path, data)
 if kind == "write":
-    local._put = dying
+    local._put, chunks.put_file = put_and_die, put_file_and_die
 from tpsoil.cli import main
 main(["run", recipe, "--workers", "2", "--no-maps", *sys.argv[4:]])
 """
@@ -56,11 +61,11 @@ import json, shutil, warnings
 from pathlib import Path
 import small_run
 import tpsoil.cli, tpsoil.runs.session
-def forked(way, *, strict):
+def forked(ways, *, strict):
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    local._put = way
+    local._put, chunks.put_file = ways
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if strict:
         warnings.simplefilter("error", UserWarning)
@@ -72,7 +77,7 @@ maps = Path(recipe).parent / "maps.zarr"
 for n in range(1, int(sys.argv[4]) + 1):
     if sys.argv[5]:
         shutil.copytree(sys.argv[5], maps)
-    died, ended = forked(dying, strict=False), forked(put, strict=True)
+    died, ended = forked((put_and_die, put_file_and_die), strict=False), forked(ways, strict=True)
     print(json.dumps([died, ended, small_run.files_of(maps)]), flush=True)
     shutil.rmtree(maps)
 """
@@ -261,21 +266,19 @@ def test_no_space_is_an_error_of_the_work_not_of_the_input(
 ) -> None:
     import errno
 
-    import zarr.storage._local as local
+    put, count = chunks.put_file, 0
 
-    put, count = local._put, 0
-
-    def full(path: Path, value: Any, exclusive: bool = False) -> int:
+    def full(path: Path, data: bytes) -> None:
         nonlocal count
         count += 1
         if count > 60:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return put(path, value, exclusive)
+        put(path, data)
 
-    monkeypatch.setattr(local, "_put", full)
+    monkeypatch.setattr(chunks, "put_file", full)
     with pytest.raises(WorkError, match="no space left to write; make room and run the same command again") as caught:
         run(place / "recipe.toml", workers=2, progress=False)
     assert caught.value.exit_status == 1
-    monkeypatch.setattr(local, "_put", put)
+    monkeypatch.setattr(chunks, "put_file", put)
     run(place / "recipe.toml", workers=2, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]

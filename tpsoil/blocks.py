@@ -92,15 +92,11 @@ def map_pixels(
             raise GridError(
                 f"layers {names} do not share one grid; bring them onto it with tpsoil.add_layer"
             ) from error
-        broadcast = iter(xr.broadcast(*aligned))
-        template = labelled[0]
-        arrays: list[Any] = []
-        for layer in layers:
-            if isinstance(layer, xr.DataArray):
-                template = next(broadcast)
-                arrays.append(template.data)
-            else:
-                arrays.append(layer)
+        alike = all(layer.dims == aligned[0].dims for layer in aligned)
+        broadcast = iter(aligned if alike else xr.broadcast(*aligned))
+        spread = [next(broadcast) if isinstance(layer, xr.DataArray) else layer for layer in layers]
+        template = next(layer for layer in reversed(spread) if isinstance(layer, xr.DataArray))
+        arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in spread]
         results = _pixels(kernel, arrays, outputs, shared)
         return tuple(_label(result, template, spec, attrs) for result, spec in zip(results, outputs))
     return tuple(_pixels(kernel, list(layers), outputs, shared))
@@ -388,7 +384,8 @@ def _at_least(axis: tuple[int, ...], halo: int) -> tuple[int, ...]:
 
 
 def _label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None) -> xr.DataArray:
-    labelled = xr.DataArray(result, dims=template.dims, coords=template.coords, name=spec.name)
+    labelled = template.copy(deep=False, data=result)
+    labelled.name, labelled.encoding = spec.name, {}
     labelled.attrs = {**spec.attributes(), **(attrs or {})}
     if spec.kind == "categorical":
         labelled.encoding["_FillValue"] = spec.fill

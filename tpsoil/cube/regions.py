@@ -19,6 +19,7 @@ from zarr.core.sync import sync
 from tpsoil.errors import CorruptStoreError, InputError
 from tpsoil.variables import Variable
 
+from .chunks import LocalChunks
 from .location import Location, attribute, open_store, writing
 from .reading import CubeInfo
 from .store import COORDINATES, CREATED_WITH, cube_info, layer_array, layers_of, open_group
@@ -125,6 +126,15 @@ def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice,
             f"{info.where}: block of '{name}' is {block.dtype} {block.shape}, expected {array.dtype} {expected}"
         )
     with writing(info.where):
+        put_block(array, rows, cols, block)
+
+
+def put_block(array: Any, rows: slice, cols: slice, block: Array) -> None:
+    """Write whole chunks of an open array; every chunk leaves an object, all fill or not: a missing one was lost."""
+    direct = LocalChunks.of(array)
+    if direct is not None and not array.store_path.store.read_only:
+        direct.write(rows, cols, block)
+    else:
         array.with_config({"write_empty_chunks": True, "order": "C"})[rows, cols] = block
 
 

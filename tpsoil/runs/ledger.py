@@ -15,6 +15,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
+from tpsoil.cube import chunks
 from tpsoil.cube.location import writing
 from tpsoil.errors import AccessError, CorruptStoreError, TpsoilError
 
@@ -80,8 +81,11 @@ class Ledger:
 
     def write(self, key: str, data: bytes) -> None:
         """Store an object, replacing what was there."""
-        buffer = default_buffer_prototype().buffer.from_bytes(data)
         with writing(self.where):
+            if isinstance(self.store, LocalStore) and not self.store.read_only:
+                chunks.put_file(Path(self.store.root) / self._full(key), data)
+                return
+            buffer = default_buffer_prototype().buffer.from_bytes(data)
             _wait(lambda: self.store.set(self._full(key), buffer))
 
     def write_json(self, key: str, content: Any) -> None:

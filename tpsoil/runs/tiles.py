@@ -18,13 +18,13 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 from odc.geo.geobox import GeoBox
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import WrapperStore
+from zarr.abc.store import Store
 
 import tpsoil
+from tpsoil.cube.chunks import HearingStore
 from tpsoil.cube.location import writing
 from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
+from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
 from tpsoil.grid import coordinates
 from tpsoil.kernels.compile import kernel_digest
@@ -149,7 +149,7 @@ def _cut(
     return {str(name): np.asarray(layers[str(name)])[part] for name in layers}
 
 
-class Listening(WrapperStore[Store]):  # type: ignore[misc]
+class Listening(HearingStore):
     """A store that keeps the digest of every object that passes: of exactly the bytes that were decoded or written."""
 
     def __init__(self, store: Store, heard: dict[str, str] | None = None, *, name: str = "") -> None:
@@ -163,19 +163,8 @@ class Listening(WrapperStore[Store]):  # type: ignore[misc]
     def _with_store(self, store: Store) -> Listening:
         return Listening(store, self.heard, name=self.name)  # zarr's read-only twin listens for the same ears
 
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        buffer = await self._store.get(key, prototype, byte_range)
-        if byte_range is None:
-            self.heard[key] = ABSENT if buffer is None else digest_bytes(buffer.as_buffer_like())
-        return buffer
-
-    async def set(self, key: str, value: Buffer) -> None:
-        await self._store.set(key, value)
-        self.heard[key] = digest_bytes(value.as_buffer_like())
-
-    async def delete(self, key: str) -> None:
-        await self._store.delete(key)
-        self.heard[key] = ABSENT
+    def hear(self, key: str, data: Any) -> None:
+        self.heard[key] = ABSENT if data is None else digest_bytes(data)
 
 
 def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Dataset, dict[str, dict[str, str]]]:
@@ -205,8 +194,7 @@ def _coordinates(grid: GeoBox) -> Any:
 def _write(place: LayerPlace, rows: slice, columns: slice, values: npt.NDArray[Any]) -> dict[str, str]:
     with writing(place.store):
         listening, array = _opened(place, "r+")
-        # Every chunk leaves an object, all NaN or not: then one that is missing was lost.
-        array.with_config({"write_empty_chunks": True, "order": "C"})[rows, columns] = values
+        put_block(array, rows, columns, values)
     return dict(listening.heard)
 
 
