@@ -92,10 +92,12 @@ def again(folder: Path) -> list[str]:
 
 MEMORY = """
 import json, sys
-from tpsoil.runs import run
+from tpsoil.runs import preview, run
 from tpsoil.runs.tiles import peak_bytes
-run(json.loads(sys.argv[1]), workers=2, progress=False)
-print(peak_bytes())
+recipe = json.loads(sys.argv[1])
+forecast = max(item.forecast.total for item in preview(recipe, workers=2))
+run(recipe, workers=2, progress=False)
+print(forecast, peak_bytes())
 """
 
 
@@ -112,9 +114,10 @@ def memory(folder: Path) -> list[str]:
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        peaks[times] = int(done.stdout.split()[-1]) / 2**20
+        forecast, peaks[times] = (int(number) / 1e6 for number in done.stdout.split()[-2:])
         shutil.rmtree(recipe["run"]["output"])
-        rows.append(f"  {times:>3} x {512 * 512:,} cells ({side} x {side})".ljust(40) + f"{peaks[times]:8.0f} MB")
+        cells = f"  {times:>3} x {512 * 512:,} cells ({side} x {side})"
+        rows.append(f"{cells:<40}{peaks[times]:8.0f} MB   forecast {forecast:.0f} MB")
     rows.append("  16 times against 4 times".ljust(40) + f"{peaks[16] / peaks[4] - 1:+8.1%}")
     return ["Peak memory of one process, two threads, chunks of 256", "", *rows]
 

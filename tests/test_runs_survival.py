@@ -261,6 +261,15 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
     assert {key for key in stored | whole if stored.get(key) != whole.get(key)} <= {"_tpsoil/run.json"}
 
 
+def test_a_read_only_file_system_is_said(case: tuple[Path, dict[str, str]], small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    process = child(case[0], "none", 0, "--output", str(small_disk / "maps.zarr"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2, err
+    assert "maps.zarr: cannot be written (Read-only file system); choose another place" in " ".join(err.split())
+    assert "Traceback" not in err
+
+
 def test_no_space_is_an_error_of_the_work_not_of_the_input(
     place: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[Path, dict[str, str]]
 ) -> None:
