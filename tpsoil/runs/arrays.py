@@ -23,12 +23,24 @@ def layer_place(store: str, name: str) -> LayerPlace:
     ------
     MissingInputError
     """
-    group = zarr.open_group(open_store(store), mode="r")
     try:
-        array = group[name]
-    except KeyError:
-        raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, sorted(group.array_keys()))}") from None
-    if not isinstance(array, zarr.Array) or array.ndim != 2:
+        array = zarr.open_array(store=open_store(store), path=name, mode="r")
+    except FileNotFoundError:
+        known = sorted(zarr.open_group(open_store(store), mode="r").array_keys())
+        raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, known)}") from None
+    except (TypeError, ValueError):  # a group, in words of zarr's that changed more than once
+        raise MissingInputError(f"{store}: '{name}' is no layer (y, x)") from None
+    return place_of(array, store, name)
+
+
+def place_of(array: Any, store: str, name: str) -> LayerPlace:
+    """The same of an array that is open.
+
+    Raises
+    ------
+    MissingInputError
+    """
+    if array.ndim != 2:
         raise MissingInputError(f"{store}: '{name}' is no layer (y, x)")
     metadata: dict[str, Any] = array.metadata.to_dict()
     attributes = metadata.pop("attributes", {})

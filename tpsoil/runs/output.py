@@ -23,7 +23,7 @@ from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
 from tpsoil.errors import StoreExistsError
 from tpsoil.grid import coordinates, describe, same_grid
 
-from .arrays import layer_place
+from .arrays import layer_place, place_of
 from .ledger import ROOM, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
 from .places import is_url, open_store
@@ -125,11 +125,17 @@ def finish(output: Output, recipe: Recipe, stages: Sequence[Stage], attributes: 
         output.ledger.write_json(RUN_KEY, _content(recipe, stages, output) | {"state": "complete"})
 
 
-def ensure_arrays(output: Output, stage: Stage, attributes: Mapping[str, Mapping[str, Any]]) -> tuple[LayerPlace, ...]:
-    """The stage's arrays, made where they are missing or of another kind; their attributes brought up to date."""
+def ensure_arrays(
+    output: Output, stage: Stage, attributes: Mapping[str, Mapping[str, Any]]
+) -> tuple[tuple[LayerPlace, ...], bool]:
+    """The stage's arrays, made where they are missing or of another kind; their attributes brought up to date.
+
+    Returns their places, and whether all of them are marked as complete.
+    """
     root = zarr.open_group(open_store(output.where), mode="r+")
     side = output.tiling.chunk
     said = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
+    places, complete = [], True
     for variable in stage.outputs:
         array = root.get(variable.name)
         if (
@@ -139,14 +145,16 @@ def ensure_arrays(output: Output, stage: Stage, attributes: Mapping[str, Mapping
             or array.dtype != np.dtype(variable.dtype)
         ):
             create_layers(output.where, [variable], attrs=said, overwrite=True)
-            continue
+            array = root[variable.name]
         # What another run said of the layer goes, so that a run that was resumed leaves the same attributes.
         kept = {key: array.attrs[key] for key in KEPT_ATTRIBUTES if key in array.attrs}
         wanted = plain({**variable.attributes(), **said[variable.name], **kept, "created_with": CREATED_WITH})
         if dict(array.attrs) != wanted:
             with writing(output.where):
                 array.attrs.put(wanted)
-    return tuple(layer_place(output.where, variable.name) for variable in stage.outputs)
+        places.append(place_of(array, output.where, variable.name))
+        complete = complete and array.attrs.get("state") == "complete"
+    return tuple(places), complete
 
 
 def mark(output: Output, stage: Stage, state: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -17,6 +17,7 @@ from .places import open_store
 from .stage import Stage
 
 HASH_THREADS: Final = 4
+"""Hide the latency of a disk; a call a file would cost more than the file."""
 HASHED_AT_ONCE: Final = 256
 """Chunks read together when digests are taken; bounds the memory of planning."""
 
@@ -165,6 +166,7 @@ class ChunkDigests:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
+        self._threads = concurrent.futures.ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="tpsoil-digest")
 
     def load(self, place: LayerPlace, chunks: Iterable[Chunk]) -> None:
         """Take the digests of chunks, many at once."""
@@ -172,7 +174,7 @@ class ChunkDigests:
         store = open_store(place.store)
         for start in range(0, len(keys), HASHED_AT_ONCE):
             part = keys[start : start + HASHED_AT_ONCE]
-            for key, digest in zip(part, _digests(store, part)):
+            for key, digest in zip(part, _digests(store, part, self._threads)):
                 self._known[(place.store, key)] = digest or ABSENT
 
     def of(self, place: LayerPlace, chunk: Chunk) -> str:
@@ -188,21 +190,21 @@ class ChunkDigests:
         self._known = {k: v for k, v in self._known.items() if not (k[0] == store and k[1].startswith(prefixes))}
 
 
-def _digests(store: Store, keys: Sequence[str]) -> list[str | None]:
+def _digests(store: Store, keys: Sequence[str], threads: concurrent.futures.Executor) -> list[str | None]:
     """Digests of stored objects; None where there is none."""
     if isinstance(store, LocalStore):
-        # A file is hashed by pieces that stay in the processor's cache, not read into memory first: twice as fast.
-        with concurrent.futures.ThreadPoolExecutor(HASH_THREADS) as threads:
-            return list(threads.map(digest_file, [store.root / key for key in keys]))
+        root = os.fspath(store.root)
+        share = max(1, -(-len(keys) // HASH_THREADS))
+        parts = [keys[start : start + share] for start in range(0, len(keys), share)]
+        found = threads.map(lambda part: [digest_file(f"{root}/{key}") for key in part], parts)
+        return [digest for part in found for digest in part]
     return read_through(store, keys, digest_bytes)
 
 
 def input_digest(place: LayerPlace, digests: Mapping[Chunk, str]) -> str:
     """Digest of the chunks of a layer that a window touched."""
-    joined = hashlib.blake2b(place.signature.encode(), digest_size=10)
-    for (i, j), digest in sorted(digests.items()):
-        joined.update(f"{i}.{j}={digest};".encode())
-    return joined.hexdigest()
+    found = ";".join(f"{i}.{j}={digest}" for (i, j), digest in sorted(digests.items()))
+    return digest_bytes(f"{place.signature}:{found}".encode())
 
 
 @dataclass

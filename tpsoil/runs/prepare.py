@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -152,11 +151,9 @@ def _origin(stage: Stage, tiling: Tiling) -> str:
 
 def files_digest(files: Sequence[Path]) -> str:
     """Digest of the bytes of several files, by name; their folder does not matter."""
-    joined = hashlib.blake2b(digest_size=10)
-    for path in files:
-        state = path.stat()
-        joined.update(f"{path.name}={_file_digest(path, state.st_size, state.st_mtime_ns)};".encode())
-    return joined.hexdigest()
+    states = [(path, path.stat()) for path in files]
+    found = [f"{path.name}={_file_digest(path, state.st_size, state.st_mtime_ns)}" for path, state in states]
+    return digest_bytes(";".join(found).encode())
 
 
 @lru_cache(maxsize=4096)

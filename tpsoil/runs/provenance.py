@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ def root_attributes(recipe: Recipe, stages: Sequence[Stage], output: Output) -> 
     return attributes
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

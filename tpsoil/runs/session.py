@@ -175,7 +175,7 @@ def _work(
         made = prepare_stage(stage, output.tiling, inputs, digests, output.ledger, reporter, pool.threads_here)
         for note in made.notes:
             reporter.say(f"{stage.title}: {note}", warning=True)
-        places = ensure_arrays(output, stage, _attributes(stage, made, described.get(stage.name, {})))
+        places, complete = ensure_arrays(output, stage, _attributes(stage, made, described.get(stage.name, {})))
         manifest = Manifest(output.ledger, stage.name)
         plan = plan_stage(stage, output.tiling, manifest, inputs, places, made.made_with, digests)
         plans[stage.name] = plan
@@ -184,7 +184,8 @@ def _work(
             _make(stage, plan, recipe, output, inputs, places, made, pool, limit, reporter)
             digests.forget(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
-        mark(output, stage, "complete")
+        if plan.wanted or not complete:
+            mark(output, stage, "complete")
         if stage.summary is not None and (plan.wanted or output.ledger.read(f"tables/{stage.name}.csv") is None):
             maps = open_layers(output.where, [variable.name for variable in stage.outputs])
             tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
