@@ -465,8 +465,10 @@ def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> N
 def test_an_object_store(dem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 on loopback; keys and endpoint come from the environment, the URL holds none."""
     server_module = pytest.importorskip("moto.server", reason="needs the extras test and cloud")
-    pytest.importorskip("s3fs", reason="needs the extra cloud")
+    s3fs = pytest.importorskip("s3fs", reason="needs the extra cloud")
     import boto3
+
+    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the endpoint of an earlier test
 
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
