@@ -3,7 +3,8 @@
     python benchmarks/runs.py [again] [memory] [processes] [plan] [cost]
 
 Prints its table and writes it to benchmarks/results/runs.md. Needs about 6 GB of disk below the temporary folder and
-some minutes on two quiet cores. No file is needed: the cube is made.
+some minutes on two quiet cores. The cube is made; TPSOIL_DATA names the folder with the real inputs, without which the
+real recipe is left out.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import loopback  # noqa: E402
 import numpy as np  # noqa: E402
 import small_run  # noqa: E402 - beside the tests, which own the small cube
 
+DATA = Path(os.environ.get("TPSOIL_DATA", ROOT.parent / "shared" / "data")).resolve()
 RESULTS = Path(__file__).parent / "results" / "runs.md"
 PARTS = ["again", "memory", "processes", "plan", "cost"]
 CHUNK = 256
@@ -46,7 +49,7 @@ def recipe_for(folder: Path, side: int, *, trees: int = TREES, models: bool = Tr
     return recipe
 
 
-def timed(recipe: dict[str, Any], **how: Any) -> float:
+def timed(recipe: dict[str, Any] | Path, **how: Any) -> float:
     """Seconds of one run."""
     from tpsoil.runs import run
 
@@ -87,7 +90,28 @@ def again(folder: Path) -> list[str]:
         for what, seconds in told.items():
             share = statistics.median(s / w for s, w in zip(seconds, whole))
             rows.append(f"  {what}".ljust(44) + f"{statistics.median(seconds):6.2f} s   {share:6.1%}")
+    if DATA.is_dir():
+        rows += real(folder)
     return ["Doing it again: 2048 x 2048 cells, 64 chunks, two threads, median of 3", "", *rows]
+
+
+def real(folder: Path) -> list[str]:
+    """The recipe of southern Tibet whole, and again with nothing changed."""
+    store = folder / "tibet.zarr"
+    how: dict[str, Any] = {"output": str(store), "workers": 2}
+    recipe = ROOT / "tests" / "recipes" / "tibet_solum.toml"
+    os.environ["TPSOIL_DATA"] = str(DATA)
+    whole, none = [], []
+    for _ in range(3):
+        shutil.rmtree(store, ignore_errors=True)
+        whole.append(timed(recipe, **how))
+        none.append(timed(recipe, **how))
+    share = statistics.median(n / w for n, w in zip(none, whole))
+    return [
+        "tests/recipes/tibet_solum.toml, from real files: 1.6 million cells, 11 stages",
+        "  whole run, 308 tiles".ljust(44) + f"{statistics.median(whole):6.2f} s",
+        "  nothing changed, 0 tiles".ljust(44) + f"{statistics.median(none):6.2f} s   {share:6.1%}",
+    ]
 
 
 MEMORY = """
@@ -198,24 +222,26 @@ def plan(folder: Path) -> list[str]:
         done += 1
 
     lines = []
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        pool = cluster_pool_of(client)
-        began = time.perf_counter()
-        marks = (1_000, 10_000, tiling.count)
-        peaks = {}
-        tiles = tiling.tiles(first.wanted)
-        for mark in marks:
-            chunk = [next(tiles) for _ in range(mark - done)]
-            drive(pool, pass_through, "shared", chunk, count)
-            peaks[mark] = client.run_on_scheduler(scheduler_state)
-        seconds = time.perf_counter() - began
-        for mark, (tasks, megabytes) in peaks.items():
-            lines.append(f"  after {mark:>7,} tiles: scheduler holds {tasks} tasks, its process {megabytes:.0f} MB")
+    (folder / "dask").mkdir()
+    processes = loopback.Cluster(folder / "dask")
+    try:
+        for _ in range(2):
+            processes.worker()
+        with distributed.Client(processes.address) as client:
+            client.wait_for_workers(2, timeout=60)
+            pool = cluster_pool_of(client)
+            marks = (0, 1_000, 10_000, tiling.count)
+            peaks = {}
+            tiles = tiling.tiles(first.wanted)
+            began = time.perf_counter()
+            for mark in marks:
+                drive(pool, pass_through, "shared", [next(tiles) for _ in range(mark - done)], count)
+                peaks[mark] = client.run_on_scheduler(scheduler_state)
+            seconds = time.perf_counter() - began
+    finally:
+        processes.close()
+    for mark, (tasks, megabytes) in peaks.items():
+        lines.append(f"  after {mark:>7,} tiles: the scheduler holds {tasks} tasks in {megabytes:.0f} MB")
     assert done == tiling.count
     return [
         f"A plan of {tiling.count:,} tiles of 512 x 512 cells ({tiling.shape[0] * tiling.shape[1]:.2e} cells)",
@@ -288,7 +314,7 @@ def pass_through(_shared: Any, tile: Any) -> Any:
 def scheduler_state(dask_scheduler: Any) -> tuple[int, float]:
     import psutil
 
-    return len(dask_scheduler.tasks), psutil.Process().memory_info().rss / 2**20
+    return len(dask_scheduler.tasks), psutil.Process().memory_info().rss / 1e6
 
 
 def main() -> None:

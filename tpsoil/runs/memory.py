@@ -14,7 +14,7 @@ from tpsoil.errors import InputError
 from .plan import Tiling
 from .stage import Stage
 
-BASE_BYTES: Final = 420 * 2**20
+BASE_BYTES: Final = 450 * 2**20
 """A process with tpsoil's libraries and compiled kernels loaded, measured on Linux; every worker process has one."""
 
 TILE_CELLS: Final = 256
