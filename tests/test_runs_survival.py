@@ -77,7 +77,10 @@ maps = Path(recipe).parent / "maps.zarr"
 for n in range(1, int(sys.argv[4]) + 1):
     if sys.argv[5]:
         shutil.copytree(sys.argv[5], maps)
-    died, ended = forked((put_and_die, put_file_and_die), strict=False), forked(ways, strict=True)
+    died = forked((put_and_die, put_file_and_die), strict=False)
+    if died == 0:
+        break  # it has no n-th write
+    ended = forked(ways, strict=True)
     print(json.dumps([died, ended, small_run.files_of(maps)]), flush=True)
     shutil.rmtree(maps)
 """
@@ -171,7 +174,7 @@ def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
     run(recipe, workers=1, progress=False)
     whole = small_run.files_of(folder / "maps.zarr")
     shutil.rmtree(folder / "maps.zarr")
-    count = 100 if full else 10 if older else 18
+    count = 1_000 if full else 10 if older else 18  # with --full every write of the run
     done = subprocess.run(
         [sys.executable, "-c", EVERY, "", "0", str(recipe), str(count), str(folder / "cube.zarr") if older else ""],
         capture_output=True,
@@ -179,7 +182,7 @@ def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
     )
     turns = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(turns) == count, done.stderr
+    assert len(turns) == count or (full and len(turns) >= 70), done.stderr
     for n, (died, ended, found) in enumerate(turns, start=1):
         assert (n, died, ended) == (n, -signal.SIGKILL, 0), done.stderr
         assert (n, found) == (n, whole)
