@@ -9,11 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
 
 import dask
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -22,6 +24,7 @@ from odc.geo.geobox import GeoBox
 
 import tpsoil
 from tpsoil import cube as room
+from tpsoil.cube.regions import write_block
 from tpsoil.errors import (
     AccessError,
     CorruptStoreError,
@@ -228,6 +231,36 @@ def test_derived_layers_name_their_parents_and_share_one_pass(place: str) -> Non
 
 
 # half-written, missing, damaged
+
+
+def test_a_layer_that_fails_leaves_nothing_though_others_of_its_chunks_are_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One chunk cannot be computed while another is slow to reach the disk: its writer must not come too late."""
+    place, written = tmp_path / "cube.zarr", []
+    tpsoil.create_cube(place, GRID, chunks=8)
+    slowly = threading.Event()
+
+    def slow(array: object, info: object, name: str, rows: slice, cols: slice, block: np.ndarray) -> None:
+        slowly.set()
+        time.sleep(0.3)
+        write_block(array, info, name, rows, cols, block)
+        written.append((rows.start, cols.start))
+
+    def fail(block: np.ndarray, block_info: dict[int | None, dict[str, tuple[int, ...]]] | None = None) -> np.ndarray:
+        if block_info and block_info[0]["chunk-location"] == (1, 2):
+            slowly.wait(10)
+            raise InputError("this chunk cannot be")
+        return block
+
+    monkeypatch.setattr("tpsoil.cube.layers.write_block", slow)
+    values = dask.array.zeros(tuple(GRID.shape), chunks=8, dtype="float32").map_blocks(fail, meta=np.empty((0, 0), "float32"))
+    layer = on_grid(np.zeros(GRID.shape)).copy(data=values)
+    with dask.config.set(scheduler="threads", num_workers=4), pytest.raises(InputError, match="this chunk cannot be"):
+        tpsoil.add_layer(place, "elevation", layer, units="m")
+    assert written  # begun before, and ended before the layer was removed
+    assert not (place / "elevation").exists()
+    assert list(tpsoil.open_cube(place).data_vars) == []
 
 
 def test_a_layer_in_writing_is_not_shown(tmp_path: Path, dem: Path) -> None:

@@ -204,7 +204,7 @@ def test_killed_again_and_again_without_a_clean_start(
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
     place: Path, case: tuple[Path, dict[str, str]], number: signal.Signals
 ) -> None:
-    process = child(place)
+    process = child(place, "none", 0, "--output", str(place / "maps.zarr"))
     limit = time.monotonic() + 60
     while objects(place) < 8 and time.monotonic() < limit and process.poll() is None:
         time.sleep(0.002)
@@ -212,7 +212,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "stopped; the tiles that are stored stay good" in err
-    assert f"tpsoil run {place / 'recipe.toml'}" in err
+    assert f"Go on with tpsoil run {place / 'recipe.toml'} --output {place / 'maps.zarr'}" in " ".join(err.split())
     assert "Traceback" not in err
     assert not (place / "maps.zarr" / "_tpsoil" / "lock.json").exists()
     assert not list((place / "maps.zarr").rglob("*.partial"))

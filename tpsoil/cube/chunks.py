@@ -31,6 +31,22 @@ SAYS_TYPESIZE: Final = tuple(map(int, numcodecs.__version__.split(".")[:2])) >= 
 """Since then numcodecs takes the size of a number from its caller, as zarr does; before, bytes would differ."""
 
 
+def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
+    """Chunks that a window lies on, row by row.
+
+    Examples
+    --------
+    >>> touched(slice(10, 30), slice(0, 16), (16, 16))
+    [(0, 0), (1, 0)]
+    """
+    high, wide = chunk
+    return [
+        (i, j)
+        for i in range(rows.start // high, -(-rows.stop // high))
+        for j in range(cols.start // wide, -(-cols.stop // wide))
+    ]
+
+
 class HearingStore(WrapperStore[Store]):  # type: ignore[misc]
     """A store that is told of every whole object that passes, by whichever way."""
 
@@ -104,7 +120,7 @@ class LocalChunks:
         OSError
         """
         high, wide = self.chunk
-        blocks = self._blocks(rows, cols)
+        blocks = touched(rows, cols, self.chunk)
         if len(blocks) == 1:
             i, j = blocks[0]
             block = self._decoded(i, j)
@@ -127,7 +143,7 @@ class LocalChunks:
         OSError
         """
         high, wide = self.chunk
-        for i, j in self._blocks(rows, cols):
+        for i, j in touched(rows, cols, self.chunk):
             top, left = i * high - rows.start, j * wide - cols.start
             block = values[top : top + high, left : left + wide]
             if block.shape != (high, wide):  # at the grid's end a chunk is filled up
@@ -164,14 +180,6 @@ class LocalChunks:
             data = None
         self._tell(key, data)
         return np.full(self.chunk, self.fill, self.dtype) if data is None else self.decode(data)
-
-    def _blocks(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
-        high, wide = self.chunk
-        return [
-            (i, j)
-            for i in range(rows.start // high, -(-rows.stop // high))
-            for j in range(cols.start // wide, -(-cols.stop // wide))
-        ]
 
     def _key(self, i: int, j: int) -> str:
         return f"{self.path}/{self.key_of((i, j))}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, TpsoilError, WorkError, nearest_name
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
 from tpsoil.tiles import write_tiles
@@ -24,6 +26,7 @@ from .store import layer_array, open_group
 
 Array = npt.NDArray[Any]
 
+GATE_SECONDS: Final = 60.0
 DESCRIBED: Final = ("kind", "long_name", "flags", "dtype")
 READ: Final = ("units", "nodata", "scale", "offset", "variable", "band", "crs", "combine")
 VECTOR: Final = ("outside", "crs")
@@ -172,9 +175,10 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
     attrs = {name: dict(layer.attrs) for name, layer in layers.items()}
     _require_others(info, layers)
     create_layers(store, specs, attrs=attrs, overwrite=overwrite)
+    gate = _Gate()
     try:
         _, group = open_group(store, read_only=False)
-        writer = _Writer(info, {spec.name: layer_array(info, group, spec.name) for spec in specs}, tuple(specs))
+        writer = _Writer(info, {spec.name: layer_array(info, group, spec.name) for spec in specs}, tuple(specs), gate)
         data = {name: _chunked(layer, info.chunks) for name, layer in layers.items()}
         counts = write_tiles(data, writer)
         finished = {name: {"missing_cells": int(sum(missing))} for name, missing in counts.items()}
@@ -183,8 +187,44 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
                 finished[name]["source_digest"] = layer_digest(store, name)  # type: ignore[assignment]
         finish_layers(store, list(layers), finished)
     except BaseException:
-        remove_layers(store, list(layers))
+        gate.close()
+        with contextlib.suppress(TpsoilError):  # what went wrong first is what is said
+            remove_layers(store, list(layers))
         raise
+
+
+class _Gate:
+    """Lets chunks be written until it is closed, which waits for those that are being written.
+
+    When one chunk cannot be computed, dask raises at once while other threads go on: a chunk that is written late would
+    come back after its layer was removed. A worker process has a gate of its own, which nobody closes.
+    """
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._within = 0
+        self._open = True
+
+    def __reduce__(self) -> tuple[type[_Gate], tuple[()]]:
+        return _Gate, ()
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        with self._turn:
+            if not self._open:
+                raise WorkError("the layer's other chunks failed; this one is not written")
+            self._within += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._within -= 1
+                self._turn.notify_all()
+
+    def close(self) -> None:
+        with self._turn:
+            self._open = False
+            self._turn.wait_for(lambda: self._within == 0, timeout=GATE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -194,6 +234,7 @@ class _Writer:
     info: CubeInfo
     arrays: Mapping[str, Any]
     specs: tuple[Variable, ...]
+    gate: _Gate
 
     def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> int:
         spec = next(one for one in self.specs if one.name == name)
@@ -204,7 +245,8 @@ class _Writer:
             for left in range(cols.start, cols.stop, size):
                 down, across = slice(top, min(top + size, rows.stop)), slice(left, min(left + size, cols.stop))
                 part = block[top - rows.start : down.stop - rows.start, left - cols.start : across.stop - cols.start]
-                write_block(self.arrays[name], self.info, name, down, across, part)
+                with self.gate.passing():
+                    write_block(self.arrays[name], self.info, name, down, across, part)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
         return int(missing.sum())
 

@@ -20,7 +20,7 @@ from tpsoil.errors import CorruptStoreError, TpsoilError
 from tpsoil.grid import describe
 from tpsoil.tiles import from_tiles
 
-from .chunks import LocalChunks
+from .chunks import LocalChunks, touched
 
 Array = npt.NDArray[Any]
 
@@ -100,12 +100,7 @@ class LayerReader:
         return np.asarray(self.array[rows, cols])
 
     def _chunks(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
-        size = self.info.chunks
-        return [
-            (i, j)
-            for i in range(rows.start // size, -(-rows.stop // size))
-            for j in range(cols.start // size, -(-cols.stop // size))
-        ]
+        return touched(rows, cols, (self.info.chunks, self.info.chunks))
 
     def _blame(self, rows: slice, cols: slice) -> None:
         for i, j in self._chunks(rows, cols):

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
+from tpsoil.cube.chunks import touched
+
 from .ledger import read_through
 from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file, digest_of
 from .places import open_store
@@ -56,12 +58,7 @@ class LayerPlace:
 
     def touched(self, rows: slice, columns: slice) -> list[Chunk]:
         """Chunks that a window lies on."""
-        (cy, cx) = self.chunks
-        return [
-            (i, j)
-            for i in range(rows.start // cy, -(-rows.stop // cy))
-            for j in range(columns.start // cx, -(-columns.stop // cx))
-        ]
+        return touched(rows, columns, self.chunks)
 
     def every_chunk(self) -> list[Chunk]:
         """All chunks, row by row."""

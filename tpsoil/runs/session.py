@@ -121,12 +121,19 @@ def run(
         except KeyboardInterrupt:
             log.warning("stopped")
             raise Interrupted(
-                f"stopped; the tiles that are stored stay good. Go on with: tpsoil run {plan.where}"
+                f"stopped; the tiles that are stored stay good. Go on with {_again(recipe, output)}"
             ) from None
         except TpsoilError as error:
             log.error("%s", error)
             raise
     return open_cube(plan.output)
+
+
+def _again(recipe: Any, output: str | None) -> str:
+    """The command that goes on from here."""
+    if isinstance(recipe, Mapping):
+        return "the same call"
+    return f"tpsoil run {os.fspath(recipe)}" + ("" if output is None else f" --output {output}")
 
 
 def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
