@@ -126,7 +126,7 @@ class LocalChunks:
             block = self._decoded(i, j)
             down, across = rows.start - i * high, cols.start - j * wide
             part = block[down : down + rows.stop - rows.start, across : across + cols.stop - cols.start]
-            return part if part.shape == block.shape else part.copy()
+            return block if part.shape == block.shape else part.copy()
         values = np.empty((rows.stop - rows.start, cols.stop - cols.start), self.dtype)
         for i, j in blocks:
             top, bottom = max(rows.start, i * high), min(rows.stop, (i + 1) * high)
