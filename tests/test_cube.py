@@ -254,7 +254,9 @@ def test_a_layer_that_fails_leaves_nothing_though_others_of_its_chunks_are_being
         return block
 
     monkeypatch.setattr("tpsoil.cube.layers.write_block", slow)
-    values = dask.array.zeros(tuple(GRID.shape), chunks=8, dtype="float32").map_blocks(fail, meta=np.empty((0, 0), "float32"))
+    values = dask.array.zeros(tuple(GRID.shape), chunks=8, dtype="float32").map_blocks(
+        fail, meta=np.empty((0, 0), "float32")
+    )
     layer = on_grid(np.zeros(GRID.shape)).copy(data=values)
     with dask.config.set(scheduler="threads", num_workers=4), pytest.raises(InputError, match="this chunk cannot be"):
         tpsoil.add_layer(place, "elevation", layer, units="m")
