@@ -17,9 +17,9 @@ from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest.rasters import read_raster
-from tpsoil.runs import read_recipe, result_tables, run
+from tpsoil.runs import erosion_stage, read_recipe, result_tables, run
 from tpsoil.runs.dem import TerrainOfDem, open_dem
-from tpsoil.runs.erosion_stage import PUBLISHED_MEAN
+from tpsoil.runs.erosion_stage import PUBLISHED_MEAN, WaterErosionTable, summarise_erosion, tally_erosion
 from tpsoil.variables import variable
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -169,3 +169,43 @@ def test_the_k_of_the_tibet_recipe_is_that_of_the_horizons(data_folder: Path) ->
     assert (len(k), len(places)) == (18, 16)
     assert recipe.derive.water_erosion.erodibility.value == pytest.approx(places.mean(), abs=5e-5)
     assert (round(places.min(), 3), round(places.max(), 3)) == (0.011, 0.041)
+
+
+@pytest.mark.parametrize("assumed", [True, False], ids=["K assumed", "K a layer"])
+@pytest.mark.parametrize("most_cells", [10**6, 300], ids=["all tiles looked at", "some"])
+def test_the_table_of_water_erosion_is_made_of_what_tiles_left(
+    monkeypatch: pytest.MonkeyPatch, assumed: bool, most_cells: int
+) -> None:
+    """Means are of all cells whatever is looked at; medians say of how many they are."""
+    monkeypatch.setattr(erosion_stage, "MEDIAN_CELLS", most_cells)
+    rng = np.random.default_rng(3)
+    r, ls, c = (rng.uniform(low, high, (40, 50)) for low, high in ((500, 2000), (0.1, 30), (0.05, 0.9)))
+    a = 0.02 * r * ls * c
+    a[:10, :10] = np.nan  # no soil
+    layers = {name: values.astype("float32") for name, values in zip(erosion_stage.FACTORS, (r, ls, c, a))}
+    tallies = [
+        tally_erosion({name: values[y : y + 16, x : x + 16] for name, values in layers.items()})
+        for y in range(0, 40, 16)
+        for x in range(0, 50, 16)
+    ]
+    maps = xr.Dataset({name: (("y", "x"), values) for name, values in layers.items() if name != "ls_factor"}).chunk(16)
+    how: dict[str, Any] = {"erodibility": {"value": 0.02, "reason": REASON}} if assumed else {}
+    table = summarise_erosion(WaterErosionTable(erosivity="zhang_fu_annual", **how), tallies, maps)["water_erosion"]
+    found, soil = table.set_index("factor"), np.isfinite(a)
+    expected = {"R": r[soil], "C": c[soil], "A": a[soil]} | ({"LS": ls[soil]} if assumed else {})
+    for factor, values in expected.items():
+        assert found.loc[factor, "mean"] == pytest.approx(values.mean(), rel=1e-6)
+        near = 1e-5 if most_cells > soil.sum() else 0.5
+        assert found.loc[factor, "median"] == pytest.approx(np.median(values), rel=near)
+    assert f"{soil.sum()} cells with soil" in found.loc["A", "how"]
+    assert ("medians of" in found.loc["A", "how"]) == (most_cells < soil.sum())
+    assert ("LS" in found.index) == assumed
+
+
+def test_the_table_of_water_erosion_where_there_is_no_soil_at_all() -> None:
+    nothing = {name: np.full((4, 4), np.nan, "float32") for name in erosion_stage.FACTORS}
+    maps = xr.Dataset({name: (("y", "x"), values) for name, values in nothing.items()}).chunk(4)
+    table = WaterErosionTable(erosivity="zhang_fu_annual")
+    found = summarise_erosion(table, [tally_erosion(nothing)], maps)["water_erosion"].set_index("factor")
+    assert found.loc[["R", "C", "A"], ["mean", "median"]].isna().all(axis=None)
+    assert "0 cells with soil" in found.loc["A", "how"]

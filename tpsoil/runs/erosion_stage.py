@@ -145,7 +145,7 @@ def summarise_erosion(
 ) -> Mapping[str, pd.DataFrame]:
     """Means over the cells with soil, and medians of some of them, beside the published plateau mean."""
     cells = int(sum(tally["cells"] for tally in tallies))
-    mean = {name: fsum(tally[name] for tally in tallies) / max(cells, 1) for name in FACTORS}
+    mean = {name: fsum(tally[name] for tally in tallies) / cells if cells else np.nan for name in FACTORS}
     kept: dict[str, list[Array]] = {name: [] for name in FACTORS if name in maps}
     for part in some_blocks(maps[list(kept)], maps.chunksizes["y"][0], MEDIAN_CELLS):
         known = np.isfinite(part["water_erosion"].values)
@@ -155,7 +155,9 @@ def summarise_erosion(
     k = table.erodibility
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = a / (r * c * table.practice * k.value) if k is not None else np.full(a.size, np.nan)
-    middle = [np.median(values[np.isfinite(values)]) if a.size else np.nan for values in (r, slopes, c, a)]
+    middle = [
+        np.median(values[known]) if (known := np.isfinite(values)).any() else np.nan for values in (r, slopes, c, a)
+    ]
     rows = [("R", mean["rainfall_erosivity"], middle[0], table.erosivity)]
     if k is not None:
         rows.append(("K", k.value, k.value, f"assumed: {k.reason}"))
