@@ -28,6 +28,7 @@ from tpsoil.micronutrients import train_elements
 from tpsoil.runs import element_stage, preview, result_tables, run, session, state_of, status
 from tpsoil.runs.ledger import Ledger
 from tpsoil.runs.lock import locked
+from tpsoil.runs.manifest import FORMAT
 from tpsoil.runs.tiles import make_tile
 from tpsoil.variables import SOLUM_STATUS
 
@@ -360,10 +361,45 @@ def test_an_existing_store_is_not_overwritten_without_leave(fresh: tuple[Path, d
 def test_a_store_of_a_newer_format_is_refused(fresh: tuple[Path, dict[str, Any]]) -> None:
     folder, recipe = fresh
     path = folder / "maps.zarr" / "_tpsoil" / "run.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     for action in (lambda: run(recipe, progress=False), lambda: status(recipe["run"]["output"])):
-        with pytest.raises(InputError, match="run format 2, this tpsoil reads formats up to 1; update tpsoil"):
+        with pytest.raises(
+            InputError, match=f"run format {FORMAT + 1}, this tpsoil reads formats up to {FORMAT}; update"
+        ):
             action()
+
+
+def test_records_of_an_older_format_do_not_count(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
+    """Their digests are of another kind: the tiles are made again, and nothing is called damaged."""
+    folder, recipe = fresh
+    before = small_run.files_of(folder / "maps.zarr")
+    for path in (folder / "maps.zarr" / "_tpsoil" / "manifest").glob("*.json"):
+        path.write_text(path.read_text().replace(f'"format":{FORMAT}', '"format":1'))
+    assert [(len(item.plan.missing), item.plan.reasons()) for item in status(recipe["run"]["output"])] == [
+        (TILES, {})
+    ] * 3
+    run(recipe, workers=2, progress=False)
+    assert len(made) == 3 * TILES
+    assert small_run.files_of(folder / "maps.zarr") == before
+
+
+def test_a_store_whose_cube_is_elsewhere_says_so(fresh: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = fresh
+    (folder / "cube.zarr").rename(folder / "moved.zarr")
+    notes = {item.note for item in status(recipe["run"]["output"])}
+    assert any("cube.zarr: no such store, which should hold the layer 'elevation'" in note for note in notes)
+
+
+def test_damage_of_many_chunks_is_said_once_a_layer(fresh: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = fresh
+    for path in (folder / "maps.zarr" / "slope" / "c" / "2").iterdir():
+        small_run.flip_bit(path)
+    (folder / "maps.zarr" / "general_curvature" / "c" / "0" / "7").unlink()
+    reasons = next(item.plan for item in status(recipe["run"]["output"]) if item.plan.stage == "terrain").reasons()
+    assert reasons == {
+        "slope/c/2/0 and 7 more chunks of slope: each is not what was written (damage, or a write cut short)": 8,
+        "general_curvature/c/0/7 is gone": 1,
+    }
 
 
 def test_another_run_on_the_same_store_is_refused_while_the_first_lives(fresh: tuple[Path, dict[str, Any]]) -> None:

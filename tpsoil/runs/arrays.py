@@ -26,7 +26,10 @@ def layer_place(store: str, name: str) -> LayerPlace:
     try:
         array = zarr.open_array(store=open_store(store), path=name, mode="r")
     except FileNotFoundError:
-        known = sorted(zarr.open_group(open_store(store), mode="r").array_keys())
+        try:
+            known = sorted(zarr.open_group(open_store(store), mode="r").array_keys())
+        except FileNotFoundError:
+            raise MissingInputError(f"{store}: no such store, which should hold the layer '{name}'") from None
         raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, known)}") from None
     except (TypeError, ValueError):  # a group, in words of zarr's that changed more than once
         raise MissingInputError(f"{store}: '{name}' is no layer (y, x)") from None

@@ -26,8 +26,9 @@ from tpsoil.errors import CorruptStoreError, InputError
 
 from .ledger import ROOM, Ledger
 
-FORMAT: Final = 1
-"""Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil."""
+FORMAT: Final = 2
+"""Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil. Records of a lower one do
+not count (1 had digests of another kind): their tiles are made again."""
 
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
@@ -191,7 +192,7 @@ def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
 def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
     try:
         content = json.loads(data)
-        shared, tiles = content["shared"], content["tiles"]
+        shared, tiles = content["shared"], content["tiles"] if content["format"] == FORMAT else {}
         for key, (place, ins, outs, *tally) in tiles.items():
             model, recipe, kernels, names, outputs = shared[place]
             y, x = key.split(".")

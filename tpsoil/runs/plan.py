@@ -23,6 +23,8 @@ HASH_THREADS: Final = 4
 HASHED_AT_ONCE: Final = 256
 """Chunks read together when digests are taken; bounds the memory of planning."""
 
+LOST: Final = ("is gone", "is not what was written (damage, or a write cut short)")
+
 Rectangle = tuple[int, int, int, int]
 """First and last+1 chunk row, first and last+1 chunk column."""
 
@@ -234,11 +236,19 @@ class StagePlan:
         return sorted([*self.missing, *self.stale])
 
     def reasons(self) -> dict[str, int]:
-        """Why chunks are stale, with the number of chunks, the commonest first."""
+        """Why chunks are stale, with the number of chunks, the commonest first; damage is said once a layer."""
         counts: dict[str, int] = {}
+        damaged: dict[tuple[str, str], list[str]] = {}
         for why in self.stale.values():
             for reason in why:
-                counts[reason] = counts.get(reason, 0) + 1
+                key, _, lost = reason.partition(" ")
+                if lost in LOST:
+                    damaged.setdefault((key.partition("/")[0], lost), []).append(key)
+                else:
+                    counts[reason] = counts.get(reason, 0) + 1
+        for (layer, lost), keys in damaged.items():
+            more = f"and {len(keys) - 1} more chunks of {layer}: each " if len(keys) > 1 else ""
+            counts[f"{keys[0]} {more}{lost}"] = len(keys)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -296,8 +306,7 @@ def plan_stage(
         for place in outputs:
             found = digests.of(place, chunk)
             if found != record.outputs.get(place.name):
-                lost = "is gone" if found == ABSENT else "is not what was written (damage, or a write cut short)"
-                reasons.append(f"{place.key(*chunk)} {lost}")
+                reasons.append(f"{place.key(*chunk)} {LOST[found != ABSENT]}")
         if stage.tally is not None and record.tally is None:
             reasons.append("its numbers for the summary are not there")
         if reasons:

@@ -221,7 +221,7 @@ def _make(
         log.info("%s: tile %s is stale: %s", stage.title, chunk, "; ".join(reasons))
     for reason, count in plan.reasons().items():
         if "is not what was written" in reason or "is gone" in reason:
-            reporter.say(f"{stage.title}: {reason}; it is made again", warning=True)
+            reporter.say(f"{stage.title}: {reason}; made again", warning=True)
         else:
             log.info("%s: %d tiles: %s", stage.title, count, reason)
     forecast = fit_memory(
