@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tpsoil.errors import WorkError
-from tpsoil.runs import execute
+from tpsoil.runs import cluster, execute
 from tpsoil.runs.execute import LOST_TRIES, MOST_A_CALL, Lost, ThreadPool, drive
 
 
@@ -44,6 +45,33 @@ class Workers:
     @property
     def sizes(self) -> list[int]:
         return [len(call[3]) for call in self.calls]
+
+
+class Client:
+    """A dask client as far as a pool asks it for its workers."""
+
+    def __init__(self) -> None:
+        self.workers = {"tcp://one": 2}
+        self.scheduler = SimpleNamespace(address="tcp://head")
+
+    def nthreads(self) -> dict[str, int]:
+        return dict(self.workers)
+
+
+def test_workers_that_join_or_go_away_change_the_slots_and_are_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    client = Client()
+    pool = cluster.ClusterPool(client)
+    with caplog.at_level("INFO", logger="tpsoil.runs"):
+        assert (pool.slots, pool.bereft, caplog.text) == (2, False, "")
+        client.workers["tcp://two"] = 4
+        assert (pool.slots, pool.bereft) == (6, False)
+        assert "worker tcp://two joined" in caplog.text
+        del client.workers["tcp://one"]
+        assert (pool.slots, pool.bereft) == (4, True)
+        assert "worker tcp://one went away; the others make its tiles" in caplog.text
 
 
 def double(shared: int, item: int) -> int:

@@ -6,6 +6,7 @@ Everything lies under `_tpsoil/` in the output store, through the store's own ke
     _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what
     _tpsoil/manifest/<stage>/<y>.<x>     one record a chunk, written by the worker after the chunk's data
     _tpsoil/manifest/<stage>.json        the same records in one object, folded together when the stage ends
+    _tpsoil/scratch/<stage>/             what a stage has finished of its preparation; local, gone when the run is whole
 
 A record that lies alone is newer than the folded one. Nothing here holds a time, a host or a path, so a run that was
 killed and resumed leaves the same bytes as one that was not.
