@@ -51,7 +51,7 @@ def recipe_for(folder: Path, side: int, *, trees: int = TREES, models: bool = Tr
 
 def timed(recipe: dict[str, Any] | Path, **how: Any) -> float:
     """Seconds of one run."""
-    from tpsoil.runs import run
+    from tpsoil.recipes import run
 
     began = time.perf_counter()
     run(recipe, progress=False, **how)
@@ -116,8 +116,8 @@ def real(folder: Path) -> list[str]:
 
 MEMORY = """
 import json, sys
-from tpsoil.runs import preview, run
-from tpsoil.runs.tiles import peak_bytes
+from tpsoil.recipes import preview, run
+from tpsoil.engine.tiles import peak_bytes
 recipe = json.loads(sys.argv[1])
 forecast = max(item.forecast.total for item in preview(recipe, workers=2))
 run(recipe, workers=2, progress=False)
@@ -151,11 +151,11 @@ class Stopwatch(logging.Handler):
 
     def __enter__(self) -> Stopwatch:
         self.seconds: dict[str, float] = {}
-        logging.getLogger("tpsoil.runs").addHandler(self)
+        logging.getLogger("tpsoil.recipes").addHandler(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        logging.getLogger("tpsoil.runs").removeHandler(self)
+        logging.getLogger("tpsoil.recipes").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         told = re.match(r"(.*): (\d+) of \2 tiles in ([\d.]+) s$", record.getMessage())
@@ -191,12 +191,12 @@ def plan(folder: Path) -> list[str]:
     """100 000 tiles: planned fresh, planned against a full manifest, and handed to a scheduler."""
     import distributed
 
-    from tpsoil.runs.cluster import cluster_pool_of
-    from tpsoil.runs.execute import drive
-    from tpsoil.runs.ledger import Ledger
-    from tpsoil.runs.manifest import Manifest, Record
-    from tpsoil.runs.plan import ChunkDigests, Tiling, plan_stage
-    from tpsoil.runs.stage import Stage
+    from tpsoil.engine.cluster import cluster_pool_of
+    from tpsoil.engine.execute import drive
+    from tpsoil.engine.ledger import Ledger
+    from tpsoil.engine.manifest import Manifest, Record
+    from tpsoil.engine.plan import ChunkDigests, Tiling, plan_stage
+    from tpsoil.stage import Stage
     from tpsoil.variables import variable
 
     tiling = Tiling((317 * 512, 316 * 512), 512)
@@ -207,7 +207,7 @@ def plan(folder: Path) -> list[str]:
     fresh = time.perf_counter() - began
     record = Record({}, "m", "r", "k", {"solum_thickness": "absent"})
     manifest.write_all([(chunk, record) for chunk in tiling.chunks()])
-    from tpsoil.runs.plan import LayerPlace
+    from tpsoil.engine.plan import LayerPlace
 
     place = LayerPlace("solum_thickness", str(folder / "plan.zarr"), tiling.shape, (512, 512), "s/c/{i}/{j}", 4, "")
     began = time.perf_counter()

@@ -21,8 +21,8 @@ from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest import read_stack
 from tpsoil.ingest.units import conversion
-from tpsoil.runs.derivations import GROUPS, OPTIONS
-from tpsoil.runs.derive import derive
+from tpsoil.recipes.derivations import GROUPS, OPTIONS
+from tpsoil.recipes.derive import derive
 from tpsoil.variables import CATALOGUE
 
 CELL = 100.0

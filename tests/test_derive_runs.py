@@ -17,9 +17,9 @@ from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest.rasters import read_raster
-from tpsoil.runs import erosion_stage, read_recipe, result_tables, run
-from tpsoil.runs.dem import TerrainOfDem, open_dem
-from tpsoil.runs.erosion_stage import PUBLISHED_MEAN, WaterErosionTable, summarise_erosion, tally_erosion
+from tpsoil.recipes import erosion_stage, read_recipe, result_tables, run
+from tpsoil.recipes.dem import TerrainOfDem, open_dem
+from tpsoil.recipes.erosion_stage import PUBLISHED_MEAN, WaterErosionTable, summarise_erosion, tally_erosion
 from tpsoil.variables import variable
 
 RECIPES = Path(__file__).parent / "recipes"

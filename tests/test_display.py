@@ -11,9 +11,9 @@ import pandas as pd
 
 from tpsoil.cube import create_cube, cube_info
 from tpsoil.display import cell_text, html_summary, html_table
+from tpsoil.engine.preview import Preview, Previews
 from tpsoil.forest import train
 from tpsoil.grid import plateau_grid
-from tpsoil.runs.preview import Preview, Previews
 from tpsoil.sample import write_sample
 from tpsoil.solum.calibration import Calibration
 from tpsoil.solum.parameters import PUBLISHED

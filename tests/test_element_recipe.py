@@ -11,10 +11,10 @@ import pytest
 import small_run
 
 from tpsoil.cube import open_cube
+from tpsoil.engine.ledger import Ledger
+from tpsoil.engine.prepare import read_tables
 from tpsoil.errors import InputError, RecipeError, UnitsError
-from tpsoil.runs import read_recipe, result_tables, run
-from tpsoil.runs.ledger import Ledger
-from tpsoil.runs.prepare import read_tables
+from tpsoil.recipes import read_recipe, result_tables, run
 
 SIDE = 48
 

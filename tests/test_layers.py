@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
-GROUND = {"variables", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels"}
+FOUNDATION = {
+    "variables", "units", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants", "display",
+    "kernels",
+}  # fmt: skip
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
 ARROWS = {
@@ -16,31 +19,36 @@ ARROWS = {
     "micronutrients": {"forest"},  # the domain steps around the forest
 }
 ALLOWED = {
-    **{stage: GROUND | ARROWS.get(stage, set()) for stage in STAGES},
+    **{stage: FOUNDATION | ARROWS.get(stage, set()) for stage in STAGES},
     "kernels": set(),
     "errors": set(),
     "constants": set(),
     "display": set(),
-    "variables": {"errors"},
+    "variables": {"errors", "units"},
     "grid": {"errors", "constants"},
     "blocks": {"errors", "variables", "constants", "grid"},
     "tiles": {"errors"},
-    "runs": GROUND | STAGES,
-    "reports": GROUND | {"cube"},
-    "cli": GROUND | STAGES | {"runs", "reports", "demo", "sample"},
-    "demo": GROUND | STAGES | {"runs", "reports", "sample"},
-    "sample": GROUND | {"cube", "covariates"},
+    "units": {"errors", "constants"},
+    "stage": {"errors", "variables"},
+    "points": {"errors", "variables", "grid", "constants"},
+    "evaluation": {"errors", "constants"},
+    "engine": FOUNDATION | {"cube"},
+    "recipes": FOUNDATION | STAGES | {"engine"},
+    "reports": FOUNDATION | {"cube"},
+    "cli": FOUNDATION | STAGES | {"engine", "recipes", "reports", "demo", "sample"},
+    "demo": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample"},
+    "sample": FOUNDATION | {"cube", "covariates"},
     "__main__": {"cli"},
-    "__init__": GROUND | STAGES | {"runs", "reports", "sample"},
+    "__init__": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample"},
 }
-DASK_USERS = {"blocks.py", "tiles.py", "runs/execute.py", "runs/cluster.py"}
+DASK_USERS = {"blocks.py", "tiles.py", "engine/execute.py", "engine/cluster.py"}
 
 
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
-def room(path: Path) -> str:
+def package_of(path: Path) -> str:
     relative = path.relative_to(ROOT)
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
@@ -65,12 +73,12 @@ def imported(path: Path, tree: ast.AST) -> list[tuple[int, str]]:
 
 
 def breaches(path: Path, source: str) -> list[str]:
-    here, relative = room(path), path.relative_to(ROOT).as_posix()
+    here, relative = package_of(path), path.relative_to(ROOT).as_posix()
     faults = []
     for line, name in imported(path, ast.parse(source)):
         parts = name.split(".")
         if parts[0] in {"dask", "distributed"} and relative not in DASK_USERS:
-            faults.append(f"{relative}:{line} imports {name}; dask belongs to blocks.py and runs/execute.py")
+            faults.append(f"{relative}:{line} imports {name}; dask belongs to blocks.py and engine/execute.py")
         if parts[0] != "tpsoil" or len(parts) < 2 or parts[1] in {here, "__version__"}:
             continue
         if parts[1] not in ALLOWED[here]:
@@ -89,7 +97,7 @@ def test_imports_stay_within_the_walls(path: Path) -> None:
         ("solum/thickness.py", "from ..forest import training"),
         ("kernels/surface.py", "from .. import errors"),
         ("covariates/terrain.py", "import dask.array as da"),
-        ("reports/page.py", "from tpsoil.runs import execute"),
+        ("reports/page.py", "from tpsoil.recipes import execute"),
         ("forest/compiled.py", "import tpsoil.solum.thickness"),
     ],
 )

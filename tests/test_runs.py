@@ -16,6 +16,11 @@ import xarray as xr
 
 import tpsoil
 from tpsoil.cube import add_layer, open_cube
+from tpsoil.engine import session
+from tpsoil.engine.ledger import Ledger
+from tpsoil.engine.lock import locked
+from tpsoil.engine.manifest import FORMAT
+from tpsoil.engine.tiles import make_tile
 from tpsoil.errors import (
     AccessError,
     CorruptStoreError,
@@ -25,11 +30,7 @@ from tpsoil.errors import (
     WorkError,
 )
 from tpsoil.micronutrients import train_elements
-from tpsoil.runs import element_stage, preview, result_tables, run, session, state_of, status
-from tpsoil.runs.ledger import Ledger
-from tpsoil.runs.lock import locked
-from tpsoil.runs.manifest import FORMAT
-from tpsoil.runs.tiles import make_tile
+from tpsoil.recipes import element_stage, preview, result_tables, run, state_of, status
 from tpsoil.variables import SOLUM_STATUS
 
 TILES = 64

@@ -11,8 +11,8 @@ import pytest
 import small_run
 from loopback import Cluster, make_bucket, objects_of, s3_service
 
-from tpsoil.runs import run
-from tpsoil.runs.places import open_store
+from tpsoil.engine.places import open_store
+from tpsoil.recipes import run
 
 RECIPES = Path(__file__).parent / "recipes"
 COARSER = {

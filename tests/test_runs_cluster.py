@@ -19,9 +19,10 @@ import pytest
 import small_run
 from loopback import Cluster
 
+from tpsoil.engine import cluster, execute, session
+from tpsoil.engine.tiles import make_tile, software
 from tpsoil.errors import InputError, WorkError
-from tpsoil.runs import cluster, execute, run, session
-from tpsoil.runs.tiles import make_tile, software
+from tpsoil.recipes import run
 
 HERE = Path(__file__).parent
 CHUNK = 32
@@ -164,9 +165,9 @@ def test_workers_with_another_tpsoil_are_refused(place: Path, monkeypatch: pytes
     # One that joins after the run began says so itself.
     import dataclasses
 
-    from tpsoil.runs.plan import Tiling
-    from tpsoil.runs.stage import Stage
-    from tpsoil.runs.tiles import Assignment
+    from tpsoil.engine.plan import Tiling
+    from tpsoil.engine.tiles import Assignment
+    from tpsoil.stage import Stage
 
     stage = Stage("s", "s", "s", (), lambda window: {})
     assignment = Assignment(stage, small_run.small_grid(), Tiling((1, 1), 1), (), (), "x", ("", "", "0.0.9+abc"))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tpsoil.engine import cluster, execute
+from tpsoil.engine.execute import LOST_TRIES, MOST_A_CALL, Lost, ThreadPool, drive
 from tpsoil.errors import WorkError
-from tpsoil.runs import cluster, execute
-from tpsoil.runs.execute import LOST_TRIES, MOST_A_CALL, Lost, ThreadPool, drive
 
 
 class Workers:
@@ -64,7 +64,7 @@ def test_workers_that_join_or_go_away_change_the_slots_and_are_named(
     monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
     client = Client()
     pool = cluster.ClusterPool(client)
-    with caplog.at_level("INFO", logger="tpsoil.runs"):
+    with caplog.at_level("INFO", logger="tpsoil.engine"):
         assert (pool.slots, pool.bereft, caplog.text) == (2, False, "")
         client.workers["tcp://two"] = 4
         assert (pool.slots, pool.bereft) == (6, False)

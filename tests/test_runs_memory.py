@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import small_run
 
+from tpsoil.engine.memory import BASE_BYTES, fit_memory, tile_bytes
+from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
-from tpsoil.runs.memory import BASE_BYTES, fit_memory, tile_bytes
-from tpsoil.runs.plan import Tiling
-from tpsoil.runs.stage import Stage
+from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +58,8 @@ def test_what_it_says_would_fit_does() -> None:
 
 CHILD = """
 import json, sys
-from tpsoil.runs import run
-from tpsoil.runs.tiles import peak_bytes
+from tpsoil.recipes import run
+from tpsoil.engine.tiles import peak_bytes
 how = json.loads(sys.argv[2])
 run(json.loads(sys.argv[1]), workers=2, progress=False, **how)
 print(peak_bytes())

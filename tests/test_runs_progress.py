@@ -9,8 +9,8 @@ import warnings
 import pytest
 from rich.console import Console
 
-from tpsoil.runs import progress
-from tpsoil.runs.progress import Reporter
+from tpsoil.engine import progress
+from tpsoil.engine.progress import Reporter
 
 LONGEST = "layer mean_annual_temperature"
 
@@ -85,7 +85,7 @@ def test_a_notebook_without_widgets_gets_lines_and_no_warning(monkeypatch: pytes
 
 def test_quiet_says_nothing_but_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     console = terminal()
-    with caplog.at_level("DEBUG", logger="tpsoil.runs"):
+    with caplog.at_level("DEBUG", logger="tpsoil.engine"):
         tell(Reporter(show=False, console=console))
     assert written(console) == ""
     assert f"{LONGEST}: 5 tiles to make" in caplog.text

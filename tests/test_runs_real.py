@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tpsoil.cube import open_cube
-from tpsoil.runs import result_tables, run
+from tpsoil.recipes import result_tables, run
 
 HERE = Path(__file__).parent
 RECIPES = HERE / "recipes"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tpsoil.errors import InputError, MissingInputError, RecipeError
-from tpsoil.runs import read_recipe
-from tpsoil.runs.layer_stage import LayerTable
-from tpsoil.runs.recipe import GridTable, target_grid
-from tpsoil.runs.stages import chosen, stages_of
+from tpsoil.recipes import read_recipe
+from tpsoil.recipes.layer_stage import LayerTable
+from tpsoil.recipes.recipe import GridTable, target_grid
+from tpsoil.recipes.stages import selected_stages, stages_of
 
 RECIPES = Path(__file__).parent / "recipes"
 GRID = {"resolution": 100_000}
@@ -214,15 +214,15 @@ def test_bounds_snap_outward_to_whole_cells() -> None:
 def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
     stages = stages_of(recipe, in_cube=())
-    assert [s.name for s in chosen(stages, "derive", "r")] == [
+    assert [s.name for s in selected_stages(stages, "derive", "r")] == [
         "temperature",
         "terrain",
         "hydrology",
         "water_erosion",
     ]
-    assert [s.name for s in chosen(stages, "terrain", "r")] == ["terrain"]
+    assert [s.name for s in selected_stages(stages, "terrain", "r")] == ["terrain"]
     with pytest.raises(RecipeError, match="did you mean 'terrain'"):
-        chosen(stages, "terain", "r")
+        selected_stages(stages, "terain", "r")
 
 
 def test_elements_options_are_checked() -> None:

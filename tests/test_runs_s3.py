@@ -11,12 +11,13 @@ import pytest
 import small_run
 from loopback import SECRET, make_bucket, objects_of, s3_service
 
+from tpsoil.engine import session
+from tpsoil.engine.ledger import Ledger
+from tpsoil.engine.lock import locked
+from tpsoil.engine.places import open_store
+from tpsoil.engine.tiles import make_tile
 from tpsoil.errors import AccessError, TpsoilError
-from tpsoil.runs import preview, run, session, state_of, status
-from tpsoil.runs.ledger import Ledger
-from tpsoil.runs.lock import locked
-from tpsoil.runs.places import open_store
-from tpsoil.runs.tiles import make_tile
+from tpsoil.recipes import preview, run, state_of, status
 
 CHUNK = 64  # 4 tiles a stage
 

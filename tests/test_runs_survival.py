@@ -19,7 +19,7 @@ import small_run
 
 from tpsoil.cube import chunks
 from tpsoil.errors import WorkError
-from tpsoil.runs import run, state_of, status
+from tpsoil.recipes import run, state_of, status
 
 HERE = Path(__file__).parent
 CHUNK = 32  # 16 tiles a stage, 48 in all
@@ -60,7 +60,7 @@ EVERY = (
 import json, shutil, warnings
 from pathlib import Path
 import small_run
-import tpsoil.cli, tpsoil.runs.session
+import tpsoil.cli, tpsoil.engine.session
 def forked(ways, *, strict):
     child = os.fork()
     if child:

@@ -20,7 +20,7 @@ from tpsoil import solum
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
-from tpsoil.runs.results import result_tables
+from tpsoil.recipes.results import result_tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -130,7 +130,7 @@ def test_a_finished_run_makes_nothing_again(mapped: xr.Dataset, work: Path, monk
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("calibrated again")
 
-    monkeypatch.setattr(sys.modules["tpsoil.runs.solum_calibration"], "calibrate", refuse)
+    monkeypatch.setattr(sys.modules["tpsoil.recipes.solum_calibration"], "calibrate", refuse)
     again = tpsoil.run(
         recipe(work, "published.zarr", comparison={"maps": ["other_map"], "correlate": ["elevation", "ndvi"],
                "transects": {"across": {"start": (88.0, 29.0), "end": (92.0, 36.0)}}}),

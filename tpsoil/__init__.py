@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube
     from .grid import plateau_grid
-    from .runs import run
+    from .recipes import run
 
 __version__ = "0.1.0"
 
 # The public names, each with the room that holds it. A room is imported when one of its names is first asked for
 # (PEP 562), so that `tpsoil --help` does not wait for the forest's libraries.
-_ROOMS = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "runs", "reports")
+_PACKAGES = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "engine", "recipes", "reports")
 _NAMES = {
     "plateau_grid": "grid",
     "create_cube": "cube",
@@ -23,7 +23,7 @@ _NAMES = {
     "export_store": "cube",
     "open_cube": "cube",
     "sample_cube": "cube",
-    "run": "runs",
+    "run": "recipes",
 }
 
 __all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube", "plateau_grid", "run", "sample_cube"]
@@ -32,10 +32,10 @@ __all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube"
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return getattr(import_module(f".{_NAMES[name]}", __name__), name)
-    if name in _ROOMS:
+    if name in _PACKAGES:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'tpsoil' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NAMES, *_ROOMS})
+    return sorted({*globals(), *_NAMES, *_PACKAGES})

@@ -1,4 +1,4 @@
-"""Kernels over chunks: `map_pixels` and `map_windows`. With `tiles.py` and `runs/execute.py` the only users of dask.
+"""Kernels over chunks: `map_pixels` and `map_windows`. With `tiles.py` and `engine/execute.py` the only users of dask.
 
 The rules that every stage shares stand here once: lazy in, lazy out; numpy in, numpy out; several outputs of one pass;
 a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo; a model that rides in the graph once.

@@ -23,8 +23,8 @@ from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
 from tpsoil.grid import grid_of
+from tpsoil.recipes import run
 from tpsoil.reports import figures, write_page
-from tpsoil.runs import run
 from tpsoil.sample import write_sample
 from tpsoil.tiles import compute_together
 

@@ -1,6 +1,6 @@
 """Between stores and lazy arrays: reading by chunk, windows of another grid, points, writing by chunk.
 
-The other half of `blocks`, which maps kernels over chunks; beside it and `runs/execute.py` nothing uses dask.
+The other half of `blocks`, which maps kernels over chunks; beside it and `engine/execute.py` nothing uses dask.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tpsoil
-from tpsoil import covariates, runs
+from tpsoil import covariates, recipes
 from tpsoil.demo import RECIPE, simulated_samples, true_elements
 from tpsoil.reports import figures, write_page
 from tpsoil.sample import write_sample
@@ -46,7 +46,7 @@ print(text)
 # ## What would it do?
 
 # %%
-runs.preview(recipe)
+recipes.preview(recipe)
 
 # %% [markdown]
 # ## Run it
@@ -55,7 +55,7 @@ runs.preview(recipe)
 started = time.perf_counter()
 maps = tpsoil.run(recipe, progress=False)
 first = time.perf_counter() - started
-runs.status(str(folder / "maps.zarr"))
+recipes.status(str(folder / "maps.zarr"))
 
 # %%
 figures.map_layer(maps, "solum_thickness", mask=layers["soil_mask"], title="Solum thickness, published parameters, erosion assumed")
@@ -82,7 +82,7 @@ import zarr
 stored = zarr.open_group(cube_path, mode="r+")["mean_annual_temperature"]
 corner = stored[100:110, 100:110]
 stored[100:110, 100:110] = corner + np.float32(0.5)
-runs.preview(recipe)
+recipes.preview(recipe)
 
 # %% [markdown]
 # ## On a cluster

@@ -28,7 +28,7 @@ def derive(
     """Derive terrain, flow, climate and erosion layers and write them into the cube."""
     from tpsoil.cube import open_cube
     from tpsoil.errors import InputError
-    from tpsoil.runs.derive import derive as work
+    from tpsoil.recipes.derive import derive as work
 
     if show:
         _list()
@@ -56,7 +56,7 @@ def _list() -> None:
     from rich import box
     from rich.table import Table
 
-    from tpsoil.runs.derivations import GROUPS, NEEDS, OPTIONS
+    from tpsoil.recipes.derivations import GROUPS, NEEDS, OPTIONS
 
     from .show import console
 

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tpsoil.runs.preview import Preview
+    from tpsoil.engine.preview import Preview
 
 
 def run(
@@ -28,10 +28,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
     """Make the maps of a recipe: only the tiles that are missing or stale."""
-    import tpsoil.runs as runs
+    from tpsoil import recipes
 
     if dry_run:
-        plans = runs.preview(
+        plans = recipes.preview(
             recipe,
             output=output,
             workers=workers,
@@ -41,7 +41,7 @@ def run(
         )
         _print_plans(plans, forecast=True)
         return
-    runs.run(
+    recipes.run(
         recipe,
         output=output,
         scheduler=scheduler,
@@ -50,8 +50,8 @@ def run(
         only=only,
         progress=not quiet,
     )
-    whole = runs.read_recipe(recipe, output=output)
-    for title, table in runs.result_tables(whole.output).items():
+    whole = recipes.read_recipe(recipe, output=output)
+    for title, table in recipes.result_tables(whole.output).items():
         typer.echo(f"\n{title}")
         typer.echo(_text(table))
     typer.echo(f"\nstore: {whole.output}")
@@ -64,10 +64,10 @@ def status(
     store: Annotated[str, typer.Argument(help="The store of a run: a path or URL.")],
 ) -> None:
     """Say which tiles of a store are fresh, missing or stale, and why."""
-    import tpsoil.runs as runs
+    from tpsoil import recipes
 
-    plans = runs.status(store)
-    state, writer = runs.state_of(store)
+    plans = recipes.status(store)
+    state, writer = recipes.state_of(store)
     typer.echo(f"{store}: {state}" + (f"; being written by {writer}" if writer else ""))
     _print_plans(plans, forecast=False)
 
@@ -99,10 +99,10 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
 
 def _draw(store: str) -> list[Path]:
     """A PNG of every map of a local store, in a folder beside it."""
-    import tpsoil.runs as runs
+    from tpsoil import recipes
     from tpsoil.cube import open_cube
+    from tpsoil.engine.places import is_url
     from tpsoil.reports.figures import map_classes, map_layer, save
-    from tpsoil.runs.places import is_url
 
     if is_url(store):
         return []
@@ -111,7 +111,7 @@ def _draw(store: str) -> list[Path]:
     folder.mkdir(exist_ok=True)
     cube = open_cube(store)
     drawn = []
-    for name in runs.map_layers(store):
+    for name in recipes.map_layers(store):
         layer = cube[name]
         figure = map_classes(layer) if layer.attrs.get("kind") == "categorical" else map_layer(layer)
         path = folder / f"{name}.png"

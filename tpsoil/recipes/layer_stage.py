@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 
 from tpsoil.cube import cube_info
 from tpsoil.cube.align import aligned_reader
+from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.ingest.vectors import mask_reader
+from tpsoil.stage import Array, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer, variable
 
-from .places import is_url
 from .section import Section
-from .stage import Array, Stage, Window
 
 Resampling = Literal["nearest", "bilinear", "average", "mode"]
 

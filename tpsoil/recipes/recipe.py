@@ -19,13 +19,13 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pydantic import Field, field_validator, model_validator
 
+from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 
 from .covariate_stage import DeriveTable
 from .element_options import ElementsTable
 from .grids import grid_from_table
 from .layer_stage import LayerTable, MaskTable
-from .places import has_secret, is_url
 from .section import Section, read_table, unknown_keys
 from .solum_stage import SolumTable
 

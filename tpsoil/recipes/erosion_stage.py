@@ -13,10 +13,10 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 from tpsoil.covariates import EROSIVITY, cover_factor, rainfall_erosivity, rusle, soil_erodibility
+from tpsoil.stage import Array, Stage, Window, some_blocks
 from tpsoil.variables import variable
 
 from .section import Section
-from .stage import Array, Stage, Window, some_blocks
 
 PUBLISHED_MEAN: Final = 2.76
 """t ha-1 a-1, plateau mean of 2002-2016, Teng et al. 2018, doi 10.1016/j.scitotenv.2018.04.146."""

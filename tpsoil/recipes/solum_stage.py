@@ -17,6 +17,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
 from tpsoil.solum import PUBLISHED, SolumParameters, published_zones, thickness
+from tpsoil.stage import Array, Stage, Window
 from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
 
 from .section import Section
@@ -24,7 +25,6 @@ from .solum_calibration import load_calibration, prepare_calibration, quantile_m
 from .solum_comparison import comparison_stage
 from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
 from .solum_zones import zones_stage
-from .stage import Array, Stage, Window
 
 FORCING: Final = (
     "mean_annual_temperature",

@@ -28,12 +28,12 @@ from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
 from tpsoil.grid import coordinates
 from tpsoil.kernels.compile import kernel_digest
+from tpsoil.stage import Stage, Window, trimmed
 
 from .ledger import Ledger
 from .manifest import ABSENT, Manifest, Record, digest_bytes
 from .places import open_store
 from .plan import LayerPlace, Rectangle, Tiling, input_digest
-from .stage import Stage, Window, trimmed
 
 MOST_OPEN: Final = 256
 _thread = threading.local()

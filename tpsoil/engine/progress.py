@@ -29,7 +29,7 @@ from rich.text import Text
 LINE_SECONDS: Final = 15.0
 """Between lines where there is no terminal."""
 
-log = logging.getLogger("tpsoil.runs")
+log = logging.getLogger("tpsoil.engine")
 
 
 class Reporter:

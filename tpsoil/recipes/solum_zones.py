@@ -14,10 +14,10 @@ from tpsoil.errors import InputError
 from tpsoil.ingest import read_profiles
 from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
 from tpsoil.solum.observations import values_at
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import CATALOGUE, Variable
 
 from .solum_options import CalibrationTable, ZonesTable
-from .stage import Array, Prepared, Stage, Window, Workbench
 
 BYTES_PER_CELL: Final = 260.0
 """Sixteen columns in float64, codes and labels."""

@@ -13,11 +13,11 @@ from tpsoil.covariates.hydrology import BYTES_A_CELL
 from tpsoil.cube.align import pixels_per_cell
 from tpsoil.errors import TpsoilError
 from tpsoil.ingest import Raster
+from tpsoil.stage import Array, Stage, Window
 from tpsoil.variables import variable
 
 from .dem import TerrainOfDem, flow_of_dem, open_dem, placed, resolution_of
 from .layer_stage import files_of
-from .stage import Array, Stage, Window
 
 TERRAIN_BYTES_PER_CELL: Final = 160.0
 """Of a DEM cell: the window in float64 while it is read, with its halo, and seven results."""

@@ -12,11 +12,11 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from tpsoil.cube.chunks import touched
+from tpsoil.stage import Stage
 
 from .ledger import read_through
 from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file, digest_of
 from .places import open_store
-from .stage import Stage
 
 HASH_THREADS: Final = 4
 """Hide the latency of a disk; a call a file would cost more than the file."""

@@ -22,15 +22,15 @@ from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
 from tpsoil.errors import StoreExistsError
 from tpsoil.grid import coordinates, describe, same_grid
+from tpsoil.stage import Stage
 
 from .arrays import layer_place, place_of
+from .job import Job
 from .ledger import ROOM, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
 from .places import is_url, open_store
 from .plan import LayerPlace, Tiling, stage_digest
 from .prepare import files_digest
-from .recipe import Recipe, target_grid
-from .stage import Stage
 
 RUN_KEY: Final = "run.json"
 KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
@@ -60,7 +60,7 @@ class Output:
     exists: bool
 
 
-def find_output(recipe: Recipe) -> Output:
+def find_output(job: Job) -> Output:
     """The output store as it is, or as it would be made. Writes nothing.
 
     Raises
@@ -70,32 +70,28 @@ def find_output(recipe: Recipe) -> Output:
     InputError
         For a store of a newer tpsoil.
     """
-    if recipe.grid is not None:
-        grid, chunk = target_grid(recipe, recipe.grid), recipe.grid.chunks
-    else:
-        info = cube_info(recipe.cube or "")
-        grid, chunk = info.grid, info.chunks
-    ledger = Ledger.at(recipe.output)
-    tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), chunk)
-    with reaching(recipe.output):
+    grid = job.grid
+    ledger = Ledger.at(job.output)
+    tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), job.chunk)
+    with reaching(job.output):
         content = ledger.read_json(RUN_KEY)
     if content is None:
-        _refuse_strangers(recipe)
-        return Output(recipe.output, ledger, grid, tiling, exists=False)
-    check_format(content, recipe.output)
+        _refuse_strangers(job)
+        return Output(job.output, ledger, grid, tiling, exists=False)
+    check_format(content, job.output)
     if content.get("state") == "creating":
-        return Output(recipe.output, ledger, grid, tiling, exists=False)
-    other = _difference(content, recipe, grid, tiling)
-    if other and not recipe.run.overwrite:
+        return Output(job.output, ledger, grid, tiling, exists=False)
+    other = _difference(content, job, tiling)
+    if other and not job.overwrite:
         raise StoreExistsError(
-            f"{recipe.output}: holds {other}; give another output, or set overwrite = true in [run] to replace it"
+            f"{job.output}: holds {other}; give another output, or set overwrite = true in [run] to replace it"
         )
-    return Output(recipe.output, ledger, grid, tiling, exists=not other)
+    return Output(job.output, ledger, grid, tiling, exists=not other)
 
 
-def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
+def begin(output: Output, job: Job) -> None:
     """Make the store where it is not there, and mark it as unfinished."""
-    content = _content(recipe, stages, output)
+    content = _content(job, output)
     with writing(output.where):
         # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
         output.ledger.write_group()
@@ -106,23 +102,23 @@ def begin(output: Output, recipe: Recipe, stages: Sequence[Stage]) -> None:
             _clear(output, doomed)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
         elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
-            sweep(output.where, {variable.name for stage in stages for variable in stage.outputs})
+            sweep(output.where, job.outputs)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
         if root.attrs.get(STATE_ATTRIBUTE) != "running":
             root.attrs[STATE_ATTRIBUTE] = "running"
 
 
-def finish(output: Output, recipe: Recipe, stages: Sequence[Stage], attributes: Mapping[str, Any]) -> None:
+def finish(output: Output, job: Job, attributes: Mapping[str, Any]) -> None:
     """Mark the store as complete; drop the records of stages that the recipe no longer has."""
-    names = {stage.name for stage in stages}
+    names = {stage.name for stage in job.stages}
     output.ledger.remove_scratch()
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).forget()
     with writing(output.where):
         root = zarr.open_group(open_store(output.where), mode="r+")
         root.attrs.update({**attributes, STATE_ATTRIBUTE: "complete"})
-        output.ledger.write_json(RUN_KEY, _content(recipe, stages, output) | {"state": "complete"})
+        output.ledger.write_json(RUN_KEY, _content(job, output) | {"state": "complete"})
 
 
 def ensure_arrays(
@@ -175,27 +171,27 @@ def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
     return tuple(layer_place(output.where, variable.name) for variable in stage.outputs if variable.name in root)
 
 
-def _content(recipe: Recipe, stages: Sequence[Stage], output: Output) -> dict[str, Any]:
-    here = {variable.name for stage in stages for variable in stage.outputs}
+def _content(job: Job, output: Output) -> dict[str, Any]:
+    here = job.outputs
     return {
         "format": FORMAT,
         "tpsoil": tpsoil.__version__,
-        "name": recipe.run.name,
-        "recipe": recipe.raw,
-        "recipe_digest": digest_of(recipe.raw),
-        "cube": _relative(recipe.cube, output.where),
+        "name": job.name,
+        "recipe": job.recipe,
+        "recipe_digest": digest_of(job.recipe),
+        "cube": _relative(job.cube, output.where),
         "stages": [
             {
                 "name": stage.name,
                 "title": stage.title,
                 "section": stage.section,
-                "inputs": [[name, recipe.cube is not None and name not in here] for name in stage.inputs],
+                "inputs": [[name, job.cube is not None and name not in here] for name in stage.inputs],
                 "outputs": [variable.name for variable in stage.outputs],
                 "halo": stage.halo,
                 "recipe": stage_digest(stage, output.tiling),
                 "files": files_digest(stage.files),
             }
-            for stage in stages
+            for stage in job.stages
         ],
         "shape": list(output.tiling.shape),
         "chunk": output.tiling.chunk,
@@ -207,32 +203,32 @@ def _relative(cube: str | None, output: str) -> str | None:
     return cube if cube is None or is_url(cube) or is_url(output) else os.path.relpath(cube, output)
 
 
-def _difference(content: Mapping[str, Any], recipe: Recipe, grid: GeoBox, tiling: Tiling) -> str:
-    if content.get("name") != recipe.run.name:
-        return f"run '{content.get('name')}', the recipe is run '{recipe.run.name}'"
+def _difference(content: Mapping[str, Any], job: Job, tiling: Tiling) -> str:
+    if content.get("name") != job.name:
+        return f"run '{content.get('name')}', the recipe is run '{job.name}'"
     if content.get("chunk") != tiling.chunk:
         return f"chunks of {content.get('chunk')} cells, the recipe has {tiling.chunk}"
-    stored = cube_info(recipe.output).grid
-    if not same_grid(stored, grid):
-        return f"another grid ({describe(stored)}; the recipe has {describe(grid)})"
+    stored = cube_info(job.output).grid
+    if not same_grid(stored, job.grid):
+        return f"another grid ({describe(stored)}; the recipe has {describe(job.grid)})"
     return ""
 
 
-def _refuse_strangers(recipe: Recipe) -> None:
+def _refuse_strangers(job: Job) -> None:
     """Whatever no run made is replaced only with leave, and never where it is no Zarr store."""
-    path = local_path(recipe.output)
+    path = local_path(job.output)
     if path is not None:
         found = [] if not path.exists() else [p.name for p in path.iterdir()] if path.is_dir() else [path.name]
         found = [name for name in found if name != ROOM]
         stored = "zarr.json" in found
     else:
-        stored = read_raw(open_store(recipe.output), ["zarr.json"]) != [None]
+        stored = read_raw(open_store(job.output), ["zarr.json"]) != [None]
         found = ["zarr.json"] if stored else []
     if found and not stored:
-        raise StoreExistsError(f"{recipe.output}: is there and is no Zarr store; give another output")
-    if found and not recipe.run.overwrite:
+        raise StoreExistsError(f"{job.output}: is there and is no Zarr store; give another output")
+    if found and not job.overwrite:
         raise StoreExistsError(
-            f"{recipe.output}: there is a store that no run made; give another output, or set overwrite = true in "
+            f"{job.output}: there is a store that no run made; give another output, or set overwrite = true in "
             "[run] to replace it"
         )
 

@@ -22,10 +22,10 @@ from tpsoil.solum import (
     window_statistics,
 )
 from tpsoil.solum.comparison import AGREEMENT, DIFFERENCE
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
 from .solum_options import CalibrationTable, ComparisonTable
-from .stage import Array, Prepared, Stage, Window, Workbench
 
 THICKNESS: Final = "solum_thickness"
 

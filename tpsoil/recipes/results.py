@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from .ledger import Ledger
-from .output import RUN_KEY
-from .prepare import read_tables
+from tpsoil.engine.ledger import Ledger
+from tpsoil.engine.output import RUN_KEY
+from tpsoil.engine.prepare import read_tables
 
 TITLES = {
     "water_erosion": "Water erosion beside the published mean",

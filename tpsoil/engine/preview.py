@@ -9,9 +9,11 @@ from typing import Any
 
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
+from tpsoil.stage import Stage
 
 from .arrays import layer_place
 from .execute import available_processors
+from .job import Job
 from .ledger import Ledger
 from .lock import holder
 from .manifest import Chunk, Manifest, check_format
@@ -28,10 +30,7 @@ from .plan import (
     touched_by,
 )
 from .prepare import files_digest, is_current, model_digest
-from .recipe import read_recipe
-from .session import GIGABYTE, layers_of_cube, outputs_of
-from .stage import Stage
-from .stages import chosen, stages_of
+from .session import GIGABYTE
 from .tiles import software
 
 
@@ -67,21 +66,14 @@ class Previews(list[Preview]):
         return html_summary("Run", {"tiles to make": f"{todo} of {total}"}, table)
 
 
-def preview(
-    recipe: str | os.PathLike[str] | Mapping[str, Any],
-    *,
-    output: str | None = None,
-    workers: int | None = None,
-    processes: bool = False,
-    memory: float | None = None,
-    only: str | None = None,
-) -> Previews:
+def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
     """What `run` would compute, and its forecast of memory. Writes nothing.
 
     Parameters
     ----------
-    recipe, output, workers, memory, only
-        As in `run`.
+    job : Job
+    workers, memory
+        As in `tpsoil.run`.
     processes : bool
         Whether the workers are processes.
 
@@ -91,15 +83,12 @@ def preview(
         One `Preview` a stage, in order. A tile that an earlier stage's tiles feed is counted in `follows`: whether it
         is stale shows when those are made, because a chunk that is made again often has the same bytes.
     """
-    whole = read_recipe(recipe, output=output)
-    stages = stages_of(whole, in_cube=layers_of_cube(whole))
-    picked = chosen(stages, only, whole.where)
-    place = find_output(whole)
+    place = find_output(job)
     digests = ChunkDigests()
-    here = outputs_of(stages)
+    here = job.outputs
     changing: dict[str, set[Chunk]] = {}
     found = Previews()
-    for stage in picked:
+    for stage in job.selected:
         threads = workers or available_processors()
         forecast = fit_memory(
             stage,
@@ -109,12 +98,12 @@ def preview(
             threads=1 if processes else threads,
             processes=threads if processes else 1,
             limit=None if memory is None else int(memory * GIGABYTE),
-            where=whole.where,
-            side=whole.run.tile,
+            where=job.where,
+            side=job.tile,
         )
         outputs = existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
-        inputs = _existing_inputs(stage, whole.output, whole.cube, here)
+        inputs = _existing_inputs(stage, job.output, job.cube, here)
         if len(outputs) < len(stage.outputs) or inputs is None:
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
             found.append(Preview(stage.title, plan, forecast))

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
+from tpsoil.stage import Prepared, Stage, Workbench
 
 from .execute import computing_here
 from .ledger import Ledger
@@ -21,7 +22,6 @@ from .manifest import Chunk, digest_bytes, digest_file, digest_of
 from .places import open_store
 from .plan import ChunkDigests, LayerPlace, Tiling, input_digest, stage_digest
 from .progress import Reporter
-from .stage import Prepared, Stage, Workbench
 from .tiles import Listening, software
 
 

@@ -12,12 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.covariates import terrain_attributes
 from tpsoil.covariates.climate import STANDARD_LAPSE_RATE_K_KM, lapse_rate_downscaling
 from tpsoil.covariates.hydrology import HYDROLOGY_LAYERS, MEMORY_LIMIT_GB
+from tpsoil.stage import Array, Stage, Window
 from tpsoil.variables import variable
 
 from .dem_stage import dem_stages
 from .erosion_stage import WaterErosionTable, water_erosion_stage
 from .section import Section
-from .stage import Array, Stage, Window
 
 TERRAIN: Final = (
     "slope",

@@ -12,12 +12,12 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.forest.layers import MapModel, layer_variables, map_models
 from tpsoil.micronutrients import train_elements
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import CATALOGUE, Variable
 
 from .element_options import NAMES, ElementsTable
 from .element_samples import design_of
 from .element_tables import tables_of
-from .stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 
 __all__ = ["ElementsTable", "element_stages"]
 

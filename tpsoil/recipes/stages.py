@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from tpsoil.errors import RecipeError, nearest_name
+from tpsoil.stage import Stage
 
 from .covariate_stage import derive_stages
 from .element_stage import element_stages
 from .layer_stage import files_of, layer_stages, mask_stages
 from .recipe import Recipe, target_grid
 from .solum_stage import solum_stages
-from .stage import Stage
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements")
 """What `--only` may name, beside the stages themselves."""
@@ -85,7 +85,7 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     return stages
 
 
-def chosen(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]:
+def selected_stages(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]:
     """The stages that `--only` names: one of them, or those of a table of the recipe.
 
     Raises
@@ -94,11 +94,11 @@ def chosen(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]
     """
     if only is None:
         return list(stages)
-    picked = [stage for stage in stages if only in {stage.name, stage.section}]
-    if not picked:
+    selected = [stage for stage in stages if only in {stage.name, stage.section}]
+    if not selected:
         names = [*SECTIONS, *(stage.name for stage in stages)]
         raise RecipeError(where, [f"--only {only}: the recipe has no such stage{nearest_name(only, names)}"])
-    return picked
+    return selected
 
 
 def _with_inherited(stage: Stage, assumed: Mapping[str, str]) -> Stage:

@@ -1,9 +1,8 @@
-"""One run: recipe -> stages -> tiles -> maps that carry what they were made from."""
+"""One run: stages -> tiles -> maps that carry what they were made from."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import warnings
@@ -14,11 +13,13 @@ from typing import Any
 
 import xarray as xr
 
-from tpsoil.cube import layer_states, open_cube
+from tpsoil.cube import open_cube
 from tpsoil.errors import TpsoilError
+from tpsoil.stage import Stage
 
 from .arrays import layer_place
 from .execute import Pool, drive, open_pool
+from .job import Job
 from .lock import locked
 from .manifest import Manifest
 from .memory import fit_memory
@@ -28,9 +29,6 @@ from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
-from .recipe import Recipe, read_recipe
-from .stage import Stage
-from .stages import chosen, stages_of
 from .tiles import Assignment, TileDone, make_tile
 
 GIGABYTE = 10**9
@@ -43,34 +41,20 @@ class Interrupted(TpsoilError):
 
 
 def run(
-    recipe: str | os.PathLike[str] | Mapping[str, Any],
+    job: Job,
     *,
-    output: str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     memory: float | None = None,
-    only: str | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Make what a recipe says: only the tiles that are missing or stale.
+    """Compute the tiles of a job that are missing or stale.
 
     Parameters
     ----------
-    recipe : path or mapping
-        A TOML file, or the same as nested mappings.
-    output : str, optional
-        Store in place of the recipe's: a path or URL.
-    scheduler : str, optional
-        `"threads"` (the default, unless a `distributed.Client` is current), `"processes"`, or the address of a dask
-        scheduler.
-    workers : int, optional
-        Threads or processes; all processors by default. Of a cluster: how many to wait for.
-    memory : float, optional
-        Limit for all processes of this machine together, GB (1e9 bytes). Tiles shrink to fit.
-    only : str, optional
-        One stage, or one table of the recipe; what it reads must be there.
-    progress : bool
-        Whether to write progress on standard error (in Jupyter below the cell). The log file is written anyway.
+    job : Job
+    scheduler, workers, memory, progress
+        As in `tpsoil.run`.
 
     Returns
     -------
@@ -79,61 +63,37 @@ def run(
 
     Raises
     ------
-    RecipeError, InputError, MissingInputError, StoreExistsError
+    InputError, MissingInputError, StoreExistsError
         Before anything is computed.
     AccessError
         Where another run is writing to the store, or it cannot be written.
     CorruptStoreError
         For stored bytes that do not decode.
     WorkError
-        Where work fails. What is stored stays good, and the same call goes on from there.
-
-    Notes
-    -----
-    A tile's task reads its window, computes, writes whole chunks, then records what they were made from: digests of
-    the input chunks as stored, of model, recipe and kernels. The next run compares.
-
-    Examples
-    --------
-    >>> run({"run": {"name": "nothing", "output": "nothing.zarr"}, "grid": {"resolutoin": 100_000}, "layers": []})
-    Traceback (most recent call last):
-    tpsoil.errors.RecipeError: recipe: 1 fault
-      - grid.resolutoin: unknown key; did you mean 'resolution'?
+        Where work fails. What is stored stays valid, and the same call continues from there.
     """
-    plan = read_recipe(recipe, output=output)
-    stages = stages_of(plan, in_cube=layers_of_cube(plan))
-    picked = chosen(stages, only, plan.where)
-    place = find_output(plan)
+    place = find_output(job)
     described = {
-        stage.name: stage.describe(stage.options, place.grid) for stage in picked if stage.describe is not None
+        stage.name: stage.describe(stage.options, place.grid) for stage in job.selected if stage.describe is not None
     }
     limit = None if memory is None else int(memory * GIGABYTE)
     reporter = Reporter(show=progress)
-    with logging_to(_log_file(plan)), _signals():
-        log.info("run '%s' of %s into %s", plan.run.name, plan.where, plan.output)
+    with logging_to(_log_file(job)), _signals():
+        log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
             with open_pool(scheduler, workers) as pool:
-                _check_memory(plan, picked, place, pool, limit)
-                with locked(place.ledger) as said:
-                    for line in said:
+                _check_memory(job, place, pool, limit)
+                with locked(place.ledger) as messages:
+                    for line in messages:
                         reporter.say(line, warning=True)
-                    _work(plan, stages, picked, place, pool, limit, reporter, described)
+                    _work(job, place, pool, limit, reporter, described)
         except KeyboardInterrupt:
             log.warning("stopped")
-            raise Interrupted(
-                f"stopped; the tiles that are stored stay good. Go on with {_again(recipe, output)}"
-            ) from None
+            raise Interrupted(f"stopped; the tiles that are stored stay good. Go on with {job.resume}") from None
         except TpsoilError as error:
             log.error("%s", error)
             raise
-    return open_cube(plan.output)
-
-
-def _again(recipe: Any, output: str | None) -> str:
-    """The command that goes on from here."""
-    if isinstance(recipe, Mapping):
-        return "the same call"
-    return f"tpsoil run {os.fspath(recipe)}" + ("" if output is None else f" --output {output}")
+    return open_cube(job.output)
 
 
 def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
@@ -143,42 +103,25 @@ def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
         return open_cube(store)[list(names)]
 
 
-def layers_of_cube(recipe: Recipe) -> list[str]:
-    """Layers of the cube that the recipe reads from, if it names one."""
-    if recipe.cube is None:
-        return []
-    return [name for name, state in layer_states(recipe.cube).items() if state == "complete"]
-
-
-def places_of(recipe: Recipe, stage: Stage, made_here: set[str]) -> list[LayerPlace]:
+def places_of(job: Job, stage: Stage) -> list[LayerPlace]:
     """Where a stage's inputs are stored."""
-    return [
-        layer_place(recipe.output if name in made_here or recipe.cube is None else recipe.cube, name)
-        for name in stage.inputs
-    ]
-
-
-def outputs_of(stages: Sequence[Stage]) -> set[str]:
-    """Names of everything that stages make."""
-    return {output.name for stage in stages for output in stage.outputs}
+    here = job.outputs
+    return [layer_place(job.output if name in here or job.cube is None else job.cube, name) for name in stage.inputs]
 
 
 def _work(
-    recipe: Recipe,
-    stages: Sequence[Stage],
-    picked: Sequence[Stage],
+    job: Job,
     output: Output,
     pool: Pool,
     limit: int | None,
     reporter: Reporter,
     described: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    begin(output, recipe, stages)
+    begin(output, job)
     digests = ChunkDigests()
-    here = outputs_of(stages)
     plans: dict[str, StagePlan] = {}
-    for stage in picked:
-        inputs = places_of(recipe, stage, here)
+    for stage in job.selected:
+        inputs = places_of(job, stage)
         made = prepare_stage(stage, output.tiling, inputs, digests, output.ledger, reporter, pool.threads_here)
         for note in made.notes:
             reporter.say(f"{stage.title}: {note}", warning=True)
@@ -188,7 +131,7 @@ def _work(
         plans[stage.name] = plan
         if plan.wanted:
             mark(output, stage, "writing")
-            _make(stage, plan, recipe, output, inputs, places, made, pool, limit, reporter)
+            _make(stage, plan, job, output, inputs, places, made, pool, limit, reporter)
             digests.forget(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
         if plan.wanted or not complete:
@@ -198,17 +141,17 @@ def _work(
             tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
             for name, table in stage.summary(tallies, maps).items():
                 output.ledger.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
-    if len(picked) == len(stages):
-        finish(output, recipe, stages, root_attributes(recipe, stages, output))
+    if len(job.selected) == len(job.stages):
+        finish(output, job, root_attributes(job, output))
         done = sum(len(plan.wanted) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
-        reporter.say(f"{recipe.run.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
+        reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
 
 
 def _make(
     stage: Stage,
     plan: StagePlan,
-    recipe: Recipe,
+    job: Job,
     output: Output,
     inputs: Sequence[LayerPlace],
     places: Sequence[LayerPlace],
@@ -232,8 +175,8 @@ def _make(
         threads=pool.threads_each,
         processes=pool.processes,
         limit=limit,
-        where=recipe.where,
-        side=recipe.run.tile,
+        where=job.where,
+        side=job.tile,
     )
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
     assignment = Assignment(
@@ -258,9 +201,9 @@ def _make(
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
 
 
-def _check_memory(recipe: Recipe, stages: Sequence[Stage], output: Output, pool: Pool, limit: int | None) -> None:
+def _check_memory(job: Job, output: Output, pool: Pool, limit: int | None) -> None:
     """Refuse before the first tile; models that are not trained yet count as what their samples suggest."""
-    for stage in stages:
+    for stage in job.selected:
         fit_memory(
             stage,
             output.tiling,
@@ -269,8 +212,8 @@ def _check_memory(recipe: Recipe, stages: Sequence[Stage], output: Output, pool:
             threads=pool.threads_each,
             processes=pool.processes,
             limit=limit,
-            where=recipe.where,
-            side=recipe.run.tile,
+            where=job.where,
+            side=job.tile,
         )
 
 
@@ -282,12 +225,12 @@ def _attributes(stage: Stage, made: Made, described: Mapping[str, Any]) -> dict[
     return merged
 
 
-def _log_file(recipe: Recipe) -> Path | None:
+def _log_file(job: Job) -> Path | None:
     """Beside a local store, as `NAME.log`; for a URL in the working folder."""
-    if is_url(recipe.output):
-        path = Path.cwd() / f"{recipe.run.name}.log"
+    if is_url(job.output):
+        path = Path.cwd() / f"{job.name}.log"
     else:
-        path = Path(recipe.output)
+        path = Path(job.output)
         path = path.with_name(path.name.removesuffix(".zarr") + ".log")
     folder = path.parent
     with contextlib.suppress(OSError):

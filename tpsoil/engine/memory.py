@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from tpsoil.errors import InputError
+from tpsoil.stage import Stage
 
 from .plan import Tiling
-from .stage import Stage
 
 BASE_BYTES: Final = 450 * 2**20
 """A process with tpsoil's libraries and compiled kernels loaded, measured on Linux; every worker process has one."""

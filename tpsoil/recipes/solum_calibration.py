@@ -24,10 +24,10 @@ from tpsoil.solum import (
     published_zones,
     quantile_name,
 )
+from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
 from .solum_options import CalibrationTable
-from .stage import Array, Prepared, Workbench
 
 SCORE_DIGITS = 4
 

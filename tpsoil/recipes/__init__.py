@@ -1,0 +1,19 @@
+"""TOML -> a validated recipe -> the stages of a run: the only place where the domain packages meet.
+
+How to add a stage
+------------------
+1. Write `recipes/NAME_stage.py`: a `Section` with the keys of its table in a recipe, a module-level `compute(window)`
+   that returns one array of the window's shape for every output, and a function that gives `Stage`s of the table.
+2. Add the table to `Recipe` and `TABLES` in `recipes/recipe.py`, and one `add(...)` line, in order, to
+   `recipes/stages.py`.
+"""
+
+from __future__ import annotations
+
+from tpsoil.engine import Preview, state_of, status
+
+from .jobs import preview, run
+from .recipe import Recipe, read_recipe
+from .results import map_layers, result_tables
+
+__all__ = ["Preview", "Recipe", "map_layers", "preview", "read_recipe", "result_tables", "run", "state_of", "status"]

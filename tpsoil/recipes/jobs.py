@@ -1,0 +1,162 @@
+"""From a recipe to a job of the engine: `tpsoil.run` and its preview."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from tpsoil import engine
+from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
+from tpsoil.cube import cube_info, layer_states
+from tpsoil.engine import Job, Previews
+
+from .recipe import Recipe, read_recipe, target_grid
+from .stages import selected_stages, stages_of
+
+AnyRecipe = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def run(
+    recipe: AnyRecipe,
+    *,
+    output: str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    memory: float | None = None,
+    only: str | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Run a recipe: compute only the tiles that are missing or stale.
+
+    Parameters
+    ----------
+    recipe : path or mapping
+        A TOML file, or the same as nested mappings.
+    output : str, optional
+        Store in place of the recipe's: a path or URL.
+    scheduler : str, optional
+        `"threads"` (the default, unless a `distributed.Client` is current), `"processes"`, or the address of a dask
+        scheduler.
+    workers : int, optional
+        Threads or processes; all processors by default. Of a cluster: how many to wait for.
+    memory : float, optional
+        Limit for all processes of this machine together, GB (1e9 bytes). Tiles shrink to fit.
+    only : str, optional
+        One stage, or one table of the recipe; what it reads must be there.
+    progress : bool
+        Whether to write progress on standard error (in Jupyter below the cell). The log file is written anyway.
+
+    Returns
+    -------
+    Dataset
+        The store, opened lazily.
+
+    Raises
+    ------
+    RecipeError, InputError, MissingInputError, StoreExistsError
+        Before anything is computed.
+    AccessError
+        Where another run is writing to the store, or it cannot be written.
+    CorruptStoreError
+        For stored bytes that do not decode.
+    WorkError
+        Where work fails. What is stored stays valid, and the same call continues from there.
+
+    Notes
+    -----
+    A tile's task reads its window, computes, writes whole chunks, then records what they were made from: digests of
+    the input chunks as stored, of model, recipe and kernels. The next run compares.
+
+    Examples
+    --------
+    >>> run({"run": {"name": "nothing", "output": "nothing.zarr"}, "grid": {"resolutoin": 100_000}, "layers": []})
+    Traceback (most recent call last):
+    tpsoil.errors.RecipeError: recipe: 1 fault
+      - grid.resolutoin: unknown key; did you mean 'resolution'?
+    """
+    job = job_of(recipe, output=output, only=only)
+    return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
+
+
+def preview(
+    recipe: AnyRecipe,
+    *,
+    output: str | None = None,
+    workers: int | None = None,
+    processes: bool = False,
+    memory: float | None = None,
+    only: str | None = None,
+) -> Previews:
+    """What `run` would compute, and its forecast of memory. Writes nothing.
+
+    Parameters
+    ----------
+    recipe, output, workers, memory, only
+        As in `run`.
+    processes : bool
+        Whether the workers are processes.
+
+    Returns
+    -------
+    Previews
+        One `Preview` a stage, in order.
+    """
+    job = job_of(recipe, output=output, only=only)
+    return engine.preview(job, workers=workers, processes=processes, memory=memory)
+
+
+def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = None) -> Job:
+    """The job that a recipe describes, with all its stages checked against each other and their files.
+
+    Raises
+    ------
+    RecipeError, MissingInputError, GridError
+    """
+    checked = read_recipe(recipe, output=output)
+    stages = stages_of(checked, in_cube=_layers_of_cube(checked))
+    if checked.grid is not None:
+        grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
+    else:
+        info = cube_info(checked.cube or "")
+        grid, chunk = info.grid, info.chunks
+    return Job(
+        name=checked.run.name,
+        where=checked.where,
+        output=checked.output,
+        grid=grid,
+        chunk=chunk,
+        stages=tuple(stages),
+        selected=tuple(selected_stages(stages, only, checked.where)),
+        recipe=checked.raw,
+        cube=checked.cube,
+        description=checked.run.description,
+        overwrite=checked.run.overwrite,
+        tile=checked.run.tile,
+        references=_references(checked),
+        resume=_resume_command(recipe, output),
+    )
+
+
+def _layers_of_cube(recipe: Recipe) -> list[str]:
+    """Complete layers of the cube that the recipe reads from, if it names one."""
+    if recipe.cube is None:
+        return []
+    return [name for name, state in layer_states(recipe.cube).items() if state == "complete"]
+
+
+def _references(recipe: Recipe) -> tuple[str, ...]:
+    references = []
+    if recipe.solum is not None:
+        references.append(f"{SOLUM_STUDY}; data: {SOLUM_DATASET}")
+    if recipe.elements is not None:
+        references.append(f"{MICRONUTRIENT_STUDY}; data: {MICRONUTRIENT_DATASET}")
+    return tuple(references)
+
+
+def _resume_command(recipe: AnyRecipe, output: str | None) -> str:
+    if isinstance(recipe, Mapping):
+        return "the same call"
+    return f"tpsoil run {os.fspath(recipe)}" + ("" if output is None else f" --output {output}")
