@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants", "display",
-    "kernels",
+    "variables", "units", "columns", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants",
+    "display", "kernels",
 }  # fmt: skip
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
@@ -26,11 +26,12 @@ ALLOWED = {
     "display": set(),
     "variables": {"errors", "units"},
     "grid": {"errors", "constants"},
+    "columns": {"errors"},
     "blocks": {"errors", "variables", "constants", "grid"},
     "tiles": {"errors"},
     "units": {"errors", "constants"},
     "stage": {"errors", "variables"},
-    "points": {"errors", "variables", "grid", "constants"},
+    "points": {"errors", "columns", "grid"},
     "evaluation": {"errors", "constants"},
     "engine": FOUNDATION | {"cube"},
     "recipes": FOUNDATION | STAGES | {"engine"},

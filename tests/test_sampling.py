@@ -13,9 +13,10 @@ import xarray as xr
 from pyproj import Transformer
 
 import tpsoil
-from tpsoil.cube import locate_points, sample_cube
+from tpsoil.cube import sample_cube
 from tpsoil.errors import GridError, InputError, MissingInputError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
+from tpsoil.points import locate_points
 
 GRID = grid_from_bounds(PLATEAU_CRS, (-300_000, -200_000, 300_000, 200_000), 10_000)
 
@@ -106,7 +107,7 @@ def test_swapped_and_impossible_positions(cube: xr.Dataset, tmp_path: Path) -> N
     path.write_text("site,lon,lat\na,86.0,34.0\nb,86 E,34.0\n")
     with pytest.raises(InputError, match=r"sites\.csv: column 'lon' has text in line 3: '86 E', expected numbers"):
         sample_cube(cube, path)
-    with pytest.raises(InputError, match="hold no position; expected lon and lat"):
+    with pytest.raises(InputError, match="have no position; expected lon and lat"):
         sample_cube(cube, good.drop(columns="lat"))
 
 

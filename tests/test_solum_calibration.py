@@ -370,7 +370,7 @@ def test_options_of_a_calibration_are_checked() -> None:
                              ({"preset": "real"}, "preset is 'real'")):  # fmt: skip
         with pytest.raises(InputError, match=message):
             calibrate(table, effort=QUICK, **options)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="neither x and y nor lon and lat"):
+    with pytest.raises(InputError, match="block_size needs positions: .* have no position"):
         calibrate(table.drop(columns=["x", "y"]), effort=QUICK, block_size=1.0)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from tpsoil.errors import InputError, MissingInputError
-from tpsoil.ingest import check_degrees, position_columns, read_table, require_unique
+from tpsoil.ingest import read_table, require_unique
+from tpsoil.points import check_degrees, position_columns
 
 
 def csv(tmp_path: Path, text: str) -> Path:
@@ -33,7 +34,7 @@ def test_numbers_become_numbers_and_text_stays_text(tmp_path: Path) -> None:
     [
         ("site,Zn\na,1\n", "no column 'Fe'"),
         ("site,FE\na,1\n", r"no column 'Fe'; (did you mean|there are)"),
-        ("site,Fe\na,12\nb,high\nc,3\nd,low\n", "column 'Fe' has text in lines 3, 5: 'high', expected numbers; mend"),
+        ("site,Fe\na,12\nb,high\nc,3\nd,low\n", "column 'Fe' has text in lines 3, 5: 'high', expected numbers; cor"),
         ("site,Fe\na,<0.5\n", r"text in line 2: '<0.5'.*below its detection limit needs a column of its own"),
         ("site,Fe\na,\"3,5\"\n", "a decimal comma must be a point"),
         ("site,Fe\n", "the table has no rows"),

@@ -16,6 +16,9 @@ from tpsoil.forest import TrainedForest, load_trained, observed_against_predicte
 from tpsoil.forest.folds import block_codes, make_folds
 from tpsoil.forest.leaves import in_bag_counts, with_leaf_means
 
+# Most tables here are replicates whose sites do not matter to the test.
+pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
+
 
 def plots(sites: int = 60, replicates: int = 3, seed: int = 0) -> pd.DataFrame:
     """Sites with replicates: covariates of the site, an element of slope, wetness and noise."""

@@ -18,7 +18,7 @@ from .regions import (
     remove_layers,
     write_region,
 )
-from .sampling import locate_points, sample_cube
+from .sampling import sample_cube
 from .store import create_cube, cube_info, layer_states, open_cube
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "finish_layers",
     "layer_digest",
     "layer_states",
-    "locate_points",
     "missing_chunks",
     "open_cube",
     "remove_layers",

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from tpsoil.errors import InputError, MissingInputError, nearest_name
-from tpsoil.grid import describe, geographic_bounds, grid_of
-from tpsoil.ingest.tables import check_degrees, numeric_column, position_columns, read_table
+from tpsoil.grid import describe, grid_of
+from tpsoil.ingest.tables import read_table
+from tpsoil.points import locate_points
 from tpsoil.tiles import take_points
 
 Array = npt.NDArray[Any]
@@ -93,7 +92,7 @@ def sample_cube(
             "rename them, drop them, or choose other layers="
         )
     rows, cols = locate_points(table, grid, where=name)
-    inside = (rows >= 0) & (rows < grid.shape[0]) & (cols >= 0) & (cols < grid.shape[1])
+    inside = rows >= 0
     count = int((~inside).sum())
     if not inside.any():
         raise InputError(
@@ -121,52 +120,6 @@ def sample_cube(
         "grid": describe(grid),
     }
     return result
-
-
-def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Array, Array]:
-    """Row and column of the cell that holds each point; -1 where there is none.
-
-    Parameters
-    ----------
-    table : DataFrame
-        With lon and lat, or x and y in the grid's CRS.
-    grid : GeoBox
-    where : str
-        Named in messages.
-
-    Returns
-    -------
-    rows, cols : ndarray (n,), int64
-        A point on the line between two cells belongs to the one with the larger index.
-
-    Raises
-    ------
-    InputError
-
-    Examples
-    --------
-    >>> from tpsoil.grid import plateau_grid
-    >>> rows, cols = locate_points(pd.DataFrame({"x": [0.0, 9e9], "y": [-1.0, 0.0]}), plateau_grid(100_000), where="p")
-    >>> rows.tolist(), cols.tolist()
-    ([9, -1], [13, -1])
-    """
-    east, north, degrees = position_columns(table, where=where)
-    x, y = (numeric_column(table[column], where=where).to_numpy(dtype=np.float64) for column in (east, north))
-    if degrees:
-        bounds = geographic_bounds(grid)
-        check_degrees(x, y, where=where, bounds=bounds)
-        if str(grid.crs.epsg or "") != "4326":
-            x, y = Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True).transform(x, y)
-        else:
-            x = bounds[0] + np.mod(x - bounds[0], 360.0)  # 0..360 and -180..180 name one meridian
-    inverse = ~grid.transform
-    columns, lines = inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f
-    height, width = grid.shape
-    with np.errstate(invalid="ignore"):
-        inside = (lines >= 0) & (lines < height) & (columns >= 0) & (columns < width)
-    rows, cols = np.full(len(table), -1, np.int64), np.full(len(table), -1, np.int64)
-    rows[inside], cols[inside] = np.floor(lines[inside]), np.floor(columns[inside])
-    return rows, cols
 
 
 def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,28 +11,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.points import PositionColumns, named_columns, position_groups, position_pairs
 
 KINDS: Final = ("random", "group", "block")
 """From the most lenient to the most demanding."""
 
-COORDINATES: Final = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))
-"""Pairs of columns that are looked for, in this order."""
-
 Labels = npt.NDArray[np.int64]
 
 
-def find_coordinates(table: pd.DataFrame, coordinates: Sequence[str] | None = None) -> tuple[str, str] | None:
-    """The two columns that say where a row lies, or None.
-
-    Parameters
-    ----------
-    table : DataFrame
-    coordinates : (east, north) column names, optional
-        Looked for among `COORDINATES` where left out.
-
-    Returns
-    -------
-    (str, str) or None
+def choose_position(table: pd.DataFrame, coordinates: Sequence[str] | None = None) -> PositionColumns | None:
+    """The two columns that place a row: those that are named, else those that `tpsoil.points` knows.
 
     Raises
     ------
@@ -39,17 +28,22 @@ def find_coordinates(table: pd.DataFrame, coordinates: Sequence[str] | None = No
         Where named columns are not in the table.
     """
     if coordinates is not None:
-        pair = tuple(coordinates)
-        for name in pair:
-            if name not in table.columns:
-                raise InputError(f"folds: no coordinate column '{name}'{nearest_name(name, map(str, table.columns))}")
-        if len(pair) != 2:
-            raise InputError(f"folds: coordinates are {list(pair)}, expected two column names, (east, north)")
-        return pair[0], pair[1]
-    for east, north in COORDINATES:
-        if east in table.columns and north in table.columns:
-            return east, north
-    return None
+        return named_columns(table, coordinates, where="folds")
+    pairs = position_pairs(table)
+    return pairs[0] if pairs else None
+
+
+def sites_by_position(table: pd.DataFrame) -> pd.Series | None:
+    """Rows at one position as one site, with a warning; None where every row has a position of its own."""
+    codes = position_groups(table, where="train")
+    if codes is None or (count := len(np.unique(codes))) == len(table):
+        return None
+    warnings.warn(
+        f"train: {len(table)} rows lie at {count} positions and no groups= names their sites; rows at one position "
+        "are taken as one site, which no fold splits",
+        stacklevel=3,
+    )
+    return pd.Series(codes, index=table.index, name="position")
 
 
 def make_folds(
@@ -185,12 +179,12 @@ def _deal(sizes: Labels, n_folds: int, rng: np.random.Generator) -> Labels:
     return fold_of
 
 
-def describe_folds(kind: str, block_size: float, coordinates: Sequence[str] | None) -> str:
+def describe_folds(kind: str, block_size: float, position: PositionColumns | None) -> str:
     """One phrase for tables and attributes, such as "blocks of 3 degrees"."""
     if kind != "block":
         return {"random": "rows at random", "group": "whole groups"}[kind]
-    metric = coordinates is not None and tuple(coordinates) == ("x", "y")
-    return f"blocks of {block_size:g} {'m' if metric else 'degrees'}"
+    unit = "m" if position is not None and not position.degrees else "degrees"
+    return f"blocks of {block_size:g} {unit}"
 
 
 def fold_table(index: pd.Index[Any], folds: Mapping[str, Labels]) -> pd.DataFrame:

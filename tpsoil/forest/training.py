@@ -12,10 +12,20 @@ import pandas as pd
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Style, learn_encoding, numbers, require_features
-from tpsoil.forest.folds import KINDS, Labels, block_codes, describe_folds, find_coordinates, fold_table, make_folds
+from tpsoil.forest.folds import (
+    KINDS,
+    Labels,
+    block_codes,
+    choose_position,
+    describe_folds,
+    fold_table,
+    make_folds,
+    sites_by_position,
+)
 from tpsoil.forest.scores import score
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
+from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +65,8 @@ def train(
     target : str
     features : sequence of str
     groups : str or array_like (rows,), optional
-        The site of each row, by column name or as labels. Rows of one site share a pixel, so they share a fold.
+        The site of each row, by column name or as labels. Rows of one site share a pixel, so they share a fold. Left
+        out, rows at one position are one site, with a warning.
     folds : str or sequence of {"random", "group", "block"}, optional
         Kinds of folds to score by, side by side. By default all that the table allows: "group" with groups, "block"
         with coordinates that fill `n_folds` blocks (`settings["folds_left_out"]` says where they do not).
@@ -66,7 +77,7 @@ def train(
     block_size : float
         Side of a spatial block, in the unit of the coordinates: degrees for lon/lat, m for x/y.
     coordinates : (east, north), optional
-        By default `lon`/`lat`, `longitude`/`latitude` or `x`/`y`.
+        By default those that `tpsoil.points` knows: `lon`/`lat` in any of its names, else `x`/`y`.
     trees : int
     search : mapping of str to sequence, optional
         A grid of forest settings, such as `{"max_features": [0.2, 0.33], "min_samples_leaf": [1, 5]}`. It is searched
@@ -127,12 +138,15 @@ def train(
     observed = numbers(frame[target])
     fitted = forward(observed, transform)
     _refuse_constant(frame, target, features, counts)
-    pair = find_coordinates(frame, coordinates)
+    pair = choose_position(frame, coordinates)
+    east, north = (None, None) if pair is None else positions_of(frame, pair, where="train")
+    if sites is None and coordinates is None:
+        sites = sites_by_position(frame)
     kinds = _kinds(folds, sites is not None, pair is not None)
     left_out = {}
     if folds is None and pair is not None:
         labels_by_site = None if sites is None else sites.to_numpy()
-        blocks = len(np.unique(block_codes(frame[pair[0]], frame[pair[1]], block_size, groups=labels_by_site)))
+        blocks = len(np.unique(block_codes(east, north, block_size, groups=labels_by_site)))
         if blocks < n_folds:
             kinds = tuple(kind for kind in kinds if kind != "block")
             left_out["block"] = f"{blocks} blocks of {block_size:g} cannot fill {n_folds} folds"
@@ -142,14 +156,13 @@ def train(
     grid = grid_of_settings(settings, search)
 
     def dealt(kind: str, part: npt.NDArray[np.bool_], n: int, fold_seed: int) -> Labels:
-        where = frame[part]
         return make_folds(
-            len(where),
+            int(part.sum()),
             kind,
             n_folds=n,
             groups=None if sites is None else sites[part].to_numpy(),
-            east=None if pair is None else where[pair[0]],
-            north=None if pair is None else where[pair[1]],
+            east=None if east is None else east[part],
+            north=None if north is None else north[part],
             block_size=block_size,
             seed=fold_seed,
         )

@@ -7,16 +7,14 @@ from .profiles import read_profiles
 from .rasters import Raster, read_raster
 from .samples import read_samples
 from .stacks import read_stack
-from .tables import check_degrees, position_columns, read_table, require_columns, require_unique
+from .tables import read_table, require_columns, require_unique
 from .units import conversion
 from .vectors import read_mask
 
 __all__ = [
     "Raster",
-    "check_degrees",
     "conversion",
     "find_parts",
-    "position_columns",
     "read_mask",
     "read_profiles",
     "read_raster",

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from tpsoil.errors import InputError, UnitsError
+from tpsoil.points import check_degrees, position_columns
 
-from .tables import check_degrees, position_columns, read_table, require_columns
+from .tables import read_table, require_columns
 
 THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
 PROFILE_NAMES: Final = ("profile_id", "profile", "site_key", "site", "id")

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.columns import numeric_column
 from tpsoil.errors import InputError, UnitsError, nearest_name
-from tpsoil.ingest.tables import numeric_column, read_table, require_columns
+
+from .tables import read_table, require_columns
 
 TO_MG_KG: Final[Mapping[str, float]] = {
     "mg kg-1": 1.0, "mg/kg": 1.0, "ppm": 1.0, "ug g-1": 1.0, "%": 1e4, "wt%": 1e4, "g kg-1": 1e3, "g/kg": 1e3,

@@ -10,18 +10,11 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.columns import MISSING, describe_lines, numeric_column
 from tpsoil.errors import InputError, MissingInputError, nearest_name
-
-LONGITUDE: Final = ("lon", "longitude", "long")
-LATITUDE: Final = ("lat", "latitude")
-MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
-"""Cells that stand for a missing value; anything else in a number column must be a number."""
 
 
 def read_table(
@@ -88,7 +81,9 @@ def read_table(
     for column in complete:
         empty = table[column].isna()
         if empty.any():
-            raise InputError(f"{name}: column '{column}' is empty in {_lines(empty)}; fill it or drop the row")
+            raise InputError(
+                f"{name}: column '{column}' is empty in {describe_lines(empty, table.attrs)}; fill it or drop the row"
+            )
     if unique:
         require_unique(table, unique, where=name)
     return table
@@ -132,130 +127,11 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> N
     if twice.any():
         first = table.loc[twice, list(keys)].iloc[0]
         same = (table[list(keys)] == first).all(axis=1)
-        shown = ", ".join(f"{key}={first[key]!r}" for key in keys)
+        shown, lines = ", ".join(f"{key}={first[key]!r}" for key in keys), describe_lines(same, table.attrs)
         raise InputError(
-            f"{where}: {int(twice.sum())} rows are given twice or more, the first with {shown} in {_lines(same)}; "
+            f"{where}: {int(twice.sum())} rows are given twice or more, the first with {shown} in {lines}; "
             "keep one of each, or give every replicate its own name"
         )
-
-
-def numeric_column(column: pd.Series, *, where: str) -> pd.Series:
-    """A column as float64, NaN where missing.
-
-    Raises
-    ------
-    InputError
-        For text that is not a number; the message has its line and the text.
-
-    Examples
-    --------
-    >>> numeric_column(pd.Series(["1", "2,5"], name="Zn"), where="s.csv")
-    Traceback (most recent call last):
-    tpsoil.errors.InputError: s.csv: column 'Zn' has text in line 3: '2,5', expected numbers; a decimal comma must \
-be a point
-    """
-    if column.dtype.kind in "fiub":
-        return column.astype(np.float64)
-    text = column.astype("string").str.strip()
-    missing = column.isna() | text.isin(MISSING).fillna(True).astype(bool)
-    values = pd.to_numeric(text.where(~missing), errors="coerce").astype("Float64")
-    wrong = (values.isna() & ~missing).to_numpy(dtype=bool)
-    if wrong.any():
-        first = str(text[wrong].iloc[0])
-        raise InputError(
-            f"{where}: column '{column.name}' has text in {_lines(wrong)}: '{first}', expected numbers{_mend(first)}"
-        )
-    return pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
-
-
-def position_columns(table: pd.DataFrame, *, where: str) -> tuple[str, str, bool]:
-    """The columns that place a row.
-
-    Returns
-    -------
-    (str, str, bool)
-        Names of the east and the north column, and whether they are degrees: `lon`/`lat` (or longitude/latitude, in
-        any case) before `x`/`y`, which are in the CRS of the cube.
-
-    Raises
-    ------
-    InputError
-        Where neither pair is there.
-
-    Examples
-    --------
-    >>> position_columns(pd.DataFrame(columns=["site", "Longitude", "Latitude"]), where="points")
-    ('Longitude', 'Latitude', True)
-    """
-    lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
-    east, north = (next((lower[n] for n in names if n in lower), None) for names in (LONGITUDE, LATITUDE))
-    if east is not None and north is not None:
-        return east, north, True
-    if "x" in lower and "y" in lower:
-        return lower["x"], lower["y"], False
-    raise InputError(
-        f"{where}: columns {', '.join(map(repr, list(table.columns)[:12]))} hold no position; "
-        "expected lon and lat (degrees), or x and y in the CRS of the cube"
-    )
-
-
-def check_degrees(
-    lon: npt.ArrayLike,
-    lat: npt.ArrayLike,
-    *,
-    where: str,
-    bounds: tuple[float, float, float, float] | None = None,
-) -> None:
-    """Refuse positions that are no degrees, or whose longitude and latitude are swapped.
-
-    Parameters
-    ----------
-    lon, lat : array_like (n,), degrees; NaN is let through
-    where : str
-        Named in messages.
-    bounds : (west, south, east, north), optional
-        Of the area they should lie in. Where no point lies in it but swapped ones do, they are swapped.
-
-    Raises
-    ------
-    InputError
-
-    Examples
-    --------
-    >>> check_degrees([30.5], [91.1], where="sites.csv")
-    Traceback (most recent call last):
-    tpsoil.errors.InputError: sites.csv: longitude and latitude are swapped: line 2 has lon 30.5, lat 91.1; rename the \
-columns
-    """
-    east, north = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    impossible = (np.abs(north) > 90) | (np.abs(east) > 360)
-    swapped = (np.abs(east) <= 90) & (np.abs(north) <= 360)
-    valid = np.isfinite(east) & np.isfinite(north)
-    if impossible.any():
-        row = int(np.argmax(impossible))
-        shown = f"line {row + 2} has lon {east[row]:g}, lat {north[row]:g}"
-        if swapped[valid].all():
-            raise InputError(f"{where}: longitude and latitude are swapped: {shown}; rename the columns")
-        raise InputError(
-            f"{where}: {int(impossible.sum())} positions are not degrees: {shown}; "
-            "expected -180..360 and -90..90; for projected metres name the columns x and y"
-        )
-    if bounds is not None and valid.any():
-        inside = _within(east, north, bounds)
-        turned = _within(north, east, bounds)
-        if not inside[valid].any() and turned[valid].mean() > 0.5:
-            raise InputError(
-                f"{where}: longitude and latitude are swapped: no point lies in "
-                f"{bounds[0]:.4g}..{bounds[2]:.4g} E, {bounds[1]:.4g}..{bounds[3]:.4g} N, but "
-                f"{int(turned[valid].sum())} of {int(valid.sum())} do once swapped; rename the columns"
-            )
-
-
-def _within(
-    east: npt.NDArray[np.float64], north: npt.NDArray[np.float64], bounds: tuple[float, float, float, float]
-) -> npt.NDArray[np.bool_]:
-    west, south, right, top = bounds
-    return np.asarray((east >= west) & (east <= right) & (north >= south) & (north <= top))
 
 
 def _read(source: str | os.PathLike[str], separator: str, where: str | None) -> pd.DataFrame:
@@ -280,18 +156,3 @@ def _require_once(columns: Sequence[str], name: str) -> None:
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise InputError(f"{name}: column {', '.join(map(repr, repeated))} is given twice; keep one of them")
-
-
-def _lines(rows: npt.ArrayLike | pd.Series) -> str:
-    """Lines of the file, where the header is line 1."""
-    lines = (np.flatnonzero(np.asarray(rows)) + 2).tolist()
-    shown = ", ".join(map(str, lines[:5])) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
-    return f"line{'' if len(lines) == 1 else 's'} {shown}"
-
-
-def _mend(text: str) -> str:
-    if text.startswith(("<", ">")):
-        return "; a value below its detection limit needs a column of its own for the limit"
-    if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
-        return "; a decimal comma must be a point"
-    return "; mend the cell or leave it empty"

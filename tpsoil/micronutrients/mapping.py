@@ -7,20 +7,18 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from pyproj import Transformer
 
 from tpsoil.constants import MICRONUTRIENT_STUDY
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest import TrainedForest, train
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.grid import grid_of
+from tpsoil.points import locate_points
 from tpsoil.variables import ELEMENTS
 
 LABELS: Final = {symbol: name for name, symbol in ELEMENTS.items()}
-POSITIONS: Final = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))
 MAX_CENSORED: Final = 0.3
 """Share of values below the detection limit above which an element is not mapped unless asked."""
 
@@ -207,7 +205,8 @@ def with_covariates(
     if nowhere or cube is None:
         hints = "; ".join(f"no covariate '{name}'{nearest_name(name, known)}" for name in nowhere)
         raise MissingInputError(f"map: {len(nowhere)} covariates are neither in the samples nor in the cube: {hints}")
-    rows, columns, inside = _cells(samples, cube)
+    rows, columns = locate_points(samples, grid_of(cube, where="map"), where="map: samples")
+    inside = rows >= 0
     if not inside.any():
         raise InputError(f"map: none of {len(samples)} samples lies on the cube's grid; see their lon, lat or x, y")
     table = samples[inside].copy()
@@ -220,26 +219,6 @@ def with_covariates(
             values = np.where(values == fill, np.nan, values)
         table[name] = values
     return table, int((~inside).sum())
-
-
-def _cells(
-    samples: pd.DataFrame, cube: xr.Dataset
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    pair = next((p for p in POSITIONS if set(p) <= set(samples.columns)), None)
-    if pair is None:
-        raise InputError("map: samples have no position; give columns lon and lat, or x and y in the CRS of the cube")
-    east, north = (samples[name].to_numpy(dtype=np.float64) for name in pair)
-    box = grid_of(cube, where="map")
-    if pair != ("x", "y"):
-        transformer = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
-        east, north = transformer.transform(east, north)
-    inverse = ~box.transform
-    # Half-open cells: a sample on a border belongs to the cell east and south of it.
-    column = np.floor(inverse.a * east + inverse.b * north + inverse.c)
-    row = np.floor(inverse.d * east + inverse.e * north + inverse.f)
-    with np.errstate(invalid="ignore"):
-        inside = (row >= 0) & (row < box.shape[0]) & (column >= 0) & (column < box.shape[1])
-    return np.where(inside, row, 0).astype(np.int64), np.where(inside, column, 0).astype(np.int64), inside
 
 
 def _of_element(

@@ -14,7 +14,7 @@ import xarray as xr
 
 from tpsoil.cube import sample_cube
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.ingest import check_degrees, read_samples, read_table, require_columns
+from tpsoil.ingest import read_samples, read_table, require_columns
 from tpsoil.micronutrients import (
     calibrate_xrf,
     censored_shares,
@@ -23,6 +23,7 @@ from tpsoil.micronutrients import (
     summarise_elements,
     summarise_sites,
 )
+from tpsoil.points import check_degrees
 
 from .element_options import ElementsTable
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
 from tpsoil.kernels import misfit
+from tpsoil.points import position_columns, positions_of
 
 from .ensembles import DIMENSIONS, Ensemble, behavioural, quantiles_at
 from .identifiability import identifiability
@@ -51,10 +51,8 @@ class Plan:
         self.zones = [int(zone) for zone in np.unique(self.zone)]
         self.folds: dict[str, npt.NDArray[np.int64]] = {"zones": folds_within_zones(self.zone, folds, seed)}
         if block_size is not None:
-            names = ("x", "y") if {"x", "y"} <= set(seen.table.columns) else ("lon", "lat")
-            if not set(names) <= set(seen.table.columns):
-                raise InputError("block_size is given, but the profiles have neither x and y nor lon and lat")
-            x, y = (seen.table[name].to_numpy(float) for name in names)
+            pair = position_columns(seen.table, where="calibrate: block_size needs positions")
+            x, y = positions_of(seen.table, pair, where="profiles")
             self.folds["blocks"] = folds_by_blocks(x, y, block_size, folds, seed)
         self.training: dict[Key, npt.NDArray[np.intp]] = {}
         for zone in (POOLED, *self.zones):

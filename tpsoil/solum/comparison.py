@@ -16,6 +16,7 @@ from scipy import stats
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of, require_same_grid
+from tpsoil.points import project_points
 from tpsoil.tiles import compute_together
 from tpsoil.variables import Variable
 
@@ -303,8 +304,7 @@ def transect(
     box = grid_of(layers, where="transect")
     ends = np.array([start, end], dtype=float)
     if degrees and not box.crs.geographic:
-        to_grid = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
-        ends = np.stack(to_grid.transform(ends[:, 0], ends[:, 1]), axis=1)
+        ends = np.stack(project_points(ends[:, 0], ends[:, 1], box), axis=1)
     if not np.isfinite(ends).all() or np.array_equal(ends[0], ends[1]):
         raise InputError(f"transect: from {start} to {end}, expected two different places")
     share = np.linspace(0, 1, points)[:, None]

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from pyproj import Transformer
 
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of
 from tpsoil.kernels import pedogenesis
+from tpsoil.points import locate_points, position_pairs
 from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS
 
@@ -69,7 +69,7 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
     layers : Dataset (y, x)
         With a CRS.
     points : DataFrame
-        `lon`, `lat` (WGS84 degrees), or `x`, `y` in the layers' CRS.
+        `lon`, `lat` (WGS84 degrees), or `x`, `y` in the layers' CRS; see `tpsoil.points`.
     names : sequence of str
         Layers to read.
 
@@ -87,26 +87,11 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
         Without a CRS.
     """
     box = grid_of(layers, where="solum.values_at")
-    if {"x", "y"} <= set(points.columns):
-        x, y = points["x"].to_numpy(float), points["y"].to_numpy(float)
-    elif {"lon", "lat"} <= set(points.columns):
-        lon, lat = points["lon"].to_numpy(float), points["lat"].to_numpy(float)
-        to_grid = Transformer.from_crs("EPSG:4326", box.crs.to_wkt(), always_xy=True)
-        x, y = (np.asarray(side) for side in to_grid.transform(lon, lat))
-    else:
-        raise InputError(
-            f"profiles have columns {list(map(str, points.columns))}, expected lon and lat, "
-            "or x and y in the grid's CRS"
-        )
-    inverse = ~box.transform
-    column = np.floor(inverse.a * x + inverse.b * y + inverse.c)
-    row = np.floor(inverse.d * x + inverse.e * y + inverse.f)
-    rows, columns = box.shape
-    with np.errstate(invalid="ignore"):
-        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    row, column = locate_points(points, box, where="profiles")
+    inside = row >= 0
     at = {
-        "y": xr.DataArray(np.where(inside, row, 0).astype(np.intp), dims="point"),
-        "x": xr.DataArray(np.where(inside, column, 0).astype(np.intp), dims="point"),
+        "y": xr.DataArray(np.where(inside, row, 0), dims="point"),
+        "x": xr.DataArray(np.where(inside, column, 0), dims="point"),
     }
     picked = compute_together([layers[name].isel(at) if layers[name].ndim else layers[name] for name in names])
     result = pd.DataFrame({"inside": inside}, index=points.index)
@@ -251,8 +236,9 @@ def _refuse_units(table: pd.DataFrame) -> None:
 
 
 def _merge_sites(table: pd.DataFrame, reason: pd.Series[Any]) -> pd.DataFrame:
-    keys = next((keys for keys in (["x", "y"], ["lon", "lat"], ["site"]) if set(keys) <= set(table.columns)), None)
-    if keys is None:
+    pairs = position_pairs(table)
+    keys = [pairs[0].east, pairs[0].north] if pairs else ["site"]
+    if not set(keys) <= set(table.columns):
         return table
     good = table[reason == ""]
     groups = good.groupby(keys, sort=False, dropna=True)["profile"]

@@ -1,0 +1,104 @@
+"""Columns of tables: text to numbers, and the lines of the file that a message names."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .errors import InputError
+
+MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""Cells that stand for a missing value; anything else in a number column must be a number."""
+
+LINES: Final = "line_shifts"
+"""Attribute of a table whose rows are not one a line: pairs (row, lines to add from this row on)."""
+
+
+def numeric_column(column: pd.Series, *, where: str) -> pd.Series:
+    """A column as float64, NaN where missing.
+
+    Parameters
+    ----------
+    column : Series
+        Numbers, or text that is numbers. Not changed.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    Series, float64
+
+    Raises
+    ------
+    InputError
+        For text that is not a number; the message has its line and the text.
+
+    Examples
+    --------
+    >>> numeric_column(pd.Series(["1", "2,5"], name="Zn"), where="s.csv")
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: s.csv: column 'Zn' has text in line 3: '2,5', expected numbers; a decimal comma must \
+be a point
+    """
+    if column.dtype.kind in "fiub":
+        return column.astype(np.float64)
+    text = column.astype("string").str.strip()
+    missing = column.isna() | text.isin(MISSING).fillna(True).astype(bool)
+    values = pd.to_numeric(text.where(~missing), errors="coerce").astype("Float64")
+    wrong = (values.isna() & ~missing).to_numpy(dtype=bool)
+    if wrong.any():
+        first = str(text[wrong].iloc[0])
+        raise InputError(
+            f"{where}: column '{column.name}' has text in {describe_lines(wrong, column.attrs)}: '{first}', "
+            f"expected numbers{_suggestion(first)}"
+        )
+    return pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
+
+
+def line_number(row: int, attrs: dict[Any, Any]) -> int:
+    """The line of the file that holds a row; the header is line 1.
+
+    Parameters
+    ----------
+    row : int
+        From 0.
+    attrs : dict
+        Of the table; blank lines and cells of several lines are in it.
+
+    Examples
+    --------
+    >>> line_number(0, {}), line_number(3, {"line_shifts": ((2, 1),)})
+    (2, 6)
+    """
+    return row + 2 + sum(int(added) for start, added in attrs.get(LINES, ()) if row >= start)
+
+
+def describe_lines(rows: npt.ArrayLike, attrs: dict[Any, Any]) -> str:
+    """The lines of marked rows, for a message.
+
+    Parameters
+    ----------
+    rows : array_like (n,), bool
+    attrs : dict
+        Of the table.
+
+    Examples
+    --------
+    >>> describe_lines([False, True, True], {})
+    'lines 3, 4'
+    """
+    lines = [line_number(int(row), attrs) for row in np.flatnonzero(np.asarray(rows))[:5]]
+    others = int(np.count_nonzero(np.asarray(rows))) - len(lines)
+    shown = ", ".join(map(str, lines)) + (f" and {others} more" if others else "")
+    return f"line{'' if len(lines) + others == 1 else 's'} {shown}"
+
+
+def _suggestion(text: str) -> str:
+    if text.startswith(("<", ">")):
+        return "; a value below its detection limit needs a column of its own for the limit"
+    if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
+        return "; a decimal comma must be a point"
+    return "; correct the cell or leave it empty"
