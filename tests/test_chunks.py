@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
 from tpsoil.cube import add_layer, create_cube, open_cube
-from tpsoil.cube.chunks import HearingStore, LocalChunks, put_file
+from tpsoil.cube.chunks import LocalChunks, ObservedStore, put_file
 from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError
 from tpsoil.grid import coordinates, plateau_grid
@@ -23,18 +25,18 @@ from tpsoil.grid import coordinates, plateau_grid
 SHAPE, CHUNK = (70, 45), 16  # ragged at both ends
 
 
-class Told(HearingStore):
-    """Keeps what it hears."""
+class Recorder(ObservedStore):
+    """Records what it observes."""
 
-    def __init__(self, store: Any, heard: dict[str, bytes | None] | None = None) -> None:
+    def __init__(self, store: Any, objects: dict[str, bytes | None] | None = None) -> None:
         super().__init__(store)
-        self.heard: dict[str, bytes | None] = {} if heard is None else heard
+        self.objects: dict[str, bytes | None] = {} if objects is None else objects
 
-    def _with_store(self, store: Any) -> Told:
-        return Told(store, self.heard)
+    def _with_store(self, store: Any) -> Recorder:
+        return Recorder(store, self.objects)
 
-    def hear(self, key: str, data: Any) -> None:
-        self.heard[key] = None if data is None else bytes(data)
+    def on_object(self, key: str, data: Any) -> None:
+        self.objects[key] = None if data is None else bytes(data)
 
 
 def array_in(store: Any, dtype: str, fill: float, **how: Any) -> Any:
@@ -113,9 +115,122 @@ def test_other_codecs_are_left_to_zarr(tmp_path: Path, how: dict[str, Any]) -> N
     np.testing.assert_array_equal(array[:], values)
 
 
+def edited(document: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    """A copy of a metadata document with one value changed."""
+    changed = json.loads(json.dumps(document))
+    part = changed
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = to
+    return changed
+
+
+ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "unknown codec": lambda d: edited(d, "codecs", 1, "name", to="lz5"),
+    "unknown checksum": lambda d: edited(d, "codecs", 2, "name", to="adler32"),
+    "configured checksum": lambda d: edited(d, "codecs", 2, to={"name": "crc32c", "configuration": {"seed": 1}}),
+    "one codec more": lambda d: edited(d, "codecs", to=[*d["codecs"], {"name": "zstd", "configuration": {"level": 1}}]),
+    "codecs are no list": lambda d: edited(d, "codecs", to={"0": "bytes"}),
+    "codec is a number": lambda d: edited(d, "codecs", 1, to=7),
+    "unknown option": lambda d: edited(d, "codecs", 1, "configuration", "acceleration", to=3),
+    "option of another type": lambda d: edited(d, "codecs", 1, "configuration", "clevel", to="1"),
+    "option out of range": lambda d: edited(d, "codecs", 1, "configuration", "clevel", to=10),
+    "another type size": lambda d: edited(d, "codecs", 1, "configuration", "typesize", to=8),
+    "unknown shuffle": lambda d: edited(d, "codecs", 1, "configuration", "shuffle", to="auto"),
+    "unknown compressor": lambda d: edited(d, "codecs", 1, "configuration", "cname", to="lz5"),
+    "no options": lambda d: edited(d, "codecs", 1, to="blosc"),
+    "big endian": lambda d: edited(d, "codecs", 0, "configuration", "endian", to="big"),
+    "no byte order": lambda d: edited(d, "codecs", 0, to={"name": "bytes"}),
+    "keys of version 2": lambda d: edited(d, "chunk_key_encoding", "name", to="v2"),
+    "unknown separator": lambda d: edited(d, "chunk_key_encoding", "configuration", "separator", to="|"),
+    "irregular chunks": lambda d: edited(d, "chunk_grid", "name", to="rectilinear"),
+    "chunks of another size": lambda d: edited(d, "chunk_grid", "configuration", "chunk_shape", to=[8, 8]),
+    "chunks of no size": lambda d: edited(d, "chunk_grid", "configuration", "chunk_shape", to=[0, 16]),
+    "another shape": lambda d: edited(d, "shape", to=[70, 46]),
+    "three dimensions": lambda d: edited(d, "shape", to=[70, 45, 1]),
+    "a type of an extension": lambda d: edited(d, "data_type", to={"name": "bfloat16"}),
+    "half precision": lambda d: edited(d, "data_type", to="float16"),
+    "fill as bits": lambda d: edited(d, "fill_value", to="0x7fc00001"),
+    "no fill": lambda d: edited(d, "fill_value", to=None),
+    "unknown key": lambda d: edited(d, "ordering", to="morton"),
+    "a storage transformer": lambda d: edited(d, "storage_transformers", to=[{"name": "cache"}]),
+    "another version": lambda d: edited(d, "zarr_format", to=4),
+    "a group": lambda d: edited(d, "node_type", to="group"),
+    "no document": lambda d: [],
+    "a number": lambda d: 3,
+}
+
+
+@pytest.mark.parametrize("odd", [*ODD, "torn", "empty", "gone"])
+def test_odd_metadata_are_left_to_zarr(tmp_path: Path, odd: str) -> None:
+    array = array_in(LocalStore(tmp_path), "float32", np.nan)
+    values = values_of("float32")
+    array[:] = values
+    assert LocalChunks.of(array) is not None
+    path = tmp_path / "a" / "zarr.json"
+    text = path.read_text()
+    if odd == "gone":
+        path.unlink()
+    elif odd in ("torn", "empty"):
+        path.write_text(text[: 90 if odd == "torn" else 0])
+    else:
+        path.write_text(json.dumps(ODD[odd](json.loads(text))))
+    assert LocalChunks.of(array) is None
+    put_block(array, slice(0, SHAPE[0]), slice(0, SHAPE[1]), values + 1)  # the open array is still zarr's
+    np.testing.assert_array_equal(array[:], values + 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d,
+        lambda d: edited(d, "codecs", 2, to="crc32c"),  # a bare name, which the specification permits
+        lambda d: edited(d, "chunk_key_encoding", to={"name": "default"}),
+        lambda d: edited(d, "chunk_key_encoding", to="default"),
+        lambda d: {key: value for key, value in d.items() if key not in ("attributes", "storage_transformers")},
+    ],
+)
+def test_other_spellings_of_the_same_metadata_are_read(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    array = array_in(LocalStore(tmp_path), "float32", np.nan)
+    array[:] = values_of("float32")
+    path = tmp_path / "a" / "zarr.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    direct = LocalChunks.of(array)
+    assert direct is not None
+    np.testing.assert_array_equal(direct.read(slice(0, 70), slice(0, 45)), values_of("float32"))
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, -9999, 0.1])
+def test_cells_without_an_object_have_the_fill_value_of_zarr(tmp_path: Path, fill: float) -> None:
+    array = array_in(LocalStore(tmp_path), "float32", fill)
+    direct = LocalChunks.of(array)
+    assert direct is not None
+    np.testing.assert_array_equal(direct.read(slice(0, 70), slice(0, 45)), array[:])
+
+
+def test_an_array_at_the_root_of_its_store(tmp_path: Path) -> None:
+    store = Recorder(LocalStore(tmp_path))
+    codecs = [BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()]
+    array = zarr.create_array(store, shape=(16, 16), chunks=(16, 16), dtype="float32", compressors=codecs)
+    direct = LocalChunks.of(array)
+    assert direct is not None
+    values = np.arange(256, dtype="float32").reshape(16, 16)
+    direct.write(slice(0, 16), slice(0, 16), values)
+    np.testing.assert_array_equal(array[:], values)
+    assert "c/0/0" in store.objects
+
+
+def test_keys_with_points(tmp_path: Path) -> None:
+    array = array_in(LocalStore(tmp_path), "float32", np.nan, chunk_key_encoding={"name": "default", "separator": "."})
+    direct = LocalChunks.of(array)
+    assert direct is not None
+    direct.write(slice(0, 70), slice(0, 45), values_of("float32"))
+    np.testing.assert_array_equal(array[:], values_of("float32"))
+
+
 def test_other_stores_are_left_to_zarr() -> None:
     assert LocalChunks.of(array_in(MemoryStore(), "float32", np.nan)) is None
-    assert LocalChunks.of(array_in(Told(MemoryStore()), "float32", np.nan)) is None
+    assert LocalChunks.of(array_in(Recorder(MemoryStore()), "float32", np.nan)) is None
 
 
 def test_a_store_opened_for_reading_refuses(tmp_path: Path) -> None:
@@ -125,28 +240,28 @@ def test_a_store_opened_for_reading_refuses(tmp_path: Path) -> None:
         put_block(array, slice(0, 16), slice(0, 16), np.zeros((16, 16), np.float32))
 
 
-def test_who_listens_hears_the_same_by_either_way(tmp_path: Path) -> None:
-    store = Told(LocalStore(tmp_path))
+def test_an_observer_gets_the_same_objects_by_either_path(tmp_path: Path) -> None:
+    store = Recorder(LocalStore(tmp_path))
     array = array_in(store, "float32", np.nan)
     values, window = values_of("float32"), (slice(10, 40), slice(10, 20))
-    heard = []
+    reported = []
     for action in (
         lambda: array.with_config({"write_empty_chunks": True}).__setitem__(slice(None), values),
         lambda: LocalChunks.of(array).write(slice(0, 70), slice(0, 45), values),  # type: ignore[union-attr]
     ):
-        store.heard.clear()
+        store.objects.clear()
         action()
-        heard.append(dict(store.heard))
-    assert heard[0] == heard[1]
+        reported.append(dict(store.objects))
+    assert reported[0] == reported[1]
     (tmp_path / "a" / "c" / "1" / "1").unlink()
-    heard = []
+    reported = []
     for read in (lambda: array[window], lambda: LocalChunks.of(array).read(*window)):  # type: ignore[union-attr]
-        store.heard.clear()
+        store.objects.clear()
         read()
-        heard.append(dict(store.heard))
-    assert heard[0] == heard[1]
-    assert set(heard[0]) == {f"a/c/{i}/{j}" for i in (0, 1, 2) for j in (0, 1)}
-    assert heard[0]["a/c/1/1"] is None
+        reported.append(dict(store.objects))
+    assert reported[0] == reported[1]
+    assert set(reported[0]) == {f"a/c/{i}/{j}" for i in (0, 1, 2) for j in (0, 1)}
+    assert reported[0]["a/c/1/1"] is None
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "empty", "other size"])
@@ -178,3 +293,11 @@ def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch:
         put_file(tmp_path / "deep" / "down" / "5", b"second")
     assert (tmp_path / "deep" / "down" / "5").read_bytes() == b"first"
     assert list((tmp_path / "deep" / "down").iterdir()) == [tmp_path / "deep" / "down" / "5"]
+
+
+def test_layers_of_a_cube_are_read_directly(tmp_path: Path) -> None:
+    place, grid = str(tmp_path / "cube.zarr"), plateau_grid(100_000)
+    create_cube(place, grid, chunks=32)
+    for name, dtype in (("elevation", "float32"), ("soil_mask", "uint8")):
+        add_layer(place, name, xr.DataArray(np.ones(grid.shape, dtype), dims=("y", "x"), coords=coordinates(grid)))
+        assert LocalChunks.of(zarr.open_group(place, mode="r")[name]) is not None, name

@@ -1,34 +1,33 @@
-"""Chunks of a layer on a local disk, read and written without an event loop: the same bytes, without the waits.
+"""Chunks of a layer on a local disk, read and written without an event loop: the bytes that zarr writes.
 
 zarr sends every chunk through one event loop in one thread of the process. Beside kernels of a few milliseconds that is
-most of a tile's time, and more threads do not help: they wait for the same loop. What is here is the short way for the
-common case, a local store and the codecs that `create_layers` gives a layer. Every other store and every other codec
-is zarr's; so is whatever goes wrong, because zarr's reading then says what it is.
+most of a tile's time, and more threads do not help: they wait for the same loop. `benchmarks/chunks.py` compares zarr's
+own codec pipelines, the `zarrs` pipeline and this module; the printed result is in `benchmarks/results/chunks.md`.
+
+This module covers the common case only: a local store and the codecs that `create_layers` gives a layer. How chunks are
+encoded is read from the array's metadata document (`encoding.py`). Every other store, codec or configuration, and every
+error, is left to zarr.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import google_crc32c
-import numcodecs
 import numpy as np
 import numpy.typing as npt
-from numcodecs.blosc import Blosc
 from zarr.abc.store import ByteRequest, Store
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-Array = npt.NDArray[Any]
+from .encoding import ChunkEncoding
 
-SHUFFLES: Final = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
-SAYS_TYPESIZE: Final = tuple(map(int, numcodecs.__version__.split(".")[:2])) >= (0, 16)
-"""Since then numcodecs takes the size of a number from its caller, as zarr does; before, bytes would differ."""
+Array = npt.NDArray[Any]
 
 
 def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
@@ -47,25 +46,35 @@ def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int,
     ]
 
 
-class HearingStore(WrapperStore[Store]):  # type: ignore[misc]
-    """A store that is told of every whole object that passes, by whichever way."""
+class ObservedStore(WrapperStore[Store]):  # type: ignore[misc]
+    """A store that reports every whole object that is read or written, by zarr or by `LocalChunks`.
 
-    def hear(self, key: str, data: Any) -> None:
+    Parameters
+    ----------
+    store : Store
+        The store that is observed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.observed = store
+
+    def on_object(self, key: str, data: Any) -> None:
         """An object was read or written; `data` are its bytes, None where there is none or it was removed."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        buffer = await self._store.get(key, prototype, byte_range)
+        buffer = await self.observed.get(key, prototype, byte_range)
         if byte_range is None:
-            self.hear(key, None if buffer is None else buffer.as_buffer_like())
+            self.on_object(key, None if buffer is None else buffer.as_buffer_like())
         return buffer
 
     async def set(self, key: str, value: Buffer) -> None:
-        await self._store.set(key, value)
-        self.hear(key, value.as_buffer_like())
+        await self.observed.set(key, value)
+        self.on_object(key, value.as_buffer_like())
 
     async def delete(self, key: str) -> None:
-        await self._store.delete(key)
-        self.hear(key, None)
+        await self.observed.delete(key)
+        self.on_object(key, None)
 
 
 class LocalChunks:
@@ -73,42 +82,39 @@ class LocalChunks:
 
     Parameters
     ----------
-    array : zarr Array (y, x)
-    store : Store
-        What is told, where it is a `HearingStore`.
-    root : Path
-        Of the local store.
-    blosc : BloscCodec
+    folder : Path
+        Of the array.
+    encoding : ChunkEncoding
+    path : str
+        Key of the array in its store, "" at the root.
+    observer : ObservedStore, optional
+        Gets every object that is read or written.
     """
 
-    def __init__(self, array: Any, store: Store, root: Path, blosc: BloscCodec) -> None:
-        self.store, self.root, self.path = store, root, array.path
-        self.chunk: tuple[int, int] = array.chunks
-        self.dtype, self.fill = np.dtype(array.dtype), array.metadata.fill_value
-        self.key_of = array.metadata.encode_chunk_key
-        self.blosc = Blosc.from_config(
-            {
-                "cname": blosc.cname.value,
-                "clevel": blosc.clevel,
-                "shuffle": SHUFFLES[blosc.shuffle.value],
-                "blocksize": blosc.blocksize,
-                "typesize": blosc.typesize,
-            }
-        )
+    def __init__(
+        self, folder: Path, encoding: ChunkEncoding, *, path: str = "", observer: ObservedStore | None = None
+    ) -> None:
+        self.folder, self.encoding, self.path, self.observer = folder, encoding, path, observer
+        self.chunk, self.dtype, self.fill = encoding.chunk, encoding.dtype, encoding.fill
+        self.blosc = encoding.blosc()
 
     @classmethod
     def of(cls, array: Any) -> LocalChunks | None:
-        """The chunks of an open array; None where its store or its codecs are not of the common kind."""
-        store = array.store_path.store
-        inner = store._store if isinstance(store, HearingStore) else store
-        codecs: Any = getattr(array.metadata, "codecs", ())
-        if type(inner) is not LocalStore or not SAYS_TYPESIZE or not array.dtype.isnative or array.ndim != 2:
+        """The chunks of an open array; None where its store or its encoding is not covered, or cannot be read."""
+        try:
+            store = array.store_path.store
+            observer = store if isinstance(store, ObservedStore) else None
+            local = store if observer is None else observer.observed
+            if type(local) is not LocalStore:
+                return None
+            folder = Path(local.root, array.path)
+            encoding = ChunkEncoding.from_document(json.loads((folder / "zarr.json").read_bytes()))
+            # The document on disk may be newer than the open array.
+            if (encoding.shape, encoding.chunk, encoding.dtype) != (array.shape, array.chunks, array.dtype):
+                return None
+            return cls(folder, encoding, path=array.path, observer=observer)
+        except Exception:  # zarr's own path works, or reports what is wrong
             return None
-        if [type(codec) for codec in codecs] != [BytesCodec, BloscCodec, Crc32cCodec]:
-            return None
-        if array.dtype.itemsize > 1 and codecs[0].endian.value != "little":
-            return None
-        return cls(array, store, Path(inner.root), codecs[1])
 
     def read(self, rows: slice, cols: slice) -> Array:
         """A window's values; the fill value where there is no object.
@@ -116,7 +122,7 @@ class LocalChunks:
         Raises
         ------
         ValueError
-            For bytes that are not what was written.
+            For bytes that fail their checksum or have another size.
         OSError
         """
         high, wide = self.chunk
@@ -136,7 +142,7 @@ class LocalChunks:
         return values
 
     def write(self, rows: slice, cols: slice, values: Array) -> None:
-        """Write whole chunks, each as one object, whatever is in it.
+        """Write complete chunks, each as one object, also where all values are the fill value.
 
         Raises
         ------
@@ -146,14 +152,14 @@ class LocalChunks:
         for i, j in touched(rows, cols, self.chunk):
             top, left = i * high - rows.start, j * wide - cols.start
             block = values[top : top + high, left : left + wide]
-            if block.shape != (high, wide):  # at the grid's end a chunk is filled up
-                whole = np.full((high, wide), self.fill, self.dtype)
-                whole[: block.shape[0], : block.shape[1]] = block
-                block = whole
+            if block.shape != (high, wide):  # at the grid's edge a chunk is padded with the fill value
+                padded = np.full((high, wide), self.fill, self.dtype)
+                padded[: block.shape[0], : block.shape[1]] = block
+                block = padded
             data = self.encode(block)
-            key = self._key(i, j)
-            put_file(self.root / key, data)
-            self._tell(key, data)
+            key = self.encoding.key(i, j)
+            put_file(self.folder / key, data)
+            self._report(key, data)
 
     def encode(self, block: Array) -> bytes:
         """The stored bytes of a chunk."""
@@ -165,7 +171,7 @@ class LocalChunks:
         """The values of a chunk from its stored bytes."""
         packed = data[:-4]
         if google_crc32c.value(packed) != int.from_bytes(data[-4:], "little"):
-            raise ValueError("the checksum is not that of the bytes")
+            raise ValueError("the checksum does not match the bytes")
         block = np.empty(self.chunk, self.dtype)
         if int.from_bytes(packed[4:8], "little") != block.nbytes:  # in Blosc's header: bytes before they were packed
             raise ValueError(f"the chunk does not unpack to {block.nbytes} bytes")
@@ -173,24 +179,21 @@ class LocalChunks:
         return block
 
     def _decoded(self, i: int, j: int) -> Array:
-        key = self._key(i, j)
+        key = self.encoding.key(i, j)
         try:
-            data: bytes | None = (self.root / key).read_bytes()
+            data: bytes | None = (self.folder / key).read_bytes()
         except FileNotFoundError:
             data = None
-        self._tell(key, data)
+        self._report(key, data)
         return np.full(self.chunk, self.fill, self.dtype) if data is None else self.decode(data)
 
-    def _key(self, i: int, j: int) -> str:
-        return f"{self.path}/{self.key_of((i, j))}"
-
-    def _tell(self, key: str, data: bytes | None) -> None:
-        if isinstance(self.store, HearingStore):
-            self.store.hear(key, data)
+    def _report(self, key: str, data: bytes | None) -> None:
+        if self.observer is not None:
+            self.observer.on_object(f"{self.path}/{key}" if self.path else key, data)
 
 
 def put_file(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all, as zarr's local store does: beside it first, then in its place.
+    """Write a file completely or not at all, as zarr's local store does: a temporary file beside it, then a rename.
 
     Raises
     ------

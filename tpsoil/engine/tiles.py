@@ -21,7 +21,7 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 import tpsoil
-from tpsoil.cube.chunks import HearingStore
+from tpsoil.cube.chunks import ObservedStore
 from tpsoil.cube.location import writing
 from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
 from tpsoil.cube.regions import put_block
@@ -149,8 +149,8 @@ def _cut(
     return {str(name): np.asarray(layers[str(name)])[part] for name in layers}
 
 
-class Listening(HearingStore):
-    """A store that keeps the digest of every object that passes: of exactly the bytes that were decoded or written."""
+class Listening(ObservedStore):
+    """A store that records the digest of every object: of exactly the bytes that were decoded or written."""
 
     def __init__(self, store: Store, heard: dict[str, str] | None = None, *, name: str = "") -> None:
         super().__init__(store)
@@ -161,9 +161,9 @@ class Listening(HearingStore):
         return self.name
 
     def _with_store(self, store: Store) -> Listening:
-        return Listening(store, self.heard, name=self.name)  # zarr's read-only twin listens for the same ears
+        return Listening(store, self.heard, name=self.name)  # zarr's read-only copy shares the record
 
-    def hear(self, key: str, data: Any) -> None:
+    def on_object(self, key: str, data: Any) -> None:
         self.heard[key] = ABSENT if data is None else digest_bytes(data)
 
 
