@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "columns", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants",
+    "variables", "units", "unit_text", "columns", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants",
     "display", "kernels",
 }  # fmt: skip
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
@@ -29,7 +29,8 @@ ALLOWED = {
     "columns": {"errors"},
     "blocks": {"errors", "variables", "constants", "grid"},
     "tiles": {"errors"},
-    "units": {"errors", "constants"},
+    "unit_text": {"errors", "constants"},
+    "units": {"errors", "constants", "unit_text"},
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
     "evaluation": {"errors", "constants"},

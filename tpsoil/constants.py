@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 CELSIUS_ZERO_K: Final = 273.15
@@ -12,6 +14,15 @@ STANDARD_GRAVITY: Final = 9.80665
 
 TONNE_PER_HECTARE_KG_M2: Final = 0.1
 """1 t ha-1 = 0.1 kg m-2 (exact)."""
+
+ATOMIC_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({
+    "H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "Na": 22.98976928, "Mg": 24.305, "Al": 26.9815384, "Si": 28.085,
+    "P": 30.973761998, "S": 32.06, "K": 39.0983, "Ca": 40.078, "Ti": 47.867, "V": 50.9415, "Cr": 51.9961,
+    "Mn": 54.938043, "Fe": 55.845, "Co": 58.933194, "Ni": 58.6934, "Cu": 63.546, "Zn": 65.38, "Sr": 87.62,
+    "Mo": 95.95, "Ba": 137.327, "Pb": 207.2,
+})  # fmt: skip
+"""Standard atomic weights 2021 of the CIAAW (IUPAC), doi 10.1515/pac-2019-0603; the conventional value where an
+interval is given (H, C, N, O, Mg, Si, S, Pb)."""
 
 SOLUM_STUDY: Final = (
     "Chen et al. 2026, a physically consistent soil thickness map of the Qinghai-Tibet Plateau, "

@@ -1,0 +1,187 @@
+"""Units: read, compared and converted here and nowhere else.
+
+A small grammar and not pint: pint reads "mm a-1" as a difference and "C" as coulomb, and knows neither sums of a period
+nor oxides; here whatever a field table may mean in two ways ("ton", "mg ha-1", "kg/m s") is rejected with a suggestion.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from .constants import ATOMIC_WEIGHTS
+from .errors import UnitsError
+from .unit_text import DAYS_A_YEAR, LENGTH, NUMBER, SECONDS, Unit, formula_in, mass_fraction, read_unit
+
+__all__ = [
+    "DAYS_A_YEAR", "Conversion", "Period", "Unit", "conversion", "convertible", "formula_in", "mass_fraction",
+    "read_unit", "require_unit", "same_unit",
+]  # fmt: skip
+
+Period = Literal["", "year", "month", "day"]
+
+
+class Conversion(NamedTuple):
+    """value in the expected unit = value * factor + offset."""
+
+    factor: float
+    offset: float
+
+
+def conversion(came: str, expected: str, *, where: str, period: Period = "", substance: str = "") -> Conversion:
+    """Factor and offset from one unit to another.
+
+    Parameters
+    ----------
+    came : str
+        As the source states it; a bare number is a multiple of `expected`, for scaled integers.
+    expected : str
+    where : str
+        Named in the error.
+    period : {"", "year", "month", "day"}
+        Of an amount that is summed over a period, such as precipitation in mm: rates convert to the sum of the period
+        and kg m-2 of water to mm. A rate of a longer period, and days to months of unequal length, are rejected.
+    substance : str
+        Element or compound that a mass refers to: "Fe" for iron. Oxides convert by their molar masses.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    UnitsError
+        For a unit that is not known, of another quantity, of another substance, or with two readings.
+
+    Examples
+    --------
+    >>> conversion("K", "degC", where="t2m")
+    Conversion(factor=1.0, offset=-273.15)
+    >>> conversion("mm month-1", "mm", where="rain", period="year").factor
+    12.0
+    >>> round(conversion("% Fe2O3", "mg kg-1", where="iron", substance="Fe").factor, 1)
+    6994.3
+    """
+    if came.strip() == expected.strip():  # also a unit that only the user knows
+        return Conversion(1.0, 0.0)
+    try:
+        target = read_unit(expected)
+        unit = read_unit(came)
+        if unit.number:
+            return Conversion(float(unit.factor), 0.0)
+        unit = _summed(unit, target, period)
+        chemical = _chemical_factor(unit.substance, substance)
+        _require_same_quantity(unit, target)
+    except UnitsError as error:
+        raise UnitsError(
+            f"{where}: units '{came}' cannot be converted to '{expected}': {error}; pass a unit such as "
+            f"units='{expected}', or a number and a unit such as units='0.1 {expected}'"
+        ) from None
+    factor = float(unit.factor / target.factor)
+    return Conversion(factor * chemical, float((unit.offset - target.offset) / target.factor))
+
+
+def convertible(came: str, expected: str, *, period: Period = "", substance: str = "") -> bool:
+    """Whether `conversion` accepts a unit.
+
+    Examples
+    --------
+    >>> convertible("kelvin", "degC"), convertible("Celsius (approx.)", "degC")
+    (True, False)
+    """
+    try:
+        conversion(came, expected, where="", period=period, substance=substance)
+    except UnitsError:
+        return False
+    return True
+
+
+def same_unit(came: str, expected: str, *, period: Period = "") -> bool:
+    """Whether two texts are spellings of one unit, so that numbers need no change.
+
+    Examples
+    --------
+    >>> [same_unit(text, "t ha-1 a-1") for text in ("t/ha/yr", "Mg ha-1 a-1", "mg ha-1 a-1")]
+    [True, True, False]
+    >>> same_unit("mm month-1", "mm", period="month"), same_unit("mm month-1", "mm", period="year")
+    (True, False)
+    """
+    if came.strip() == expected.strip():
+        return True
+    try:
+        unit = read_unit(came)
+        return not unit.substance and conversion(came, expected, where="", period=period) == (1.0, 0.0)
+    except UnitsError:
+        return False
+
+
+def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, period: Period = "") -> None:
+    """Reject a layer whose `units` attribute is another unit than the expected one.
+
+    Parameters
+    ----------
+    where, name : str
+        The function and the argument, for the message.
+    layer : DataArray or other
+        Anything without `attrs`, and a DataArray without the attribute, passes.
+    expected : str
+    fix : str
+        Tail of the message.
+    period : {"", "year", "month", "day"}
+        As in `conversion`.
+
+    Raises
+    ------
+    UnitsError
+    """
+    stated = getattr(layer, "attrs", {}).get("units")
+    if stated is None or not str(stated).strip() or same_unit(str(stated), expected, period=period):
+        return
+    raise UnitsError(f"{where}: {name} has units '{stated}', expected '{expected}'{_of(period)}; {fix}")
+
+
+def _chemical_factor(came: str, expected: str) -> float:
+    if not came or came == expected:
+        return 1.0
+    if not expected:
+        raise UnitsError(f"it is a content of {came}, the layer is none of a substance")
+    if expected in ATOMIC_WEIGHTS and (share := mass_fraction(came, expected)):
+        return share
+    shared = [e for e in ATOMIC_WEIGHTS if e != "O" and mass_fraction(came, e) and mass_fraction(expected, e)]
+    if not shared:
+        raise UnitsError(f"{came} has no {expected}")
+    return mass_fraction(came, shared[0]) / mass_fraction(expected, shared[0])
+
+
+def _summed(unit: Unit, target: Unit, period: Period) -> Unit:
+    """An amount of the period, where the unit is a rate or a mass of water on an area."""
+    if not period or target.dimensions != LENGTH:
+        return unit
+    length, mass, time, *rest = unit.dimensions
+    factor = unit.factor
+    if (length, mass) == (-2, 1):  # 1 kg m-2 of water is 1 mm
+        length, mass, factor = 1, 0, factor / 1000
+    if time == -1:
+        if unit.per == period:
+            factor *= SECONDS[period]
+        elif period == "month" or unit.per not in SECONDS or SECONDS[unit.per] > SECONDS[period]:
+            raise UnitsError(f"a rate of another period than the {period} that is summed")
+        else:
+            factor *= SECONDS[period]
+        time = 0
+    return Unit(factor, unit.offset, (length, mass, time, rest[0], rest[1]), unit.share, unit.substance)
+
+
+def _require_same_quantity(unit: Unit, target: Unit) -> None:
+    if unit.dimensions != target.dimensions:
+        raise UnitsError("it is a unit of another quantity")
+    if unit.dimensions != NUMBER:
+        return
+    if unit.share == "mass" and unit.factor > 1:
+        raise UnitsError("a content above the mass of the soil, Mg is megagram and mg is milligram")
+    plain = target.factor == 1 and not target.share
+    if unit.share and unit.share != target.share and (plain or target.share or unit.share != "mass"):
+        raise UnitsError(f"it is a share of {unit.share}")
+
+
+def _of(period: str) -> str:
+    return f" (the sum of a {period})" if period else ""
