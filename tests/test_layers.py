@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "unit_text", "columns", "points", "evaluation", "stage", "grid", "blocks", "tiles", "errors", "constants",
-    "display", "kernels",
+    "variables", "units", "unit_text", "columns", "points", "evaluation", "plausibility", "stage", "grid",
+    "blocks", "tiles", "errors", "constants", "display", "kernels",
 }  # fmt: skip
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
@@ -34,6 +34,7 @@ ALLOWED = {
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
     "evaluation": {"errors", "constants"},
+    "plausibility": {"errors", "variables", "units", "constants"},
     "engine": FOUNDATION | {"cube"},
     "recipes": FOUNDATION | STAGES | {"engine"},
     "reports": FOUNDATION | {"cube"},
