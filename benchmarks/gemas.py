@@ -41,9 +41,9 @@ def main() -> None:
                 table, element, features, folds=["random", "block"], trees=options.trees, transform="log10",
                 search={"max_features": [1 / 3, 2 / 3]}, search_trees=60, workers=options.workers,
             )  # fmt: skip
-            r2 = trained.scores["r2"]
+            nse = trained.scores["nse"]
             cover = coverage_table(trained, [0.9]).iloc[0]
-            ours, theirs = f"{r2['random']:.3f} / {r2['block']:.3f}", "{:.2f} / {:.2f}".format(*baseline[element])
+            ours, theirs = f"{nse['random']:.3f} / {nse['block']:.3f}", "{:.2f} / {:.2f}".format(*baseline[element])
             intervals = f"{100 * cover['quantile']:5.1f} | {100 * cover['conformal']:9.1f} | {cover['mean_width']:5.2f}"
             lines.append(f"| {element:2} | {trained.counts['used']} | {ours} | {theirs} | {intervals} |")
     head = (

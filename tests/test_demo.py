@@ -42,8 +42,8 @@ def test_the_forest_finds_the_known_truth_and_random_folds_flatter(made: tuple[P
     cube = tpsoil.open_cube(made[0] / "cube.zarr")
     truth = demo.true_elements(cube.assign(slope=maps["slope"]))
     table = demo.element_table(maps, truth)
-    assert (table["r2_truth"] > 0.9).all()
-    assert (table["r2_random"] > table["r2_group"] + 0.05).all()
+    assert (table["nse_truth"] > 0.9).all()
+    assert (table["nse_random"] > table["nse_group"] + 0.05).all()
 
 
 def test_everything_simulated_says_so(made: tuple[Path, str]) -> None:

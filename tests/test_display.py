@@ -51,7 +51,7 @@ def test_a_forest_shows_target_features_and_scores() -> None:
     text = trained._repr_html_()
     assert "slope, ndvi" in text
     assert "60 of 60" in text
-    assert cell_text(float(trained.scores["r2"].iloc[0])) in text
+    assert cell_text(float(trained.scores["nse"].iloc[0])) in text
 
 
 def test_a_calibration_shows_its_parameters_and_errors() -> None:

@@ -101,7 +101,7 @@ def test_tables_tell_what_was_done(done: tuple[Path, dict[str, Any]]) -> None:
     scores = tables["Elements, scores out of fold"]
     assert scores.groupby("element")["folds"].apply(list).to_dict() == {e: ["random", "group"] for e in ("Fe", "Zn")}
     extra = tables["Scores with the extra features of the samples; no map is made of these"]
-    by = {name: t[(t["element"] == "Fe") & (t["folds"] == "group")]["r2"].iloc[0] for name, t in
+    by = {name: t[(t["element"] == "Fe") & (t["folds"] == "group")]["nse"].iloc[0] for name, t in
           (("maps", scores), ("extra", extra))}  # fmt: skip
     assert by["extra"] > by["maps"]
     intervals = tables["Intervals out of fold: share of observations held"]

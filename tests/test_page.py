@@ -261,7 +261,7 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     (where / "_tpsoil" / "tables").mkdir()
     (where / "_tpsoil" / "tables" / "solum.csv").write_text("zone,cells\nall,9\n")
     predictions = pd.DataFrame({"observed": [1.0, 2, 3], "predicted": [1.0, 2, 4]}).to_csv(index=False)
-    scores = pd.DataFrame({"element": ["Fe"], "folds": ["block"], "r2": [0.66]}).to_csv(index=False)
+    scores = pd.DataFrame({"element": ["Fe"], "folds": ["block"], "nse": [0.66]}).to_csv(index=False)
     content = {
         "tables": {"elements": scores, "predictions_Fe": predictions},
         "notes": ["3 of 9 samples lie off the grid"],
@@ -344,10 +344,10 @@ def test_a_damaged_record_of_a_run_is_named(tmp_path: Path) -> None:
 
 def test_scores_in_attributes_become_a_table() -> None:
     store = sample()
-    store["solum_thickness"].attrs.update(r2_random=0.41, r2_block=0.25)
+    store["solum_thickness"].attrs.update(nse_random=0.41, nse_block=0.25)
     store["solum_thickness_sd"] = store["solum_thickness"]  # a companion repeats the scores of its map
     (table,) = tell(store).scores
-    assert table.to_dict("records") == [{"layer": "solum_thickness", "r2_random": 0.41, "r2_block": 0.25}]
+    assert table.to_dict("records") == [{"layer": "solum_thickness", "nse_random": 0.41, "nse_block": 0.25}]
 
 
 def test_sentences_stand_once_though_many_layers_say_them() -> None:

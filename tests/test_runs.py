@@ -91,7 +91,7 @@ def test_a_run_gives_a_whole_cube_that_says_what_it_was_made_from(case: tuple[Pa
     assert tpsoil.__version__ in maps.attrs["software"]
     assert maps["solum_thickness"].attrs["units"] == "m"
     assert "modern water and wind erosion" in maps["solum_thickness"].attrs["assumptions"]
-    assert maps["iron"].attrs["r2_random"] > 0
+    assert maps["iron"].attrs["nse_random"] > 0
     tables = result_tables(str(case[0] / "maps.zarr"))
     zones = tables["Solum thickness by zone"]
     assert zones["cells"].iloc[-1] == int(np.isfinite(maps["solum_thickness"]).sum())

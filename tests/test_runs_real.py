@@ -131,7 +131,7 @@ def test_europes_scores_lie_near_the_independent_baseline(europe: Path) -> None:
         for kind, expected in zip(("random", "block"), both):
             rows = table[(table["element"] == element) & (table["folds"] == kind)]
             if len(rows):
-                assert abs(float(rows["r2"].iloc[0]) - expected) < 0.06, (element, kind)
+                assert abs(float(rows["nse"].iloc[0]) - expected) < 0.06, (element, kind)
 
 
 def test_europes_maps_stay_within_the_samples(europe: Path, full: bool) -> None:
@@ -142,7 +142,7 @@ def test_europes_maps_stay_within_the_samples(europe: Path, full: bool) -> None:
     assert 1000 < iron[known].min() < iron[known].max() < 140_000
     assert (maps["iron_sd"].values[known] > 0).all()
     assert maps["iron"].attrs["units"] == "mg kg-1"
-    assert {"r2_random", "r2_block", "samples_used"} <= set(maps["iron"].attrs)
+    assert {"nse_random", "nse_block", "samples_used"} <= set(maps["iron"].attrs)
     assert "land_cover" in maps["iron"].attrs["unseen_classes"]
 
 

@@ -21,10 +21,11 @@ from scipy import stats
 
 from tpsoil import plateau_grid, solum
 from tpsoil.errors import CorruptStoreError, GridError, InputError, MissingInputError, UnitsError
+from tpsoil.evaluation import folds_within, make_folds, score
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_profiles
 from tpsoil.kernels import ensemble
-from tpsoil.solum import COMBINATIONS, PUBLISHED, Calibration, Effort, Ensemble, calibrate, prepare_profiles, score
+from tpsoil.solum import COMBINATIONS, PUBLISHED, Calibration, Effort, Ensemble, calibrate, prepare_profiles
 from tpsoil.solum.ensembles import member_rows, residual_noise, tolerated_rmse
 from tpsoil.solum.observations import values_at
 
@@ -69,9 +70,9 @@ def test_score_vector() -> None:
         "rmse": 0.3405877273,
         "mae": 0.28,
         "mre": 0.0939458374,
-        "me": -0.2,
+        "bias": -0.2,
         "nse": 0.9515859766,
-        "r2": 0.9736227045,
+        "squared_correlation": 0.9736227045,
     }
     for name, value in expected.items():
         assert got[name] == pytest.approx(value, rel=REL), name
@@ -79,38 +80,38 @@ def test_score_vector() -> None:
 
 
 def test_scores_of_awkward_pairs() -> None:
-    got = score([1.0, 0.0, np.nan, 2.0], [1.5, 0.5, 3.0, np.inf])
+    got = score([1.0, 0.0, np.nan, 2.0], [1.5, 0.5, 3.0, np.inf], missing="omit")
     assert (got["n"], got["not_positive"]) == (2, 1)
     assert got["mre"] == pytest.approx(0.5)
     assert np.isnan(list(score([], []).values())[1])
     flat = score([1.0, 1.0], [1.0, 2.0])
     assert math.isnan(flat["nse"])
-    assert math.isnan(flat["r2"])
-    with pytest.raises(InputError, match="2 observed and 1 simulated"):
+    assert math.isnan(flat["squared_correlation"])
+    with pytest.raises(InputError, match=r"observed has shape \(2,\), predicted \(1,\)"):
         score([1, 2], [1])
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=80), st.integers(2, 6), st.integers(0, 99))
 def test_folds_within_zones_are_even_and_seeded(zones: list[int], folds: int, seed: int) -> None:
-    fold = solum.folds_within_zones(zones, folds, seed)
+    fold = folds_within(zones, folds, seed)
     for zone in set(zones):
         sizes = np.bincount(fold[np.array(zones) == zone], minlength=folds)
         assert sizes.max() - sizes.min() <= 1
-    np.testing.assert_array_equal(fold, solum.folds_within_zones(zones, folds, seed))
+    np.testing.assert_array_equal(fold, folds_within(zones, folds, seed))
 
 
 def test_blocks_are_never_split() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0, 100, (2, 300))
-    fold = solum.folds_by_blocks(x, y, 10, 4, seed=1)
+    fold = make_folds(300, "block", n_folds=4, east=x, north=y, block_size=10, seed=1)
     block = np.floor(x / 10) * 100 + np.floor(y / 10)
     assert all(len(set(fold[block == b])) == 1 for b in np.unique(block))
     assert np.bincount(fold).max() - np.bincount(fold).min() <= 10
-    for arguments, message in (((x, y, 500, 4), "1 blocks"), ((x, y, -1, 4), "block_size is -1"),
-                               ((x, y, 10, 1), "folds is 1"), ((x * np.nan, y, 10, 4), "not finite")):  # fmt: skip
+    for east, size, n_folds, message in ((x, 500, 4, "1 blocks"), (x, -1, 4, "block_size is -1"),
+                                         (x, 10, 1, "folds is 1"), (x * np.nan, 10, 4, "no coordinates")):  # fmt: skip
         with pytest.raises(InputError, match=message):
-            solum.folds_by_blocks(*arguments, seed=0)
+            make_folds(300, "block", n_folds=n_folds, east=east, north=y, block_size=size)
 
 
 def test_paired_difference_knows_better_from_equal() -> None:
@@ -507,7 +508,7 @@ def test_table_5_of_two_maps() -> None:
     table = solum.compare_maps({"this": first, "other": second}, profiles, in_sample=["this"]).set_index("map")
     assert table.loc["this", ["min", "max", "cells"]].tolist() == [0.5, 2.0, 36]
     assert table.loc["this", "rmse"] == pytest.approx(0.1)
-    assert table.loc["this", "me"] == pytest.approx(-0.1)
+    assert table.loc["this", "bias"] == pytest.approx(-0.1)
     assert table.loc["this", "errors"] == "in sample"
     assert table.loc["other", "rmse"] == pytest.approx(
         score(profiles["solum_thickness"], np.diag(second.values))["rmse"]

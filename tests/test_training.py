@@ -12,8 +12,8 @@ from gemas import BASELINE, RASTERS_AND_STATION, gemas
 from sklearn.ensemble import RandomForestRegressor
 
 from tpsoil.errors import InputError, MissingInputError
+from tpsoil.evaluation import block_codes, make_folds
 from tpsoil.forest import TrainedForest, load_trained, observed_against_predicted, score, train
-from tpsoil.forest.folds import block_codes, make_folds
 from tpsoil.forest.leaves import in_bag_counts, with_leaf_means
 
 # Most tables here are replicates whose sites do not matter to the test.
@@ -100,8 +100,8 @@ def test_scores_of_the_sheet() -> None:
     assert s["rmse"] == pytest.approx(0.3405877273, abs=1e-10)
     assert s["mae"] == pytest.approx(0.28)
     assert s["bias"] == pytest.approx(-0.2)
-    assert s["r2"] == pytest.approx(0.9515859766, abs=1e-10)
-    assert s["r2_pearson"] == pytest.approx(0.9736227045, abs=1e-10)
+    assert s["nse"] == pytest.approx(0.9515859766, abs=1e-10)
+    assert s["squared_correlation"] == pytest.approx(0.9736227045, abs=1e-10)
 
 
 def test_pineiro_and_theil() -> None:
@@ -142,10 +142,10 @@ def test_replicates_leak_at_random_and_not_by_site() -> None:
     table["Fe"] = level + rng.normal(0, 0.3, 3 * sites)
     scores = train(table, "Fe", names, "site", trees=60, max_features=1).scores
     # Without skill a forest still varies, so 1 - SSE/SST falls a little below zero; the correlation vanishes.
-    assert scores.loc["random", "r2"] > 0.7
-    assert -0.15 < scores.loc["group", "r2"] < 0.02
-    assert scores.loc["group", "r2_pearson"] < 0.01
-    assert -0.15 < scores.loc["block", "r2"] < 0.02
+    assert scores.loc["random", "nse"] > 0.7
+    assert -0.15 < scores.loc["group", "nse"] < 0.02
+    assert scores.loc["group", "squared_correlation"] < 0.01
+    assert -0.15 < scores.loc["block", "nse"] < 0.02
 
 
 # -- training
@@ -168,7 +168,7 @@ def test_all_kinds_side_by_side_and_everything_kept(tmp_path: Path) -> None:
     }  # fmt: skip
     # Scores are those of the pooled predictions, on both scales.
     kept = trained.predictions["group"]
-    assert trained.scores.loc["group", "r2"] == pytest.approx(score(kept["observed"], kept["predicted"])["r2"])
+    assert trained.scores.loc["group", "nse"] == pytest.approx(score(kept["observed"], kept["predicted"])["nse"])
     own = score(kept["observed_original"], kept["predicted_original"])
     assert trained.scores.loc["group", "rmse_original"] == pytest.approx(own["rmse"])
     trained.save(tmp_path / "fe.joblib")
@@ -197,7 +197,7 @@ def test_any_number_of_workers_gives_one_result() -> None:
     pd.testing.assert_frame_equal(one.scores, three.scores, check_exact=True)
     pd.testing.assert_frame_equal(one.predict(table), three.predict(table), check_exact=True)
     other = train(table, "Fe", FEATURES, "site", trees=8, seed=5, folds="group")
-    assert other.scores.loc["group", "r2"] != one.scores.loc["group", "r2"]
+    assert other.scores.loc["group", "nse"] != one.scores.loc["group", "nse"]
 
 
 def test_out_of_fold_means_out_of_fold() -> None:
@@ -346,7 +346,7 @@ def test_a_class_with_one_site_does_not_carry_its_value() -> None:
     feature = next(f for f in trained.encoding.features if f.name == "land_cover")
     place = feature.levels.index(12)
     assert feature.values[place] < 5e5  # 3 samples of 1e6, drawn to the overall mean by 5
-    assert np.isfinite(trained.scores.loc["group", "r2"])
+    assert np.isfinite(trained.scores.loc["group", "nse"])
 
 
 def test_text_classes_serve_tables_and_are_refused_for_cubes() -> None:
@@ -428,7 +428,7 @@ def test_gemas_meets_the_independent_baseline(data_folder: Path, element: str) -
     table = gemas(data_folder)
     trained = train(table, element, RASTERS_AND_STATION, trees=60, transform="log10", workers=2)
     at_random, by_block = BASELINE[element]
-    assert trained.scores.loc["random", "r2"] == pytest.approx(at_random, abs=0.06)
-    assert trained.scores.loc["block", "r2"] == pytest.approx(by_block, abs=0.06)
+    assert trained.scores.loc["random", "nse"] == pytest.approx(at_random, abs=0.06)
+    assert trained.scores.loc["block", "nse"] == pytest.approx(by_block, abs=0.06)
     kept = trained.predictions["block"]
     assert abs(kept["predicted_original"].mean() / kept["observed_original"].mean() - 1) < 0.05

@@ -147,7 +147,7 @@ def test_gemas_with_soil_columns(data_folder: Path, full: bool, element: str) ->
         gemas(data_folder), element, [*RASTERS_AND_STATION, *SOIL],
         folds="block", trees=500 if full else 100, transform="log10", workers=2,
     )  # fmt: skip
-    assert trained.scores.loc["block", "r2"] >= least
+    assert trained.scores.loc["block", "nse"] >= least
     assert 0.88 <= coverage_table(trained, [0.9])["conformal"][0] <= 0.92
 
 

@@ -22,6 +22,7 @@ from pyproj import Transformer
 from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
+from tpsoil.evaluation import nse
 from tpsoil.grid import grid_of
 from tpsoil.recipes import run
 from tpsoil.reports import figures, write_page
@@ -275,22 +276,20 @@ def zone_table(maps: xr.Dataset) -> pd.DataFrame:
 
 
 def element_table(maps: xr.Dataset, truth: xr.Dataset) -> pd.DataFrame:
-    """R2 of each map against the known truth over all soil cells, beside what its folds had said; mean spread."""
+    """Efficiency of each map against the known truth over all soil cells, and out of fold; mean spread."""
     rows = []
     for element in TRUTH:
         known = truth[element].to_numpy().ravel().astype(float)
         mapped, spread = (maps[name].to_numpy().ravel().astype(float) for name in (element, f"{element}_sd"))
         both = np.isfinite(known) & np.isfinite(mapped)
-        error = float(np.sum((mapped[both] - known[both]) ** 2))
-        total = float(np.sum((known[both] - known[both].mean()) ** 2))
         rows.append(
             {
                 "element": element,
                 "cells": int(both.sum()),
                 "mean": float(mapped[both].mean()),
-                "r2_truth": 1 - error / total,
+                "nse_truth": nse(known[both], mapped[both]),
                 "sd_trees": float(spread[both].mean()),
-                **{name: float(maps[element].attrs[name]) for name in ("r2_random", "r2_group")},
+                **{name: float(maps[element].attrs[name]) for name in ("nse_random", "nse_group")},
             }
         )
     return pd.DataFrame(rows)

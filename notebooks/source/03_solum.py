@@ -118,7 +118,7 @@ figures.calibration_traces(traces)
 # 0.02 m: no model can do better.
 
 # %%
-calibration.scores[calibration.scores["zone"] == "all"][["kind", "n", "rmse", "mae", "me", "nse", "coverage"]].round(3)
+calibration.scores[calibration.scores["zone"] == "all"][["kind", "n", "rmse", "mae", "bias", "nse", "coverage"]].round(3)
 
 # %%
 held_out = calibration.predictions.rename(columns={"cv": "predicted"})[["observed", "predicted", "zone"]]

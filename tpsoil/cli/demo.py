@@ -32,21 +32,21 @@ def demo(
         )
     elements = Table()
     elements.add_column("element, mg/kg", no_wrap=True)
-    for heading in ("mean", "tree sd", "R2 truth", "R2 random", "R2 by site"):
+    for heading in ("mean", "tree sd", "NSE truth", "NSE random", "NSE by site"):
         elements.add_column(heading, justify="right")
     for row in made.elements.to_dict("records"):
         elements.add_row(
             f"{row['element']}, simulated",
             f"{row['mean']:.0f}" if row["mean"] >= 100 else f"{row['mean']:.1f}",
             f"{row['sd_trees']:.0f}" if row["sd_trees"] >= 100 else f"{row['sd_trees']:.1f}",
-            f"{row['r2_truth']:.2f}",
-            f"{row['r2_random']:.2f}",
-            f"{row['r2_group']:.2f}",
+            f"{row['nse_truth']:.2f}",
+            f"{row['nse_random']:.2f}",
+            f"{row['nse_group']:.2f}",
         )
     console.print("\n[bold]Solum thickness[/bold], published parameters, erosion rates assumed")
     console.print(zones)
     console.print("Zone 1 has cells far hotter and wetter than those its parameters were fitted in.", highlight=False)
-    console.print("\n[bold]Elements from simulated samples[/bold]: R2 against the truth, and of folds")
+    console.print("\n[bold]Elements from simulated samples[/bold]: efficiency against the truth, and out of fold")
     console.print(elements)
     console.print(
         "Random folds flatter: the forest has seen other replicates of the same site.",

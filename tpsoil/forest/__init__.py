@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tpsoil.evaluation import observed_against_predicted, score
 from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
 from tpsoil.forest.mapping import predict_cube_many
-from tpsoil.forest.scores import observed_against_predicted, score
 from tpsoil.forest.trained import TrainedForest, load_trained
 from tpsoil.forest.training import train
 

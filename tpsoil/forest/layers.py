@@ -95,7 +95,7 @@ class MapModel:
             "back_transform": str(trained.settings["back_transform"]),
             "deciding_folds": trained.settings["folds"][trained.deciding],
             "samples": int(trained.counts["used"]),
-            **{f"r2_{kind}": round(float(trained.scores.loc[kind, "r2"]), 4) for kind in trained.scores.index},
+            **{f"nse_{kind}": round(float(trained.scores.loc[kind, "nse"]), 4) for kind in trained.scores.index},
         }
         if level is None:
             return cls(trained.target, trained.encoding, trained.compile(), facts)

@@ -43,8 +43,8 @@ class TrainedForest:
     encoding : Encoding
         Feature order, kinds and class levels.
     scores : DataFrame
-        One row a kind of folds, pooled out of fold: `n`, `r2` (1 - SSE/SST), `r2_pearson`, `rmse`, `mae`, `bias` on
-        the scale of the fit; with a transform the same with `_original` in the target's own unit.
+        One row a kind of folds, pooled out of fold: `n` and `tpsoil.evaluation.ELEMENT_MEASURES` on the
+        scale of the fit; with a transform the same with `_original` in the target's own unit.
     folds : DataFrame
         The fold of every used row, one column a kind; index of the table.
     predictions : mapping of str to DataFrame

@@ -10,19 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, Labels, block_codes, make_folds, score
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Style, learn_encoding, numbers, require_features
-from tpsoil.forest.folds import (
-    KINDS,
-    Labels,
-    block_codes,
-    choose_position,
-    describe_folds,
-    fold_table,
-    make_folds,
-    sites_by_position,
-)
-from tpsoil.forest.scores import score
+from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
 from tpsoil.points import positions_of
@@ -120,7 +111,7 @@ def train(
 
     Notes
     -----
-    Scores are pooled: the predictions of all folds are scored together. `r2` is 1 - SSE/SST against the overall mean.
+    Scores are pooled: the predictions of all folds are scored together. `nse` is 1 - SSE/SST against the overall mean.
 
     Examples
     --------
@@ -150,7 +141,7 @@ def train(
         if blocks < n_folds:
             kinds = tuple(kind for kind in kinds if kind != "block")
             left_out["block"] = f"{blocks} blocks of {block_size:g} cannot fill {n_folds} folds"
-    decides = deciding or max(kinds, key=KINDS.index)
+    decides = deciding or max(kinds, key=FOLD_KINDS.index)
     if decides not in kinds:
         raise InputError(f"train: deciding is '{decides}', expected one of the folds used, {list(kinds)}")
     grid = grid_of_settings(settings, search)
@@ -250,10 +241,10 @@ def _out_of_fold(
     settings = []
     for k in range(int(fold.max()) + 1):
         test, part = fold == k, fold != k
-        best = chosen(kind, part, 1000 * (1 + KINDS.index(kind)) + k)
+        best = chosen(kind, part, 1000 * (1 + FOLD_KINDS.index(kind)) + k)
         settings.append(best)
         design = columns(part)
-        forest = fit_forest(design[part], fitted[part], trees, best, [seed, 1 + KINDS.index(kind), k], workers)
+        forest = fit_forest(design[part], fitted[part], trees, best, [seed, 1 + FOLD_KINDS.index(kind), k], workers)
         past = np.ascontiguousarray(design[part].to_numpy(dtype=np.float32))
         rows = np.ascontiguousarray(design[test].to_numpy(dtype=np.float32))
         compiled = CompiledForest.from_sklearn(
@@ -287,9 +278,9 @@ def _walk(forest: CompiledForest, rows: npt.NDArray[np.float32], levels: Any = N
 
 
 def _scores(predictions: pd.DataFrame, transform: str) -> dict[str, float]:
-    scores = score(predictions["observed"], predictions["predicted"])
+    scores = score(predictions["observed"], predictions["predicted"], measures=ELEMENT_MEASURES)
     if transform != "none":
-        own = score(predictions["observed_original"], predictions["predicted_original"])
+        own = score(predictions["observed_original"], predictions["predicted_original"], measures=ELEMENT_MEASURES)
         scores.update({f"{name}_original": value for name, value in own.items() if name != "n"})
     return scores
 
@@ -299,10 +290,10 @@ def _kinds(folds: str | Sequence[str] | None, grouped: bool, placed: bool) -> tu
         return ("random", *(["group"] if grouped else []), *(["block"] if placed else []))
     kinds = (folds,) if isinstance(folds, str) else tuple(folds)
     for kind in kinds:
-        if kind not in KINDS:
-            raise InputError(f"train: no folds '{kind}'{nearest_name(kind, KINDS)}")
+        if kind not in FOLD_KINDS:
+            raise InputError(f"train: no folds '{kind}'{nearest_name(kind, FOLD_KINDS)}")
     if not kinds or len(set(kinds)) != len(kinds):
-        raise InputError(f"train: folds are {list(kinds)}, expected one or more of {list(KINDS)}, each once")
+        raise InputError(f"train: folds are {list(kinds)}, expected one or more of {list(FOLD_KINDS)}, each once")
     return kinds
 
 

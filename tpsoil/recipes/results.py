@@ -33,7 +33,7 @@ TITLES = {
     "drivers": "Drivers: out-of-bag rise of the error; shares of a linear model",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
 }
-SCORES = ("element", "folds", "n", "r2", "rmse", "r2_original", "rmse_original")
+SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
 LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
 """Tables of one element, kept for the figures and not printed."""
 

@@ -45,7 +45,7 @@ _TITLES: Final = {
     "groups": "Classes compared on site means; classes that share a letter do not differ",
     "drivers": "Drivers of the elements", "water_erosion": "Water erosion beside the published mean",
 }  # fmt: skip
-_SCORE: Final = re.compile(r"^(r2|r²|rmse|mae|nse|me|coverage|picp|bias)(_|$)", re.IGNORECASE)
+_SCORE: Final = re.compile(r"^(nse|squared_correlation|ccc|rmse|mae|mre|bias|coverage|picp|r2)(_|$)", re.IGNORECASE)
 
 
 @dataclass
@@ -205,7 +205,7 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
 
 
 def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
-    """Scores that stand as single attributes, such as `r2_random = 0.4`, one row a layer."""
+    """Scores that stand as single attributes, such as `nse_random = 0.4`, one row a layer."""
     rows: list[dict[str, Any]] = []
     for name, found in {"the store": attrs, **layers}.items():
         scores = {key: value for key, value in found.items() if _SCORE.match(key)}

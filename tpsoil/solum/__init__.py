@@ -34,7 +34,7 @@ from .search import Effort
 from .space import COMBINATIONS, combinations, search_space
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
-from .validation import folds_by_blocks, folds_within_zones, paired_difference, score
+from .validation import paired_difference
 from .zones import Zones
 
 __all__ = [
@@ -65,8 +65,6 @@ __all__ = [
     "ensemble_thickness",
     "evolve",
     "evolve_through",
-    "folds_by_blocks",
-    "folds_within_zones",
     "identifiability",
     "paired_difference",
     "pearson_matrix",
@@ -75,7 +73,6 @@ __all__ = [
     "quantile_name",
     "rank_covariates",
     "relative_difference",
-    "score",
     "search_space",
     "sensitivities",
     "status_counts",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.evaluation import THICKNESS_MEASURES, folds_within, make_folds, score
 from tpsoil.kernels import misfit
 from tpsoil.points import position_columns, positions_of
 
@@ -19,7 +20,7 @@ from .observations import OBSERVED, POOLED, Observations
 from .parameters import NAMES, SolumParameters
 from .search import Found, Task
 from .space import COMBINATIONS, SearchSpace, combinations
-from .validation import folds_by_blocks, folds_within_zones, forest_baseline, score, zone_mean_baseline
+from .validation import forest_baseline, zone_mean_baseline
 
 Doubles = npt.NDArray[np.float64]
 Key = tuple[int, str, int]
@@ -49,11 +50,13 @@ class Plan:
         self.space, self.table = space, seen.table
         self.zone = seen.table["zone"].to_numpy()
         self.zones = [int(zone) for zone in np.unique(self.zone)]
-        self.folds: dict[str, npt.NDArray[np.int64]] = {"zones": folds_within_zones(self.zone, folds, seed)}
+        self.folds: dict[str, npt.NDArray[np.int64]] = {"zones": folds_within(self.zone, folds, seed)}
         if block_size is not None:
             pair = position_columns(seen.table, where="calibrate: block_size needs positions")
             x, y = positions_of(seen.table, pair, where="profiles")
-            self.folds["blocks"] = folds_by_blocks(x, y, block_size, folds, seed)
+            self.folds["blocks"] = make_folds(
+                x.size, "block", n_folds=folds, east=x, north=y, block_size=block_size, seed=seed
+            )
         self.training: dict[Key, npt.NDArray[np.intp]] = {}
         for zone in (POOLED, *self.zones):
             mine = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
@@ -183,7 +186,7 @@ def score_table(plan: Plan, made: pd.DataFrame) -> pd.DataFrame:
         for zone in (*plan.zones, None):
             part = made if zone is None else made[made["zone"] == zone]
             row: dict[str, Any] = {"kind": kind, "zone": "all" if zone is None else str(zone)}
-            row.update(score(part["observed"], part[kind]))
+            row.update(score(part["observed"], part[kind], measures=THICKNESS_MEASURES, missing="omit"))
             row["coverage"] = row["width"] = float("nan")
             if f"{kind}_low" in made:
                 band = part.dropna(subset=[f"{kind}_low", f"{kind}_high"])

@@ -41,7 +41,7 @@ class Calibration:
     parameters : dict of int to SolumParameters
         By zone.
     scores : DataFrame
-        A row for each `kind` and `zone` ("all" pools the profiles): `n`, `rmse`, `mae`, `me` (m), `mre`, `nse`, `r2`,
+        A row for each `kind` and `zone` ("all" pools the profiles): `n`, `tpsoil.evaluation.THICKNESS_MEASURES`,
         `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample), "cv" (folds within zones),
         "cv_blocks" (spatial blocks), each also as the ensemble's "_median", and the baselines "zone_mean_cv",
         "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.

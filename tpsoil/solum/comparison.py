@@ -15,13 +15,13 @@ from scipy import stats
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
+from tpsoil.evaluation import THICKNESS_MEASURES, score
 from tpsoil.grid import grid_of, require_same_grid
 from tpsoil.points import project_points
 from tpsoil.tiles import compute_together
 from tpsoil.variables import Variable
 
 from .observations import OBSERVED, THICKNESS_NAMES, values_at
-from .validation import score
 
 TO_METRES: Final[Mapping[str, float]] = {
     "m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0,
@@ -105,9 +105,9 @@ def compare_maps(
     Returns
     -------
     DataFrame
-        A row a map: `map`, `cells`, `min`, `max`, `mean`, `sd` (m), and with profiles `n`, `rmse`, `mae`, `me` (m),
-        `mre`, `nse`, `r2`, `errors` ("in sample" or "independent?"), `common_rmse` over the profiles where every map
-        has a value.
+        A row a map: `map`, `cells`, `min`, `max`, `mean`, `sd` (m), and with profiles `n` and
+        `tpsoil.evaluation.THICKNESS_MEASURES`, `errors` ("in sample" or "independent?"), `common_rmse` over the
+        profiles where every map has a value.
 
     Raises
     ------
@@ -144,8 +144,9 @@ def compare_maps(
         common = np.isfinite(made[list(maps)].to_numpy(float)).all(axis=1)
         for row in rows:
             at = made[row["map"]].to_numpy(float)
-            row.update({key: value for key, value in score(seen, at).items() if key != "not_positive"})
-            row["common_rmse"] = score(seen[common], at[common])["rmse"]
+            scores = score(seen, at, measures=THICKNESS_MEASURES, missing="omit")
+            row.update({key: value for key, value in scores.items() if key != "not_positive"})
+            row["common_rmse"] = score(seen[common], at[common], measures=("rmse",), missing="omit")["rmse"]
             row["errors"] = "in sample" if row["map"] in set(in_sample) else "independent?"
     table = pd.DataFrame(rows)
     table["cells"] = table["cells"].astype(np.int64)

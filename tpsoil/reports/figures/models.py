@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation import bias, nse, rmse, squared_correlation
 from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
@@ -175,11 +176,10 @@ def observed_predicted(
     pad = 0.04 * (high - low) or max(abs(high) * 0.05, 1e-9)
     ends = np.array([low - pad, high + pad])
     axes.plot(ends, ends, color=palette.INK, linewidth=1, linestyle="--", label="1:1")
-    error = predicted - observed
     scores = [
         f"n = {len(rows)}",
-        f"RMSE = {palette.number_text(float(np.sqrt(np.mean(error**2))))} {unit}",
-        f"ME = {palette.number_text(float(error.mean()))} {unit}",
+        f"RMSE = {palette.number_text(rmse(observed, predicted))} {unit}",
+        f"ME = {palette.number_text(bias(observed, predicted))} {unit}",
     ]
     if len(rows) > 2 and np.ptp(observed) > 0 and np.ptp(predicted) > 0:
         slope = float(np.cov(predicted, observed, ddof=1)[0, 1] / np.var(predicted, ddof=1))
@@ -187,8 +187,7 @@ def observed_predicted(
         span = np.array([predicted.min(), predicted.max()])
         axes.plot(span, intercept + slope * span, color=palette.WARNING, linewidth=1.4,
                   label=f"observed = {palette.number_text(intercept)} + {slope:.3g} predicted")  # fmt: skip
-        nse = 1 - float(np.sum(error**2) / np.sum((observed - observed.mean()) ** 2))
-        scores += [f"NSE = {nse:.2f}", f"r² = {np.corrcoef(observed, predicted)[0, 1] ** 2:.2f}"]
+        scores += [f"NSE = {nse(observed, predicted):.2f}", f"r² = {squared_correlation(observed, predicted):.2f}"]
     axes.set_xlim(*ends)
     axes.set_ylim(*ends)
     axes.set_aspect("equal")
