@@ -34,6 +34,8 @@ class Job:
         As it was written; recorded in the store.
     cube : str, optional
         The store that layers are read from which no stage makes.
+    sources : tuple of str
+        Every other path or URL that is read: rasters, vectors, tables. The output must not overlap with any of them.
     description : str
     overwrite : bool
         Replace a store of another run or grid.
@@ -54,6 +56,7 @@ class Job:
     selected: tuple[Stage, ...]
     recipe: Mapping[str, Any]
     cube: str | None = None
+    sources: tuple[str, ...] = ()
     description: str = ""
     overwrite: bool = False
     tile: int | None = None

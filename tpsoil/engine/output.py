@@ -20,7 +20,7 @@ from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
-from tpsoil.errors import StoreExistsError
+from tpsoil.errors import InputError, StoreExistsError
 from tpsoil.grid import coordinates, describe, same_grid
 from tpsoil.stage import Stage
 
@@ -28,7 +28,7 @@ from .arrays import layer_place, place_of
 from .job import Job
 from .ledger import ROOM, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
-from .places import is_url, open_store
+from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling, stage_digest
 from .prepare import files_digest
 
@@ -68,8 +68,9 @@ def find_output(job: Job) -> Output:
     StoreExistsError
         For a store that no run made, or that a run of another name, grid or chunk size made, without `overwrite`.
     InputError
-        For a store of a newer tpsoil.
+        For a store of a newer tpsoil, and for an output that overlaps with the cube or a source.
     """
+    _check_inputs_safe(job)
     grid = job.grid
     ledger = Ledger.at(job.output)
     tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), job.chunk)
@@ -212,6 +213,18 @@ def _difference(content: Mapping[str, Any], job: Job, tiling: Tiling) -> str:
     if not same_grid(stored, job.grid):
         return f"another grid ({describe(stored)}; the recipe has {describe(job.grid)})"
     return ""
+
+
+def _check_inputs_safe(job: Job) -> None:
+    """Reject an output that is, holds or lies in something that the run reads: it would be removed or changed."""
+    files = (str(path) for stage in job.stages for path in stage.files)
+    named = [("[run] cube", job.cube)] if job.cube is not None else []
+    for kind, place in [*named, *(("the source", text) for text in dict.fromkeys([*job.sources, *files]))]:
+        if overlapping(job.output, place):
+            raise InputError(
+                f"{job.where}: [run] output {job.output} and {kind} {place} are one place, or one lies inside the "
+                "other; the run would overwrite what it reads. Give another output"
+            )
 
 
 def _refuse_strangers(job: Job) -> None:

@@ -132,6 +132,7 @@ def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = N
         selected=tuple(selected_stages(stages, only, checked.where)),
         recipe=checked.raw,
         cube=checked.cube,
+        sources=checked.sources,
         description=checked.run.description,
         overwrite=checked.run.overwrite,
         tile=checked.run.tile,

@@ -157,6 +157,22 @@ class Recipe:
         """The store the layers come from, where that is another than the output."""
         return None if self.run.cube is None else self.path(self.run.cube)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every path or URL that the recipe reads from, made whole, but for the cube and what a glob stands for."""
+        names: list[str | None] = [name for table in self.layers for name in (*table.sources, table.through)]
+        if self.grid is not None:
+            names += [self.grid.cover, self.grid.like]
+        if self.mask is not None:
+            names += [self.mask.boundary, self.mask.glaciers, self.mask.lakes]
+        if self.derive is not None:
+            names += [self.derive.dem]
+        if self.solum is not None and self.solum.calibration is not None:
+            names += [self.solum.calibration.profiles]
+        if self.elements is not None:
+            names += [self.elements.samples]
+        return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
+
 
 SECRET_FAULT: Final = "holds a user or password; keys come from the environment or profile files only"
 TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements")
