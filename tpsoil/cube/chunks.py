@@ -76,6 +76,24 @@ class ObservedStore(WrapperStore[Store]):  # type: ignore[misc]
         await self.observed.delete(key)
         self.on_object(key, None)
 
+    # Codec pipelines of newer releases of zarr use these instead of the coroutines.
+
+    def get_sync(
+        self, key: str, *, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        buffer = self.observed.get_sync(key, prototype=prototype, byte_range=byte_range)
+        if byte_range is None:
+            self.on_object(key, None if buffer is None else buffer.as_buffer_like())
+        return buffer
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        self.observed.set_sync(key, value)
+        self.on_object(key, value.as_buffer_like())
+
+    def delete_sync(self, key: str) -> None:
+        self.observed.delete_sync(key)
+        self.on_object(key, None)
+
 
 class LocalChunks:
     """The chunks of one array in a folder.
