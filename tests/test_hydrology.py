@@ -67,16 +67,42 @@ def test_ls_vectors() -> None:
 def test_ls_of_a_plane_by_the_public_function() -> None:
     angle = math.radians(10)
     plane = dem(np.tile(4000 - math.tan(angle) * L * np.arange(14.0), (5, 1)))
-    got = hydrology_attributes(plane, cell_size_m=L)
+    got = hydrology_attributes(plane, cell_size_m=L, max_length_m=1e9)
     # ten cells above: 9000 m2 enter; heights rounded to float32 only for the routing
     four = flow.length_factor(4 * L * L, L, flow.length_exponent(angle), 1.0) * flow.steepness_factor(angle, 0)
     assert float(got.ls_factor[2, 4]) == pytest.approx(four, rel=1e-6)
     assert float(got.ls_factor[2, 10]) == pytest.approx(18.94388332, rel=1e-6)
-    assert float(got.ls_factor[2, 12]) == pytest.approx(18.94388332, rel=1e-6)  # limited to 300 m
-    assert float(hydrology_attributes(plane, cell_size_m=L, max_length_m=1e9).ls_factor[2, 12]) > 19
+    assert float(got.ls_factor[2, 12]) > 19
+    capped = hydrology_attributes(plane, cell_size_m=L)
+    limit = (300 / 22.13) ** flow.length_exponent(angle) * flow.steepness_factor(angle, 0)
+    np.testing.assert_allclose(capped.ls_factor[2, 10:13], limit, rtol=1e-6)
     chinese = hydrology_attributes(plane, cell_size_m=L, steepness="chinese")
-    assert float(chinese.ls_factor[2, 10] / got.ls_factor[2, 10]) == pytest.approx(2.844631573 / 2.417289385, rel=1e-6)
-    assert got.ls_factor.attrs["max_length_m"] == 300
+    ratio = float(chinese.ls_factor[2, 10] / capped.ls_factor[2, 10])
+    assert ratio == pytest.approx(2.844631573 / 2.417289385, rel=1e-6)
+    assert capped.ls_factor.attrs["max_length_m"] == 300
+
+
+@pytest.mark.parametrize("cell", [10.0, 90.0, 1000.0])
+@pytest.mark.parametrize("cap", [100.0, 300.0])
+def test_the_cap_holds_for_the_whole_slope_length_whatever_the_cell(cell: float, cap: float) -> None:
+    """On a plane the effective length is known; on rough ground it is nowhere above the cap."""
+    angle = math.radians(8)
+    m = flow.length_exponent(angle)
+    cells = 60
+    plane = dem(np.tile(8900 - math.tan(angle) * cell * np.arange(float(cells)), (5, 1)))
+    got = hydrology_attributes(plane, cell_size_m=cell, max_length_m=cap).ls_factor[2, 1:-1]
+    length = (got / flow.steepness_factor(angle, 0)).astype(float)
+    above = cell * np.arange(1, cells - 1)
+    segment = ((above + cell) ** (m + 1) - above ** (m + 1)) / (cell * 22.13**m)
+    np.testing.assert_allclose(length, np.minimum(segment, (cap / 22.13) ** m), rtol=1e-5)
+    z = dem(tilted((30, 30), 2))
+    shape = terrain_attributes(z, cell_size_m=cell)
+    ls = hydrology_attributes(z, cell_size_m=cell, max_length_m=cap).ls_factor.astype(float)
+    slope = np.radians(shape.slope.astype(float))
+    exponent = xr.apply_ufunc(np.vectorize(flow.length_exponent), slope)
+    steepness = xr.apply_ufunc(np.vectorize(lambda s: flow.steepness_factor(s, 0)), slope)
+    effective = 22.13 * (ls / steepness) ** (1 / exponent)
+    assert float(effective.max()) <= cap * (1 + 1e-5)
 
 
 def test_slope_length_of_a_plane() -> None:

@@ -57,8 +57,8 @@ def hydrology_attributes(
     steepness : {"rusle", "chinese"}
         RUSLE's S factor; or Liu 1994's line above 10 degrees.
     max_length_m : float
-        The area that enters LS stops growing at this upslope length; RUSLE was fitted on hillslopes up to some 300 m.
-        Such cells are those with `upslope_area` above `max_length_m` plus one cell.
+        Cap of a cell's effective slope length 22.13 L^(1/m), its own length included, so that it also holds on cells
+        wider than the cap; > 0. RUSLE was fitted on hillslopes up to some 300 m.
     memory_limit_gb : float
         The routing is refused where it would need more.
     cell_size_m : float, optional
@@ -89,8 +89,9 @@ def hydrology_attributes(
     aspect are Horn's, of the DEM as given. Wetness ln(As / tan b) with tan b at least 0.001; transport
     (As / 22.13)^0.6 (sin b / 0.0896)^1.3; LS = L S with Desmet and Govers 1996
     L = ((A + D^2)^(m+1) - A^(m+1)) / (D^(m+2) x^m 22.13^m), m by McCool 1989, A the area that enters the cell, D its
-    size, x = |sin aspect| + |cos aspect|. Slope length by Hickey 2000: half a step at local heights, then the longest
-    inflow plus the step, ending where the slope falls below half (0.7 below 5 %) of the slope above.
+    size, x = |sin aspect| + |cos aspect|; L is at most (max_length_m / 22.13)^m, the mean of L over a slope of that
+    length, since a longer slope counts as several. Slope length by Hickey 2000: half a step at local heights, then the
+    longest inflow plus the step, ending where the slope falls below half (0.7 below 5 %) of the slope above.
 
     References
     ----------
@@ -107,8 +108,8 @@ def hydrology_attributes(
     where = "hydrology_attributes"
     if steepness not in STEEPNESS:
         raise InputError(f"{where}: steepness is {steepness!r}{nearest_name(str(steepness), STEEPNESS)}")
-    if not (np.isfinite(max_length_m) and max_length_m >= 0):
-        raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres, at least 0")
+    if not (np.isfinite(max_length_m) and max_length_m > 0):
+        raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
     _refuse_memory(surface, memory_limit_gb, where)
     layers = map_whole(
@@ -199,7 +200,7 @@ class _Routing:
         area[~np.isfinite(z)] = np.nan
         padded = np.pad(z, 1, constant_values=np.nan)
         slope, aspect, *_ = terrain_pass(padded, dx, dy, RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
-        specific, wet, ls, sti, _ = flow_indices(
+        specific, wet, ls, sti = flow_indices(
             area, slope, aspect, dx, dy, self.steepness, self.max_length_m, LEAST_TANGENT
         )
         return specific, wet, length.reshape(z.shape), ls, sti

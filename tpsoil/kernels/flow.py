@@ -182,6 +182,13 @@ def length_factor(area_in: float, cell: float, exponent: float, width: float) ->
 
 
 @jit
+def capped_length_factor(area_in: float, cell: float, exponent: float, width: float, max_length: float) -> float:
+    """`length_factor`, at most that of a whole slope of `max_length` (m): its mean over any longer slope."""
+    own = length_factor(area_in, cell, exponent, width)
+    return min(own, math.pow(max_length / UNIT_PLOT_M, exponent))
+
+
+@jit
 def steepness_factor(slope: float, variant: int) -> float:
     """RUSLE's S: 10.8 sin + 0.03 up to 9 %, then 16.8 sin - 0.5 (McCool 1987); Chinese: 21.91 sin - 0.96 from 10 deg.
 
@@ -205,7 +212,7 @@ def flow_indices(
     variant: int,
     max_length: float,
     least_tangent: float,
-) -> tuple[Array, Array, Array, Array, int]:
+) -> tuple[Array, Array, Array, Array]:
     """Specific catchment area, wetness, LS and transport index of every cell.
 
     Parameters
@@ -218,22 +225,20 @@ def flow_indices(
     variant : int
         `STANDARD` or `CHINESE` steepness.
     max_length : float
-        Upslope length A / L at which the area that enters LS stops growing, m.
+        Cap of the effective slope length of a cell, m: L is at most (max_length / 22.13)^m, whatever the cell size.
     least_tangent : float
         Floor of tan(slope) in the wetness index.
 
     Returns
     -------
     tuple
-        As (m), wetness (1), LS (1), transport (1), ndarray (ny, nx) float32; the number of cells whose area was
-        limited by `max_length`.
+        As (m), wetness (1), LS (1), transport (1), ndarray (ny, nx) float32.
     """
     ny, nx = area.shape
     specific = np.empty((ny, nx), np.float32)
     wet = np.empty((ny, nx), np.float32)
     ls = np.empty((ny, nx), np.float32)
     sti = np.empty((ny, nx), np.float32)
-    limited = 0
     for i in range(ny):
         own = abs(dx[i] * dy[i])
         cell = math.sqrt(own)
@@ -249,10 +254,8 @@ def flow_indices(
             facing = math.radians(np.float64(aspect[i, j]))
             width = 1.0 if math.isnan(facing) else abs(math.sin(facing)) + abs(math.cos(facing))
             area_in = max(area[i, j] - own, 0.0)
-            if area_in > max_length * cell:
-                area_in = max_length * cell
-                limited += 1
             wet[i, j] = wetness(per_width, angle, least_tangent)
-            ls[i, j] = length_factor(area_in, cell, length_exponent(angle), width) * steepness_factor(angle, variant)
+            length = capped_length_factor(area_in, cell, length_exponent(angle), width, max_length)
+            ls[i, j] = length * steepness_factor(angle, variant)
             sti[i, j] = transport(per_width, angle)
-    return specific, wet, ls, sti, limited
+    return specific, wet, ls, sti
