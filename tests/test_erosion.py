@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -193,7 +194,44 @@ def test_dryness_stays_within_its_limits() -> None:
 
 def test_mean_wind_moves_less_than_the_winds_it_is_made_of() -> None:
     winds = np.random.default_rng(0).weibull(2, 200) * 8
-    assert cov.wind_factor([float(winds.mean())], days=15) < 0.7 * cov.wind_factor(winds, days=15)
+    assert cov.wind_factor([float(winds.mean())] * 3, days=15) < 0.7 * cov.wind_factor(winds, days=15)
+
+
+def test_one_wind_a_month_is_rejected_or_spread_by_a_named_distribution() -> None:
+    rng = np.random.default_rng(2)
+    winds = rng.weibull(2, 200_000) * 6
+    mean = float(winds.mean())
+    with pytest.raises(InputError, match=r"one wind observation in 31 days.*weibull_shape=2"):
+        cov.wind_factor([mean], days=31)
+    # ten Januaries are ten observations, but each is the mean of a month
+    januaries = xr.DataArray(
+        np.full(10, mean), dims="time", coords={"time": pd.date_range("2001-01-01", periods=10, freq="12MS")}
+    )
+    with pytest.raises(InputError, match=r"one wind observation in 365 days"):
+        cov.wind_factor(januaries, days=31)
+    spread = cov.wind_factor(januaries, days=31, weibull_shape=2.0)
+    # 200 000 winds leave 1 % of sampling error in the third moment beyond the threshold
+    assert float(spread) == pytest.approx(cov.wind_factor(winds, days=31), rel=0.02)
+    assert spread.attrs["weibull_shape"] == 2.0
+    assert "Weibull of shape 2" in spread.attrs["distribution"]
+    with pytest.raises(InputError, match="lengths of mean vectors"):
+        cov.wind_factor(januaries.assign_attrs(vector_components="u v"), days=31, weibull_shape=2.0)
+    with pytest.raises(InputError, match="weibull_shape is 0"):
+        cov.wind_factor([mean], days=31, weibull_shape=0)
+
+
+@given(st.floats(0.0, 30.0), st.floats(1.2, 6.0))
+@settings(max_examples=40, deadline=None)
+def test_weibull_work_equals_its_integral(mean: float, shape: float) -> None:
+    from scipy import integrate, special, stats
+
+    scale = max(mean / special.gamma(1 + 1 / shape), 1e-9)
+    density = stats.weibull_min(shape, scale=scale).pdf
+    expected, _ = integrate.quad(lambda u: u * (u - 5.0) ** 2 * density(u), 5.0, max(5.0, scale * 40), limit=800)
+    # quadrature over a density that is cut at 40 scales
+    assert cov.wind_factor([mean], days=1, height_m=2.0, weibull_shape=shape) == pytest.approx(
+        expected, rel=1e-5, abs=1e-8
+    )
 
 
 @settings(max_examples=50, deadline=None)

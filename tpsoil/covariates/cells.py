@@ -14,9 +14,10 @@ import xarray as xr
 from tpsoil.blocks import is_lazy, map_pixels
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import require_same_grid
+from tpsoil.units import Period, require_unit
 from tpsoil.variables import Variable
 
-from .ranges import require_range, require_units
+from .ranges import require_range
 
 Array = npt.NDArray[Any]
 
@@ -30,20 +31,23 @@ class Argument:
     name : str
     low, high : float
         Range, both ends allowed.
-    units : tuple of str
-        Spellings of the unit that are accepted; none are looked at where empty.
+    units : str
+        Unit that a DataArray must have where it states one; not checked where empty.
     mend : str
         What to do with a value outside.
+    period : str
+        Of an amount, see `tpsoil.units.conversion`.
     """
 
     name: str
     low: float = -np.inf
     high: float = np.inf
-    units: tuple[str, ...] = ()
+    units: str = ""
     mend: str = "check its units and nodata value"
+    period: Period = ""
 
 
-PERCENT: Final = ("%", "percent", "pct")
+ADD_LAYER: Final = "tpsoil.add_layer converts: pass units= to it"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def per_cell(
     layers = tuple(_plain_array(layer) for layer in layers)
     for argument, layer in zip(kernel.arguments, layers):
         if argument.units:
-            require_units(kernel.where, argument.name, layer, argument.units, "tpsoil.add_layer converts, given units=")
+            require_unit(kernel.where, argument.name, layer, argument.units, fix=ADD_LAYER, period=argument.period)
     require_one_grid(*layers, where=kernel.where)
     arrays = [layer for layer in layers if isinstance(layer, xr.DataArray | np.ndarray)]
     _require_shapes(kernel.where, arrays)

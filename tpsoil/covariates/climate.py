@@ -12,14 +12,13 @@ import xarray as xr
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
 from tpsoil.kernels.climate import weighted_sums
+from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, per_cell, per_series, require_one_grid
-from .ranges import require_range, require_units
+from .cells import ADD_LAYER, Argument, CellKernel, per_cell, per_series, require_one_grid
+from .ranges import require_range
 
 Array = npt.NDArray[Any]
-CELSIUS: Final = ("degC", "celsius", "°C", "deg_C", "degrees_celsius", "C")
-MILLIMETRES: Final = ("mm", "millimetre", "mm a-1", "mm/a", "mm year-1", "mm yr-1", "mm month-1", "kg m-2")
 STANDARD_LAPSE_RATE_K_KM: Final = 6.5
 """Fall of temperature with height in the ICAO standard atmosphere, K km-1."""
 
@@ -77,9 +76,9 @@ def lapse_rate_downscaling(
     where = "lapse_rate_downscaling"
     if not np.isfinite(lapse_rate_k_km) or abs(lapse_rate_k_km) > 20:
         raise InputError(f"{where}: lapse_rate_k_km is {lapse_rate_k_km!r}, expected K km-1 between -20 and 20")
-    require_units(where, "temperature", temperature, CELSIUS, "pass units='K' to tpsoil.add_layer, which converts")
+    require_unit(where, "temperature", temperature, "degC", fix=ADD_LAYER)
     for name, layer in (("coarse_elevation", coarse_elevation), ("elevation", elevation)):
-        require_units(where, name, layer, ("m", "metre", "meter"), "pass units= to tpsoil.add_layer, which converts")
+        require_unit(where, name, layer, "m", fix=ADD_LAYER)
     require_one_grid(temperature, coarse_elevation, elevation, where=where)
     (result,) = map_pixels(
         _Lapse(lapse_rate_k_km / 1000.0),
@@ -176,7 +175,7 @@ def mean_annual_temperature(monthly: xr.DataArray, *, years: tuple[int, int] | N
     3.5
     """
     where = "mean_annual_temperature"
-    require_units(where, "monthly", monthly, CELSIUS, "pass units='K' to tpsoil.add_layer, which converts")
+    require_unit(where, "monthly", monthly, "degC", fix=ADD_LAYER)
     order, span = _whole_years(monthly, years, where)
     stack = monthly.isel(time=order)
     days = np.asarray(stack["time"].dt.days_in_month, dtype=np.float64)
@@ -194,7 +193,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
 
     Parameters
     ----------
-    monthly : DataArray (time, ...), mm
+    monthly : DataArray (time, ...), mm or mm month-1
         Monthly sums, datetime `time`, >= 0.
     years : (first, last), optional
         Both included. By default all years of the stack.
@@ -219,7 +218,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
     480.0
     """
     where = "annual_precipitation"
-    require_units(where, "monthly", monthly, MILLIMETRES, "tpsoil.add_layer converts, given units=")
+    require_unit(where, "monthly", monthly, "mm", fix=ADD_LAYER, period="month")
     order, span = _whole_years(monthly, years, where)
     return per_series(
         _Weighted((12.0 / len(order),) * len(order), low=0.0, where=where, name="monthly"),
@@ -265,8 +264,8 @@ def aridity_index(annual_precipitation: Any, potential_evapotranspiration: Any) 
     """
     rain = "rain cannot be negative; declare its nodata value"
     arguments = (
-        Argument("annual_precipitation", 0.0, units=MILLIMETRES, mend=rain),
-        Argument("potential_evapotranspiration", 0.0, units=MILLIMETRES),
+        Argument("annual_precipitation", 0.0, units="mm", mend=rain, period="year"),
+        Argument("potential_evapotranspiration", 0.0, units="mm", period="year"),
     )
     (result,) = per_cell(
         CellKernel("climate", "ratio_cells", "aridity_index", arguments),

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import is_lazy
-from tpsoil.errors import GridError, InputError, UnitsError
+from tpsoil.errors import GridError, InputError
 from tpsoil.grid import cell_sizes_m, grid_of
+from tpsoil.units import require_unit
 from tpsoil.variables import variable
-
-METRES = frozenset({"m", "metre", "metres", "meter", "meters"})
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,8 @@ def checked_surface(elevation: xr.DataArray, *, where: str, cell_size_m: float |
         raise InputError(f"{where}: elevation has dims {elevation.dims}, expected (y, x); select one band or time")
     if elevation.dtype.kind not in "iuf":
         raise InputError(f"{where}: elevation is {elevation.dtype}, expected numbers")
-    units = elevation.attrs.get("units")
-    if units is not None and str(units).strip().lower() not in METRES:
-        raise UnitsError(
-            f"{where}: elevation has units '{units}', expected 'm'; pass units='{units}' to tpsoil.add_layer, "
-            "which converts, or convert and set attrs['units'] = 'm'"
-        )
+    fix = "tpsoil.add_layer converts, given units=; or convert and set attrs['units'] = 'm'"
+    require_unit(where, "elevation", elevation, "m", fix=fix)
     _check_heights(elevation, where)
     dx, dy, spacing = _spacing(elevation, where, cell_size_m)
     if elevation.dtype.kind != "f":

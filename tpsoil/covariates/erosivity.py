@@ -12,15 +12,15 @@ import xarray as xr
 
 from tpsoil.errors import InputError
 from tpsoil.kernels import erosion
+from tpsoil.units import Period, require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, labelled_series, per_cell, per_series, require_known
-from .ranges import require_range, require_units
+from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series, require_known
+from .ranges import require_range
 from .water_erosion import R_US_TO_SI
 
 Array = npt.NDArray[Any]
 
-RAIN_MM: Final = ("mm", "mm month-1", "mm a-1", "mm d-1", "mm day-1", "kg m-2")
 EROSIVITY: Final = {
     "wischmeier_si": "sum over months of 1.735 10^(1.5 log10(p^2/P) - 0.08188), taken as SI as printed",
     "wischmeier_us": "sum over months of 1.735 10^(1.5 log10(p^2/P) - 0.8188), US units, times 17.02",
@@ -58,7 +58,7 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
     InputError
         For an unknown method, negative rain, other than twelve months, temperature with an annual method.
     UnitsError
-        For rain that is not in mm.
+        For rain that is not in mm a year, a month or a day, as the method takes it; for temperatures not in degC.
 
     Notes
     -----
@@ -83,11 +83,10 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
     if method == "zhang_fu_annual":
         if temperature is not None:
             raise InputError(f"{where}: temperature is used month by month, an annual method cannot take it")
-        rain = (
-            Argument("precipitation", 0.0, units=RAIN_MM, mend="rain cannot be negative; declare its nodata value"),
-        )
+        fix = "rain cannot be negative; declare its nodata value"
+        rain = Argument("precipitation", 0.0, units="mm", mend=fix, period="year")
         (result,) = per_cell(
-            CellKernel("erosion", "power_cells", where, rain, (0.0534, 1.6548)),
+            CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548)),
             precipitation,
             outputs=[spec],
             attrs=attrs,
@@ -95,7 +94,9 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
         return result
     dim = "time" if method == "zhang_daily" else "month"
     stack = labelled_series(where, precipitation, dim)
-    require_units(where, "precipitation", stack, RAIN_MM, "tpsoil.add_layer converts, given units=")
+    period: Period = "day" if dim == "time" else "month"
+    require_unit(where, "precipitation", stack, "mm", fix=ADD_LAYER, period=period)
+    require_unit(where, "temperature", temperature, "degC", fix=ADD_LAYER)
     kernels: dict[str, Any] = {
         "wischmeier_si": partial(erosion.erosivity_monthly, constant=0.08188, factor=1.0),
         "wischmeier_us": partial(erosion.erosivity_monthly, constant=0.8188, factor=R_US_TO_SI),

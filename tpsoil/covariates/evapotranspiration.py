@@ -15,11 +15,11 @@ from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.kernels import climate as kernels
 from tpsoil.tiles import from_tiles
+from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import labelled_series, per_series, require_known
-from .climate import CELSIUS
-from .ranges import require_range, require_units
+from .cells import ADD_LAYER, labelled_series, per_series, require_known
+from .ranges import require_range
 
 Array = npt.NDArray[Any]
 EVAPORATION: Final = {
@@ -85,12 +85,13 @@ def potential_evapotranspiration(
         raise InputError(f"{where}: method '{method}' takes {' and '.join(wanted)}, {_named(given)} came")
     stacks = []
     for name in wanted:
-        require_units(where, name, given[name], CELSIUS, "pass units='K' to tpsoil.add_layer, which converts")
+        require_unit(where, name, given[name], "degC", fix=ADD_LAYER)
         stacks.append(labelled_series(where, given[name], "month", name))
     if latitude is None:
         if not isinstance(given[wanted[0]], xr.DataArray):
             raise InputError(f"{where}: plain numbers have no latitude; pass latitude=")
         latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
+    require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
     where_to = latitude if isinstance(latitude, xr.DataArray) else _spread(float(latitude), stacks[0])
     single = all(stack.dtype == np.float32 for stack in stacks)
     result = per_series(

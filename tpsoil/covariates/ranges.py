@@ -1,4 +1,4 @@
-"""Values outside what a quantity can be, refused by name and number: at once in memory, when computed if lazy."""
+"""Values outside the range of a quantity are rejected by name and number: at once in memory, when computed if lazy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
-from tpsoil.errors import InputError, UnitsError
+from tpsoil.errors import InputError
 
 
 def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, high: float, mend: str) -> None:
@@ -39,32 +38,3 @@ def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, h
         f"{where}: {name} is {extreme:g} and outside its range in {below + above} of {values.size} cells, "
         f"expected {limits}; {mend}"
     )
-
-
-def require_units(where: str, name: str, layer: Any, expected: tuple[str, ...], mend: str) -> None:
-    """Refuse a DataArray whose `units` attribute contradicts what the function takes; one without passes.
-
-    Parameters
-    ----------
-    where, name : str
-        The function and the argument, for the message.
-    layer : DataArray or other
-        Only a DataArray can say its units.
-    expected : tuple of str
-        Spellings that are right, the first is shown.
-    mend : str
-        What to do, as the tail of the sentence.
-
-    Raises
-    ------
-    UnitsError
-    """
-    if not isinstance(layer, xr.DataArray):
-        return
-    units = layer.attrs.get("units")
-    if units is not None and _plain(units) not in {_plain(item) for item in expected}:
-        raise UnitsError(f"{where}: {name} has units '{units}', expected '{expected[0]}'; {mend}")
-
-
-def _plain(units: object) -> str:
-    return " ".join(str(units).replace("**", "").replace("^", "").replace("·", " ").split()).lower()

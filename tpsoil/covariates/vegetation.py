@@ -39,7 +39,7 @@ def vegetation_cover(ndvi: Any, *, bare: float = 0.05, full: float = 0.86) -> An
     where = "vegetation_cover"
     if not -1 <= bare < full <= 1:
         raise InputError(f"{where}: bare is {bare!r} and full {full!r}, expected -1 <= bare < full <= 1")
-    argument = Argument("ndvi", -1.0, 1.0, ("1", ""), "NDVI lies within -1 to 1; divide scaled integers by 10000")
+    argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
     (result,) = per_cell(
         CellKernel("erosion", "vegetation_cover_cells", where, (argument,), (float(bare), float(full))),
         ndvi,

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
+from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import PERCENT, Argument, CellKernel, per_cell, require_known
-from .ranges import require_range, require_units
+from .cells import Argument, CellKernel, per_cell, require_known
+from .ranges import require_range
 
 Array = npt.NDArray[Any]
 UnitSystem = Literal["SI", "US"]
@@ -22,16 +23,8 @@ R_US_TO_SI: Final = 17.02
 K_US_TO_SI: Final = 0.1317
 """ton acre h / (hundreds of acre ft tonf in) to t ha h / (ha MJ mm)."""
 
-R_SI: Final = (
-    "MJ mm ha-1 h-1 a-1",
-    "MJ mm ha-1 h-1 yr-1",
-    "MJ mm ha-1 h-1 year-1",
-    "MJ mm/(ha h a)",
-    "MJ mm/(ha h yr)",
-)
-R_US: Final = ("hundreds of ft tonf in acre-1 h-1 a-1", "hundreds of ft tonf in acre-1 h-1 yr-1")
-K_SI: Final = ("t ha h ha-1 MJ-1 mm-1", "t h MJ-1 mm-1", "t ha h/(ha MJ mm)")
-K_US: Final = ("ton acre h hundreds of acre-1 ft-1 tonf-1 in-1",)
+R_UNIT: Final = {"SI": "MJ mm ha-1 h-1 a-1", "US": "hundreds of ft tonf in acre-1 h-1 a-1"}
+K_UNIT: Final = {"SI": "t ha h ha-1 MJ-1 mm-1", "US": "ton acre h hundreds of acre-1 ft-1 tonf-1 in-1"}
 
 COVER: Final = {
     "van_der_knijff": "exp(-alpha NDVI / (beta - NDVI)), van der Knijff 1999",
@@ -95,14 +88,14 @@ def rusle(
     require_known("rusle", "unit_system", unit_system, ("SI", "US"))
     us = unit_system == "US"
     other = f"these are not {unit_system} units; choose unit_system='{'SI' if us else 'US'}'"
-    require_units("rusle", "rainfall_erosivity", rainfall_erosivity, R_US if us else R_SI, other)
-    require_units("rusle", "soil_erodibility", soil_erodibility, K_US if us else K_SI, other)
+    require_unit("rusle", "rainfall_erosivity", rainfall_erosivity, R_UNIT[unit_system], fix=other)
+    require_unit("rusle", "soil_erodibility", soil_erodibility, K_UNIT[unit_system], fix=other)
     arguments = (
         Argument("rainfall_erosivity", 0.0),
         Argument("soil_erodibility", 0.0, 1.0, mend="K in SI units lies between 0 and 0.1"),
-        Argument("ls_factor", 0.0),
-        Argument("cover_factor", 0.0, 1.0),
-        Argument("practice_factor", 0.0, 1.0),
+        Argument("ls_factor", 0.0, units="1"),
+        Argument("cover_factor", 0.0, 1.0, "1"),
+        Argument("practice_factor", 0.0, 1.0, "1"),
     )
     (loss,) = per_cell(
         _SoilLoss("erosion", "soil_loss_cells", "rusle", arguments, factor=R_US_TO_SI * K_US_TO_SI if us else 1.0),
@@ -170,7 +163,7 @@ def soil_erodibility(
     require_known(where, "unit_system", unit_system, ("SI", "US"))
     factor = K_US_TO_SI if unit_system == "SI" else 1.0
     contents = tuple(
-        Argument(name, 0.0, 100.0, PERCENT, "contents are mass shares in %; divide g/kg by 10")
+        Argument(name, 0.0, 100.0, "%", "contents are mass shares in %; divide g/kg by 10")
         for name in ("sand", "silt", "clay", "soil_organic_carbon")
     )
     (result,) = per_cell(
@@ -181,7 +174,7 @@ def soil_erodibility(
         soil_organic_carbon,
         outputs=[variable("soil_erodibility")],
         attrs={"parents": "sand silt clay soil_organic_carbon", "formula": "EPIC, Williams 1990"}
-        | ({} if unit_system == "SI" else {"units": K_US[0]}),
+        | ({} if unit_system == "SI" else {"units": K_UNIT["US"]}),
     )
     return result
 
@@ -245,10 +238,10 @@ def cover_factor(
     if method == "van_der_knijff":
         if not beta > 0:
             raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
-        argument = Argument("ndvi", -1.0, 1.0, ("1", ""), "NDVI lies within -1 to 1; divide scaled integers by 10000")
+        argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
         kernel = CellKernel("erosion", "cover_ndvi_cells", where, (argument,), (float(alpha), float(beta)))
     else:
-        argument = Argument("vegetation_cover", 0.0, 100.0, PERCENT, "cover is in %")
+        argument = Argument("vegetation_cover", 0.0, 100.0, "%", "cover is in %")
         kernel = CellKernel("erosion", "cover_percent_cells", where, (argument,))
     attrs: dict[str, Any] = {"parents": wanted, "formula": COVER[method], "method": method}
     if method == "van_der_knijff":

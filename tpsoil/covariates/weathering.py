@@ -94,8 +94,9 @@ def chemical_index_of_alteration(
             raise InputError(f"{where}: detection limit of '{name}'{nearest_name(name, ('calcium', 'sodium'))}")
     high = 100.0 if basis == "oxides" else 1e6
     free = {"calcium", "sodium"}  # a negative content is below detection there
+    unit, fix = "%" if basis == "oxides" else "mg kg-1", "oxides are in mass %, elements in mg/kg; see basis="
     arguments = tuple(
-        Argument(name, -high if name in free else 0.0, high, mend="oxides are in mass %, elements in mg/kg; see basis=")
+        Argument(name, -high if name in free else 0.0, high, unit, fix)
         for name in ("aluminium", "calcium", "sodium", "potassium", "phosphorus")
     )
     kernel = CellKernel(

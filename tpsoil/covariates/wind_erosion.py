@@ -6,19 +6,23 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from scipy import special
 
 from tpsoil.errors import InputError
 from tpsoil.kernels import erosion
+from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, labelled_series, per_cell, per_series
-from .ranges import require_units
+from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series
 
 THRESHOLD_M_S: Final = 5.0
 """Wind at 2 m below which no soil moves."""
 FIELD_M: Final = 50.0
 """Distance downwind at which the loss is taken, by custom."""
+LONGEST_INTERVAL_DAYS: Final = 7.5
+"""Half a period of RWEQ. Means over longer intervals hide every storm and give no erosion where there is much."""
 
 
 def rweq(
@@ -75,11 +79,11 @@ def rweq(
     if not (np.isfinite(distance_m) and distance_m > 0):
         raise InputError(f"{where}: distance_m is {distance_m!r}, expected metres above 0")
     arguments = (
-        Argument("weather_factor", 0.0),
-        Argument("erodible_fraction", 0.0, 1.0),
-        Argument("crust_factor", 0.0, 1.0),
-        Argument("roughness_factor", 0.0),
-        Argument("vegetation_factor", 0.0, 1.0),
+        Argument("weather_factor", 0.0, units="kg m-1"),
+        Argument("erodible_fraction", 0.0, 1.0, "1"),
+        Argument("crust_factor", 0.0, 1.0, "1"),
+        Argument("roughness_factor", 0.0, units="1"),
+        Argument("vegetation_factor", 0.0, 1.0, "1"),
     )
     turning = turning_point(distance_m)
     loss, status = per_cell(
@@ -126,20 +130,30 @@ def turning_point(distance_m: float = FIELD_M) -> float:
     return float(((1 + 2 * c) / (2 * c) * (150.71 / distance_m) ** 2) ** (1 / (2 * c)))
 
 
-def wind_factor(wind_speed: Any, *, days: float, height_m: float = 10.0, threshold_m_s: float = THRESHOLD_M_S) -> Any:
+def wind_factor(
+    wind_speed: Any,
+    *,
+    days: float,
+    height_m: float = 10.0,
+    threshold_m_s: float = THRESHOLD_M_S,
+    weibull_shape: float | None = None,
+) -> Any:
     """Wind factor of a period: what moves soil in its wind speeds.
 
     Parameters
     ----------
     wind_speed : DataArray with dim `time`, or sequence; m s-1
-        The N observations of one period at `height_m`, >= 0. Means over a day or a month give far too little, because
-        the term is convex.
+        The N observations of one period at `height_m`, >= 0, at most 7.5 days apart. Means over a day already give too
+        little, because the term is convex; means over a month give nothing.
     days : float
         Length Nd of the period, d; RWEQ's own is 15.
     height_m : float
         Of the observations; speeds go to 2 m by the 1/7 power law.
     threshold_m_s : float
         At 2 m.
+    weibull_shape : float, optional
+        The observations are means of the speed (not lengths of mean vectors), and the speeds around each mean have a
+        Weibull distribution of this shape, such as 2 (Rayleigh). Recorded in the attributes.
 
     Returns
     -------
@@ -148,37 +162,86 @@ def wind_factor(wind_speed: Any, *, days: float, height_m: float = 10.0, thresho
     Raises
     ------
     InputError
-        For negative speeds, days or heights not above 0.
+        For negative speeds, days or heights not above 0; for observations more than 7.5 days apart without
+        `weibull_shape`, and for mean vectors with it.
+    UnitsError
+        For speeds not in m s-1.
 
     Notes
     -----
-    Wf = Nd/N sum u2 (u2 - ut)^2 over u2 > ut, u2 = u (2/height)^(1/7).
+    Wf = Nd/N sum u2 (u2 - ut)^2 over u2 > ut, u2 = u (2/height)^(1/7). With a shape k each term is its expectation
+    E3 - 2 ut E2 + ut^2 E1 with En = c^n Gamma(1 + n/k) Q(1 + n/k, (ut/c)^k), c = mean / Gamma(1 + 1/k), Q the upper
+    incomplete gamma function. A Weibull fit misses the erosive wind power by more than 20 % at half of the stations
+    (168 of 332, van Donk et al. 2005): observations are better.
+
+    References
+    ----------
+    Skidmore and Tatarko 1990, Transactions of the ASAE 33, 1893-1899. van Donk et al. 2005, Transactions of the ASAE
+    48, 503-510.
 
     Examples
     --------
     >>> wind_factor([6.0, 8.0, 10.0], days=15, height_m=2.0)
     1640.0
+    >>> round(wind_factor([4.0], days=30, height_m=2.0, weibull_shape=2.0), 1)
+    333.5
     """
     where = "wind_factor"
     for name, value in (("days", days), ("height_m", height_m)):
         if not (np.isfinite(value) and value > 0):
             raise InputError(f"{where}: {name} is {value!r}, expected a number above 0")
     stack = labelled_series(where, wind_speed, "time", "wind_speed")
-    require_units(where, "wind_speed", stack, ("m s-1", "m/s", "m s**-1"), "convert it")
+    require_unit(where, "wind_speed", stack, "m s-1", fix="convert it, such as km/h divided by 3.6")
     spec = Variable("wind_factor", "wind factor, RWEQ Wf", "m3 s-3", meaning="wind of a period above the threshold")
-    kernel = partial(
-        _wind_work, threshold=float(threshold_m_s), height_factor=(2.0 / height_m) ** (1.0 / 7.0), days=float(days)
-    )
-    result = per_series(kernel, stack, dim="time", output=spec, attrs={"days": float(days)})
+    _require_distribution(stack, days, weibull_shape)
+    options = {"threshold": float(threshold_m_s), "height_factor": (2.0 / height_m) ** (1.0 / 7.0), "days": float(days)}
+    attrs: dict[str, Any] = {"days": float(days)}
+    if weibull_shape is not None:
+        options["shape"] = attrs["weibull_shape"] = float(weibull_shape)
+        attrs["distribution"] = f"Weibull of shape {weibull_shape:g} around every mean speed"
+    result = per_series(partial(_wind_work, **options), stack, dim="time", output=spec, attrs=attrs)
     return result if isinstance(wind_speed, xr.DataArray) else (result.item() if result.ndim == 0 else result.values)
 
 
-def _wind_work(speed: Any, threshold: float, height_factor: float, days: float) -> Any:
+def _require_distribution(stack: xr.DataArray, days: float, weibull_shape: float | None) -> None:
+    """Reject means over long intervals, unless the distribution of the speeds around them is named."""
+    if weibull_shape is not None:
+        if not 0.5 <= weibull_shape <= 10:
+            raise InputError(f"wind_factor: weibull_shape is {weibull_shape!r}, expected 0.5 to 10, such as 2")
+        if stack.attrs.get("vector_components"):
+            raise InputError(
+                "wind_factor: the speeds are lengths of mean vectors, whose directions cancel; weibull_shape= needs "
+                "means of the speed (such as ERA5 'si10')"
+            )
+        return
+    interval = days / max(stack.sizes["time"], 1)
+    if "time" in stack.coords and stack["time"].dtype.kind == "M" and stack.sizes["time"] > 1:
+        steps = np.diff(np.sort(stack["time"].values)) / np.timedelta64(1, "D")
+        interval = max(interval, float(steps.min()))  # January of ten years is ten observations, each of a month
+    if interval > LONGEST_INTERVAL_DAYS:
+        raise InputError(
+            f"wind_factor: one wind observation in {interval:.3g} days, at most {LONGEST_INTERVAL_DAYS:g} days are "
+            "accepted: means over longer intervals hide the storms that move soil and give 0; take hourly "
+            "or daily wind, or pass weibull_shape=2 with means of the speed"
+        )
+
+
+def _wind_work(speed: Any, threshold: float, height_factor: float, days: float, shape: float | None = None) -> Any:
     if (speed < 0).any():
         raise InputError(
             f"wind_factor: wind_speed is {np.nanmin(speed):g}, expected at least 0; declare its nodata value"
         )
+    if shape is not None:
+        return days * _weibull_work(speed * height_factor, threshold, shape).mean(axis=1)
     return erosion.wind_work(speed, threshold, height_factor, days)
+
+
+def _weibull_work(mean: npt.NDArray[Any], threshold: float, shape: float) -> npt.NDArray[Any]:
+    """Expected u (u - ut)^2 over u > ut of speeds of a Weibull distribution with these means."""
+    scale = np.maximum(mean / special.gamma(1 + 1 / shape), 1e-9)  # calm moves nothing; NaN stays NaN
+    beyond = (threshold / scale) ** shape
+    moments = [scale**n * special.gamma(1 + n / shape) * special.gammaincc(1 + n / shape, beyond) for n in (1, 2, 3)]
+    return np.asarray(moments[2] - 2 * threshold * moments[1] + threshold**2 * moments[0])
 
 
 def soil_dryness(
@@ -210,10 +273,13 @@ def soil_dryness(
     >>> soil_dryness(50.0, 20.0, 7.5, days=15)
     0.8
     """
+    rain = "rain cannot be negative; declare its nodata value"
+    for name, layer in (("precipitation", precipitation), ("irrigation", irrigation)):  # their sum has no units
+        require_unit("soil_dryness", name, layer, "mm", fix=ADD_LAYER, period="month")
     arguments = (
-        Argument("potential_evapotranspiration", 0.0),
-        Argument("precipitation", 0.0, mend="rain cannot be negative; declare its nodata value"),
-        Argument("rain_days", 0.0),
+        Argument("potential_evapotranspiration", 0.0, units="mm", period="month"),
+        Argument("precipitation", 0.0, units="mm", mend=rain, period="month"),
+        Argument("rain_days", 0.0, units="d"),
     )
     spec = Variable("soil_dryness", "soil wetness factor, RWEQ SW", "1", 0, 1, meaning="1 on dry soil")
     (result,) = per_cell(
@@ -270,11 +336,11 @@ def weather_factor(
     88.704045
     """
     arguments = (
-        Argument("wind_factor", 0.0),
-        Argument("elevation", -500.0, 9000.0, ("m", "metre", "meter")),
-        Argument("temperature", -100.0, 100.0, ("degC", "celsius", "°C", "deg_C", "degrees_celsius")),
-        Argument("soil_dryness", 0.0, 1.0),
-        Argument("snow_free", 0.0, 1.0),
+        Argument("wind_factor", 0.0, units="m3 s-3"),
+        Argument("elevation", -500.0, 9000.0, "m"),
+        Argument("temperature", -100.0, 100.0, "degC"),
+        Argument("soil_dryness", 0.0, 1.0, "1"),
+        Argument("snow_free", 0.0, 1.0, "1"),
     )
     (result,) = per_cell(
         CellKernel("erosion", "weather_cells", "weather_factor", arguments, (float(gravity),)),

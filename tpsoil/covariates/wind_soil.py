@@ -8,7 +8,7 @@ import xarray as xr
 
 from tpsoil.variables import variable
 
-from .cells import PERCENT, Argument, CellKernel, per_cell, require_known
+from .cells import Argument, CellKernel, per_cell, require_known
 from .water_erosion import Texture
 from .wind_erosion import as_dataset
 
@@ -66,7 +66,7 @@ def erodible_fraction(
     """
     where = "erodible_fraction"
     arguments = tuple(
-        Argument(name, 0.0, 100.0, PERCENT, "contents are mass shares in %; divide g/kg by 10")
+        Argument(name, 0.0, 100.0, "%", "contents are mass shares in %; divide g/kg by 10")
         for name in ("sand", "silt", "clay", "soil_organic_carbon", "calcium_carbonate")
     )
     lows, highs = zip(*FITTED.values())
@@ -109,7 +109,7 @@ def crust_factor(clay: Any, soil_organic_carbon: Any, *, organic_matter: bool = 
     >>> round(crust_factor(10.0, 2.0, organic_matter=True), 9)
     0.573394495
     """
-    arguments = tuple(Argument(name, 0.0, 100.0, PERCENT) for name in ("clay", "soil_organic_carbon"))
+    arguments = tuple(Argument(name, 0.0, 100.0, "%") for name in ("clay", "soil_organic_carbon"))
     organic = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
     (result,) = per_cell(
         CellKernel("erosion", "crust_cells", "crust_factor", arguments),
@@ -148,7 +148,7 @@ def roughness_factor(ridge_cm: Any, random_cm: Any = 0.0, *, random_weight: str 
     0.632290468
     """
     require_known("roughness_factor", "random_weight", random_weight, RANDOM_ROUGHNESS)
-    arguments = (Argument("ridge_cm", 0.0, units=("cm",)), Argument("random_cm", 0.0, units=("cm",)))
+    arguments = (Argument("ridge_cm", 0.0, units="cm"), Argument("random_cm", 0.0, units="cm"))
     (result,) = per_cell(
         CellKernel("erosion", "roughness_cells", "roughness_factor", arguments, (RANDOM_ROUGHNESS[random_weight],)),
         ridge_cm,
@@ -187,9 +187,9 @@ def vegetation_factor(flat_cover: Any = 0.0, standing_area: Any = 0.0, canopy: A
     0.268742932
     """
     arguments = (
-        Argument("flat_cover", 0.0, 100.0, PERCENT),
-        Argument("standing_area", 0.0),
-        Argument("canopy", 0.0, 1.0, mend="canopy is a share; divide % by 100"),
+        Argument("flat_cover", 0.0, 100.0, "%"),
+        Argument("standing_area", 0.0, units="cm2"),
+        Argument("canopy", 0.0, 1.0, "1", "canopy is a share; divide % by 100"),
     )
     (result,) = per_cell(
         CellKernel("erosion", "vegetation_cells", "vegetation_factor", arguments),

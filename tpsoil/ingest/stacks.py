@@ -81,6 +81,8 @@ def read_stack(
     stack = _placed(stack, crs, where)
     stack.name = names[0] if len(names) == 1 else "speed"
     stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
+    if len(names) > 1:
+        stack.attrs["vector_components"] = " ".join(names)
     return stack
 
 
