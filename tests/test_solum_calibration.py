@@ -233,7 +233,8 @@ def test_horizons_become_one_thickness() -> None:
     }  # fmt: skip
     rows = [{"site": name, "designation": d, "top": t, "bottom": b, "lon": 91.0, "lat": 30.0, "texture": d}
             for name, pit in pits.items() for d, t, b in pit]  # fmt: skip
-    table = read_profiles(pd.DataFrame(rows)).set_index("profile_id")
+    with pytest.warns(UserWarning, match="4 of 10 profiles have no thickness: "):
+        table = read_profiles(pd.DataFrame(rows)).set_index("profile_id")
     expected = {"plain": 0.55, "discontinuity": 0.30, "transition": 0.40, "buried": 0.10, "rock": 0.12, "open": 0.80}
     for name, value in expected.items():
         assert table.loc[name, "solum_thickness"] == pytest.approx(value), name
@@ -243,7 +244,8 @@ def test_horizons_become_one_thickness() -> None:
     assert table.loc["turned", "problem"] == "a horizon's bottom is not below its top"
     assert table.loc["none", "problem"] == "no solum: the first horizon is C or rock"
     assert "texture" not in table
-    depths = read_profiles(pd.DataFrame(rows).drop(columns="designation")[:3])
+    with pytest.warns(UserWarning, match="1 of 1 profiles without designations"):
+        depths = read_profiles(pd.DataFrame(rows).drop(columns="designation")[:3])
     assert depths["solum_thickness"].tolist() == [0.9]
     assert "taken to end at the C horizon" in depths.attrs["assumption"]
     metres = read_profiles(pd.DataFrame(rows[:3]).assign(top=[0, 0.2, 0.5], bottom=[0.2, 0.5, 0.9]), units="m")
@@ -274,10 +276,9 @@ def test_profile_tables_are_refused_with_their_line(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_real_horizons_are_read(data_folder: Path) -> None:
     names = {"profile": "site_key", "top": "hzn_top", "bottom": "hzn_bot", "designation": "hzn_desgn"}
-    source = pd.read_csv(data_folder / "tibet" / "soil_horizons_ksat.csv").rename(
-        columns={"longitude_decimal_degrees": "lon", "latitude_decimal_degrees": "lat"}
-    )
-    table = read_profiles(source, columns=names)
+    with pytest.warns(UserWarning, match=r"18 of 23 profiles without designations|5 of 23 profiles have no thickness"):
+        table = read_profiles(data_folder / "tibet" / "soil_horizons_ksat.csv", columns=names)
+    assert {"lon", "lat"} <= set(table.columns)
     assert (table["basis"] == "depths").all()
     assert table["solum_thickness"].dropna().between(0.05, 3.01).all()
     assert "without designations" in table.attrs["assumption"]

@@ -17,7 +17,7 @@ LINES: Final = "line_shifts"
 """Attribute of a table whose rows are not one a line: pairs (row, lines to add from this row on)."""
 
 
-def numeric_column(column: pd.Series, *, where: str) -> pd.Series:
+def numeric_column(column: pd.Series, *, where: str, rows: npt.ArrayLike | None = None) -> pd.Series:
     """A column as float64, NaN where missing.
 
     Parameters
@@ -26,6 +26,8 @@ def numeric_column(column: pd.Series, *, where: str) -> pd.Series:
         Numbers, or text that is numbers. Not changed.
     where : str
         Named in the error.
+    rows : array_like (n,), int, optional
+        The row of the table that each value comes from, for the error's lines; 0..n-1 by default.
 
     Returns
     -------
@@ -51,9 +53,9 @@ be a point
     wrong = (values.isna() & ~missing).to_numpy(dtype=bool)
     if wrong.any():
         first = str(text[wrong].iloc[0])
+        lines = describe_lines(wrong, column.attrs, rows)
         raise InputError(
-            f"{where}: column '{column.name}' has text in {describe_lines(wrong, column.attrs)}: '{first}', "
-            f"expected numbers{_suggestion(first)}"
+            f"{where}: column '{column.name}' has text in {lines}: '{first}', expected numbers{_suggestion(first)}"
         )
     return pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
 
@@ -76,22 +78,25 @@ def line_number(row: int, attrs: dict[Any, Any]) -> int:
     return row + 2 + sum(int(added) for start, added in attrs.get(LINES, ()) if row >= start)
 
 
-def describe_lines(rows: npt.ArrayLike, attrs: dict[Any, Any]) -> str:
+def describe_lines(marked: npt.ArrayLike, attrs: dict[Any, Any], rows: npt.ArrayLike | None = None) -> str:
     """The lines of marked rows, for a message.
 
     Parameters
     ----------
-    rows : array_like (n,), bool
+    marked : array_like (n,), bool
     attrs : dict
         Of the table.
+    rows : array_like (n,), int, optional
+        The row of the table that each mark stands for; 0..n-1 by default.
 
     Examples
     --------
     >>> describe_lines([False, True, True], {})
     'lines 3, 4'
     """
-    lines = [line_number(int(row), attrs) for row in np.flatnonzero(np.asarray(rows))[:5]]
-    others = int(np.count_nonzero(np.asarray(rows))) - len(lines)
+    places = np.flatnonzero(np.asarray(marked)) if rows is None else np.asarray(rows)[np.asarray(marked, dtype=bool)]
+    lines = [line_number(int(row), attrs) for row in places[:5]]
+    others = len(places) - len(lines)
     shown = ", ".join(map(str, lines)) + (f" and {others} more" if others else "")
     return f"line{'' if len(lines) + others == 1 else 's'} {shown}"
 

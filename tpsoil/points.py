@@ -22,8 +22,8 @@ from .grid import describe, geographic_bounds
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LONGITUDE: Final = ("lon", "longitude", "long", "lng")
-LATITUDE: Final = ("lat", "latitude")
+LONGITUDE: Final = ("lon", "longitude", "long", "lng", "longitude_decimal_degrees")
+LATITUDE: Final = ("lat", "latitude", "latitude_decimal_degrees")
 EAST: Final = ("x", "easting")
 NORTH: Final = ("y", "northing")
 

@@ -7,16 +7,19 @@ The solum is everything above the C horizon: O, A, E and B horizons, with the tr
 from __future__ import annotations
 
 import os
-import re
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, UnitsError
-from tpsoil.points import check_degrees, position_columns
+from tpsoil.points import PositionColumns, check_degrees, position_pairs
 
+from .horizons import BELOW_SOLUM, UNKNOWN, master_horizon
 from .tables import read_table, require_columns
 
 THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
@@ -26,13 +29,14 @@ BOTTOM_NAMES: Final = ("bottom", "hzn_bot", "lower_depth", "depth_bottom", "bott
 DESIGNATION_NAMES: Final = ("designation", "hzn_desgn", "horizon", "hzn", "horizon_designation")
 
 SCALE: Final[Mapping[str, float]] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
-BELOW_SOLUM: Final = frozenset("CRDMW")
-MASTER: Final = re.compile(r"^[^A-Za-z]*([A-Z])")
 SURFACE_M: Final = 0.05
 """A first horizon that begins deeper leaves the surface undescribed."""
 GAP_M: Final = 0.02
 """Gaps and overlaps between horizons up to this are slips of the pen."""
-GREATEST_SOLUM_M: Final = 20.0
+MAX_SOLUM_M: Final = 20.0
+"""A thicker solum is another unit or another quantity, such as a borehole's depth."""
+SAME_POSITION: Final = {True: 0.001, False: 100.0}
+"""How far apart horizons of one pit may be placed: degrees (110 m), or metres; one survey rounds differently."""
 
 
 def read_profiles(
@@ -62,7 +66,8 @@ def read_profiles(
         `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not say it); `censored`, true where the
         pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations" or "depths";
         `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` holds
-        `problems`, counts by reason, and `assumption` for depths without designations.
+        `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
+        text; and `columns_left_out`, those that differ between the horizons of a profile.
 
     Raises
     ------
@@ -76,7 +81,13 @@ def read_profiles(
     Notes
     -----
     Horizons without designations: the deepest bottom is taken, on the study's statement that the surveys' pits end at
-    the C horizon; that is said in `attrs`. With designations but no horizon below the solum the profile is censored.
+    the C horizon, with a warning. With designations but no horizon below the solum the profile is censored. A profile
+    whose horizons are more than 0.001 degrees or 100 m apart, and one thicker than 20 m, has a `problem`.
+
+    Warns
+    -----
+    UserWarning
+        With counts, for thickness taken from depths alone, and for profiles without a thickness.
 
     Examples
     --------
@@ -109,8 +120,7 @@ def read_profiles(
     median = profiles["solum_thickness"].median()
     if median > 10.0:
         raise UnitsError(f"{name}: median thickness is {median:g} m; these look like centimetres, pass units='cm'")
-    problems = profiles.loc[profiles["problem"] != "", "problem"].value_counts()
-    profiles.attrs["problems"] = {str(reason): int(count) for reason, count in problems.items()}
+    _report(profiles, name)
     return profiles
 
 
@@ -163,32 +173,47 @@ def _from_horizons(
     rows = []
     others = [c for c in table.columns if c not in {top, bottom, designation, identity}]
     constant = [c for c in others if (work.groupby(identity)[c].nunique(dropna=False) <= 1).all()]
+    pair = next(iter(position_pairs(table)), None)
+    placed = [] if pair is None else [pair.east, pair.north]
+    for column in placed:
+        work[column] = _numbers(table, column, where)
+    unknown: Counter[str] = Counter()
     for key, pit in work.groupby(identity, sort=False, dropna=True):
         pit = pit.sort_values(["_top", "_bottom"], kind="stable")
-        names = pit[designation].tolist() if designation is not None else []
+        masters = [master_horizon(name) for name in pit[designation]] if designation is not None else []
+        unknown.update(str(name) for name, master in zip(pit.get(designation, ()), masters) if master == UNKNOWN)
         row: dict[str, Any] = {"profile_id": key}
         row.update({c: pit[c].iloc[0] for c in constant})
-        row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), names))
+        row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
+        if pair is not None:
+            _place(row, pit[placed].to_numpy(float), pair)
         rows.append(row)
     if not rows:
         raise InputError(f"{where}: column '{identity}' names no profile")
     profiles = pd.DataFrame(rows)
-    if (profiles["basis"] == "depths").any():
-        profiles.attrs["assumption"] = (
-            f"{int((profiles['basis'] == 'depths').sum())} profiles without designations: "
-            "the deepest horizon is taken to end at the C horizon"
-        )
+    profiles.attrs["columns_left_out"] = tuple(c for c in others if c not in constant and c not in placed)
+    if unknown:
+        profiles.attrs["unknown_designations"] = dict(unknown)
     return profiles
 
 
-def _solum(tops: Any, bottoms: Any, designations: Sequence[Any]) -> dict[str, Any]:
+def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: PositionColumns) -> None:
+    """The first position of a pit's horizons; a problem where they are of different places."""
+    known = positions[np.isfinite(positions).all(axis=1)]
+    row[pair.east], row[pair.north] = known[0] if len(known) else (np.nan, np.nan)
+    if len(known) and np.ptp(known, axis=0).max() > SAME_POSITION[pair.degrees]:
+        row[pair.east], row[pair.north] = np.nan, np.nan
+        row["problem"] = "its horizons have different positions"  # overlaps follow from it: two pits of one name
+        row["solum_thickness"], row["censored"] = np.nan, False
+
+
+def _solum(tops: Any, bottoms: Any, masters: Sequence[str]) -> dict[str, Any]:
     """Thickness of one profile whose horizons are sorted by depth."""
     result: dict[str, Any] = {"solum_thickness": np.nan, "censored": False, "basis": "designations", "problem": ""}
-    known = [MASTER.match(str(name).strip()) if isinstance(name, str) else None for name in designations]
-    letters = [match.group(1) if match else "" for match in known]
-    if not any(letters):
+    if not any(masters):
         result["basis"] = "depths"
-        letters = [""] * len(tops)
+        masters = [""] * len(tops)
+    below = next((i for i, letter in enumerate(masters) if letter in BELOW_SOLUM), None)
     if np.isnan(tops).any() or np.isnan(bottoms).any():
         result["problem"] = "a horizon has no depth"
     elif (bottoms <= tops).any() or (tops < 0).any():
@@ -197,11 +222,12 @@ def _solum(tops: Any, bottoms: Any, designations: Sequence[Any]) -> dict[str, An
         result["problem"] = "no horizon at the surface"
     elif (np.abs(tops[1:] - bottoms[:-1]) > GAP_M).any():
         result["problem"] = "horizons overlap or leave a gap"
-    elif result["basis"] == "designations" and "" in letters:
+    elif result["basis"] == "designations" and "" in masters[:below]:
         result["problem"] = "a horizon has no designation"
+    elif UNKNOWN in masters[:below]:
+        result["problem"] = "a designation is not known"
     if result["problem"]:
         return result
-    below = next((i for i, letter in enumerate(letters) if letter in BELOW_SOLUM), None)
     if below is not None:
         result["solum_thickness"] = float(tops[below])
         if tops[below] == 0:
@@ -212,13 +238,42 @@ def _solum(tops: Any, bottoms: Any, designations: Sequence[Any]) -> dict[str, An
     return result
 
 
+def _report(profiles: pd.DataFrame, where: str) -> None:
+    """In place: too thick ones left out; what was assumed and what was left out, in `attrs` and as warnings."""
+    thick = profiles["solum_thickness"] > MAX_SOLUM_M
+    profiles.loc[thick, "problem"] = f"thicker than {MAX_SOLUM_M:g} m"
+    profiles.loc[thick, "solum_thickness"] = np.nan
+    by_depth = int(((profiles["basis"] == "depths") & (profiles["problem"] == "")).sum())
+    if by_depth:
+        profiles.attrs["assumption"] = (
+            f"{by_depth} profiles without designations: the deepest horizon is taken to end at the C horizon"
+        )
+        warnings.warn(
+            f"{where}: {by_depth} of {len(profiles)} profiles without designations: the deepest horizon is taken to "
+            "end at the C horizon; keep the rows whose basis is 'designations' to leave them out",
+            stacklevel=3,
+        )
+    reasons = profiles.loc[profiles["problem"] != "", "problem"].value_counts()
+    problems = {str(reason): int(count) for reason, count in reasons.items()}
+    profiles.attrs["problems"] = problems
+    if problems:
+        listed = "; ".join(f"{count} {reason}" for reason, count in problems.items())
+        unknown = profiles.attrs.get("unknown_designations", {})
+        named = f" ({', '.join(list(unknown)[:5])})" if unknown else ""
+        warnings.warn(
+            f"{where}: {sum(problems.values())} of {len(profiles)} profiles have no thickness: {listed}{named}",
+            stacklevel=3,
+        )
+
+
 def _with_positions(profiles: pd.DataFrame, where: str) -> pd.DataFrame:
-    try:
-        east, north, degrees = position_columns(profiles, where=where)
-    except InputError:
-        return profiles  # they may bring their own layers instead of a position
-    for column in (east, north):
-        profiles[column] = _numbers(profiles, column, where)
-    if degrees:
-        check_degrees(profiles[east], profiles[north], where=where)
-    return profiles.rename(columns={east: "lon", north: "lat"} if degrees else {east: "x", north: "y"})
+    pairs = position_pairs(profiles)
+    attrs = dict(profiles.attrs)
+    for pair in pairs:  # none where they bring their own layers instead of a position
+        for column in (pair.east, pair.north):
+            profiles[column] = _numbers(profiles, column, where)
+        if pair.degrees:
+            check_degrees(profiles[pair.east], profiles[pair.north], where=where, attrs=attrs)
+        profiles = profiles.rename(columns=dict(zip((pair.east, pair.north), pair.names)))
+    profiles.attrs.update(attrs)
+    return profiles

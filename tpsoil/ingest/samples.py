@@ -7,6 +7,7 @@ One row a sample and element: `site`, `replicate`, `element`, `value` (mg/kg, Na
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -14,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.columns import numeric_column
+from tpsoil.columns import describe_lines, numeric_column
 from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.points import position_groups, position_pairs
 
 from .tables import read_table, require_columns
 
@@ -57,7 +59,8 @@ def read_samples(
     elements : sequence of str, or mapping of element to column, optional
         Needed for a wide table; of a long one, those to keep.
     site : str, optional
-        Column that names the site. By default `site` where there is one, else every row is a site.
+        Column that names the site. By default `site` where there is one; else rows at one position are one site, with
+        a warning, and without positions every row is a site.
     replicate : str, optional
         Column that tells a site's samples apart. By default `replicate` where there is one, else they are numbered.
     units : str or mapping of element to str
@@ -65,12 +68,12 @@ def read_samples(
     limits : mapping of element to float, optional
         Detection limits in those units, where the table has no column `detection_limit` (long) or `Fe_limit` (wide).
     negative : {"error", "censor"}
-        Negative readings are refused, or taken as below the detection limit.
+        Negative readings are rejected, or taken as below the detection limit.
     empty : {"missing", "censored"}
         What an empty cell is: not measured, or not detected. Instruments that print nothing below their limit need
         "censored"; else the detects alone are mapped, and they lie too high.
     check_units : bool
-        Refuse an element whose median is a hundred times off a soil's usual content.
+        Reject contents above 1 000 000 mg/kg, and an element whose median is a hundred times off a soil's usual one.
     where : str, optional
         Named in messages.
 
@@ -88,7 +91,7 @@ def read_samples(
     InputError
         For missing columns, text, negative values, an element without a valid value, samples given twice.
     UnitsError
-        For an unknown unit, or a median that speaks for another unit; the message has the ratio.
+        For an unknown unit, contents above the whole soil, or a median as of another unit; the message has the ratio.
 
     Examples
     --------
@@ -109,7 +112,7 @@ def read_samples(
     counts: dict[str, dict[str, int]] = {}
     parts = []
     for element, (values, own_limits, rows, _) in pieces.items():
-        parsed, written = _below(values, name)
+        parsed, written = _below(values, rows, name)
         limit = own_limits if own_limits is not None else np.full(len(rows), np.nan)
         limit = np.where(np.isfinite(written), written, limit)
         if limits is not None and element in limits:
@@ -118,10 +121,10 @@ def read_samples(
         parsed, limit = parsed * factor, limit * factor
         below_zero = parsed < 0
         if below_zero.any() and negative == "error":
-            lines = (rows[below_zero][:5] + 2).tolist()
+            lines = describe_lines(below_zero, table.attrs, rows)
             raise InputError(
-                f"{name}: '{element}' is negative in {int(below_zero.sum())} rows (line {', '.join(map(str, lines))}); "
-                "a content cannot be: mend it, or use negative='censor' to take it as below the detection limit"
+                f"{name}: '{element}' is negative in {int(below_zero.sum())} rows ({lines}); "
+                "a content cannot be: correct it, or use negative='censor' to take it as below the detection limit"
             )
         blank = np.isnan(parsed) & ~np.isfinite(written)
         with np.errstate(invalid="ignore"):
@@ -164,12 +167,15 @@ def read_samples(
             f"{name}: {int(twice.sum())} samples are given twice, the first is site '{first['site']}', replicate "
             f"{first['replicate']}, {first['element']}; give every replicate its own name"
         )
-    for column in ("lon", "lat", "longitude", "latitude", "x", "y"):
-        if column in tidy.columns:
+    for pair in position_pairs(tidy):
+        for column in (pair.east, pair.north):
             tidy[column] = numeric_column(tidy[column], where=name)
     tidy.attrs["counts"] = counts
     return tidy
 
+
+WHOLE_MG_KG: Final = 1e6
+"""The whole soil; a content above it is another unit, or a code for a missing value."""
 
 Piece = tuple[pd.Series, npt.NDArray[np.float64] | None, npt.NDArray[np.int64], list[str]]
 
@@ -181,7 +187,7 @@ def _identity(
     site = site or ("site" if "site" in table.columns else None)
     replicate = replicate or ("replicate" if "replicate" in table.columns else None)
     if site is None:
-        sites = pd.Series(np.arange(1, len(table) + 1), index=table.index)
+        sites = pd.Series(_sites_by_position(table, long, name), index=table.index)
     else:
         sites = table[site]
         if sites.isna().any():
@@ -190,6 +196,22 @@ def _identity(
         return sites, table[replicate]
     keys = [sites, table["element"]] if long else [sites]
     return sites, table.groupby(keys, sort=False).cumcount() + 1
+
+
+def _sites_by_position(table: pd.DataFrame, long: bool, name: str) -> npt.NDArray[np.int64]:
+    """Numbers of sites, from 1: rows at one position are one site; without positions every row is one."""
+    codes = position_groups(table, where=name)
+    if codes is None:
+        return np.arange(1, len(table) + 1)
+    samples = pd.DataFrame({"code": codes, "element": table["element"] if long else ""})
+    repeated = int((samples.groupby("code").size() > samples.groupby("code")["element"].nunique()).sum())
+    if repeated:
+        warnings.warn(
+            f"{name}: no column names the sites; rows at one position are taken as replicates of one site: "
+            f"{len(np.unique(codes))} sites, {repeated} of them with replicates; pass site= if they are not",
+            stacklevel=4,
+        )
+    return codes + 1
 
 
 def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name: str) -> dict[str, Piece]:
@@ -223,7 +245,9 @@ def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | Non
     return pieces
 
 
-def _below(values: pd.Series, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _below(
+    values: pd.Series, rows: npt.NDArray[np.int64], name: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Numbers, and the limits of cells such as "<5"."""
     limits = np.full(len(values), np.nan)
     if values.dtype.kind in "fiub":
@@ -232,9 +256,11 @@ def _below(values: pd.Series, name: str) -> tuple[npt.NDArray[np.float64], npt.N
     below = text.str.startswith("<").fillna(False).to_numpy(dtype=bool)
     if below.any():
         stripped = pd.Series(text[below].str.lstrip("<= ").to_numpy(), name=values.name)
-        limits[below] = numeric_column(stripped, where=f"{name}, limits").to_numpy()
+        stripped.attrs = dict(values.attrs)
+        limits[below] = numeric_column(stripped, where=f"{name}, limits", rows=rows[below]).to_numpy()
         text = text.mask(pd.Series(below, index=text.index))
-    return numeric_column(pd.Series(text, name=values.name), where=name).to_numpy(), limits
+    text.name, text.attrs = values.name, dict(values.attrs)
+    return numeric_column(text, where=name, rows=rows).to_numpy(), limits
 
 
 def _factor(units: str | Mapping[str, str], element: str, name: str) -> float:
@@ -247,13 +273,16 @@ def _factor(units: str | Mapping[str, str], element: str, name: str) -> float:
 def _check_magnitude(element: str, value: npt.NDArray[np.float64], factor: float, name: str) -> None:
     usual = TYPICAL_MG_KG.get(element)
     median = float(np.nanmedian(value))
+    if (over := value > WHOLE_MG_KG).any():
+        raise UnitsError(
+            f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself, in {int(over.sum())} values, "
+            f"up to {float(np.nanmax(value)):.8g}; correct them (a code for missing?), or see units="
+        )
     if usual is None or median <= 0:
         return
     ratio = median / usual
     if 1 / SUSPECT <= ratio <= SUSPECT:
         return
-    if (value[np.isfinite(value)] > 1e6).any():
-        raise UnitsError(f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself; see its units=")
     names = {1e-4: "%", 1e-3: "g kg-1", 1e3: "ug kg-1"}
     closest = min(names, key=lambda r: abs(np.log(ratio / r)))
     raise UnitsError(

@@ -1,20 +1,27 @@
 """CSV tables: read, checked column by column, and every fault named with its row.
 
-A table is refused as a whole at the door: a needed column that is not there, text where a number is expected, rows
-given twice, longitude and latitude swapped. Points outside a grid are for the caller to count and say.
+A table is rejected as a whole on import: a needed column that is missing, text where a number is expected, rows given
+twice. Points outside a grid are for the caller to count and report.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
-from tpsoil.columns import MISSING, describe_lines, numeric_column
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.columns import LINES, MISSING, describe_lines, numeric_column
+from tpsoil.errors import AccessError, InputError, nearest_name
+
+from .files import require_file
+
+SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_COMMA_NUMBER: Final = r"\s*[<>]?\s*[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
 
 
 def read_table(
@@ -25,7 +32,7 @@ def read_table(
     complete: Sequence[str] = (),
     unique: Sequence[str] = (),
     where: str | None = None,
-    separator: str = ",",
+    separator: str | None = None,
 ) -> pd.DataFrame:
     """Read a CSV, or take a DataFrame, and check it.
 
@@ -43,8 +50,10 @@ def read_table(
         Columns that together name a row: no two rows may agree in all of them.
     where : str, optional
         Named in messages; the path by default.
-    separator : str
-        Between the cells of a line.
+    separator : str, optional
+        Between the cells of a line; by default the one of comma, semicolon, tab and bar that gives the header the most
+        columns. Where it is not the comma, numbers may have a decimal comma: `attrs["decimal_commas"]` names these
+        columns, and a warning.
 
     Returns
     -------
@@ -58,7 +67,10 @@ def read_table(
         For a file that is not there.
     InputError
         For a table without rows, a needed column that is missing, text in a number column, a missing value in a
-        complete column, rows given twice. Rows are counted as lines of the file: the header is line 1.
+        complete column, rows given twice, rows longer than the header. Messages name lines of the file: the header is
+        line 1, blank lines and cells of several lines are counted.
+    AccessError
+        For a file that cannot be read.
 
     Examples
     --------
@@ -134,22 +146,84 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> N
         )
 
 
-def _read(source: str | os.PathLike[str], separator: str, where: str | None) -> pd.DataFrame:
-    path = Path(os.fspath(source))
+def _read(source: str | os.PathLike[str], separator: str | None, where: str | None) -> pd.DataFrame:
+    path = require_file(source, where=where or str(source), content="a table of comma-separated values")
     name = where or str(path)
-    if not path.is_file():
-        raise MissingInputError(f"{name}: no such file {path}; check the path, it is taken from {Path.cwd()}")
     try:
-        with path.open(encoding="utf-8", newline="") as file:  # pandas would call the second one 'Fe.1'
-            _require_once([cell.strip() for cell in next(csv.reader(file, delimiter=separator), [])], name)
+        between, shifts = _layout(path, separator, name)
         # Text first: pandas' own parsing turns a stray word into a column of objects without saying in which line.
-        return pd.read_csv(path, sep=separator, dtype="string", keep_default_na=False, na_values=list(MISSING))
+        table = pd.read_csv(
+            path,
+            sep=between,
+            dtype="string",
+            keep_default_na=False,
+            na_values=list(MISSING),
+            index_col=False,
+            encoding="utf-8-sig",
+        )
     except pd.errors.EmptyDataError:
         raise InputError(f"{name}: the file is empty, expected a header and rows") from None
-    except pd.errors.ParserError as error:
-        raise InputError(f"{name}: not a CSV table: {error}; expected one row a line, '{separator}' between") from None
+    except (pd.errors.ParserError, csv.Error) as error:
+        raise InputError(f"{name}: not a CSV table: {error}; expected one row a line") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except OSError as error:
+        raise AccessError(f"{name}: cannot be read ({error.strerror or error})") from error
+    if shifts:
+        table.attrs[LINES] = shifts
+    if between != ",":
+        table.attrs["separator"] = SEPARATORS.get(between, between)
+        _read_decimal_commas(table, name)
+    return table
+
+
+def _layout(path: Path, separator: str | None, name: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The separator, and where rows are not one a line; every row is as long as the header."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next((line for line in file if line.strip()), "")
+    if separator is None:
+        # A comma where it gives as many columns as another: it is what the format is named for.
+        counts = {sign: len(next(csv.reader([header], delimiter=sign), [])) for sign in SEPARATORS}
+        separator = max(counts, key=lambda sign: (counts[sign], sign == ","))
+    shifts: list[tuple[int, int]] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
+        columns, row, moved, start = 0, 0, 0, 1
+        for cells in reader:
+            line, start = start, reader.line_num + 1
+            if not cells or (len(cells) == 1 and not cells[0].strip()):
+                continue
+            if not columns:
+                columns = len(cells)
+                _require_once([cell.strip() for cell in cells], name)  # pandas would call the second one 'Fe.1'
+                continue
+            if any(cell.strip() for cell in cells[columns:]):
+                raise InputError(
+                    f"{name}: not a CSV table: line {line} has {len(cells)} cells, the header {columns}; expected one "
+                    f"row a line with '{separator}' between its cells, and a name for every column"
+                )
+            if (shift := line - row - 2) != moved:
+                shifts.append((row, shift - moved))
+                moved = shift
+            row += 1
+    return separator, tuple(shifts)
+
+
+def _read_decimal_commas(table: pd.DataFrame, name: str) -> None:
+    """In place: columns of numbers with a decimal comma get a point; counted, with a warning."""
+    changed = []
+    for column in table.columns:
+        cells = table[column].dropna()
+        if cells.str.contains(",", regex=False).any() and cells.str.fullmatch(_COMMA_NUMBER).all():
+            table[column] = table[column].str.replace(",", ".", regex=False)
+            changed.append(str(column).strip())
+    if changed:
+        table.attrs["decimal_commas"] = tuple(changed)
+        warnings.warn(
+            f"{name}: '{table.attrs['separator']}' between cells; the comma is read as the decimal point in "
+            f"{', '.join(changed)}",
+            stacklevel=4,
+        )
 
 
 def _require_once(columns: Sequence[str], name: str) -> None:
