@@ -15,7 +15,8 @@ from pyproj import Transformer
 from small_run import small_grid
 
 from tpsoil.errors import InputError, MissingInputError
-from tpsoil.forest.layers import MapModel, layer_variables, map_models
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.outputs import layer_variables
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_samples
 from tpsoil.micronutrients import map_elements, train_elements
@@ -73,7 +74,9 @@ def cube() -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def trained(cube: xr.Dataset) -> dict:
-    return train_elements(samples_of(cube), ["Fe", "Zn"], FEATURES, cube=cube, trees=12, block_size=0.1)
+    return train_elements(
+        samples_of(cube), ["Fe", "Zn"], FEATURES, cube=cube, trees=12, block_size=0.1, on_masked="keep"
+    )
 
 
 def forbidden(*_args: Any, **_more: Any) -> Any:
@@ -160,7 +163,14 @@ def test_several_elements_read_each_block_once(cube: xr.Dataset, trained: dict) 
 @pytest.mark.parametrize("style", ["ordered", "onehot"])
 def test_other_encodings_map_too(cube: xr.Dataset, style: str) -> None:
     found = train_elements(
-        samples_of(cube, 40), ["Fe", "Zn"], FEATURES[:3], cube=cube, trees=5, categories=style, folds="group"
+        samples_of(cube, 40),
+        ["Fe", "Zn"],
+        FEATURES[:3],
+        cube=cube,
+        trees=5,
+        categories=style,
+        folds="group",
+        on_masked="keep",
     )
     maps = map_elements(found, cube)
     rows = pd.DataFrame({n: cube[n].to_numpy().ravel()[-50:] for n in FEATURES[:3]})
@@ -192,7 +202,7 @@ def test_samples_alone_are_enough(cube: xr.Dataset) -> None:
     """map_elements trains by itself; tidy and wide samples give one map; samples off the grid are counted."""
     wide = samples_of(cube, 40)
     tidy = read_samples(wide, ["Fe"], units="mg kg-1")
-    options: dict[str, Any] = {"trees": 5, "folds": "group"}
+    options: dict[str, Any] = {"trees": 5, "folds": "group", "on_masked": "keep"}
     one = map_elements(wide, cube, ["Fe"], FEATURES, **options)
     two = map_elements(tidy, cube, ["Fe"], FEATURES, **options)
     for name in LAYERS:
@@ -211,7 +221,7 @@ def censored(cube: xr.Dataset, share: float) -> pd.DataFrame:
 
 
 def test_a_censored_element_is_refused_unless_asked(cube: xr.Dataset) -> None:
-    options: dict[str, Any] = {"cube": cube, "trees": 5, "folds": "group"}
+    options: dict[str, Any] = {"cube": cube, "trees": 5, "folds": "group", "on_masked": "keep"}
     with pytest.raises(
         InputError, match=r"60 of 120 values of 'Ni' \(50 %\) lie below.*more than 30 %.*allow_censored"
     ):
@@ -233,7 +243,7 @@ def test_a_censored_element_is_refused_unless_asked(cube: xr.Dataset) -> None:
 
 def test_maps_refuse(cube: xr.Dataset, trained: dict) -> None:
     wide = samples_of(cube, 20)
-    options: dict[str, Any] = {"trees": 5}
+    options: dict[str, Any] = {"trees": 5, "on_masked": "keep"}
     with pytest.raises(MissingInputError, match=r"2 covariates are not in the cube: no layer 'ndvy'.*no layer 'slope'"):
         map_elements(wide, cube, ["Fe"], ["elevation", "ndvy", "slope"], **options)
     with pytest.raises(InputError, match="no element 'Cu'"):

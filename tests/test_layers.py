@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "unit_text", "columns", "points", "evaluation", "plausibility", "stage", "grid",
-    "blocks", "tiles", "errors", "constants", "display", "kernels",
+    "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
+    "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
 }  # fmt: skip
 STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
@@ -33,6 +33,7 @@ ALLOWED = {
     "units": {"errors", "constants", "unit_text"},
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
+    "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
     "evaluation": {"errors", "constants"},
     "plausibility": {"errors", "variables", "units", "constants"},
     "engine": FOUNDATION | {"cube"},

@@ -18,7 +18,8 @@ from test_training import FEATURES, plots
 
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.forest import TrainedForest, area_of_applicability, conformal_intervals, coverage_table, train
-from tpsoil.forest.applicability import ForestSpace, fit_applicability
+from tpsoil.forest.applicability import ForestSpace
+from tpsoil.forest.dissimilarity import fit_applicability
 from tpsoil.forest.intervals import Conformal, conformal_quantile
 from tpsoil.kernels.dissimilarity import mean_pairwise_distance, nearest_outside_fold
 

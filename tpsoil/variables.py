@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 
@@ -190,6 +190,82 @@ _LAYERS: Final = (
 
 CATALOGUE: Final[Mapping[str, Variable]] = MappingProxyType({layer.name: layer for layer in _LAYERS})
 """Every layer tpsoil knows, by name."""
+
+
+def stored_kind(name: str, attributes: Mapping[str, Any]) -> Kind | None:
+    """Kind of a layer: as its attributes record it, else by its flags, else by the catalogue.
+
+    Parameters
+    ----------
+    name : str
+    attributes : mapping
+        Of the layer.
+
+    Returns
+    -------
+    {"continuous", "categorical", "circular"} or None
+        None for a layer of which nothing is known.
+
+    Examples
+    --------
+    >>> stored_kind("my_units", {"kind": "categorical"}), stored_kind("aspect", {}), stored_kind("snow_days", {})
+    ('categorical', 'circular', None)
+    """
+    recorded = attributes.get("kind")
+    if recorded in get_args(Kind):
+        return cast(Kind, recorded)
+    if "flag_values" in attributes:
+        return "categorical"
+    return CATALOGUE[name].kind if name in CATALOGUE else None
+
+
+def missing_code(layer: Any) -> int | None:
+    """Code of missing cells of an integer layer, `_FillValue`; None for a floating layer or where none is declared.
+
+    Parameters
+    ----------
+    layer : DataArray
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> missing_code(xr.DataArray(np.zeros(2, "uint8"), name="land_cover"))
+    255
+    """
+    if layer.dtype.kind not in "iu":
+        return None
+    for source in (layer.encoding, layer.attrs):
+        for key in ("_FillValue", "missing_value", "nodata"):
+            if source.get(key) is not None:
+                return int(source[key])
+    known = CATALOGUE.get(str(layer.name))
+    return int(known.fill) if known is not None and known.dtype == str(layer.dtype) else None
+
+
+def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
+    """Codes of a class layer and their names: from its flags, else from the catalogue.
+
+    Parameters
+    ----------
+    name : str
+    attributes : mapping
+        Of the layer.
+
+    Returns
+    -------
+    dict of int to str
+        Names with spaces; empty where nothing is known.
+
+    Examples
+    --------
+    >>> class_names("lakes", {"flag_values": [1, 2], "flag_meanings": "open_water dry_land"})
+    {1: 'open water', 2: 'dry land'}
+    """
+    if "flag_values" in attributes:
+        codes = [int(code) for code in np.atleast_1d(attributes["flag_values"])]
+        texts = str(attributes.get("flag_meanings", "")).split()
+        return {code: text.replace("_", " ") for code, text in zip(codes, texts)} if len(texts) == len(codes) else {}
+    return dict(CATALOGUE[name].flags) if name in CATALOGUE else {}
 
 
 def variable(name: str) -> Variable:

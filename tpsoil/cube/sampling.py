@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,7 +16,9 @@ from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.tables import read_table
 from tpsoil.points import locate_points
+from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
 from tpsoil.tiles import take_points
+from tpsoil.variables import missing_code, stored_kind
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +31,8 @@ def sample_cube(
     *,
     layers: Sequence[str] | None = None,
     outside: Literal["drop", "keep", "error"] = "drop",
+    on_masked: OnMasked = "keep",
+    masked_within_m: float | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:
     """Values of the cell that holds each point.
@@ -44,6 +48,12 @@ def sample_cube(
     outside : {"drop", "keep", "error"}
         What becomes of points that lie outside the grid or have no position: their rows go; they stay, with missing
         values; or they are an error. They are counted in `attrs` and said in a warning either way.
+    on_masked : {"keep", "move", "drop"}
+        What becomes of points on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: their own cell's values;
+        those of the nearest cell with soil, and they go where there is none near; or their rows go. Unless kept, they
+        are counted and named in `attrs`.
+    masked_within_m : float, m, optional
+        How far points are moved at most; by default two cells.
     where : str, optional
         Name of the points in messages.
 
@@ -105,21 +115,43 @@ def sample_cube(
         warnings.warn(
             f"{name}: {count} of {len(table)} points lie outside the grid or have no position; {became}", stacklevel=2
         )
+    masked: dict[Hashable, Any] = {}
+    if on_masked != "keep" and MASK in (complete := with_soil_mask(cube)):
+        places = place_on_soil(
+            complete[MASK], rows[inside], cols[inside], on_masked=on_masked, within_m=masked_within_m
+        )
+        labels = table["site"] if "site" in table else pd.Series(table.index, index=table.index)
+        masked = {
+            "points_masked": int(places.masked.sum()),
+            "points_moved": int(places.moved.sum()),
+            "masked_note": places.note(labels[inside].tolist()),
+        }
+        rows[inside], cols[inside] = places.rows, places.cols
+        inside[np.flatnonzero(inside)[places.dropped]] = False
+        if not inside.any():
+            raise InputError(f"{name}: {masked['masked_note']}; no point is left")
     taken = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
     result = table[inside].copy() if outside == "drop" else table
     spread = np.flatnonzero(inside) if outside == "keep" else np.arange(int(inside.sum()))
     for column, values in zip(CELL_COLUMNS, (rows, cols)):
         result[column] = _column(values[inside], None, len(result), spread, result.index)
     for layer in chosen:
-        result[layer] = _column(taken[layer], _fill(cube[layer]), len(result), spread, result.index)
+        result[layer] = _column(taken[layer], missing_code(cube[layer]), len(result), spread, result.index)
     result.attrs = {
         **table.attrs,
         "points": len(table),
         "points_outside": count,
         "outside": {"drop": "dropped", "keep": "kept with missing values", "error": "none"}[outside],
         "grid": describe(grid),
+        "kinds": {**table.attrs.get("kinds", {}), **_kinds(cube[chosen])},
+        **masked,
     }
     return result
+
+
+def _kinds(layers: xr.Dataset) -> dict[str, str]:
+    kinds = {str(name): stored_kind(str(name), layer.attrs) for name, layer in layers.data_vars.items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
@@ -134,13 +166,6 @@ def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
             "sample_cube: " + "; ".join(f"no layer '{name}'{nearest_name(name, flat)}" for name in missing)
         )
     return list(layers)
-
-
-def _fill(layer: xr.DataArray) -> int | None:
-    if layer.dtype.kind not in "iu":
-        return None
-    fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
-    return None if fill is None else int(fill)
 
 
 def _column(values: Array, fill: int | None, length: int, at: Array, index: Any) -> pd.Series:

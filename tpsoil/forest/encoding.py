@@ -12,9 +12,13 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.circular import components
-from tpsoil.variables import CATALOGUE, Kind, Variable
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.variables import Variable
+
+from .features import KINDS, Feature, feature_kind, float_layer, numbers, require_cube, require_features
+from .tables import Unseen, check_unseen, unseen_message
 
 Floats = npt.NDArray[np.float64]
 Style = Literal["codes", "ordered", "onehot"]
@@ -23,30 +27,6 @@ STYLES: Final = ("codes", "ordered", "onehot")
 SHRINKAGE: Final = 5.0
 """Samples: a class's mean is drawn to the overall mean as if by this many samples there, so that a class with one
 site cannot carry that site's value."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One feature and the columns that it becomes.
-
-    Parameters
-    ----------
-    name : str
-        In the table and in the cube.
-    kind : {"continuous", "categorical", "circular"}
-    levels : tuple
-        Classes that training saw, sorted: integers, or text (tables only).
-    values : tuple of float
-        What stands for each level under "codes" and "ordered".
-    columns : tuple of str
-        Names of the trees' columns.
-    """
-
-    name: str
-    kind: Kind
-    levels: tuple[Any, ...]
-    values: tuple[float, ...]
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -154,15 +134,17 @@ class Encoding:
             parts += encoded
         return np.stack(parts, axis=1), strange
 
-    def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
+    def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan") -> xr.Dataset:
         """The trees' columns as lazy layers.
 
         Parameters
         ----------
         cube : Dataset (y, x)
-            Holds every feature by name; `soil_mask` is carried over where there is one.
+            Holds every feature by name; its soil mask is carried over, see `tpsoil.soil_mask.with_soil_mask`.
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
+        unseen : {"nan", "error"}
+            What a cell with soil is whose class training never saw.
 
         Returns
         -------
@@ -174,15 +156,19 @@ class Encoding:
         MissingInputError
             Where the cube lacks features; all are listed.
         InputError
-            For classes that are text in training: a raster has codes.
+            For classes that are text in training: a raster has codes. With `unseen="error"` while computing.
         """
+        check_unseen("map", unseen)
+        cube = require_cube(cube, "map")
         names = {feature.name: (layers or {}).get(feature.name, feature.name) for feature in self.features}
         require_features(cube, list(names.values()), where="map", noun="layer")
+        cube = with_soil_mask(cube)
+        masks = [cube[MASK]] if MASK in cube else []
         encoded: dict[str, xr.DataArray] = {}
         for feature in self.features:
-            layer = cube[names[feature.name]]
+            layer = float_layer(cube[names[feature.name]])
             if feature.kind == "continuous":
-                encoded[feature.columns[0]] = layer.astype(np.float32)
+                encoded[feature.columns[0]] = layer
                 continue
             if any(isinstance(level, str) for level in feature.levels):
                 raise InputError(
@@ -190,15 +176,30 @@ class Encoding:
                     "codes in the cube; give the table the layer's codes"
                 )
             outputs = [Variable(column, column, "1") for column in feature.columns]
-            results = map_pixels(encode_block, layer, outputs=outputs, shared=(feature, self.style))
+            shared = (feature, self.style, unseen == "error")
+            results = map_pixels(encode_layer, layer, *masks, outputs=outputs, shared=shared)
             encoded.update((column, xr.DataArray(result)) for column, result in zip(feature.columns, results))
-        if "soil_mask" in cube:
-            encoded["soil_mask"] = cube["soil_mask"]
+        for mask in masks:
+            encoded[MASK] = mask
         return xr.Dataset(encoded)
 
 
+def encode_layer(block: npt.NDArray[Any], *arguments: Any) -> list[npt.NDArray[Any]]:
+    """One block of a class or direction layer: the mask where there is one, then feature, style and the rule of unseen
+    classes."""
+    feature, style, reject = arguments[-1]
+    encoded = encode_block(block, (feature, style))
+    if reject and feature.kind == "categorical":
+        strange = ~np.isnan(block) & np.isnan(encoded[0])
+        for mask in arguments[:-1]:
+            strange &= mask == 1
+        if strange.any():
+            raise InputError(unseen_message("predict_cube", feature.name, block[strange], feature.levels))
+    return encoded
+
+
 def encode_block(block: npt.NDArray[Any], shared: tuple[Feature, Style]) -> list[npt.NDArray[Any]]:
-    """One block of a class or direction layer as the trees' columns."""
+    """A block, or a column of rows, of a class or direction as the trees' columns."""
     feature, style = shared
     if feature.kind == "circular":
         return _components(block.astype(np.float64))
@@ -228,7 +229,7 @@ def learn_encoding(
     target : ndarray (n,)
         Orders the classes under "ordered".
     categorical, circular : sequence of str, optional
-        By default what the catalogue says of a feature's name, and text columns are categorical.
+        By default as `feature_kind` finds it.
     style : {"codes", "ordered", "onehot"}
         "codes": the class number itself. "ordered": the class's mean target, drawn to the overall mean where it has
         few samples, so that a tree's threshold splits classes into low and high; the best split of a class feature
@@ -248,7 +249,7 @@ def learn_encoding(
     learned = []
     for name in features:
         column = table[name]
-        kind = feature_kind(column, name, categorical, circular)
+        kind = feature_kind(column, name, categorical, circular, table.attrs.get(KINDS))
         if kind == "continuous":
             learned.append(Feature(name, kind, (), (), (name,)))
         elif kind == "circular":
@@ -266,55 +267,6 @@ def learn_encoding(
                 values = tuple(float(k) for k in range(len(levels))) if text else tuple(float(v) for v in levels)
             learned.append(Feature(name, kind, levels, values, columns))
     return Encoding(tuple(learned), style)
-
-
-def feature_kind(
-    column: pd.Series, name: str, categorical: Sequence[str] | None = None, circular: Sequence[str] | None = None
-) -> Kind:
-    """Continuous, categorical or circular: as the caller says, else the catalogue, else the column's type."""
-    if categorical is not None and name in categorical:
-        return "categorical"
-    if circular is not None and name in circular:
-        return "circular"
-    text = not pd.api.types.is_numeric_dtype(column.dtype)
-    if categorical is None and (text or (name in CATALOGUE and CATALOGUE[name].kind == "categorical")):
-        return "categorical"
-    if circular is None and name in CATALOGUE and CATALOGUE[name].kind == "circular":
-        return "circular"
-    return "continuous"
-
-
-def require_features(
-    table: pd.DataFrame | xr.Dataset, names: Sequence[str], *, where: str, noun: str = "column"
-) -> None:
-    """Refuse a table or cube that lacks features; all of them are listed, each with the nearest name.
-
-    Raises
-    ------
-    MissingInputError
-    """
-    there = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
-    lacking = [name for name in names if name not in there]
-    if lacking:
-        hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, there)}" for name in lacking)
-        raise MissingInputError(f"{where}: {len(lacking)} of {len(names)} features are missing: {hints}")
-
-
-def numbers(column: pd.Series) -> Floats:
-    """A column as float64.
-
-    Raises
-    ------
-    InputError
-        For text.
-    """
-    try:
-        return np.asarray(pd.to_numeric(column), dtype=np.float64)
-    except (ValueError, TypeError):
-        text = next(str(v) for v in column if isinstance(v, str))
-        raise InputError(
-            f"forest: column '{column.name}' has text ('{text}'), expected numbers; mend it or drop it"
-        ) from None
 
 
 def _components(degrees: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

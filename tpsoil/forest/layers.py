@@ -16,21 +16,24 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
-from tpsoil.forest.applicability import Applicability, ForestSpace
+from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.encoding import Encoding, Feature, require_features
+from tpsoil.forest.dissimilarity import Applicability
+from tpsoil.forest.encoding import Encoding
+from tpsoil.forest.features import Feature, float_layer, require_cube, require_features
 from tpsoil.forest.intervals import Conformal, conformal_intervals
+from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.packing import encoding_of
 from tpsoil.forest.quantiles import Levels, Responses
-from tpsoil.forest.tables import usable
+from tpsoil.forest.tables import Unseen, check_unseen, unseen_message, usable
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.walking import Group, Prediction, walk_columns
-from tpsoil.variables import CATALOGUE, Variable, variable
+from tpsoil.soil_mask import MASK, RECORD, with_soil_mask
+from tpsoil.variables import Variable
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
-LAYERS: Final = ("mean", "sd", "lower", "upper", "dissimilarity", "applicability")
 BATCH: Final = 1 << 15
 """Pixels whose columns of covariate space are held at a time."""
 
@@ -129,7 +132,7 @@ class MapModel:
         Returns
         -------
         list of ndarray (n,)
-            In the order of `LAYERS`; mean and spread alone without intervals.
+            In the order of `outputs.LAYERS`; mean and spread alone without intervals.
         """
         if self.conformal is None or self.area is None or self.space is None or found.quantiles is None:
             return [found.mean[0], found.sd[0]]
@@ -221,61 +224,13 @@ class MapModel:
         )
 
 
-def layer_variables(
-    label: str, level: float | None = 0.9, *, units: str = "mg kg-1", title: str | None = None
-) -> list[Variable]:
-    """Identities of the layers that a map of one target has.
-
-    Parameters
-    ----------
-    label : str
-        Of the mean; the others are `label_sd`, `label_lower` and so on. One of the catalogue gives its long name.
-    level : float or None
-        Of the interval; None for mean and spread alone.
-    units : str
-    title : str, optional
-        Of a target that is not in the catalogue.
-
-    Returns
-    -------
-    list of Variable
-        In the order of `LAYERS`.
-
-    Examples
-    --------
-    >>> [spec.name for spec in layer_variables("zinc", None)]
-    ['zinc', 'zinc_sd']
-    """
-    if label in CATALOGUE:
-        mean = replace(CATALOGUE[label], units=units)
-    else:
-        mean = replace(variable("mean"), name=label, units=units, long_name=title or label)
-    named = mean.long_name
-    spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
-    if level is None:
-        return [mean, spread]
-    meaning = "conformalised quantile forest: out-of-fold residuals are held with the promised frequency"
-    limits = [
-        replace(
-            mean,
-            name=f"{label}_{side}",
-            long_name=f"{named}, {side} limit of the {100 * level:g} % interval",
-            meaning=meaning,
-            standard_name="",
-        )
-        for side in ("lower", "upper")
-    ]
-    index, area = variable("dissimilarity_index"), variable("applicability")
-    return [
-        mean,
-        spread,
-        *limits,
-        replace(index, name=f"{label}_dissimilarity", long_name=f"{named}, dissimilarity index"),
-        replace(area, name=f"{label}_applicability", long_name=f"{named}, area of applicability"),
-    ]
-
-
-def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
+def map_models(
+    models: Mapping[str, MapModel],
+    cube: xr.Dataset,
+    layers: Mapping[str, str] | None = None,
+    *,
+    unseen: Unseen = "nan",
+) -> xr.Dataset:
     """All layers of several forests, lazily, in one pass over the cube.
 
     Parameters
@@ -284,9 +239,11 @@ def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping
         The label names the layers: `label`, `label_sd`, `label_lower`, `label_upper`, `label_dissimilarity`,
         `label_applicability`.
     cube : Dataset (y, x)
-        Holds every feature by name; where it has a `soil_mask`, cells other than 1 are missing.
+        Holds every feature by name. Cells without soil are missing, see `tpsoil.soil_mask.with_soil_mask`.
     layers : mapping of str to str, optional
         Name in the cube of a feature that has another name there.
+    unseen : {"nan", "error"}
+        What a cell with soil is whose class training never saw.
 
     Returns
     -------
@@ -297,22 +254,29 @@ def map_models(models: Mapping[str, MapModel], cube: xr.Dataset, layers: Mapping
     ------
     MissingInputError
         Where the cube lacks features; all are listed.
+    InputError
+        For what is no Dataset; with `unseen="error"` while computing.
     """
+    check_unseen("map", unseen)
+    cube = require_cube(cube, "map")
     if not models:
         raise InputError("map: no model was given, expected one or more")
     features = list(dict.fromkeys(name for model in models.values() for name in model.features))
     names = {feature: (layers or {}).get(feature, feature) for feature in features}
     require_features(cube, list(names.values()), where="map", noun="layer")
-    inputs = [cube[name] for name in names.values()]
-    if "soil_mask" in cube:
-        inputs.append(cube["soil_mask"])
+    cube = with_soil_mask(cube)
+    inputs = [float_layer(cube[name]) for name in names.values()]
+    masked: dict[str, Any] = {"unseen_classes": unseen}
+    if MASK in cube:
+        inputs.append(cube[MASK])
+        masked |= {key: cube[MASK].attrs[key] for key in (RECORD, "masked_classes") if key in cube[MASK].attrs}
     outputs = [spec for label, model in models.items() for spec in model.outputs(label)]
-    shared = Maps(tuple(features), tuple(models.values()))
+    shared = Maps(tuple(features), tuple(models.values()), unseen == "error")
     results = map_pixels(maps_block, *inputs, outputs=outputs, shared=shared)
     maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
     for label, model in models.items():
         for spec in model.outputs(label):
-            maps[spec.name].attrs.update(model.attributes)
+            maps[spec.name].attrs.update({**model.attributes, **masked})
     return maps
 
 
@@ -325,10 +289,13 @@ class Maps:
     features : tuple of str
         In the order of the blocks.
     models : tuple of MapModel
+    reject_unseen : bool
+        Whether a class that training never saw is an error.
     """
 
     features: tuple[str, ...]
     models: tuple[MapModel, ...]
+    reject_unseen: bool = False
 
     @cached_property
     def groups(self) -> list[tuple[list[int], Group]]:
@@ -340,13 +307,13 @@ class Maps:
         return [(places, Group(tuple(held), encoding_of(held))) for places, held in forests]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"features": self.features, "models": self.models}
+        return {"features": self.features, "models": self.models, "reject_unseen": self.reject_unseen}
 
     def __sizeof__(self) -> int:
         return sum(model.forest.nbytes for model in self.models)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return (type(self).__name__, self.features, tuple(model.digest for model in self.models))
+        return (type(self).__name__, self.features, tuple(m.digest for m in self.models), self.reject_unseen)
 
 
 def maps_block(*arguments: Any) -> list[Array]:
@@ -363,6 +330,8 @@ def maps_block(*arguments: Any) -> list[Array]:
         first = shared.models[places[0]]
         inputs = [raw[name] for name in first.features]
         encoded, strange = first.encoding.array(np.stack(inputs, axis=1))
+        if shared.reject_unseen and (strange & soil).any():
+            _reject_unseen(first.encoding, inputs, soil)
         columns = [np.ascontiguousarray(encoded[:, k], dtype=np.float32) for k in range(encoded.shape[1])]
         wanted = [soil & ~strange & usable(columns, soil.size, shared.models[k].forest.accepts_missing) for k in places]
         levels = {m.conformal.quantiles for k in places if (m := shared.models[k]).conformal is not None}
@@ -372,6 +341,14 @@ def maps_block(*arguments: Any) -> list[Array]:
         for k, kept, found in zip(places, wanted, walk_columns(group, columns, wanted, levels=asked)):
             results[k] = shared.models[k].finish(found, inputs, kept)
     return [result.reshape(shape) for model_results in results for result in model_results]
+
+
+def _reject_unseen(encoding: Encoding, columns: Sequence[Array], soil: Array) -> None:
+    for feature, column in zip(encoding.features, columns):
+        if feature.kind == "categorical":
+            strange = soil & ~np.isnan(column) & ~np.isin(column, np.asarray(feature.levels))
+            if strange.any():
+                raise InputError(unseen_message("map", feature.name, column[strange], feature.levels))
 
 
 def _encoding(plain: Mapping[str, Any]) -> Encoding:

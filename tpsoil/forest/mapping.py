@@ -14,17 +14,17 @@ import xarray as xr
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
 from tpsoil.kernels.compile import kernel_digest
-from tpsoil.variables import Variable, variable
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.variables import Variable, missing_code, variable
 
 from .compiled import CompiledForest
+from .features import require_cube
 from .packing import encoding_of
 from .quantiles import Levels, levels_of
-from .tables import strange_classes, unseen_message, usable
+from .tables import check_unseen, strange_classes, unseen_message, usable
 from .walking import Group, walk_columns
 
 Array = npt.NDArray[Any]
-
-MASK = "soil_mask"
 
 
 def predict_cube_many(
@@ -82,16 +82,17 @@ def map_forests(
 ) -> xr.Dataset:
     """What `predict_cube` and `predict_cube_many` share; a nameless forest's layers have no suffix."""
     levels = levels_of(list(forests.values()), quantiles, method)
-    if unseen not in {"error", "nan"}:
-        raise InputError(f"predict_cube: unseen='{unseen}'; expected 'error' or 'nan'")
+    check_unseen("predict_cube", unseen)
+    cube = require_cube(cube, "predict_cube")
     sources = _sources(forests.values(), cube, layers)
+    cube = with_soil_mask(cube)
     inputs = [cube[source] for source in sources.values()]
     for forest in forests.values():
         _check_units(forest, cube, sources)
     model = CubeModel(
         forests=tuple(forests.values()),
         sources=tuple(sources.values()),
-        fills=tuple(_fill(layer) for layer in inputs),
+        fills=tuple(missing_code(layer) for layer in inputs),
         masked=MASK in cube,
         levels=levels,
         refuse_unseen=unseen == "error",
@@ -185,10 +186,11 @@ def count_unseen(
 ) -> dict[str, dict[int, int]]:
     """Cells of a cube, within its soil mask, with a class that training never saw."""
     sources = _sources([forest], cube, layers)
+    cube = with_soil_mask(cube)
     counts: dict[str, dict[int, int]] = {}
     for name, levels in forest.categories.items():
         layer = cube[sources[name]]
-        fill = _fill(layer)
+        fill = missing_code(layer)
         strange = ~layer.isin(list(levels)) & layer.notnull()
         if fill is not None:
             strange &= layer != fill
@@ -211,13 +213,6 @@ def _column(block: Array, fill: int | None) -> Array:
         if missing.any():
             column = np.where(missing, np.float32(np.nan), column)
     return column
-
-
-def _fill(layer: xr.DataArray) -> int | None:
-    if layer.dtype.kind not in "iu":
-        return None
-    fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
-    return None if fill is None else int(fill)
 
 
 def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,18 @@ import numpy.typing as npt
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 
 Array = npt.NDArray[Any]
+Unseen = Literal["nan", "error"]
+
+
+def check_unseen(where: str, unseen: str) -> None:
+    """Reject a rule for unseen classes that is none.
+
+    Raises
+    ------
+    InputError
+    """
+    if unseen not in get_args(Unseen):
+        raise InputError(f"{where}: unseen='{unseen}'; expected 'error' or 'nan'")
 
 
 def table_of(X: Any, features: Sequence[str]) -> Array:
@@ -75,8 +87,7 @@ def unseen_rows(table: Array, features: Sequence[str], categories: Mapping[str, 
     InputError
         Where there are such rows and `unseen` is "error".
     """
-    if unseen not in {"error", "nan"}:
-        raise InputError(f"predict: unseen='{unseen}'; expected 'error' or 'nan'")
+    check_unseen("predict", unseen)
     strange = np.zeros(len(table), dtype=bool)
     for name, levels in categories.items():
         column = table[:, list(features).index(name)]

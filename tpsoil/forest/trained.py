@@ -17,6 +17,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.leaves import with_leaf_means
+from tpsoil.forest.tables import Unseen
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -175,7 +176,9 @@ class TrainedForest:
             result[[f"q{q:g}" for q in quantiles]] = found[2]
         return result
 
-    def predict_cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> xr.Dataset:
+    def predict_cube(
+        self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan"
+    ) -> xr.Dataset:
         """Mean and spread between trees for every cell, lazily, in the target's own unit.
 
         Parameters
@@ -184,18 +187,24 @@ class TrainedForest:
             Holds every feature by name, classes as codes, directions in degrees.
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
+        unseen : {"nan", "error"}
+            What a cell with soil is whose class training never saw.
 
         Returns
         -------
         Dataset
-            `mean`, `sd`.
+            `mean`, `sd`; NaN on cells without soil, see `tpsoil.soil_mask.with_soil_mask`.
 
         Raises
         ------
         MissingInputError
             Where the cube lacks features; all are listed.
+        InputError
+            For what is no Dataset; with `unseen="error"` while computing.
         """
-        return self.compile().predict_cube(self.encoding.cube(cube, layers))
+        columns = self.encoding.cube(cube, layers, unseen=unseen)
+        maps = self.compile().predict_cube(columns)
+        return maps.assign_attrs(unseen_categories=unseen)
 
     def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
         """The same forest grown on other rows of its design, such as a bootstrap sample; unscored.

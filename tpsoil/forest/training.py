@@ -12,7 +12,8 @@ import pandas as pd
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, Labels, block_codes, make_folds, score
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.encoding import Style, learn_encoding, numbers, require_features
+from tpsoil.forest.encoding import Style, learn_encoding
+from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
 from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails

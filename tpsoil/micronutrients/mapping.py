@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -13,10 +14,14 @@ import xarray as xr
 from tpsoil.constants import MICRONUTRIENT_STUDY
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest import TrainedForest, train
+from tpsoil.forest.features import KINDS, layer_kinds, require_cube
 from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
 from tpsoil.points import locate_points
-from tpsoil.variables import ELEMENTS
+from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
+from tpsoil.tiles import take_points
+from tpsoil.variables import ELEMENTS, missing_code
 
 LABELS: Final = {symbol: name for name, symbol in ELEMENTS.items()}
 MAX_CENSORED: Final = 0.3
@@ -30,6 +35,8 @@ def train_elements(
     *,
     cube: xr.Dataset | None = None,
     groups: str | None = "site",
+    on_masked: OnMasked = "move",
+    masked_within_m: float | None = None,
     transform: Literal["none", "log10"] = "log10",
     max_censored: float = MAX_CENSORED,
     allow_censored: bool = False,
@@ -47,9 +54,16 @@ def train_elements(
     elements : sequence of str
     features : sequence of str
     cube : Dataset (y, x), optional
-        Gives the features that the samples lack: the value of the cell that holds the sample.
+        Gives the features that the samples lack: the value of the cell that holds the sample. Its layers record which
+        features are classes.
     groups : str or None
         Column that names the site; left out of use where the table does not have it.
+    on_masked : {"move", "drop", "keep"}
+        What becomes of samples on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: moved to the nearest cell
+        with soil, and left out where there is none near; left out; or kept as they are. Counted in `counts`, and named
+        in a warning unless kept.
+    masked_within_m : float, m, optional
+        How far they are moved at most; by default two cells.
     transform : {"none", "log10"}
     max_censored : float
         Largest share of values below the detection limit, 0..1.
@@ -84,7 +98,7 @@ def train_elements(
         raise InputError(f"map: censored_as is '{censored_as}', expected 'half', 'limit' or 'drop'")
     if isinstance(elements, str) or not len(elements):
         raise InputError(f"map: elements are {elements!r}, expected a list of one or more")
-    placed, dropped = with_covariates(samples, features, cube)
+    placed, counted = with_covariates(samples, features, cube, on_masked=on_masked, within_m=masked_within_m)
     trained = {}
     for element in elements:
         table, filled = _of_element(placed, element, max_censored, allow_censored, censored_as)
@@ -93,7 +107,7 @@ def train_elements(
             # One row a site: folds by site would be the random ones under another name.
             site = None
         found = train(table, element, features, site, transform=transform, **options)
-        counts = {**found.counts, "censored_filled": filled, "off_grid": dropped}
+        counts = {**found.counts, "censored_filled": filled, **counted}
         trained[element] = replace(found, counts=counts)
     return trained
 
@@ -106,6 +120,7 @@ def map_elements(
     *,
     level: float = 0.9,
     layers: Mapping[str, str] | None = None,
+    unseen: Unseen = "nan",
     **options: Any,
 ) -> xr.Dataset:
     """Map elements, lazily, with spread, prediction interval and area of applicability.
@@ -115,13 +130,16 @@ def map_elements(
     samples : DataFrame, or mapping of element to TrainedForest
         As in `train_elements`; or what it returned, so that scores and drivers can be seen first.
     cube : Dataset (y, x)
-        Holds every feature by name; where it has a `soil_mask`, cells other than 1 are missing.
+        Holds every feature by name. Cells without soil are missing, see `tpsoil.soil_mask.with_soil_mask`: where
+        `soil_mask` is not 1, and classes of water and ice.
     elements, features : sequence of str
         Needed with samples.
     level : float
         Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
     layers : mapping of str to str, optional
         Name in the cube of a feature that has another name there.
+    unseen : {"nan", "error"}
+        What a cell is whose class no sample has, as in `TrainedForest.predict_cube`.
     **options
         Of `train_elements` and `tpsoil.forest.train`, such as `trees`, `search`, `workers`.
 
@@ -154,6 +172,7 @@ def map_elements(
     >>> list(map_elements(table, cube, ["Zn"], ["slope"], trees=10))[:2]
     ['zinc', 'zinc_sd']
     """
+    cube = with_soil_mask(require_cube(cube, "map_elements"))
     if isinstance(samples, pd.DataFrame):
         if elements is None or features is None:
             raise InputError("map_elements: samples need elements= and features=, both lists of names")
@@ -162,21 +181,28 @@ def map_elements(
         if lacking:
             hints = "; ".join(f"no layer '{n}'{nearest_name(n, map(str, cube.data_vars))}" for n in lacking)
             raise MissingInputError(f"map_elements: {len(lacking)} covariates are not in the cube: {hints}")
-        source = cube[list(names.values())].rename({old: new for new, old in names.items() if old != new})
+        source = xr.Dataset({feature: cube[name] for feature, name in names.items()}, coords=cube.coords)
+        if MASK in cube:
+            source[MASK] = cube[MASK]
         trained: Mapping[str, TrainedForest] = train_elements(samples, elements, features, cube=source, **options)
     else:
         trained = samples
         if elements is not None or features is not None or options:
             raise InputError("map_elements: trained forests came; elements, features and options were theirs already")
     models = {LABELS.get(element, element): MapModel.of(found, level=level) for element, found in trained.items()}
-    maps = map_models(models, cube, layers)
+    maps = map_models(models, cube, layers, unseen=unseen)
     maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
     return maps
 
 
 def with_covariates(
-    samples: pd.DataFrame, features: Sequence[str], cube: xr.Dataset | None
-) -> tuple[pd.DataFrame, int]:
+    samples: pd.DataFrame,
+    features: Sequence[str],
+    cube: xr.Dataset | None,
+    *,
+    on_masked: OnMasked = "move",
+    within_m: float | None = None,
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Samples with the features that they lack taken from the cube's cells.
 
     Parameters
@@ -184,11 +210,16 @@ def with_covariates(
     samples : DataFrame
     features : sequence of str
     cube : Dataset (y, x) or None
+    on_masked, within_m
+        Of samples on a cell without soil, as in `train_elements`.
 
     Returns
     -------
-    DataFrame, int
-        The table, and how many rows lay off the grid and were dropped.
+    table : DataFrame
+        `attrs["kinds"]`: the kinds that the cube's layers record.
+    counts : dict of str to int
+        `off_grid`, rows outside the grid, left out; `masked`, rows on cells without soil, of them `masked_moved` and
+        `masked_dropped`.
 
     Raises
     ------
@@ -197,9 +228,14 @@ def with_covariates(
     InputError
         Without positions, or where no sample lies on the grid.
     """
+    counts = {"off_grid": 0, "masked": 0, "masked_moved": 0, "masked_dropped": 0}
     wanted = [name for name in features if name not in samples.columns]
+    if cube is not None:
+        stored = layer_kinds(cube, {name: name for name in features})
+        samples = samples.copy()
+        samples.attrs[KINDS] = {**samples.attrs.get(KINDS, {}), **stored}
     if not wanted:
-        return samples, 0
+        return samples, counts
     known = [str(name) for name in samples.columns] + ([] if cube is None else [str(n) for n in cube.data_vars])
     nowhere = [name for name in wanted if cube is None or name not in cube]
     if nowhere or cube is None:
@@ -209,16 +245,23 @@ def with_covariates(
     inside = rows >= 0
     if not inside.any():
         raise InputError(f"map: none of {len(samples)} samples lies on the cube's grid; see their lon, lat or x, y")
-    table = samples[inside].copy()
-    at = {"y": xr.DataArray(rows[inside], dims="sample"), "x": xr.DataArray(columns[inside], dims="sample")}
+    counts["off_grid"] = int((~inside).sum())
+    table, rows, columns = samples[inside].copy(), rows[inside], columns[inside]
+    cube = with_soil_mask(cube)
+    if MASK in cube:
+        places = place_on_soil(cube[MASK], rows, columns, on_masked=on_masked, within_m=within_m)
+        note = places.note(table.get("site", table.index.to_series()).tolist())
+        if note and on_masked != "keep":
+            warnings.warn(f"map: {note}", stacklevel=3)
+        kept = ~places.dropped if on_masked != "keep" else np.ones(len(table), dtype=bool)
+        counts["masked"], counts["masked_moved"] = int(places.masked.sum()), int(places.moved.sum())
+        counts["masked_dropped"] = int((~kept).sum())
+        table, rows, columns = table[kept], places.rows[kept], places.cols[kept]
+    taken = take_points({name: cube[name].data for name in wanted}, rows, columns)
     for name in wanted:
-        layer = cube[name]
-        values = np.asarray(layer.isel(at).to_numpy(), dtype=np.float64)
-        fill = layer.attrs.get("_FillValue", layer.encoding.get("_FillValue"))
-        if fill is not None and layer.dtype.kind in "iu":
-            values = np.where(values == fill, np.nan, values)
-        table[name] = values
-    return table, int((~inside).sum())
+        values, code = taken[name].astype(np.float64), missing_code(cube[name])
+        table[name] = values if code is None else np.where(values == code, np.nan, values)
+    return table, counts
 
 
 def _of_element(

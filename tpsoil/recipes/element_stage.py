@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from tpsoil.errors import InputError
-from tpsoil.forest.layers import MapModel, layer_variables, map_models
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.outputs import layer_variables
 from tpsoil.micronutrients import train_elements
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import CATALOGUE, Variable

@@ -11,6 +11,7 @@ import xarray as xr
 
 from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.soil_mask import with_soil_mask
 from tpsoil.variables import variable
 
 NEEDED: Final = (
@@ -44,9 +45,9 @@ def values_of(layer: Any) -> npt.NDArray[Any]:
 
 
 def as_dataset(layers: xr.Dataset | Mapping[str, Any], where: str) -> xr.Dataset:
-    """A Dataset of what came: a Dataset itself, or a mapping of names to numbers, arrays or DataArrays."""
+    """A Dataset of layers, or of a mapping of names to numbers, arrays or DataArrays; with its complete soil mask."""
     if isinstance(layers, xr.Dataset):
-        return layers
+        return with_soil_mask(layers)
     if not isinstance(layers, Mapping):
         raise InputError(f"{where}: layers are a {type(layers).__name__}, expected an xarray.Dataset of named layers")
     dims: dict[int, tuple[str, ...]] = {0: (), 1: ("cell",), 2: ("y", "x")}
@@ -60,7 +61,7 @@ def as_dataset(layers: xr.Dataset | Mapping[str, Any], where: str) -> xr.Dataset
             raise InputError(f"{where}: '{name}' has {np.ndim(layer)} dimensions, expected at most 2")
     try:
         xr.align(*named.values(), join="exact", copy=False)
-        return xr.Dataset(named)
+        return with_soil_mask(xr.Dataset(named))
     except ValueError as error:
         raise GridError(f"{where}: the layers do not share one grid: {error}") from error
 

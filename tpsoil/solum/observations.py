@@ -16,6 +16,7 @@ from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of
 from tpsoil.kernels import pedogenesis
 from tpsoil.points import locate_points, position_pairs
+from tpsoil.soil_mask import with_soil_mask
 from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS
 
@@ -162,6 +163,7 @@ def prepare_profiles(
     table.insert(0, "profile", np.arange(len(table)))
     reason = pd.Series("", index=table.index, dtype=object)
     if layers is not None:
+        layers = with_soil_mask(layers)
         require_layers(layers, NEEDED, "solum.prepare_profiles")
         names = [n for n in (*NEEDED, "depth_to_bedrock", "zone", "soil_mask", *extra) if n in layers]
         sampled = values_at(layers, table, list(dict.fromkeys(names)))

@@ -1,0 +1,157 @@
+"""Features of a forest: what kind each is, where it stands in a table or cube, and its values as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.variables import Kind, missing_code, stored_kind
+
+Floats = npt.NDArray[np.float64]
+
+KINDS: Final = "kinds"
+"""Attribute of a table: the kind of each layer that its columns were taken from."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature and the columns that it becomes.
+
+    Parameters
+    ----------
+    name : str
+        In the table and in the cube.
+    kind : {"continuous", "categorical", "circular"}
+    levels : tuple
+        Classes that training saw, sorted: integers, or text (tables only).
+    values : tuple of float
+        What stands for each level under "codes" and "ordered".
+    columns : tuple of str
+        Names of the trees' columns.
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[Any, ...]
+    values: tuple[float, ...]
+    columns: tuple[str, ...]
+
+
+def feature_kind(
+    column: pd.Series,
+    name: str,
+    categorical: Sequence[str] | None = None,
+    circular: Sequence[str] | None = None,
+    stored: Mapping[str, Kind] | None = None,
+) -> Kind:
+    """Kind of a feature: as the caller states, else as its layer records, else by the column's type or the catalogue.
+
+    Parameters
+    ----------
+    column : Series
+    name : str
+    categorical, circular : sequence of str, optional
+        Complete lists, where they are given.
+    stored : mapping of str to kind, optional
+        Kinds that the layers recorded, `attrs["kinds"]` of a table that `sample_cube` returned.
+
+    Returns
+    -------
+    {"continuous", "categorical", "circular"}
+    """
+    if categorical is not None and name in categorical:
+        return "categorical"
+    if circular is not None and name in circular:
+        return "circular"
+    kind = (stored or {}).get(name) or stored_kind(name, {})
+    if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype):
+        kind = "categorical"
+    if (kind == "categorical" and categorical is None) or (kind == "circular" and circular is None):
+        return kind
+    return "continuous"
+
+
+def layer_kinds(cube: xr.Dataset, names: Mapping[str, str]) -> dict[str, Kind]:
+    """Kinds that layers record, by feature.
+
+    Parameters
+    ----------
+    cube : Dataset
+    names : mapping of str to str
+        Layer of each feature.
+
+    Returns
+    -------
+    dict of str to kind
+        Without features whose layer is not there or of an unknown kind.
+    """
+    kinds = {feature: stored_kind(layer, cube[layer].attrs) for feature, layer in names.items() if layer in cube}
+    return {feature: kind for feature, kind in kinds.items() if kind is not None}
+
+
+def require_features(
+    table: pd.DataFrame | xr.Dataset, names: Sequence[str], *, where: str, noun: str = "column"
+) -> None:
+    """Refuse a table or cube that lacks features; all of them are listed, each with the nearest name.
+
+    Raises
+    ------
+    MissingInputError
+    """
+    there = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
+    lacking = [name for name in names if name not in there]
+    if lacking:
+        hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, there)}" for name in lacking)
+        raise MissingInputError(f"{where}: {len(lacking)} of {len(names)} features are missing: {hints}")
+
+
+def numbers(column: pd.Series) -> Floats:
+    """A column as float64.
+
+    Raises
+    ------
+    InputError
+        For text.
+    """
+    try:
+        return np.asarray(pd.to_numeric(column), dtype=np.float64)
+    except (ValueError, TypeError):
+        text = next(str(v) for v in column if isinstance(v, str))
+        raise InputError(
+            f"forest: column '{column.name}' has text ('{text}'), expected numbers; mend it or drop it"
+        ) from None
+
+
+def require_cube(cube: Any, where: str) -> xr.Dataset:
+    """Reject what is not a Dataset of layers, with the way to make one.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(cube, xr.Dataset):
+        return cube
+    if isinstance(cube, xr.DataArray):
+        name = cube.name or "elevation"
+        raise InputError(
+            f"{where}: cube is a DataArray, expected a Dataset whose layers are the features by name; "
+            f"pass layer.to_dataset(name={str(name)!r}), or xr.merge of several layers"
+        )
+    raise InputError(
+        f"{where}: cube is a {type(cube).__name__}, expected a Dataset (y, x) with a layer for each feature; "
+        "open a stored cube with tpsoil.open_cube(path)"
+    )
+
+
+def float_layer(layer: xr.DataArray) -> xr.DataArray:
+    """A layer as float32 with NaN where it is missing: the missing code of an integer layer is never a number."""
+    values = layer.astype(np.float32)
+    code = missing_code(layer)
+    return values if code is None else values.where(layer != code)

@@ -1,0 +1,64 @@
+"""Identities of the layers that a map of one target has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tpsoil.variables import CATALOGUE, Variable, variable
+
+LAYERS: Final = ("mean", "sd", "lower", "upper", "dissimilarity", "applicability")
+
+
+def layer_variables(
+    label: str, level: float | None = 0.9, *, units: str = "mg kg-1", title: str | None = None
+) -> list[Variable]:
+    """Identities of the layers that a map of one target has.
+
+    Parameters
+    ----------
+    label : str
+        Of the mean; the others are `label_sd`, `label_lower` and so on. One of the catalogue gives its long name.
+    level : float or None
+        Of the interval; None for mean and spread alone.
+    units : str
+    title : str, optional
+        Of a target that is not in the catalogue.
+
+    Returns
+    -------
+    list of Variable
+        In the order of `LAYERS`.
+
+    Examples
+    --------
+    >>> [spec.name for spec in layer_variables("zinc", None)]
+    ['zinc', 'zinc_sd']
+    """
+    if label in CATALOGUE:
+        mean = replace(CATALOGUE[label], units=units)
+    else:
+        mean = replace(variable("mean"), name=label, units=units, long_name=title or label)
+    named = mean.long_name
+    spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
+    if level is None:
+        return [mean, spread]
+    meaning = "conformalised quantile forest: out-of-fold residuals are held with the promised frequency"
+    limits = [
+        replace(
+            mean,
+            name=f"{label}_{side}",
+            long_name=f"{named}, {side} limit of the {100 * level:g} % interval",
+            meaning=meaning,
+            standard_name="",
+        )
+        for side in ("lower", "upper")
+    ]
+    index, area = variable("dissimilarity_index"), variable("applicability")
+    return [
+        mean,
+        spread,
+        *limits,
+        replace(index, name=f"{label}_dissimilarity", long_name=f"{named}, dissimilarity index"),
+        replace(area, name=f"{label}_applicability", long_name=f"{named}, area of applicability"),
+    ]
