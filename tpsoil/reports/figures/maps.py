@@ -12,15 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import grid_of, same_grid
 
-from . import canvas, palette
+from . import canvas, geographic, palette
 from .reading import LONGEST_SIDE, Picture, pick, read_picture
 
 Floats = npt.NDArray[np.float64]
+
+MOST_CLASSES_BESIDE_GLOBE = 12
+"""A longer legend takes the room of the globe."""
 
 
 def map_layer(
@@ -113,18 +116,18 @@ def map_layer(
     if not np.isfinite(values).any():
         why = f"nothing to draw: no cell of '{layer.name}' has a value"
         canvas.nothing(axes, why + (" outside the mask" if masked is not None and masked.any() else ""))
-        finish_map(axes, picture)
+        finish_map(axes, picture, globe=ax is None)
         return figure
     chosen = cmap or palette.colour_map(layer)
     norm, extend = colour_scale(values, limits, logarithmic=logarithmic, kind=palette.layer_kind(layer), cmap=chosen)
     image = draw_values(axes, picture, values, norm, chosen)
     if hillshade is not None:
         draw_relief(axes, layer, picture, hillshade, values, longest_side)
-    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.72, anchor=(0.0, 1.0), pad=0.02, aspect=24)
     label = palette.layer_title(layer)
     bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{beyond}", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    finish_map(axes, picture)
+    finish_map(axes, picture, globe=ax is None)
     return figure
 
 
@@ -179,7 +182,7 @@ def map_classes(
     present = [int(code) for code in np.unique(values[np.isfinite(values)])]
     if not present:
         canvas.nothing(axes, f"nothing to draw: no cell of '{layer.name}' has a class")
-        finish_map(axes, picture)
+        finish_map(axes, picture, globe=ax is None)
         return figure
     known = palette.class_names(layer, names)
     colours = palette.class_colours(str(layer.name), sorted(set(known) | set(present)))
@@ -203,11 +206,11 @@ def map_classes(
     if masked is not None and masked.any():
         handles.append(_mask_patch())
     # Outside the axes constrained layout keeps room only for a figure's legend.
-    place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if ax is not None else {"loc": "outside right center"}
+    place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if ax is not None else {"loc": "outside right upper"}
     (axes if ax is not None else figure).legend(
         handles=handles, fontsize=8, frameon=False, title="share of area", title_fontsize=8, alignment="left", **place
     )
-    finish_map(axes, picture)
+    finish_map(axes, picture, globe=ax is None and len(handles) <= MOST_CLASSES_BESIDE_GLOBE)
     return figure
 
 
@@ -217,43 +220,50 @@ def start_map(
     """Axes with title, frame and the line that names CRS, cells and date."""
     left, right, bottom, top = picture.bounds
     aspect = (top - bottom) / max(right - left, 1e-12)
-    figure, axes = canvas.new_axes(ax, (8.2, float(np.clip(6.4 * aspect + 1.1, 2.6, 8.0))))
+    figure, axes = canvas.new_axes(ax, (8.2, float(np.clip(6.3 * aspect + 1.35, 2.6, 8.0))))
     canvas.title(axes, title or palette.layer_title(layer), layer)
     east, north = ("longitude", "latitude") if picture.unit == "°" else ("easting", "northing")
     made = date or next((str(layer.attrs[k]) for k in ("created", "date_created") if layer.attrs.get(k)), None)
     dated = f"made {made[:10]}" if made else f"drawn {datetime.date.today().isoformat()}"
-    axes.set_xlabel(f"{east}, {picture.unit}\n{picture.note}; {dated}", fontsize=8)
-    axes.set_ylabel(f"{north}, {picture.unit}", fontsize=8)
+    if picture.crs is None:
+        axes.set_xlabel(f"{east}, {picture.unit}\n{picture.note}; {dated}", fontsize=8)
+        axes.set_ylabel(f"{north}, {picture.unit}", fontsize=8)
+    else:
+        axes.set_xlabel(f"{picture.note}; {dated}", fontsize=7.5, color=palette.QUIET, loc="left")
     axes.tick_params(labelsize=7, colors=palette.QUIET)
     for spine in axes.spines.values():
         spine.set_color("#BDBDBD")
     return figure, axes
 
 
-def finish_map(axes: Axes, picture: Picture) -> None:
-    """Limits of the whole layer, true shape of a cell, and the scale bar."""
-    left, right, bottom, top = picture.bounds
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
+def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
+    """Limits around what is drawn, true shape of a cell, geography, scale bar, and a globe with the map's place."""
+    frame = _frame(axes, picture)
+    axes.set_xlim(frame[0], frame[1])
+    axes.set_ylim(frame[2], frame[3])
     axes.set_aspect(111.32e3 / picture.metres if picture.unit == "°" else 1.0)
-    width_m = (right - left) * picture.metres
-    length_m = _round_length(width_m / 5)
-    length, height = length_m / picture.metres, 0.012 * (top - bottom)
-    x, y = left + 0.03 * (right - left), bottom + 0.045 * (top - bottom)
-    text = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    if picture.unit == "°":
-        text += f" at {abs((top + bottom) / 2):.0f}°{'N' if top + bottom >= 0 else 'S'}"
-    for part, colour in ((0, palette.INK), (0.5, "white")):
-        axes.add_patch(Rectangle((x + part * length, y), length / 2, height, facecolor=colour, edgecolor=palette.INK,
-                                 linewidth=0.6, zorder=6, gid=f"scale-bar-{length_m:g}-m"))  # fmt: skip
-    axes.text(x + length / 2, y + 1.6 * height, text, ha="center", va="bottom", fontsize=7.5, color=palette.INK,
-              zorder=6, bbox={"facecolor": "white", "alpha": 0.65, "edgecolor": "none", "pad": 1.0}, gid="scale"
-              )  # fmt: skip
+    geographic.draw_scale(axes, picture, frame)
+    geographic.draw_geography(axes, picture, frame)
+    plane = geographic.plane_of(picture, frame)
+    if globe and plane is not None:
+        geographic.draw_globe(axes, plane)
 
 
-def _round_length(metres: float) -> float:
-    power = 10.0 ** np.floor(np.log10(max(metres, 1e-9)))
-    return float(max(n for n in (1, 2, 5) if n * power <= metres * (1 + 1e-9)) * power)
+def _frame(axes: Axes, picture: Picture) -> geographic.Frame:
+    """The bounds of the layer, cropped to its cells with a value where these fill less of it."""
+    left, right, bottom, top = picture.bounds
+    drawn = [~np.ma.getmaskarray(np.ma.asarray(image.get_array())) for image in axes.images
+             if image.get_gid() in {"values", "masked"}]  # fmt: skip
+    known = np.logical_or.reduce(drawn) if drawn else np.zeros((0, 0), bool)
+    if not known.any():
+        return left, right, bottom, top
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    x0, x1, y0, y1 = picture.extent
+    dx, dy = (x1 - x0) / known.shape[1], (y1 - y0) / known.shape[0]
+    box = (x0 + columns[0] * dx, x0 + (columns[-1] + 1) * dx, y1 - (rows[-1] + 1) * dy, y1 - rows[0] * dy)
+    margin = 0.03 * max(box[1] - box[0], box[3] - box[2])
+    return (max(left, box[0] - margin), min(right, box[1] + margin), max(bottom, box[2] - margin),
+            min(top, box[3] + margin))  # fmt: skip
 
 
 def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, cmap: str | ListedColormap) -> AxesImage:

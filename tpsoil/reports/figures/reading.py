@@ -42,6 +42,8 @@ class Picture:
         CRS, cell size, decimation; one line.
     cell_m : float
         Distance between drawn cells, m.
+    crs : str or None
+        WKT of the layer's CRS.
     """
 
     values: npt.NDArray[np.float64]
@@ -54,6 +56,7 @@ class Picture:
     row_area: npt.NDArray[np.float64]
     note: str
     cell_m: float
+    crs: str | None = None
 
 
 def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: str = "map_layer") -> xr.DataArray:
@@ -163,7 +166,7 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
         values=values,
         extent=tuple(scale * v for v in (left, left + drawn_columns * step * dx, top + drawn_rows * step * dy, top)),  # type: ignore[arg-type]
         bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
-        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m,
+        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m, crs=_wkt(layer),
     )  # fmt: skip
 
 
@@ -188,6 +191,11 @@ def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, fl
         f"{abs(t.a):.4g}°" if geographic else (f"{abs(t.a) / 1000:.4g} km" if abs(t.a) >= 1000 else f"{abs(t.a):.4g} m")
     )
     return t.c, t.f, t.a, t.e, f"{_crs_name(box.crs)}, cells of {size}", geographic
+
+
+def _wkt(layer: xr.DataArray) -> str | None:
+    crs = layer.odc.crs
+    return None if crs is None else str(crs.to_wkt())
 
 
 def _crs_name(crs: Any) -> str:
