@@ -33,8 +33,8 @@ class Recorder(ObservedStore):
         super().__init__(store)
         self.objects: dict[str, bytes | None] = {} if objects is None else objects
 
-    def _with_store(self, store: Any) -> Recorder:
-        return Recorder(store, self.objects)
+    def with_read_only(self, read_only: bool = False) -> Recorder:
+        return Recorder(self.observed.with_read_only(read_only), self.objects)
 
     def on_object(self, key: str, data: Any) -> None:
         self.objects[key] = None if data is None else bytes(data)

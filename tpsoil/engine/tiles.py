@@ -160,8 +160,10 @@ class Listening(ObservedStore):
     def __str__(self) -> str:
         return self.name
 
-    def _with_store(self, store: Store) -> Listening:
-        return Listening(store, self.heard, name=self.name)  # zarr's read-only copy shares the record
+    def with_read_only(self, read_only: bool = False) -> Listening:
+        return Listening(
+            self.observed.with_read_only(read_only), self.heard, name=self.name
+        )  # zarr's read-only copy shares the record
 
     def on_object(self, key: str, data: Any) -> None:
         self.heard[key] = ABSENT if data is None else digest_bytes(data)
