@@ -6,10 +6,12 @@ import datetime
 import ipaddress
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,15 +109,42 @@ class Cluster:
         return settings | {f"distributed.comm.tls.client.{part}": pem for part in ("key", "cert")}
 
 
-def s3_service() -> Iterator[str]:
-    """An S3 service; the endpoint."""
+def s3_service(slow_seconds: float = 0.0) -> Iterator[str]:
+    """An S3 service; the endpoint.
+
+    Parameters
+    ----------
+    slow_seconds : float
+        Each write waits up to this long before it takes effect. Writes then take effect one after the other, as S3
+        guarantees for one object: moto alone looks at the condition of a PUT and stores the object in two steps.
+    """
     moto = pytest.importorskip("moto.server", reason="moto's server is in the [test] extra")
     pytest.importorskip("s3fs", reason="s3fs is in the [cloud] extra")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    if not slow_seconds:
+        server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
+        return
+    import werkzeug.serving
+
+    application = moto.DomainDispatcherApplication(moto.create_backend_app)
+    one_at_a_time, dice = threading.Lock(), random.Random(1)
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["REQUEST_METHOD"] not in {"PUT", "DELETE", "POST"}:
+            return application(environ, start_response)
+        time.sleep(dice.random() * slow_seconds)
+        with one_at_a_time:
+            return application(environ, start_response)
+
+    slow = werkzeug.serving.make_server("127.0.0.1", 0, answer, threaded=True)
+    thread = threading.Thread(target=slow.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{slow.port}"
+    slow.shutdown()
+    thread.join(10)
 
 
 def make_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:

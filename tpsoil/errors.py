@@ -96,6 +96,10 @@ class WorkError(TpsoilError, RuntimeError):
     """Work that started from a good input and failed."""
 
 
+class LockLostError(WorkError):
+    """A run whose store another run took over while this one did not answer."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """The mend for a misspelt name, as the tail of a sentence.
 

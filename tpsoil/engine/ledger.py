@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,12 +19,15 @@ from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.cube import chunks
 from tpsoil.cube.location import writing
-from tpsoil.errors import AccessError, CorruptStoreError, TpsoilError
+from tpsoil.errors import AccessError, CorruptStoreError, LockLostError, TpsoilError
 
 from .places import open_store
 
 ROOM: Final = "_tpsoil"
 """The group that holds them; a zarr group of its own, so that readers of the store walk past it."""
+
+LOCK_KEY: Final = "lock.json"
+RETRY_SECONDS: Final = 0.1
 
 BATCH: Final = 256
 """Objects asked for at once: hides the latency of an object store."""
@@ -38,6 +43,8 @@ class Ledger:
     store : zarr Store
     where : str
         The store's path or URL, for messages.
+    token : str
+        Of the run whose lock allows it to write; "" writes without asking.
 
     Notes
     -----
@@ -45,9 +52,10 @@ class Ledger:
     put whole objects.
     """
 
-    def __init__(self, store: Store, where: str) -> None:
+    def __init__(self, store: Store, where: str, *, token: str = "") -> None:
         self.store = store
         self.where = where
+        self.token = token
 
     @classmethod
     def at(cls, where: str, *, read_only: bool = False) -> Ledger:
@@ -80,7 +88,14 @@ class Ledger:
         return content
 
     def write(self, key: str, data: bytes) -> None:
-        """Store an object, replacing what was there."""
+        """Store an object, replacing what was there.
+
+        Raises
+        ------
+        LockLostError
+        AccessError, WorkError
+        """
+        self.check_lock()
         with writing(self.where):
             if isinstance(self.store, LocalStore) and not self.store.read_only:
                 chunks.put_file(Path(self.store.root) / self._full(key), data)
@@ -98,13 +113,75 @@ class Ledger:
 
     def create(self, key: str, data: bytes) -> bool:
         """Store an object if there is none; whether this call stored it."""
+        if isinstance(self.store, FsspecStore):
+            with reaching(self.where):
+                return self._put_if(key, data, {"mode": "create"})
         buffer = default_buffer_prototype().buffer.from_bytes(data)
         with writing(self.where):
             _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
         return self.read(key) == data
 
+    def read_version(self, key: str) -> tuple[str, bytes | None]:
+        """An object and what tells it from a later one of the same name: its ETag, or "" where the store has none."""
+        version = ""
+        if isinstance(self.store, FsspecStore):
+            with contextlib.suppress(FileNotFoundError):
+                # Asked for before the bytes: if these are newer, `replace` fails, and never replaces what was not read.
+                version = str(_wait(lambda: self.store.fs._info(self._path(key), refresh=True)).get("ETag", ""))
+        return version, self.read(key)
+
+    def replace(self, key: str, data: bytes, version: str) -> bool:
+        """Store an object in place of the version that was read; False where another is there by now.
+
+        A store without ETags is written at once; who needs to be sure reads again.
+        """
+        if isinstance(self.store, FsspecStore) and version:
+            with reaching(self.where):
+                return self._put_if(key, data, {"IfMatch": version})
+        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        with writing(self.where):
+            _wait(lambda: self.store.set(self._full(key), buffer))
+        return True
+
+    def _put_if(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
+        try:
+            _wait(lambda: self.store.fs._pipe_file(self._path(key), data, **condition))
+        except (FileExistsError, FileNotFoundError):
+            return False
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # how older s3fs reports 412 Precondition Failed
+                return False
+            raise
+        return True
+
+    def _path(self, key: str) -> str:
+        """An object's name in the file system of an object store."""
+        return f"{self.store.path.rstrip('/')}/{self._full(key)}"
+
+    def has_token(self, token: str) -> bool:
+        """Whether the store's lock bears a run's token."""
+        return token.encode() in (self.read(LOCK_KEY) or b"")
+
+    def check_lock(self) -> None:
+        """Check that the run that writes still has the store.
+
+        Raises
+        ------
+        LockLostError
+        """
+        if not self.token or self.has_token(self.token):
+            return
+        time.sleep(RETRY_SECONDS)
+        if not self.has_token(self.token):
+            raise LockLostError(
+                f"{self.where}: another run took this store over, or its lock was removed ({self.where}/{ROOM}/"
+                f"{LOCK_KEY}), while this run did not answer; this run stops and writes nothing more. The tiles that "
+                "are stored stay valid; run again once the other run has ended"
+            )
+
     def remove(self, key: str) -> None:
         """Remove an object; nothing where there is none."""
+        self.check_lock()
         _wait(lambda: self.store.delete(self._full(key)))
 
     def names(self, folder: str) -> list[str]:
@@ -119,14 +196,17 @@ class Ledger:
 
     def remove_all(self, folder: str) -> None:
         """Remove a folder of objects."""
+        self.check_lock()
         _wait(lambda: self.store.delete_dir(self._full(folder)))
 
     def remove_node(self, name: str) -> None:
         """Remove an array or a group of the store, whatever is left of it."""
+        self.check_lock()
         _wait(lambda: self.store.delete_dir(name))
 
     def remove_root(self) -> None:
         """Remove the description of the store's root group."""
+        self.check_lock()
         _wait(lambda: self.store.delete("zarr.json"))
 
     def scratch(self, name: str) -> Path | None:

@@ -1,153 +1,296 @@
-"""One writer a store: a lock with a pulse, and the recognition of one whose owner died."""
+"""One writer a store: who has it, how a run that died is recognised, and how a run that lost it is stopped.
+
+On a local disk the operating system's file lock decides: it ends with its process, whatever the clock, the host's name
+or the process numbers of a container say. On an object store the lock is an object that is put only where none is
+(`If-None-Match`), replaced only where it is still the one that was read (`If-Match`), and whose owner counts a number
+up; who finds one of another machine watches that number by its own clock. Every write of a record asks first whether
+the lock still bears this run's token.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import platform
 import socket
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from zarr.storage import LocalStore
 
-from tpsoil.errors import AccessError, TpsoilError, WorkError
+from tpsoil.cube.location import writing
+from tpsoil.errors import AccessError, TpsoilError
 
-from .ledger import Ledger
+from .filelock import FileLock, UnsupportedLockError, is_locked
+from .ledger import LOCK_KEY, ROOM, Ledger
 
-KEY: Final = "lock.json"
 PULSE_SECONDS: Final = 15.0
-SETTLE_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 120.0
-"""Another host's lock without a pulse for this long is taken over: several missed pulses, clocks a little apart."""
+"""A lock of another machine whose number did not change for this long, by the watcher's clock, is taken over."""
+WATCH_SECONDS: Final = 0.5
+CONTENT_BYTES: Final = 512
+"""Of the lock: always as many, so that a reader never sees a part of an older content."""
 
 
 @contextlib.contextmanager
-def locked(ledger: Ledger, *, pulse: float = PULSE_SECONDS, stale: float = STALE_SECONDS) -> Iterator[list[str]]:
-    """Hold a store for one run.
+def locked(
+    ledger: Ledger,
+    report: Callable[[str], None] = lambda message: None,
+    *,
+    pulse: float = PULSE_SECONDS,
+    stale: float | None = None,
+) -> Iterator[Ledger]:
+    """Reserve a store for one run.
 
     Parameters
     ----------
     ledger : Ledger
         Of the output store.
+    report : callable
+        Gets one line where a lock is watched or taken over.
     pulse : float
-        Seconds between signs of life.
-    stale : float
-        Seconds without a sign of life after which another host's lock is taken over.
+        Seconds between changes of the lock's number.
+    stale : float, optional
+        Seconds without a change after which another machine's lock is taken over; `STALE_SECONDS` by default.
 
     Yields
     ------
-    list of str
-        What there is to say, such as a stale lock that was taken over.
+    Ledger
+        The same ledger; each of its writes checks first that the lock is still this run's, and raises
+        `LockLostError` where it is not.
 
     Raises
     ------
     AccessError
-        Where another run lives on the store, or the store cannot be written.
-
-    Notes
-    -----
-    On one host a lock is stale when its process is gone, whatever its pulse. Created if absent: at once on a local
-    disk, with a look a moment later on object stores.
+        Where another run is writing to the store, or the store cannot be written.
     """
-    token = uuid.uuid4().hex
-    said: list[str] = []
-    _take(ledger, token, stale, said)
+    owner = _Owner(uuid.uuid4().hex)
+    lock = _take(ledger, owner, report, STALE_SECONDS if stale is None else stale)
     stop = threading.Event()
-    keeper = threading.Thread(target=_beat, args=(ledger, token, pulse, stop), name="tpsoil-lock", daemon=True)
+    keeper = threading.Thread(target=_beat, args=(lock, owner, pulse, stop), name="tpsoil-lock", daemon=True)
     keeper.start()
     try:
-        yield said
+        yield Ledger(ledger.store, ledger.where, token=owner.token)
     finally:
         stop.set()
         keeper.join(timeout=30)
         with contextlib.suppress(TpsoilError, OSError, ValueError):
-            held = ledger.read_json(KEY)
-            if held is not None and held.get("token") == token:
-                ledger.remove(KEY)
+            lock.release(owner)
 
 
-def holder(ledger: Ledger, *, stale: float = STALE_SECONDS) -> str | None:
-    """Who holds the store now, in words; None where nobody alive does."""
-    held = _read(ledger)
-    return None if held is None or _dead(held, stale) else _describe(held)
+def holder(ledger: Ledger) -> str | None:
+    """Who is writing to the store now, in words; None where the lock is free or its process is gone."""
+    data = ledger.read(LOCK_KEY)
+    if data is None:
+        return None
+    content = _parsed(data)
+    if isinstance(ledger.store, LocalStore) and content.get("machine") == machine():
+        taken = is_locked(_path(ledger))
+        if taken is not None:
+            return _describe(content) if taken else None
+    return None if _is_gone(content) else _describe(content)
 
 
-def _take(ledger: Ledger, token: str, stale: float, said: list[str]) -> None:
+class _Owner:
+    """This run, as its lock names it."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.count = 0
+
+    def content(self) -> bytes:
+        """The lock's content; the token first, the number that changes last."""
+        self.count += 1
+        process = os.getpid()
+        names = {"token": self.token, "host": socket.gethostname()[:80], "machine": machine(), "process": process}
+        names |= {
+            "computer": computer(),
+            "space": process_space(),
+            "started": process_start(process),
+            "count": self.count,
+        }
+        return json.dumps(names).encode().ljust(CONTENT_BYTES)
+
+
+class _FileLockOf:
+    """The lock of a local store."""
+
+    def __init__(self, ledger: Ledger, lock: FileLock) -> None:
+        self.ledger, self.lock = ledger, lock
+
+    def renew(self, owner: _Owner) -> None:
+        self.lock.write(owner.content())
+
+    def release(self, owner: _Owner) -> None:
+        self.lock.release(remove=self.ledger.has_token(owner.token))
+
+
+class _ObjectLock:
+    """The lock of an object store, and of a file system without locks."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def renew(self, owner: _Owner) -> None:
+        version, data = self.ledger.read_version(LOCK_KEY)
+        if data is not None and owner.token.encode() in data:
+            self.ledger.replace(LOCK_KEY, owner.content(), version)
+
+    def release(self, owner: _Owner) -> None:
+        if self.ledger.has_token(owner.token):
+            self.ledger.remove(LOCK_KEY)
+
+
+def _take(ledger: Ledger, owner: _Owner, report: Callable[[str], None], stale: float) -> _FileLockOf | _ObjectLock:
+    if isinstance(ledger.store, LocalStore):
+        try:
+            return _take_file(ledger, owner, report, stale)
+        except UnsupportedLockError:
+            report(f"{ledger.where}: this file system has no file locks; an object is used in place of one")
     for _ in range(3):
-        if ledger.create(KEY, _content(token)) and _settled(ledger, token):
-            return
-        held = _read(ledger)
-        if held is None:
+        if ledger.create(LOCK_KEY, owner.content()):
+            return _ObjectLock(ledger)
+        version, data = ledger.read_version(LOCK_KEY)
+        if data is None:
             continue
-        why = _dead(held, stale)
-        if not why:
-            raise AccessError(
-                f"{ledger.where}: another run is writing to it ({_describe(held)}); wait for it or end it. "
-                f"Its lock is {ledger.where}/_tpsoil/{KEY}"
-            )
-        said.append(f"took over the lock of a run that ended without releasing it ({_describe(held)}: {why})")
-        ledger.remove(KEY)
-    raise AccessError(f"{ledger.where}: another run took the lock at the same moment; try again")
+        _check_abandoned(ledger, data, report, stale)
+        if ledger.replace(LOCK_KEY, owner.content(), version) and ledger.has_token(owner.token):
+            return _ObjectLock(ledger)
+    raise AccessError(f"{ledger.where}: another run took the lock at the same moment; run again")
 
 
-def _settled(ledger: Ledger, token: str) -> bool:
-    """Whether the lock is still ours after a moment, where a store cannot create an object if and only if it is absent.
-
-    Local disks can. zarr's fsspec stores look first and put then: of two runs that look at the same moment the one that
-    puts last has the lock, and a moment later both can see that.
-    """
-    if isinstance(ledger.store, LocalStore) or ledger.where.startswith("memory://"):
-        return True
-    time.sleep(SETTLE_SECONDS)
-    held = _read(ledger)
-    return held is not None and held.get("token") == token
-
-
-def _content(token: str) -> bytes:
-    host, process = socket.gethostname(), os.getpid()
-    born = _born(process)
-    return json.dumps({"token": token, "host": host, "process": process, "born": born, "pulse": time.time()}).encode()
-
-
-def _read(ledger: Ledger) -> dict[str, Any] | None:
+def _take_file(ledger: Ledger, owner: _Owner, report: Callable[[str], None], stale: float) -> _FileLockOf:
+    lock = FileLock(_path(ledger))
+    with writing(ledger.where):
+        before = lock.acquire()
+    if before is None:
+        raise _occupied(ledger, _parsed(ledger.read(LOCK_KEY) or b""))
     try:
-        return ledger.read_json(KEY)
-    except TpsoilError:
-        return {"token": "", "host": "?", "process": -1, "pulse": 0.0}  # cut short by a full disk: nobody's
+        content = _parsed(before)
+        if before.strip() and (content.get("machine") == machine() or content.get("computer") == computer()):
+            report(_taken_over(content, "its process is gone"))
+        elif before.strip():
+            # Another machine's, on a shared disk whose locks may not reach from one machine to the other.
+            _check_abandoned(ledger, before, report, stale)
+        with writing(ledger.where):
+            lock.write(owner.content())
+    except BaseException:
+        lock.release(remove=False)
+        raise
+    return _FileLockOf(ledger, lock)
 
 
-def _dead(held: dict[str, Any], stale: float) -> str:
-    """Why a lock's owner is taken for dead; empty where it lives."""
-    process = int(held.get("process", -1))
-    if held.get("host") == socket.gethostname():
-        if not _alive(process):
-            return "its process is gone"
-        if held.get("born") is not None and held["born"] != _born(process):
-            return "its process number belongs to another process now"
-        return ""
-    silent = time.time() - float(held.get("pulse", 0))
-    return f"no sign of life for {silent:.0f} s" if silent > stale else ""
+def _check_abandoned(ledger: Ledger, data: bytes, report: Callable[[str], None], stale: float) -> None:
+    """Return once it is sure that a lock's owner is gone.
+
+    Raises
+    ------
+    AccessError
+        Where the owner lives.
+    """
+    content = _parsed(data)
+    if not content or content.get("token") is None:
+        report(f"took over a lock without a readable owner ({ledger.where}/{ROOM}/{LOCK_KEY})")
+        return
+    gone = _is_gone(content)
+    if gone:
+        report(_taken_over(content, "its process is gone"))
+        return
+    if gone is False:
+        raise _occupied(ledger, content)
+    report(f"{ledger.where}: has a lock of {_describe(content)}; waiting up to {stale:.0f} s for a sign of that run")
+    began = time.monotonic()
+    while time.monotonic() - began < stale:
+        time.sleep(min(WATCH_SECONDS, stale))
+        now = ledger.read(LOCK_KEY)
+        if now is None:
+            return
+        if now != data:
+            raise _occupied(ledger, _parsed(now) or content)
+    report(_taken_over(content, f"no sign of it for {stale:.0f} s"))
 
 
-def _alive(process: int) -> bool:
-    if process <= 0:
-        return False
+def _occupied(ledger: Ledger, content: Mapping[str, Any]) -> AccessError:
+    return AccessError(
+        f"{ledger.where}: another run is writing to it ({_describe(content)}); wait for it or end it. "
+        f"Its lock is {ledger.where}/{ROOM}/{LOCK_KEY}"
+    )
+
+
+def _taken_over(content: Mapping[str, Any], why: str) -> str:
+    return f"took over the lock of a run that ended without releasing it ({_describe(content)}: {why})"
+
+
+def _beat(lock: _FileLockOf | _ObjectLock, owner: _Owner, pulse: float, stop: threading.Event) -> None:
+    while not stop.wait(pulse):
+        with contextlib.suppress(Exception):  # an object store's library raises what it likes; the next pulse may pass
+            lock.renew(owner)
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    """A lock's content; empty for what no run wrote, such as one cut short by a full disk."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _describe(content: Mapping[str, Any]) -> str:
+    return f"process {content.get('process', '?')} on {content.get('host', '?')}"
+
+
+def _path(ledger: Ledger) -> Path:
+    return Path(ledger.store.root) / ROOM / LOCK_KEY
+
+
+def _is_gone(content: Mapping[str, Any]) -> bool | None:
+    """Whether a lock's process has ended; None where this process cannot see it."""
+    process = content.get("process")
+    if content.get("machine") != machine() or content.get("space") != process_space() or sys.platform == "win32":
+        return None
+    if not isinstance(process, int) or process <= 0:
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:
         return True
+    except (PermissionError, OverflowError):
+        return process >= 2**31
     state = _status(process)
-    return state is None or state[0] != "Z"  # a zombie writes nothing
+    if state is None:
+        return False
+    return state[0] == "Z" or content.get("started") not in (None, state[19])  # a zombie writes nothing
 
 
-def _born(process: int) -> str | None:
+def machine() -> str:
+    """This machine since it started, also inside containers; another after each start where the system can say so."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return computer()
+
+
+def computer() -> str:
+    """This computer's name and network address, the same after it started again; another for each process without."""
+    return f"{platform.node()}-{uuid.getnode():x}"
+
+
+def process_space() -> str:
+    """The space of process numbers that this process sees; a container has its own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def process_start(process: int) -> str | None:
+    """When a process started, in the kernel's ticks since the machine did; None where the system does not say."""
     state = _status(process)
     return None if state is None else state[19]
 
@@ -158,15 +301,3 @@ def _status(process: int) -> list[str] | None:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-
-
-def _describe(held: dict[str, Any]) -> str:
-    return f"process {held.get('process')} on {held.get('host')}"
-
-
-def _beat(ledger: Ledger, token: str, pulse: float, stop: threading.Event) -> None:
-    while not stop.wait(pulse):
-        with contextlib.suppress(TpsoilError, WorkError, OSError):
-            held = ledger.read_json(KEY)
-            if held is not None and held.get("token") == token:
-                ledger.write(KEY, _content(token))

@@ -113,6 +113,7 @@ def begin(output: Output, job: Job) -> None:
 def finish(output: Output, job: Job, attributes: Mapping[str, Any]) -> None:
     """Mark the store as complete; drop the records of stages that the recipe no longer has."""
     names = {stage.name for stage in job.stages}
+    output.ledger.check_lock()
     output.ledger.remove_scratch()
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).forget()
@@ -155,7 +156,8 @@ def ensure_arrays(
 
 
 def mark(output: Output, stage: Stage, state: str) -> None:
-    """Say of a stage's layers that they are being written, or whole; readers leave out what is being written."""
+    """Mark a stage's layers as being written or as complete; readers leave out what is being written."""
+    output.ledger.check_lock()
     root = zarr.open_group(open_store(output.where), mode="r+")
     with writing(output.where):
         for variable in stage.outputs:

@@ -7,6 +7,8 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -83,10 +85,8 @@ def run(
         try:
             with open_pool(scheduler, workers) as pool:
                 _check_memory(job, place, pool, limit)
-                with locked(place.ledger) as messages:
-                    for line in messages:
-                        reporter.say(line, warning=True)
-                    _work(job, place, pool, limit, reporter, described)
+                with locked(place.ledger, partial(reporter.say, warning=True)) as ledger:
+                    _work(job, replace(place, ledger=ledger), pool, limit, reporter, described)
         except KeyboardInterrupt:
             log.warning("stopped")
             raise Interrupted(f"stopped; the tiles that are stored stay good. Go on with {job.resume}") from None
@@ -180,7 +180,15 @@ def _make(
     )
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
     assignment = Assignment(
-        stage, output.grid, output.tiling, tuple(inputs), tuple(places), output.where, made.made_with, made.model_key
+        stage,
+        output.grid,
+        output.tiling,
+        tuple(inputs),
+        tuple(places),
+        output.where,
+        made.made_with,
+        made.model_key,
+        output.ledger.token,
     )
     tiles = list(tiling.tiles(plan.wanted, stage.halo))
     log.info("%s: forecast of memory %.2f GB on %s", stage.title, forecast.total / GIGABYTE, pool.where)

@@ -56,6 +56,8 @@ class Assignment:
         Digests.
     model_key : str
         Ledger key of the model's bytes; "" where the stage has none.
+    token : str
+        Of the run's lock, checked before anything is written; "" in a store that nobody else writes to.
     """
 
     stage: Stage
@@ -66,6 +68,7 @@ class Assignment:
     store: str
     made_with: tuple[str, str, str]
     model_key: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
         On a worker with another tpsoil than the one that planned the run.
     CorruptStoreError
         Where an input chunk does not decode.
+    LockLostError
+        Where another run took the store over.
     WorkError
         Where the result cannot be stored.
     """
@@ -112,6 +117,8 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
         (rows.start - wide_rows.start, wide_rows.stop - rows.stop),
         (columns.start - wide_columns.start, wide_columns.stop - columns.stop),
     )
+    ledger = Ledger(open_store(assignment.store), assignment.store, token=assignment.token)
+    ledger.check_lock()
     made: dict[str, npt.NDArray[Any]] = {}
     written: dict[str, dict[str, str]] = {}
     for output, place in zip(stage.outputs, assignment.outputs):
@@ -120,7 +127,7 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
             raise WorkError(f"stage '{stage.name}': {output.name} has shape {values.shape} on tile {rectangle}")
         written[output.name] = _write(place, rows, columns, values)
         made[output.name] = values
-    manifest = Manifest(Ledger(open_store(assignment.store), assignment.store), stage.name)
+    manifest = Manifest(ledger, stage.name)
     model, recipe, kernels = assignment.made_with
     for i in range(rectangle[0], rectangle[1]):
         for j in range(rectangle[2], rectangle[3]):
