@@ -20,9 +20,9 @@ from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest import read_stack
-from tpsoil.ingest.units import conversion
 from tpsoil.recipes.derivations import GROUPS, OPTIONS
 from tpsoil.recipes.derive import derive
+from tpsoil.units import conversion
 from tpsoil.variables import CATALOGUE
 
 CELL = 100.0
@@ -316,7 +316,10 @@ def test_conversions_are_ones_that_the_door_takes() -> None:
     for source in cov.sources():
         for text in (source.conversion, source.alternative_conversion):
             for quoted, plain in re.findall(r"--units (?:'([^']+)'|(\S+))", text):
-                conversion(quoted or plain, CATALOGUE[source.layer].units, where=source.layer)
+                spec = CATALOGUE[source.layer]
+                conversion(
+                    quoted or plain, spec.units, where=source.layer, period=spec.period, substance=spec.substance
+                )
                 seen += 1
     assert seen > 8
 

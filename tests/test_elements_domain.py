@@ -80,6 +80,20 @@ def test_empty_cells_can_be_what_was_not_detected() -> None:
     assert censored_shares(read_samples(table, ["Mo"])).loc["Mo", "truncated"]
 
 
+def test_oxides_convert_and_are_never_taken_for_the_element() -> None:
+    oxide = pd.DataFrame({"Fe2O3": [4.1, 5.2]})
+    # 2 x 55.845 / (2 x 55.845 + 3 x 15.999) = 0.69943; as iron the numbers would be 43 % too high
+    converted = read_samples(oxide, {"Fe": "Fe2O3"}, units="% Fe2O3")["value"].tolist()
+    assert converted == pytest.approx([4.1e4 * 0.699431, 5.2e4 * 0.699431], rel=1e-6)
+    as_iron = read_samples(oxide, {"Fe": "Fe2O3"}, units="% as Fe")["value"].tolist()
+    assert as_iron == pytest.approx([4.1e4, 5.2e4])
+    for units in ("%", "wt%", {"Fe": "%"}):
+        with pytest.raises(UnitsError, match=r"column 'Fe2O3', which is named for Fe2O3.*'Fe': '.*% Fe2O3'.*0\.6994"):
+            read_samples(oxide, {"Fe": "Fe2O3"}, units=units)
+    with pytest.raises(UnitsError, match="named for Fe2O3"):
+        read_samples(oxide, ["Fe2O3"], units="%", check_units=False)
+
+
 @pytest.mark.parametrize(
     ("table", "options", "error", "words"),
     [
@@ -89,7 +103,16 @@ def test_empty_cells_can_be_what_was_not_detected() -> None:
         ({"Fe": [2.1, 3.0, 2.4]}, {}, UnitsError, r"median of 2.4 mg kg-1.*ratio of 6.3e-05.*as if it came in %"),
         ({"Fe": [21.0, 30.0, 24.0]}, {}, UnitsError, "as if it came in g kg-1"),
         ({"Zn": [51000, 48000.0]}, {}, UnitsError, "as if it came in ug kg-1"),
-        ({"Fe": [21000.0]}, {"units": "percent"}, UnitsError, "said to be in 'percent'"),
+        ({"Fe": [21000.0]}, {"units": "handfuls"}, UnitsError, "'handfuls' is not a known unit"),
+        (
+            {"Fe": [21000.0, 9_999_999, 22000]},
+            {},
+            UnitsError,
+            r"exceeds 1 000 000 mg kg-1.*in 1 values \(line 3\), up to 9999999",
+        ),
+        ({"Fe": [21000.0, np.inf]}, {"check_units": False}, UnitsError, r"in 1 values \(line 3\), up to inf"),
+        ({"Fe": [4.1, 5.2]}, {"units": "% MnO"}, UnitsError, "MnO has no Fe"),
+        ({"Fe": [4.1, 5.2]}, {"units": "mg ha-1"}, UnitsError, "milligrams per hectare"),
         ({"Fe": ["many", "12"]}, {}, InputError, "text in line 2: 'many'"),
         ({"Fe": [1.0]}, {"site": "plot"}, InputError, "no column 'plot'"),
         ({"site": ["a", None], "Fe": [21000, 2]}, {}, InputError, "1 rows have no site"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tpsoil.errors import InputError
-from tpsoil.ingest import conversion
+from tpsoil.units import conversion
 from tpsoil.variables import CATALOGUE, NO_CLASS, Variable, describe_layer, variable
 
 LAYERS = list(CATALOGUE.values())

@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import InputError, nearest_name
+from .units import Period
 
 Kind = Literal["continuous", "categorical", "circular"]
 
@@ -45,6 +47,10 @@ class Variable:
         Class codes and their names; categorical layers only.
     standard_name : str
         CF standard name where there is one.
+    period : {"", "year", "month", "day"}
+        Of an amount that is a sum, such as annual precipitation in mm; see `tpsoil.units.conversion`.
+    substance : str
+        Element or compound that a content refers to, such as "Fe".
     """
 
     name: str
@@ -57,6 +63,8 @@ class Variable:
     meaning: str = ""
     flags: Mapping[int, str] = field(default_factory=dict)
     standard_name: str = ""
+    period: Period = ""
+    substance: str = ""
 
     @property
     def fill(self) -> float | int:
@@ -64,6 +72,22 @@ class Variable:
         if self.kind != "categorical":
             return float("nan")
         return NO_CLASS if self.dtype == "uint8" else int(np.iinfo(self.dtype).min)
+
+    @property
+    def range_text(self) -> str:
+        """The physical range and its unit, for messages: "0 to 100 %", "at least 0 mm"."""
+        unit = "" if self.units == "1" else f" {self.units}"
+        if np.isfinite(self.low) and np.isfinite(self.high):
+            return f"{self.low:g} to {self.high:g}{unit}"
+        if np.isfinite(self.low):
+            return f"at least {self.low:g}{unit}"
+        return f"at most {self.high:g}{unit}" if np.isfinite(self.high) else "a finite number"
+
+    def outside(self, values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Where values are outside the physical range or infinite; NaN is not."""
+        array = np.asarray(values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((array < self.low) | (array > self.high) | np.isinf(array))
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of a stored layer: names, units, range, and flags as CF writes them."""
@@ -85,6 +109,14 @@ class Variable:
 
 def _continuous(name: str, long_name: str, units: str, low: float, high: float, meaning: str, cf: str = "") -> Variable:
     return Variable(name, long_name, units, low, high, meaning=meaning, standard_name=cf)
+
+
+def _content(name: str, long_name: str, units: str, high: float, meaning: str, substance: str) -> Variable:
+    return Variable(name, long_name, units, 0, high, meaning=meaning, substance=substance)
+
+
+def _annual_sum(name: str, long_name: str, high: float, meaning: str, cf: str = "") -> Variable:
+    return Variable(name, long_name, "mm", 0, high, meaning=meaning, standard_name=cf, period="year")
 
 
 def _classes(name: str, long_name: str, flags: Mapping[int, str], meaning: str) -> Variable:
@@ -127,9 +159,9 @@ _LAYERS: Final = (
     # climate
     _continuous("mean_annual_temperature", "mean annual air temperature", "degC", -60, 60, "2 m air temperature, mean of years",
                 "air_temperature"),
-    _continuous("annual_precipitation", "mean annual precipitation", "mm", 0, 15000, "sum over a year, mean of years",
+    _annual_sum("annual_precipitation", "mean annual precipitation", 15000, "sum over a year, mean of years",
                 "lwe_thickness_of_precipitation_amount"),
-    _continuous("potential_evapotranspiration", "annual potential evapotranspiration", "mm", 0, 5000, "sum over a year"),
+    _annual_sum("potential_evapotranspiration", "annual potential evapotranspiration", 5000, "sum over a year"),
     _continuous("aridity_index", "aridity index", "1", 0, NAN, "precipitation over potential evapotranspiration; high is humid"),
     # vegetation and land
     _continuous("ndvi", "normalised difference vegetation index", "1", -1, 1, "growing-season maximum unless the source says other"),
@@ -145,8 +177,8 @@ _LAYERS: Final = (
     _continuous("sand", "sand content", "%", 0, 100, "mass share of the fine earth"),
     _continuous("silt", "silt content", "%", 0, 100, "mass share of the fine earth"),
     _continuous("clay", "clay content", "%", 0, 100, "mass share of the fine earth"),
-    _continuous("soil_organic_carbon", "soil organic carbon", "%", 0, 100, "mass share of the fine earth"),
-    _continuous("calcium_carbonate", "calcium carbonate equivalent", "%", 0, 100, "mass share of the fine earth"),
+    _content("soil_organic_carbon", "soil organic carbon", "%", 100, "mass share of the fine earth", "C"),
+    _content("calcium_carbonate", "calcium carbonate equivalent", "%", 100, "mass share of the fine earth", "CaCO3"),
     _continuous("soil_ph", "soil pH in water", "1", 0, 14, "topsoil"),
     _continuous("bulk_density", "dry bulk density", "kg m-3", 50, 3000, "fine earth"),
     _continuous("loss_on_ignition", "loss on ignition", "%", 0, 100, "mass share"),
@@ -185,7 +217,7 @@ _LAYERS: Final = (
     _continuous("dissimilarity_index", "dissimilarity index", "1", 0, NAN, "distance to the training data, Meyer and Pebesma 2021"),
     _classes("applicability", "area of applicability", {0: "outside", 1: "inside"}, "dissimilarity at most the threshold"),
     # elements
-    *(_continuous(name, f"topsoil {name}", "mg kg-1", 0, 1e6, f"total {symbol}") for name, symbol in ELEMENTS.items()),
+    *(_content(name, f"topsoil {name}", "mg kg-1", 1e6, f"total {symbol}", symbol) for name, symbol in ELEMENTS.items()),
 )  # fmt: skip
 
 CATALOGUE: Final[Mapping[str, Variable]] = MappingProxyType({layer.name: layer for layer in _LAYERS})

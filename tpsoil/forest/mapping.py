@@ -15,7 +15,8 @@ from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
 from tpsoil.kernels.compile import kernel_digest
 from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.variables import Variable, missing_code, variable
+from tpsoil.units import same_unit
+from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
 
 from .compiled import CompiledForest
 from .features import require_cube
@@ -239,7 +240,8 @@ def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequenc
 def _check_units(forest: CompiledForest, cube: xr.Dataset, sources: Mapping[str, str]) -> None:
     for name, unit in forest.feature_units.items():
         stated = cube[sources[name]].attrs.get("units")
-        if stated is not None and stated != unit:
+        period = CATALOGUE[name].period if name in CATALOGUE else ""
+        if stated is not None and not same_unit(str(stated), unit, period=period):
             raise UnitsError(
                 f"predict_cube: layer '{sources[name]}' is in '{stated}', the forest was trained on '{unit}'; "
                 "convert the layer, or add it again with tpsoil.add_layer(..., units=...)"

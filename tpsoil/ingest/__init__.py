@@ -1,4 +1,4 @@
-"""Files to checked arrays and tables; the only place where units change."""
+"""Files to checked arrays and tables, in the units of the catalogue."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from .rasters import Raster, read_raster
 from .samples import read_samples
 from .stacks import read_stack
 from .tables import read_table, require_columns, require_unique
-from .units import conversion
 from .vectors import read_mask
 
 __all__ = [
     "Raster",
-    "conversion",
     "find_parts",
     "read_mask",
     "read_profiles",

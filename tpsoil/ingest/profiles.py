@@ -18,6 +18,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, UnitsError
 from tpsoil.points import PositionColumns, check_degrees, position_pairs
+from tpsoil.units import conversion
 
 from .horizons import BELOW_SOLUM, UNKNOWN, master_horizon
 from .tables import read_table, require_columns
@@ -28,7 +29,9 @@ TOP_NAMES: Final = ("top", "hzn_top", "upper_depth", "depth_top", "top_depth", "
 BOTTOM_NAMES: Final = ("bottom", "hzn_bot", "lower_depth", "depth_bottom", "bottom_depth", "lower")
 DESIGNATION_NAMES: Final = ("designation", "hzn_desgn", "horizon", "hzn", "horizon_designation")
 
-SCALE: Final[Mapping[str, float]] = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001}
+SCALE: Final[Mapping[str, float]] = {
+    unit: conversion(unit, "m", where="profiles").factor for unit in ("m", "dm", "cm", "mm")
+}
 SURFACE_M: Final = 0.05
 """A first horizon that begins deeper leaves the surface undescribed."""
 GAP_M: Final = 0.02

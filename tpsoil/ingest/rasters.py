@@ -22,11 +22,11 @@ from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
 from tpsoil.tiles import from_tiles
+from tpsoil.units import Conversion, conversion, convertible, formula_in, read_unit
 from tpsoil.variables import Variable
 
 from .checks import check_classes, check_range, mask
 from .parts import Part, digest_files, find_parts, source_files
-from .units import Conversion, conversion, understood
 
 Array = npt.NDArray[Any]
 Combine = Literal["mosaic", "mean", "sum", "min", "max"]
@@ -233,7 +233,7 @@ def read_raster(
             f"{name}: combine='{combine}' on {spec.kind} values; only 'mosaic' fits classes and directions"
         )
     box, places = _mosaic(parts, name) if combine == "mosaic" else _stack(parts, name)
-    change, notes = _change(parts, spec, units)
+    change, notes = _change(parts, spec, units, combine)
     if scale is not None or offset is not None:
         parts = [_rescaled(part, scale, offset) for part in parts]
         notes["source_scale_offset"] = f"{parts[0].scale:g}, {parts[0].offset:g} (declared)"
@@ -310,26 +310,59 @@ def _mosaic(parts: Sequence[Part], name: str) -> tuple[GeoBox, tuple[tuple[int, 
     return box, tuple((r - top, c - left) for r, c in corners)
 
 
-def _change(parts: Sequence[Part], spec: Variable, units: str | None) -> tuple[Conversion, dict[str, str]]:
+def _change(
+    parts: Sequence[Part], spec: Variable, units: str | None, combine: Combine | None
+) -> tuple[Conversion, dict[str, str]]:
     name = spec.name
     if spec.kind == "categorical":
         if units not in (None, "1", ""):
             raise UnitsError(f"{name}: units='{units}' on class codes; leave units out")
         return Conversion(1.0, 0.0), {}
-    if units is not None:
-        return conversion(units, spec.units, where=name), {"source_units": f"{units} (declared)"}
     stated = {part.units for part in parts}
-    if len(stated) > 1:
+    if units is None and len(stated) > 1:
         raise UnitsError(f"{name}: the rasters state different units {sorted(stated)}; convert them first")
-    (own,) = stated
-    if not own:
+    own = next(iter(stated))
+    came = units if units is not None else own
+    _require_named_oxide(parts[0].name, came, spec)
+    if not came and units is None:
         return Conversion(1.0, 0.0), {"source_units": f"{spec.units} (assumed: neither declared nor in the file)"}
-    if not understood(own, spec.units):
+    known = convertible(came, spec.units, period=spec.period, substance=spec.substance)
+    if units is None and not known:
         raise UnitsError(
             f"{name}: {parts[0].name} states units '{own}', expected '{spec.units}' or a unit that converts to it; "
-            f"pass units= to say what they are (units='{spec.units}' if the file's word is only another spelling)"
+            f"pass units= to name them (units='{spec.units}' if the file's word is only another spelling)"
         )
-    return conversion(own, spec.units, where=name), {"source_units": f"{own} (stated by the file)"}
+    change = conversion(came, spec.units, where=name, period=spec.period, substance=spec.substance)
+    if combine == "sum" and spec.period:
+        change = _of_sum(change, came, spec, len(parts))
+    return change, {"source_units": f"{came} ({'stated by the file' if units is None else 'declared'})"}
+
+
+def _require_named_oxide(source: str, came: str, spec: Variable) -> None:
+    """Reject a content whose source is named for an oxide and whose unit does not name it."""
+    formula = formula_in(PurePath(source).name) if spec.substance else ""
+    if not formula or formula == spec.substance:
+        return
+    if came and convertible(came, spec.units, substance=spec.substance) and read_unit(came).substance:
+        return
+    raise UnitsError(
+        f"{spec.name}: {source} is named for {formula}, its units '{came}' are taken as {spec.substance}; pass "
+        f"units='{came or '%'} {formula}' to convert it, or units='{came or '%'} as {spec.substance}' if it is "
+        f"{spec.substance} already"
+    )
+
+
+def _of_sum(change: Conversion, came: str, spec: Variable, count: int) -> Conversion:
+    """Conversion of rates whose sum is taken: twelve monthly rates sum to the year, no others do."""
+    rate = read_unit(came).per
+    if not rate:
+        return change
+    if (rate, spec.period, count) == ("month", "year", 12):
+        return Conversion(change.factor / 12, change.offset)
+    raise UnitsError(
+        f"{spec.name}: the sum of {count} rates in '{came}' is not the sum of a {spec.period}; use combine='mean', or "
+        "twelve months"
+    )
 
 
 def _fills(part: Part, nodata: Any, name: str) -> tuple[float, ...]:

@@ -16,15 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.columns import describe_lines, numeric_column
+from tpsoil.constants import ATOMIC_WEIGHTS
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.points import position_groups, position_pairs
+from tpsoil.units import conversion, formula_in, mass_fraction, read_unit
 
 from .tables import read_table, require_columns
-
-TO_MG_KG: Final[Mapping[str, float]] = {
-    "mg kg-1": 1.0, "mg/kg": 1.0, "ppm": 1.0, "ug g-1": 1.0, "%": 1e4, "wt%": 1e4, "g kg-1": 1e3, "g/kg": 1e3,
-    "ug kg-1": 1e-3, "ug/kg": 1e-3, "ppb": 1e-3,
-}  # fmt: skip
 
 TYPICAL_MG_KG: Final[Mapping[str, float]] = {
     "Fe": 38000, "Mn": 600, "Zn": 50, "V": 100, "Cu": 30, "Ni": 40, "Mo": 1.7, "Al": 71000, "Ca": 13700, "K": 8300,
@@ -64,7 +61,8 @@ def read_samples(
     replicate : str, optional
         Column that tells a site's samples apart. By default `replicate` where there is one, else they are numbered.
     units : str or mapping of element to str
-        Of the values and limits as they come: mg kg-1, ppm, %, g kg-1, ug kg-1.
+        Of the values and limits as they come: mg kg-1, ppm, %, g kg-1, ug kg-1; oxides as "% Fe2O3", which convert by
+        their molar masses.
     limits : mapping of element to float, optional
         Detection limits in those units, where the table has no column `detection_limit` (long) or `Fe_limit` (wide).
     negative : {"error", "censor"}
@@ -91,7 +89,8 @@ def read_samples(
     InputError
         For missing columns, text, negative values, an element without a valid value, samples given twice.
     UnitsError
-        For an unknown unit, contents above the whole soil, or a median as of another unit; the message has the ratio.
+        For an unknown unit, an oxide's column whose unit does not name the oxide, contents above the whole soil, or a
+        median as of another unit; the message has the ratio.
 
     Examples
     --------
@@ -111,14 +110,16 @@ def read_samples(
     others = [column for column in table.columns if column not in taken | used]
     counts: dict[str, dict[str, int]] = {}
     parts = []
-    for element, (values, own_limits, rows, _) in pieces.items():
+    for element, (values, own_limits, rows, columns) in pieces.items():
+        column = columns[0] if columns else element
         parsed, written = _below(values, rows, name)
         limit = own_limits if own_limits is not None else np.full(len(rows), np.nan)
         limit = np.where(np.isfinite(written), written, limit)
         if limits is not None and element in limits:
             limit = np.where(np.isfinite(limit), limit, float(limits[element]))
-        factor = _factor(units, element, name)
+        factor = _factor(units, element, column, name)
         parsed, limit = parsed * factor, limit * factor
+        _require_possible(element, parsed, describe_lines(parsed > WHOLE_MG_KG, table.attrs, rows), name)
         below_zero = parsed < 0
         if below_zero.any() and negative == "error":
             lines = describe_lines(below_zero, table.attrs, rows)
@@ -263,21 +264,36 @@ def _below(
     return numeric_column(text, where=name, rows=rows).to_numpy(), limits
 
 
-def _factor(units: str | Mapping[str, str], element: str, name: str) -> float:
+def _factor(units: str | Mapping[str, str], element: str, column: str, name: str) -> float:
+    """From a column's unit to mg kg-1 of the element."""
     unit = units if isinstance(units, str) else units.get(element, "mg kg-1")
-    if unit not in TO_MG_KG:
-        raise UnitsError(f"{name}: '{element}' is said to be in '{unit}'{nearest_name(unit, TO_MG_KG)}")
-    return TO_MG_KG[unit]
+    substance = element if element in ATOMIC_WEIGHTS else ""
+    change = conversion(unit, "mg kg-1", where=f"{name}: '{element}'", substance=substance)
+    formula = formula_in(column) or formula_in(element)
+    if formula and not read_unit(unit).substance:
+        fraction = mass_fraction(formula, substance) if substance else 0.0
+        raise UnitsError(
+            f"{name}: '{element}' is read from column '{column}', which is named for {formula}, in '{unit}'; pass "
+            f"units={{'{element}': '{unit} {formula}'}} to convert it"
+            + (f" (times {fraction:.4f})" if fraction else "")
+            + f", or '{unit} as {substance or 'Fe'}' if the numbers are of the element already"
+        )
+    return change.factor
+
+
+def _require_possible(element: str, values: npt.NDArray[np.float64], lines: str, name: str) -> None:
+    """Reject contents above the mass of the soil, such as 9 999 999 for missing."""
+    above = values > WHOLE_MG_KG
+    if above.any():
+        raise UnitsError(
+            f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself, in {int(above.sum())} values "
+            f"({lines}), up to {values[above].max():.8g}; correct them (a code for missing?), or see units="
+        )
 
 
 def _check_magnitude(element: str, value: npt.NDArray[np.float64], factor: float, name: str) -> None:
     usual = TYPICAL_MG_KG.get(element)
     median = float(np.nanmedian(value))
-    if (over := value > WHOLE_MG_KG).any():
-        raise UnitsError(
-            f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself, in {int(over.sum())} values, "
-            f"up to {float(np.nanmax(value)):.8g}; correct them (a code for missing?), or see units="
-        )
     if usual is None or median <= 0:
         return
     ratio = median / usual

@@ -12,9 +12,8 @@ import numpy as np
 import odc.geo.xr  # noqa: F401
 import xarray as xr
 
-from tpsoil.errors import InputError, MissingInputError, nearest_name
-
-from .units import conversion
+from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.units import conversion, convertible, read_unit
 
 
 def read_stack(
@@ -36,7 +35,8 @@ def read_stack(
     units : str
         Wanted, such as "degC", "mm", "m s-1".
     came_in : str, optional
-        Unit of the source, in place of what it declares.
+        Unit of the source, in place of what it declares. Rates of an amount, such as mm month-1 or kg m-2 s-1, become
+        the sum of each month or step.
     crs : str, optional
         Of a source without one; coordinates called latitude and longitude are EPSG:4326.
 
@@ -117,8 +117,25 @@ def _converted(layer: xr.DataArray, units: str, came_in: str | None, where: str)
     came = came_in or layer.attrs.get("units")
     if not came:
         raise InputError(f"{where}: the file says no units; pass them, such as came_in='K'")
-    change = conversion(str(came).replace("**", ""), units, where=where)
+    if convertible(str(came), f"{units} d-1") and read_unit(str(came)).per:
+        return layer.astype(np.float64) * _rate_to_sums(layer["time"], str(came), units, where)
+    change = conversion(str(came), units, where=where, period="month")
     return layer.astype(np.float64) * change.factor + change.offset
+
+
+def _rate_to_sums(time: xr.DataArray, came: str, units: str, where: str) -> xr.DataArray:
+    """Factors from a rate to the sum of every month or step."""
+    stamps = np.sort(time.values)
+    step = float(np.median(np.diff(stamps) / np.timedelta64(1, "D"))) if stamps.size > 1 else 30.0
+    monthly = step > 27
+    if monthly and step > 32:
+        raise InputError(f"{where}: the steps are {step:g} days, expected months or shorter for a rate in '{came}'")
+    if read_unit(came).per == "month":
+        if not monthly:
+            raise UnitsError(f"{where}: units '{came}' on steps of {step:g} days; pass the unit of a step as came_in=")
+        return xr.ones_like(time, dtype=np.float64) * conversion(came, f"{units} month-1", where=where).factor
+    days = time.dt.days_in_month if monthly else xr.full_like(time, step, dtype=np.float64)
+    return days * conversion(came, f"{units} d-1", where=where).factor
 
 
 def _placed(stack: xr.DataArray, crs: str | None, where: str) -> xr.DataArray:

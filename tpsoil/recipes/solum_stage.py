@@ -18,6 +18,7 @@ from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
 from tpsoil.solum import PUBLISHED, SolumParameters, published_zones, thickness
 from tpsoil.stage import Array, Stage, Window
+from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
 
 from .section import Section
@@ -122,9 +123,11 @@ class SolumTable(Section):
         for name, assumption in given.items():
             if name not in allowed:
                 raise ValueError(f"has '{name}', expected layers the model reads: {', '.join(sorted(allowed))}")
-            expected = variable(name).units
-            if assumption.units is not None and assumption.units != expected:
-                raise ValueError(f"{name} is given in '{assumption.units}', expected '{expected}'")
+            spec = variable(name)
+            if assumption.units is not None and not same_unit(assumption.units, spec.units, period=spec.period):
+                raise ValueError(f"{name} is given in '{assumption.units}', expected '{spec.units}'")
+            if spec.outside(assumption.value):
+                raise ValueError(f"{name} is {assumption.value:g} {spec.units}, expected {spec.range_text}")
         return given
 
     @model_validator(mode="after")

@@ -19,14 +19,10 @@ from tpsoil.evaluation import THICKNESS_MEASURES, score
 from tpsoil.grid import grid_of, require_same_grid
 from tpsoil.points import project_points
 from tpsoil.tiles import compute_together
+from tpsoil.units import conversion, convertible, same_unit
 from tpsoil.variables import Variable
 
 from .observations import OBSERVED, THICKNESS_NAMES, values_at
-
-TO_METRES: Final[Mapping[str, float]] = {
-    "m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0,
-    "dm": 0.1, "cm": 0.01, "centimetre": 0.01, "centimetres": 0.01, "centimeter": 0.01, "mm": 0.001,
-}  # fmt: skip
 
 WINDOWS: Final[Mapping[str, tuple[float, float, float, float]]] = {
     "Qaidam": (90.5, 36.0, 98.5, 39.0),
@@ -69,12 +65,13 @@ def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: floa
     >>> thickness_map(layer, nodata=-9999).values.tolist()
     [[0.4, nan]]
     """
-    stated = str(layer.attrs.get("units", "")).strip().lower()
-    if stated and units is not None and TO_METRES.get(stated) != TO_METRES.get(units.lower()):
+    stated = str(layer.attrs.get("units", "")).strip()
+    if stated and units is not None and not same_unit(stated, units):
         raise UnitsError(f"thickness map '{layer.name}' states units '{stated}', but units={units!r} was given")
-    unit = (units or stated or "m").lower()
-    if unit not in TO_METRES:
+    unit = units or stated or "m"
+    if not convertible(unit, "m"):
         raise UnitsError(f"thickness map '{layer.name}' has units '{unit}', expected a length such as m or cm")
+    to_metres = conversion(unit, "m", where=f"thickness map '{layer.name}'").factor
     fills = [
         nodata,
         *(layer.attrs.get(key, layer.encoding.get(key)) for key in ("_FillValue", "missing_value", "nodata")),
@@ -84,7 +81,7 @@ def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: floa
     for fill in fills:
         if fill is not None and np.isfinite(float(fill)):
             kept = kept.where(layer != layer.dtype.type(fill))
-    scaled = kept * TO_METRES[unit] if TO_METRES[unit] != 1.0 else kept
+    scaled = kept * to_metres if to_metres != 1.0 else kept
     return scaled.assign_attrs({**layer.attrs, "units": "m"}).rename(layer.name)
 
 

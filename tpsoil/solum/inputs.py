@@ -12,6 +12,7 @@ import xarray as xr
 from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError, MissingInputError, UnitsError, nearest_name
 from tpsoil.soil_mask import with_soil_mask
+from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
 NEEDED: Final = (
@@ -22,15 +23,6 @@ NEEDED: Final = (
     "general_curvature",
 )
 """Layers without which there is no balance."""
-
-SPELLINGS: Final[Mapping[str, frozenset[str]]] = {
-    "degC": frozenset({"degc", "celsius", "degree_celsius", "degrees_celsius", "deg c", "°c", "c"}),
-    "mm": frozenset({"mm", "mm a-1", "mm/a", "mm yr-1", "mm/yr", "mm year-1", "kg m-2", "kg m-2 a-1", "millimeter"}),
-    "m": frozenset({"m", "metre", "metres", "meter", "meters"}),
-    "t ha-1 a-1": frozenset({"t ha-1 a-1", "t ha-1 yr-1", "t/ha/a", "t/ha/yr", "t ha^-1 a^-1", "mg ha-1 a-1"}),
-    "m-1": frozenset({"m-1", "1/m", "m^-1"}),
-    "1": frozenset({"1", "", "-", "dimensionless"}),
-}
 
 DEEPEST_M: Final = 1000.0
 """No depth to bedrock in metres is above this."""
@@ -75,7 +67,7 @@ def require_layers(layers: xr.Dataset, names: tuple[str, ...], where: str) -> No
 
 
 def check_units(layer: Any, name: str, where: str) -> None:
-    """Refuse a layer whose `units` attribute is not the catalogue's, and one that is plainly in another unit.
+    """Reject a layer whose `units` attribute is not the catalogue's, and one that is plainly in another unit.
 
     Parameters
     ----------
@@ -91,12 +83,9 @@ def check_units(layer: Any, name: str, where: str) -> None:
         For other units; for eager temperatures that are all above 100 (kelvin); for an eager depth to bedrock above
         1000, or, where it does not state its unit, with a median above 100 (centimetres).
     """
-    expected = variable(name).units
+    spec = variable(name)
     stated = str(layer.attrs.get("units", "")).strip() if isinstance(layer, xr.DataArray) else ""
-    if stated and stated.lower() != expected.lower() and stated.lower() not in SPELLINGS.get(expected, frozenset()):
-        raise UnitsError(
-            f"{where}: {name} has units '{stated}', expected '{expected}'; pass units='{stated}' to add_layer"
-        )
+    require_unit(where, name, layer, spec.units, fix="tpsoil.add_layer converts: pass units= to it", period=spec.period)
     if name not in {"mean_annual_temperature", "depth_to_bedrock"} or is_lazy(layer):
         return
     values = values_of(layer)

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import grid_of, same_grid
+from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
 from .reading import LONGEST_SIDE, pick, read_picture
@@ -73,7 +74,7 @@ def difference_map(
     a, b = pick(first, where="difference_map"), pick(second, where="difference_map")
     _require_one_grid(a, b)
     units = palette.layer_units(a), palette.layer_units(b)
-    if all(units) and units[0] != units[1]:
+    if all(units) and not same_unit(units[0], units[1]):
         raise InputError(f"difference_map: '{names[0]}' is in {units[0]}, '{names[1]}' in {units[1]}; convert one")
     picture = read_picture(a, longest_side, where="difference_map")
     other = read_picture(b, longest_side, where="difference_map").values
