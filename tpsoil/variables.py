@@ -202,7 +202,7 @@ _LAYERS: Final = (
     _classes("erodible_fraction_status", "range of the erodible fraction",
              {0: "inside", 1: "outside fitted contents", 2: "limited to 0..1"}, "contents against those RWEQ was fitted on"),
     # solum
-    Variable("zone", "environmental zone", "1", dtype="uint8", kind="categorical", meaning="zones in order of mean elevation"),
+    Variable("zone", "environmental zone", "1", dtype="uint8", kind="categorical", meaning="cells of similar environment; parameters are calibrated zone by zone"),
     _continuous("eemt", "effective energy and mass transfer", "kJ m-2 a-1", 0, NAN, "Rasmussen and Tabor 2007"),
     _continuous("solum_thickness", "solum thickness", "m", 0, NAN, "surface to the top of the C horizon, at steady state"),
     _classes("solum_status", "status of the steady state", SOLUM_STATUS, "why a thickness is what it is"),

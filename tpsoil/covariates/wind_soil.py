@@ -57,7 +57,7 @@ def erodible_fraction(
 
     References
     ----------
-    Fryrear et al. 1994, Soil Science Society of America Journal 58, via RWEQ 1998.
+    Fryrear et al. 1994, Journal of Soil and Water Conservation 49, 183-188, via RWEQ 1998.
 
     Examples
     --------

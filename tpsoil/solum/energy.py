@@ -81,7 +81,7 @@ def eemt(mean_annual_temperature: Any, annual_precipitation: Any) -> Any:
 
     References
     ----------
-    Rasmussen, C. and Tabor, N. J. (2007), Soil Science Society of America Journal 71. doi:10.2136/sssaj2006.0362
+    Rasmussen, C. and Tabor, N. J. (2007), Soil Science Society of America Journal 71. doi:10.2136/sssaj2007.0051
 
     Examples
     --------

@@ -15,7 +15,8 @@ LEAST_H0_M: Final = 1e-3
 """Smallest h0, m. Table 2 prints 0, by which Eq. 3 divides (science sheet 2h)."""
 
 DENSITY_RATIO: Final = 1.35
-"""Saprolite over solum bulk density, Pelletier and Rasmussen (2009) as the study cites it."""
+"""Saprolite over solum bulk density, the study's value, for which it cites Pelletier, J. D. and Rasmussen, C. (2009),
+Lithosphere 1, doi:10.1130/L3.1."""
 
 
 @dataclass(frozen=True)

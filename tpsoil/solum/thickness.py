@@ -180,7 +180,8 @@ def thickness(
 
     References
     ----------
-    Chen et al. 2026, doi:10.5194/essd-18-3779-2026. Pelletier, J. D. and Rasmussen, C. (2009), Geosphere 5.
+    Chen et al. 2026, doi:10.5194/essd-18-3779-2026. Pelletier, J. D. and Rasmussen, C. (2009), Water Resources
+    Research 45, doi:10.1029/2008WR007319 (exponential production).
 
     Examples
     --------
