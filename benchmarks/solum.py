@@ -64,7 +64,8 @@ def profiles(n: int = 131) -> np.ndarray:
     sites[:, 0] = solum.eemt(*climate)
     sites[:, 1], sites[:, 2] = rng.lognormal(0.3, 1, n), rng.lognormal(2, 0.8, n)
     sites[:, 3], sites[:, 6] = np.abs(rng.normal(0, 1e-3, n)), 0.0
-    sites[:, 5] = misfit.simulate_sites(np.array(solum.PUBLISHED[2].row()), sites) + rng.normal(0, 0.1, n)
+    balance = solum.SolumOptions().balance()
+    sites[:, 5] = misfit.simulate_sites(np.array(solum.PUBLISHED[2].row()), sites, balance) + rng.normal(0, 0.1, n)
     return sites
 
 

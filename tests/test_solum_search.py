@@ -19,12 +19,23 @@ from hypothesis import strategies as st
 from tpsoil import solum
 from tpsoil.errors import AccessError, InputError
 from tpsoil.kernels import misfit, shuffle
-from tpsoil.solum import PRESETS, PUBLISHED, PUBLISHED_ZONES, Bounds, Effort, SolumParameters, combinations
+from tpsoil.solum import (
+    PRESETS,
+    PUBLISHED,
+    PUBLISHED_ZONES,
+    Bounds,
+    Effort,
+    SolumOptions,
+    SolumParameters,
+    combinations,
+)
 from tpsoil.solum.search import Task, best_of, search, search_all
 from tpsoil.solum.space import COMBINATIONS, SearchSpace, search_space, split
 
 REL = 1e-6
 ROOT = Path(__file__).parent.parent
+
+BALANCE = SolumOptions().balance()
 
 
 def make_sites(zone: int = 2, n: int = 131, noise: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -35,7 +46,7 @@ def make_sites(zone: int = 2, n: int = 131, noise: float = 0.0, seed: int = 0) -
     sites[:, 0] = solum.eemt(*climate)
     sites[:, 1], sites[:, 2] = rng.lognormal(0.5, 1.2, n), rng.lognormal(1.5, 1.2, n)
     sites[:, 3], sites[:, 6] = np.abs(rng.normal(0, 1e-3, n)), 0.0
-    sites[:, 5] = misfit.simulate_sites(np.array(PUBLISHED[zone].row()), sites) + rng.normal(0, noise, n)
+    sites[:, 5] = misfit.simulate_sites(np.array(PUBLISHED[zone].row()), sites, BALANCE) + rng.normal(0, noise, n)
     return sites
 
 
@@ -110,7 +121,7 @@ for function, low, high, complexes in ((goldstein_price, -2, 2, 2), (rosenbrock,
                                        (griewank, -60, 60, 4)):
     shuffle.misfit = function
     side = np.full(2, float(low)), np.full(2, float(high))
-    rest = (np.zeros(8), np.arange(2), np.zeros(2, bool), np.zeros(8), np.ones(8), 0.3, np.zeros((1, 7)))
+    rest = (np.zeros(8), np.arange(2), np.zeros(2, bool), np.zeros(8), np.ones(8), 0.3, None, np.zeros((1, 7)))
     best = []
     for seed in range(3):
         x, f, spent, reason, history = shuffle.minimise(*side, np.random.default_rng(seed), complexes, 4000, 10, 1e-6,
@@ -210,8 +221,9 @@ def test_five_combinations_cover_the_box_of_eight(seed: int, preset: str) -> Non
     assert (np.array(list(again.as_dict().values()))[:8] >= low * (1 - 1e-9)).all()
     assert (np.array(list(again.as_dict().values()))[:8] <= high * (1 + 1e-9)).all()
     sites = make_sites(n=10, seed=seed)
-    whole = misfit.simulate_sites(np.array(parameters.row()), sites)
-    np.testing.assert_allclose(misfit.simulate_sites(search_space(preset, "five").row(array), sites), whole, rtol=1e-9)
+    whole = misfit.simulate_sites(np.array(parameters.row()), sites, BALANCE)
+    row = search_space(preset, "five").row(array)
+    np.testing.assert_allclose(misfit.simulate_sites(row, sites, BALANCE), whole, rtol=1e-9)
 
 
 def test_combinations_outside_the_box_are_refused() -> None:
@@ -276,7 +288,7 @@ def test_thickness_does_not_see_a_common_scale(scale: float, zone: int) -> None:
                              p.D * scale)  # fmt: skip
     if scaled.alpha == p.alpha * scale and scaled.beta == p.beta * scale:
         sites = make_sites(zone, 20)
-        one, two = (misfit.simulate_sites(np.array(q.row()), sites) for q in (p, scaled))
+        one, two = (misfit.simulate_sites(np.array(q.row()), sites, BALANCE) for q in (p, scaled))
         np.testing.assert_allclose(one, two, rtol=1e-9)
 
 
@@ -402,7 +414,7 @@ def test_fixed_parameters_are_not_searched() -> None:
     [
         (lambda: search_space("real"), "preset is 'real'"),
         (lambda: search_space("paper", "six"), "problem is 'six'"),
-        (lambda: SearchSpace("eight", PRESETS["paper"], -1.0), "density_ratio is -1"),
+        (lambda: SearchSpace("eight", PRESETS["paper"], SolumOptions(density_ratio=-1.0)), "density_ratio is -1"),
         (lambda: SearchSpace("eight", Bounds("fixed", PRESETS["paper"].low, PRESETS["paper"].low)), "nothing is left"),
         (lambda: Bounds("x", (1.0,) * 8, (0.5,) * 8), "expected low <= high"),
         (lambda: Bounds("x", (0.1,) * 3, (0.5,) * 8), "expected 8 and 8"),

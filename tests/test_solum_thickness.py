@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from tpsoil import solum
 from tpsoil.errors import GridError, InputError, MissingInputError, TpsoilError, UnitsError
 from tpsoil.kernels import pedogenesis
-from tpsoil.solum import PUBLISHED, PUBLISHED_ZONES, SolumParameters, published_zones, status_counts, thickness
+from tpsoil.solum import (
+    PUBLISHED,
+    PUBLISHED_ZONES,
+    SolumOptions,
+    SolumParameters,
+    published_zones,
+    status_counts,
+    thickness,
+)
 
 REL = 1e-6
 EEMT = {1: 27019.84766, 2: 4153.895362, 3: 5432.515927, 4: 6018.895195, 5: 1756.028304, 6: 1829.927560,
@@ -125,11 +133,11 @@ def test_exact_vectors_of_zones_1_and_7() -> None:
 
 def test_unconverted_curvature_of_the_paper_changes_thickness() -> None:
     for zone, water, wind, plain, wrong in ((1, 5, 0.1, 1.132, 0.978), (7, 1, 30, 0.660, 0.604)):
-        right = thickness(pixel(zone, water, wind, 0.1), PUBLISHED[zone], curvature_convention="arcgis")
+        right = thickness(pixel(zone, water, wind, 0.1), PUBLISHED[zone], SolumOptions(curvature_convention="arcgis"))
         raw = thickness(pixel(zone, water, wind, 0.1), PUBLISHED[zone])
         assert float(right.solum_thickness) == pytest.approx(plain, abs=1e-3)
         assert float(raw.solum_thickness) == pytest.approx(wrong, abs=6e-4)
-    laplacian = thickness(pixel(1, 5, 0.1, -1e-3), PUBLISHED[1], curvature_convention="laplacian")
+    laplacian = thickness(pixel(1, 5, 0.1, -1e-3), PUBLISHED[1], SolumOptions(curvature_convention="laplacian"))
     assert float(laplacian.solum_thickness) == pytest.approx(1.131863964, rel=REL)
 
 
@@ -145,7 +153,7 @@ def test_granite_is_bare_unless_water_erosion_is_weighted() -> None:
     assert float(bare.potential_production) == pytest.approx(1.123499e-4, rel=REL)
     assert float(bare.erosion_rate) == pytest.approx(2.123077e-4, rel=REL)
     assert (float(bare.solum_thickness), int(bare.solum_status)) == (0.0, 1)
-    raw = thickness(pixel(1, 2.76, 0, 0), SolumParameters(alpha=1, **granite), keep_negative=True)
+    raw = thickness(pixel(1, 2.76, 0, 0), SolumParameters(alpha=1, **granite), SolumOptions(keep_negative=True))
     assert float(raw.solum_thickness) == pytest.approx(0.5 * math.log(1.123499e-4 / 2.123077e-4), rel=REL)
     weighted = thickness(pixel(1, 2.76, 0, 0), SolumParameters(alpha=0.1, **granite))
     assert float(weighted.solum_thickness) == pytest.approx(0.833083, rel=REL)
@@ -303,7 +311,7 @@ def test_solum_and_saprolite_fill_the_regolith() -> None:
     total = (result.solum_thickness + result.saprolite_thickness).where(known)
     np.testing.assert_allclose(total.values[known], data.depth_to_bedrock.values[known], rtol=1e-12)
     assert float(result.saprolite_thickness.min()) >= 0
-    free = thickness(data, PUBLISHED, cap_to_bedrock=False)
+    free = thickness(data, PUBLISHED, SolumOptions(cap_to_bedrock=False))
     assert (free.saprolite_thickness.fillna(-1) == result.saprolite_thickness.fillna(-1)).all()
     assert 3 not in free.solum_status
     assert np.isnan(thickness(data.drop_vars("depth_to_bedrock"), PUBLISHED).saprolite_thickness).all()
@@ -316,11 +324,11 @@ def test_what_deposition_gives() -> None:
     cell = pixel(7, 1, 30, -0.2)
     assert float(thickness(cell, PUBLISHED[7]).solum_thickness) == 2.04
     assert float(thickness({**cell, "depth_to_bedrock": 1.5}, PUBLISHED[7]).solum_thickness) == 1.5
-    assert float(thickness(cell, PUBLISHED[7], greatest_thickness_m=3).solum_thickness) == 3
-    strict = thickness({**cell, "depth_to_bedrock": 1.5}, PUBLISHED[7], deposition="nan")
+    assert float(thickness(cell, PUBLISHED[7], SolumOptions(greatest_thickness_m=3)).solum_thickness) == 3
+    strict = thickness({**cell, "depth_to_bedrock": 1.5}, PUBLISHED[7], SolumOptions(deposition="nan"))
     assert np.isnan(float(strict.solum_thickness))
     assert np.isnan(float(strict.saprolite_thickness))
-    clipped = thickness(cell, PUBLISHED[7], deposition="clip_gravity")
+    clipped = thickness(cell, PUBLISHED[7], SolumOptions(deposition="clip_gravity"))
     assert float(clipped.solum_thickness) == pytest.approx(0.6598789960, rel=REL)
     for result in (strict, clipped):
         assert int(result.solum_status) == 2
@@ -329,10 +337,10 @@ def test_what_deposition_gives() -> None:
 
 def test_dust_is_subtracted_and_least_erosion_marks_what_diverges() -> None:
     plain_rate = float(thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1]).erosion_rate)
-    dusty = thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1], dust_input=1e-7)
+    dusty = thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1], SolumOptions(dust_input=1e-7))
     assert float(dusty.erosion_rate) == pytest.approx(plain_rate - 1e-7, rel=1e-12)
     assert float(dusty.solum_thickness) > 1.163692693
-    assert int(thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1], least_erosion=1e-6).solum_status) == 2
+    assert int(thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1], SolumOptions(least_erosion=1e-6)).solum_status) == 2
 
 
 def test_nothing_overflows_at_the_upper_bound_of_b() -> None:
@@ -556,7 +564,7 @@ def test_missing_layers_are_listed_at_once() -> None:
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        thickness(field(), PUBLISHED[1], **options)  # type: ignore[arg-type]
+        thickness(field(), PUBLISHED[1], SolumOptions(**options))  # type: ignore[arg-type]
 
 
 def test_wrong_containers() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .compile import jit
-from .pedogenesis import energy
+from .pedogenesis import Balance, energy, steady_thickness
 
 Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ def thickness_quantiles(
     table: Doubles,
     noise: Doubles,
     probabilities: Doubles,
-    greatest_thickness: float,
+    balance: Balance,
 ) -> Floats:
     """Quantiles of thickness over the members of each pixel's zone.
 
@@ -52,8 +52,8 @@ def thickness_quantiles(
     noise : (zones, members) float64
         Added to each member's thickness, m.
     probabilities : (q,) float64
-    greatest_thickness : float
-        Of a member without a steady state, m.
+    balance : Balance
+        Every member is computed with it, as the map is.
 
     Returns
     -------
@@ -65,7 +65,8 @@ def thickness_quantiles(
     values = np.empty(members)
     for i in range(n):
         row = np.int64(rows[i]) if rows.size > 0 else np.int64(0)
-        ew, ed, k = np.float64(water[i]), np.float64(wind[i]), np.float64(curvature[i])
+        ew, ed = np.float64(water[i]), np.float64(wind[i])
+        k = np.float64(curvature[i]) * balance.curvature_scale
         depth = np.float64(bedrock[i]) if bedrock.size > 0 else math.nan
         eemt = energy(np.float64(temperature[i]), np.float64(precipitation[i])) if row >= 0 else math.nan
         known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
@@ -73,12 +74,14 @@ def thickness_quantiles(
             out[:, i] = math.nan
             continue
         for m in range(members):
-            lowering = table[row, m, 3] * ew + table[row, m, 4] * ed + table[row, m, 5] * k
-            h = greatest_thickness
-            if lowering > 0.0:
-                h = max(table[row, m, 0] * (table[row, m, 1] + table[row, m, 2] * eemt - math.log(lowering)), 0.0)
-            h = max(h + noise[row, m], 0.0)
-            values[m] = depth if h > depth else h
+            lowering = table[row, m, 3] * ew + table[row, m, 4] * ed - balance.dust
+            ln_r = table[row, m, 1] + table[row, m, 2] * eemt
+            creep = table[row, m, 5] * k
+            h, _, _ = steady_thickness(table[row, m, 0], ln_r, lowering, creep, math.nan, balance)
+            h += noise[row, m]
+            if h < 0.0 and not balance.keep_negative:
+                h = 0.0
+            values[m] = depth if balance.cap_to_bedrock and h > depth else h
         values.sort()
         for q in range(probabilities.size):
             out[q, i] = quantile_of_sorted(values, probabilities[q])

@@ -2,7 +2,8 @@
 
 The search space: the free ones of the eight parameters (h0, rho_s, a, b, alpha, beta, gamma, D), or of the five
 combinations that data can determine (h0, b, W = alpha/(a rho_s), V = beta/(a rho_s), G = gamma D/a), each on a linear
-or a logarithmic scale.
+or a logarithmic scale. A sixth, a itself, joins the five where the balance has a rate of its own: dust or a minimum
+erosion.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .compile import jit
+from .pedogenesis import Balance, steady_thickness
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -21,7 +23,7 @@ IMPOSSIBLE = 1e10
 """Misfit of a vector that no parameters within the bounds can give, m."""
 
 NO_BALANCE = 10.0
-"""Residual of a profile for which the parameters allow no steady state (E <= 0), m. The profile counts: were it
+"""Residual of a profile for which the parameters allow no balance (E <= 0), m. The profile counts: were it
 dropped, the search would delete data."""
 
 ENERGY, WATER, WIND, CURVATURE, BEDROCK, OBSERVED, CENSORED = 0, 1, 2, 3, 4, 5, 6
@@ -40,13 +42,15 @@ def natural(x: Doubles, base: Doubles, free: Ints, logarithmic: npt.NDArray[np.b
 
 @jit
 def feasible(five: Doubles, low: Doubles, high: Doubles) -> bool:
-    """Whether the eight-parameter box holds parameters with these five combinations.
+    """Whether the eight-parameter box holds parameters with these five (or, with a, six) combinations.
 
     With s = a rho_s: alpha = W s and beta = V s bound s, gamma D = G a bounds a, and rho_s = s/a bounds their ratio.
     """
     w, v, g = five[2], five[3], five[4]
     least_a = max(low[2], low[6] * low[7] / g)
     most_a = min(high[2], high[6] * high[7] / g)
+    if five.size == 6:
+        least_a, most_a = max(least_a, five[5]), min(most_a, five[5])
     least_s = max(max(low[4] / w, low[5] / v), least_a * low[1])
     most_s = min(min(high[4] / w, high[5] / v), most_a * high[1])
     slack = 1.0 + 1e-9
@@ -55,7 +59,7 @@ def feasible(five: Doubles, low: Doubles, high: Doubles) -> bool:
 
 @jit
 def balance_row(values: Doubles, log_ratio: float, row: Doubles) -> None:
-    """Write h0, ln(r a), b and the three loss factors of eight parameters or five combinations into `row`."""
+    """Write h0, ln(r a), b and the three loss factors of eight parameters or the combinations into `row`."""
     row[0] = values[0]
     if values.size == 8:
         per_loss = 0.1 / values[1]
@@ -64,32 +68,30 @@ def balance_row(values: Doubles, log_ratio: float, row: Doubles) -> None:
         row[3] = values[4] * per_loss
         row[4] = values[5] * per_loss
         row[5] = values[6] * values[7]
-    else:  # everything divided by a
-        row[1] = log_ratio
+    else:  # five: everything divided by a
+        a = values[5] if values.size == 6 else 1.0
+        row[1] = log_ratio + math.log(a)
         row[2] = values[1]
-        row[3] = 0.1 * values[2]
-        row[4] = 0.1 * values[3]
-        row[5] = values[4]
+        row[3] = 0.1 * values[2] * a
+        row[4] = 0.1 * values[3] * a
+        row[5] = values[4] * a
 
 
 @jit
-def simulate(row: Doubles, energy: float, water: float, wind: float, curvature: float, bedrock: float) -> float:
-    """Thickness of one site, m: 0 where bare, at most `bedrock`; NaN without a steady state."""
-    lowering = row[3] * water + row[4] * wind + row[5] * curvature
-    if not lowering > 0.0:
-        return math.nan
-    h = max(row[0] * (row[1] + row[2] * energy - math.log(lowering)), 0.0)
-    return bedrock if h > bedrock else h
+def simulate(row: Doubles, site: Doubles, balance: Balance) -> tuple[float, bool]:
+    """Thickness of one site (7,), m, as the map has it, and whether production balances erosion there."""
+    lowering = row[3] * site[WATER] + row[4] * site[WIND] - balance.dust
+    creep = row[5] * (site[CURVATURE] * balance.curvature_scale)
+    h, _, balanced = steady_thickness(row[0], row[1] + row[2] * site[ENERGY], lowering, creep, site[BEDROCK], balance)
+    return h, balanced
 
 
 @jit
-def simulate_sites(row: Doubles, sites: Doubles) -> Doubles:
-    """`simulate` for every site (n, 7)."""
+def simulate_sites(row: Doubles, sites: Doubles, balance: Balance) -> Doubles:
+    """Thickness of every site (n, 7), m, as the map has it."""
     out = np.empty(sites.shape[0])
     for i in range(sites.shape[0]):
-        out[i] = simulate(
-            row, sites[i, ENERGY], sites[i, WATER], sites[i, WIND], sites[i, CURVATURE], sites[i, BEDROCK]
-        )
+        out[i], _ = simulate(row, sites[i], balance)
     return out
 
 
@@ -102,6 +104,7 @@ def misfit(
     low: Doubles,
     high: Doubles,
     log_ratio: float,
+    balance: Balance,
     sites: Doubles,
     values: Doubles,
     row: Doubles,
@@ -112,7 +115,7 @@ def misfit(
     ----------
     x : (free,) float64
         Search vector.
-    base : (8,) or (5,) float64
+    base : (8,), (5,) or (6,) float64
         All parameters or combinations; its length says which problem.
     free, logarithmic : (free,)
         Positions in `base`, and whether the search vector holds their logarithm.
@@ -120,10 +123,11 @@ def misfit(
         Box of the eight parameters.
     log_ratio : float
         ln(rho_c / rho_s).
+    balance : Balance
     sites : (n, 7) float64
         See `ENERGY` to `CENSORED`. A censored profile errs only where the simulated soil is thinner. A site without
         an observation (NaN) only has to have a steady state: it adds an error where it has none, and never counts.
-    values, row : (8,) or (5,), and (6,) float64
+    values, row : as `base`, and (6,) float64
         Working space, overwritten.
 
     Returns
@@ -132,20 +136,20 @@ def misfit(
         `IMPOSSIBLE` outside the box or where the error is not finite.
     """
     natural(x, base, free, logarithmic, values)
-    if values.size == 5 and not feasible(values, low, high):
+    if values.size < 8 and not feasible(values, low, high):
         return IMPOSSIBLE
     balance_row(values, log_ratio, row)
     total = 0.0
     seen = 0
     for i in range(sites.shape[0]):
+        h, balanced = simulate(row, sites[i], balance)
         if math.isnan(sites[i, OBSERVED]):
-            if not row[3] * sites[i, 1] + row[4] * sites[i, 2] + row[5] * sites[i, 3] > 0.0:
+            if not balanced:
                 total += NO_BALANCE * NO_BALANCE
             continue
         seen += 1
-        h = simulate(row, sites[i, 0], sites[i, 1], sites[i, 2], sites[i, 3], sites[i, 4])
-        error = NO_BALANCE if math.isnan(h) else h - sites[i, 5]
-        if sites[i, 6] > 0.0 and error > 0.0 and not math.isnan(h):
+        error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
+        if sites[i, CENSORED] > 0.0 and error > 0.0 and balanced:
             error = 0.0
         total += error * error
     rmse = math.sqrt(total / seen)

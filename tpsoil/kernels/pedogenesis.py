@@ -9,6 +9,7 @@ logarithms: R overflows for b = 0.1 m2 a kJ-1 as soon as EEMT passes 7098 kJ m-2
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,82 @@ def energy_field(temperature: Floats, precipitation: Floats) -> Floats:
     return out
 
 
+class Balance(NamedTuple):
+    """Options of the balance as numbers, for every kernel that computes a steady thickness.
+
+    Parameters
+    ----------
+    curvature_scale : float
+        Factor that makes curvature convex-positive m-1.
+    dust, least_erosion : float
+        m a-1.
+    greatest_thickness : float
+        m, of a cell without a balance where `deposition` is `CAP`.
+    deposition : int
+        `CAP`, `STRICT` or `CLIP_GRAVITY`.
+    cap_to_bedrock, keep_negative : bool
+    """
+
+    curvature_scale: float
+    dust: float
+    least_erosion: float
+    greatest_thickness: float
+    deposition: int
+    cap_to_bedrock: bool
+    keep_negative: bool
+
+
+@jit
+def steady_thickness(
+    h0: float, ln_r: float, lowering: float, creep: float, depth: float, balance: Balance
+) -> tuple[float, int, bool]:
+    """Thickness at which production equals erosion.
+
+    Parameters
+    ----------
+    h0 : float
+        m.
+    ln_r : float
+        Logarithm of production on bare bedrock, m a-1.
+    lowering, creep : float
+        Erosion by water and wind less dust, and by creep, m a-1.
+    depth : float
+        Depth to bedrock, m; NaN caps nothing.
+    balance : Balance
+
+    Returns
+    -------
+    thickness : float
+        m; NaN without a balance under `STRICT`.
+    status : int
+    balanced : bool
+        Whether production balances erosion here, or the thickness is what `deposition` prescribes.
+    """
+    code = STEADY
+    rate = lowering + creep
+    if rate <= balance.least_erosion:
+        code = NO_STEADY_STATE
+        if balance.deposition == CLIP_GRAVITY:
+            rate = lowering
+    balanced = rate > balance.least_erosion
+    if balanced:
+        h = h0 * (ln_r - math.log(rate))
+        if h <= 0.0:
+            if code == STEADY:
+                code = BARE
+            if not balance.keep_negative:
+                h = 0.0
+    elif balance.deposition == STRICT:
+        h = math.nan
+    else:
+        h = balance.greatest_thickness
+    if balance.cap_to_bedrock and h > depth:  # false where either is NaN
+        h = depth
+        if code == STEADY:
+            code = CAPPED
+    return h, code, balanced
+
+
 @jit
 def steady_state(
     temperature: Floats,
@@ -57,13 +134,7 @@ def steady_state(
     bedrock: Floats,
     rows: npt.NDArray[np.int16],
     table: Doubles,
-    curvature_scale: float,
-    dust: float,
-    least_erosion: float,
-    greatest_thickness: float,
-    deposition: int,
-    cap_to_bedrock: bool,
-    keep_negative: bool,
+    balance: Balance,
 ) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, Floats]:
     """Steady-state thickness and what goes with it, for flat arrays of one length n.
 
@@ -77,13 +148,7 @@ def steady_state(
         Row of `table` for each pixel, -1 where there is none. Empty: row 0 everywhere.
     table : (zones, 6) float64
         `COLUMNS`.
-    curvature_scale : float
-        Factor that makes `curvature` convex-positive m-1.
-    dust, least_erosion, greatest_thickness : float
-        m a-1, m a-1, m.
-    deposition : int
-        `CAP`, `STRICT` or `CLIP_GRAVITY`.
-    cap_to_bedrock, keep_negative : bool
+    balance : Balance
 
     Returns
     -------
@@ -104,7 +169,7 @@ def steady_state(
         row = np.int64(rows[i]) if has_rows else np.int64(0)
         t, p = np.float64(temperature[i]), np.float64(precipitation[i])
         ew, ed = np.float64(water[i]), np.float64(wind[i])
-        k = np.float64(curvature[i]) * curvature_scale
+        k = np.float64(curvature[i]) * balance.curvature_scale
         depth = np.float64(bedrock[i]) if has_bedrock else math.nan
         eemt = energy(t, p) if row >= 0 else math.nan
         known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
@@ -114,37 +179,14 @@ def steady_state(
             continue
         h0 = table[row, 0]
         ln_r = table[row, 1] + table[row, 2] * eemt
-        lowering = table[row, 3] * ew + table[row, 4] * ed - dust
+        lowering = table[row, 3] * ew + table[row, 4] * ed - balance.dust
         creep = table[row, 5] * k
         e = lowering + creep
         erosion[i] = e
         production[i] = math.exp(ln_r)
         response[i] = h0 / e if e > 0.0 else math.nan
-        code = STEADY
-        balanced = e
-        if e <= least_erosion:
-            code = NO_STEADY_STATE
-            if deposition == CLIP_GRAVITY:
-                balanced = lowering
-        if balanced > least_erosion:
-            h = h0 * (ln_r - math.log(balanced))
-            if h <= 0.0:
-                if code == STEADY:
-                    code = BARE
-                if not keep_negative:
-                    h = 0.0
-        elif deposition == STRICT:
-            h = math.nan
-        else:
-            h = greatest_thickness
-        if h > depth:  # false where either is NaN
-            saprolite[i] = 0.0
-            if cap_to_bedrock:
-                h = depth
-                if code == STEADY:
-                    code = CAPPED
-        else:
-            saprolite[i] = depth - max(h, 0.0) if h == h else math.nan
+        h, code, _ = steady_thickness(h0, ln_r, lowering, creep, depth, balance)
+        saprolite[i] = max(depth - max(h, 0.0), 0.0) if h == h and depth == depth else math.nan
         thickness[i] = h
         status[i] = code
     return thickness, status, saprolite, erosion, production, response

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .compile import jit
 from .misfit import IMPOSSIBLE, misfit
+from .pedogenesis import Balance
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -97,6 +98,7 @@ def minimise(
     low: Doubles,
     high: Doubles,
     log_ratio: float,
+    balance: Balance,
     sites: Doubles,
 ) -> tuple[Doubles, float, int, int, Doubles]:
     """Search the box for the least misfit.
@@ -113,7 +115,7 @@ def minimise(
         Stop when the best improved by less than this share (%) of its recent mean over so many shuffles.
     least_range : float
         Stop when the normalised geometric range of the population is below it.
-    base, free, logarithmic, low, high, log_ratio, sites
+    base, free, logarithmic, low, high, log_ratio, balance, sites
         As `misfit` takes them.
 
     Returns
@@ -135,7 +137,7 @@ def minimise(
     for i in range(size):
         for j in range(n):
             population[i, j] = search_low[j] + rng.random() * (search_high[j] - search_low[j])
-        scores[i] = misfit(population[i], base, free, logarithmic, low, high, log_ratio, sites, values, row)
+        scores[i] = misfit(population[i], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
     spent = size
     order = np.argsort(scores, kind="mergesort")
     population, scores = population[order], scores[order]
@@ -164,16 +166,18 @@ def minimise(
                     inside = inside and search_low[j] <= trial[j] <= search_high[j]
                 if not inside:
                     random_in_box(group, rng, trial)
-                score = misfit(trial, base, free, logarithmic, low, high, log_ratio, sites, values, row)
+                score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
                 spent += 1
                 if not score < marks[worst]:
                     for j in range(n):
                         trial[j] = 0.5 * (centre[j] + group[worst, j])
-                    score = misfit(trial, base, free, logarithmic, low, high, log_ratio, sites, values, row)
+                    score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
                     spent += 1
                     if not score < marks[worst]:  # a random point, accepted whatever it scores
                         random_in_box(group, rng, trial)
-                        score = misfit(trial, base, free, logarithmic, low, high, log_ratio, sites, values, row)
+                        score = misfit(
+                            trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row
+                        )
                         spent += 1
                 group[worst] = trial
                 marks[worst] = score
@@ -213,6 +217,7 @@ def walk(
     low: Doubles,
     high: Doubles,
     log_ratio: float,
+    balance: Balance,
     sites: Doubles,
 ) -> tuple[Doubles, Doubles, float]:
     """Walk through the search vectors that fit nearly as well as the best (DE-MC, ter Braak 2006).
@@ -230,7 +235,7 @@ def walk(
         out, 0 for the same density everywhere.
     ceiling : float
         No vector with a larger misfit, m.
-    search_low, search_high, base, free, logarithmic, low, high, log_ratio, sites
+    search_low, search_high, base, free, logarithmic, low, high, log_ratio, balance, sites
         As `minimise` takes them.
 
     Returns
@@ -245,7 +250,7 @@ def walk(
     state, trial = start.copy(), np.empty(n)
     score = np.empty(chains)
     for c in range(chains):
-        score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, sites, values, row)
+        score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
     kept = steps // keep_every
     vectors, scores = np.empty((kept * chains, n)), np.empty(kept * chains)
     stride = 2.38 / math.sqrt(2.0 * n)
@@ -266,7 +271,7 @@ def walk(
             chance = rng.random()
             if not inside:
                 continue
-            mark = misfit(trial, base, free, logarithmic, low, high, log_ratio, sites, values, row)
+            mark = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
             if mark <= ceiling and mark < IMPOSSIBLE:
                 better = exponent * (math.log(max(score[c], 1e-300)) - math.log(max(mark, 1e-300)))
                 if better >= 0.0 or math.log(max(chance, 1e-300)) < better:

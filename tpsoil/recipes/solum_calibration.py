@@ -64,6 +64,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         calibrate,
         usable,
         layers,
+        options["table"].options,
         preset=table.preset,
         problem=table.problem,
         starts=table.starts,
@@ -74,7 +75,6 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
         members=table.members,
         baseline_features=table.baseline_features,
-        greatest_thickness_m=options["table"].greatest_thickness_m,
         progress=bench.progress,
     )
     finished = None if bench.scratch is None else bench.scratch / "searches.jsonl"
@@ -129,10 +129,9 @@ def quantile_maps(layers: xr.Dataset, found: Calibration, table: CalibrationTabl
     maps = ensemble_thickness(
         layers,
         found.ensembles if "zone" in layers else next(iter(found.ensembles.values())),
+        found.options,
         probabilities=table.quantiles,
         residual=table.quantiles_of == "profiles",
-        density_ratio=float(found.settings["density_ratio"]),
-        greatest_thickness_m=float(found.settings["greatest_thickness_m"]),
         seed=int(found.settings["seed"]),
     )
     return {str(name): np.asarray(layer.values) for name, layer in maps.items()}

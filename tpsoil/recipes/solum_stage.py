@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import compress
 from math import fsum
 from pathlib import Path
@@ -16,7 +16,8 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
-from tpsoil.solum import PUBLISHED, SolumParameters, published_zones, thickness
+from tpsoil.solum import PUBLISHED, SolumOptions, SolumParameters, published_zones, thickness
+from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
 from tpsoil.stage import Array, Stage, Window
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
@@ -91,8 +92,9 @@ class SolumTable(Section):
         Constants for layers that are not there.
     maps : list of str
         Which results are stored; all of them by default.
-    curvature_convention, deposition, greatest_thickness_m, cap_to_bedrock, dust_input, least_erosion
-        As in `tpsoil.solum.thickness`.
+    curvature_convention, deposition, greatest_thickness_m, cap_to_bedrock, dust_input, least_erosion, keep_negative,
+    density_ratio
+        The physical options, as in `tpsoil.solum.SolumOptions`; calibration, ensembles and maps use all of them.
     """
 
     parameters: Literal["published"] | dict[str, Any] = "published"
@@ -101,12 +103,19 @@ class SolumTable(Section):
     comparison: ComparisonTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     maps: tuple[str, ...] = MAPS
-    curvature_convention: Literal["convex_positive", "laplacian", "arcgis"] = "convex_positive"
-    deposition: Literal["cap", "nan", "clip_gravity"] = "cap"
-    greatest_thickness_m: float = Field(default=2.04, gt=0)
+    curvature_convention: Curvature = "convex_positive"
+    deposition: Deposition = "cap"
+    greatest_thickness_m: float = Field(default=GREATEST_PUBLISHED_M, ge=0, allow_inf_nan=False)
     cap_to_bedrock: bool = True
-    dust_input: float = 0.0
-    least_erosion: float = Field(default=0.0, ge=0)
+    dust_input: float = Field(default=0.0, allow_inf_nan=False)
+    least_erosion: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    keep_negative: bool = False
+    density_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @property
+    def options(self) -> SolumOptions:
+        """The physical options, as one object."""
+        return SolumOptions(**{item.name: getattr(self, item.name) for item in fields(SolumOptions)})
 
     @field_validator("maps")
     @classmethod
@@ -147,6 +156,7 @@ class SolumTable(Section):
             return self
         try:
             parameters = solum_parameters(self.parameters)
+            self.options.require_density_ratio(parameters, "parameters")
         except InputError as error:
             raise ValueError(str(error)) from error
         if isinstance(parameters, Mapping) and self.zones == "none":
@@ -208,8 +218,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         "references": SOLUM_STUDY,
         "parents": " ".join(inputs),
         "parameters": "the study's Table 4" if table.parameters == "published" else "as in the recipe",
-        "curvature_convention": table.curvature_convention,
-        "deposition": table.deposition,
+        **table.options.attributes(),
         "assumptions": "; ".join(
             [*said, "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out"]
         ),
@@ -247,16 +256,8 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
     if table.zones == "published":
         results["zone"] = published_zones(layers)
         layers = layers.assign(zone=results["zone"])
-    maps = thickness(
-        layers,
-        parameters,
-        curvature_convention=table.curvature_convention,
-        deposition=table.deposition,
-        greatest_thickness_m=table.greatest_thickness_m,
-        cap_to_bedrock=table.cap_to_bedrock,
-        dust_input=table.dust_input,
-        least_erosion=table.least_erosion,
-    )
+    options = table.options if calibrated is None else calibrated.options
+    maps = thickness(layers, parameters, options)
     results |= {name: maps[name] for name in table.maps}
     if calibrated is not None and table.calibration is not None:
         results |= quantile_maps(layers, calibrated, table.calibration)

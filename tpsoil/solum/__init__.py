@@ -18,6 +18,7 @@ from .energy import eemt
 from .ensembles import Ensemble, ensemble_table, ensemble_thickness, quantile_name
 from .identifiability import identifiability, sensitivities
 from .observations import Observations, prepare_profiles
+from .options import SolumOptions
 from .parameters import (
     PRESETS,
     PUBLISHED,
@@ -51,6 +52,7 @@ __all__ = [
     "Effort",
     "Ensemble",
     "Observations",
+    "SolumOptions",
     "SolumParameters",
     "ZoneMeans",
     "Zones",

@@ -13,13 +13,13 @@ from tpsoil.evaluation import THICKNESS_MEASURES, folds_within, make_folds, scor
 from tpsoil.kernels import misfit
 from tpsoil.points import position_columns, positions_of
 
-from .ensembles import DIMENSIONS, Ensemble, behavioural, quantiles_at
+from .ensembles import Ensemble, behavioural, quantiles_at
 from .identifiability import identifiability
 from .inputs import NEEDED
 from .observations import OBSERVED, POOLED, Observations
 from .parameters import NAMES, SolumParameters
 from .search import Found, Task
-from .space import COMBINATIONS, SearchSpace, combinations
+from .space import SearchSpace, combinations
 from .validation import forest_baseline, zone_mean_baseline
 
 Doubles = npt.NDArray[np.float64]
@@ -114,7 +114,7 @@ def ensembles_by_zone(
             members=members,
         )
         for (zone, scheme, k), rows in plan.training.items()
-        if scheme == "all" and len(rows) > DIMENSIONS
+        if scheme == "all" and len(rows) > len(plan.space.combination_names)
     }
 
 
@@ -124,7 +124,6 @@ def predict_profiles(
     best: Mapping[Key, Found],
     seed: int,
     members: int,
-    greatest: float,
     baseline_features: tuple[str, ...],
 ) -> pd.DataFrame:
     """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`."""
@@ -132,9 +131,8 @@ def predict_profiles(
     made = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
 
     def simulated(found: Found, rows: npt.NDArray[np.intp]) -> Doubles:
-        values = misfit.simulate_sites(space.row(np.array(found.values)), np.ascontiguousarray(sites[rows]))
-        cap = np.fmin(greatest, sites[rows, misfit.BEDROCK])
-        return np.where(np.isnan(values), cap, values)
+        row, here = space.row(np.array(found.values)), np.ascontiguousarray(sites[rows])
+        return np.asarray(misfit.simulate_sites(row, here, space.options.balance()))
 
     fit = np.full(len(table), np.nan)
     for zone in plan.zones:
@@ -154,7 +152,7 @@ def predict_profiles(
                 continue
             found = best[(zone, of, k)]
             out[rows, 0] = simulated(found, rows)
-            if len(training) > DIMENSIONS:
+            if len(training) > len(space.combination_names):
                 one = behavioural(
                     space, plan.seen((zone, of, k), sites), np.array(found.values), seed, members=members, region=False
                 )
@@ -163,9 +161,8 @@ def predict_profiles(
                     held,
                     {zone: one},
                     BAND,
-                    density_ratio=space.density_ratio,
+                    space.options,
                     seed=seed,
-                    greatest_thickness_m=greatest,
                 )
         made["fold" if kind == "cv" else "fold_blocks"] = fold
         for j, suffix in enumerate(("", "_low", "_median", "_high")):
@@ -217,14 +214,14 @@ def spread_table(
         if space.problem == "eight":
             parts = dict(zip(NAMES, values.T))
         fives = np.array([space.combinations_of(row) for row in values])
-        parts.update(zip(COMBINATIONS, fives.T))
+        parts.update(zip(space.combination_names, fives.T))
         final = {**parameters[zone].as_dict(), **combinations(parameters[zone])}
         one = ensembles.get(source[0])
         for name, column in parts.items():
             row = {"zone": zone, "quantity": name, "best": final[name]}
             row.update({"starts_low": column.min(), "starts_high": column.max(), "low": np.nan, "high": np.nan})
-            if one is not None and name in COMBINATIONS:
-                at = COMBINATIONS.index(name)
+            if one is not None and name in space.combination_names:
+                at = space.combination_names.index(name)
                 row.update({"low": one.low[at], "high": one.high[at]})
             row["at_bound"] = hit.get(name, "")
             row["source"] = "pooled" if source[0] == POOLED else "zone"
@@ -236,7 +233,7 @@ def direction_table(plan: Plan, parameters: Mapping[int, SolumParameters]) -> pd
     """`Calibration.directions`."""
     rows = []
     for zone in plan.zones:
-        known = identifiability(plan.table[plan.zone == zone], parameters[zone])
+        known = identifiability(plan.table[plan.zone == zone], parameters[zone], plan.space.options)
         values = " ".join(f"{value:.3g}" for value in known["singular_values"])
         rows.append({"zone": zone, **known, "singular_values": values})
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ from .assessment import (
 )
 from .ensembles import Ensemble
 from .observations import prepare_profiles
-from .parameters import DENSITY_RATIO, NAMES, Bounds, SolumParameters
+from .options import SolumOptions
+from .parameters import NAMES, Bounds, SolumParameters
 from .search import Effort, best_of, search_all, traces
 from .space import Problem, search_space
-from .thickness import GREATEST_PUBLISHED_M
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,15 @@ class Calibration:
     ensembles: Mapping[int, Ensemble]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def options(self) -> SolumOptions:
+        """The physical options of the calibration, for every map made with it."""
+        stored = self.settings.get("options")
+        if stored is None:  # written before the options were one object
+            names = ("density_ratio", "greatest_thickness_m")
+            stored = {name: self.settings[name] for name in names if name in self.settings}
+        return SolumOptions(**stored)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the calibration to one JSON file."""
         from .archive import write_calibration
@@ -119,6 +128,7 @@ class Calibration:
 def calibrate(
     profiles: pd.DataFrame,
     layers: xr.Dataset | None = None,
+    options: SolumOptions | None = None,
     *,
     preset: str | Bounds = "paper",
     problem: Problem = "eight",
@@ -129,11 +139,9 @@ def calibrate(
     workers: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
     effort: Effort | None = None,
-    density_ratio: float = DENSITY_RATIO,
     thickness: str | None = None,
     members: int = 200,
     baseline_features: tuple[str, ...] = (),
-    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
     soil_is_steady: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
@@ -146,6 +154,9 @@ def calibrate(
         are one zone, 1).
     layers : Dataset, optional
         Sampled at the profiles.
+    options : SolumOptions, optional
+        Of the model. Fit, held-out predictions, ensembles and scores use all of them, and the map must too: pass
+        `calibration.options` to `thickness` and `ensemble_thickness`.
     preset : {"paper", "physical"} or Bounds
         Table 2's box, or one of soils' own densities and rates.
     problem : {"eight", "five"}
@@ -159,15 +170,12 @@ def calibrate(
     seed, workers, checkpoint
         As `search_all`. The result does not depend on `workers`.
     effort : Effort, optional
-    density_ratio : float
     thickness : str, optional
         Name of the thickness column.
     members : int
         Of each zone's ensemble.
     baseline_features : tuple of str
         Columns for the forest baseline besides the model's own layers; sampled where `layers` has them.
-    greatest_thickness_m : float
-        What a held-out profile without a steady state is predicted to have, as on the map.
     soil_is_steady : bool
         Whether a held-out profile's place, not its thickness, bounds the search: soil stands there, so its balance must
         have a steady state (E > 0). False keeps the place out too; a concave held-out site may then be predicted to
@@ -185,8 +193,9 @@ def calibrate(
 
     Notes
     -----
-    Objective: RMSE (Eq. 10). A bare site counts with thickness 0; a site without a steady state counts with an error of
-    10 m; no profile is dropped by a parameter set.
+    Objective: RMSE (Eq. 10). A bare site counts with thickness 0; a site without a balance counts with an error of
+    10 m; no profile is dropped by a parameter set. Under `deposition="clip_gravity"` such a site has the balance of
+    water and wind; under "nan" it has no prediction, and the scores' `n` does not count it.
 
     Readings of the study (letters of the science sheet, section 2): (g) bounds that are hit are reported: such
     parameters are effective, not physical. (h) h0 from 0.001 m. (k) zones are scored separately and pooled, with
@@ -214,8 +223,10 @@ def calibrate(
     >>> bool(result.scores.query("kind == 'cv'")["rmse"].max() < 0.01)
     True
     """
-    space = search_space(preset, problem, density_ratio)
-    seen = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features)
+    options = options or SolumOptions()
+    options = replace(options, density_ratio=options.calibrated_density_ratio)
+    space = search_space(preset, problem, options)
+    seen = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
     table, sites = seen.table, seen.sites()
     unknown = int(space.free.size)
     if len(table) < unknown:
@@ -237,7 +248,7 @@ def calibrate(
     best = {key: best_of(found, key) for key in plan.training}
     parameters = {zone: space.parameters(np.array(best[plan.source(zone, "all", -1)].values)) for zone in plan.zones}
     ensembles = ensembles_by_zone(plan, sites, best, seed, members)
-    predictions = predict_profiles(plan, sites, best, seed, members, greatest_thickness_m, baseline_features)
+    predictions = predict_profiles(plan, sites, best, seed, members, baseline_features)
     return Calibration(
         parameters=parameters,
         scores=score_table(plan, predictions),
@@ -257,9 +268,8 @@ def calibrate(
             "folds": folds,
             "block_size": block_size,
             "seed": seed,
-            "density_ratio": density_ratio,
+            "options": options.as_dict(),
             "members": members,
-            "greatest_thickness_m": greatest_thickness_m,
             "soil_is_steady": soil_is_steady,
             "profiles_given": len(profiles),
             "profiles_used": len(table),

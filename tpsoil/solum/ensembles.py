@@ -15,12 +15,13 @@ from scipy import stats
 from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, MissingInputError
-from tpsoil.kernels import ensemble, misfit, shuffle
+from tpsoil.kernels import ensemble, misfit, pedogenesis, shuffle
 from tpsoil.variables import NO_CLASS, Variable, variable
 
 from .inputs import NEEDED, as_dataset, check_units, float_type, require_layers
+from .options import SolumOptions
 from .space import COMBINATIONS, SearchSpace
-from .thickness import GREATEST_PUBLISHED_M, zone_rows
+from .thickness import zone_rows
 
 Doubles = npt.NDArray[np.float64]
 
@@ -37,10 +38,11 @@ class Ensemble:
     Parameters
     ----------
     members : (m, 5) float64
-        Combinations, drawn in proportion to their likelihood.
+        Combinations, drawn in proportion to their likelihood; a sixth column is `a`, where the options have a rate of
+        their own (`SearchSpace.combination_names`).
     sd : (m,) float64, m
         Residual standard deviation drawn with each member.
-    low, high : (5,) float64
+    low, high : (5,) or (6,) float64
         Range of every combination over the joint 95 % region.
     """
 
@@ -50,14 +52,14 @@ class Ensemble:
     high: Doubles
 
 
-def tolerated_rmse(best: float, profiles: int) -> float:
-    """The greatest RMSE of the joint 95 % region of five parameters, m.
+def tolerated_rmse(best: float, profiles: int, dimensions: int = DIMENSIONS) -> float:
+    """The greatest RMSE of the joint 95 % region of all combinations, m.
 
     Notes
     -----
-    ``RMSE <= best sqrt(1 + k/(n - k) F(0.95; k, n - k))``, k = 5 (Beale's region for a non-linear model).
+    ``RMSE <= best sqrt(1 + k/(n - k) F(0.95; k, n - k))``, k = 5 or 6 (Beale's region for a non-linear model).
     """
-    k = DIMENSIONS
+    k = dimensions
     if profiles <= k:
         return float("inf")
     excess = k / (profiles - k) * float(stats.f.ppf(0.95, k, profiles - k))
@@ -72,9 +74,9 @@ def behavioural(
     Parameters
     ----------
     space : SearchSpace
-        Either problem; the walk is through the five combinations that its box can give.
+        Either problem; the walk is through the combinations that its box can give.
     sites : (n, 7) float64
-        What calibrated; more than 5 observed.
+        What calibrated; more observed than combinations.
     best : (8,) or (5,) float64
         Calibrated values of `space`, on their natural scale.
     seed : int
@@ -89,7 +91,7 @@ def behavioural(
     Raises
     ------
     InputError
-        For five profiles or fewer.
+        For no more profiles than combinations.
 
     Notes
     -----
@@ -102,15 +104,16 @@ def behavioural(
     ter Braak, C. J. F. (2006), Statistics and Computing 16. doi:10.1007/s11222-006-8769-1
     """
     n = int(np.isfinite(sites[:, misfit.OBSERVED]).sum())
-    if n <= DIMENSIONS:
-        raise InputError(f"behavioural: {n} profiles, expected more than {DIMENSIONS}")
     five = replace(space, problem="five")
+    dimensions = len(five.names)
+    if n <= dimensions:
+        raise InputError(f"behavioural: {n} profiles, expected more than {dimensions}")
     low, high = five.search_box
     arguments: Any = (*five.arguments, np.ascontiguousarray(sites))
     centre = five.vector(space.combinations_of(best))
-    working: Any = (np.empty(DIMENSIONS), np.empty(6))
+    working: Any = (np.empty(dimensions), np.empty(6))
     score = float(misfit.misfit(centre, *arguments, *working))
-    ceiling = tolerated_rmse(score, n)
+    ceiling = tolerated_rmse(score, n, dimensions)
     rng = np.random.default_rng([seed, 11])
     start = np.tile(centre, (CHAINS, 1))
     for chain in range(1, CHAINS):
@@ -127,7 +130,7 @@ def behavioural(
     chosen = np.sort(rng.permutation(len(drawn))[:members])
     values = np.array([five.values(vector) for vector in drawn[chosen]])
     # Variance given a member: its sum of squares over a chi-square of the degrees of freedom that are left.
-    sd = scores[chosen] * np.sqrt(n / rng.chisquare(n - DIMENSIONS, len(chosen)))
+    sd = scores[chosen] * np.sqrt(n / rng.chisquare(n - dimensions, len(chosen)))
     reach = values
     if region:
         flat, _, _ = shuffle.walk(warm, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
@@ -137,10 +140,10 @@ def behavioural(
 
 
 def member_rows(members: Doubles, density_ratio: float) -> Doubles:
-    """The kernel's rows of combinations (m, 5): h0, ln r, b, and the three loss factors over a."""
+    """The kernel's rows of combinations (m, 5 or 6): h0, ln(r a), b, the three loss factors; a is 1 where unknown."""
     rows = np.empty((len(members), 6))
-    rows[:, 0], rows[:, 1], rows[:, 2] = members[:, 0], np.log(density_ratio), members[:, 1]
-    rows[:, 3], rows[:, 4], rows[:, 5] = 0.1 * members[:, 2], 0.1 * members[:, 3], members[:, 4]
+    for member, row in zip(members, rows):
+        misfit.balance_row(member, float(np.log(density_ratio)), row)
     return rows
 
 
@@ -154,22 +157,20 @@ def quantiles_at(
     table: pd.DataFrame,
     ensembles: Mapping[int, Ensemble],
     probabilities: Sequence[float],
+    options: SolumOptions,
     *,
-    density_ratio: float,
     seed: int,
     residual: bool = True,
-    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
 ) -> Doubles:
     """Quantiles of thickness at profiles, (n, q) m; NaN where a zone has no ensemble. See `ensemble_thickness`."""
     layers = {name: table[name].to_numpy(float) for name in (*NEEDED, "depth_to_bedrock", "zone") if name in table}
     maps = ensemble_thickness(
         layers,
         ensembles,
+        options,
         probabilities=probabilities,
-        density_ratio=density_ratio,
         seed=seed,
         residual=residual,
-        greatest_thickness_m=greatest_thickness_m,
     )
     return np.stack([maps[name].values for name in maps], axis=1)
 
@@ -181,7 +182,7 @@ class _Quantiles:
     names: tuple[str, ...]
     dtype: str
     probabilities: tuple[float, ...]
-    greatest_thickness: float
+    balance: pedogenesis.Balance
 
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, noise, lookup) = arguments
@@ -191,7 +192,7 @@ class _Quantiles:
         bedrock = given.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
         layers += [zone_rows(given.get("zone"), given.get("soil_mask"), lookup), table, noise]
-        layers += [np.array(self.probabilities), self.greatest_thickness]
+        layers += [np.array(self.probabilities), self.balance]
         return [quantile.reshape(shape) for quantile in ensemble.thickness_quantiles(*layers)]
 
 
@@ -204,11 +205,10 @@ def quantile_name(probability: float) -> str:
 def ensemble_thickness(
     layers: xr.Dataset | Mapping[str, Any],
     ensembles: Mapping[int, Ensemble] | Ensemble,
+    options: SolumOptions | None = None,
     *,
     probabilities: Sequence[float] = (0.05, 0.5, 0.95),
     residual: bool = True,
-    density_ratio: float = 1.35,
-    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
     seed: int = 0,
 ) -> xr.Dataset:
     """Quantiles of steady-state thickness over an ensemble of parameters.
@@ -219,13 +219,13 @@ def ensemble_thickness(
         As `thickness` takes them; `zone` where `ensembles` is by zone.
     ensembles : mapping of zone to Ensemble, or Ensemble
         `Calibration.ensembles`.
+    options : SolumOptions, optional
+        Those of the calibration, `Calibration.options`; every member is computed with all of them.
     probabilities : sequence of float
         Between 0 and 1, ascending.
     residual : bool
         True: what a profile dug there would show (parameters and residuals); False: parameters alone, which is far
         narrower and no statement about profiles.
-    density_ratio, greatest_thickness_m
-        As the calibration and `thickness` have them.
     seed : int
         Of the residuals' order.
 
@@ -237,7 +237,7 @@ def ensemble_thickness(
     Raises
     ------
     InputError
-        For probabilities outside 0..1 or not ascending, or no ensemble.
+        For probabilities outside 0..1 or not ascending, no ensemble, or members of other options.
     MissingInputError, UnitsError, GridError
         As `thickness`.
 
@@ -273,8 +273,15 @@ def ensemble_thickness(
         lookup = np.full(NO_CLASS + 1, -1, np.int16)
         for position, zone in enumerate(by_zone):
             lookup[int(zone)] = position
+    options = options or SolumOptions()
+    width = DIMENSIONS + options.absolute
+    if any(item.members.shape[1] != width for item in by_zone.values()):
+        raise InputError(
+            f"{where}: the members have {next(iter(by_zone.values())).members.shape[1]} combinations, the options need "
+            f"{width}; pass options=calibration.options"
+        )
     size = min(len(item.members) for item in by_zone.values())
-    table = np.stack([member_rows(item.members[:size], density_ratio) for item in by_zone.values()])
+    table = np.stack([member_rows(item.members[:size], options.calibrated_density_ratio) for item in by_zone.values()])
     noise = np.stack([residual_noise(item.sd[:size], seed + int(zone)) for zone, item in by_zone.items()])
     if not residual:
         noise = np.zeros_like(noise)
@@ -292,20 +299,21 @@ def ensemble_thickness(
         for p in chances
     ]
     results = map_pixels(
-        _Quantiles(names, str(dtype), chances, float(greatest_thickness_m)),
+        _Quantiles(names, str(dtype), chances, options.balance()),
         *(data[name] for name in names),
         outputs=outputs,
         shared=(table, noise, lookup),
     )
     attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
+    attrs |= options.attributes()
     return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
 
 
 def ensemble_table(ensembles: Mapping[int, Ensemble]) -> pd.DataFrame:
-    """All members in one table: zone, member, the five combinations, sd (m)."""
+    """All members in one table: zone, member, the combinations, sd (m)."""
     parts = []
     for zone, item in ensembles.items():
-        part = pd.DataFrame(item.members, columns=list(COMBINATIONS))
+        part = pd.DataFrame(item.members, columns=[*COMBINATIONS, "a"][: item.members.shape[1]])
         part.insert(0, "zone", zone)
         part.insert(1, "member", np.arange(len(part)))
         part["sd"] = item.sd

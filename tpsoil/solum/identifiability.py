@@ -12,6 +12,7 @@ import pandas as pd
 from tpsoil.errors import InputError
 from tpsoil.kernels import pedogenesis
 
+from .options import SolumOptions
 from .parameters import NAMES, SolumParameters
 
 Doubles = npt.NDArray[np.float64]
@@ -20,7 +21,9 @@ SENSITIVITIES: Final = ("h0", "ln_rho_s", "ln_a", "b", "ln_alpha", "ln_beta", "l
 """Derivatives of thickness, m per unit of h0 or b, m per e-fold of the others."""
 
 
-def sensitivities(sites: pd.DataFrame | Mapping[str, Any], parameters: SolumParameters) -> pd.DataFrame:
+def sensitivities(
+    sites: pd.DataFrame | Mapping[str, Any], parameters: SolumParameters, options: SolumOptions | None = None
+) -> pd.DataFrame:
     """Derivatives of the steady thickness with respect to each parameter.
 
     Parameters
@@ -28,12 +31,14 @@ def sensitivities(sites: pd.DataFrame | Mapping[str, Any], parameters: SolumPara
     sites : DataFrame or mapping
         The model's five layers, one row a site.
     parameters : SolumParameters
+    options : SolumOptions, optional
+        Of the model; a site that they cap to the bedrock is taken as uncapped.
 
     Returns
     -------
     DataFrame
         Columns `SENSITIVITIES`, and `water_share`, `wind_share`, `gravity_share` of E. NaN where there is no steady
-        state (E <= 0); 0 where bare.
+        state (E <= 0, or the options' least erosion); 0 where bare.
 
     Raises
     ------
@@ -59,13 +64,15 @@ def sensitivities(sites: pd.DataFrame | Mapping[str, Any], parameters: SolumPara
     if missing:
         raise InputError(f"sensitivities: sites lack {', '.join(missing)}")
     t, p, water, wind, curvature = (table[name].to_numpy(float) for name in names)
+    balance = (options or SolumOptions()).balance()
     energy = pedogenesis.energy_field(t, p)
     h0, ln_ra, b, per_water, per_wind, per_curvature = parameters.row()
-    terms = np.stack([per_water * water, per_wind * wind, per_curvature * curvature])
-    lowering = terms.sum(axis=0)
+    terms = np.stack([per_water * water, per_wind * wind, per_curvature * balance.curvature_scale * curvature])
+    lowering = terms.sum(axis=0) - balance.dust
+    lowering[~(lowering > max(balance.least_erosion, 0.0))] = np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(lowering > 0, terms / lowering, np.nan)
-        h = h0 * (ln_ra + b * energy - np.log(np.where(lowering > 0, lowering, np.nan)))
+        share = terms / lowering
+        h = h0 * (ln_ra + b * energy - np.log(lowering))
     columns = {
         "h0": h / h0,
         "ln_rho_s": h0 * (share[0] + share[1]),
@@ -82,7 +89,13 @@ def sensitivities(sites: pd.DataFrame | Mapping[str, Any], parameters: SolumPara
     return result
 
 
-def identifiability(sites: pd.DataFrame, parameters: SolumParameters, *, resolution_m: float = 0.01) -> dict[str, Any]:
+def identifiability(
+    sites: pd.DataFrame,
+    parameters: SolumParameters,
+    options: SolumOptions | None = None,
+    *,
+    resolution_m: float = 0.01,
+) -> dict[str, Any]:
     """How many directions of the eight parameters the profiles can see.
 
     Parameters
@@ -90,6 +103,7 @@ def identifiability(sites: pd.DataFrame, parameters: SolumParameters, *, resolut
     sites : DataFrame
         The model's five layers.
     parameters : SolumParameters
+    options : SolumOptions, optional
     resolution_m : float
         A direction counts as practically visible where an e-fold along it moves thickness by more than this on
         (root mean square) average; > 0.
@@ -97,15 +111,15 @@ def identifiability(sites: pd.DataFrame, parameters: SolumParameters, *, resolut
     Returns
     -------
     dict
-        `rank`: exact directions (at most 5: a, alpha/rho_s, beta/rho_s and gamma D scale together, and gamma D is one);
-        `visible`: those above `resolution_m`; `singular_values`: m an e-fold, descending; `flattest`: the parameters
-        that make up the flattest of the directions that are not exactly flat.
+        `rank`: exact directions (at most 5: a, alpha/rho_s, beta/rho_s and gamma D scale together, and gamma D is one;
+        6 with dust or a minimum erosion); `visible`: those above `resolution_m`; `singular_values`: m an e-fold,
+        descending; `flattest`: the parameters that make up the flattest of the directions that are not exactly flat.
 
     Notes
     -----
     Singular values of the Jacobian of thickness with respect to the logarithms of all eight parameters over sqrt(n).
     """
-    table = sensitivities(sites, parameters)
+    table = sensitivities(sites, parameters, options)
     jacobian = table[list(SENSITIVITIES)].to_numpy(float)
     jacobian = jacobian[np.isfinite(jacobian).all(axis=1)]
     if not len(jacobian):

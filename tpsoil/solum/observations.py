@@ -20,7 +20,8 @@ from tpsoil.soil_mask import with_soil_mask
 from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS
 
-from .inputs import NEEDED, SUSPECT_MEDIAN_M, require_layers
+from .inputs import DEEPEST_M, NEEDED, SUSPECT_MEDIAN_M, require_layers
+from .options import SolumOptions
 
 OBSERVED: Final = "solum_thickness"
 THICKNESS_NAMES: Final = (OBSERVED, "thickness", "observed_thickness")
@@ -112,6 +113,7 @@ def prepare_profiles(
     *,
     thickness: str | None = None,
     extra: Sequence[str] = (),
+    options: SolumOptions | None = None,
 ) -> Observations:
     """Check profiles and join them with the layers of their cells.
 
@@ -127,6 +129,8 @@ def prepare_profiles(
         Name of the thickness column.
     extra : sequence of str
         Further layers to sample, where they are there.
+    options : SolumOptions, optional
+        Of the model that is calibrated: its curvature convention and dust decide which sites cannot have a balance.
 
     Returns
     -------
@@ -193,7 +197,8 @@ def prepare_profiles(
     bad_erosion = (table["water_erosion"] < 0) | (table["wind_erosion"] < 0)
     _mark(reason, bad_climate | bad_erosion, "a layer is out of its domain")
     table["depth_to_bedrock"] = table.get("depth_to_bedrock", pd.Series(np.nan, index=table.index))
-    _mark(reason, (table["depth_to_bedrock"] < 0), "a layer is out of its domain")
+    depth = table["depth_to_bedrock"]
+    _mark(reason, depth.notna() & ~depth.between(0, DEEPEST_M), "a layer is out of its domain")
     if "zone" in table.columns:
         zone = pd.to_numeric(table["zone"], errors="coerce")
         _mark(reason, ~zone.between(0, NO_CLASS - 1) | (zone != np.floor(zone)), "in no zone")
@@ -207,7 +212,9 @@ def prepare_profiles(
             f"water_erosion and wind_erosion are zero at all {len(good)} profiles: nothing balances production; "
             "check the erosion layers' nodata and units"
         )
-    still = (table["water_erosion"] == 0) & (table["wind_erosion"] == 0) & ~(table["general_curvature"] > 0)
+    model = options or SolumOptions()
+    convex = model.curvature_scale * table["general_curvature"] > 0
+    still = (table["water_erosion"] == 0) & (table["wind_erosion"] == 0) & ~convex & (model.dust_input >= 0)
     _mark(reason, still, "no erosion at all, so no steady state")
     table = _merge_sites(table, reason)
     excluded = pd.DataFrame({"profile": reason.index[reason != ""], "reason": reason[reason != ""].to_numpy(object)})

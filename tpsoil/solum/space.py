@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
+from tpsoil.kernels import misfit
 
-from .parameters import DENSITY_RATIO, LEAST_B, LOGARITHMIC, NAMES, Bounds, SolumParameters, bounds
+from .options import SolumOptions
+from .parameters import LEAST_B, LOGARITHMIC, NAMES, Bounds, SolumParameters, bounds
 
 Doubles = npt.NDArray[np.float64]
 Problem = Literal["eight", "five"]
@@ -61,27 +63,30 @@ class SearchSpace:
     ----------
     problem : {"eight", "five"}
         The study's eight parameters, or the five combinations. The five are searched within exactly those values that
-        the eight's box can give.
+        the eight's box can give. Where the options have a rate of their own, `a` joins the five.
     box : Bounds
-    density_ratio : float
+    options : SolumOptions
     """
 
     problem: Problem
     box: Bounds
-    density_ratio: float = DENSITY_RATIO
+    options: SolumOptions = field(default_factory=SolumOptions)
 
     def __post_init__(self) -> None:
         if self.problem not in ("eight", "five"):
             raise InputError(f"problem is {self.problem!r}, expected 'eight' or 'five'")
-        if not (math.isfinite(self.density_ratio) and self.density_ratio > 0):
-            raise InputError(f"density_ratio is {self.density_ratio!r}, expected more than 0")
         if not self.free.size:
             raise InputError(f"Bounds '{self.box.name}' hold every parameter fixed; nothing is left to calibrate")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all parameters or combinations."""
-        return NAMES if self.problem == "eight" else COMBINATIONS
+        return NAMES if self.problem == "eight" else self.combination_names
+
+    @property
+    def combination_names(self) -> tuple[str, ...]:
+        """Names of the combinations that thickness can determine under the options."""
+        return (*COMBINATIONS, "a") if self.options.absolute else COMBINATIONS
 
     @cached_property
     def low(self) -> Doubles:
@@ -110,6 +115,8 @@ class SearchSpace:
                 f"Bounds '{self.box.name}' hold alpha, beta, gamma or D at 0, which has no logarithm; "
                 "use problem='eight'"
             )
+        if self.options.absolute:
+            least, most = [*least, low[2]], [*most, high[2]]
         return np.array(least), np.array(most)
 
     @cached_property
@@ -134,7 +141,8 @@ class SearchSpace:
     def arguments(self) -> Any:
         """What the kernels take between the search vector and the sites."""
         base = self.limits[0].copy()
-        return base, self.free, self.logarithmic, self.low, self.high, math.log(self.density_ratio)
+        ratio = math.log(self.options.calibrated_density_ratio)
+        return base, self.free, self.logarithmic, self.low, self.high, ratio, self.options.balance()
 
     def values(self, vector: Doubles) -> Doubles:
         """Natural values of all parameters or combinations of a search vector."""
@@ -151,20 +159,23 @@ class SearchSpace:
     def parameters(self, values: Doubles) -> SolumParameters:
         """Parameters of natural values; combinations are split as `split` does, arbitrarily (science sheet 2o)."""
         if self.problem == "five":
-            values = split(dict(zip(COMBINATIONS, map(float, values))), self.box)
-        return SolumParameters(**dict(zip(NAMES, map(float, values))), density_ratio=self.density_ratio)
+            values = split(dict(zip(self.names, map(float, values))), self.box)
+        ratio = self.options.calibrated_density_ratio
+        return SolumParameters(**dict(zip(NAMES, map(float, values))), density_ratio=ratio)
 
     def combinations_of(self, values: Doubles) -> Doubles:
-        """The five combinations of natural values."""
+        """The combinations (`combination_names`) of natural values."""
         if self.problem == "five":
             return values
         h0, rho, a, b, alpha, beta, gamma, creep = values
-        return np.array([h0, b, alpha / (a * rho), beta / (a * rho), gamma * creep / a])
+        five = [h0, b, alpha / (a * rho), beta / (a * rho), gamma * creep / a]
+        return np.array([*five, a] if self.options.absolute else five)
 
     def row(self, values: Doubles) -> Doubles:
         """The kernel's row of natural values: h0, ln(r a), b and the three loss factors."""
-        h0, b, water, wind, creep = self.combinations_of(values)
-        return np.array([h0, math.log(self.density_ratio), b, 0.1 * water, 0.1 * wind, creep])
+        row = np.empty(6)
+        misfit.balance_row(values, math.log(self.options.calibrated_density_ratio), row)
+        return row
 
     def at_bounds(self, values: Doubles) -> dict[str, str]:
         """Which values lie within 1 % of the searched range of a bound: "low", "high" or ""."""
@@ -182,7 +193,7 @@ def split(five: Mapping[str, float], box: Bounds) -> Doubles:
     Parameters
     ----------
     five : mapping
-        By the names of `COMBINATIONS`.
+        By the names of `COMBINATIONS`; with `a`, that value of it.
     box : Bounds
 
     Returns
@@ -200,6 +211,8 @@ def split(five: Mapping[str, float], box: Bounds) -> Doubles:
     tiny = 1e-300
     least_a = max(low[2], low[6] * low[7] / max(g, tiny))
     most_a = min(high[2], high[6] * high[7] / max(g, tiny))
+    if "a" in five:
+        least_a, most_a = max(least_a, five["a"]), min(most_a, five["a"])
     # s = a rho_s
     least_s = max(low[4] / max(w, tiny), low[5] / max(v, tiny), least_a * low[1])
     most_s = min(high[4] / max(w, tiny), high[5] / max(v, tiny), most_a * high[1])
@@ -216,7 +229,7 @@ def split(five: Mapping[str, float], box: Bounds) -> Doubles:
 
 
 def search_space(
-    preset: str | Bounds = "paper", problem: Problem = "eight", density_ratio: float = DENSITY_RATIO
+    preset: str | Bounds = "paper", problem: Problem = "eight", options: SolumOptions | None = None
 ) -> SearchSpace:
     """The box to search, by preset and problem.
 
@@ -224,7 +237,7 @@ def search_space(
     ----------
     preset : {"paper", "physical"} or Bounds
     problem : {"eight", "five"}
-    density_ratio : float
+    options : SolumOptions, optional
 
     Returns
     -------
@@ -240,4 +253,4 @@ def search_space(
     >>> search_space("paper", "five").names
     ('h0', 'b', 'water_ratio', 'wind_ratio', 'creep_ratio')
     """
-    return SearchSpace(problem, bounds(preset), density_ratio)
+    return SearchSpace(problem, bounds(preset), options or SolumOptions())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,8 @@ from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
 
 from .energy import typed
 from .inputs import DEEPEST_M, NEEDED, as_dataset, check_units, float_type, refuse_scalar, require_layers
+from .options import SolumOptions
 from .parameters import SolumParameters
-
-Deposition = Literal["cap", "nan", "clip_gravity"]
-Curvature = Literal["convex_positive", "laplacian", "arcgis"]
 
 OUTPUTS: Final = (
     "solum_thickness",
@@ -34,16 +32,6 @@ OUTPUTS: Final = (
     "response_time",
 )
 
-GREATEST_PUBLISHED_M: Final = 2.04
-"""Greatest thickness of the published map, m."""
-
-CURVATURE_SCALE: Final[Mapping[str, float]] = {"convex_positive": 1.0, "laplacian": -1.0, "arcgis": 0.01}
-DEPOSITION: Final[Mapping[str, int]] = {
-    "cap": pedogenesis.CAP,
-    "nan": pedogenesis.STRICT,
-    "clip_gravity": pedogenesis.CLIP_GRAVITY,
-}
-
 
 @dataclass(frozen=True)
 class _Balance:
@@ -51,13 +39,7 @@ class _Balance:
 
     names: tuple[str, ...]
     dtype: str
-    curvature_scale: float
-    dust: float
-    least_erosion: float
-    greatest_thickness: float
-    deposition: int
-    cap_to_bedrock: bool
-    keep_negative: bool
+    balance: pedogenesis.Balance
 
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, lookup) = arguments
@@ -68,8 +50,7 @@ class _Balance:
         layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
         bedrock = given.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
-        layers += [rows, table, self.curvature_scale, self.dust, self.least_erosion, self.greatest_thickness]
-        layers += [self.deposition, self.cap_to_bedrock, self.keep_negative]
+        layers += [rows, table, self.balance]
         results = pedogenesis.steady_state(*layers)
         return [result.reshape(shape) for result in results]
 
@@ -100,14 +81,7 @@ def zone_rows(
 def thickness(
     layers: xr.Dataset | Mapping[str, Any],
     parameters: SolumParameters | Mapping[int, SolumParameters],
-    *,
-    curvature_convention: Curvature = "convex_positive",
-    deposition: Deposition = "cap",
-    greatest_thickness_m: float = GREATEST_PUBLISHED_M,
-    cap_to_bedrock: bool = True,
-    dust_input: float = 0.0,
-    least_erosion: float = 0.0,
-    keep_negative: bool = False,
+    options: SolumOptions | None = None,
 ) -> xr.Dataset:
     """Steady-state solum thickness: production balances erosion by water, wind and gravity.
 
@@ -119,22 +93,9 @@ def thickness(
         numpy or dask; a mapping of names serves too. Not changed.
     parameters : SolumParameters, or mapping of zone to SolumParameters
         With one set, `zone` is not looked at.
-    curvature_convention : {"convex_positive", "laplacian", "arcgis"}
-        Sign and scale of `general_curvature`: kappa = -laplacian in m-1; the mathematical Laplacian; ArcGIS's
-        -100 laplacian.
-    deposition : {"cap", "nan", "clip_gravity"}
-        What a cell with no steady state (E <= `least_erosion`) gets: min(`greatest_thickness_m`, depth to bedrock);
-        NaN; or the balance of water, wind and dust alone. Each keeps status 2.
-    greatest_thickness_m : float, m
-        For `deposition="cap"`; the default is the published map's maximum.
-    cap_to_bedrock : bool
-        Whether thickness is bounded by `depth_to_bedrock`. False leaves it uncapped; saprolite is then 0 there.
-    dust_input : float, m a-1
-        Deposited dust, subtracted from E.
-    least_erosion : float, m a-1
-        Lowering rates at or below it have no steady state: h* diverges as E falls to 0.
-    keep_negative : bool
-        Keep h* < 0 of bare cells instead of 0.
+    options : SolumOptions, optional
+        Curvature convention, deposition, dust and so on. For calibrated parameters those of the calibration,
+        `Calibration.options`.
 
     Returns
     -------
@@ -153,7 +114,8 @@ def thickness(
     UnitsError
         For layers in other units than the catalogue's; temperatures in kelvin; depth to bedrock in centimetres.
     InputError
-        For an unknown option, and for numbers out of their domain where all layers are numbers.
+        For parameters of another density ratio than the options state, and for numbers out of their domain where all
+        layers are numbers.
     GridError
         Where layers do not share one grid.
 
@@ -205,31 +167,12 @@ def thickness(
                 "add one with solum.published_zones or solum.Zones, or give one SolumParameters"
             )
         names = (*names, "zone")
-    if curvature_convention not in CURVATURE_SCALE:
-        raise InputError(
-            f"{where}: curvature_convention is {curvature_convention!r}, expected one of {list(CURVATURE_SCALE)}"
-        )
-    if deposition not in DEPOSITION:
-        raise InputError(f"{where}: deposition is {deposition!r}, expected one of {list(DEPOSITION)}")
-    for option, value in (("greatest_thickness_m", greatest_thickness_m), ("least_erosion", least_erosion)):
-        if not (np.isfinite(value) and value >= 0):
-            raise InputError(f"{where}: {option} is {value!r}, expected a finite number that is not negative")
-    if not np.isfinite(dust_input):
-        raise InputError(f"{where}: dust_input is {dust_input!r}, expected a finite number of m a-1")
+    options = options or SolumOptions()
+    options.require_density_ratio(parameters, where)
     if all(data[name].ndim == 0 for name in NEEDED):
         _refuse_numbers(data, names, where)
     dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
-    balance = _Balance(
-        names,
-        str(dtype),
-        CURVATURE_SCALE[curvature_convention],
-        float(dust_input),
-        float(least_erosion),
-        float(greatest_thickness_m),
-        DEPOSITION[deposition],
-        bool(cap_to_bedrock),
-        bool(keep_negative),
-    )
+    balance = _Balance(names, str(dtype), options.balance())
     results = map_pixels(
         balance,
         *(data[name] for name in names),
@@ -240,12 +183,7 @@ def thickness(
         "title": "solum thickness at steady state",
         "references": SOLUM_STUDY,
         "parameters": _parameters_text(parameters),
-        "curvature_convention": curvature_convention,
-        "deposition": deposition,
-        "greatest_thickness_m": float(greatest_thickness_m),
-        "cap_to_bedrock": int(cap_to_bedrock),
-        "dust_input": float(dust_input),
-        "least_erosion": float(least_erosion),
+        **options.attributes(),
         "assumptions": "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out",
     }
     return xr.Dataset(dict(zip(OUTPUTS, results)), attrs=attrs)
