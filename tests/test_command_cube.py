@@ -182,7 +182,7 @@ def test_points_are_sampled_and_those_outside_counted_dropped_said(
         ("site,lon,lat,Fe\na,81,32,5\nb,81,33,much\n", ["--number", "Fe"], "column 'Fe' has text in line 3: 'much'"),
         ("site,lon,lat\na,81 E,32\n", [], "column 'lon' has text in line 2: '81 E'"),
         ("site,lon,lat\na,32,81\nb,33,82\n", [], "longitude and latitude are swapped"),
-        ("site,lon\na,32\n", [], "hold no position; expected lon and lat (degrees), or x and y"),
+        ("site,lon\na,32\n", [], "have no position; expected lon and lat (degrees), or x and y"),
         ("site,lon,lat\na,5,50\n", [], "none of 1 points lies in the grid"),
         ("site,lon,lat\n", [], "the table has no rows"),
         ("elevation,lon,lat\n1,81,32\n", [], "column 'elevation' named as layers of the cube"),

@@ -63,6 +63,39 @@ def plateau_grid(resolution: float = 1000) -> GeoBox:
     return GeoBox(shape, Affine(size, 0, left, 0, -size, top), CRS(PLATEAU_CRS))
 
 
+def require_located(crs: Any, *, where: str) -> CRS:
+    """A CRS whose coordinates have a place on the Earth.
+
+    Parameters
+    ----------
+    crs : odc.geo CRS
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    CRS
+
+    Raises
+    ------
+    GridError
+        For one that is neither geographic nor projected: a local (engineering), geocentric or vertical one.
+
+    Examples
+    --------
+    >>> require_located(CRS("EPSG:32645"), where="dem.tif").epsg
+    32645
+    """
+    if not (crs.proj.is_geographic or crs.proj.is_projected):
+        kind = "local" if crs.proj.is_engineering else str(crs.proj.type_name)
+        raise GridError(
+            f"{where}: the CRS '{crs.proj.name}' ({kind}) has no place on the Earth, expected a geographic or "
+            "projected one; give the right one, such as crs='EPSG:32645'"
+        )
+    known: CRS = crs
+    return known
+
+
 def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolution: float) -> GeoBox:
     """A north-up grid of square cells over bounds.
 
@@ -103,6 +136,7 @@ def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolu
         known = CRS(crs)
     except Exception as error:  # pyproj and odc-geo raise several unrelated classes
         raise InputError(f"grid: crs={crs!r} is not a CRS; expected such as 'EPSG:3035' or a PROJ string") from error
+    require_located(known, where="grid")
     shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
     return GeoBox(shape, Affine(size, 0, left, 0, -size, top), known)
 

@@ -7,7 +7,7 @@ catalogue's and said so; a value outside the catalogue's range is an error that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import PurePath
 from typing import Any, Final, Literal
@@ -25,8 +25,10 @@ from tpsoil.tiles import from_tiles
 from tpsoil.units import Conversion, conversion, convertible, formula_in, read_unit
 from tpsoil.variables import Variable
 
-from .checks import check_classes, check_range, mask
-from .parts import Part, digest_files, find_parts, source_files
+from .checks import check_classes, check_range
+from .packing import unpacked
+from .part import Part
+from .parts import digest_files, find_parts, source_files
 
 Array = npt.NDArray[Any]
 Combine = Literal["mosaic", "mean", "sum", "min", "max"]
@@ -51,8 +53,6 @@ class Raster:
         How the parts become one; "" for a single part.
     change : Conversion
         From stored numbers to the catalogue's unit, the file's scale and offset included.
-    nodata : tuple of tuple of float
-        For each part.
     checked : bool
         Whether undeclared sentinels are looked for.
     origin, digest : str
@@ -67,7 +67,6 @@ class Raster:
     places: tuple[tuple[int, int], ...]
     combine: str
     change: Conversion
-    nodata: tuple[tuple[float, ...], ...]
     checked: bool
     origin: str
     digest: str
@@ -94,17 +93,16 @@ class Raster:
             For classes that are no integers, or codes that no flag names.
         """
         shape = (rows.stop - rows.start, cols.stop - cols.start)
-        placed = list(zip(self.parts, self.places, self.nodata))
+        placed = list(zip(self.parts, self.places))
         if self.combine == "mosaic":  # of a thousand tiles a window touches four
             placed = [one for one in placed if _touches(one[0], one[1], rows, cols)]
-        layers = (self._placed(part, place, fills, rows, cols, shape) for part, place, fills in placed)
+        layers = (self._placed(part, place, rows, cols, shape) for part, place in placed)
         values = reduce(_MERGE[self.combine or "mosaic"], layers) if placed else np.full(shape, np.nan)
         return self.checked_values(values / len(self.parts) if self.combine == "mean" else values)
 
     def converted(self, values: Array) -> Array:
         """Values of a block of `lazy_array`, as `read` would give them."""
-        part = self.parts[0]
-        return self.checked_values(mask(values, self.nodata[0]) * part.scale + part.offset)
+        return self.checked_values(self.parts[0].decode(values))
 
     def checked_values(self, values: Array) -> Array:
         """float64 stored numbers with NaN for missing, converted, checked and cast."""
@@ -117,17 +115,14 @@ class Raster:
             values = np.where(values == 360.0, 0.0, values)
         return values.astype(self.spec.dtype)
 
-    def _placed(
-        self, part: Part, place: tuple[int, int], fills: tuple[float, ...], rows: slice, cols: slice, shape: Any
-    ) -> Array:
+    def _placed(self, part: Part, place: tuple[int, int], rows: slice, cols: slice, shape: Any) -> Array:
         height, width = part.box.shape
         r0, r1 = max(rows.start - place[0], 0), min(rows.stop - place[0], height)
         c0, c1 = max(cols.start - place[1], 0), min(cols.stop - place[1], width)
         out = np.full(shape, np.nan)
         if r0 < r1 and c0 < c1:
             to_row, to_col = r0 + place[0] - rows.start, c0 + place[1] - cols.start
-            values = mask(part.read(slice(r0, r1), slice(c0, c1)), fills) * part.scale + part.offset
-            out[to_row : to_row + r1 - r0, to_col : to_col + c1 - c0] = values
+            out[to_row : to_row + r1 - r0, to_col : to_col + c1 - c0] = part.read(slice(r0, r1), slice(c0, c1))
         return out
 
     @property
@@ -180,9 +175,10 @@ def read_raster(
     units : str, optional
         Of the source: "K", "cm", "ft", "mm/month", "0.1 degC". By default the file's, else the catalogue's.
     nodata : float, sequence of float or "none", optional
-        Values that stand for missing, in place of those the file declares; "none" for none.
+        Stored numbers that stand for missing, in place of the file's own nodata, fill value, mask and alpha; "none" for
+        none, which also lifts the file's valid range.
     scale, offset : float, optional
-        value = stored * scale + offset, in place of what the file declares.
+        value = stored * scale + offset; each replaces the file's own.
     variable, band : str, int
         Which variable; which band or step (from 1).
     crs : str, optional
@@ -234,12 +230,8 @@ def read_raster(
         )
     box, places = _mosaic(parts, name) if combine == "mosaic" else _stack(parts, name)
     change, notes = _change(parts, spec, units, combine)
-    if scale is not None or offset is not None:
-        parts = [_rescaled(part, scale, offset) for part in parts]
-        notes["source_scale_offset"] = f"{parts[0].scale:g}, {parts[0].offset:g} (declared)"
-    fills = tuple(_fills(part, nodata, name) for part in parts)
-    if any(fills):
-        notes["source_nodata"] = ", ".join(f"{fill:g}" for fill in sorted({f for part in fills for f in part}))
+    parts, stated = unpacked(parts, scale, offset, nodata, name)
+    notes |= stated
     if combine:
         notes["source_combined"] = f"{combine} of {len(parts)}"
     files = source_files(source, name)
@@ -250,7 +242,6 @@ def read_raster(
         places=places,
         combine=combine or "",
         change=change,
-        nodata=fills,
         checked=not isinstance(nodata, str),
         origin=_origin(source, parts),
         digest=digest_files(files) if files else "",
@@ -362,27 +353,6 @@ def _of_sum(change: Conversion, came: str, spec: Variable, count: int) -> Conver
     raise UnitsError(
         f"{spec.name}: the sum of {count} rates in '{came}' is not the sum of a {spec.period}; use combine='mean', or "
         "twelve months"
-    )
-
-
-def _fills(part: Part, nodata: Any, name: str) -> tuple[float, ...]:
-    if nodata is None:
-        return tuple(fill for fill in part.nodata if not np.isnan(fill))
-    if isinstance(nodata, str):
-        if nodata != "none":
-            raise InputError(f"{name}: nodata={nodata!r}, expected a number, numbers, or 'none'")
-        return ()
-    try:
-        return tuple(float(fill) for fill in np.atleast_1d(np.asarray(nodata, dtype=np.float64)))
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: nodata={nodata!r}, expected a number, numbers, or 'none'") from None
-
-
-def _rescaled(part: Part, scale: float | None, offset: float | None) -> Part:
-    return replace(
-        part,
-        scale=part.scale if scale is None else float(scale),
-        offset=part.offset if offset is None else float(offset),
     )
 
 
