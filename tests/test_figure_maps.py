@@ -468,3 +468,41 @@ def test_a_map_of_2800_x_1800_cells_takes_seconds_and_little_memory(tmp_path: Pa
     seconds, peak_mb = map(float, done.stdout.split())
     assert seconds < 30  # about 2 s on one quiet core
     assert peak_mb < 900
+
+
+# --- stretch ---------------------------------------------------------------------------------------------------
+
+
+def test_skewed_layers_are_drawn_in_rounded_classes_that_show_the_data() -> None:
+    random = np.random.default_rng(1)
+    values = np.exp(random.normal(0, 1.2, GRID.shape))
+    figure = figures.map_layer(layer("annual_precipitation", 100 * values))
+    norm = drawn(figure.axes[0]).norm
+    assert type(norm).__name__ == "BoundaryNorm"
+    inside = np.histogram(100 * values, norm.boundaries)[0] / values.size
+    assert inside.max() < 0.35  # no class takes most of the map
+    assert all(float(f"{value:.2g}") == value for value in norm.boundaries)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
+def test_values_over_ten_orders_of_magnitude_have_readable_ticks(factor: float) -> None:
+    values = factor * 10 ** ramp(-5, 5)
+    figure = figures.map_layer(layer("annual_precipitation", values).rename("thing"), log=True)
+    render(figure)
+    labels = [text.get_text() for text in bar_of(figure).get_yticklabels() if text.get_text()]
+    assert 3 <= len(labels) <= 12
+
+
+def test_a_map_and_its_spread_stand_side_by_side() -> None:
+    cube = xr.Dataset({"iron": layer("iron", ramp(1e4, 3e4)), "iron_sd": layer("iron", ramp(1e3, 3e3))})
+    figure = figures.mean_and_spread_map(cube, "iron")
+    assert sum(bool(ax.images) and ax.get_label() != "<colorbar>" for ax in figure.axes) == 2
+    with pytest.raises(MissingInputError, match="iron_width"):
+        figures.mean_and_spread_map(cube[["iron"]], "iron")
+
+
+def test_a_pdf_embeds_its_fonts_as_text(tmp_path: Path) -> None:
+    path = figures.save(figures.map_layer(layer("slope", ramp(0, 9))), tmp_path / "slope.pdf")
+    data = path.read_bytes()
+    assert b"/FontFile2" in data  # TrueType, embedded
+    assert b"/Type3" not in data

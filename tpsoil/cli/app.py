@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, demo, derive, export, report, run, sources
+from . import cube, demo, derive, export, map, report, run, sources
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -31,13 +31,14 @@ app.add_typer(cube.app, name="cube")
 app.command("run")(run.run)
 app.command("status")(run.status)
 app.command("export")(export.export)
+app.command("map")(map.map_layer)
 app.command("report")(report.report)
 app.command("sources")(sources.sources)
 
 
 @app.callback(invoke_without_command=True)
 def top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show version and exit.")] = False,
 ) -> None:
     """Solum thickness and topsoil elements of mountain plateaus, from one chunked Zarr datacube.
 

@@ -15,8 +15,9 @@ from pyproj import Transformer
 
 from tpsoil.display import cell_text
 
-from .figures import maps, palette
+from .figures import palette
 from .figures.reading import Picture, ordinal
+from .figures.stretch import rounded_scale
 
 NODES: Final = 33
 """Nodes along each side of the coarse grid of longitudes and latitudes; between them the page interpolates."""
@@ -112,10 +113,8 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
         log = str(layer.name) in palette.LOGARITHMIC and bool((finite > 0).any())
         usable = np.where(values > 0, values, np.nan) if log else values
         chosen = palette.colour_map(layer)
-        norm, extend = maps.colour_scale(usable, None, logarithmic=log, kind=palette.layer_kind(layer), cmap=chosen)
-        low, high = float(norm.vmin or 0), float(norm.vmax or 0)
-        at = np.geomspace(high, low, 5) if log else np.linspace(high, low, 5)
-        ticks = [cell_text(float(v)) for v in at]
+        low, high, at, extend = rounded_scale(usable, logarithmic=log, kind=palette.layer_kind(layer), cmap=chosen)
+        ticks = [palette.number_text(v) for v in reversed(at)]
         ticks[0] = ("≥ " if extend in {"both", "max"} else "") + ticks[0]
         ticks[-1] = ("≤ " if extend in {"both", "min"} else "") + ticks[-1]
         shown |= {"low": low, "high": high, "log": log, "colours": _colours(chosen), "ticks": ticks}

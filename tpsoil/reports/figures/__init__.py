@@ -8,7 +8,7 @@ from .palette import class_colours, class_names, colour_map, is_simulated, unit_
 from .places import class_representation, representativeness, transect
 from .reading import pick
 from .samples import correlation_matrix, element_histograms, group_comparison
-from .thematic import applicability_map, difference_map, response_time_map, zones_map
+from .thematic import applicability_map, difference_map, mean_and_spread_map, response_time_map, zones_map
 
 __all__ = [
     "Drawing",
@@ -29,6 +29,7 @@ __all__ = [
     "joint_effect",
     "map_classes",
     "map_layer",
+    "mean_and_spread_map",
     "observed_predicted",
     "partial_dependence",
     "pick",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ class Drawing(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        FigureCanvasAgg(self).print_figure(buffer, format="png", dpi=80)
+        FigureCanvasAgg(self).print_figure(buffer, format="png", dpi=100)
         return buffer.getvalue()
 
 
@@ -174,7 +175,9 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Pat
     if kind not in known:
         raise InputError(f"save: '{target.name}' ends in '.{kind}'; expected one of {', '.join(sorted(known))}")
     buffer = io.BytesIO()
-    canvas.print_figure(buffer, format=kind, dpi=dpi)
+    # Fonts are embedded as TrueType, so that a PDF's text stays text wherever it is opened.
+    with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+        canvas.print_figure(buffer, format=kind, dpi=dpi)
     partial = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

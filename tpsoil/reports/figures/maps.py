@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
@@ -19,6 +19,7 @@ from tpsoil.grid import grid_of, same_grid
 
 from . import canvas, geographic, palette
 from .reading import LONGEST_SIDE, Picture, pick, read_picture
+from .stretch import colour_scale, finish_bar
 
 Floats = npt.NDArray[np.float64]
 
@@ -126,7 +127,7 @@ def map_layer(
     bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.72, anchor=(0.0, 1.0), pad=0.02, aspect=24)
     label = palette.layer_title(layer)
     bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{beyond}", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
+    finish_bar(bar, image)
     finish_map(axes, picture, globe=ax is None)
     return figure
 
@@ -270,29 +271,6 @@ def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, c
     """The cells themselves, one colour a cell, no smoothing between cells."""
     return axes.imshow(np.ma.masked_invalid(values), extent=picture.extent, norm=norm, cmap=cmap,
                        interpolation="nearest", zorder=2, gid="values", aspect="auto")  # fmt: skip
-
-
-def colour_scale(
-    values: Floats, limits: tuple[float, float] | None, *, logarithmic: bool, kind: str = "continuous", cmap: str = ""
-) -> tuple[Normalize, str]:
-    """Norm and arrows (`extend`) of a colour bar: given limits, else the 1st and 99th percentile.
-
-    Circular layers take 0 to 360; a diverging colour map is centred on 0; one value gets an interval around it.
-    """
-    if kind == "circular":
-        return Normalize(0, 360), "neither"
-    finite = values[np.isfinite(values)]
-    least, most = float(finite.min()), float(finite.max())
-    low, high = limits or (float(v) for v in np.percentile(finite, (1, 99)))
-    if cmap == palette.DIVERGING and limits is None:
-        high = max(abs(low), abs(high))
-        low = -high
-    if not low < high:
-        pad = max(abs(low) * 0.01, 1e-6)
-        low, high = (low / (1 + 0.01), low * 1.01) if logarithmic else (low - pad, low + pad)
-    under, over = least < low, most > high
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((under, over), "neither")
-    return (LogNorm(low, high) if logarithmic else Normalize(low, high)), extend
 
 
 def draw_mask(

@@ -58,7 +58,8 @@ _BY_NAME: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 LOGARITHMIC: Final = frozenset({
-    "eemt", "response_time", "upslope_area", "potential_production", "sediment_transport",
+    "eemt", "response_time", "upslope_area", "potential_production", "sediment_transport", "water_erosion",
+    "wind_erosion", "erosion_rate", "production_rate", "soil_production_rate",
 })  # fmt: skip
 """Layers whose values span powers of ten; drawn on a logarithmic colour bar unless asked otherwise."""
 

@@ -12,12 +12,13 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tpsoil.errors import GridError, InputError
+from tpsoil.errors import GridError, InputError, MissingInputError
 from tpsoil.grid import grid_of, same_grid
 from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
 from .reading import LONGEST_SIDE, pick, read_picture
+from .stretch import colour_scale, finish_bar
 
 HOLOCENE_YEARS: Final = 11_700.0
 """Age of the Holocene's base before AD 2000, years (International Commission on Stratigraphy)."""
@@ -89,7 +90,7 @@ def difference_map(
         canvas.nothing(axes, "nothing to draw: the two maps have no cell in common")
         maps.finish_map(axes, picture)
         return figure
-    norm, extend = maps.colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
+    norm, extend = colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
     image = maps.draw_values(axes, picture, change, norm, palette.DIVERGING)
     unit = f"% of {names[0]}" if relative else palette.unit_text(units[0] or units[1])
     if relative:
@@ -104,8 +105,59 @@ def difference_map(
     bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
     mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
     bar.set_label(f"difference, {unit}\nmean {mean}, root mean square {rms}", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
+    finish_bar(bar, image)
     maps.finish_map(axes, picture)
+    return figure
+
+
+def mean_and_spread_map(
+    source: xr.Dataset, name: str, spread: str | None = None, *, longest_side: int = LONGEST_SIDE, **how: Any
+) -> Figure:
+    """A map beside the map of its uncertainty.
+
+    Parameters
+    ----------
+    source : Dataset
+        With the layer and its spread.
+    name : str
+        The layer, such as `iron`.
+    spread : str, optional
+        The layer of its uncertainty; else the first of `NAME_sd`, `NAME_spread`, `NAME_width` that is there.
+    longest_side : int
+        As in `map_layer`.
+    **how
+        As `map_layer`, for both maps.
+
+    Returns
+    -------
+    Figure
+        Two panels.
+
+    Raises
+    ------
+    MissingInputError
+        Where the store has no such layer, or no layer of its uncertainty.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"iron": (("y", "x"), np.ones((2, 2))), "iron_sd": (("y", "x"), np.eye(2))})
+    >>> len(mean_and_spread_map(cube, "iron").axes) >= 2
+    True
+    """
+    layer = pick(source, name, where="mean_and_spread_map")
+    candidates = [spread] if spread is not None else [f"{name}_sd", f"{name}_spread", f"{name}_width"]
+    present = [candidate for candidate in candidates if candidate in source.data_vars]
+    if not present:
+        raise MissingInputError(
+            f"mean_and_spread_map: the store has no {' or '.join(map(repr, candidates))}; name the layer of the "
+            "uncertainty with spread="
+        )
+    picture = read_picture(layer, longest_side)
+    left, right, bottom, top = picture.bounds
+    height = 6.2 * (top - bottom) / max(right - left, 1e-12) + 1.4
+    figure, panels = canvas.new_panels(None, 2, width=7.4, height=float(np.clip(height, 2.6, 8.0)), columns=2)
+    maps.map_layer(layer, ax=panels[0], longest_side=longest_side, **how)
+    maps.map_layer(pick(source, present[0]), ax=panels[1], longest_side=longest_side, **how)
     return figure
 
 
