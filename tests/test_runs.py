@@ -183,7 +183,7 @@ def test_a_new_covariate_remakes_what_uses_it(fresh: tuple[Path, dict[str, Any]]
     assert plans["element_Fe"].note == "the model will be trained again"
     assert plans["element_Fe"].plan.reasons() == {
         "ndvi is new": TILES,
-        "the recipe changed": TILES,
+        "option features gained 'ndvi'": TILES,
     }
     run(recipe, workers=2, progress=False)
     assert {stage for stage, _ in made} == {"element_Fe"}

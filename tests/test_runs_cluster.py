@@ -170,8 +170,8 @@ def test_workers_with_another_tpsoil_are_refused(place: Path, monkeypatch: pytes
     from tpsoil.stage import Stage
 
     stage = Stage("s", "s", "s", (), lambda window: {})
-    assignment = Assignment(stage, small_run.small_grid(), Tiling((1, 1), 1), (), (), "x", ("", "", "0.0.9+abc"))
-    with pytest.raises(InputError, match=r"has tpsoil .*, the run was planned with 0.0.9\+abc"):
+    assignment = Assignment(stage, small_run.small_grid(), Tiling((1, 1), 1), (), (), "x", "", "", "0.0.9+abc")
+    with pytest.raises(InputError, match=r"has other code or packages for stage 's'.*install the same tpsoil"):
         make_tile(assignment, (0, 1, 0, 1))
     assert dataclasses.replace(assignment, store="y").store == "y"
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from tpsoil.variables import Variable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = npt.NDArray[Any]
+
+CONTENT: Final = "content"
+"""Option that the engine adds: one digest of everything that `files` and `urls` contain, as planned. What a process
+keeps of a source (an open reader) is kept under it, never under a path alone."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,16 @@ class Stage:
     halo : int or None
         Cells that `compute` needs around a cell. None: the whole grid is one tile.
     options : mapping
-        For `compute` and `prepare`; may hold paths.
+        For `compute` and `prepare`. All of them decide the result, but for those that `indifferent` names; of a `Path`
+        its name alone.
+    indifferent : sequence of str
+        Options that do not decide it, dotted where they lie in a table: paths as text, limits of memory.
     identity : mapping
-        What of the options decides the result, without machine paths: its digest is the stage's recipe digest.
+        What decides the result beside the options, such as the names of files whose paths are indifferent.
     files : sequence of Path
-        Files that decide the result: digests of their bytes are part of the model digest.
+        Files that decide the result by their bytes.
+    urls : sequence of str
+        Sources of a server that decide it, by what the server states of them.
     prepare : callable, optional
         `prepare(cube, options, workbench)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
     prepares : str
@@ -146,8 +157,10 @@ class Stage:
     inputs: tuple[str, ...] = ()
     halo: int | None = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    indifferent: tuple[str, ...] = ()
     identity: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    urls: tuple[str, ...] = ()
     prepare: Callable[[xr.Dataset, Mapping[str, Any], Workbench], Prepared] | None = None
     prepares: str = "training"
     load: Callable[[bytes], Any] | None = None
@@ -156,6 +169,55 @@ class Stage:
     bytes_per_cell: float = 64.0
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+
+
+def decisive_options(stage: Stage) -> dict[str, Any]:
+    """What of a stage's options decides its result, as JSON types.
+
+    Parameters
+    ----------
+    stage : Stage
+
+    Returns
+    -------
+    dict
+        Every option but those that the stage declares indifferent, and its `identity`.
+
+    Raises
+    ------
+    TypeError
+        For an option that has no JSON form, such as an open file.
+    """
+    options = {str(key): value for key, value in stage.options.items() if key != CONTENT}
+    decisive: dict[str, Any] = _as_json(options, "", frozenset(stage.indifferent))
+    return decisive | {str(key): _as_json(value, str(key), frozenset()) for key, value in stage.identity.items()}
+
+
+def _as_json(value: Any, at: str, left_out: frozenset[str]) -> Any:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item, at, left_out) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_as_json(item, at, left_out) for item in value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, Mapping):
+        members = {str(key): item for key, item in value.items()}
+    elif is_dataclass(value):
+        members = {one.name: getattr(value, one.name) for one in fields(value)}
+    elif hasattr(type(value), "model_fields"):
+        members = {name: getattr(value, name) for name in type(value).model_fields}
+    else:
+        raise TypeError(f"option {at}: a {type(value).__name__} cannot be compared; declare it indifferent")
+    inner = {name: f"{at}.{name}" if at else name for name in members}
+    return {
+        name: _as_json(item, inner[name], left_out) for name, item in members.items() if inner[name] not in left_out
+    }
 
 
 def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:

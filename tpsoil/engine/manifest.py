@@ -4,6 +4,7 @@ Everything lies under `_tpsoil/` in the output store, through the store's own ke
 
     _tpsoil/run.json                     the recipe as written, the stages, the state: "running" or "complete"
     _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what
+    _tpsoil/origins/<stage>/<digest>.json  options, files, code and packages that the digest in records stands for
     _tpsoil/manifest/<stage>/<y>.<x>     one record a chunk, written by the worker after the chunk's data
     _tpsoil/manifest/<stage>.json        the same records in one object, folded together when the stage ends
     _tpsoil/scratch/<stage>/             what a stage has finished of its preparation; local, gone when the run is whole
@@ -27,9 +28,10 @@ from tpsoil.errors import CorruptStoreError, InputError
 
 from .ledger import ROOM, Ledger
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil. Records of a lower one do
-not count (1 had digests of another kind): their tiles are made again."""
+not count (1 had digests of another kind, 2 knew neither the modules nor the packages behind a stage): their tiles are
+made again."""
 
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
@@ -77,8 +79,10 @@ class Record:
     ----------
     inputs : mapping of str to str
         For every input layer, the digest of the stored chunks that the window touched.
-    model, recipe, kernels : str
-        Digests of the model and the files behind it, of the stage's options, of tpsoil's version and kernels.
+    origin : str
+        Digest of the options, files, code and packages behind the stage.
+    model : str
+        Digest of the trained model; "" without one.
     outputs : mapping of str to str
         For every output layer, the digest of the chunk's stored bytes.
     tally : mapping, optional
@@ -86,28 +90,21 @@ class Record:
     """
 
     inputs: Mapping[str, str]
+    origin: str
     model: str
-    recipe: str
-    kernels: str
     outputs: Mapping[str, str]
     tally: Mapping[str, Any] | None = None
 
     def reasons(self, now: Record) -> list[str]:
-        """Why this record is not what would be made now; empty where it is."""
-        found = []
-        if self.recipe != now.recipe:
-            found.append("the recipe changed")
+        """Why this record is not what would be made now, but for its origin; empty where it is."""
+        reasons = []
         if self.model != now.model:
-            found.append("the model or a file changed")
-        if self.kernels != now.kernels:
-            found.append("tpsoil's kernels changed")
-        if self.inputs != now.inputs:
-            new = sorted(set(now.inputs) - set(self.inputs))
-            gone = sorted(set(self.inputs) - set(now.inputs))
-            changed = sorted(k for k in set(self.inputs) & set(now.inputs) if self.inputs[k] != now.inputs[k])
-            found += [f"{name} changed" for name in changed]
-            found += [f"{name} is new" for name in new] + [f"{name} is no longer used" for name in gone]
-        return found
+            reasons.append("the model changed")
+        new = sorted(set(now.inputs) - set(self.inputs))
+        gone = sorted(set(self.inputs) - set(now.inputs))
+        changed = sorted(k for k in set(self.inputs) & set(now.inputs) if self.inputs[k] != now.inputs[k])
+        reasons += [f"{name} changed" for name in changed]
+        return reasons + [f"{name} is new" for name in new] + [f"{name} is no longer used" for name in gone]
 
 
 class Manifest:
@@ -153,6 +150,10 @@ class Manifest:
                 records.update(_unpack(data, f"{self.ledger.where}/{ROOM}/{key}"))
         return records
 
+    def digest(self) -> str:
+        """Digest of all records, which a table of the maps is kept under."""
+        return digest_bytes(_pack(sorted(self.read().items())))
+
     def fold(self, keep: Iterable[Chunk] | None = None) -> None:
         """Bring single records into one object; `keep` drops the records of chunks that are no more."""
         if not self._parts() and self.ledger.read(self._folded) is not None:
@@ -177,7 +178,7 @@ def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
     tiles: dict[str, list[Any]] = {}
     for chunk, record in records:
         ins, outs = sorted(record.inputs), sorted(record.outputs)
-        common = [record.model, record.recipe, record.kernels, ins, outs]
+        common = [record.origin, record.model, ins, outs]
         place = places.setdefault(json.dumps(common), len(shared))
         if place == len(shared):
             shared.append(common)
@@ -195,15 +196,14 @@ def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
         content = json.loads(data)
         shared, tiles = content["shared"], content["tiles"] if content["format"] == FORMAT else {}
         for key, (place, ins, outs, *tally) in tiles.items():
-            model, recipe, kernels, names, outputs = shared[place]
+            origin, model, names, outputs = shared[place]
             y, x = key.split(".")
             yield (
                 (int(y), int(x)),
                 Record(
                     dict(zip(names, ins.split())),
+                    origin,
                     model,
-                    recipe,
-                    kernels,
                     dict(zip(outputs, outs.split())),
                     tally[0] if tally else None,
                 ),
@@ -211,7 +211,7 @@ def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CorruptStoreError(
             f"{where}: the manifest is damaged ({type(error).__name__}: {error}); "
-            "delete this object, and the next run makes the tiles it spoke of again"
+            "delete this object, and the next run makes its tiles again"
         ) from error
 
 

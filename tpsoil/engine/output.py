@@ -28,9 +28,9 @@ from .arrays import layer_place, place_of
 from .job import Job
 from .ledger import ROOM, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
+from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
-from .plan import LayerPlace, Tiling, stage_digest
-from .prepare import files_digest
+from .plan import LayerPlace, Tiling
 
 RUN_KEY: Final = "run.json"
 KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
@@ -90,9 +90,9 @@ def find_output(job: Job) -> Output:
     return Output(job.output, ledger, grid, tiling, exists=not other)
 
 
-def begin(output: Output, job: Job) -> None:
+def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
     """Make the store where it is not there, and mark it as unfinished."""
-    content = _content(job, output)
+    content = _content(job, output, origins)
     with writing(output.where):
         # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
         output.ledger.write_group()
@@ -104,13 +104,15 @@ def begin(output: Output, job: Job) -> None:
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
         elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
             sweep(output.where, job.outputs)
+        for origin in origins.values():
+            write_origin(output.ledger, origin)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
         if root.attrs.get(STATE_ATTRIBUTE) != "running":
             root.attrs[STATE_ATTRIBUTE] = "running"
 
 
-def finish(output: Output, job: Job, attributes: Mapping[str, Any]) -> None:
+def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> None:
     """Mark the store as complete; drop the records of stages that the recipe no longer has."""
     names = {stage.name for stage in job.stages}
     output.ledger.check_lock()
@@ -120,7 +122,7 @@ def finish(output: Output, job: Job, attributes: Mapping[str, Any]) -> None:
     with writing(output.where):
         root = zarr.open_group(open_store(output.where), mode="r+")
         root.attrs.update({**attributes, STATE_ATTRIBUTE: "complete"})
-        output.ledger.write_json(RUN_KEY, _content(job, output) | {"state": "complete"})
+        output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
 
 
 def ensure_arrays(
@@ -174,7 +176,7 @@ def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
     return tuple(layer_place(output.where, variable.name) for variable in stage.outputs if variable.name in root)
 
 
-def _content(job: Job, output: Output) -> dict[str, Any]:
+def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[str, Any]:
     here = job.outputs
     return {
         "format": FORMAT,
@@ -191,8 +193,9 @@ def _content(job: Job, output: Output) -> dict[str, Any]:
                 "inputs": [[name, job.cube is not None and name not in here] for name in stage.inputs],
                 "outputs": [variable.name for variable in stage.outputs],
                 "halo": stage.halo,
-                "recipe": stage_digest(stage, output.tiling),
-                "files": files_digest(stage.files),
+                "origin": origins[stage.name].digest,
+                "loads": stage.load is not None,
+                "tallies": stage.tally is not None,
             }
             for stage in job.stages
         ],
@@ -280,7 +283,7 @@ def _clear(output: Output, names: Sequence[str]) -> None:
     output.ledger.remove_root()
     for name in names:
         output.ledger.remove_node(name)
-    for folder in ("manifest", "models", "tables"):
+    for folder in ("manifest", "models", "origins", "tables"):
         output.ledger.remove_all(folder)
     output.ledger.remove_scratch()
     sweep(output.where)

@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
@@ -15,7 +15,8 @@ from tpsoil.cube.chunks import touched
 from tpsoil.stage import Stage
 
 from .ledger import read_through
-from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file, digest_of
+from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file
+from .origin import Origin, read_origin
 from .places import open_store
 
 HASH_THREADS: Final = 4
@@ -160,6 +161,21 @@ class Tiling:
                 yield from ((i, i + 1, j, j + 1) for i, j in members)
 
 
+@dataclass(frozen=True)
+class MadeWith:
+    """What a stage's records carry beside the digests of layers.
+
+    Parameters
+    ----------
+    origin : Origin
+    model : str
+        Digest of the trained model; "" without one.
+    """
+
+    origin: Origin
+    model: str = ""
+
+
 class ChunkDigests:
     """Digests of stored chunks, each taken once."""
 
@@ -258,7 +274,7 @@ def plan_stage(
     manifest: Manifest,
     inputs: Sequence[LayerPlace],
     outputs: Sequence[LayerPlace],
-    made_with: tuple[str, str, str],
+    made_with: MadeWith,
     digests: ChunkDigests,
 ) -> StagePlan:
     """Compare every chunk's record with what would be made now.
@@ -271,8 +287,8 @@ def plan_stage(
         Of the stage in the output store.
     inputs, outputs : sequence of LayerPlace
         Empty outputs where the arrays are not there yet: everything is missing.
-    made_with : (model, recipe, kernels)
-        Digests of now.
+    made_with : MadeWith
+        Of now.
     digests : ChunkDigests
 
     Returns
@@ -294,7 +310,7 @@ def plan_stage(
         digests.load(place, (touched for rows, columns in windows.values() for touched in place.touched(rows, columns)))
     for place in outputs:
         digests.load(place, known)
-    model, recipe, kernels = made_with
+    origins: dict[str, list[str]] = {}
     for chunk in tiling.chunks():
         record = records.get(chunk)
         if record is None:
@@ -302,7 +318,12 @@ def plan_stage(
             continue
         rows, columns = windows[chunk]
         ins = {p.name: input_digest(p, {c: digests.of(p, c) for c in p.touched(rows, columns)}) for p in inputs}
-        reasons = record.reasons(Record(ins, model, recipe, kernels, {}))
+        reasons = record.reasons(Record(ins, made_with.origin.digest, made_with.model, {}))
+        if record.origin != made_with.origin.digest:
+            if record.origin not in origins:
+                before = read_origin(manifest.ledger, stage.name, record.origin)
+                origins[record.origin] = made_with.origin.reasons(before)
+            reasons = origins[record.origin] + reasons
         for place in outputs:
             found = digests.of(place, chunk)
             if found != record.outputs.get(place.name):
@@ -327,11 +348,3 @@ def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> se
         for a in range(max(0, i - reach), min(tiling.rows, i + reach + 1))
         for b in range(max(0, j - reach), min(tiling.columns, j + reach + 1))
     }
-
-
-def stage_digest(stage: Stage, tiling: Tiling) -> str:
-    """The recipe digest of a stage: its options, what it makes, and how that is cut."""
-    made: list[Any] = [
-        [output.name, output.dtype, output.kind, output.units, sorted(output.flags.items())] for output in stage.outputs
-    ]
-    return digest_of([stage.name, stage.identity, made, tiling.chunk, list(tiling.shape), sorted(stage.inputs)])

@@ -6,8 +6,6 @@ import io
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,11 +16,12 @@ from tpsoil.stage import Prepared, Stage, Workbench
 
 from .execute import computing_here
 from .ledger import Ledger
-from .manifest import Chunk, digest_bytes, digest_file, digest_of
+from .manifest import Chunk, digest_bytes
+from .origin import Origin
 from .places import open_store
-from .plan import ChunkDigests, LayerPlace, Tiling, input_digest, stage_digest
+from .plan import ChunkDigests, LayerPlace, MadeWith, input_digest
 from .progress import Reporter
-from .tiles import Listening, software
+from .tiles import Listening
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Made:
 
     Parameters
     ----------
-    made_with : (model, recipe, kernels)
-        Digests that its records carry.
+    made_with : MadeWith
+        What its records carry.
     model_key : str
         For `Assignment`; "" without a model.
     model_bytes : int
@@ -44,7 +43,7 @@ class Made:
     notes : sequence of str
     """
 
-    made_with: tuple[str, str, str]
+    made_with: MadeWith
     model_key: str = ""
     model_bytes: int = 0
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -55,7 +54,7 @@ class Made:
 
 def prepare_stage(
     stage: Stage,
-    tiling: Tiling,
+    origin: Origin,
     inputs: Sequence[LayerPlace],
     digests: ChunkDigests,
     ledger: Ledger,
@@ -67,7 +66,8 @@ def prepare_stage(
     Parameters
     ----------
     stage : Stage
-    tiling : Tiling
+    origin : Origin
+        Of the stage, now.
     inputs : sequence of LayerPlace
     digests : ChunkDigests
     ledger : Ledger
@@ -87,19 +87,17 @@ def prepare_stage(
     where one of those changed; a changed chunk without a sample costs its tile, not a training. As it is deterministic,
     it may give the same bytes again, and then no tile becomes stale by it.
     """
-    files = files_digest(stage.files)
-    recipe = stage_digest(stage, tiling)
     if stage.prepare is None:
-        return Made((files, recipe, software()))
+        return Made(MadeWith(origin))
     described = ledger.read_json(f"models/{stage.name}.json")
-    if described is not None and is_current(described, stage, tiling, inputs, digests):
+    if described is not None and is_current(described, origin, inputs, digests):
         data = ledger.read(f"models/{stage.name}.bin")
         if data is not None and digest_bytes(data) == described["digest"]:
-            return _made(stage, files, recipe, data, described, trained=False)
+            return _made(stage, origin, data, described, trained=False)
     with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
         done, read = _run(stage, inputs, Workbench(workers, progress, ledger.scratch(stage.name)))
     described = {
-        "origin": _origin(stage, tiling),
+        "origin": origin.digest,
         "read": read,
         "digest": digest_bytes(done.model),
         "attributes": {key: dict(value) for key, value in done.attributes.items()},
@@ -108,13 +106,12 @@ def prepare_stage(
     }
     ledger.write(f"models/{stage.name}.bin", done.model)
     ledger.write_json(f"models/{stage.name}.json", described)
-    return _made(stage, files, recipe, done.model, described, trained=True)
+    return _made(stage, origin, done.model, described, trained=True)
 
 
 def is_current(
     described: Mapping[str, Any],
-    stage: Stage,
-    tiling: Tiling,
+    origin: Origin,
     inputs: Sequence[LayerPlace],
     digests: ChunkDigests,
     changing: Mapping[str, Collection[Chunk]] | None = None,
@@ -125,12 +122,12 @@ def is_current(
     ----------
     described : mapping
         What was stored with the model.
-    stage, tiling, inputs, digests
+    origin, inputs, digests
         Of now.
     changing : mapping of str to chunks, optional
         Chunks of input layers that are about to be made again.
     """
-    if described.get("origin") != _origin(stage, tiling):
+    if described.get("origin") != origin.digest:
         return False
     for place in inputs:
         read = described.get("read", {}).get(place.name)
@@ -145,25 +142,9 @@ def is_current(
     return True
 
 
-def _origin(stage: Stage, tiling: Tiling) -> str:
-    return digest_of([stage_digest(stage, tiling), files_digest(stage.files), software()])
-
-
-def files_digest(files: Sequence[Path]) -> str:
-    """Digest of the bytes of several files, by name; their folder does not matter."""
-    states = [(path, path.stat()) for path in files]
-    found = [f"{path.name}={_file_digest(path, state.st_size, state.st_mtime_ns)}" for path, state in states]
-    return digest_bytes(";".join(found).encode())
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: Path, _size: int, _changed: int) -> str:
-    return digest_file(path) or ""
-
-
-def model_digest(files: str, described: Mapping[str, Any]) -> str:
-    """The digest that records carry for a trained model and the files behind it."""
-    return digest_of([files, described["digest"]])
+def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:
+    """The digest that records carry for what was prepared: "" where no tile reads it."""
+    return str(described["digest"]) if loads else ""
 
 
 def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -194,12 +175,11 @@ def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[
     return done, read
 
 
-def _made(stage: Stage, files: str, recipe: str, data: bytes, described: Mapping[str, Any], *, trained: bool) -> Made:
+def _made(stage: Stage, origin: Origin, data: bytes, described: Mapping[str, Any], *, trained: bool) -> Made:
     key = f"models/{stage.name}.bin#{described['digest']}"
     tables = {name: pd.read_csv(io.StringIO(text)) for name, text in described["tables"].items()}
-    model = model_digest(files, described) if stage.load is not None else files
     return Made(
-        (model, recipe, software()),
+        MadeWith(origin, model_digest(described, loads=stage.load is not None)),
         key,
         len(data),
         tables,

@@ -18,20 +18,20 @@ from .ledger import Ledger
 from .lock import holder
 from .manifest import Chunk, Manifest, check_format
 from .memory import Forecast, fit_memory
+from .origin import Origin, origin_from, read_origin
 from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
 from .plan import (
     ChunkDigests,
     LayerPlace,
+    MadeWith,
     StagePlan,
     Tiling,
     plan_stage,
-    stage_digest,
     touched_by,
 )
-from .prepare import files_digest, is_current, model_digest
-from .session import GIGABYTE
-from .tiles import software
+from .prepare import is_current, model_digest
+from .session import GIGABYTE, with_origins
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
         is stale shows when those are made, because a chunk that is made again often has the same bytes.
     """
     place = find_output(job)
+    origins, job = with_origins(job, place.tiling)
     digests = ChunkDigests()
     here = job.outputs
     changing: dict[str, set[Chunk]] = {}
@@ -108,7 +109,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
             found.append(Preview(stage.title, plan, forecast))
         else:
-            made, note = _made_with(stage, place.tiling, inputs, digests, place.ledger, upstream)
+            made, note = _made_with(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
             manifest = Manifest(place.ledger, stage.name)
             plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, made, digests)
             wanted = set(plan.wanted)
@@ -158,20 +159,28 @@ def status(store: str) -> Previews:
     for entry in content["stages"]:
         stage = Stage(entry["name"], entry["title"], entry["section"], (), _nothing, halo=entry["halo"])
         names = [str(name) for name in entry["outputs"]]
+        stored = read_origin(ledger, stage.name, str(entry.get("origin")))
         try:
             outputs = [layer_place(place, name) for name in names]
             inputs = [layer_place(_cube_of(content, place) if from_cube else place, name)
                       for name, from_cube in entry["inputs"]]  # fmt: skip
+            if stored is None:
+                raise MissingInputError(
+                    "its records are lost or of an older tpsoil; the next run makes its tiles again"
+                )
         except MissingInputError as error:
             plan = StagePlan(stage.name, tiling.count, missing=list(tiling.chunks()))
             found.append(Preview(stage.title, plan, note=str(error)))
             continue
         described = ledger.read_json(f"models/{stage.name}.json")
-        model = entry["files"] if described is None else model_digest(entry["files"], described)
-        like = replace(stage, outputs=tuple(range(len(outputs))))  # type: ignore[arg-type]
-        plan = plan_stage(
-            like, tiling, Manifest(ledger, stage.name), inputs, outputs, (model, entry["recipe"], software()), digests
+        model = "" if described is None else model_digest(described, loads=entry["loads"])
+        made_with = MadeWith(origin_from(stage.name, stored).with_code_of_now(), model)
+        like = replace(
+            stage,
+            outputs=tuple(range(len(outputs))),  # type: ignore[arg-type]
+            tally=_no_numbers if entry["tallies"] else None,
         )
+        plan = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, made_with, digests)
         found.append(Preview(stage.title, plan))
     return found
 
@@ -193,21 +202,20 @@ def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]
 
 def _made_with(
     stage: Stage,
-    tiling: Tiling,
+    origin: Origin,
     inputs: list[LayerPlace],
     digests: ChunkDigests,
     ledger: Ledger,
     upstream: Mapping[str, Collection[Chunk]],
-) -> tuple[tuple[str, str, str], str]:
-    files, recipe = files_digest(stage.files), stage_digest(stage, tiling)
+) -> tuple[MadeWith, str]:
     if stage.prepare is None:
-        return (files, recipe, software()), ""
+        return MadeWith(origin), ""
     described = ledger.read_json(f"models/{stage.name}.json")
     if described is None:
-        return ("", recipe, software()), "the model will be trained"
-    current = is_current(described, stage, tiling, inputs, digests, upstream)
+        return MadeWith(origin), "the model will be trained"
+    current = is_current(described, origin, inputs, digests, upstream)
     note = "" if current else "the model will be trained again"
-    return (model_digest(files, described) if stage.load else files, recipe, software()), note
+    return MadeWith(origin, model_digest(described, loads=stage.load is not None)), note
 
 
 def _cube_of(content: Mapping[str, Any], place: str) -> str:
@@ -216,4 +224,8 @@ def _cube_of(content: Mapping[str, Any], place: str) -> str:
 
 
 def _nothing(_window: Any) -> Mapping[str, Any]:
+    raise InputError("a stage known from a store only cannot compute")
+
+
+def _no_numbers(_layers: Any) -> Mapping[str, Any]:
     raise InputError("a stage known from a store only cannot compute")

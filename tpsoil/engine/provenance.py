@@ -1,50 +1,51 @@
-"""What a finished store says of its own making."""
+"""What a finished store states of its own making."""
 
 from __future__ import annotations
 
 import json
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import tpsoil
 
+from .content import unchecked
 from .job import Job
+from .origin import Origin
 from .output import Output
-from .prepare import files_digest
-from .tiles import software
-
-PACKAGES: Final = ("numpy", "numba", "xarray", "zarr", "scikit-learn", "rasterio", "odc-geo", "pyproj", "dask")
 
 
-def root_attributes(job: Job, output: Output) -> dict[str, Any]:
+def root_attributes(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[str, Any]:
     """Attributes of the root group: recipe, versions, digests of inputs, CRS, citation, assumptions.
+
+    Parameters
+    ----------
+    job : Job
+    output : Output
+    origins : mapping of str to Origin
+        By stage; what its maps were made from.
 
     Notes
     -----
-    No time, host or path: the same recipe on the same inputs gives the same bytes.
+    No time, host or path: the same recipe on the same inputs gives the same bytes. `packages` holds the versions by
+    stage.
     """
     attributes: dict[str, Any] = {
         "title": job.description or job.name,
         "run": job.name,
         "recipe": json.dumps(job.recipe, sort_keys=True, default=str),
-        "software": f"tpsoil {software()}",
-        "packages": json.dumps({name: _version(name) for name in PACKAGES}),
-        "input_digests": json.dumps({stage.name: files_digest(stage.files) for stage in job.stages if stage.files}),
+        "software": f"tpsoil {tpsoil.__version__}",
+        "packages": json.dumps({name: dict(origin.packages) for name, origin in origins.items()}),
+        "input_digests": json.dumps({name: dict(origin.files) for name, origin in origins.items() if origin.files}),
         "crs": str(output.grid.crs),
         "citation": f"tpsoil {tpsoil.__version__}",
     }
+    if not_checked := sorted({name for origin in origins.values() for name in unchecked(origin.files)}):
+        attributes["not_checked"] = (
+            f"changes of these sources cannot be recognised, their servers state too little: {', '.join(not_checked)}"
+        )
     if job.references:
         attributes["references"] = ". ".join(job.references)
     assumptions = [text for stage in job.stages for text in [stage.attributes.get("", {}).get("assumptions")] if text]
     if assumptions:
         attributes["assumptions"] = "; ".join(assumptions)
     return attributes
-
-
-@cache
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "?"

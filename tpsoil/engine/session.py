@@ -20,18 +20,20 @@ from tpsoil.errors import TpsoilError
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
+from .content import unchecked
 from .execute import Pool, drive, open_pool
 from .job import Job
 from .lock import locked
 from .manifest import Manifest
 from .memory import fit_memory
+from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
-from .tiles import Assignment, TileDone, make_tile
+from .tiles import Assignment, TileDone, code_digest, make_tile
 
 GIGABYTE = 10**9
 
@@ -75,6 +77,7 @@ def run(
         Where work fails. What is stored stays valid, and the same call continues from there.
     """
     place = find_output(job)
+    origins, job = with_origins(job, place.tiling)
     described = {
         stage.name: stage.describe(stage.options, place.grid) for stage in job.selected if stage.describe is not None
     }
@@ -86,7 +89,7 @@ def run(
             with open_pool(scheduler, workers) as pool:
                 _check_memory(job, place, pool, limit)
                 with locked(place.ledger, partial(reporter.say, warning=True)) as ledger:
-                    _work(job, replace(place, ledger=ledger), pool, limit, reporter, described)
+                    _work(job, origins, replace(place, ledger=ledger), pool, limit, reporter, described)
         except KeyboardInterrupt:
             log.warning("stopped")
             raise Interrupted(f"stopped; the tiles that are stored stay good. Go on with {job.resume}") from None
@@ -94,6 +97,18 @@ def run(
             log.error("%s", error)
             raise
     return open_cube(job.output)
+
+
+def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
+    """What decides the results of every stage now, and the job whose stages get the digest of their sources.
+
+    Digests are taken before anything is opened: a source that changes later leaves records of what it was, which the
+    next run recognises.
+    """
+    origins = {stage.name: origin_of(stage, tiling.shape, tiling.chunk) for stage in job.stages}
+    stages = {stage.name: origins[stage.name].with_content(stage) for stage in job.stages}
+    selected = tuple(stages[stage.name] for stage in job.selected)
+    return origins, replace(job, stages=tuple(stages.values()), selected=selected)
 
 
 def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
@@ -111,18 +126,26 @@ def places_of(job: Job, stage: Stage) -> list[LayerPlace]:
 
 def _work(
     job: Job,
+    origins: Mapping[str, Origin],
     output: Output,
     pool: Pool,
     limit: int | None,
     reporter: Reporter,
     described: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    begin(output, job)
+    begin(output, job, origins)
+    for name, origin in origins.items():
+        if names := unchecked(origin.files):
+            reporter.say(
+                f"{name}: changes of {', '.join(names)} cannot be recognised, as the server states neither ETag nor "
+                "Last-Modified: not checked",
+                warning=True,
+            )
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     for stage in job.selected:
         inputs = places_of(job, stage)
-        made = prepare_stage(stage, output.tiling, inputs, digests, output.ledger, reporter, pool.threads_here)
+        made = prepare_stage(stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here)
         for note in made.notes:
             reporter.say(f"{stage.title}: {note}", warning=True)
         places, complete = ensure_arrays(output, stage, _attributes(stage, made, described.get(stage.name, {})))
@@ -134,6 +157,7 @@ def _work(
             _make(stage, plan, job, output, inputs, places, made, pool, limit, reporter)
             digests.forget(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
+        remove_other_origins(output.ledger, origins[stage.name])
         if plan.wanted or not complete:
             mark(output, stage, "complete")
         if stage.summary is not None and (plan.wanted or output.ledger.read(f"tables/{stage.name}.csv") is None):
@@ -142,7 +166,7 @@ def _work(
             for name, table in stage.summary(tallies, maps).items():
                 output.ledger.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
     if len(job.selected) == len(job.stages):
-        finish(output, job, root_attributes(job, output))
+        finish(output, job, origins, root_attributes(job, output, origins))
         done = sum(len(plan.wanted) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
         reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
@@ -186,7 +210,9 @@ def _make(
         tuple(inputs),
         tuple(places),
         output.where,
-        made.made_with,
+        made.made_with.origin.digest,
+        made.made_with.model,
+        code_digest(stage),
         made.model_key,
         output.ledger.token,
     )

@@ -27,11 +27,11 @@ from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
 from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
 from tpsoil.grid import coordinates
-from tpsoil.kernels.compile import kernel_digest
 from tpsoil.stage import Stage, Window, trimmed
 
+from .code import code_of, entries_of, whole_digest
 from .ledger import Ledger
-from .manifest import ABSENT, Manifest, Record, digest_bytes
+from .manifest import ABSENT, Manifest, Record, digest_bytes, digest_of
 from .places import open_store
 from .plan import LayerPlace, Rectangle, Tiling, input_digest
 
@@ -52,8 +52,10 @@ class Assignment:
     inputs, outputs : tuple of LayerPlace
     store : str
         The output store.
-    made_with : (model, recipe, kernels)
-        Digests.
+    origin, model : str
+        Digests for the records.
+    code : str
+        As `code_digest` has it where the run was planned.
     model_key : str
         Ledger key of the model's bytes; "" where the stage has none.
     token : str
@@ -66,7 +68,9 @@ class Assignment:
     inputs: tuple[LayerPlace, ...]
     outputs: tuple[LayerPlace, ...]
     store: str
-    made_with: tuple[str, str, str]
+    origin: str
+    model: str
+    code: str
     model_key: str = ""
     token: str = ""
 
@@ -82,8 +86,14 @@ class TileDone:
 
 
 def software() -> str:
-    """The version that decides results: tpsoil's, and the digest of every kernel."""
-    return f"{tpsoil.__version__}+{kernel_digest()}"
+    """The installed tpsoil: its version, and a digest of its whole source."""
+    return f"{tpsoil.__version__}+{whole_digest()}"
+
+
+def code_digest(stage: Stage) -> str:
+    """Digest of the code and packages that decide a stage's results, in this process."""
+    code = code_of(entries_of(stage))
+    return digest_of([tpsoil.__version__, code.modules, code.packages])
 
 
 def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
@@ -100,10 +110,10 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     WorkError
         Where the result cannot be stored.
     """
-    if assignment.made_with[2] != software():
+    if assignment.code != code_digest(assignment.stage):
         raise InputError(
-            f"worker {_worker()}: has tpsoil {software()}, the run was planned with {assignment.made_with[2]}; "
-            "install the same tpsoil on all workers"
+            f"worker {_worker()}: has other code or packages for stage '{assignment.stage.name}' than the process that "
+            f"planned the run (its tpsoil is {software()}); install the same tpsoil and packages on all workers"
         )
     began = time.perf_counter()
     stage, tiling = assignment.stage, assignment.tiling
@@ -128,7 +138,6 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
         written[output.name] = _write(place, rows, columns, values)
         made[output.name] = values
     manifest = Manifest(ledger, stage.name)
-    model, recipe, kernels = assignment.made_with
     for i in range(rectangle[0], rectangle[1]):
         for j in range(rectangle[2], rectangle[3]):
             window = tiling.window((i, i + 1, j, j + 1), stage.halo)
@@ -140,7 +149,7 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
                 cells = tiling.cells((i, i + 1, j, j + 1))
                 within = _cut(made, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
                 tally = stage.tally(within)
-            manifest.write((i, j), Record(inputs, model, recipe, kernels, outputs, tally))
+            manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally))
     return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
 
 

@@ -124,7 +124,6 @@ def derive_stages(
                 outputs=(variable("mean_annual_temperature"),),
                 compute=compute_temperature,
                 options={"lapse": lapse},
-                identity=lapse.model_dump(mode="json"),
                 attributes={
                     "": {
                         "parents": f"{lapse.temperature} {lapse.reference_elevation} elevation",
@@ -152,7 +151,6 @@ def derive_stages(
                 halo=1,
                 compute=compute_terrain,
                 options={"ruggedness": table.ruggedness},
-                identity={"ruggedness": table.ruggedness},
                 attributes={"": {"parents": "elevation", "formula": "Horn 1981; Zevenbergen and Thorne 1987"}},
                 bytes_per_cell=80,
             )

@@ -35,7 +35,6 @@ def element_stages(table: ElementsTable, available: set[str], samples: Path, see
     stages = []
     for symbol, column in table.columns.items():
         own = {"symbol": symbol, "column": column}
-        shared = table.model_dump(mode="json", exclude={"samples", "elements"})
         stages.append(
             Stage(
                 name=f"element_{symbol}",
@@ -45,7 +44,7 @@ def element_stages(table: ElementsTable, available: set[str], samples: Path, see
                 outputs=outputs_of(table, symbol),
                 compute=compute_element,
                 options={"table": table, "samples": samples, "seed": seed, **own},
-                identity={**shared, **own, "seed": seed},
+                indifferent=("table.samples", "table.elements"),
                 files=(samples,),
                 prepare=prepare_element,
                 load=MapModel.load,

@@ -94,7 +94,6 @@ def water_erosion_stage(table: WaterErosionTable, available: set[str]) -> Stage:
         outputs=tuple(variable(name) for name in outputs),
         compute=compute_water_erosion,
         options={"table": table},
-        identity=table.model_dump(mode="json"),
         attributes={
             "rainfall_erosivity": {"parents": "annual_precipitation", "formula": EROSIVITY[table.erosivity]},
             "cover_factor": {"parents": inputs[2], "formula": table.cover},

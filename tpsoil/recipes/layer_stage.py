@@ -6,9 +6,8 @@ import glob
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
@@ -19,13 +18,16 @@ from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.ingest.vectors import mask_reader
-from tpsoil.stage import Array, Stage, Window
+from tpsoil.stage import CONTENT, Array, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer, variable
 
+from .readers import Readers
 from .section import Section
 
 Resampling = Literal["nearest", "bilinear", "average", "mode"]
 
+WindowReader: TypeAlias = tuple[Callable[[slice, slice], Array], Mapping[str, Any]]
+"""Reads a window of the grid; and attributes of the layer."""
 BYTES_PER_CELL: Final = 96.0
 """Measured: projected coordinates, the source's window in float64, and the result. A source window is read in parts of
 at most 4 million pixels whatever the tile covers."""
@@ -131,8 +133,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
         if through is not None:
             named.append((f"layers[{number}].through", through))
         files = tuple(file for at, source in named for file in files_of(source, at, faults))
-        identity = table.model_dump(mode="json", exclude={"source", "through"})
-        identity |= {"source": [_shown(source) for source in sources], "through": through and _shown(through)}
+        names = {"source": [_shown(source) for source in sources], "through": through and _shown(through)}
         stages.append(
             Stage(
                 name=f"layer_{table.name}",
@@ -141,7 +142,8 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 outputs=(table.described(),),
                 compute=compute_layer,
                 options={"table": table, "sources": sources, "through": through},
-                identity=identity,
+                indifferent=("sources", "through", "table.source", "table.through"),
+                identity=names,
                 files=files,
                 attributes={"": {"source": ", ".join(_shown(source) for source in sources)}},
                 describe=describe_source,
@@ -164,7 +166,8 @@ def mask_stages(table: MaskTable, whole: Callable[[str], str], faults: list[str]
             outputs=(variable("soil_mask"),),
             compute=compute_mask,
             options={"paths": paths, "crs": table.crs},
-            identity={"crs": table.crs, **{key: _shown(path) for key, path in paths.items()}},
+            indifferent=("paths",),
+            identity={key: _shown(path) for key, path in paths.items()},
             files=files,
             describe=describe_mask,
             bytes_per_cell=16,
@@ -175,24 +178,24 @@ def mask_stages(table: MaskTable, whole: Callable[[str], str], faults: list[str]
 def compute_layer(window: Window) -> Mapping[str, Array]:
     """The source on the cells of one window."""
     table: LayerTable = window.options["table"]
-    read, _ = _source_reader(table, window.options["sources"], window.options["through"], window.grid)
+    read, _ = _source_reader(window.options, window.grid)
     return {table.name: read(window.rows, window.columns)}
 
 
 def compute_mask(window: Window) -> Mapping[str, Array]:
     """The mask on the cells of one window."""
-    read, _ = _mask_reader(tuple(sorted(window.options["paths"].items())), window.options["crs"], window.grid)
+    read, _ = _mask_reader(window.options, window.grid)
     return {"soil_mask": read(window.rows, window.columns)}
 
 
 def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
     """What is known of a layer's source when it is opened; refuses one that cannot serve."""
-    return _source_reader(options["table"], options["sources"], options["through"], grid)[1]
+    return _source_reader(options, grid)[1]
 
 
 def describe_mask(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
     """What is known of the mask's polygons when they are read."""
-    return _mask_reader(tuple(sorted(options["paths"].items())), options["crs"], grid)[1]
+    return _mask_reader(options, grid)[1]
 
 
 @dataclass(frozen=True)
@@ -209,11 +212,18 @@ class _Averaged:
         return self.average(rows, columns)
 
 
-@lru_cache(maxsize=64)
-def _source_reader(
-    table: LayerTable, sources: tuple[str, ...], through: str | None, grid: GeoBox
-) -> tuple[Callable[[slice, slice], Array], Mapping[str, Any]]:
-    """Opened once in a process; checked then."""
+_sources: Final = Readers[WindowReader](limit=64)
+_masks: Final = Readers[WindowReader](limit=8)
+
+
+def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
+    """Opened once in a process for each content of its files; checked then."""
+    table, sources, through = options["table"], options["sources"], options["through"]
+    key = (table, sources, through, grid)
+    return _sources.get(key, options[CONTENT], lambda: _open_source(table, sources, through, grid))
+
+
+def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | None, grid: GeoBox) -> WindowReader:
     spec = table.described()
     raster = read_raster(
         sources[0] if len(sources) == 1 else list(sources),
@@ -238,13 +248,13 @@ def _source_reader(
     return read, attrs | {"resampling": f"{first} onto the grid of {_shown(through)}, then {method}"}
 
 
-@lru_cache(maxsize=8)
-def _mask_reader(
-    paths: tuple[tuple[str, str], ...], crs: str | None, grid: GeoBox
-) -> tuple[Callable[[slice, slice], Array], Mapping[str, Any]]:
-    given = dict(paths)
-    outside = [given[key] for key in ("glaciers", "lakes") if key in given]
-    return mask_reader(given.get("boundary"), grid, outside=outside or None, crs=crs)
+def _mask_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
+    paths, crs = dict(options["paths"]), options["crs"]
+    outside = [paths[key] for key in ("glaciers", "lakes") if key in paths]
+    key = (tuple(sorted(paths.items())), crs, grid)
+    return _masks.get(
+        key, options[CONTENT], lambda: mask_reader(paths.get("boundary"), grid, outside=outside or None, crs=crs)
+    )
 
 
 def grid_of_source(source: str, where: str) -> GeoBox:

@@ -44,7 +44,7 @@ def comparison_stage(
         outputs=difference_outputs(table),
         compute=compute_differences,
         options={"table": table, "calibration": calibration, "profiles": profiles},
-        identity=table.model_dump(mode="json"),
+        indifferent=("calibration.profiles",),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_comparison,
         prepares="comparing",

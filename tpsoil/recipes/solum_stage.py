@@ -230,8 +230,8 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         compute=compute_solum,
-        options={"table": table, "profiles": profiles, "seed": seed},
-        identity=_identity(table, seed),
+        options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
+        indifferent=("table.comparison", "table.calibration.profiles"),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_calibration if calibration is not None else None,
         prepares="calibrating",
@@ -262,15 +262,6 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
     if calibrated is not None and table.calibration is not None:
         results |= quantile_maps(layers, calibrated, table.calibration)
     return {name: np.asarray(layer) for name, layer in results.items()}
-
-
-def _identity(table: SolumTable, seed: int) -> dict[str, Any]:
-    """What decides the maps: neither the comparison, nor where the profiles lie, nor the seed of nothing random."""
-    told: dict[str, Any] = table.model_dump(mode="json", exclude={"comparison", "calibration"}, exclude_defaults=False)
-    if table.calibration is not None:
-        told["calibration"] = table.calibration.model_dump(mode="json", exclude={"profiles"})
-        told["seed"] = seed
-    return told
 
 
 def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:

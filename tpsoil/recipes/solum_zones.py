@@ -37,7 +37,7 @@ def zones_stage(
         outputs=(zone_variable(table.k),),
         compute=compute_zones,
         options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
-        identity={**table.model_dump(mode="json"), "pool": list(pool), "seed": seed},
+        indifferent=("calibration.profiles",),
         files=(profiles,) if table.rank and profiles is not None else (),
         prepare=prepare_zones,
         prepares="finding zones",

@@ -1,0 +1,151 @@
+"""What code decides a stage's results: every module that its functions reach, and no other; packages with versions."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_run
+
+from tpsoil.engine.code import ROOT, code_of, entries_of
+from tpsoil.engine.origin import origin_of
+from tpsoil.recipes.jobs import job_of
+from tpsoil.stage import CONTENT, Stage, decisive_options
+
+DIGESTS = """
+import json, sys
+from tpsoil.engine.code import code_of, whole_digest
+print(json.dumps([dict(code_of((name,)).modules) for name in sys.argv[1:]]))
+"""
+
+
+def digests_of(tree: Path, *entries: str) -> list[dict[str, str]]:
+    """Digests of the modules behind some entries, in a process of its own that imports a copied tree."""
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    done = subprocess.run(
+        [sys.executable, "-c", DIGESTS, *entries], env=environment, cwd=tree, capture_output=True, text=True, check=True
+    )
+    result: list[dict[str, str]] = json.loads(done.stdout)
+    return result
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
+    recipe = small_run.make_small(tmp_path_factory.mktemp("stages"), chunk=32)
+    return {stage.name: stage for stage in job_of(recipe).stages}
+
+
+def test_a_stage_reaches_the_modules_that_compute_it_and_no_others(stages: dict[str, Stage]) -> None:
+    modules = {name: code_of(entries_of(stage)).modules.keys() for name, stage in stages.items()}
+    assert {"tpsoil.covariates.terrain", "tpsoil.kernels.surface", "tpsoil.grid"} <= modules["terrain"]
+    assert {"tpsoil.solum.parameters", "tpsoil.solum.thickness", "tpsoil.kernels.pedogenesis"} <= modules["solum"]
+    assert {"tpsoil.forest.training", "tpsoil.micronutrients.mapping"} <= modules["element_Fe"]
+    assert all({"tpsoil.cube.reading", "tpsoil.cube.regions", "tpsoil.stage"} <= names for names in modules.values())
+    assert not any(name.startswith("tpsoil.forest") for name in modules["terrain"] | modules["solum"])
+    assert not any(name.startswith("tpsoil.solum") for name in modules["terrain"] | modules["element_Fe"])
+    shown = ("tpsoil.reports", "tpsoil.cli", "tpsoil.demo")
+    assert not any(name.startswith(shown) for names in modules.values() for name in names)
+
+
+def test_packages_of_a_stage_are_those_that_decide_values(stages: dict[str, Stage]) -> None:
+    packages = {name: code_of(entries_of(stage)).packages for name, stage in stages.items()}
+    assert {"numpy", "numba", "scikit-learn"} <= packages["element_Fe"].keys()
+    assert {"numpy", "numba", "pyproj", "PROJ"} <= packages["terrain"].keys()
+    assert not {"matplotlib", "dask", "rich", "typer"} & set().union(*packages.values())
+
+
+def test_a_comment_costs_nothing_and_a_number_or_a_branch_does(tmp_path: Path) -> None:
+    shutil.copytree(ROOT, tmp_path / "tpsoil", ignore=shutil.ignore_patterns("__pycache__"))
+    entries = ("tpsoil.recipes.solum_stage", "tpsoil.recipes.element_stage")
+    before = digests_of(tmp_path, *entries)
+    path = tmp_path / "tpsoil" / "solum" / "parameters.py"
+    source = path.read_text()
+    docstring = ast.get_docstring(ast.parse(source), clean=False)
+    assert docstring is not None
+    path.write_text("# a comment\n" + source.replace(docstring, "Another summary.", 1))
+    assert digests_of(tmp_path, *entries) == before
+    path.write_text(source + "\nEDITED = 1\n")
+    solum, element = digests_of(tmp_path, *entries)
+    assert {name for name in solum if solum[name] != before[0].get(name)} == {"tpsoil.solum.parameters"}
+    assert element == before[1]
+
+
+def test_code_that_was_edited_while_it_runs_is_rejected(tmp_path: Path) -> None:
+    """A notebook whose tpsoil was edited runs the old code: its maps must not be recorded as of the new."""
+    shutil.copytree(ROOT, tmp_path / "tpsoil", ignore=shutil.ignore_patterns("__pycache__"))
+    script = """
+import pathlib, tpsoil.engine.code as code
+from tpsoil.errors import InputError
+path = pathlib.Path(code.ROOT, "solum", "parameters.py")
+path.write_text(path.read_text() + "\\nEDITED = 1\\n")
+try:
+    code.code_of(("tpsoil.recipes.solum_stage",))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "parameters.py was edited after this process imported tpsoil" in done.stdout
+
+
+# Options that no stage's result depends on: places of files, and what is only a limit or another stage's.
+INDIFFERENT = {
+    "sources", "through", "table.source", "table.through", "paths", "dem", "flow.memory_limit_gb", "table.samples",
+    "table.elements", "calibration.profiles", "table.comparison", "table.calibration.profiles",
+}  # fmt: skip
+
+
+def leaves(value: Any, at: str = "") -> dict[str, Any]:
+    """Innermost values of nested mappings and lists by dotted key."""
+    if isinstance(value, Mapping):
+        return {k: v for key, item in value.items() for k, v in leaves(item, f"{at}.{key}" if at else key).items()}
+    return {at: value}
+
+
+def test_every_option_of_a_stage_decides_but_the_declared_ones(stages: dict[str, Stage]) -> None:
+    for stage in stages.values():
+        assert set(stage.indifferent) <= INDIFFERENT, stage.name
+        for key, option in stage.options.items():
+            if key not in stage.indifferent:
+                assert key in decisive_options(stage), (stage.name, key)
+            fields = getattr(type(option), "model_fields", {})
+            told = leaves(decisive_options(stage).get(key, {}))
+            for field in fields:
+                named = any(name == field or name.startswith(f"{field}.") for name in told)
+                assert named or f"{key}.{field}" in stage.indifferent or not getattr(option, field), (stage.name, field)
+
+
+def test_an_option_that_changes_is_named_with_both_values(stages: dict[str, Stage]) -> None:
+    from dataclasses import replace
+
+    stage = Stage("s", "s", "s", (), lambda window: {}, options={"trees": 10, "layers": ("a", "b"), CONTENT: "x"})
+    before = origin_of(stage, (10, 10), 5)
+    after = origin_of(replace(stage, options={"trees": 20, "layers": ("a", "c")}), (10, 10), 5)
+    assert after.digest != before.digest
+    assert after.reasons(before.description()) == [
+        "option layers gained 'c' and lost 'b'",
+        "option trees changed from 10 to 20",
+    ]
+    assert after.reasons(None) == ["options, files or code changed"]
+    upgraded = replace(before, packages={**before.packages, "numpy": "9.9"})
+    assert upgraded.reasons(before.description()) == [f"numpy changed from {before.packages['numpy']} to 9.9"]
+
+
+def test_an_option_without_a_form_that_can_be_compared_is_rejected() -> None:
+    stage = Stage("s", "s", "s", (), lambda window: {}, options={"handle": object()})
+    with pytest.raises(TypeError, match="option handle: a object cannot be compared; declare it indifferent"):
+        decisive_options(stage)

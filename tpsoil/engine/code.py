@@ -1,0 +1,285 @@
+"""Which code and which packages decide a stage's results: the modules that its functions reach, by their imports.
+
+The digest of a module is of its syntax tree without docstrings, so that a comment or a line break costs no tile.
+Imports inside functions count; a name that a package's `__init__` only passes on leads to the module that defines it,
+and to no other of that package.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any, Final
+
+import tpsoil
+from tpsoil.errors import InputError
+from tpsoil.stage import Stage
+
+ROOT: Final = Path(tpsoil.__file__).parent
+NAME: Final = tpsoil.__name__
+DIGITS: Final = 16
+EVERY_TILE: Final = (f"{NAME}.stage", f"{NAME}.grid", f"{NAME}.cube.reading", f"{NAME}.cube.regions")
+"""Modules on the way of every tile, whatever the stage: what reads its window and writes its chunks."""
+INDIFFERENT: Final = frozenset(
+    {
+        "cloudpickle", "dask", "distributed", "fsspec", "google_crc32c", "joblib", "matplotlib", "numcodecs", "psutil",
+        "pydantic", "rich", "threadpoolctl", "tqdm", "typer", "typing_extensions", "xxhash", "zarr",
+    }
+)  # fmt: skip
+"""Packages that carry, check or show results and do not decide a value."""
+
+
+def _states() -> dict[str, tuple[int, int]]:
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        state = path.stat()
+        found[_module_of(path)] = (state.st_mtime_ns, state.st_size)
+    return found
+
+
+def _module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join([NAME, *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+_AT_IMPORT: Final = _states()
+"""Of every source file as this process began: code that was edited since is not the code that runs."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What decides the results of some functions.
+
+    Parameters
+    ----------
+    modules : mapping of str to str
+        Digest of each module of tpsoil that they reach.
+    packages : mapping of str to str
+        Version of each other package that decides values, with the libraries below it (GDAL, PROJ, GEOS).
+    """
+
+    modules: Mapping[str, str]
+    packages: Mapping[str, str]
+
+
+def entries_of(stage: Stage) -> tuple[str, ...]:
+    """Modules of the functions that a stage consists of."""
+    functions = (stage.compute, stage.prepare, stage.load, stage.tally, stage.summary, stage.describe)
+    return tuple(sorted({_home(function) for function in functions if function is not None}))
+
+
+@cache
+def code_of(entries: tuple[str, ...]) -> Code:
+    """The code that functions of some modules reach.
+
+    Parameters
+    ----------
+    entries : tuple of str
+        Dotted names of modules; of tpsoil, or of a stage that somebody else wrote.
+
+    Returns
+    -------
+    Code
+
+    Raises
+    ------
+    InputError
+        Where a source file was edited since this process imported it.
+    """
+    reached: dict[str, _Module] = {}
+    pending = [*entries, *EVERY_TILE]
+    while pending:
+        name = pending.pop()
+        if name not in reached:
+            reached[name] = module = _module(name)
+            pending += sorted(module.inner - reached.keys())
+    packages: dict[str, str] = {}
+    for name in sorted({outer for module in reached.values() for outer in module.outer} - INDIFFERENT):
+        packages |= _versions(name)
+    return Code({name: reached[name].digest for name in sorted(reached)}, dict(sorted(packages.items())))
+
+
+@cache
+def whole_digest() -> str:
+    """Digest of the source bytes of all of tpsoil, to compare installations."""
+    digest = hashlib.sha256()
+    for path in sorted(ROOT.rglob("*.py")):
+        name = _module_of(path)
+        _require_unedited(name, path)
+        digest.update(f"{name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:DIGITS]
+
+
+@dataclass(frozen=True)
+class _Module:
+    """One module: its digest, the modules of tpsoil that it imports, and the other packages."""
+
+    digest: str
+    inner: frozenset[str]
+    outer: frozenset[str]
+
+
+@cache
+def _module(name: str) -> _Module:
+    path = _path(name)
+    if path is None:  # of no file: a function typed in a notebook
+        return _Module("?", frozenset(), frozenset())
+    if name.split(".")[0] == NAME:
+        _require_unedited(name, path)
+    tree = _tree(path)
+    inner: set[str] = set()
+    outer: set[str] = set()
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for target, names in _imports(tree, package):
+        if target.split(".")[0] != NAME:
+            outer.add(target.split(".")[0])
+        elif names is None:
+            inner |= {target} if _path(target) and target != NAME else set()
+        else:
+            inner |= {where for one in names for where in _definition(target, one)}
+    digest = hashlib.sha256(_shape(tree).encode()).hexdigest()[:DIGITS]
+    return _Module(digest, frozenset(inner - {name}), frozenset(outer - set(sys.stdlib_module_names)))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), str(path))
+
+
+def _shape(tree: ast.Module) -> str:
+    """The tree as text, without docstrings and positions, the same for every version of Python."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    every: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    text = ast.dump(tree, **every)
+    return text.replace(", type_params=[]", "")
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[tuple[str, list[str] | None]]:
+    """(module, names taken from it or None for the module itself) of every import but those for type checkers."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            yield ".".join([*above, *([node.module] if node.module else [])]), [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from ((name, None) for name in _imported_by_text(node))
+
+
+def _imported_by_text(call: ast.Call) -> Iterator[str]:
+    """Modules that a computed name may mean: all of the package that its constant beginning names."""
+    argument = call.args[0] if call.args else None
+    if isinstance(argument, ast.Constant):
+        yield str(argument.value)
+        return
+    first = argument.values[0] if isinstance(argument, ast.JoinedStr) and argument.values else None
+    beginning = str(first.value) if isinstance(first, ast.Constant) else f"{NAME}."
+    yield from (name for name in _AT_IMPORT if name.startswith(beginning))
+
+
+def _definition(module: str, name: str) -> set[str]:
+    """Modules where a name that is imported from a module is defined."""
+    path = _path(module)
+    if _path(f"{module}.{name}") is not None:
+        return {f"{module}.{name}"}
+    if path is None or path.name != "__init__.py":
+        return {module} if path else set()
+    found: set[str] = set()
+    for target, names in _imports(_tree(path), module):
+        if names is not None and target.split(".")[0] == NAME and name in names:
+            found |= _definition(target, name)
+    return found or ({module} if module != NAME else set())
+
+
+def _path(name: str) -> Path | None:
+    first, *rest = name.split(".")
+    if first != NAME:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        return Path(file) if file and file.endswith(".py") else None
+    whole = ROOT.joinpath(*rest)
+    options = (whole.with_suffix(".py"), whole / "__init__.py") if rest else (whole / "__init__.py",)
+    return next((path for path in options if path.is_file()), None)
+
+
+def _require_unedited(name: str, path: Path) -> None:
+    state = path.stat()
+    if _AT_IMPORT.get(name) != (state.st_mtime_ns, state.st_size):
+        raise InputError(
+            f"{path} was edited after this process imported tpsoil, so the code that runs is not the code on disk; "
+            "start Python (or the notebook's kernel, or the worker) again"
+        )
+
+
+def _home(function: Callable[..., Any]) -> str:
+    """The module of a function, of what a partial calls, or of a method's class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__module__", None) or type(function).__module__)
+
+
+def _versions(package: str) -> dict[str, str]:
+    """Version of what a top-level name is installed by, and of the libraries that it brings."""
+    found = {}
+    for distribution in sorted(set(_distributions().get(package, ()))):
+        try:
+            found[distribution] = version(distribution)
+        except PackageNotFoundError:
+            continue
+    if package in _BELOW:
+        found |= _BELOW[package]()
+    return found
+
+
+def _gdal() -> dict[str, str]:
+    import rasterio
+
+    return {"GDAL": str(rasterio.__gdal_version__)}
+
+
+def _proj() -> dict[str, str]:
+    import pyproj
+
+    return {"PROJ": str(pyproj.proj_version_str)}
+
+
+def _geos() -> dict[str, str]:
+    import shapely
+
+    return {"GEOS": str(shapely.geos_version_string)}
+
+
+_BELOW: Final[Mapping[str, Callable[[], dict[str, str]]]] = {"rasterio": _gdal, "pyproj": _proj, "shapely": _geos}
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """(name, before, now) of what differs; None where there is none."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield name, before.get(name), now.get(name)
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """The first few of some names, and how many more."""
+    every: Sequence[str] = list(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")

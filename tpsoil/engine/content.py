@@ -1,0 +1,120 @@
+"""What the files and URLs behind a stage contain: digests of bytes, and what a server states of an object."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .manifest import digest_file, digest_of
+
+HTTP_SECONDS: Final = 20.0
+SETTLED_NS: Final = 2 * 10**9
+"""A file that was written so shortly before is not remembered: a second write within the clock's step has its time."""
+NOT_CHECKED: Final = "not checked"
+"""Content of a source of which its server states neither ETag nor Last-Modified."""
+STATED: Final = frozenset(
+    {"created", "etag", "last-modified", "lastmodified", "content-length", "size", "mtime", "generation", "md5hash"}
+)
+DECIDING: Final = STATED - {"content-length", "size"}
+
+_known: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+
+def contents_of(files: Sequence[Path], urls: Sequence[str] = ()) -> dict[str, str]:
+    """Digest of everything behind a stage, by name; a folder does not matter.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    urls : sequence of str
+
+    Returns
+    -------
+    dict of str to str
+        For each file the digest of its bytes, for each URL one of what its server states of it, or `NOT_CHECKED`.
+        Names that occur twice are numbered in their order.
+    """
+    contents: dict[str, str] = {}
+    for name, digest in [*((path.name, _digest_of_file(path)) for path in files),
+                         *((shown_url(url), digest_of_url(url)) for url in urls)]:  # fmt: skip
+        number = 1
+        while (key := name if number == 1 else f"{name} ({number})") in contents:
+            number += 1
+        contents[key] = digest
+    return contents
+
+
+def content_digest(contents: Mapping[str, str]) -> str:
+    """One digest of all contents, in their order: of a mosaic the first file wins."""
+    return digest_of(list(contents.items()))
+
+
+def unchecked(contents: Mapping[str, str]) -> list[str]:
+    """Names of sources whose changes cannot be recognised."""
+    return [name for name, digest in contents.items() if digest == NOT_CHECKED]
+
+
+def shown_url(url: str) -> str:
+    """A URL without user, password and query, which may hold a signature."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def digest_of_url(url: str) -> str:
+    """Digest of what a server states of an object, or of all objects of a Zarr store; else `NOT_CHECKED`."""
+    try:
+        stated: list[Mapping[str, Any]] = _http(url) if url.startswith(("http://", "https://")) else _objects(url)
+    except (OSError, ValueError, ImportError, urllib.error.URLError):
+        return NOT_CHECKED  # opening it says more of what is wrong
+    kept = [{key.lower(): str(value) for key, value in one.items() if key.lower() in STATED} for one in stated]
+    if not kept or any(not DECIDING & one.keys() for one in kept):
+        return NOT_CHECKED
+    return digest_of([sorted(one.items()) for one in kept])
+
+
+def _http(url: str) -> list[Mapping[str, Any]]:
+    store = url.split("?")[0].rstrip("/").endswith(".zarr")
+    places = [f"{url.rstrip('/')}/{name}" for name in ("zarr.json", ".zmetadata", ".zattrs")] if store else [url]
+    stated: list[Mapping[str, Any]] = []
+    for place in places:
+        request = urllib.request.Request(place, method="HEAD")
+        with (
+            contextlib.suppress(urllib.error.HTTPError),
+            urllib.request.urlopen(request, timeout=HTTP_SECONDS) as answer,
+        ):
+            stated.append(dict(answer.headers.items()))
+    # The chunks of a store that is read by HTTP cannot be listed, and its description does not change with them.
+    return [] if store else stated
+
+
+def _objects(url: str) -> list[Mapping[str, Any]]:
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    system.invalidate_cache()
+    if not system.isdir(path):
+        return [dict(system.info(path))]
+    every: dict[str, dict[str, Any]] = system.find(path, detail=True)
+    return [dict(info, name=name) for name, info in sorted(every.items())]
+
+
+def _digest_of_file(path: Path) -> str:
+    """Digest of a file's bytes, remembered while nothing of its state changes."""
+    state = os.stat(path)
+    key = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
+    before = _known.get(path)
+    if before is not None and before[0] == key:
+        return before[1]
+    digest = digest_file(path) or ""
+    if time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_NS:
+        _known[path] = (key, digest)
+    else:
+        _known.pop(path, None)
+    return digest
