@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +16,21 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import GridError, InputError, MissingInputError
+from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import coordinates, describe
 from tpsoil.kernels.polygons import inside
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import variable
 
+from .files import require_file
 from .parts import digest_files
 
 Array = npt.NDArray[Any]
 
 SUFFIXES: Final = (".shp", ".geojson", ".json", ".gpkg", ".fgb", ".gml", ".kml", ".parquet")
 SIDECARS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+LAYER: Final = "|layername="
+"""Between a file of several layers and the name of one, as in `plateau.gpkg|layername=lakes`."""
 LONGEST_EDGE_DEG: Final = 0.05
 """Edges longer than this are cut before they are projected: a parallel is no straight line on the map."""
 
@@ -39,7 +44,7 @@ def is_vector(source: Any) -> bool:
     (True, False)
     """
     if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source).lower().endswith(SUFFIXES)
+        return _path_of(source)[0].lower().endswith(SUFFIXES)
     if isinstance(source, (list, tuple)):
         return bool(source) and all(is_vector(one) for one in source)
     return hasattr(source, "geometry") and hasattr(source, "to_crs")
@@ -69,7 +74,8 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     Parameters
     ----------
     source : path, GeoDataFrame, list of them, or None
-        Polygons of the area inside; None for the whole grid.
+        Polygons of the area inside; None for the whole grid. Of a file with several layers
+        `plateau.gpkg|layername=NAME`.
     grid : GeoBox
         North up.
     outside : path, GeoDataFrame or list of them, optional
@@ -90,7 +96,12 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     GridError
         For a file without a CRS, polygons that do not touch the grid, or a rotated grid.
     InputError
-        For a file without polygons.
+        For a file without polygons, one that ends too early, or one of several layers of which none is named.
+
+    Warns
+    -----
+    UserWarning
+        With counts, for features that are no polygons, and for polygons outside that do not touch the grid.
 
     Examples
     --------
@@ -134,13 +145,18 @@ def mask_reader(
     t = grid.transform
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
-    within = None if source is None else _edges(_listed(source), grid, crs)
-    without = None if outside is None else _edges(_listed(outside), grid, crs)
+    left_out: list[str] = []
+    within = None if source is None else _edges(_listed(source), grid, crs, left_out)
+    without = None if outside is None else _edges(_listed(outside), grid, crs, left_out)
     if within is not None and not _touches(within, grid):
         raise GridError(
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
             "are they of another region, or is crs= wrong?"
         )
+    if without is not None and not _touches(without, grid):
+        left_out.append(f"none of the polygons of {_names(outside)} touches the grid")
+    for text in left_out:
+        warnings.warn(f"soil_mask: {text}", stacklevel=3)
     parts = ([f"inside {_names(source)}"] if source is not None else []) + (
         [f"outside {_names(outside)}"] if outside is not None else []
     )
@@ -151,14 +167,16 @@ def mask_reader(
         "source_digest": digest_files(files) if files else "",
         "resampling": "cell centre in polygon",
     }
+    if left_out:
+        attrs["source_problem"] = "; ".join(left_out)
     if crs is not None:
         attrs["source_crs"] = f"{crs} (declared, for files without one)"
     return _Mask(grid, within, without), attrs
 
 
-def _edges(items: Sequence[Any], grid: GeoBox, crs: Any) -> Array:
-    """Segments of the union of all polygons, in the grid's CRS."""
-    shapes = [shape for item in items for shape in _polygons(item, grid, crs)]
+def _edges(items: Sequence[Any], grid: GeoBox, crs: Any, left_out: list[str]) -> Array:
+    """Segments of the union of all polygons, in the grid's CRS; `left_out` grows by a line for what is no polygon."""
+    shapes = [shape for item in items for shape in _polygons(item, grid, crs, left_out)]
     union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
     rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])
     segments = []
@@ -173,32 +191,85 @@ def _is_area(shapes: Array) -> Array:
     return np.asarray(shapely.get_dimensions(shapes) == 2)
 
 
-def _polygons(item: Any, grid: GeoBox, crs: Any) -> list[Any]:
-    import geopandas
-
+def _polygons(item: Any, grid: GeoBox, crs: Any, left_out: list[str]) -> list[Any]:
     name = _names(item)
-    if isinstance(item, (str, os.PathLike)):
-        path = Path(item)
-        if not path.exists():
-            raise MissingInputError(f"soil_mask: no such file {path}; it is taken from {Path.cwd()}")
-        try:
-            frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
-        except Exception as error:  # pyogrio, pyarrow and GDAL raise unrelated classes
-            raise InputError(f"soil_mask: {path} is not a vector file that can be read: {error}") from error
-    else:
-        frame = item
+    frame = _read_features(item) if isinstance(item, (str, os.PathLike)) else item
     if frame.crs is None:
         if crs is None:
             raise GridError(
                 f"soil_mask: {name} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
             )
         frame = frame.set_crs(crs)
+    features = len(frame)
     frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
     frame = frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon", "GeometryCollection"])]
     if not len(frame):
-        raise InputError(f"soil_mask: {name} holds no polygons")
+        raise InputError(f"soil_mask: {name} has no polygons among its {features} features; expected areas")
+    if len(frame) < features:
+        left_out.append(f"{features - len(frame)} of {features} features of {name} are no polygons and were left out")
     longest = LONGEST_EDGE_DEG if frame.crs.is_geographic else LONGEST_EDGE_DEG * 111_000
     return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
+
+
+def _read_features(item: str | os.PathLike[str]) -> Any:
+    """All features of one layer of a vector file."""
+    import geopandas
+
+    text, layer = _path_of(item)
+    path = require_file(text, where="soil_mask", content="a vector file")
+    if path.suffix.lower() == ".shp":
+        _require_complete_shapefile(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            return geopandas.read_parquet(path)
+        names = [str(name) for name in geopandas.list_layers(path)["name"]]
+        if layer is None and len(names) == 1:
+            return geopandas.read_file(path)
+        if layer in names:
+            return geopandas.read_file(path, layer=layer)
+    except Exception as error:  # pyogrio, pyarrow and GDAL raise unrelated classes
+        raise InputError(f"soil_mask: {path} is not a vector file that can be read: {error}") from error
+    choices = " or ".join(f"'{path}{LAYER}{name}'" for name in names)
+    if layer is None:
+        raise InputError(f"soil_mask: {path} has {len(names)} layers ({', '.join(names)}); name one of them: {choices}")
+    raise InputError(f"soil_mask: {path} has no layer '{layer}'{nearest_name(layer, names)}")
+
+
+def _require_complete_shapefile(path: Path) -> None:
+    """Compare a shapefile's own lengths with what is there: GDAL reads a file that ends too early without an error.
+
+    ESRI Shapefile Technical Description (1998): bytes 24-27 of .shp and .shx hold the length in 16-bit words, big
+    endian; .shx has 8 bytes a record after its header of 100.
+    """
+    counts = {}
+    for suffix in (".shp", ".shx", ".dbf"):
+        part = path.with_suffix(suffix)
+        if not part.is_file():
+            continue
+        with part.open("rb") as file:
+            head = file.read(32)
+        size = part.stat().st_size
+        if suffix == ".dbf":
+            records, header, width = struct.unpack("<IHH", head[4:12]) if len(head) >= 12 else (0, 0, 0)
+            counts[suffix], stated = records, header + records * width
+        else:
+            stated = 2 * struct.unpack(">I", head[24:28])[0] if len(head) >= 28 else 100
+            counts[suffix] = (stated - 100) // 8
+        if size < stated:
+            raise InputError(
+                f"soil_mask: {part} ends after {size} of {stated} bytes, so features are missing; fetch or copy it again"
+            )
+    if ".shx" in counts and ".dbf" in counts and counts[".shx"] != counts[".dbf"]:
+        raise InputError(
+            f"soil_mask: {path} has {counts['.shx']} shapes and {counts['.dbf']} records in its .dbf; its files do not "
+            "belong together, fetch or copy them again"
+        )
+
+
+def _path_of(source: str | os.PathLike[str]) -> tuple[str, str | None]:
+    """A path and the layer that is named after `LAYER`, as QGIS writes it."""
+    path, mark, layer = os.fspath(source).partition(LAYER)
+    return path, layer if mark else None
 
 
 def _cells(y: Array, x: Array, edges: Array) -> Array:
@@ -219,13 +290,15 @@ def _listed(source: Any) -> list[Any]:
 
 
 def _names(source: Any) -> str:
-    return ", ".join(Path(one).name if isinstance(one, (str, os.PathLike)) else "polygons" for one in _listed(source))
+    return ", ".join(
+        Path(_path_of(one)[0]).name if isinstance(one, (str, os.PathLike)) else "polygons" for one in _listed(source)
+    )
 
 
 def _files(item: Any) -> list[Path]:
     if not isinstance(item, (str, os.PathLike)):
         return []
-    path = Path(item)
+    path = Path(os.path.expanduser(_path_of(item)[0]))
     if path.suffix.lower() != ".shp":
         return [path]
     return [path.with_suffix(suffix) for suffix in SIDECARS if path.with_suffix(suffix).exists()]
