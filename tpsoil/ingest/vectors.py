@@ -257,7 +257,7 @@ def _require_complete_shapefile(path: Path) -> None:
             counts[suffix] = (stated - 100) // 8
         if size < stated:
             raise InputError(
-                f"soil_mask: {part} ends after {size} of {stated} bytes, so features are missing; fetch or copy it again"
+                f"soil_mask: {part} ends after {size} of {stated} bytes, features are missing; fetch or copy it again"
             )
     if ".shx" in counts and ".dbf" in counts and counts[".shx"] != counts[".dbf"]:
         raise InputError(

@@ -279,7 +279,7 @@ def files_of(source: str, at: str, faults: list[str]) -> tuple[Path, ...]:
         if not found:
             faults.append(f"{at}: no file matches {source}")
         return tuple(found)
-    path = Path(source)
+    path = Path(source.partition("|layername=")[0])
     if path.is_dir():
         return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
     if not path.exists():

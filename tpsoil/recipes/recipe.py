@@ -142,10 +142,11 @@ class Recipe:
     elements: ElementsTable | None = None
 
     def path(self, text: str) -> str:
-        """A path or URL of the recipe, made whole."""
+        """A path or URL of the recipe, made whole; `~` is the home folder."""
+        text = os.path.expanduser(text)
         if is_url(text) or os.path.isabs(text):
             return text
-        return str((self.folder / text).resolve())
+        return os.path.realpath(self.folder / text)  # of symbolic links in a circle too, where resolve() raises
 
     @property
     def output(self) -> str:
@@ -218,7 +219,7 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     if output is not None and isinstance(text.get("run"), Mapping):
         if has_secret(output):
             raise RecipeError(where, [f"output: {SECRET_FAULT}"])
-        whole = output if is_url(output) else str(Path(output).resolve())
+        whole = output if is_url(output) else os.path.realpath(os.path.expanduser(output))
         text["run"] = {**text["run"], "output": whole}
     run = read_table(RunTable, text.get("run", {}), "run", faults)
     grid = _optional(GridTable, text, "grid", faults)
