@@ -57,7 +57,7 @@ def test_map_elements_knows_an_own_class_layer(cube: xr.Dataset, samples: pd.Dat
     maps = map_elements(samples, cube, ["Fe"], ["my_units"], trees=30, folds="random", transform="none")
     np.testing.assert_array_equal(classes_of(maps, "iron"), EXPECTED)
     assert np.isnan(maps["iron_dissimilarity"].values[5, [24, 26]]).all()
-    assert maps["iron"].attrs["unseen_classes"] == "nan"
+    assert maps["iron"].attrs["unseen_categories"] == "nan"
 
 
 def test_train_on_sampled_points_knows_it(cube: xr.Dataset, samples: pd.DataFrame) -> None:

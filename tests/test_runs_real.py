@@ -131,7 +131,8 @@ def test_europes_scores_lie_near_the_independent_baseline(europe: Path) -> None:
         for kind, expected in zip(("random", "block"), both):
             rows = table[(table["element"] == element) & (table["folds"] == kind)]
             if len(rows):
-                assert abs(float(rows["nse"].iloc[0]) - expected) < 0.06, (element, kind)
+                # The baseline keeps 56 samples on water cells; at 25 km their move to soil lifts Fe by blocks to 0.31.
+                assert abs(float(rows["nse"].iloc[0]) - expected) < 0.07, (element, kind)
 
 
 def test_europes_maps_stay_within_the_samples(europe: Path, full: bool) -> None:
@@ -144,6 +145,24 @@ def test_europes_maps_stay_within_the_samples(europe: Path, full: bool) -> None:
     assert maps["iron"].attrs["units"] == "mg kg-1"
     assert {"nse_random", "nse_block", "samples_used"} <= set(maps["iron"].attrs)
     assert "land_cover" in maps["iron"].attrs["unseen_classes"]
+
+
+def test_no_map_of_europe_has_a_value_on_water_or_ice(europe: Path) -> None:
+    """56 samples of the coasts fall in class 0 at 5 km; before they were moved, 21 423 water cells had values."""
+    maps = open_cube(str(europe))
+    wet = maps["land_cover"].isin([0, 15]).values
+    assert wet.sum() > 1000
+    named = [str(name) for name in maps if str(name).split("_")[0] in {"iron", "manganese", "zinc", "vanadium"}]
+    assert len(named) >= 12
+    for name in named:
+        values = maps[name].values
+        known = np.isfinite(values) if values.dtype.kind == "f" else values != 255
+        assert int((known & wet).sum()) == 0, name
+        assert known.sum() > 5000, name
+    note = maps["iron"].attrs["samples_on_masked_cells"]
+    assert "samples lie on cells without soil" in note
+    assert "moved to the nearest cell with soil within" in note
+    assert maps["soil_mask"].attrs["masked_classes"] == "land_cover: 0 water, 15 snow and ice"
 
 
 def test_europe_is_the_same_for_every_chunking(europe: Path, data: Path, tmp_path: Path, full: bool) -> None:

@@ -266,7 +266,7 @@ def map_models(
     require_features(cube, list(names.values()), where="map", noun="layer")
     cube = with_soil_mask(cube)
     inputs = [float_layer(cube[name]) for name in names.values()]
-    masked: dict[str, Any] = {"unseen_classes": unseen}
+    masked: dict[str, Any] = {"unseen_categories": unseen}
     if MASK in cube:
         inputs.append(cube[MASK])
         masked |= {key: cube[MASK].attrs[key] for key in (RECORD, "masked_classes") if key in cube[MASK].attrs}

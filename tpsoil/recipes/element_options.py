@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.errors import nearest_name
+from tpsoil.soil_mask import OnMasked
 from tpsoil.variables import ELEMENTS
 
 from .section import Section
@@ -64,6 +65,11 @@ class ElementsTable(Section):
         Fit the logarithm to base 10.
     unseen_classes : "error" or "nodata"
         For cells whose class no sample has: refuse, or leave them empty and count them.
+    masked_samples : "move", "drop" or "keep"
+        Samples on a cell without soil (water, ice, masked): moved to the nearest cell with soil, and left out where
+        there is none near; left out; or kept. They are counted and named.
+    masked_within_km : float, optional
+        How far they are moved at most; by default two cells.
     settings : table
         For scikit-learn's RandomForestRegressor, such as `max_features`.
     simulated : bool
@@ -82,6 +88,8 @@ class ElementsTable(Section):
     n_folds: int = Field(default=5, ge=2)
     log: bool = True
     unseen_classes: Literal["error", "nodata"] = "error"
+    masked_samples: OnMasked = "move"
+    masked_within_km: float | None = Field(default=None, gt=0)
     settings: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, list[Any]] = Field(default_factory=dict)
     search_trees: int = Field(default=100, ge=2)

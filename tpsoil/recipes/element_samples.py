@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from tpsoil.micronutrients import (
     summarise_sites,
 )
 from tpsoil.points import check_degrees
+from tpsoil.variables import class_names
 
 from .element_options import ElementsTable
 
@@ -40,11 +40,14 @@ class Design:
     tables : dict of str to DataFrame
         What was found on the way: samples, calibration.
     notes : list of str
+    attributes : dict of str to str
+        For the maps: samples on masked cells, and what became of them.
     """
 
     design: pd.DataFrame
     tables: dict[str, pd.DataFrame]
     notes: list[str]
+    attributes: dict[str, str]
 
 
 def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> Design:
@@ -99,7 +102,8 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
             }
         ]
     )
-    return Design(_placed(table, cube, tidy, path, notes), tables, notes)
+    design, attributes = _placed(table, cube, tidy, path, notes)
+    return Design(design, tables, notes, attributes)
 
 
 def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
@@ -166,15 +170,29 @@ def _calibrated(
     return tidy.assign(value=value), told
 
 
-def _placed(table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]) -> pd.DataFrame:
+def _placed(
+    table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, str]]:
     layers = [name for name in table.features if name not in table.from_samples]
     design = tidy.reset_index(drop=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"tpsoil\b")  # said below, with the file's name
-        sampled = sample_cube(cube, design[["lon", "lat"]], layers=layers, where=path.name)
+        within = None if table.masked_within_km is None else 1000 * table.masked_within_km
+        sampled = sample_cube(
+            cube,
+            design[["lon", "lat", "site"]],
+            layers=layers,
+            on_masked=table.masked_samples,
+            masked_within_m=within,
+            where=path.name,
+        )
+    masked = str(sampled.attrs.get("masked_note", ""))
+    if masked:
+        notes.append(f"{path.name}: {masked}")
     if sampled.attrs["points_outside"]:
         notes.append(f"{path.name}: {sampled.attrs['points_outside']} of {len(design)} samples lie off the grid")
     design = design.loc[sampled.index].copy()
+    design.attrs["kinds"] = sampled.attrs["kinds"]
     sources = {feature: design[column] for feature, column in table.from_samples.items()}
     for name in layers:
         design[name] = sampled[name]
@@ -182,19 +200,14 @@ def _placed(table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Pa
         design[feature] = values
     for name in table.compare:
         design[f"class {name}"] = _classes(table, cube, design, name, path)
-    return design
+    return design, {"samples_on_masked_cells": masked} if masked else {}
 
 
 def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str, path: Path) -> Any:
     require_columns(design, [name], where=f"elements.compare: {path.name} and the features")
     if name in table.classes:
         return classes_of(pd.to_numeric(design[name], errors="coerce"), table.classes[name])
-    if name in cube and "flag_values" in cube[name].attrs:
-        attrs = cube[name].attrs
-        meanings = str(attrs["flag_meanings"]).replace("_", " ").split(" ")
-        codes: Sequence[Any] = list(np.atleast_1d(attrs["flag_values"]))
-        texts = str(attrs["flag_meanings"]).split(" ")
-        if len(texts) == len(codes):
-            meanings = [text.replace("_", " ") for text in texts]
-        return design[name].map(dict(zip((float(c) for c in codes), meanings)))
+    names = class_names(name, cube[name].attrs) if name in cube else {}
+    if names:
+        return design[name].map({float(code): text for code, text in names.items()})
     return design[name]

@@ -13,12 +13,14 @@ from tpsoil.errors import InputError
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.micronutrients import train_elements
+from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
-from tpsoil.variables import CATALOGUE, Variable
+from tpsoil.variables import Variable, missing_code
 
 from .element_options import NAMES, ElementsTable
 from .element_samples import design_of
 from .element_tables import tables_of
+from .mask_stage import mask_inputs
 
 __all__ = ["ElementsTable", "element_stages"]
 
@@ -30,8 +32,7 @@ BYTES_WITH_INTERVAL: Final = 160.0
 
 def element_stages(table: ElementsTable, available: set[str], samples: Path, seed: int) -> list[Stage]:
     """One stage for each element."""
-    masked = "soil_mask" in available
-    inputs = (*table.features, "soil_mask") if masked else table.features
+    inputs = tuple(dict.fromkeys((*table.features, *mask_inputs(available))))
     stages = []
     for symbol, column in table.columns.items():
         own = {"symbol": symbol, "column": column}
@@ -94,7 +95,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
             f"{symbol}: {counts['used']} of {counts['rows']} samples used; {counts['without_target']} have no value, "
             f"{counts['without_feature']} lack a covariate"
         )
-    attributes: dict[str, dict[str, Any]] = {"": {"samples_used": counts["used"]}}
+    attributes: dict[str, dict[str, Any]] = {"": {"samples_used": counts["used"], **found.attributes}}
     if counts["censored_filled"]:
         notes.append(f"{symbol}: {counts['censored_filled']} censored values taken as {table.censored_as} of the limit")
         attributes[""]["censored_filled"] = counts["censored_filled"]
@@ -133,13 +134,15 @@ def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
 
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """Classes that the layers have on soil and training had not; read block by block."""
-    found: dict[str, set[int]] = {name: set() for name in levels}
-    names = [*levels, *(["soil_mask"] if "soil_mask" in cube else [])]
-    for part in blocks_of(cube[names]) if levels else ():
-        for name in levels:
+    present: dict[str, set[int]] = {name: set() for name in levels}
+    complete = with_soil_mask(cube)
+    names = [*levels, *([MASK] if MASK in complete else [])]
+    codes = {name: missing_code(cube[name]) for name in levels}
+    for part in blocks_of(complete[names]) if levels else ():
+        for name, code in codes.items():
             values = np.asarray(part[name].values, dtype=np.float64)
-            keep = np.isfinite(values) & (values != CATALOGUE[name].fill if name in CATALOGUE else True)
-            if "soil_mask" in part:
-                keep &= np.asarray(part["soil_mask"].values) == 1
-            found[name] |= {int(v) for v in np.unique(values[keep])}
-    return {name: sorted(seen - set(levels[name])) for name, seen in found.items() if seen - set(levels[name])}
+            keep = np.isfinite(values) & (True if code is None else values != code)
+            if MASK in part:
+                keep &= np.asarray(part[MASK].values) == 1
+            present[name] |= {int(v) for v in np.unique(values[keep])}
+    return {name: sorted(seen - set(levels[name])) for name, seen in present.items() if seen - set(levels[name])}

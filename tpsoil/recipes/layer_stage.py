@@ -1,4 +1,4 @@
-"""`[[layers]]` and `[mask]`: files brought onto the grid, tile by tile."""
+"""`[[layers]]`: files brought onto the grid, tile by tile."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from tpsoil.cube.align import aligned_reader
 from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest.rasters import read_raster
-from tpsoil.ingest.vectors import mask_reader
 from tpsoil.stage import CONTENT, Array, Stage, Window
-from tpsoil.variables import Kind, Variable, describe_layer, variable
+from tpsoil.variables import Kind, Variable, describe_layer
 
 from .readers import Readers
 from .section import Section
@@ -98,31 +97,6 @@ class LayerTable(Section):
         return (self.source,) if isinstance(self.source, str) else self.source
 
 
-class MaskTable(Section):
-    """`[mask]`: where there is soil.
-
-    Parameters
-    ----------
-    boundary : str, optional
-        Polygons of the study area; outside is no soil.
-    glaciers, lakes : str, optional
-        Polygons without soil.
-    crs : str, optional
-        Of files that say none, such as a shapefile without its .prj.
-    """
-
-    boundary: str | None = None
-    glaciers: str | None = None
-    lakes: str | None = None
-    crs: str | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> MaskTable:
-        if self.boundary is None and self.glaciers is None and self.lakes is None:
-            raise ValueError("is empty, expected boundary, glaciers or lakes")
-        return self
-
-
 def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faults: list[str]) -> list[Stage]:
     """One stage for each layer; files that are not there are faults."""
     stages = []
@@ -133,7 +107,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
         if through is not None:
             named.append((f"layers[{number}].through", through))
         files = tuple(file for at, source in named for file in files_of(source, at, faults))
-        names = {"source": [_shown(source) for source in sources], "through": through and _shown(through)}
+        names = {"source": [shown_source(source) for source in sources], "through": through and shown_source(through)}
         stages.append(
             Stage(
                 name=f"layer_{table.name}",
@@ -145,34 +119,12 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 indifferent=("sources", "through", "table.source", "table.through"),
                 identity=names,
                 files=files,
-                attributes={"": {"source": ", ".join(_shown(source) for source in sources)}},
+                attributes={"": {"source": ", ".join(shown_source(source) for source in sources)}},
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,
             )
         )
     return stages
-
-
-def mask_stages(table: MaskTable, whole: Callable[[str], str], faults: list[str]) -> list[Stage]:
-    """The stage of `[mask]`."""
-    given = {key: getattr(table, key) for key in ("boundary", "glaciers", "lakes") if getattr(table, key) is not None}
-    paths = {key: whole(path) for key, path in given.items()}
-    files = tuple(file for key, path in paths.items() for file in files_of(path, f"mask.{key}", faults))
-    return [
-        Stage(
-            name="soil_mask",
-            title="soil mask",
-            section="mask",
-            outputs=(variable("soil_mask"),),
-            compute=compute_mask,
-            options={"paths": paths, "crs": table.crs},
-            indifferent=("paths",),
-            identity={key: _shown(path) for key, path in paths.items()},
-            files=files,
-            describe=describe_mask,
-            bytes_per_cell=16,
-        )
-    ]
 
 
 def compute_layer(window: Window) -> Mapping[str, Array]:
@@ -182,20 +134,9 @@ def compute_layer(window: Window) -> Mapping[str, Array]:
     return {table.name: read(window.rows, window.columns)}
 
 
-def compute_mask(window: Window) -> Mapping[str, Array]:
-    """The mask on the cells of one window."""
-    read, _ = _mask_reader(window.options, window.grid)
-    return {"soil_mask": read(window.rows, window.columns)}
-
-
 def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
     """What is known of a layer's source when it is opened; refuses one that cannot serve."""
     return _source_reader(options, grid)[1]
-
-
-def describe_mask(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
-    """What is known of the mask's polygons when they are read."""
-    return _mask_reader(options, grid)[1]
 
 
 @dataclass(frozen=True)
@@ -213,7 +154,6 @@ class _Averaged:
 
 
 _sources: Final = Readers[WindowReader](limit=64)
-_masks: Final = Readers[WindowReader](limit=8)
 
 
 def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
@@ -245,16 +185,7 @@ def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | Non
     average, first = aligned_reader(raster, coarse)
     twin: Any = _Averaged(average, spec, coarse, raster.origin)
     read, method = aligned_reader(twin, grid, resampling=table.resampling)
-    return read, attrs | {"resampling": f"{first} onto the grid of {_shown(through)}, then {method}"}
-
-
-def _mask_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
-    paths, crs = dict(options["paths"]), options["crs"]
-    outside = [paths[key] for key in ("glaciers", "lakes") if key in paths]
-    key = (tuple(sorted(paths.items())), crs, grid)
-    return _masks.get(
-        key, options[CONTENT], lambda: mask_reader(paths.get("boundary"), grid, outside=outside or None, crs=crs)
-    )
+    return read, attrs | {"resampling": f"{first} onto the grid of {shown_source(through)}, then {method}"}
 
 
 def grid_of_source(source: str, where: str) -> GeoBox:
@@ -265,7 +196,7 @@ def grid_of_source(source: str, where: str) -> GeoBox:
     return read_raster(source, Variable(where, where, "1"), nodata="none", band=1).box
 
 
-def _shown(source: str) -> str:
+def shown_source(source: str) -> str:
     """A source without its folder, so that a digest does not depend on where the data lie."""
     return source if is_url(source) else Path(source).name
 

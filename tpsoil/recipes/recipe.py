@@ -25,7 +25,8 @@ from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 from .covariate_stage import DeriveTable
 from .element_options import ElementsTable
 from .grids import grid_from_table
-from .layer_stage import LayerTable, MaskTable
+from .layer_stage import LayerTable
+from .mask_stage import MaskTable
 from .section import Section, read_table, unknown_keys
 from .solum_stage import SolumTable
 

@@ -22,6 +22,7 @@ from tpsoil.stage import Array, Stage, Window
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
 
+from .mask_stage import mask_inputs
 from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
 from .solum_comparison import comparison_stage
@@ -202,8 +203,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         inputs.append("zone")
     if "depth_to_bedrock" in available and "depth_to_bedrock" not in table.assumptions:
         inputs.append("depth_to_bedrock")
-    if "soil_mask" in available:
-        inputs.append("soil_mask")
+    inputs += [name for name in mask_inputs(available) if name not in inputs]
     outputs = [variable(name) for name in table.maps]
     if table.zones == "published":
         outputs.append(_published_zone())

@@ -17,6 +17,7 @@ from tpsoil.solum.observations import values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import CATALOGUE, Variable
 
+from .mask_stage import mask_inputs
 from .solum_options import CalibrationTable, ZonesTable
 
 BYTES_PER_CELL: Final = 260.0
@@ -28,7 +29,7 @@ def zones_stage(
 ) -> Stage:
     """The stage that makes the layer `zone`."""
     pool = table.pool(available)
-    inputs = (*dict.fromkeys((*pool, *(n for n in ("elevation", "soil_mask") if n in available))),)
+    inputs = (*dict.fromkeys((*pool, *(n for n in ("elevation",) if n in available), *mask_inputs(available))),)
     return Stage(
         name="solum_zones",
         title="zones",

@@ -13,7 +13,8 @@ from tpsoil.stage import Stage
 
 from .covariate_stage import derive_stages
 from .element_stage import element_stages
-from .layer_stage import files_of, layer_stages, mask_stages
+from .layer_stage import files_of, layer_stages
+from .mask_stage import mask_stages
 from .recipe import Recipe, target_grid
 from .solum_stage import solum_stages
 
@@ -61,8 +62,8 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
             stages.append(stage)
 
     add(layer_stages(recipe.layers, recipe.path, faults), "layers")
-    if recipe.mask is not None:
-        add(mask_stages(recipe.mask, recipe.path, faults), "mask")
+    specs = [table.described() for table in recipe.layers]
+    add(mask_stages(recipe.mask, specs, available, recipe.path, faults), "mask")
     if recipe.derive is not None:
         table = recipe.grid
         grid = None if table is None else partial(target_grid, recipe, table)
