@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from tpsoil.cube import add_layer, create_cube
 from tpsoil.grid import coordinates, plateau_grid
-from tpsoil.kernels.compile import cache_folder
+from tpsoil.kernels.cache import cache_folder
 
 SIDE = 128
 CHUNK = 16

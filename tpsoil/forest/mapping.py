@@ -13,7 +13,7 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
-from tpsoil.kernels.compile import kernel_digest
+from tpsoil.kernels.cache import kernel_digest
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, Variable, missing_code, variable

@@ -1,0 +1,221 @@
+"""Where machine code is stored between processes, and whether that folder is safe to execute from.
+
+A stored kernel is code: whoever can write to the folder runs code as the user. So the folder is the user's own with
+mode 0700, every file in it is the user's, and nobody else can rename a folder above it (they may be sticky, as /tmp
+is). A folder that is not like that is not used, with one warning; kernels are then compiled in every process.
+
+numba's own `cache=True` has two more faults: two processes that save at the same moment can leave an index that names
+the other's code, and a kernel whose callee changed in another file is stale. Here the folder's name is a digest of
+every kernel's source, of Python, numba, llvmlite, numpy and the processor, so that another version or environment
+never executes or replaces the code of this one, and a save holds a file lock.
+
+`TPSOIL_KERNEL_CACHE` names another folder, or `off`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import stat
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import llvmlite
+import numba
+import numpy as np
+
+CACHE_VARIABLE: Final = "TPSOIL_KERNEL_CACHE"
+LOCK_SECONDS: Final = 60.0
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+@cache
+def kernel_digest() -> str:
+    """Digest of the source of every kernel, the version that manifests record.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits; it changes when any line of any kernel changes.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def environment_digest() -> str:
+    """Digest of what machine code depends on beside its source: interpreter, compiler, processor.
+
+    Returns
+    -------
+    str
+        8 hexadecimal digits.
+    """
+    from llvmlite import binding
+
+    parts = (
+        sys.implementation.cache_tag,
+        sys.version,
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        binding.get_host_cpu_name(),
+        binding.get_host_cpu_features().flatten(),
+    )
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Folder of the machine code of these kernels in this environment; made if need be.
+
+    Returns
+    -------
+    Path or None
+        None where the cache is switched off, or where no folder is safe and writable (with a RuntimeWarning).
+    """
+    root = _root()
+    if root is None:
+        return None
+    folder = root / f"kernels-{kernel_digest()}-numba{numba.__version__}-{environment_digest()}"
+    try:
+        _make(folder)
+        fault = unsafe(folder)
+        if fault is None:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            return folder
+    except OSError as error:
+        fault = f"it cannot be written ({error.strerror})"
+    warnings.warn(
+        f"compiled kernels are not stored in {folder}: {fault}; kernels are compiled in every process. Set "
+        f"{CACHE_VARIABLE} to a folder of your own with mode 0700, or to 'off' to silence this warning",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def unsafe(folder: Path) -> str | None:
+    """Why code in a folder must not be executed; None where it may be.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the machine code, an absolute path.
+
+    Returns
+    -------
+    str or None
+        The first fault and how to fix it.
+
+    Raises
+    ------
+    OSError
+        For a folder that cannot be examined.
+
+    Notes
+    -----
+    On Windows access follows from lists that a folder inherits from the user's profile, and nothing is checked.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> unsafe(Path(tempfile.mkdtemp())) is None
+    True
+    """
+    if sys.platform == "win32":
+        return None
+    user = os.getuid()
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode):
+        return "it is a link or no folder; remove it"
+    if state.st_uid != user:
+        return f"it belongs to user {state.st_uid}, expected {user}; remove it"
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        return (
+            f"it has mode {stat.S_IMODE(state.st_mode):o}, expected 700, and others may have written to it; remove it"
+        )
+    for path in sorted(folder.iterdir()):
+        inner = path.lstat()
+        if inner.st_uid != user or not stat.S_ISREG(inner.st_mode):
+            return f"{path.name} in it is a link or belongs to another user; remove the folder"
+    # Whoever can rename a folder above it can put another in its place.
+    for above in (*folder.parents, *folder.resolve().parents):
+        state = above.lstat()
+        writable = state.st_mode & OTHERS_WRITE and not state.st_mode & stat.S_ISVTX and not stat.S_ISLNK(state.st_mode)
+        if state.st_uid not in (user, 0) or writable:
+            return f"others can write to {above}, a folder above it; chmod go-w {above}"
+    return None
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, all with mode 0700 whatever the umask; existing ones are left as they are."""
+    for path in reversed([folder, *folder.parents]):
+        if not path.is_dir():
+            with contextlib.suppress(FileExistsError):  # another process made it
+                path.mkdir(mode=0o700)
+
+
+def _root() -> Path | None:
+    """The cache's root, whether it exists or not."""
+    setting = os.environ.get(CACHE_VARIABLE, "")
+    if setting.lower() in {"off", "0", "no"}:
+        return None
+    try:
+        if setting:
+            return Path(setting).expanduser().absolute()
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tpsoil" / "Cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "tpsoil"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tpsoil"
+    except RuntimeError:  # a user without a home
+        return None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, on every operating system.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be opened; on Windows also where another process holds the lock for a minute.
+    """
+    with path.open("a") as handle:
+        if sys.platform == "win32":
+            import msvcrt
+
+            end = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    handle.seek(0)
+                    msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.02)
+            try:
+                yield
+            finally:
+                handle.seek(0)
+                msvcrt.locking(handle.fileno(), msvcrt.LK_UNLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
