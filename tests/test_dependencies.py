@@ -54,3 +54,19 @@ def test_every_dependency_has_a_lower_bound_and_no_upper_one() -> None:
     for requirement in [*PROJECT["dependencies"], *extras]:
         if requirement != "pandas-stubs":
             assert re.fullmatch(r"[A-Za-z0-9._-]+(\[\w+(,\w+)*\])?>=[0-9][0-9.]*", requirement), requirement
+
+
+def test_classifiers_are_the_pythons_that_the_workflow_installs() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    block = re.search(r"python-version: \|\n((?: +3\.\d+\n)+)", workflow)
+    assert block is not None
+    prefix = "Programming Language :: Python :: 3."
+    classified = sorted(line.removeprefix(prefix) for line in PROJECT["classifiers"] if line.startswith(prefix))
+    assert sorted(version.removeprefix("3.") for version in block[1].split()) == classified
+    assert PROJECT["requires-python"] == f">=3.{classified[0]}"
+
+
+def test_the_workflow_runs_the_same_script_on_three_systems() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
+    assert "os: [ubuntu-latest, macos-latest, windows-latest]" in workflow
