@@ -144,6 +144,8 @@ class Stage:
     tally : callable, optional
         `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
         by name, as stored. Kept in the chunk's record.
+    fitted : mapping of int to mapping
+        Mean climate of each zone where its parameters were fitted, for the run's notes; layers of the catalogue.
     summary : callable, optional
         `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
         row by row; `maps` is the lazy Dataset of the outputs, for a look at some of them.
@@ -169,6 +171,7 @@ class Stage:
     bytes_per_cell: float = 64.0
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+    fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def decisive_options(stage: Stage) -> dict[str, Any]:

@@ -87,6 +87,8 @@ class Record:
         For every output layer, the digest of the chunk's stored bytes.
     tally : mapping, optional
         Numbers of the chunk that the stage's summary is made of, so that no summary reads the maps.
+    statistics : mapping, optional
+        Numbers of the chunk that the run's notes are made of, see `tpsoil.plausibility`; None in older records.
     """
 
     inputs: Mapping[str, str]
@@ -94,6 +96,7 @@ class Record:
     model: str
     outputs: Mapping[str, str]
     tally: Mapping[str, Any] | None = None
+    statistics: Mapping[str, Any] | None = None
 
     def reasons(self, now: Record) -> list[str]:
         """Why this record is not what would be made now, but for its origin; empty where it is."""
@@ -186,7 +189,8 @@ def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
             place,
             " ".join(record.inputs[name] for name in ins),
             " ".join(record.outputs[name] for name in outs),
-            *([] if record.tally is None else [record.tally]),
+            *([] if record.tally is None and record.statistics is None else [record.tally]),
+            *([] if record.statistics is None else [record.statistics]),
         ]
     return json.dumps({"format": FORMAT, "shared": shared, "tiles": tiles}, separators=(",", ":")).encode()
 
@@ -195,7 +199,7 @@ def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
     try:
         content = json.loads(data)
         shared, tiles = content["shared"], content["tiles"] if content["format"] == FORMAT else {}
-        for key, (place, ins, outs, *tally) in tiles.items():
+        for key, (place, ins, outs, *numbers) in tiles.items():
             origin, model, names, outputs = shared[place]
             y, x = key.split(".")
             yield (
@@ -205,7 +209,7 @@ def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
                     origin,
                     model,
                     dict(zip(outputs, outs.split())),
-                    tally[0] if tally else None,
+                    *numbers,
                 ),
             )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import signal
 import threading
 import warnings
@@ -13,10 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
 from tpsoil.errors import TpsoilError
+from tpsoil.plausibility import emptiness, notes_of, score_notes
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
@@ -36,6 +39,8 @@ from .provenance import root_attributes
 from .tiles import Assignment, TileDone, code_digest, make_tile
 
 GIGABYTE = 10**9
+PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
+"""Of the root group: one line for each map or score that leaves its reference range."""
 
 
 class Interrupted(TpsoilError):
@@ -143,6 +148,7 @@ def _work(
             )
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
+    notes: list[str] = []
     for stage in job.selected:
         inputs = places_of(job, stage)
         made = prepare_stage(stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here)
@@ -165,11 +171,31 @@ def _work(
             tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
             for name, table in stage.summary(tallies, maps).items():
                 output.ledger.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
+        notes += _notes_of_stage(stage, manifest)
+    notes += score_notes(_tables_of(output))
+    for line in notes:
+        reporter.say(f"note: {line}")
     if len(job.selected) == len(job.stages):
-        finish(output, job, origins, root_attributes(job, output, origins))
+        finish(output, job, origins, root_attributes(job, output, origins) | {PLAUSIBILITY_ATTRIBUTE: notes})
         done = sum(len(plan.wanted) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
         reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
+
+
+def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
+    """What a reader should know of a stage's maps: they are empty, or leave published ranges."""
+    statistics = [r.statistics for _, r in sorted(manifest.read().items()) if r.statistics is not None]
+    empty = emptiness(statistics)
+    return [f"{stage.title}: {empty}"] if empty else notes_of(statistics, stage.fitted)
+
+
+def _tables_of(output: Output) -> dict[str, pd.DataFrame]:
+    tables = {}
+    for key in output.ledger.names("tables"):
+        data = output.ledger.read(f"tables/{key}")
+        if data is not None and data.strip():
+            tables[key.removesuffix(".csv")] = pd.read_csv(io.BytesIO(data))
+    return tables
 
 
 def _make(

@@ -27,6 +27,7 @@ from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
 from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
 from tpsoil.grid import coordinates
+from tpsoil.plausibility import chunk_statistics
 from tpsoil.stage import Stage, Window, trimmed
 
 from .code import code_of, entries_of, whole_digest
@@ -144,12 +145,11 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
             inputs = {p.name: input_digest(p, {c: seen[p.name][p.key(*c)] for c in p.touched(*window)})
                       for p in assignment.inputs}  # fmt: skip
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
-            tally = None
-            if stage.tally is not None:
-                cells = tiling.cells((i, i + 1, j, j + 1))
-                within = _cut(made, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
-                tally = stage.tally(within)
-            manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally))
+            cells = tiling.cells((i, i + 1, j, j + 1))
+            within = _cut(made, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
+            tally = None if stage.tally is None else stage.tally(within)
+            statistics = chunk_statistics(stage.outputs, within)
+            manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally, statistics))
     return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
 
 

@@ -16,7 +16,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
-from tpsoil.solum import PUBLISHED, SolumOptions, SolumParameters, published_zones, thickness
+from tpsoil.solum import PUBLISHED, PUBLISHED_ZONES, SolumOptions, SolumParameters, published_zones, thickness
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
 from tpsoil.stage import Array, Stage, Window
 from tpsoil.units import same_unit
@@ -240,7 +240,19 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         bytes_per_cell=BYTES_PER_CELL,
         tally=tally_zones if "solum_thickness" in table.maps else None,
         summary=summarise_zones if "solum_thickness" in table.maps else None,
+        fitted=_fitted_climate() if table.zones == "published" else {},
     )
+
+
+def _fitted_climate() -> dict[int, dict[str, float]]:
+    """Mean climate of the study's zones (Table 3)."""
+    return {
+        zone: {
+            "mean_annual_temperature": means.mean_annual_temperature,
+            "annual_precipitation": means.annual_precipitation,
+        }
+        for zone, means in PUBLISHED_ZONES.items()
+    }
 
 
 def compute_solum(window: Window) -> Mapping[str, Array]:
@@ -288,7 +300,8 @@ def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> 
     rows = [_row(zone, parts) for zone, parts in gathered.items() if any(part[0] for part in parts)]
     if len(rows) > 1:
         rows.append(_row("all", [part for parts in gathered.values() for part in parts]))
-    return {"solum": pd.DataFrame(rows)}
+    columns = ["zone", "cells", "mean m", "least m", "greatest m", *SOLUM_STATUS.values()]
+    return {"solum": pd.DataFrame(rows, columns=columns)}  # with its header where no cell has a thickness
 
 
 def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:

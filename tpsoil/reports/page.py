@@ -238,6 +238,7 @@ def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> l
     parts = [
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
         ("scores", "Scores and summaries", scores),
+        ("plausibility", "Plausibility", _list(story.plausibility)),
         ("parameters", "Parameters", _tables(story.parameters)),
         ("assumptions", "Assumptions", _list(story.assumptions)),
         ("excluded", "Masked and excluded", _list(story.notes) + _tables(story.excluded)),

@@ -61,7 +61,8 @@ class Story:
         Date, or "".
     scores, parameters, excluded, provenance : list of DataFrame
         Tables; the caption stands in `attrs["caption"]`.
-    assumptions, notes, citations : list of str
+    assumptions, notes, plausibility, citations : list of str
+        `plausibility`: maps and scores that leave published ranges.
     recipe : str
         As text, or "".
     charts : dict of str to DataFrame
@@ -80,6 +81,7 @@ class Story:
     assumptions: list[str] = field(default_factory=list)
     excluded: list[pd.DataFrame] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    plausibility: list[str] = field(default_factory=list)
     provenance: list[pd.DataFrame] = field(default_factory=list)
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
@@ -117,6 +119,7 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     everywhere = [attrs, *layers.values()]
     story.assumptions = _said(everywhere, ("assumptions", "assumption"))
     story.notes = [*_said(everywhere, ("notes",)), *run.notes]
+    story.plausibility = _said([attrs], ("plausibility_notes",))
     story.citations = [*_said(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
     told = list(_TITLES)
@@ -180,6 +183,7 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
         "assumptions",
         "assumption",
         "notes",
+        "plausibility_notes",
         *_CITED,
     } or _SCORE.match(low):
         return

@@ -1,0 +1,286 @@
+"""Reference ranges of published work, and the notes of a run whose maps leave them.
+
+Numbers come from the records that tiles leave, never from reading the maps again. A note is no error: another region
+may well differ; it is a line that a reader sees before believing a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from .constants import MICRONUTRIENT_STUDY, SOLUM_STUDY
+from .variables import CATALOGUE, Variable, variable
+
+Array = npt.NDArray[Any]
+
+LOWEST_R2: Final = 0.3
+"""Nash-Sutcliffe efficiency or squared correlation below which a model is noted."""
+TEMPERATURE_DISTANCE_K: Final = 5.0
+PRECIPITATION_RATIO: Final = 2.0
+_ZONE_LAYERS: Final = ("mean_annual_temperature", "annual_precipitation")
+_SCORE_COLUMNS: Final = {"nse": "Nash-Sutcliffe efficiency", "squared_correlation": "squared correlation"}
+_SHOWN: Final = 4
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A range that published values of a layer keep within.
+
+    Parameters
+    ----------
+    layer : str
+        In the catalogue.
+    statistic : {"mean", "cells"}
+        Whether the mean of the map or every cell is compared.
+    low, high : float
+        In the catalogue's unit.
+    source : str
+        Whose range it is.
+    """
+
+    layer: str
+    statistic: Literal["mean", "cells"]
+    low: float
+    high: float
+    source: str
+
+    @property
+    def range_text(self) -> str:
+        """The range with its unit."""
+        unit = variable(self.layer).units
+        return f"{self.low:g} to {self.high:g} {unit}" if np.isfinite(self.low) else f"at most {self.high:g} {unit}"
+
+
+_PLATEAU_MAP: Final = f"the plateau's published map, {MICRONUTRIENT_STUDY}"
+
+REFERENCES: Final[tuple[Reference, ...]] = (
+    # A third to three times the plateau's mean of 2.76 t/ha/a.
+    Reference("water_erosion", "mean", 0.92, 8.28, "a third to three times the plateau's mean 2.76, Teng et al. 2018"),
+    Reference("potential_production", "cells", float("-inf"), 1.0,
+              "soil production in the literature is 1e-5 to 1e-3 m a-1"),
+    Reference("solum_thickness", "cells", 0.39, 2.04, SOLUM_STUDY),
+    Reference("iron", "mean", 7686, 38042, f"mean +- 2 SD of samples, {MICRONUTRIENT_STUDY}"),
+    Reference("manganese", "mean", 298.47, 1110.19, _PLATEAU_MAP),
+    Reference("zinc", "mean", 17.09, 45.03, _PLATEAU_MAP),
+    Reference("vanadium", "mean", 40.79, 82.00, _PLATEAU_MAP),
+    Reference("copper", "mean", 21.42, 35.78, _PLATEAU_MAP),
+    Reference("nickel", "mean", 44.28, 61.95, _PLATEAU_MAP),
+    Reference("molybdenum", "mean", 3.88, 5.87, _PLATEAU_MAP),
+)  # fmt: skip
+
+
+def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -> dict[str, Any]:
+    """Numbers of one chunk that the notes are made of, as JSON.
+
+    Parameters
+    ----------
+    outputs : sequence of Variable
+        Of the stage.
+    layers : mapping of str to ndarray
+        The chunk's cells of every input and output, as stored.
+
+    Returns
+    -------
+    dict
+        `cells`; `valid`, cells with a value of each output; `values`, of each layer with a reference its count, sum,
+        minimum, maximum and the cells outside; `zones`, sums of climate by zone; and, where no output has a value,
+        `missing`, cells without a value of each input, and `codes`, cells of each status.
+
+    Examples
+    --------
+    >>> chunk_statistics([variable("potential_production")], {"potential_production": np.array([[0.5, 2.0]])})["values"]
+    {'potential_production': [2, 2.5, 0.5, 2.0, 1]}
+    """
+    made = {output.name: output for output in outputs}
+    valid = {name: _known(layers[name], made[name]) for name in made if name in layers}
+    size = int(next(iter(layers.values())).size) if layers else 0
+    numbers: dict[str, Any] = {
+        "cells": size,
+        "valid": {name: int(np.count_nonzero(known)) for name, known in valid.items()},
+        "values": {r.layer: _compared(layers[r.layer], r) for r in REFERENCES if r.layer in layers},
+    }
+    if "zone" in layers and all(name in layers for name in _ZONE_LAYERS):
+        numbers["zones"] = _zone_sums(layers)
+    thick = {name: known for name, known in valid.items() if made[name].kind != "categorical"}
+    if thick and not any(known.any() for known in thick.values()):
+        inputs = [name for name in layers if name not in made]
+        numbers["missing"] = {
+            name: missing for name in inputs if (missing := size - int(np.count_nonzero(_known(layers[name], None))))
+        }
+        numbers["codes"] = {
+            name: {str(code): int(np.count_nonzero(layers[name] == code)) for code in sorted(spec.flags)}
+            for name, spec in made.items()
+            if spec.flags and name in layers
+        }
+    return numbers
+
+
+def notes_of(
+    statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Mapping[str, float]] | None = None
+) -> list[str]:
+    """Lines for the maps of a stage that leave a reference range.
+
+    Parameters
+    ----------
+    statistics : sequence of mapping
+        `chunk_statistics` of all chunks, in a fixed order.
+    fitted : mapping of int to mapping, optional
+        Mean climate of each zone where its parameters were fitted.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> numbers = chunk_statistics([variable("zinc")], {"zinc": np.array([[80.0, 90.0]])})
+    >>> notes_of([numbers])[0][:60]
+    "zinc: the map's mean is 85 mg kg-1, outside 17.09 to 45.03 m"
+    """
+    lines = []
+    for reference in REFERENCES:
+        parts = [chunk["values"][reference.layer] for chunk in statistics if reference.layer in chunk.get("values", {})]
+        count = sum(part[0] for part in parts)
+        if not count:
+            continue
+        mean = fsum(part[1] for part in parts) / count
+        outside = sum(part[4] for part in parts)
+        if reference.statistic == "mean" and not reference.low <= mean <= reference.high:
+            unit = variable(reference.layer).units
+            lines.append(
+                f"{reference.layer}: the map's mean is {mean:.4g} {unit}, outside {reference.range_text} "
+                f"({reference.source})"
+            )
+        elif reference.statistic == "cells" and outside:
+            low, high = min(p[2] for p in parts if p[0]), max(p[3] for p in parts if p[0])
+            lines.append(
+                f"{reference.layer}: {outside} of {count} cells ({100 * outside / count:.3g} %) are outside "
+                f"{reference.range_text} ({reference.source}); the map has {low:.4g} to {high:.4g}"
+            )
+    return lines + _zone_notes(statistics, fitted or {})
+
+
+def score_notes(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Lines for models that explain less than 0.3 of the variance.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        A run's tables; those with a column `nse` or `squared_correlation` are looked at.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> score_notes({"elements": pd.DataFrame({"element": ["Fe"], "folds": ["blocks"], "nse": [0.12]})})
+    ['elements: Nash-Sutcliffe efficiency is 0.12 for Fe, blocks, below 0.3']
+    """
+    lines = []
+    for name, table in tables.items():
+        for column, label in _SCORE_COLUMNS.items():
+            if column not in table.columns:
+                continue
+            values = pd.to_numeric(table[column], errors="coerce")
+            labels = [one for one in table.columns if not pd.api.types.is_numeric_dtype(table[one])]
+            low = table[values < LOWEST_R2]
+            for at in low.index[:_SHOWN]:
+                which = ", ".join(str(low.loc[at, one]) for one in labels) or f"row {at}"
+                lines.append(f"{name}: {label} is {values[at]:.3g} for {which}, below {LOWEST_R2:g}")
+            if len(low) > _SHOWN:
+                lines.append(f"{name}: {label} is below {LOWEST_R2:g} in {len(low) - _SHOWN} more rows")
+    return lines
+
+
+def emptiness(statistics: Iterable[Mapping[str, Any]]) -> str:
+    """Why the maps of a stage have no value anywhere; "" where they have one.
+
+    Examples
+    --------
+    >>> layers = {"water_erosion": np.full((1, 2), np.nan), "solum_thickness": np.full((1, 2), np.nan)}
+    >>> emptiness([chunk_statistics([variable("solum_thickness")], layers)])
+    'no cell of solum_thickness has a value: of 2 cells 2 lack water_erosion'
+    """
+    chunks = list(statistics)
+    if not chunks or any("missing" not in chunk for chunk in chunks):
+        return ""
+    cells = sum(chunk["cells"] for chunk in chunks)
+    causes = [f"{count} lack {name}" for name, count in _total(chunks, "missing").items()]
+    for layer in sorted({name for chunk in chunks for name in chunk["codes"]}):
+        flags = CATALOGUE[layer].flags if layer in CATALOGUE else {}
+        counts: dict[str, int] = {}
+        for chunk in chunks:
+            for code, count in chunk["codes"].get(layer, {}).items():
+                counts[code] = counts.get(code, 0) + count
+        causes += [f"{count} have {layer} '{flags.get(int(code), code)}'" for code, count in counts.items() if count]
+    outputs = sorted(
+        {n for c in chunks for n in c["valid"] if n not in CATALOGUE or CATALOGUE[n].kind != "categorical"}
+    )
+    reason = ", ".join(causes) or "have every input; the model gives none"
+    return f"no cell of {', '.join(outputs)} has a value: of {cells} cells {reason}"
+
+
+def _known(values: Array, spec: Variable | None) -> Array:
+    if spec is not None and spec.kind == "categorical":
+        return np.asarray(values != spec.fill)
+    return np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+
+
+def _compared(values: Array, reference: Reference) -> list[float]:
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not known.size:
+        return [0, 0.0, 0.0, 0.0, 0]
+    # stored float32: 0.39 is 0.38999999
+    slack = 1e-6 * max(abs(reference.high), abs(reference.low) if np.isfinite(reference.low) else 0.0)
+    outside = np.count_nonzero((known < reference.low - slack) | (known > reference.high + slack))
+    return [int(known.size), float(known.sum()), float(known.min()), float(known.max()), int(outside)]
+
+
+def _zone_sums(layers: Mapping[str, Array]) -> dict[str, list[float]]:
+    """Of each zone: cells and sums of temperature and precipitation."""
+    warmth, rain = (np.asarray(layers[name], np.float64) for name in _ZONE_LAYERS)
+    zone = np.asarray(layers["zone"], np.float64)
+    known = np.isfinite(warmth) & np.isfinite(rain) & np.isfinite(zone) & (zone != variable("zone").fill)
+    sums = {}
+    for code in np.unique(zone[known]):
+        here = known & (zone == code)
+        sums[str(int(code))] = [int(here.sum()), float(warmth[here].sum()), float(rain[here].sum())]
+    return sums
+
+
+def _zone_notes(statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Mapping[str, float]]) -> list[str]:
+    lines = []
+    for zone, climate in sorted(fitted.items()):
+        parts = [c["zones"][str(zone)] for c in statistics if str(zone) in c.get("zones", {})]
+        cells = sum(part[0] for part in parts)
+        if not cells:
+            continue
+        warmth, rain = (fsum(part[k] for part in parts) / cells for k in (1, 2))
+        fitted_warmth, fitted_rain = (climate[name] for name in _ZONE_LAYERS)
+        far = []
+        if abs(warmth - fitted_warmth) > TEMPERATURE_DISTANCE_K:
+            far.append(f"{warmth:.1f} degC for {fitted_warmth:.1f}")
+        if not 1 / PRECIPITATION_RATIO <= rain / fitted_rain <= PRECIPITATION_RATIO:
+            far.append(f"{rain:.0f} mm for {fitted_rain:.0f}")
+        if far:
+            lines.append(
+                f"zone {zone}: {cells} cells have a mean of {' and '.join(far)} where its parameters were fitted; they "
+                "are used outside that climate"
+            )
+    return lines
+
+
+def _total(chunks: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for chunk in chunks:
+        for name, count in chunk[key].items():
+            totals[name] = totals.get(name, 0) + count
+    return totals
