@@ -424,15 +424,58 @@ def test_quantile_maps_are_numpys_quantiles_of_the_members() -> None:
             )
             with np.errstate(invalid="ignore", divide="ignore"):
                 h = rows[:, 0] * (rows[:, 1] + rows[:, 2] * energy[y, x] - np.log(lowering))
-            h = np.where(lowering > 0, np.maximum(h, 0), 2.04)
-            h = np.minimum(np.maximum(h + noise, 0), cell["depth_to_bedrock"])
-            expected = np.quantile(h, [0.05, 0.5, 0.95]) if np.isfinite(cell["water_erosion"]) else [np.nan] * 3
+            known, balanced = np.isfinite(cell["water_erosion"]), lowering > 0
+            h = np.minimum(np.maximum(np.maximum(h, 0) + noise, 0), cell["depth_to_bedrock"])[balanced]
+            enough = known and balanced.mean() >= 0.5
+            expected = np.quantile(h, [0.05, 0.5, 0.95]) if enough else [np.nan] * 3
+            share = float(maps["no_steady_state_share"][y, x])
+            assert share == pytest.approx(1 - balanced.mean() if known else np.nan, nan_ok=True)
             got = [float(maps[f"solum_thickness_p{p}"][y, x]) for p in ("05", "50", "95")]
             assert got == pytest.approx(list(expected), rel=1e-9, nan_ok=True)
     assert np.isnan(maps["solum_thickness_p50"].values[data["zone"].values == 9]).all()
     alone = solum.ensemble_thickness(data, ensembles, residual=False)
     width = [float((m["solum_thickness_p95"] - m["solum_thickness_p05"]).mean()) for m in (alone, maps)]
     assert width[0] < width[1]
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.5, 0.95])
+def test_a_quantile_does_not_jump_with_one_member_without_a_balance(chance: float) -> None:
+    """Members without a balance counted as 2.04 m moved P95 by 1.0 m where their share was near 5 %."""
+    one = make_ensemble(m=100)
+    one.members[:, 1:] = [2e-5, 1e-8, 1e-8, 1e-9]
+    one.members[:, 0] = np.random.default_rng(0).permutation(np.linspace(0.03, 0.09, 100))
+    concave = {"mean_annual_temperature": 3.0, "annual_precipitation": 600.0, "water_erosion": 2.0, "wind_erosion": 1.0,
+               "general_curvature": -1e-3}  # fmt: skip
+    values = []
+    for without in range(2, 46):
+        members = one.members.copy()
+        members[:without, 4] = 1.0  # E < 0
+        some = Ensemble(members, one.sd, one.low, one.high)
+        maps = solum.ensemble_thickness(concave, some, probabilities=(chance,), residual=False)
+        assert float(maps["no_steady_state_share"]) == pytest.approx(without / 100)
+        values.append(float(maps[solum.quantile_name(chance)]))
+    assert np.abs(np.diff(values)).max() < 0.1
+    members[:51, 4] = 1.0
+    maps = solum.ensemble_thickness(concave, Ensemble(members, one.sd, one.low, one.high))
+    assert np.isnan(float(maps["solum_thickness_p95"]))
+
+
+def test_rounding_of_the_profiles_moves_no_quantile_far() -> None:
+    """Thickness times 1 + 2e-16 is another random walk: quantiles at concave cells too stay within 0.25 m."""
+    profiles = make_profiles({5: 60})
+    cells = make_profiles({5: 400}, seed=9).drop(columns=["solum_thickness", "zone", "x", "y"])
+    cells["general_curvature"] = np.linspace(-2e-3, 2e-3, 400)
+    cells = {name: cells[name].to_numpy() for name in cells} | {"zone": np.full(400, 5)}
+    maps = []
+    for ulps in (0, 1, 3):
+        moved = profiles.assign(solum_thickness=profiles["solum_thickness"].to_numpy() * (1 + ulps * 2.3e-16))
+        calibration = calibrate(moved, starts=2, folds=2, seed=1)
+        maps.append(solum.ensemble_thickness(cells, calibration.ensembles, calibration.options))
+    for name in ("solum_thickness_p05", "solum_thickness_p50", "solum_thickness_p95"):
+        values = np.stack([m[name].values for m in maps])
+        known = np.isfinite(values).all(axis=0)
+        assert known.mean() > 0.5
+        assert np.ptp(values[:, known], axis=0).max() < 0.25, name
 
 
 def test_members_fit_nearly_as_well_and_noise_has_its_spread(found: Calibration) -> None:

@@ -349,7 +349,20 @@ def test_nothing_overflows_at_the_upper_bound_of_b() -> None:
     expected = 0.5 * (math.log(135) + 0.1 * EEMT[1] - math.log(5.1 / 29000))
     assert float(result.solum_thickness) == pytest.approx(expected, rel=REL)
     wide = field(dtype="float32").drop_vars("depth_to_bedrock")
-    assert np.isinf(thickness(wide, steep).potential_production).any()
+    maps = thickness(wide, steep)
+    assert not np.isinf(maps.potential_production).any()
+    beyond = np.isnan(maps.potential_production) & (maps.solum_status != 255)
+    assert beyond.any()
+    assert (maps.production_status.values[beyond.values] == 2).all()
+
+
+@pytest.mark.parametrize(("a", "code"), [(1e-5, 0), (7e-4, 0), (8e-4, 1), (0.7, 1), (0.8, 2), (100.0, 2)])
+def test_production_that_is_no_rate_of_weathering_is_flagged(a: float, code: int) -> None:
+    """1e-3 m a-1 is the end of measured rates and 1 m a-1 unphysical; r a at b = 0, with r = 1.35."""
+    result = thickness(pixel(1, 5, 0.1, 0), SolumParameters(0.5, 1300, a, 0, 1, 1, 1, 0.01))
+    assert float(result.potential_production) == pytest.approx(1.35 * a)
+    assert int(result.production_status) == code
+    assert result.production_status.attrs["flag_meanings"] == "within_literature above_literature unphysical"
 
 
 # ---------------------------------------------------------------- kinds of input
@@ -365,7 +378,7 @@ def test_lazy_equals_eager_bit_for_bit(dtype: str, chunks: tuple[int, int]) -> N
     xr.testing.assert_identical(lazy.compute(), eager)
     xr.testing.assert_identical(data, before)
     assert {name: eager[name].dtype for name in eager} == {
-        name: np.dtype("uint8") if name == "solum_status" else np.dtype(dtype) for name in eager
+        name: np.dtype("uint8") if name.endswith("_status") else np.dtype(dtype) for name in eager
     }
     xr.testing.assert_identical(published_zones(data.chunk(dict(zip("yx", chunks)))).compute(), published_zones(data))
     assert eager.solum_status.attrs["flag_meanings"] == "steady bare no_steady_state capped_at_bedrock"
@@ -447,7 +460,7 @@ def test_soil_mask_is_respected(dtype: str) -> None:
             [0, 255, 255, 255]
         ]
     for name in result:
-        if name not in {"solum_status", "saprolite_thickness"}:
+        if name not in {"solum_status", "production_status", "saprolite_thickness"}:
             assert np.isnan(result[name].values[0, 1]), name
 
 

@@ -25,6 +25,9 @@ STEADY, BARE, NO_STEADY_STATE, CAPPED, NODATA = 0, 1, 2, 3, 255
 CAP, STRICT, CLIP_GRAVITY = 0, 1, 2
 """What a cell without a steady state gets: the cap, NaN, or the balance without inflow by creep."""
 
+LITERATURE_PRODUCTION, PHYSICAL_PRODUCTION = 1e-3, 1.0
+"""m a-1: the upper end of measured production rates (1e-5..1e-3), and a rate that no weathering reaches."""
+
 COLUMNS = ("h0", "ln_ra", "b", "per_water", "per_wind", "per_curvature")
 """Columns of a parameter table: h0; ln(r a); b; alpha/(10 rho_s); beta/(10 rho_s); gamma D."""
 
@@ -135,7 +138,7 @@ def steady_state(
     rows: npt.NDArray[np.int16],
     table: Doubles,
     balance: Balance,
-) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, Floats]:
+) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, npt.NDArray[np.uint8], Floats]:
     """Steady-state thickness and what goes with it, for flat arrays of one length n.
 
     Parameters
@@ -152,8 +155,9 @@ def steady_state(
 
     Returns
     -------
-    thickness, status, saprolite, erosion, production, response : (n,)
-        m, code, m, m a-1, m a-1, a; floats in the dtype of `temperature`. Production above the dtype's range is inf.
+    thickness, status, saprolite, erosion, production, plausibility, response : (n,)
+        m, code, m, m a-1, m a-1, code, a; floats in the dtype of `temperature`. `plausibility` is 0 for production up
+        to `LITERATURE_PRODUCTION`, 2 above `PHYSICAL_PRODUCTION`; production above the dtype's range is NaN.
     """
     n = temperature.size
     kind = temperature.dtype
@@ -162,6 +166,7 @@ def steady_state(
     saprolite = np.empty(n, kind)
     erosion = np.empty(n, kind)
     production = np.empty(n, kind)
+    plausibility = np.empty(n, np.uint8)
     response = np.empty(n, kind)
     has_bedrock = bedrock.size > 0
     has_rows = rows.size > 0
@@ -175,7 +180,7 @@ def steady_state(
         known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
         if math.isnan(eemt) or not known or depth < 0.0 or depth > 1000.0:
             thickness[i] = saprolite[i] = erosion[i] = production[i] = response[i] = math.nan
-            status[i] = NODATA
+            status[i] = plausibility[i] = NODATA
             continue
         h0 = table[row, 0]
         ln_r = table[row, 1] + table[row, 2] * eemt
@@ -184,12 +189,15 @@ def steady_state(
         e = lowering + creep
         erosion[i] = e
         production[i] = math.exp(ln_r)
+        if production[i] == math.inf:
+            production[i] = math.nan
+        plausibility[i] = (ln_r > math.log(LITERATURE_PRODUCTION)) + (ln_r > math.log(PHYSICAL_PRODUCTION))
         response[i] = h0 / e if e > 0.0 else math.nan
         h, code, _ = steady_thickness(h0, ln_r, lowering, creep, depth, balance)
         saprolite[i] = max(depth - max(h, 0.0), 0.0) if h == h and depth == depth else math.nan
         thickness[i] = h
         status[i] = code
-    return thickness, status, saprolite, erosion, production, response
+    return thickness, status, saprolite, erosion, production, plausibility, response
 
 
 @jit

@@ -24,6 +24,7 @@ from tpsoil.solum import (
     published_zones,
     quantile_name,
 )
+from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
@@ -34,11 +35,14 @@ SCORE_DIGITS = 4
 
 def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
     """Variables of the quantile maps."""
+    if not table.quantiles:
+        return ()
     what = "parameters and residuals" if table.quantiles_of == "profiles" else "parameters alone"
-    return tuple(
+    quantiles = [
         Variable(quantile_name(p), f"solum thickness, {100 * p:g} % quantile", "m", 0, meaning=f"over {what}")
         for p in table.quantiles
-    )
+    ]
+    return (*quantiles, NO_STEADY_STATE_SHARE)
 
 
 def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.Dataset:
@@ -100,9 +104,10 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
             f"zone {said}: no profile, so no parameters; its cells stay empty. Give it profiles, or fewer zones"
         )
         attributes["zones_without_profiles"] = said
-    for kind in ("fit", "cv", "cv_median"):
+    for kind in ("cv_median", "cv", "fit"):
         whole = found.scores[(found.scores["kind"] == kind) & (found.scores["zone"] == "all")]
         attributes[f"rmse_{kind}_m"] = round(float(whole["rmse"].iloc[0]), SCORE_DIGITS)
+    attributes["parameter_set"] = "lowest RMSE of all starts"
     if table.simulated:
         attributes["simulated"] = "true"
     return Prepared(calibration_bytes(found), _tables(found), {"": attributes}, notes)

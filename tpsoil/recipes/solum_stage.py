@@ -20,7 +20,7 @@ from tpsoil.solum import PUBLISHED, PUBLISHED_ZONES, SolumOptions, SolumParamete
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
 from tpsoil.stage import Array, Stage, Window
 from tpsoil.units import same_unit
-from tpsoil.variables import CATALOGUE, SOLUM_STATUS, Variable, variable
+from tpsoil.variables import CATALOGUE, PRODUCTION_STATUS, SOLUM_STATUS, Variable, variable
 
 from .mask_stage import mask_inputs
 from .section import Section
@@ -43,8 +43,10 @@ MAPS: Final = (
     "saprolite_thickness",
     "erosion_rate",
     "potential_production",
+    "production_status",
     "response_time",
 )
+UNPHYSICAL: Final = next(code for code, name in PRODUCTION_STATUS.items() if name == "unphysical")
 NO_CODE: Final = 255
 """Of a class that is missing."""
 BYTES_PER_CELL: Final = 260.0
@@ -277,11 +279,14 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
 
 
 def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
-    """Of one chunk, for each zone: cells with a thickness, their sum, least and greatest, and cells of each status."""
+    """Of one chunk, for each zone: cells with a thickness, their sum, minimum, maximum, cells of each status."""
     thick = layers["solum_thickness"].astype(np.float64).ravel()
     known = np.isfinite(thick)
     zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
     status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
+    plausibility = _codes(layers["production_status"]) if "production_status" in layers else None
+    if plausibility is None:
+        plausibility = np.zeros(thick.size, np.intp)
     found = {}
     for code in np.unique(zone[zone != NO_CODE]):
         here = zone == code
@@ -289,12 +294,13 @@ def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
         counts = np.bincount(status[here], minlength=NO_CODE + 1)
         ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
         numbers = [values.size, values.sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
+        numbers.append(np.count_nonzero(plausibility[here] == UNPHYSICAL))
         found[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
     return found
 
 
 def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, least and greatest thickness, and the cells of each status."""
+    """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production."""
     zones = sorted({zone for tally in tallies for zone in tally}, key=lambda zone: (len(zone), zone))
     gathered = {zone: [tally[zone] for tally in tallies if zone in tally] for zone in zones}
     rows = [_row(zone, parts) for zone, parts in gathered.items() if any(part[0] for part in parts)]
@@ -310,7 +316,9 @@ def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
     row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / sum(cells), 3)}
     row["least m"] = round(min(compress(least, known)), 3)
     row["greatest m"] = round(max(compress(greatest, known)), 3)
-    return row | {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), counts)}
+    *statuses, unphysical = counts
+    row |= {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), statuses)}
+    return row | {"production above 1 m/a": int(sum(unphysical))}
 
 
 def _codes(values: Array) -> Array:

@@ -39,11 +39,12 @@ class Calibration:
     Parameters
     ----------
     parameters : dict of int to SolumParameters
-        By zone.
+        By zone; the set with the lowest RMSE that any start reached, one of many that fit nearly as well.
     scores : DataFrame
         A row for each `kind` and `zone` ("all" pools the profiles): `n`, `tpsoil.evaluation.THICKNESS_MEASURES`,
-        `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample), "cv" (folds within zones),
-        "cv_blocks" (spatial blocks), each also as the ensemble's "_median", and the baselines "zone_mean_cv",
+        `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample); "cv_median" (folds within
+        zones) and "cv_blocks_median" (spatial blocks) of the ensemble's median; "cv" and "cv_blocks" of the one set
+        with the lowest RMSE, which may change with the last digit of a thickness; and the baselines "zone_mean_cv",
         "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.
     spread : DataFrame
         A row for each `zone` and `quantity` (eight parameters and five combinations): `best`; `starts_low`,

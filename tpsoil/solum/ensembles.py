@@ -52,6 +52,11 @@ class Ensemble:
     high: Doubles
 
 
+NO_STEADY_STATE_SHARE: Final = Variable(
+    "no_steady_state_share", "parameter sets without a steady state", "1", 0, 1, meaning="share of the ensemble"
+)
+
+
 def tolerated_rmse(best: float, profiles: int, dimensions: int = DIMENSIONS) -> float:
     """The greatest RMSE of the joint 95 % region of all combinations, m.
 
@@ -162,7 +167,11 @@ def quantiles_at(
     seed: int,
     residual: bool = True,
 ) -> Doubles:
-    """Quantiles of thickness at profiles, (n, q) m; NaN where a zone has no ensemble. See `ensemble_thickness`."""
+    """Quantiles of thickness at profiles, (n, q) m; NaN where a zone has no ensemble. See `ensemble_thickness`.
+
+    A profile at which too few members have a steady state is predicted as the map is there, by `deposition`: left out,
+    it would flatter the score.
+    """
     layers = {name: table[name].to_numpy(float) for name in (*NEEDED, "depth_to_bedrock", "zone") if name in table}
     maps = ensemble_thickness(
         layers,
@@ -172,7 +181,11 @@ def quantiles_at(
         seed=seed,
         residual=residual,
     )
-    return np.stack([maps[name].values for name in maps], axis=1)
+    quantiles = np.stack([maps[quantile_name(p)].values for p in probabilities], axis=1)
+    prescribed = options.greatest_thickness_m if options.deposition == "cap" else np.nan
+    depth = layers["depth_to_bedrock"] if options.cap_to_bedrock and "depth_to_bedrock" in layers else np.nan
+    without = np.isnan(quantiles).all(axis=1) & np.isfinite(maps[NO_STEADY_STATE_SHARE.name].values)
+    return np.where(without[:, None], np.fmin(prescribed, depth + np.zeros(len(table)))[:, None], quantiles)
 
 
 @dataclass(frozen=True)
@@ -193,7 +206,8 @@ class _Quantiles:
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
         layers += [zone_rows(given.get("zone"), given.get("soil_mask"), lookup), table, noise]
         layers += [np.array(self.probabilities), self.balance]
-        return [quantile.reshape(shape) for quantile in ensemble.thickness_quantiles(*layers)]
+        quantiles, unbalanced = ensemble.thickness_quantiles(*layers)
+        return [part.reshape(shape) for part in (*quantiles, unbalanced)]
 
 
 def quantile_name(probability: float) -> str:
@@ -232,7 +246,9 @@ def ensemble_thickness(
     Returns
     -------
     Dataset
-        `solum_thickness_p05`, ... (m), lazy where a layer is lazy. NaN for nodata, and for zones without an ensemble.
+        `solum_thickness_p05`, ... (m), over the members that have a steady state in a cell, and
+        `no_steady_state_share` (1), the share of the others; lazy where a layer is lazy. NaN for nodata, and for zones
+        without an ensemble; the quantiles also where fewer than half of the members have a steady state.
 
     Raises
     ------
@@ -243,7 +259,9 @@ def ensemble_thickness(
 
     Notes
     -----
-    Every member is bounded by 0 and by depth to bedrock. Memory: the members of one zone a pixel, not a map a member.
+    Every member is computed as the map is, with all options. A member without a steady state has no thickness, so it
+    is counted in `no_steady_state_share` and not as the map's cap of 2.04 m. Memory: the members of one zone a pixel,
+    not a map a member.
 
     Examples
     --------
@@ -251,7 +269,7 @@ def ensemble_thickness(
     >>> pixel = dict(mean_annual_temperature=3.0, annual_precipitation=600.0, water_erosion=2.0, wind_erosion=1.0,
     ...              general_curvature=0.0)
     >>> list(ensemble_thickness(pixel, one, residual=False))
-    ['solum_thickness_p05', 'solum_thickness_p50', 'solum_thickness_p95']
+    ['solum_thickness_p05', 'solum_thickness_p50', 'solum_thickness_p95', 'no_steady_state_share']
     """
     where = "solum.ensemble_thickness"
     data = as_dataset(layers, where)
@@ -298,6 +316,7 @@ def ensemble_thickness(
         )
         for p in chances
     ]
+    outputs.append(replace(NO_STEADY_STATE_SHARE, dtype=str(dtype)))
     results = map_pixels(
         _Quantiles(names, str(dtype), chances, options.balance()),
         *(data[name] for name in names),

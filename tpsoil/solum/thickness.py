@@ -29,6 +29,7 @@ OUTPUTS: Final = (
     "saprolite_thickness",
     "erosion_rate",
     "potential_production",
+    "production_status",
     "response_time",
 )
 
@@ -101,7 +102,9 @@ def thickness(
     -------
     Dataset
         `solum_thickness` (m), `solum_status`, `saprolite_thickness` (m), `erosion_rate` (m a-1),
-        `potential_production` (m a-1, thickness of soil on bare bedrock), `response_time` (a, NaN where E <= 0).
+        `potential_production` (m a-1, thickness of soil on bare bedrock; NaN where its number type cannot hold it),
+        `production_status` (0 within the literature's rates, up to 1e-3 m a-1; 1 above; 2 above 1 m a-1, unphysical),
+        `response_time` (a, NaN where E <= 0).
         float32 where every layer is float32, else float64. Lazy where a layer is lazy.
         Status: 0 steady, 1 bare (E >= R), 2 no steady state, 3 capped at bedrock, 255 nodata. Nodata (NaN in all
         others) is where a needed layer is NaN or out of its domain, `soil_mask` is not 1, or the zone has no

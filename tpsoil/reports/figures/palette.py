@@ -65,6 +65,7 @@ LOGARITHMIC: Final = frozenset({
 
 _CLASS_COLOURS: Final[Mapping[str, Mapping[int, str]]] = {
     "solum_status": {0: "#56B4E9", 1: "#555555", 2: "#D55E00", 3: "#F0E442"},
+    "production_status": {0: "#56B4E9", 1: "#F0E442", 2: "#D55E00"},
     "applicability": {0: "#D55E00", 1: "#56B4E9"},
     "soil_mask": {0: "#BFBFBF", 1: "#94762F"},
     "land_cover": {
