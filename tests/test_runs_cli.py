@@ -100,7 +100,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path, caps
     assert "0 of 12 tiles to make" in capsys.readouterr().out
     raster(tmp_path / "a.tif", 4100.0)
     assert command("run", path, "--dry-run") == 0
-    assert "layer elevation: 12 tiles stale: the model or a file changed" in capsys.readouterr().out
+    assert "layer elevation: 12 tiles stale: file a.tif changed" in capsys.readouterr().out
     assert command("status", str(tmp_path / "maps.zarr")) == 0
     assert "maps.zarr: complete" in capsys.readouterr().out
 

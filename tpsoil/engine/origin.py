@@ -99,7 +99,7 @@ class Origin:
             if key != "inputs"  # the records name each
         ]
         reasons += [
-            f"file {name} is {'new' if old is None else 'no longer used' if new is None else 'changed'}"
+            f"file {name} {'is new' if old is None else 'is no longer used' if new is None else 'changed'}"
             for name, old, new in differences(before.get("files", {}), self.files)
         ]
         if changed := [

@@ -13,11 +13,12 @@ from tpsoil.cube.align import pixels_per_cell
 from tpsoil.engine.content import content_digest, contents_of
 from tpsoil.errors import TpsoilError
 from tpsoil.ingest import Raster
+from tpsoil.ingest.dependencies import forget_remote
 from tpsoil.stage import CONTENT, Array, Stage, Window
 from tpsoil.variables import variable
 
 from .dem import TerrainOfDem, flow_of_dem, open_dem, placed, resolution_of
-from .layer_stage import files_of
+from .layer_stage import behind
 from .readers import Readers
 
 TERRAIN_BYTES_PER_CELL: Final = 160.0
@@ -38,17 +39,18 @@ def dem_stages(
 ) -> list[Stage]:
     """Stages of terrain, tile by tile, and of flow, whole, from a DEM's files."""
     path = whole(source)
-    files = files_of(path, "derive.dem", faults)
+    side = behind(path, "derive.dem", faults)
     share = 1.0
     if not faults and grid is not None:
         try:
-            opened = {"dem": path, "units": units, CONTENT: content_digest(contents_of(files))}
+            opened = {"dem": path, "units": units, CONTENT: content_digest(contents_of(side.files, side.urls))}
             share = max(1.0, pixels_per_cell(_dem(opened).box, grid()) ** 2)
         except TpsoilError as error:
             faults.append(f"derive.dem: {error}")
     common: dict[str, Any] = {
         "section": "derive",
-        "files": files,
+        "files": side.files,
+        "urls": side.urls,
         "describe": describe_dem,
     }
     decisive = {key: value for key, value in flow.items() if key != "memory_limit_gb"}
@@ -113,7 +115,12 @@ _terrains: Final = Readers[TerrainOfDem](limit=8)
 
 def _dem(options: Mapping[str, Any]) -> Raster:
     path, units = options["dem"], options["units"]
-    return _dems.get((path, units), options[CONTENT], lambda: open_dem(path, **({"units": units} if units else {})))
+    return _dems.get((path, units), options[CONTENT], lambda: _open(path, units))
+
+
+def _open(path: str, units: str | None) -> Raster:
+    forget_remote([path])
+    return open_dem(path, **({"units": units} if units else {}))
 
 
 def _terrain(options: Mapping[str, Any]) -> TerrainOfDem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from pydantic import Field, model_validator
 
 from tpsoil.cube import cube_info
 from tpsoil.cube.align import aligned_reader
+from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.ingest.dependencies import Dependencies, dependencies_of, forget_remote
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.stage import CONTENT, Array, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
@@ -106,7 +107,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
         through = None if table.through is None else whole(table.through)
         if through is not None:
             named.append((f"layers[{number}].through", through))
-        files = tuple(file for at, source in named for file in files_of(source, at, faults))
+        sides = [behind(source, at, faults) for at, source in named]
         names = {"source": [shown_source(source) for source in sources], "through": through and shown_source(through)}
         stages.append(
             Stage(
@@ -118,7 +119,8 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 options={"table": table, "sources": sources, "through": through},
                 indifferent=("sources", "through", "table.source", "table.through"),
                 identity=names,
-                files=files,
+                files=tuple(file for side in sides for file in side.files),
+                urls=tuple(url for side in sides for url in side.urls),
                 attributes={"": {"source": ", ".join(shown_source(source) for source in sources)}},
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,
@@ -157,7 +159,7 @@ _sources: Final = Readers[WindowReader](limit=64)
 
 
 def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
-    """Opened once in a process for each content of its files; checked then."""
+    """Opened once in a process for each content of its files and URLs; checked then."""
     table, sources, through = options["table"], options["sources"], options["through"]
     key = (table, sources, through, grid)
     return _sources.get(key, options[CONTENT], lambda: _open_source(table, sources, through, grid))
@@ -165,6 +167,7 @@ def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
 
 def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | None, grid: GeoBox) -> WindowReader:
     spec = table.described()
+    forget_remote([*sources, *([] if through is None else [through])])
     raster = read_raster(
         sources[0] if len(sources) == 1 else list(sources),
         spec,
@@ -198,25 +201,21 @@ def grid_of_source(source: str, where: str) -> GeoBox:
 
 def shown_source(source: str) -> str:
     """A source without its folder, so that a digest does not depend on where the data lie."""
-    return source if is_url(source) else Path(source).name
+    return shown_url(source) if is_url(source) else Path(source).name
 
 
-def files_of(source: str, at: str, faults: list[str]) -> tuple[Path, ...]:
-    """Files behind a path, glob or folder; a fault where there are none. A URL has no files."""
+def behind(source: str, at: str, faults: list[str]) -> Dependencies:
+    """Files and URLs behind a path, glob, folder or URL; a fault where there are none."""
     if is_url(source):
-        return ()
+        return dependencies_of([source])
     if any(mark in source for mark in "*?["):
-        found = sorted(Path(name) for name in glob.glob(source, recursive=True))
-        if not found:
+        matches = sorted(glob.glob(source, recursive=True))
+        if not matches:
             faults.append(f"{at}: no file matches {source}")
-        return tuple(found)
+        return dependencies_of(matches)
     path = Path(source.partition("|layername=")[0])
-    if path.is_dir():
-        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
     if not path.exists():
         near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
         faults.append(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}")
-        return ()
-    # A shapefile is all the files of its name.
-    family = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() == ".shp" else [path]
-    return tuple(file for file in family if os.path.isfile(file))
+        return Dependencies()
+    return dependencies_of([path])

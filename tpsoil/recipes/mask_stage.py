@@ -14,7 +14,7 @@ from tpsoil.soil_mask import MASK, NO_SOIL, RECORD, describe_classes, surface_co
 from tpsoil.stage import CONTENT, Array, Stage, Window
 from tpsoil.variables import Variable, variable
 
-from .layer_stage import WindowReader, files_of, shown_source
+from .layer_stage import WindowReader, behind, shown_source
 from .readers import Readers
 from .section import Section
 
@@ -99,6 +99,7 @@ def mask_stages(
     attributes: dict[str, Any] = {RECORD: " ".join(surfaces), "masked_classes": describe_classes(classes)}
     if classes:
         attributes["parents"] = " ".join(classes)
+    sides = [behind(path, f"mask.{key}", faults) for key, path in paths.items()]
     return [
         Stage(
             name=MASK,
@@ -113,7 +114,8 @@ def mask_stages(
                 "classes": describe_classes(classes),
                 **{key: shown_source(path) for key, path in paths.items()},
             },
-            files=tuple(file for key, path in paths.items() for file in files_of(path, f"mask.{key}", faults)),
+            files=tuple(file for side in sides for file in side.files),
+            urls=tuple(url for side in sides for url in side.urls),
             attributes={"": attributes},
             describe=describe_mask if paths else None,
             bytes_per_cell=16,

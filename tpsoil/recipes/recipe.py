@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,8 +145,8 @@ class Recipe:
     elements: ElementsTable | None = None
 
     def path(self, text: str) -> str:
-        """A path or URL of the recipe, made whole; `~` is the home folder."""
-        text = os.path.expanduser(text)
+        """A path or URL of the recipe, made whole; `~` is the home folder, a `file://` URL a path."""
+        text = os.path.expanduser(_local(text))
         if is_url(text) or os.path.isabs(text):
             return text
         return os.path.realpath(self.folder / text)  # of symbolic links in a circle too, where resolve() raises
@@ -220,7 +222,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     if output is not None and isinstance(text.get("run"), Mapping):
         if has_secret(output):
             raise RecipeError(where, [f"output: {SECRET_FAULT}"])
-        whole = output if is_url(output) else os.path.realpath(os.path.expanduser(output))
+        output = os.path.expanduser(_local(output))
+        whole = output if is_url(output) else os.path.realpath(output)
         text["run"] = {**text["run"], "output": whole}
     run = read_table(RunTable, text.get("run", {}), "run", faults)
     grid = _optional(GridTable, text, "grid", faults)
@@ -276,6 +279,13 @@ def _parse(path: Path) -> dict[str, Any]:
         raise RecipeError(str(path), [f"is not TOML: {error}"]) from error
     except OSError as error:
         raise RecipeError(str(path), [f"cannot be read: {error.strerror}"]) from error
+
+
+def _local(text: str) -> str:
+    """The path that a `file://` URL stands for; anything else as it is."""
+    if not text.startswith("file://"):
+        return text
+    return urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
 
 
 def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any:

@@ -13,7 +13,7 @@ from tpsoil.stage import Stage
 
 from .covariate_stage import derive_stages
 from .element_stage import element_stages
-from .layer_stage import files_of, layer_stages
+from .layer_stage import behind, layer_stages
 from .mask_stage import mask_stages
 from .recipe import Recipe, target_grid
 from .solum_stage import solum_stages
@@ -75,11 +75,11 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
         profiles = None
         if recipe.solum.calibration is not None:
             profiles = Path(recipe.path(recipe.solum.calibration.profiles))
-            files_of(str(profiles), "solum.calibration.profiles", faults)
+            behind(str(profiles), "solum.calibration.profiles", faults)
         add(solum_stages(recipe.solum, available, profiles, recipe.run.seed), "solum")
     if recipe.elements is not None:
         samples = recipe.path(recipe.elements.samples)
-        files_of(samples, "elements.samples", faults)
+        behind(samples, "elements.samples", faults)
         add(element_stages(recipe.elements, available, Path(samples), recipe.run.seed), "elements")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
