@@ -17,6 +17,7 @@ import xarray as xr
 import tpsoil
 from tpsoil.cube import add_layer, open_cube
 from tpsoil.engine import lock, session
+from tpsoil.engine.durable import sealed
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.lock import locked
 from tpsoil.engine.manifest import FORMAT
@@ -273,7 +274,7 @@ def test_records_without_the_numbers_of_the_summary_are_made_again(
     path = folder / "maps.zarr" / "_tpsoil" / "manifest" / "solum.json"
     content = json.loads(path.read_text())
     content["tiles"]["0.0"] = content["tiles"]["0.0"][:3]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     run(recipe, workers=1, progress=False)
     assert made == [("solum", (0, 1, 0, 1))]
 
@@ -330,12 +331,17 @@ def test_an_output_chunk_that_is_damaged_is_named_and_made_again(
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
-def test_a_damaged_manifest_is_named(fresh: tuple[Path, dict[str, Any]]) -> None:
+def test_a_damaged_manifest_is_named_and_its_tiles_are_made_again(
+    fresh: tuple[Path, dict[str, Any]], made: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     folder, recipe = fresh
+    before = small_run.files_of(folder / "maps.zarr")
     path = folder / "maps.zarr" / "_tpsoil" / "manifest" / "solum.json"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(CorruptStoreError, match=r"_tpsoil/manifest/solum.json: the manifest is damaged"):
-        run(recipe, workers=1, progress=False)
+    run(recipe, workers=1)
+    assert "_tpsoil/manifest/solum.json does not decode" in capfd.readouterr().err
+    assert {stage for stage, _ in made} == {"solum"}
+    assert small_run.files_of(folder / "maps.zarr") == before
 
 
 def test_an_existing_store_is_not_overwritten_without_leave(fresh: tuple[Path, dict[str, Any]]) -> None:
@@ -362,7 +368,7 @@ def test_an_existing_store_is_not_overwritten_without_leave(fresh: tuple[Path, d
 def test_a_store_of_a_newer_format_is_refused(fresh: tuple[Path, dict[str, Any]]) -> None:
     folder, recipe = fresh
     path = folder / "maps.zarr" / "_tpsoil" / "run.json"
-    path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"format": FORMAT + 1})))
     for action in (lambda: run(recipe, progress=False), lambda: status(recipe["run"]["output"])):
         with pytest.raises(
             InputError, match=f"run format {FORMAT + 1}, this tpsoil reads formats up to {FORMAT}; update"
@@ -375,7 +381,8 @@ def test_records_of_an_older_format_do_not_count(fresh: tuple[Path, dict[str, An
     folder, recipe = fresh
     before = small_run.files_of(folder / "maps.zarr")
     for path in (folder / "maps.zarr" / "_tpsoil" / "manifest").glob("*.json"):
-        path.write_text(path.read_text().replace(f'"format":{FORMAT}', '"format":1'))
+        content = json.loads(path.read_text()) | {"format": 1}
+        path.write_text(json.dumps({key: value for key, value in content.items() if key != "checksum"}))
     assert [(len(item.plan.missing), item.plan.reasons()) for item in status(recipe["run"]["output"])] == [
         (TILES, {})
     ] * 3

@@ -8,7 +8,7 @@ import errno
 import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,8 +19,9 @@ from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.cube import chunks
 from tpsoil.cube.location import writing
-from tpsoil.errors import AccessError, CorruptStoreError, LockLostError, TpsoilError
+from tpsoil.errors import AccessError, LockLostError, TpsoilError
 
+from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
 
 ROOM: Final = "_tpsoil"
@@ -28,6 +29,10 @@ ROOM: Final = "_tpsoil"
 
 LOCK_KEY: Final = "lock.json"
 RETRY_SECONDS: Final = 0.1
+
+SUM_SUFFIX: Final = ".sum"
+UNSEALED_FORMATS: Final = (1, 2)
+"""Run formats whose JSON had no checksum."""
 
 BATCH: Final = 256
 """Objects asked for at once: hides the latency of an object store."""
@@ -45,6 +50,8 @@ class Ledger:
         The store's path or URL, for messages.
     token : str
         Of the run whose lock allows it to write; "" writes without asking.
+    damaged : dict of str to str, optional
+        Gets the key of every object that cannot be read, and why.
 
     Notes
     -----
@@ -52,10 +59,11 @@ class Ledger:
     put whole objects.
     """
 
-    def __init__(self, store: Store, where: str, *, token: str = "") -> None:
+    def __init__(self, store: Store, where: str, *, token: str = "", damaged: dict[str, str] | None = None) -> None:
         self.store = store
         self.where = where
         self.token = token
+        self.damaged: dict[str, str] = {} if damaged is None else damaged
 
     @classmethod
     def at(cls, where: str, *, read_only: bool = False) -> Ledger:
@@ -75,20 +83,54 @@ class Ledger:
             yield from zip(keys[start : start + BATCH], read_raw(self.store, self._all(keys[start : start + BATCH])))
 
     def read_json(self, key: str) -> dict[str, Any] | None:
-        """The object as a JSON mapping, or None where there is none."""
+        """The object as a JSON mapping without its checksum, or None where there is none that can be read.
+
+        One that does not decode or does not match its checksum is noted in `damaged`, and counts as missing: whatever
+        was in it is made again.
+        """
         data = self.read(key)
         if data is None:
             return None
         try:
             content = json.loads(data)
         except ValueError as error:
-            raise CorruptStoreError(f"{self.where}/{ROOM}/{key}: is damaged ({error})") from error
+            self.damaged[key] = f"does not decode ({error})"
+            return None
         if not isinstance(content, dict):
-            raise CorruptStoreError(f"{self.where}/{ROOM}/{key}: is damaged (not a mapping)")
+            self.damaged[key] = "is not a mapping"
+            return None
+        if CHECKSUM not in content:  # of an older tpsoil: only what a run is called still counts
+            return content if content.get("format") in UNSEALED_FORMATS else None
+        if not is_sealed(content):
+            self.damaged[key] = "does not match its checksum"
+            return None
+        content.pop(CHECKSUM, None)
         return content
 
-    def write(self, key: str, data: bytes) -> None:
+    def read_table(self, key: str) -> bytes | None:
+        """The CSV object, or None where there is none that matches its checksum."""
+        data, expected = self.read(key), self.read(key + SUM_SUFFIX)
+        if data is None:
+            return None
+        if expected is None or expected.decode(errors="replace").strip() != checksum_bytes(data):
+            self.damaged[key] = "does not match its checksum"
+            return None
+        return data
+
+    def write_table(self, key: str, data: bytes) -> None:
+        """Store a CSV object and, beside it, its checksum."""
+        self.write(key, data)
+        self.write(key + SUM_SUFFIX, checksum_bytes(data).encode())
+
+    def write(self, key: str, data: bytes, *, sync: bool = True) -> None:
         """Store an object, replacing what was there.
+
+        Parameters
+        ----------
+        key : str
+        data : bytes
+        sync : bool
+            Whether it is on the disk when this returns; an object store always has it.
 
         Raises
         ------
@@ -96,16 +138,34 @@ class Ledger:
         AccessError, WorkError
         """
         self.check_lock()
+        self._put(self._full(key), data, sync=sync)
+
+    def write_node(self, key: str, data: bytes) -> None:
+        """Store an object of the store's arrays and groups, such as `slope/zarr.json`."""
+        self.check_lock()
+        self._put(key, data, sync=True)
+
+    def _put(self, key: str, data: bytes, *, sync: bool) -> None:
         with writing(self.where):
             if isinstance(self.store, LocalStore) and not self.store.read_only:
-                chunks.put_file(Path(self.store.root) / self._full(key), data)
+                path = Path(self.store.root) / key
+                chunks.put_file(path, data)
+                if sync:
+                    sync_files([path], Path(self.store.root))
                 return
             buffer = default_buffer_prototype().buffer.from_bytes(data)
-            _wait(lambda: self.store.set(self._full(key), buffer))
+            _wait(lambda: self.store.set(key, buffer))
 
-    def write_json(self, key: str, content: Any) -> None:
-        """Store a mapping as JSON with sorted keys."""
-        self.write(key, json.dumps(content, sort_keys=True, indent=1).encode())
+    def sync(self, keys: Iterable[str]) -> None:
+        """Force objects of the store to the disk, such as chunks before their record."""
+        if isinstance(self.store, LocalStore):
+            root = Path(self.store.root)
+            with writing(self.where):
+                sync_files([root / key for key in keys], root)
+
+    def write_json(self, key: str, content: Mapping[str, Any]) -> None:
+        """Store a mapping as JSON with sorted keys and its checksum."""
+        self.write(key, json.dumps(sealed(content), sort_keys=True, indent=1).encode())
 
     def write_group(self) -> None:
         """Make `_tpsoil/` a group of zarr's, so that whoever lists the store does not stumble over it."""
@@ -198,6 +258,8 @@ class Ledger:
         """Remove a folder of objects."""
         self.check_lock()
         _wait(lambda: self.store.delete_dir(self._full(folder)))
+        if isinstance(self.store, LocalStore):
+            sync_folders([(Path(self.store.root) / self._full(folder)).parent])
 
     def remove_node(self, name: str) -> None:
         """Remove an array or a group of the store, whatever is left of it."""

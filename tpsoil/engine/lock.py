@@ -76,7 +76,7 @@ def locked(
     keeper = threading.Thread(target=_beat, args=(lock, owner, pulse, stop), name="tpsoil-lock", daemon=True)
     keeper.start()
     try:
-        yield Ledger(ledger.store, ledger.where, token=owner.token)
+        yield Ledger(ledger.store, ledger.where, token=owner.token, damaged=ledger.damaged)
     finally:
         stop.set()
         keeper.join(timeout=30)

@@ -17,21 +17,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import xxhash
 
-from tpsoil.errors import CorruptStoreError, InputError
+from tpsoil.errors import InputError
 
-from .ledger import ROOM, Ledger
+from .durable import CHECKSUM, is_sealed, sealed
+from .ledger import Ledger
 
 FORMAT: Final = 3
 """Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil. Records of a lower one do
-not count (1 had digests of another kind, 2 knew neither the modules nor the packages behind a stage): their tiles are
-made again."""
+not count (1 had digests of another kind, 2 knew neither the modules nor the packages behind a stage, nor checksums):
+their tiles are made again."""
 
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
@@ -110,6 +111,10 @@ class Record:
         return reasons + [f"{name} is new" for name in new] + [f"{name} is no longer used" for name in gone]
 
 
+class DamagedRecordsError(Exception):
+    """An object of records that is not what was written; its tiles count as missing."""
+
+
 class Manifest:
     """The records of one stage in one store.
 
@@ -136,7 +141,8 @@ class Manifest:
 
     def write(self, chunk: Chunk, record: Record) -> None:
         """Record one chunk; called after its data are stored."""
-        self.ledger.write(self._key(chunk), _pack([(chunk, record)]))
+        # Not forced to the disk: a power cut that takes the record costs its tile, and one that tears it is recognised.
+        self.ledger.write(self._key(chunk), _pack([(chunk, record)]), sync=False)
 
     def write_all(self, records: Sequence[tuple[Chunk, Record]]) -> None:
         """Store many records as one object, in place of the one that was there."""
@@ -145,12 +151,14 @@ class Manifest:
     def read(self) -> dict[Chunk, Record]:
         """All records, the newer of two for the same chunk."""
         records: dict[Chunk, Record] = {}
-        folded = self.ledger.read(self._folded)
-        if folded is not None:
-            records.update(_unpack(folded, f"{self.ledger.where}/{ROOM}/{self._folded}"))
-        for key, data in self.ledger.read_many([f"manifest/{self.stage}/{key}" for key in self._parts()]):
-            if data is not None:
-                records.update(_unpack(data, f"{self.ledger.where}/{ROOM}/{key}"))
+        keys = [self._folded, *(f"manifest/{self.stage}/{name}" for name in self._parts())]
+        for key, data in self.ledger.read_many(keys):
+            if data is None:
+                continue
+            try:
+                records.update(_unpack(data))
+            except DamagedRecordsError as error:
+                self.ledger.damaged[key] = str(error)
         return records
 
     def digest(self) -> str:
@@ -192,31 +200,37 @@ def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:
             *([] if record.tally is None and record.statistics is None else [record.tally]),
             *([] if record.statistics is None else [record.statistics]),
         ]
-    return json.dumps({"format": FORMAT, "shared": shared, "tiles": tiles}, separators=(",", ":")).encode()
+    return json.dumps(sealed({"format": FORMAT, "shared": shared, "tiles": tiles}), separators=(",", ":")).encode()
 
 
-def _unpack(data: bytes, where: str) -> Iterator[tuple[Chunk, Record]]:
+def _unpack(data: bytes) -> dict[Chunk, Record]:
+    """Records of one object; none of an older format, which had no checksum.
+
+    Raises
+    ------
+    DamagedRecordsError
+    """
     try:
         content = json.loads(data)
+        if CHECKSUM not in content and content["format"] < FORMAT:
+            return {}
+        if not is_sealed(content):
+            raise DamagedRecordsError("does not match its checksum")
+        records: dict[Chunk, Record] = {}
         shared, tiles = content["shared"], content["tiles"] if content["format"] == FORMAT else {}
         for key, (place, ins, outs, *numbers) in tiles.items():
             origin, model, names, outputs = shared[place]
             y, x = key.split(".")
-            yield (
-                (int(y), int(x)),
-                Record(
-                    dict(zip(names, ins.split())),
-                    origin,
-                    model,
-                    dict(zip(outputs, outs.split())),
-                    *numbers,
-                ),
+            records[int(y), int(x)] = Record(
+                dict(zip(names, ins.split())),
+                origin,
+                model,
+                dict(zip(outputs, outs.split())),
+                *numbers,
             )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise CorruptStoreError(
-            f"{where}: the manifest is damaged ({type(error).__name__}: {error}); "
-            "delete this object, and the next run makes its tiles again"
-        ) from error
+        raise DamagedRecordsError(f"does not decode ({type(error).__name__}: {error})") from error
+    return records
 
 
 def check_format(content: Mapping[str, Any], where: str) -> None:

@@ -171,7 +171,7 @@ def origin_from(stage: str, content: Mapping[str, Any]) -> Origin:
 def write_origin(ledger: Ledger, origin: Origin) -> None:
     """Keep an origin's description, before the first record that names it."""
     key = _key(origin.stage, origin.digest)
-    if ledger.read(key) is None:
+    if ledger.read_json(key) is None:
         ledger.write_json(key, origin.description())
 
 

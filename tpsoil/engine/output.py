@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import warnings
@@ -12,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 import zarr
+from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from zarr.errors import ZarrUserWarning
 
@@ -20,9 +23,10 @@ from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
-from tpsoil.errors import InputError, StoreExistsError
+from tpsoil.errors import InputError, MissingInputError, StoreExistsError, TpsoilError
 from tpsoil.grid import coordinates, describe, same_grid
 from tpsoil.stage import Stage
+from tpsoil.variables import Variable
 
 from .arrays import layer_place, place_of
 from .job import Job
@@ -31,6 +35,7 @@ from .manifest import FORMAT, Manifest, check_format, digest_of
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
+from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
 RUN_KEY: Final = "run.json"
 KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
@@ -77,8 +82,10 @@ def find_output(job: Job) -> Output:
     with reaching(job.output):
         content = ledger.read_json(RUN_KEY)
     if content is None:
-        _refuse_strangers(job)
-        return Output(job.output, ledger, grid, tiling, exists=False)
+        if not _is_of_a_run(ledger):
+            _refuse_strangers(job)
+            return Output(job.output, ledger, grid, tiling, exists=False)
+        content = _content_of_root(job, tiling)
     check_format(content, job.output)
     if content.get("state") == "creating":
         return Output(job.output, ledger, grid, tiling, exists=False)
@@ -102,14 +109,18 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
             output.ledger.write_json(RUN_KEY, content | {"state": "creating", "replaces": doomed})
             _clear(output, doomed)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
-        elif (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
-            sweep(output.where, job.outputs)
+        else:
+            restore_layers(output.ledger, output.grid, output.tiling.chunk, _recorded(output, job))
+            if (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
+                sweep(output.where, job.outputs)
+        restore_layout(output.ledger, output.grid, output.tiling.chunk)
         for origin in origins.values():
             write_origin(output.ledger, origin)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         root = zarr.open_group(open_store(output.where), mode="r+")
-        if root.attrs.get(STATE_ATTRIBUTE) != "running":
-            root.attrs[STATE_ATTRIBUTE] = "running"
+        if root.attrs.get(STATE_ATTRIBUTE) != "running" or root.attrs.get("run") != job.name:
+            root.attrs.update({STATE_ATTRIBUTE: "running", "run": job.name})
+        output.ledger.sync(layout_keys(output.grid, output.tiling.chunk))
 
 
 def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> None:
@@ -121,7 +132,10 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         Manifest(output.ledger, name).forget()
     with writing(output.where):
         root = zarr.open_group(open_store(output.where), mode="r+")
-        root.attrs.update({**attributes, STATE_ATTRIBUTE: "complete"})
+        # All of them: what an older run or a flipped bit left in their place goes.
+        layout = layout_attributes(output.grid, output.tiling.chunk)
+        root.attrs.put(plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
+        output.ledger.sync(["zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
 
 
@@ -149,7 +163,7 @@ def ensure_arrays(
         # What another run said of the layer goes, so that a run that was resumed leaves the same attributes.
         kept = {key: array.attrs[key] for key in KEPT_ATTRIBUTES if key in array.attrs}
         wanted = plain({**variable.attributes(), **said[variable.name], **kept, "created_with": CREATED_WITH})
-        if dict(array.attrs) != wanted:
+        if json.dumps(dict(array.attrs)) != json.dumps(wanted):  # in the same order, so that the bytes are the same too
             with writing(output.where):
                 array.attrs.put(wanted)
         places.append(place_of(array, output.where, variable.name))
@@ -166,14 +180,18 @@ def mark(output: Output, stage: Stage, state: str) -> None:
             array = root[variable.name]
             if array.attrs.get("state") != state:
                 array.attrs["state"] = state
+        output.ledger.sync(f"{variable.name}/zarr.json" for variable in stage.outputs)
 
 
 def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
     """The stage's arrays that are there."""
     if not output.exists:
         return ()
-    root = zarr.open_group(open_store(output.where), mode="r")
-    return tuple(layer_place(output.where, variable.name) for variable in stage.outputs if variable.name in root)
+    places = []
+    for variable in stage.outputs:
+        with contextlib.suppress(MissingInputError):  # not there, or its description cannot be read
+            places.append(layer_place(output.where, variable.name))
+    return tuple(places)
 
 
 def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[str, Any]:
@@ -199,6 +217,8 @@ def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[st
             }
             for stage in job.stages
         ],
+        "crs": output.grid.crs.to_wkt(),
+        "transform": [float(value) for value in tuple(output.grid.transform)[:6]],
         "shape": list(output.tiling.shape),
         "chunk": output.tiling.chunk,
     }
@@ -214,10 +234,40 @@ def _difference(content: Mapping[str, Any], job: Job, tiling: Tiling) -> str:
         return f"run '{content.get('name')}', the recipe is run '{job.name}'"
     if content.get("chunk") != tiling.chunk:
         return f"chunks of {content.get('chunk')} cells, the recipe has {tiling.chunk}"
-    stored = cube_info(job.output).grid
+    if "transform" in content:
+        stored = GeoBox(tuple(content["shape"]), Affine(*content["transform"]), CRS(content["crs"]))
+    else:  # of an older tpsoil
+        stored = cube_info(job.output).grid
     if not same_grid(stored, job.grid):
         return f"another grid ({describe(stored)}; the recipe has {describe(job.grid)})"
     return ""
+
+
+def _is_of_a_run(ledger: Ledger) -> bool:
+    """Whether a run made the store although what it was called is lost: the object is damaged, or only it is gone."""
+    return RUN_KEY in ledger.damaged or any(ledger.names(folder) for folder in ("manifest", "models", "tables"))
+
+
+def _content_of_root(job: Job, tiling: Tiling) -> dict[str, Any]:
+    """What the root's attributes tell of a run whose own object is lost; the job's where they are lost too."""
+    content = {"format": FORMAT, "name": job.name, "chunk": tiling.chunk, "shape": list(tiling.shape)}
+    content |= {"crs": job.grid.crs.to_wkt(), "transform": list(job.grid.transform)[:6], "state": "running"}
+    try:
+        info = cube_info(job.output)
+    except TpsoilError:
+        return content
+    found = {"name": info.attrs.get("run", job.name), "chunk": info.chunks, "shape": list(info.grid.shape)}
+    return content | found | {"crs": info.grid.crs.to_wkt(), "transform": list(info.grid.transform)[:6]}
+
+
+def _recorded(output: Output, job: Job) -> list[Variable]:
+    """Layers that the store must have, because their chunks have records, or has in some form."""
+    variables = []
+    manifests = {name.removesuffix(".json") for name in output.ledger.names("manifest")}
+    for stage in job.stages:
+        stored = read_raw(output.ledger.store, [f"{variable.name}/zarr.json" for variable in stage.outputs])
+        variables += [v for v, data in zip(stage.outputs, stored) if data is not None or stage.name in manifests]
+    return variables
 
 
 def _check_inputs_safe(job: Job) -> None:

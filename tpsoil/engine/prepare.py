@@ -106,6 +106,7 @@ def prepare_stage(
     }
     ledger.write(f"models/{stage.name}.bin", done.model)
     ledger.write_json(f"models/{stage.name}.json", described)
+    described = ledger.read_json(f"models/{stage.name}.json") or described  # as the next run reads it, keys in order
     return _made(stage, origin, done.model, described, trained=True)
 
 

@@ -36,6 +36,7 @@ from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
+from .repair import describe_damage
 from .tiles import Assignment, TileDone, code_digest, make_tile
 
 GIGABYTE = 10**9
@@ -166,12 +167,10 @@ def _work(
         remove_other_origins(output.ledger, origins[stage.name])
         if plan.wanted or not complete:
             mark(output, stage, "complete")
-        if stage.summary is not None and (plan.wanted or output.ledger.read(f"tables/{stage.name}.csv") is None):
-            maps = open_layers(output.where, [variable.name for variable in stage.outputs])
-            tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
-            for name, table in stage.summary(tallies, maps).items():
-                output.ledger.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
+        _summarise(stage, output, manifest)
         notes += _notes_of_stage(stage, manifest)
+    for line in describe_damage(output.ledger.damaged):
+        reporter.say(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
     for line in notes:
         reporter.say(f"note: {line}")
@@ -192,10 +191,27 @@ def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
 def _tables_of(output: Output) -> dict[str, pd.DataFrame]:
     tables = {}
     for key in output.ledger.names("tables"):
-        data = output.ledger.read(f"tables/{key}")
+        data = output.ledger.read_table(f"tables/{key}") if key.endswith(".csv") else None
         if data is not None and data.strip():
             tables[key.removesuffix(".csv")] = pd.read_csv(io.BytesIO(data))
     return tables
+
+
+def _summarise(stage: Stage, output: Output, manifest: Manifest) -> None:
+    """Write the tables that describe a stage's maps, unless they are there and of the same records."""
+    if stage.summary is None:
+        return
+    key, records = f"tables/{stage.name}.json", manifest.digest()
+    stored = output.ledger.read_json(key)
+    names = stored["tables"] if stored is not None and stored["records"] == records else None
+    if names is not None and all(output.ledger.read_table(f"tables/{name}.csv") is not None for name in names):
+        return
+    maps = open_layers(output.where, [variable.name for variable in stage.outputs])
+    tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
+    tables = stage.summary(tallies, maps)
+    for name, table in tables.items():
+        output.ledger.write_table(f"tables/{name}.csv", table.to_csv(index=False).encode())
+    output.ledger.write_json(key, {"records": records, "tables": sorted(tables)})
 
 
 def _make(

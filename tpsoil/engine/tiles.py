@@ -138,6 +138,8 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
             raise WorkError(f"stage '{stage.name}': {output.name} has shape {values.shape} on tile {rectangle}")
         written[output.name] = _write(place, rows, columns, values)
         made[output.name] = values
+    # On the disk before the record that vouches for it.
+    ledger.sync(key for keys in written.values() for key in keys)
     manifest = Manifest(ledger, stage.name)
     for i in range(rectangle[0], rectangle[1]):
         for j in range(rectangle[2], rectangle[3]):

@@ -55,7 +55,7 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
     names = [str(stage["name"]) for stage in content.get("stages", [])]
     tables = read_tables(ledger, names)
     for name in names:
-        data = ledger.read(f"tables/{name}.csv")
+        data = ledger.read_table(f"tables/{name}.csv")
         if data is not None:
             tables[name] = pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
     for name in ("elements", "with_extra"):

@@ -1,0 +1,136 @@
+"""A store's descriptions and coordinates compared with what they must be, and written again where they differ.
+
+They are all known before a run begins: from the grid, the chunks and the stages' outputs. So whatever a power cut or a
+disk did to them is put right without reading it. Chunks are compared with their records, elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from odc.geo.geobox import GeoBox
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from tpsoil.cube.regions import create_layers
+from tpsoil.cube.store import lay_out_cube
+from tpsoil.variables import Variable
+
+from .ledger import Ledger, read_raw
+
+ROOT_KEY: Final = "zarr.json"
+STATES: Final = ("writing", "complete")
+DECIDED: Final = ("grid_mapping", "coordinates", "_FillValue")
+"""Attributes of a layer that no stage sets."""
+
+
+def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
+    """Write the root's description and the coordinates again where they are not what they must be.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Of the output store; gets what was damaged.
+    grid : GeoBox
+    chunk : int
+        Side of the stored chunks, cells.
+    """
+    expected = _laid_out(grid, chunk)
+    stored = dict(zip(expected, read_raw(ledger.store, list(expected))))
+    for key, data in expected.items():
+        fits = _same_root(stored[key], data) if key == ROOT_KEY else stored[key] == data
+        if not fits:
+            _note(ledger, key, stored[key])
+            ledger.write_node(key, data)
+
+
+def layout_keys(grid: GeoBox, chunk: int) -> list[str]:
+    """Keys of the root's description and of the coordinates."""
+    return list(_laid_out(grid, chunk))
+
+
+def layout_attributes(grid: GeoBox, chunk: int) -> dict[str, Any]:
+    """Attributes of the root before a run adds its own."""
+    attributes: dict[str, Any] = _parsed(_laid_out(grid, chunk)[ROOT_KEY])["attributes"]
+    return attributes
+
+
+def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable[Variable]) -> None:
+    """Write layers' descriptions again where they cannot be read or describe another array.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    grid : GeoBox
+    chunk : int
+    variables : iterable of Variable
+        Layers that a run makes. One that is not there is created, in state "writing"; its chunks stay what they are,
+        and count where their records do.
+    """
+    wanted = list(variables)
+    memory = MemoryStore()
+    lay_out_cube(memory, grid, chunk)
+    create_layers(memory, wanted)
+    keys = [f"{variable.name}/{ROOT_KEY}" for variable in wanted]
+    for key, data, stored in zip(keys, read_raw(memory, keys), read_raw(ledger.store, keys)):
+        if data is not None and not _same_array(stored, data):
+            _note(ledger, key, stored)
+            ledger.write_node(key, data)
+
+
+def _laid_out(grid: GeoBox, chunk: int) -> dict[str, bytes]:
+    """Every object of an empty cube."""
+    memory = MemoryStore()
+    lay_out_cube(memory, grid, chunk)
+    prototype = default_buffer_prototype()
+
+    async def read() -> dict[str, bytes]:
+        names = [name async for name in memory.list()]
+        objects = {name: await memory.get(name, prototype) for name in sorted(names)}
+        return {name: value.to_bytes() for name, value in objects.items() if value is not None}
+
+    contents: dict[str, bytes] = sync(read())
+    return contents
+
+
+def _note(ledger: Ledger, key: str, stored: bytes | None) -> None:
+    if stored is not None:
+        ledger.damaged[f"../{key}"] = "is not what was written"
+
+
+def _same_root(stored: bytes | None, expected: bytes) -> bool:
+    """Whether the root says what it must; what runs add to its attributes may be there or not."""
+    old, new = _parsed(stored), _parsed(expected)
+    attributes = dict(old.pop("attributes", None) or {})
+    return old == {k: v for k, v in new.items() if k != "attributes"} and all(
+        attributes.get(key) == value for key, value in new["attributes"].items()
+    )
+
+
+def _same_array(stored: bytes | None, expected: bytes) -> bool:
+    """Whether an array is stored as it must be; its other attributes are brought up to date elsewhere."""
+    old, new = _parsed(stored), _parsed(expected)
+    attributes, needed = old.pop("attributes", None), new.pop("attributes")
+    if not isinstance(attributes, dict) or old != new or attributes.get("state") not in STATES:
+        return False
+    return all(attributes.get(key) == needed.get(key) for key in DECIDED)
+
+
+def _parsed(data: bytes | None) -> dict[str, Any]:
+    try:
+        content = json.loads(data or b"")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def describe_damage(damaged: Mapping[str, str]) -> list[str]:
+    """Lines for the user, one an object."""
+    return [f"{_shown(key)} {why}; it was made again" for key, why in sorted(damaged.items())]
+
+
+def _shown(key: str) -> str:
+    return key.removeprefix("../") if key.startswith("../") else f"_tpsoil/{key}"
