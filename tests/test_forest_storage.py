@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,53 @@ def test_a_pickle_holds_no_layout_made_for_walking() -> None:
     read = pickle.loads(pickle.dumps(compiled))
     np.testing.assert_array_equal(read.predict(X)[0], expected[0])
     assert compiled.__sizeof__() == compiled.nbytes > 20 * compiled.left.size
+
+
+def planted(forest: CompiledForest, **arrays: Any) -> CompiledForest:
+    """The forest with some values of its arrays replaced: name=(index, value)."""
+    changed = {}
+    for name, (index, value) in arrays.items():
+        changed[name] = getattr(forest, name).copy()
+        changed[name][index] = value
+    return replace(forest, **changed)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fault"),
+    [
+        ({"left": (1, 0)}, "before it or in another tree"),  # a cycle: the walk, and the packing, would not end
+        ({"right": (0, 10**6)}, "before it or in another tree"),
+        ({"left": (0, 2)}, "two parents or none"),
+        ({"left": (0, -1)}, "one child"),
+        ({"feature": (0, 10**6)}, "feature that is not one of its"),
+        ({"feature": (0, -2)}, "feature that is not one of its"),
+        ({"threshold": (0, np.nan)}, "not a finite number"),
+        ({"value": (0, np.inf)}, "not a finite number"),
+        ({"root": (1, 0)}, "one after the other"),
+    ],
+)
+def test_planted_nodes_are_rejected_when_a_forest_is_read(tmp_path: Path, arrays: dict[str, Any], fault: str) -> None:
+    """`1` stands for the second node of the first tree that has children."""
+    compiled, _ = compiled_forest()
+    split = int(np.flatnonzero(compiled.left[: compiled.root[1]] != -1)[1])
+    at = {name: (split if name == "left" and index else index, value) for name, (index, value) in arrays.items()}
+    planted(compiled, **at).save(tmp_path / "planted.forest")
+    with pytest.raises(CorruptStoreError, match=rf"planted.forest: is no valid forest \(.*{fault}"):
+        CompiledForest.load(tmp_path / "planted.forest")
+
+
+def test_planted_rows_of_leaves_are_rejected(tmp_path: Path) -> None:
+    compiled, _ = compiled_forest()
+    assert compiled.responses is not None
+    member = compiled.responses.member.copy()
+    member[5] = 10**6
+    replace(compiled, responses=replace(compiled.responses, member=member)).save(tmp_path / "planted.forest")
+    with pytest.raises(CorruptStoreError, match="a leaf names a row that is not there"):
+        CompiledForest.load(tmp_path / "planted.forest")
+
+
+def test_arrays_of_other_lengths_are_rejected(tmp_path: Path) -> None:
+    compiled, _ = compiled_forest(responses=None)
+    replace(compiled, threshold=compiled.threshold[:-1]).save(tmp_path / "planted.forest")
+    with pytest.raises(CorruptStoreError, match="different lengths"):
+        CompiledForest.load(tmp_path / "planted.forest")

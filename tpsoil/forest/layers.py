@@ -17,6 +17,7 @@ import xarray as xr
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
 from tpsoil.forest.applicability import ForestSpace
+from tpsoil.forest.checks import check_forest
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import Applicability
 from tpsoil.forest.encoding import Encoding
@@ -198,6 +199,8 @@ class MapModel:
         ------
         InputError
             For bytes of something else.
+        CorruptStoreError
+            For a forest whose nodes are no trees.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
@@ -213,10 +216,12 @@ class MapModel:
             own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
             return kind(**held, **own)
 
+        forest = replace(part("forest", CompiledForest), responses=part("responses", Responses))
+        check_forest(forest, f"map model '{plain['name']}'")
         return cls(
             name=plain["name"],
             encoding=_encoding(plain["encoding"]),
-            forest=replace(part("forest", CompiledForest), responses=part("responses", Responses)),
+            forest=forest,
             facts=plain["facts"],
             conformal=part("conformal", Conformal),
             space=None if plain["space"] is None else _encoding(plain["space"]),

@@ -13,6 +13,7 @@ import numpy as np
 
 from tpsoil.errors import AccessError, CorruptStoreError, MissingInputError
 
+from .checks import check_forest
 from .quantiles import Responses
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load_forest(path: Path) -> CompiledForest:
     MissingInputError
         Where there is no such file.
     CorruptStoreError
-        Where the file is not a forest, or its content does not match its digest.
+        Where the file is not a forest, its content does not match its digest, or its nodes are no trees.
     """
     from .compiled import ARRAYS, CompiledForest
 
@@ -111,4 +112,5 @@ def load_forest(path: Path) -> CompiledForest:
         raise CorruptStoreError(f"{path}: not a forest that can be read ({error}); save it again") from error
     if forest.digest != header["digest"]:
         raise CorruptStoreError(f"{path}: the content does not match its digest; save the forest again")
+    check_forest(forest, str(path))
     return forest
