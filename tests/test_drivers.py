@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from test_training import FEATURES, plots
 
 from tpsoil.errors import InputError
-from tpsoil.forest import train
+from tpsoil.forest import held_out_importance, train
 from tpsoil.forest.importance import scaled_increase
 from tpsoil.micronutrients import accumulated_local_effects, betasq, importance, lmg, partial_dependence, vif
 
@@ -91,6 +91,87 @@ def test_importance_of_a_trained_forest_goes_by_covariate() -> None:
     X, y = rows_of(40)
     with pytest.raises(InputError, match="without bootstrapping"):
         importance(RandomForestRegressor(3, bootstrap=False, random_state=0).fit(X, y), X, y)
+
+
+# -- held-out rows
+
+
+def many_sites(seed: int = 0) -> pd.DataFrame:
+    """Triplicates of 150 sites: temperature is large and noisy, slope small and exact, curvature nothing."""
+    rng = np.random.default_rng(seed)
+    sites = pd.DataFrame(rng.random((150, 3)), columns=["mean_annual_temperature", "slope", "general_curvature"])
+    sites["offset"] = rng.normal(0, 1.0, 150)  # of the site, which no covariate explains
+    table = sites.loc[sites.index.repeat(3)].reset_index(drop=True)
+    table["site"] = np.arange(450) // 3
+    table["Zn"] = 6 * table["mean_annual_temperature"] + 1.0 * table["slope"] + table["offset"]
+    return table.drop(columns="offset").assign(Zn=lambda t: t["Zn"] + rng.normal(0, 0.05, 450))
+
+
+def test_held_out_importance_equals_a_slow_transcription_of_the_definition() -> None:
+    """Each fold's forest grown again with scikit-learn, and permuted there with the same orders."""
+    names = ["mean_annual_temperature", "slope", "general_curvature"]
+    table = many_sites()
+    trained = train(table, "Zn", names, "site", trees=12, seed=4, folds=["random", "group"], n_folds=3)
+    ranked = held_out_importance(trained, repeats=2, seed=9)
+    labels, target = trained.folds["group"].to_numpy(), table["Zn"].to_numpy()
+    X = table[names].to_numpy(dtype=np.float32)
+    rises, errors, sizes = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
+    for k, stream in enumerate(np.random.SeedSequence([9, 78]).spawn(3)):
+        test = labels == k
+        state = int(np.random.SeedSequence([4, 2, k]).generate_state(1)[0] >> 1)
+        forest = RandomForestRegressor(12, max_features=1 / 3, random_state=state).fit(X[~test], target[~test])
+        first = forest.predict(X[test])
+        kept = trained.predictions["group"]["predicted"].to_numpy()[test]
+        np.testing.assert_allclose(first, kept, rtol=1e-12)  # it is the forest that was scored
+        errors[k], sizes[k] = ((first - target[test]) ** 2).mean(), test.sum()
+        rng = np.random.default_rng(stream)
+        for _ in range(2):
+            order = rng.permutation(int(test.sum()))
+            for j in range(3):
+                mixed = X[test].copy()
+                mixed[:, j] = mixed[order, j]
+                rises[k, j] += (((forest.predict(mixed) - target[test]) ** 2).mean() - errors[k]) / 2
+    pooled = (sizes * errors).sum() / sizes.sum()
+    expected = 100 * (sizes[:, None] * rises).sum(axis=0) / sizes.sum() / pooled
+    half = 100 / pooled * rises.std(axis=0, ddof=1) / np.sqrt(3) * 4.302652729911275  # t, 0.975, 2 degrees of freedom
+    np.testing.assert_allclose(ranked.loc[names, "held_out_increase"], expected, rtol=1e-9)
+    np.testing.assert_allclose(ranked.loc[names, "high"], expected + half, rtol=1e-9)
+    assert ranked.attrs["folds"] == "group"
+
+
+def test_drivers_are_ranked_by_held_out_sites() -> None:
+    names = ["mean_annual_temperature", "slope", "general_curvature"]
+    trained = train(many_sites(), "Zn", names, "site", trees=60, seed=1)
+    ranked = importance(trained)
+    assert ranked.index.tolist() == names
+    assert ranked["rank"].tolist() == [1, 2, 3]
+    assert ranked.loc["mean_annual_temperature", "low"] > 20
+    # A forest of replicates knows each site by its curvature: out of bag it looks useful, at new sites it is not.
+    assert ranked.loc["general_curvature", "increase_mse"] > 5
+    assert abs(ranked.loc["general_curvature", "held_out_increase"]) < 10
+    assert {"mean_increase", "standard_error", "high"} <= set(ranked)
+    assert importance(trained, folds="random").attrs["folds"] == "random"
+
+
+@pytest.mark.parametrize("style", ["codes", "ordered", "onehot"])
+def test_held_out_importance_goes_by_covariate_in_every_encoding(style: str) -> None:
+    trained = train(plots(50), "Fe", FEATURES, "site", trees=10, categories=style)
+    ranked = held_out_importance(trained, repeats=1)
+    assert sorted(ranked.index) == sorted(FEATURES)
+    grouped = held_out_importance(trained, {"terrain": ["slope", "aspect"], "cover": ["land_cover"]}, repeats=1)
+    assert sorted(grouped.index) == ["cover", "terrain"]
+
+
+def test_held_out_importance_rejects() -> None:
+    trained = train(plots(30), "Fe", FEATURES, "site", trees=5, folds="group")
+    with pytest.raises(InputError, match=r"not scored by folds 'block'; it has \['group'\]"):
+        held_out_importance(trained, folds="block")
+    with pytest.raises(InputError, match="set 'x' names 'slop'; did you mean 'slope'"):
+        held_out_importance(trained, {"x": ["slop"]})
+    with pytest.raises(InputError, match="repeats is 0"):
+        held_out_importance(trained, repeats=0)
+    with pytest.raises(InputError, match="grown again on other rows"):
+        held_out_importance(trained.refit(np.arange(20)))
 
 
 # -- linear shares

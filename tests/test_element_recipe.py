@@ -107,9 +107,14 @@ def test_tables_tell_what_was_done(done: tuple[Path, dict[str, Any]]) -> None:
     intervals = tables["Intervals out of fold: share of observations held"]
     assert set(intervals["level"]) == {0.5, 0.8, 0.9, 0.95}
     assert set(tables["Observed on predicted (Pineiro), and Theil's parts of the error"]["folds"]) == {"group"}
-    drivers = tables["Drivers: out-of-bag rise of the error; shares of a linear model"]
+    drivers = tables["Drivers: rise of the held-out error, % (95 % limits); %IncMSE scaled and unscaled; linear shares"]
     assert set(drivers["feature"]) == {"elevation", "slope", "annual_precipitation", "climate_zone"}
     assert np.isnan(drivers.loc[drivers["feature"] == "climate_zone", "vif"]).all()
+    assert (drivers["low"] <= drivers["held_out"]).all()
+    iron = drivers[drivers["element"] == "Fe"]
+    assert iron["held_out"].is_monotonic_decreasing
+    assert iron["rank"].tolist() == [1, 2, 3, 4]
+    assert {"scaled", "unscaled"} <= set(drivers)
     groups = tables["Classes compared on site means; classes that share a letter do not differ"]
     rock = groups[(groups["element"] == "Fe") & (groups["classes"] == "rock")].set_index("group")
     assert rock["letters"].to_dict() == {"schist": "a", "granite": "b"}

@@ -422,3 +422,15 @@ def test_a_joint_effect_is_a_plane_with_units_centred_on_zero() -> None:
     assert said(figures.joint_effect(table.assign(effect=np.nan)))
     with pytest.raises(InputError, match="expected two columns beside 'effect'"):
         figures.joint_effect(table.drop(columns="ndvi"))
+
+
+def test_importance_at_held_out_rows_has_the_papers_measure_beside_it() -> None:
+    ranked = pd.DataFrame(
+        {"held_out_increase": [69.0, 1.0], "low": [50.0, -2.0], "high": [88.0, 4.0], "increase_mse": [30.0, 40.0]},
+        index=pd.Index(["ndvi", "slope"], name="feature"),
+    )
+    first, second = figures.importance_ranking(ranked).axes
+    assert texts(first.get_yticklabels()) == ["slope", "ndvi"]
+    assert first.get_xlabel() == "rise of the squared error at held-out rows, %"
+    assert second.get_xlabel() == "%IncMSE, out of bag"
+    assert second.lines[0].get_xdata().tolist() == [40.0, 30.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tpsoil.evaluation import observed_against_predicted, score
 from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.held_out import held_out_importance
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
 from tpsoil.forest.mapping import predict_cube_many
@@ -17,6 +18,7 @@ __all__ = [
     "area_of_applicability",
     "conformal_intervals",
     "coverage_table",
+    "held_out_importance",
     "load_trained",
     "observed_against_predicted",
     "permutation_importance",

@@ -1,4 +1,4 @@
-"""What drives an element: out-of-bag importance, and the shares of a linear model with their collinearity."""
+"""What drives an element: importance at held-out rows and out of bag, and the shares of a linear model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
-from tpsoil.forest import TrainedForest, permutation_importance
+from tpsoil.errors import InputError
+from tpsoil.forest import TrainedForest, held_out_importance, permutation_importance
+from tpsoil.forest.held_out import columns_of_sets
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,40 +26,48 @@ def importance(
     y: npt.ArrayLike | None = None,
     *,
     sets: Mapping[str, Sequence[str]] | None = None,
-    repeats: int = 1,
+    folds: str | None = None,
+    repeats: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """%IncMSE of every covariate, or of sets of covariates, as R's randomForest defines it.
+    """Covariates ranked by permutation at held-out sites or blocks, with %IncMSE of R's randomForest beside it.
 
     Parameters
     ----------
     forest : TrainedForest or RandomForestRegressor
+        A scikit-learn forest has no held-out rows: its covariates are ranked by the unscaled %IncMSE.
     X, y : array_like, optional
         Training rows and target of a RandomForestRegressor, on the scale it was fitted on.
     sets : mapping of str to sequence of str, optional
         Covariates that are permuted together. Of correlated covariates each alone looks unimportant, because the
         others stand in for it: permute them as one, such as `{"climate": ["mean_annual_temperature", "ndvi"]}`.
         By default each covariate alone; the columns of one class or direction always go together.
-    repeats : int
-        Permutations a tree.
+    folds : {"random", "group", "block"}, optional
+        Kind of folds whose held-out rows rank the covariates; by default the deciding one.
+    repeats : int, optional
+        Permutations in each fold and in each tree; by default 5 in a fold and 1 in a tree, as R has it.
     seed : int
 
     Returns
     -------
     DataFrame
-        Index: covariate or set, the most important first. `increase_mse` (%IncMSE: mean rise of the out-of-bag
-        squared error over its standard error), `mean_increase` (unscaled), `standard_error`, `rank`.
+        Index: covariate or set, the most important first. Of a trained forest: `held_out_increase` (% of the held-out
+        squared error), `low`, `high` (95 % interval over folds); see `tpsoil.forest.held_out_importance`. Always:
+        `increase_mse` (scaled %IncMSE: mean rise of the out-of-bag squared error over its standard error),
+        `mean_increase` (unscaled), `standard_error`, `rank`.
 
     Raises
     ------
     InputError
-        For a set that names an unknown covariate, or a forest without bootstrapping.
+        For a set that names an unknown covariate, folds that the forest was not scored by, or a forest without
+        bootstrapping.
 
     Notes
     -----
-    `increase_mse` grows with the square root of the number of trees: compare ranks between models, not values. It is
-    measured on out-of-bag rows, so where replicates share a pixel it still sees their site; see the grouped scores for
-    skill.
+    %IncMSE is the papers' measure. It is taken on out-of-bag rows, whose sites the tree has seen where there are
+    replicates, and scaled by the standard error between trees: a small effect that is the same in every tree ranks
+    above a large one that varies, and the value grows with the square root of the number of trees. Held-out rows show
+    what a covariate is worth at a place that was not sampled.
 
     References
     ----------
@@ -74,26 +83,28 @@ def importance(
     ['slope', 'noise']
     """
     if isinstance(forest, TrainedForest):
-        model, design, target = forest.forest, forest.design, forest.fitted_target
-        sources: Mapping[str, Sequence[str]] = forest.encoding.sources
+        columns = columns_of_sets(forest.encoding.sources, sets)
+        out_of_bag = permutation_importance(
+            forest.forest, forest.design, forest.fitted_target, columns, repeats=repeats or 1, seed=seed
+        )
+        ranked = held_out_importance(forest, sets, folds=folds, repeats=5 if repeats is None else repeats, seed=seed)
+        table = ranked.join(out_of_bag)
+        table.attrs = ranked.attrs
     else:
         if X is None or y is None:
             raise InputError("importance: a scikit-learn forest needs its training rows; give X= and y=")
+        if folds is not None:
+            raise InputError(
+                "importance: a scikit-learn forest has no folds; leave folds out, or use tpsoil.forest.train"
+            )
         names = list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(forest.n_features_in_)]))
         design = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X), columns=names)
-        model, target = forest, np.asarray(y, dtype=np.float64)
-        sources = {str(name): [str(name)] for name in design.columns}
-    wanted: dict[str, list[str]] = {}
-    for name, members in (sets or {key: [key] for key in sources}).items():
-        lacking = [member for member in members if member not in sources]
-        if lacking or not members:
-            shown = f"'{lacking[0]}'{nearest_name(lacking[0], sources)}" if lacking else "nothing"
-            raise InputError(f"importance: set '{name}' names {shown}")
-        wanted[name] = [column for member in members for column in sources[member]]
-    found = permutation_importance(model, design, target, wanted, repeats=repeats, seed=seed)
-    found = found.sort_values("increase_mse", ascending=False, kind="stable")
-    found["rank"] = np.arange(1, len(found) + 1)
-    return found
+        columns = columns_of_sets({str(name): [str(name)] for name in design.columns}, sets)
+        target = np.asarray(y, dtype=np.float64)
+        table = permutation_importance(forest, design, target, columns, repeats=repeats or 1, seed=seed)
+        table = table.sort_values("mean_increase", ascending=False, kind="stable")
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table
 
 
 def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool = True) -> pd.DataFrame:

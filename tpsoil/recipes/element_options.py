@@ -70,6 +70,10 @@ class ElementsTable(Section):
         there is none near; left out; or kept. They are counted and named.
     masked_within_km : float, optional
         How far they are moved at most; by default two cells.
+    drivers : bool
+        Rank the covariates by permutation at the held-out rows of the deciding folds, with %IncMSE beside it.
+    driver_repeats : int
+        Permutations in each fold.
     settings : table
         For scikit-learn's RandomForestRegressor, such as `max_features`.
     simulated : bool
@@ -110,6 +114,7 @@ class ElementsTable(Section):
     compare: tuple[str, ...] = ()
     classes: dict[str, list[float]] = Field(default_factory=dict)
     drivers: bool = False
+    driver_repeats: int = Field(default=5, ge=1, le=1000)
     effects: tuple[str, ...] = ()
     bands: int = Field(default=0, ge=0)
     simulated: bool = False

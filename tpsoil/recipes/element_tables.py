@@ -56,8 +56,9 @@ def tables_of(
         if table.interval is not None:
             tables["intervals_with_extra"] = _intervals(symbol, extra)
     if table.drivers:
-        ranked = importance(trained).reset_index()
-        tables[f"importance_{symbol}"] = ranked.rename(columns={"increase_mse": "importance"}).round(5)
+        ranked = importance(trained, repeats=table.driver_repeats).reset_index()
+        ranked["folds"] = trained.deciding
+        tables[f"importance_{symbol}"] = ranked.rename(columns={"held_out_increase": "importance"}).round(5)
         tables["drivers"] = _drivers(symbol, trained, ranked)
     for effect in table.effects:
         tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(table, trained, effect)
@@ -100,7 +101,8 @@ def _predictions(trained: TrainedForest, interval: float | None) -> pd.DataFrame
 def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.DataFrame:
     numeric = [f.name for f in trained.encoding.features if f.kind == "continuous"]
     rows = trained.rows[numeric].assign(_target=trained.fitted_target).dropna()
-    told = ranked[["feature", "increase_mse", "rank"]].copy()
+    names = {"held_out_increase": "held_out", "increase_mse": "scaled", "mean_increase": "unscaled"}
+    told = ranked.rename(columns=names)[["feature", "held_out", "low", "high", "rank", "scaled", "unscaled"]].copy()
     told.insert(0, "element", symbol)
     try:
         linear = betasq(rows[numeric], rows["_target"])

@@ -30,7 +30,7 @@ TITLES = {
     "intervals_with_extra": "Intervals with the extra features",
     "coverage_by_class": "Intervals by class",
     "agreement": "Observed on predicted (Pineiro), and Theil's parts of the error",
-    "drivers": "Drivers: out-of-bag rise of the error; shares of a linear model",
+    "drivers": "Drivers: rise of the held-out error, % (95 % limits); %IncMSE scaled and unscaled; linear shares",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
 }
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")

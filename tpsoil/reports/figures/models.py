@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation import bias, nse, rmse, squared_correlation
@@ -31,11 +32,15 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+HELD_OUT: Final = "rise of the squared error at held-out rows, %"
+INCREASE_MSE: Final = "increase in mean squared error, %IncMSE"
+
+
 def importance_ranking(
     table: pd.DataFrame,
     *,
     ax: Axes | None = None,
-    label: str = "increase in mean squared error, %IncMSE",
+    label: str | None = None,
     title: str = "Importance of the covariates",
 ) -> Figure:
     """Ranking of the covariates by importance, coloured by what they describe.
@@ -43,11 +48,12 @@ def importance_ranking(
     Parameters
     ----------
     table : DataFrame
-        `feature` (column or index), `importance` (or `increase_mse`); optional `sd` (spread over seeds) or `low` and
-        `high`; optional `group`, else the catalogue's; optional `kept` (bool): dropped ones are drawn hollow.
+        `feature` (column or index), `importance` (or `held_out_increase`, or `increase_mse`); optional `sd` (spread
+        over seeds) or `low` and `high`; optional `group`, else the catalogue's; optional `kept` (bool): dropped ones
+        are drawn hollow. With `increase_mse` beside another importance, a second panel shows it in the same order.
     ax : Axes, optional
-    label : str
-        What the importance is, and its unit.
+    label : str, optional
+        What the importance is, and its unit; by default as the columns tell.
     title : str
 
     Returns
@@ -65,13 +71,15 @@ def importance_ranking(
     >>> [t.get_text() for t in importance_ranking(table).axes[0].get_yticklabels()]
     ['slope', 'ndvi']
     """
-    table = canvas.tidy(table, {"increase_mse": "importance"})
+    beside = isinstance(table, pd.DataFrame) and bool({"importance", "held_out_increase"} & set(table.columns))
+    beside &= "increase_mse" in table
+    table = canvas.tidy(canvas.tidy(table, {"held_out_increase": "importance"}), {"increase_mse": "importance"})
     canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
     rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
     figure, axes = canvas.new_axes(ax, (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))))
     canvas.title(axes, title, table)
     canvas.plain(axes, grid="x")
-    axes.set_xlabel(label)
+    axes.set_xlabel(label or (HELD_OUT if beside else INCREASE_MSE))
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no covariate has an importance")
         return figure
@@ -102,7 +110,19 @@ def importance_ranking(
     axes.axvline(0, color=palette.INK, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [str(name).replace("_", " ") for name in rows["feature"]])
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
+    if beside:
+        _increase_mse_beside(axes, rows)
     return figure
+
+
+def _increase_mse_beside(axes: Axes, rows: pd.DataFrame) -> None:
+    """A narrow panel with the papers' measure, in the order of the ranking."""
+    second = make_axes_locatable(axes).append_axes("right", size="38%", pad=0.15, sharey=axes)
+    second.plot(rows["increase_mse"], rows.index, "o", markersize=4, color=palette.INK)
+    canvas.plain(second, grid="x")
+    second.axvline(0, color=palette.INK, linewidth=0.8)
+    second.tick_params(labelleft=False, left=False)
+    second.set_xlabel("%IncMSE, out of bag")
 
 
 def observed_predicted(
