@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 import tpsoil.covariates as cov
 from tpsoil.cli.app import app
+from tpsoil.covariates.groups import GROUPS
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest import read_stack
-from tpsoil.recipes.derivations import GROUPS, OPTIONS
 from tpsoil.recipes.derive import derive
+from tpsoil.recipes.derive_reference import option_rows, reference_text
 from tpsoil.units import conversion
 from tpsoil.variables import CATALOGUE
 
@@ -202,14 +203,15 @@ def test_climate_and_aridity_from_stacks(store: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("groups", "options", "error", "says"), [
     (["terain"], {"erosivty": 1}, InputError, r"no group 'terain'; did you mean 'terrain'.*no option 'erosivty'"),
     ([], {}, InputError, "no groups given"),
-    (["terrain"], {}, MissingInputError, "no layer 'elevation'; give a DEM with --dem"),
+    (["terrain"], {}, MissingInputError, "needs layer 'elevation'.*give a DEM with --dem"),
     (["erosivity"], {}, InputError, "there is no default.*wischmeier_si"),
     (["aridity"], {}, InputError, "give option evapotranspiration"),
     (["climate"], {}, InputError, "monthly_temperature or monthly_precipitation is needed"),
     (["climate"], {"monthly_temperature": "a.nc"}, InputError, "expected PATH:VARIABLE"),
-    (["climate"], {"monthly_temperature": "absent.nc:t"}, MissingInputError, "no such file absent.nc"),
+    (["evapotranspiration"], {"evapotranspiration": "thornthwaite", "monthly_temperature": "absent.nc:t"},
+     MissingInputError, "no such file absent.nc"),
     (["rweq"], {"wind": "w.nc:u,v", "partial_year": "perhaps"}, InputError, "expected true or false"),
-    (["cover"], {"cover_alpha": "two"}, InputError, "cover_alpha is 'two', expected a number"),
+    (["cover"], {"cover_alpha": "two"}, InputError, "cover.alpha: is 'two', expected a number"),
     (["cover"], {"max_length_m": 100}, InputError, "max_length_m would have no effect"),
     (["cover"], {"cover": "kai"}, InputError, "did you mean 'cai'"),
 ])  # fmt: skip
@@ -283,15 +285,23 @@ def test_the_command_says_what_it_made_and_assumed(store: str) -> None:
     assert "expected NAME=VALUE" in str(failed.exception)
 
 
+def test_the_reference_names_every_group_and_option() -> None:
+    text = reference_text()
+    assert all(f"## {group}: " in text for group in GROUPS)
+    assert "| max_length_m | number | m | 300 | cap of the effective slope length in LS |" in text
+
+
 def test_the_list_names_every_group_and_option() -> None:
     shown = run("cube", "derive", "--list").output
     assert all(group in shown for group in GROUPS)
     squeezed = re.sub(r"\s", "", shown)
-    assert all(option[:15] in squeezed for option in OPTIONS)
+    assert all(option[:15] in squeezed for kind in GROUPS.values() for option in kind.model_fields)
 
 
-def test_every_option_belongs_to_a_group() -> None:
-    assert {group for option in OPTIONS.values() for group in option.group.split(", ")} <= set(GROUPS)
+def test_every_option_is_declared_with_its_meaning() -> None:
+    for row in option_rows():
+        assert row.meaning, row
+        assert row.kind, row
 
 
 # --- sources

@@ -11,15 +11,15 @@ import pytest
 import rioxarray  # noqa: F401
 import xarray as xr
 
-from tpsoil.covariates import hydrology_attributes, soil_erodibility, terrain_attributes
-from tpsoil.covariates.terrain import TERRAIN_LAYERS
+from tpsoil.covariates import hydrology_attributes, soil_erodibility, terrain_attributes, water_erosion_table
+from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainKernel
+from tpsoil.covariates.water_erosion_table import PUBLISHED_MEAN, SYMBOLS, summarise_erosion, tally_erosion
 from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest.rasters import read_raster
-from tpsoil.recipes import erosion_stage, read_recipe, result_tables, run
-from tpsoil.recipes.dem import TerrainOfDem, open_dem
-from tpsoil.recipes.erosion_stage import PUBLISHED_MEAN, WaterErosionTable, summarise_erosion, tally_erosion
+from tpsoil.recipes import read_recipe, result_tables, run
+from tpsoil.recipes.dem import WindowsOfDem, open_dem
 from tpsoil.variables import variable
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -74,7 +74,7 @@ def test_windows_of_a_dem_equal_its_whole(finished: Finished) -> None:
     height, width = (int(size) for size in raster.box.shape)
     values = raster.read(slice(0, height), slice(0, width))
     whole = terrain_attributes(xr.DataArray(values, dims=("y", "x"), coords=coordinates(raster.box)))
-    terrain = TerrainOfDem(raster)
+    terrain = WindowsOfDem(raster, tuple(variable(name) for name in TERRAIN_LAYERS), TerrainKernel())
     windows = [(0, height, 0, width), (0, 1, 0, 1), (37, 60, 45, 80), (height - 9, height, width - 13, width)]
     for name in TERRAIN_LAYERS:
         read = terrain.raster(name).read
@@ -118,19 +118,21 @@ def test_water_erosion_is_printed_beside_the_published_mean(finished: Finished) 
     table = result_tables(str(folder / "maps.zarr"))[TITLE].set_index("factor")
     assert table.loc["A", "mean"] == pytest.approx(float(expected.mean()), rel=1e-4)
     assert table.loc["A published", "mean"] == PUBLISHED_MEAN == 2.76
-    assert table.loc["K", "how"] == f"assumed: {REASON}"
+    assert table.loc["K", ["mean", "median"]].tolist() == pytest.approx([0.03, 0.03])
+    assert table.loc["K", "how"] == f"assumed: soil_erodibility = 0.03 everywhere: {REASON}"
+    assert table.loc["R", "how"] == "zhang_fu_annual"
     assert table.loc["LS", "median"] == pytest.approx(float(maps.ls_factor.median()), rel=1e-3)
     assert REASON in maps.water_erosion.attrs["assumptions"]
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    ({"dem": None}, "hydrology needs dem"),
+    ({"dem": None, "dem_units": None}, "hydrology needs dem"),
     ({"hydrology": ["ls"]}, "expected each at most once of upslope_area"),
     ({"dem": "absent.tif"}, "derive.dem: no such file"),
-    ({"water_erosion": {"erosivity": "wischmeier_si"}}, "expected a method of annual precipitation: zhang_fu_annual"),
+    ({"water_erosion": {"erosivity": "wischmeier_si"}}, "monthly_precipitation is needed by method wischmeier_si"),
     ({"water_erosion": {"erosivity": "zhang_fu_annual", "erodibility": {"value": 0.02}}}, "reason: is missing"),
     ({"water_erosion": {"erosivity": "zhang_fu_annual"}}, "needs layer 'sand'"),
-    ({"hydrology": []}, "needs layer 'ls_factor'"),
+    ({"hydrology": [], "dem": None, "dem_units": None, "terrain": []}, "hydrology needs dem"),
 ])  # fmt: skip
 def test_faults_are_listed(finished: Finished, change: dict[str, Any], says: str) -> None:
     _, recipe, _ = finished
@@ -164,48 +166,41 @@ def test_the_k_of_the_tibet_recipe_is_that_of_the_horizons(data_folder: Path) ->
     places = pd.Series(k).groupby([east[good].round(2).to_numpy(), north[good].round(2).to_numpy()]).mean()
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
     assert recipe.derive is not None
-    assert recipe.derive.water_erosion is not None
-    assert recipe.derive.water_erosion.erodibility is not None
     assert (len(k), len(places)) == (18, 16)
-    assert recipe.derive.water_erosion.erodibility.value == pytest.approx(places.mean(), abs=5e-5)
+    assert recipe.derive.tables["erodibility"]["value"] == pytest.approx(places.mean(), abs=5e-5)
     assert (round(places.min(), 3), round(places.max(), 3)) == (0.011, 0.041)
 
 
-@pytest.mark.parametrize("assumed", [True, False], ids=["K assumed", "K a layer"])
 @pytest.mark.parametrize("most_cells", [10**6, 300], ids=["all tiles looked at", "some"])
 def test_the_table_of_water_erosion_is_made_of_what_tiles_left(
-    monkeypatch: pytest.MonkeyPatch, assumed: bool, most_cells: int
+    monkeypatch: pytest.MonkeyPatch, most_cells: int
 ) -> None:
     """Means are of all cells whatever is looked at; medians say of how many they are."""
-    monkeypatch.setattr(erosion_stage, "MEDIAN_CELLS", most_cells)
+    monkeypatch.setattr(water_erosion_table, "MEDIAN_CELLS", most_cells)
     rng = np.random.default_rng(3)
-    r, ls, c = (rng.uniform(low, high, (40, 50)) for low, high in ((500, 2000), (0.1, 30), (0.05, 0.9)))
-    a = 0.02 * r * ls * c
+    limits = ((500, 2000), (0.01, 0.03), (0.1, 30), (0.05, 0.9))
+    r, k, ls, c = (rng.uniform(low, high, (40, 50)) for low, high in limits)
+    a = r * k * ls * c
     a[:10, :10] = np.nan  # no soil
-    layers = {name: values.astype("float32") for name, values in zip(erosion_stage.FACTORS, (r, ls, c, a))}
+    layers = {name: values.astype("float32") for name, values in zip(SYMBOLS, (r, k, ls, c, a))}
     tallies = [
         tally_erosion({name: values[y : y + 16, x : x + 16] for name, values in layers.items()})
         for y in range(0, 40, 16)
         for x in range(0, 50, 16)
     ]
-    maps = xr.Dataset({name: (("y", "x"), values) for name, values in layers.items() if name != "ls_factor"}).chunk(16)
-    how: dict[str, Any] = {"erodibility": {"value": 0.02, "reason": REASON}} if assumed else {}
-    table = summarise_erosion(WaterErosionTable(erosivity="zhang_fu_annual", **how), tallies, maps)["water_erosion"]
-    found, soil = table.set_index("factor"), np.isfinite(a)
-    expected = {"R": r[soil], "C": c[soil], "A": a[soil]} | ({"LS": ls[soil]} if assumed else {})
-    for factor, values in expected.items():
+    maps = xr.Dataset({name: (("y", "x"), values) for name, values in layers.items()}).chunk(16)
+    found, soil = summarise_erosion(1.0, tallies, maps)["rusle"].set_index("factor"), np.isfinite(a)
+    for factor, values in {"R": r[soil], "K": k[soil], "LS": ls[soil], "C": c[soil], "A": a[soil]}.items():
         assert found.loc[factor, "mean"] == pytest.approx(values.mean(), rel=1e-6)
         near = 1e-5 if most_cells > soil.sum() else 0.5
         assert found.loc[factor, "median"] == pytest.approx(np.median(values), rel=near)
     assert f"{soil.sum()} cells with soil" in found.loc["A", "how"]
     assert ("medians of" in found.loc["A", "how"]) == (most_cells < soil.sum())
-    assert ("LS" in found.index) == assumed
 
 
 def test_the_table_of_water_erosion_where_there_is_no_soil_at_all() -> None:
-    nothing = {name: np.full((4, 4), np.nan, "float32") for name in erosion_stage.FACTORS}
+    nothing = {name: np.full((4, 4), np.nan, "float32") for name in SYMBOLS}
     maps = xr.Dataset({name: (("y", "x"), values) for name, values in nothing.items()}).chunk(4)
-    table = WaterErosionTable(erosivity="zhang_fu_annual")
-    found = summarise_erosion(table, [tally_erosion(nothing)], maps)["water_erosion"].set_index("factor")
+    found = summarise_erosion(1.0, [tally_erosion(nothing)], maps)["rusle"].set_index("factor")
     assert found.loc[["R", "C", "A"], ["mean", "median"]].isna().all(axis=None)
     assert "0 cells with soil" in found.loc["A", "how"]

@@ -105,7 +105,8 @@ except InputError as error:
 # Options that no stage's result depends on: places of files, and what is only a limit or another stage's.
 INDIFFERENT = {
     "sources", "through", "table.source", "table.through", "paths", "dem", "flow.memory_limit_gb", "table.samples",
-    "table.elements", "calibration.profiles", "table.comparison", "table.calibration.profiles",
+    "table.elements", "calibration.profiles", "table.comparison", "table.calibration.profiles", "group.layers",
+    "group.dem.path", "group.memory_limit_gb",
 }  # fmt: skip
 
 

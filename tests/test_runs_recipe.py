@@ -215,11 +215,15 @@ def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
     stages = stages_of(recipe, in_cube=())
     assert [s.name for s in selected_stages(stages, "derive", "r")] == [
-        "temperature",
         "terrain",
         "hydrology",
-        "water_erosion",
+        "temperature",
+        "erosivity",
+        "erodibility",
+        "cover",
+        "rusle",
     ]
+    assert [s.name for s in selected_stages(stages, "water_erosion", "r")] == ["rusle"]
     assert [s.name for s in selected_stages(stages, "terrain", "r")] == ["terrain"]
     with pytest.raises(RecipeError, match="did you mean 'terrain'"):
         selected_stages(stages, "terain", "r")

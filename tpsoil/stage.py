@@ -148,7 +148,7 @@ class Stage:
         Mean climate of each zone where its parameters were fitted, for the run's notes; layers of the catalogue.
     summary : callable, optional
         `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
-        row by row; `maps` is the lazy Dataset of the outputs, for a look at some of them.
+        row by row; `maps` is the lazy Dataset of inputs and outputs, for a look at some of them.
     """
 
     name: str

@@ -64,32 +64,74 @@ def read_class_table(path: str | Path) -> ClassTable:
     >>> read_class_table(path).names
     {1: 'meadow', 2: 'steppe'}
     """
-    where = Path(path)
+    codes: dict[int, int] = {}
+    rows, names = _read_rows(Path(path))
+    for line, code, value in rows:
+        try:
+            codes[int(code)] = value
+        except ValueError:
+            raise InputError(f"{path}, line {line}: code '{code}' and class '{value}', expected two integers") from None
+    return ClassTable(codes, names)
+
+
+def read_name_table(path: str | Path) -> tuple[dict[str, int], dict[int, str]]:
+    """Read a recoding table whose codes may be text, such as the map units of polygons.
+
+    Parameters
+    ----------
+    path : str or Path
+        As in `read_class_table`, with any text in `code`.
+
+    Returns
+    -------
+    codes : dict of str to int
+    names : dict of int to str
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As `read_class_table`.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
+    >>> _ = path.write_text("code,class,name\\nQ,1,loose sediment\\nJ,2,limestone\\n")
+    >>> read_name_table(path)[0]
+    {'Q': 1, 'J': 2}
+    """
+    rows, names = _read_rows(Path(path))
+    return {code: value for _, code, value in rows}, names
+
+
+def _read_rows(where: Path) -> tuple[list[tuple[int, str, int]], dict[int, str]]:
+    """Line, code and class of every row, and the classes' names."""
     if not where.is_file():
         raise MissingInputError(f"read_class_table: there is no file {where}")
     with where.open(newline="", encoding="utf-8-sig") as handle:
-        rows = csv.DictReader(handle)
-        missing = {"code", "class", "name"} - set(rows.fieldnames or ())
+        table = csv.DictReader(handle)
+        missing = {"code", "class", "name"} - set(table.fieldnames or ())
         if missing:
-            raise InputError(f"{where}: columns {sorted(missing)} are missing, there are {rows.fieldnames}")
-        codes: dict[int, int] = {}
+            raise InputError(f"{where}: columns {sorted(missing)} are missing, there are {table.fieldnames}")
+        rows: dict[str, tuple[int, str, int]] = {}
         names: dict[int, str] = {}
-        for line, row in enumerate(rows, start=2):
+        for line, row in enumerate(table, start=2):
+            code = (row["code"] or "").strip()
             try:
-                code, value = int(row["code"]), int(row["class"])
+                value = int(row["class"])
             except (TypeError, ValueError):
                 raise InputError(
-                    f"{where}, line {line}: code '{row['code']}' and class '{row['class']}', expected two integers"
+                    f"{where}, line {line}: code '{code}' and class '{row['class']}', expected two integers"
                 ) from None
-            if code in codes:
+            if code in rows:
                 raise InputError(f"{where}, line {line}: code {code} came before; a code has one class")
             name = (row["name"] or "").strip()
             if names.setdefault(value, name) != name:
                 raise InputError(
                     f"{where}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name"
                 )
-            codes[code] = value
-    return ClassTable(codes, names)
+            rows[code] = (line, code, value)
+    return list(rows.values()), names
 
 
 def reclassify(

@@ -70,9 +70,11 @@ class Code:
 
 
 def entries_of(stage: Stage) -> tuple[str, ...]:
-    """Modules of the functions that a stage consists of."""
+    """Modules of the functions that a stage consists of, and of the objects among its options: these have methods."""
     functions = (stage.compute, stage.prepare, stage.load, stage.tally, stage.summary, stage.describe)
-    return tuple(sorted({_home(function) for function in functions if function is not None}))
+    homes = {_home(function) for function in functions if function is not None}
+    classes = {type(value).__module__ for value in stage.options.values()}
+    return tuple(sorted(homes | {home for home in classes if home.split(".")[0] == NAME}))
 
 
 @cache

@@ -43,6 +43,8 @@ class Job:
         Chunks along a tile's side.
     references : tuple of str
         What a publication of the maps cites.
+    adds : bool
+        The output is an existing cube that gains layers: its other layers, its records of runs and its attributes stay.
     resume : str
         The command that continues a stopped run, for messages.
     """
@@ -61,6 +63,7 @@ class Job:
     overwrite: bool = False
     tile: int | None = None
     references: tuple[str, ...] = ()
+    adds: bool = False
     resume: str = "the same call"
 
     @property

@@ -79,6 +79,8 @@ def find_output(job: Job) -> Output:
     grid = job.grid
     ledger = Ledger.at(job.output)
     tiling = Tiling((int(grid.shape[0]), int(grid.shape[1])), job.chunk)
+    if job.adds:
+        return Output(job.output, ledger, grid, tiling, exists=True)
     with reaching(job.output):
         content = ledger.read_json(RUN_KEY)
     if content is None:
@@ -99,6 +101,13 @@ def find_output(job: Job) -> Output:
 
 def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
     """Make the store where it is not there, and mark it as unfinished."""
+    if job.adds:
+        with writing(output.where):
+            output.ledger.write_group()
+            sweep(output.where, job.outputs)
+            for origin in origins.values():
+                write_origin(output.ledger, origin)
+        return
     content = _content(job, output, origins)
     with writing(output.where):
         # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
@@ -128,6 +137,8 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
     names = {stage.name for stage in job.stages}
     output.ledger.check_lock()
     output.ledger.remove_scratch()
+    if job.adds:
+        return
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).forget()
     with writing(output.where):

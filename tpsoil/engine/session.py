@@ -167,7 +167,7 @@ def _work(
         remove_other_origins(output.ledger, origins[stage.name])
         if plan.wanted or not complete:
             mark(output, stage, "complete")
-        _summarise(stage, output, manifest)
+        _summarise(stage, output, manifest, [*inputs, *places])
         notes += _notes_of_stage(stage, manifest)
     for line in describe_damage(output.ledger.damaged):
         reporter.say(f"{output.where}: {line}", warning=True)
@@ -197,7 +197,7 @@ def _tables_of(output: Output) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _summarise(stage: Stage, output: Output, manifest: Manifest) -> None:
+def _summarise(stage: Stage, output: Output, manifest: Manifest, layers: Sequence[LayerPlace]) -> None:
     """Write the tables that describe a stage's maps, unless they are there and of the same records."""
     if stage.summary is None:
         return
@@ -206,7 +206,8 @@ def _summarise(stage: Stage, output: Output, manifest: Manifest) -> None:
     names = stored["tables"] if stored is not None and stored["records"] == records else None
     if names is not None and all(output.ledger.read_table(f"tables/{name}.csv") is not None for name in names):
         return
-    maps = open_layers(output.where, [variable.name for variable in stage.outputs])
+    parts = [open_layers(place.store, [place.name]) for place in layers]
+    maps = xr.merge(parts, join="override", compat="override", combine_attrs="override")
     tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
     tables = stage.summary(tallies, maps)
     for name, table in tables.items():

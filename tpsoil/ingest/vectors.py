@@ -62,9 +62,9 @@ class _Mask:
         t = self.grid.transform
         y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e
         x = t.c + (np.arange(cols.start, cols.stop) + 0.5) * t.a
-        soil = np.ones((len(y), len(x)), np.uint8) if self.within is None else _cells(y, x, self.within)
+        soil = np.ones((len(y), len(x)), np.uint8) if self.within is None else cells_inside(y, x, self.within)
         if self.without is not None:
-            soil = soil & (1 - _cells(y, x, self.without))
+            soil = soil & (1 - cells_inside(y, x, self.without))
         return soil.astype(np.uint8)
 
 
@@ -146,21 +146,23 @@ def mask_reader(
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
     left_out: list[str] = []
-    within = None if source is None else _edges(_listed(source), grid, crs, left_out)
-    without = None if outside is None else _edges(_listed(outside), grid, crs, left_out)
-    if within is not None and not _touches(within, grid):
+    within = None if source is None else edges_of(_listed(source), grid, crs, left_out)
+    without = None if outside is None else edges_of(_listed(outside), grid, crs, left_out)
+    if within is not None and not touches_grid(within, grid):
         raise GridError(
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
             "are they of another region, or is crs= wrong?"
         )
-    if without is not None and not _touches(without, grid):
+    if without is not None and not touches_grid(without, grid):
         left_out.append(f"none of the polygons of {_names(outside)} touches the grid")
     for text in left_out:
         warnings.warn(f"soil_mask: {text}", stacklevel=3)
     parts = ([f"inside {_names(source)}"] if source is not None else []) + (
         [f"outside {_names(outside)}"] if outside is not None else []
     )
-    files = [file for one in (source, outside) if one is not None for item in _listed(one) for file in _files(item)]
+    files = [
+        file for one in (source, outside) if one is not None for item in _listed(one) for file in file_family(item)
+    ]
     attrs = {
         **variable("soil_mask").attributes(),
         "source": "; ".join(parts),
@@ -174,7 +176,7 @@ def mask_reader(
     return _Mask(grid, within, without), attrs
 
 
-def _edges(items: Sequence[Any], grid: GeoBox, crs: Any, left_out: list[str]) -> Array:
+def edges_of(items: Sequence[Any], grid: GeoBox, crs: Any, left_out: list[str]) -> Array:
     """Segments of the union of all polygons, in the grid's CRS; `left_out` grows by a line for what is no polygon."""
     shapes = [shape for item in items for shape in _polygons(item, grid, crs, left_out)]
     union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
@@ -193,7 +195,7 @@ def _is_area(shapes: Array) -> Array:
 
 def _polygons(item: Any, grid: GeoBox, crs: Any, left_out: list[str]) -> list[Any]:
     name = _names(item)
-    frame = _read_features(item) if isinstance(item, (str, os.PathLike)) else item
+    frame = read_features(item) if isinstance(item, (str, os.PathLike)) else item
     if frame.crs is None:
         if crs is None:
             raise GridError(
@@ -211,7 +213,7 @@ def _polygons(item: Any, grid: GeoBox, crs: Any, left_out: list[str]) -> list[An
     return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
 
 
-def _read_features(item: str | os.PathLike[str]) -> Any:
+def read_features(item: str | os.PathLike[str]) -> Any:
     """All features of one layer of a vector file."""
     import geopandas
 
@@ -272,13 +274,14 @@ def _path_of(source: str | os.PathLike[str]) -> tuple[str, str | None]:
     return path, layer if mark else None
 
 
-def _cells(y: Array, x: Array, edges: Array) -> Array:
+def cells_inside(y: Array, x: Array, edges: Array) -> Array:
+    """1 where a cell's centre lies inside the rings of `edges`, 0 elsewhere."""
     low, high = min(y[0], y[-1]), max(y[0], y[-1])
     near = (np.minimum(edges[:, 1], edges[:, 3]) <= high) & (np.maximum(edges[:, 1], edges[:, 3]) >= low)
     return np.asarray(inside(y, x, edges[near]))
 
 
-def _touches(edges: Array, grid: GeoBox) -> bool:
+def touches_grid(edges: Array, grid: GeoBox) -> bool:
     """Whether the rings' bounding box meets the grid's: a grid wholly inside a polygon touches no edge."""
     left, bottom, right, top = grid.boundingbox
     xs, ys = edges[:, (0, 2)], edges[:, (1, 3)]
@@ -295,7 +298,8 @@ def _names(source: Any) -> str:
     )
 
 
-def _files(item: Any) -> list[Path]:
+def file_family(item: Any) -> list[Path]:
+    """The files of one source; a shapefile has several."""
     if not isinstance(item, (str, os.PathLike)):
         return []
     path = Path(os.path.expanduser(_path_of(item)[0]))

@@ -1,14 +1,24 @@
-"""`tpsoil cube derive`: covariates made from a DEM, from layers of the cube, and from time stacks, into the cube."""
+"""Derive covariates into a cube, or lazily in Python: a run of the stages that the groups declare."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tpsoil.cube import cube_info
-from tpsoil.errors import InputError, nearest_name
+import xarray as xr
 
-from .derivations import GROUPS, NEEDS, OPTIONS, Work
+from tpsoil import engine
+from tpsoil.cube import cube_info, finish_layers, layer_states, open_cube
+from tpsoil.engine import Job
+from tpsoil.errors import InputError, MissingInputError
+from tpsoil.grid import grid_of
+from tpsoil.stage import Stage, blocks_of
+
+from .derive_resolve import Derivation, resolve
+from .derive_settings import DeriveSettings, settings_of_options
+from .derive_stage import derive_stages
+from .derive_tiles import lazy_group
+from .stages import with_inherited
 
 
 def derive(
@@ -18,90 +28,147 @@ def derive(
     dem: Any = None,
     options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    progress: bool = False,
 ) -> list[str]:
-    """Derive groups of covariates and write them into a cube.
+    """Derive groups of covariates into a cube; what a stopped call has stored is not computed again.
 
     Parameters
     ----------
-    store : path, URL or zarr Store
+    store : path or URL
         Of a cube.
     groups : sequence of str
-        Of `GROUPS`, in any order: terrain, hydrology, climate, aridity, vegetation, erosivity, erodibility, cover,
-        rusle, rweq. What a group needs and the cube lacks is derived first where that is possible.
+        Groups, or layers that groups make, in any order; see `tpsoil cube derive --list`. What a group needs and the
+        cube lacks is derived first where that is possible.
     dem : path, glob, URL, DataArray, or a list of them, optional
         For terrain and hydrology: these are derived at the DEM's own resolution and averaged to the cube, aspect as a
         vector. Without it the cube's `elevation` is used, at the cube's resolution, where slopes are too gentle.
     options : mapping, optional
-        Of `OPTIONS`.
+        OPTION, of all groups that have it; GROUP, its main option; or GROUP.OPTION.
     overwrite : bool
-        Whether layers that are there are replaced.
+        Whether layers that are there are replaced: only chunks whose inputs, options or code have changed.
+    progress : bool
+        Whether to write progress on standard error.
 
     Returns
     -------
     list of str
-        The layers written, in order.
+        The layers derived, in order.
 
     Raises
     ------
     InputError
-        For unknown groups or options (all at once), for options that a group needs, for layers that are there.
+        For unknown groups or options, options that have no effect, layers that are there: all at once.
     MissingInputError
         For layers or files that a group needs.
     UnitsError, GridError
 
     Notes
     -----
-    Attributes of every layer: `parents`, `formula`, the options that made it, `assumptions` where a constant stood for
+    Attributes of every layer: `parents`, `formula`, the options that made it, `assumptions` where a constant stands for
     a map, and for terrain and hydrology `derived_at`, the DEM's grid.
     """
-    given = dict(options or {})
-    faults = [f"no group '{name}'{nearest_name(name, GROUPS)}" for name in groups if name not in GROUPS]
-    faults += [f"no option '{name}'{nearest_name(name, OPTIONS)}" for name in given if name not in OPTIONS]
-    if not groups:
-        faults.append(f"no groups given; there are {', '.join(GROUPS)}")
+    given = {**(options or {}), **({} if dem is None else {"dem": dem})}
+    info = cube_info(store)
+    present = {name for name, state in layer_states(store).items() if state == "complete"}
+    items, settings, faults = _resolved(groups, given, present, overwrite=overwrite)
+    stages = [] if faults else derive_stages(items, settings, info.grid, at="", faults=faults)
     if faults:
-        raise InputError("derive: " + "; ".join(faults))
-    settings = {name: _typed(name, given.get(name, option.default)) for name, option in OPTIONS.items()}
-    work = Work(store, cube_info(store), dem, settings, overwrite)
-    wanted: list[str] = []
-    for group in groups:
-        _enlist(group, work, wanted)
-    idle = [name for name in given if not set(OPTIONS[name].group.split(", ")) & set(wanted)]
-    if idle:
-        lacking = ", ".join(f"{name} is of {OPTIONS[name].group}" for name in idle)
-        raise InputError(
-            f"derive: {', '.join(idle)} would have no effect: {lacking}, which is not derived; name that group too, "
-            "with overwrite where the cube has its layers"
-        )
-    written: list[str] = []
-    for group in wanted:
-        written += GROUPS[group](work)
-    return written
+        _raise(faults)
+    cube = open_cube(store)
+    assumed = {
+        str(name): str(layer.attrs["assumptions"])
+        for name, layer in cube.data_vars.items()
+        if layer.attrs.get("assumptions")
+    }
+    stages = with_inherited(stages, assumed)
+    job = Job(
+        name="derive",
+        where="derive",
+        output=str(store),
+        grid=info.grid,
+        chunk=info.chunks,
+        stages=tuple(stages),
+        selected=tuple(stages),
+        recipe={"derive": {"groups": list(groups)}},
+        adds=True,
+        resume="the same command",
+    )
+    engine.run(job, progress=progress)
+    names = [spec.name for stage in stages for spec in stage.outputs]
+    finish_layers(store, names, _counts(store, stages))
+    return names
 
 
-def _typed(name: str, value: Any) -> Any:
-    """An option's value in its type, also from text."""
-    kind = OPTIONS[name].kind
-    if value is None or isinstance(value, kind):
-        return value
-    if kind is bool:
-        if str(value).lower() not in {"true", "false", "yes", "no", "1", "0"}:
-            raise InputError(f"derive: option {name} is {value!r}, expected true or false")
-        return str(value).lower() in {"true", "yes", "1"}
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        words = {float: "a number", int: "a whole number", str: "text"}
-        raise InputError(f"derive: option {name} is {value!r}, expected {words[kind]}") from None
+def derived_layers(
+    cube: xr.Dataset,
+    groups: Sequence[str],
+    *,
+    dem: Any = None,
+    options: Mapping[str, Any] | None = None,
+    chunks: int = 512,
+) -> xr.Dataset:
+    """Covariates of a cube, lazily: the same values, bit for bit, as `derive` and a recipe store.
+
+    Parameters
+    ----------
+    cube : Dataset (y, x)
+        With the layers that the groups need; numpy or dask.
+    groups, dem, options
+        As in `derive`.
+    chunks : int
+        Cells a side of what is read from files.
+
+    Returns
+    -------
+    Dataset (y, x)
+        The derived layers.
+
+    Raises
+    ------
+    InputError, MissingInputError, UnitsError, GridError
+        As `derive`.
+    """
+    given = {**(options or {}), **({} if dem is None else {"dem": dem})}
+    items, settings, faults = _resolved(groups, given, {str(name) for name in cube.data_vars}, overwrite=True)
+    grid = grid_of(cube, where="derived_layers")
+    if not faults:
+        derive_stages(items, settings, grid, at="", faults=faults)
+    if faults:
+        _raise(faults)
+    made: dict[str, xr.DataArray] = {}
+    for item in items:
+        layers = {**{str(name): layer for name, layer in cube.data_vars.items()}, **made}
+        results = lazy_group(item.group, {name: layers[name] for name in item.reads}, grid, chunks)
+        made |= {spec.name: results[spec.name] for spec in item.outputs}
+    return xr.Dataset(made)
 
 
-def _enlist(group: str, work: Work, wanted: list[str]) -> None:
-    """A group after those that make what it needs and the cube lacks."""
-    needs = dict(NEEDS.get(group, {}))
-    if group == "cover" and work.options["cover"] == "cai":
-        needs["vegetation_cover"] = "vegetation"
-    for need, maker in needs.items():
-        if not work.has(need):
-            _enlist(maker, work, wanted)
-    if group not in wanted:
-        wanted.append(group)
+def _resolved(
+    groups: Sequence[str], options: Mapping[str, Any], present: set[str], *, overwrite: bool
+) -> tuple[list[Derivation], DeriveSettings, list[str]]:
+    faults: list[str] = []
+    settings = settings_of_options(groups, options, faults)
+    if not groups:
+        faults.append("no groups given; see `tpsoil cube derive --list`")
+    items = [] if faults else resolve(settings, present, supplied=set() if overwrite else present, at="", faults=faults)
+    return items, settings, faults
+
+
+def _raise(faults: Sequence[str]) -> None:
+    text = "derive: " + "; ".join(dict.fromkeys(faults))
+    missing = all(
+        ("needs layer" in fault and "give option" not in fault) or "no such file" in fault for fault in faults
+    )
+    raise (MissingInputError if missing else InputError)(text)
+
+
+def _counts(store: Any, stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
+    """Missing cells of the layers that were derived."""
+    specs = {spec.name: spec for stage in stages for spec in stage.outputs}
+    counts = dict.fromkeys(specs, 0)
+    for block in blocks_of(open_cube(store)[list(specs)]):
+        for name, spec in specs.items():
+            values = block[name].values
+            missing = values == spec.fill if values.dtype.kind in "iu" else values != values
+            counts[name] += int(missing.sum())
+    return {name: {"missing_cells": count} for name, count in counts.items()}

@@ -155,6 +155,11 @@ class _Averaged:
         return self.average(rows, columns)
 
 
+def averaged_raster(raster: Any, spec: Variable, box: GeoBox) -> Any:
+    """A raster averaged onto a coarser grid, to be read as a raster of that coarseness."""
+    return _Averaged(aligned_reader(raster, box)[0], spec, box, raster.origin)
+
+
 _sources: Final = Readers[WindowReader](limit=64)
 
 

@@ -21,10 +21,11 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pydantic import Field, field_validator, model_validator
 
+from tpsoil.cube import cube_info
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 
-from .covariate_stage import DeriveTable
+from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
 from .grids import grid_from_table
 from .layer_stage import LayerTable
@@ -140,16 +141,13 @@ class Recipe:
     grid: GridTable | None = None
     layers: tuple[LayerTable, ...] = ()
     mask: MaskTable | None = None
-    derive: DeriveTable | None = None
+    derive: DeriveSettings | None = None
     solum: SolumTable | None = None
     elements: ElementsTable | None = None
 
     def path(self, text: str) -> str:
         """A path or URL of the recipe, made whole; `~` is the home folder, a `file://` URL a path."""
-        text = os.path.expanduser(_local(text))
-        if is_url(text) or os.path.isabs(text):
-            return text
-        return os.path.realpath(self.folder / text)  # of symbolic links in a circle too, where resolve() raises
+        return _absolute(self.folder, text)
 
     @property
     def output(self) -> str:
@@ -170,7 +168,7 @@ class Recipe:
         if self.mask is not None:
             names += [self.mask.boundary, self.mask.glaciers, self.mask.lakes]
         if self.derive is not None:
-            names += [self.derive.dem]
+            names += self.derive.paths
         if self.solum is not None and self.solum.calibration is not None:
             names += [self.solum.calibration.profiles]
         if self.elements is not None:
@@ -228,7 +226,9 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     run = read_table(RunTable, text.get("run", {}), "run", faults)
     grid = _optional(GridTable, text, "grid", faults)
     mask = _optional(MaskTable, text, "mask", faults)
-    derive = _optional(DeriveTable, text, "derive", faults)
+    derive = None
+    if "derive" in text:
+        derive = settings_of_recipe(text["derive"], lambda path: _absolute(folder, path), faults)
     solum = _optional(SolumTable, text, "solum", faults)
     elements = _optional(ElementsTable, text, "elements", faults)
     layers = _layers(text.get("layers", []), faults)
@@ -241,9 +241,21 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements)
 
 
+def grid_of_recipe(recipe: Recipe) -> GeoBox:
+    """The grid of a recipe's maps: of `[grid]`, or of the cube that it reads."""
+    return cube_info(recipe.cube or "").grid if recipe.grid is None else target_grid(recipe, recipe.grid)
+
+
 def target_grid(recipe: Recipe, table: GridTable) -> GeoBox:
     """The grid that `[grid]` describes; reads the raster that `like` or `cover` names."""
     return grid_from_table(table, recipe.path, where=f"{recipe.where}: grid")
+
+
+def _absolute(folder: Path, text: str) -> str:
+    text = os.path.expanduser(_local(text))
+    if is_url(text) or os.path.isabs(text):
+        return text
+    return os.path.realpath(folder / text)  # of symbolic links in a circle too, where resolve() raises
 
 
 def _optional(model: Any, raw: Mapping[str, Any], key: str, faults: list[str]) -> Any:

@@ -12,6 +12,7 @@ from tpsoil.engine.output import RUN_KEY
 from tpsoil.engine.prepare import read_tables
 
 TITLES = {
+    "rusle": "Water erosion beside the published mean",
     "water_erosion": "Water erosion beside the published mean",
     "solum": "Solum thickness by zone",
     "solum_zones": "Zones: mean environment",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tpsoil.errors import nearest_name
+
+PLAIN: Final = {"float_": "a number", "int_": "a whole number", "bool_": "true or false"}
+"""Types of pydantic's faults, and what was expected."""
+_QUOTED: Final = re.compile(r"'([^']*)'")
 
 Table = TypeVar("Table", bound="Section")
 
@@ -50,7 +55,7 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
-        faults += [_line(model, at, fault) for fault in error.errors(include_url=False)]
+        faults += [fault_line(model, at, fault) for fault in error.errors(include_url=False)]
         return None
 
 
@@ -61,7 +66,17 @@ def unknown_keys(raw: Mapping[str, Any], known: Iterable[str], at: str) -> list[
     return [f"{where}{key}: unknown key{nearest_name(str(key), names)}" for key in raw if key not in names]
 
 
-def _line(model: type[Section], at: str, fault: Any) -> str:
+def fault_line(model: type[BaseModel], at: str, fault: Any) -> str:
+    """One fault of pydantic's as a line that a person can act on.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+    at : str
+        The table's key.
+    fault : mapping
+        Of `ValidationError.errors()`.
+    """
     place, kind, came = fault["loc"], fault["type"], fault["input"]
     key = _dotted(at, place)
     if kind == "extra_forbidden":
@@ -71,6 +86,9 @@ def _line(model: type[Section], at: str, fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if kind == "value_error":
         return f"{key}: {message}"
+    if kind == "literal_error":
+        message += nearest_name(str(came), _QUOTED.findall(message))
+    message = next((text for start, text in PLAIN.items() if kind.startswith(start)), message)
     return f"{key}: is {_shown(came)}, expected {message}"
 
 
@@ -79,7 +97,7 @@ def _dotted(at: str, place: Sequence[int | str]) -> str:
     for part in place:
         if isinstance(part, int):
             text += f"[{part + 1}]"
-        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool", "dict"}:
+        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool", "dict", "Stack", "Dem"}:
             # pydantic names the branch of a union or a validator in the location; the reader wrote neither.
             text += f".{part}"
     return text

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tpsoil.errors import RecipeError, nearest_name
+from tpsoil.errors import RecipeError, TpsoilError, nearest_name
 from tpsoil.stage import Stage
 
-from .covariate_stage import derive_stages
+from .derive_resolve import resolve
+from .derive_settings import DeriveSettings
+from .derive_stage import derive_stages
 from .element_stage import element_stages
 from .layer_stage import behind, layer_stages
 from .mask_stage import mask_stages
-from .recipe import Recipe, target_grid
+from .recipe import Recipe, grid_of_recipe
 from .solum_stage import solum_stages
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements")
@@ -55,19 +56,13 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
                 if any(output.name == made.name for earlier in stages for made in earlier.outputs):
                     faults.append(f"{at}: makes layer '{output.name}', which another part of the recipe makes too")
                 available.add(output.name)
-            stage = _with_inherited(stage, assumed)
-            for output in stage.outputs:
-                if text := _assumption(stage, output.name):
-                    assumed[output.name] = text
-            stages.append(stage)
+            stages.extend(with_inherited([stage], assumed))
 
     add(layer_stages(recipe.layers, recipe.path, faults), "layers")
     specs = [table.described() for table in recipe.layers]
     add(mask_stages(recipe.mask, specs, available, recipe.path, faults), "mask")
     if recipe.derive is not None:
-        table = recipe.grid
-        grid = None if table is None else partial(target_grid, recipe, table)
-        add(derive_stages(recipe.derive, available, grid=grid, whole=recipe.path, faults=faults), "derive")
+        add(_derived(recipe, available, available - set(in_cube), faults), "derive")
     if recipe.solum is not None:
         for name in recipe.solum.assumptions:
             if name in available:
@@ -86,8 +81,23 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     return stages
 
 
+def _derived(recipe: Recipe, available: set[str], supplied: set[str], faults: list[str]) -> list[Stage]:
+    """The stages of `[derive]`; its faults are added to those of the other tables."""
+    own: list[str] = []
+    settings = recipe.derive or DeriveSettings()
+    items = resolve(settings, available, supplied=supplied, at="derive.", faults=own)
+    stages: list[Stage] = []
+    if not own:
+        try:
+            stages = derive_stages(items, settings, grid_of_recipe(recipe), at="derive.", faults=own)
+        except TpsoilError as error:
+            own.append(str(error))
+    faults += own
+    return stages
+
+
 def selected_stages(stages: Sequence[Stage], only: str | None, where: str) -> list[Stage]:
-    """The stages that `--only` names: one of them, or those of a table of the recipe.
+    """The stages that `--only` names: one of them, that of a layer, or those of a table of the recipe.
 
     Raises
     ------
@@ -95,21 +105,40 @@ def selected_stages(stages: Sequence[Stage], only: str | None, where: str) -> li
     """
     if only is None:
         return list(stages)
-    selected = [stage for stage in stages if only in {stage.name, stage.section}]
+    selected = [
+        stage for stage in stages if only in {stage.name, stage.section, *(output.name for output in stage.outputs)}
+    ]
     if not selected:
         names = [*SECTIONS, *(stage.name for stage in stages)]
         raise RecipeError(where, [f"--only {only}: the recipe has no such stage{nearest_name(only, names)}"])
     return selected
 
 
-def _with_inherited(stage: Stage, assumed: Mapping[str, str]) -> Stage:
-    """A stage whose maps also list what was assumed for the layers that it reads."""
+def with_inherited(stages: Sequence[Stage], assumed: dict[str, str]) -> list[Stage]:
+    """Stages whose maps also list what was assumed for the layers that they read.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+    assumed : dict of str to str
+        Assumptions by layer; grown by those of the stages.
+    """
+    results = []
+    for stage in stages:
+        results.append(_inheriting(stage, assumed))
+        for output in stage.outputs:
+            if text := _assumption(results[-1], output.name):
+                assumed[output.name] = text
+    return results
+
+
+def _inheriting(stage: Stage, assumed: Mapping[str, str]) -> Stage:
     own = str(stage.attributes.get("", {}).get("assumptions", ""))
     inherited = [text for name in stage.inputs if (text := assumed.get(name)) and text not in own]
     if not inherited:
         return stage
-    said = "; ".join([*dict.fromkeys(inherited), *([own] if own else [])])
-    return replace(stage, attributes={**stage.attributes, "": {**stage.attributes.get("", {}), "assumptions": said}})
+    text = "; ".join([*dict.fromkeys(inherited), *([own] if own else [])])
+    return replace(stage, attributes={**stage.attributes, "": {**stage.attributes.get("", {}), "assumptions": text}})
 
 
 def _assumption(stage: Stage, output: str) -> str:

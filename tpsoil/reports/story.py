@@ -43,7 +43,8 @@ _TITLES: Final = {
     "agreement": "Observed on predicted, and Theil's parts of the error",
     "intervals": "Intervals out of fold: share of observations held", "coverage_by_class": "Intervals by class",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
-    "drivers": "Drivers of the elements", "water_erosion": "Water erosion beside the published mean",
+    "drivers": "Drivers of the elements", "rusle": "Water erosion beside the published mean",
+    "water_erosion": "Water erosion beside the published mean",
 }  # fmt: skip
 _SCORE: Final = re.compile(r"^(nse|squared_correlation|ccc|rmse|mae|mre|bias|coverage|picp|r2)(_|$)", re.IGNORECASE)
 

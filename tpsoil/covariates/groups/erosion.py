@@ -1,0 +1,258 @@
+"""Groups of water erosion: vegetation cover, the factors of RUSLE, and the soil loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import xarray as xr
+from pydantic import model_validator
+
+from tpsoil.blocks import constant_like
+from tpsoil.covariates.cover_ranges import cover_by_class, read_cover_ranges
+from tpsoil.covariates.erosivity import EROSIVITY, rainfall_erosivity
+from tpsoil.covariates.vegetation import vegetation_cover
+from tpsoil.covariates.water_erosion import COVER, cover_factor, rusle, soil_erodibility
+from tpsoil.covariates.water_erosion_table import summarise_erosion, tally_erosion
+from tpsoil.variables import variable
+
+from .base import SET, Array, CovariateGroup, FromStacks, Layers, SourceLayer, Stack, Summary, option
+from .climate import PRECIPITATION_STACK, TEMPERATURE_STACK, StackGroup, stated
+
+SOIL = ("sand", "silt", "clay", "soil_organic_carbon")
+BY_STACK = ["wischmeier_si", "wischmeier_us", "zhang_fu_fournier", "zhang_daily"]
+BY_MONTH = BY_STACK[:3]
+Erosivities = Literal["wischmeier_si", "wischmeier_us", "zhang_fu_annual", "zhang_fu_fournier", "zhang_daily"]
+
+
+class Vegetation(CovariateGroup):
+    """Share of the ground under green vegetation."""
+
+    group: ClassVar = "vegetation"
+    title: ClassVar = "vegetation cover"
+    makes: ClassVar = ("vegetation_cover",)
+    formula: ClassVar = "dimidiate pixel, 100 (NDVI - bare) / (full - bare)"
+    references: ClassVar = "NDVI of full cover: Chen et al. 2026, Table 3"
+
+    ndvi_bare: float = option(0.05, "NDVI of bare ground: an assumption", units="1", ge=-1, le=1)
+    ndvi_full: float = option(0.86, "NDVI of full cover: an assumption", units="1", ge=-1, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Vegetation:
+        if self.ndvi_bare >= self.ndvi_full:
+            raise ValueError(f"ndvi_bare is {self.ndvi_bare:g}, expected a number below ndvi_full {self.ndvi_full:g}")
+        return self
+
+    def reads(self, available: Set[str]) -> tuple[str, ...]:
+        """NDVI."""
+        return ("ndvi",)
+
+    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
+        """Cover in %."""
+        return {"vegetation_cover": vegetation_cover(layers["ndvi"], bare=self.ndvi_bare, full=self.ndvi_full)}
+
+
+class Erosivity(StackGroup):
+    """The R factor of RUSLE."""
+
+    group: ClassVar = "erosivity"
+    title: ClassVar = "rainfall erosivity"
+    makes: ClassVar = ("rainfall_erosivity",)
+    formula: ClassVar = "by method: " + "; ".join(f"{name}: {text}" for name, text in EROSIVITY.items())
+    references: ClassVar = "Wischmeier and Smith 1978; Renard and Freimund 1994, doi 10.1016/0022-1694(94)90110-4"
+    main_option: ClassVar = "method"
+
+    method: Erosivities = option(
+        ..., "there is no default, because the methods differ several times; zhang_fu_annual takes the layer "
+        "annual_precipitation, the others a stack", shared=False,
+    )  # fmt: skip
+    monthly_precipitation: Stack | None = option(
+        None, PRECIPITATION_STACK + "; of zhang_daily daily sums", units="mm", source="stack", only={"method": BY_STACK}
+    )
+    rain_only: bool = option(
+        False, "leave out the precipitation of months or days below 0 degC as snow; needs monthly_temperature",
+        only={"method": BY_STACK},
+    )  # fmt: skip
+    monthly_temperature: Stack | None = option(
+        None,
+        TEMPERATURE_STACK + "; of zhang_daily daily means",
+        units="degC",
+        source="stack",
+        only={"rain_only": [True]},
+    )
+    first_year: int | None = option(None, "first year of the stacks to use; default: all", only={"method": BY_MONTH})
+    last_year: int | None = option(None, "last year of the stacks to use; default: all", only={"method": BY_MONTH})
+
+    @model_validator(mode="after")
+    def _complete(self) -> Erosivity:
+        if self.method in BY_STACK and self.monthly_precipitation is None:
+            raise ValueError(f"option monthly_precipitation is needed by method {self.method}")
+        if self.rain_only and self.monthly_temperature is None:
+            raise ValueError("option monthly_temperature is needed by rain_only")
+        return self
+
+    def reads(self, available: Set[str]) -> tuple[str, ...]:
+        """The annual sum, for the annual method."""
+        return ("annual_precipitation",) if self.method == "zhang_fu_annual" else ()
+
+    def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
+        """R on the stacks' own grid."""
+        if self.method == "zhang_fu_annual":
+            return ()
+        names = ("monthly_precipitation", *(("monthly_temperature",) if self.rain_only else ()))
+        return (FromStacks((variable("rainfall_erosivity"),), names, self._from_stacks),)
+
+    def _from_stacks(self, rain: xr.DataArray, temperature: xr.DataArray | None = None) -> Sequence[xr.DataArray]:
+        series = rain if self.method == "zhang_daily" else self.months(rain)
+        if temperature is not None and self.method != "zhang_daily":
+            temperature = self.months(temperature)
+        return (stated(rainfall_erosivity(series, method=self.method, temperature=temperature), rain),)
+
+    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
+        """R from the annual sum, or that of the stacks."""
+        if self.method != "zhang_fu_annual":
+            return {"rainfall_erosivity": layers["rainfall_erosivity"]}
+        r = rainfall_erosivity(layers["annual_precipitation"], method=self.method)
+        r.attrs["snow"] = "counted as rain"
+        return {"rainfall_erosivity": r}
+
+
+class Erodibility(CovariateGroup):
+    """The K factor of RUSLE."""
+
+    group: ClassVar = "erodibility"
+    title: ClassVar = "soil erodibility"
+    makes: ClassVar = ("soil_erodibility",)
+    formula: ClassVar = "EPIC, from texture and organic carbon; or one assumed value"
+    references: ClassVar = "Williams 1990, Philosophical Transactions of the Royal Society B 329"
+    main_option: ClassVar = "value"
+
+    value: float | None = option(
+        None, "K everywhere: an assumption, in place of soil grids", units="t ha h ha-1 MJ-1 mm-1", gt=0, le=1,
+        shared=False,
+    )  # fmt: skip
+    reason: str = option("", "why this value; written into the maps", only={"value": [SET]}, shared=False)
+
+    def reads(self, available: Set[str]) -> tuple[str, ...]:
+        """Soil grids; with an assumed value any layer of the grid."""
+        return SOIL if self.value is None else ()
+
+    def missing_input(self, name: str) -> str:
+        """Soil grids, or one value."""
+        return "add soil grids, or assume one value with option erodibility"
+
+    def assumptions(self) -> str:
+        """The assumed K and its reason."""
+        if self.value is None:
+            return ""
+        return f"soil_erodibility = {self.value:g} everywhere" + (f": {self.reason}" if self.reason else "")
+
+    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
+        """K of every cell."""
+        if self.value is None:
+            return {"soil_erodibility": soil_erodibility(*(layers[name] for name in SOIL))}
+        template = next(iter(layers.values()))
+        layer = constant_like(template.drop_attrs(), self.value, variable("soil_erodibility"))
+        layer.attrs |= {"formula": "one assumed value"}
+        return {"soil_erodibility": layer}
+
+
+class Cover(CovariateGroup):
+    """The C factor of RUSLE."""
+
+    group: ClassVar = "cover"
+    title: ClassVar = "cover factor"
+    makes: ClassVar = ("cover_factor",)
+    formula: ClassVar = "; ".join([*COVER.values(), "low + (high - low) (1 - cover), a range for each land cover"])
+    references: ClassVar = (
+        "van der Knijff et al. 1999, EUR 19022 EN; Cai et al. 2000; Panagos et al. 2015, "
+        "doi 10.1016/j.landusepol.2015.05.021"
+    )
+    main_option: ClassVar = "method"
+
+    method: Literal["van_der_knijff", "cai", "class_range"] = option(
+        "van_der_knijff",
+        "van_der_knijff (ndvi; too high on sparse alpine grass), cai (vegetation_cover), class_range (land_cover and "
+        "vegetation_cover, with ranges)",
+        shared=False,
+    )
+    alpha: float = option(
+        2.0, "shape of the van der Knijff curve", units="1", only={"method": ["van_der_knijff"]}, shared=False
+    )
+    beta: float = option(
+        1.0, "shape of the van der Knijff curve", units="1", gt=0, only={"method": ["van_der_knijff"]}, shared=False
+    )
+    ranges: str | None = option(
+        None, "CSV with columns class, low, high, source: C of each land cover at full and at no cover",
+        source="file", only={"method": ["class_range"]}, shared=False,
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _complete(self) -> Cover:
+        if self.method == "class_range" and self.ranges is None:
+            raise ValueError("option ranges is needed by method class_range")
+        return self
+
+    def reads(self, available: Set[str]) -> tuple[str, ...]:
+        """NDVI or cover."""
+        return {
+            "van_der_knijff": ("ndvi",),
+            "cai": ("vegetation_cover",),
+            "class_range": ("land_cover", "vegetation_cover"),
+        }[self.method]
+
+    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
+        """C of every cell."""
+        if self.method == "class_range":
+            ranges = read_cover_ranges(str(self.ranges))
+            return {"cover_factor": cover_by_class(layers["land_cover"], layers["vegetation_cover"], ranges)}
+        if self.method == "cai":
+            return {"cover_factor": cover_factor(vegetation_cover=layers["vegetation_cover"], method="cai")}
+        c = cover_factor(ndvi=layers["ndvi"], alpha=self.alpha, beta=self.beta)
+        c.attrs["warning"] = "fitted in Europe; too high on sparse alpine grass, where C of cai is about a third"
+        return {"cover_factor": c}
+
+
+class Rusle(CovariateGroup):
+    """Soil loss by water, A = R K LS C P."""
+
+    group: ClassVar = "rusle"
+    title: ClassVar = "water erosion"
+    makes: ClassVar = ("water_erosion",)
+    formula: ClassVar = "RUSLE, A = R K LS C P"
+    references: ClassVar = "Renard et al. 1997, USDA Agriculture Handbook 703"
+
+    practice: float = option(1.0, "P factor; 1 on natural land", units="1", ge=0, le=1)
+
+    FACTORS: ClassVar = ("rainfall_erosivity", "soil_erodibility", "ls_factor", "cover_factor")
+
+    @property
+    def bytes_per_cell(self) -> float:
+        """Four factors in float64."""
+        return 120.0
+
+    def reads(self, available: Set[str]) -> tuple[str, ...]:
+        """The factors, and the mask where there is one."""
+        return (*self.FACTORS, *(("soil_mask",) if "soil_mask" in available else ()))
+
+    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
+        """Soil loss; missing where there is no soil."""
+        r, k, ls, c = factors = [layers[name] for name in self.FACTORS]
+        loss: xr.DataArray = rusle(r, k, ls, c, self.practice)
+        if "soil_mask" in layers:
+            loss = loss.where(layers["soil_mask"] == 1).astype(loss.dtype).assign_attrs(loss.attrs)
+        loss.attrs["practice_factor"] = self.practice
+        carried = [str(layer.attrs["assumptions"]) for layer in factors if layer.attrs.get("assumptions")]
+        if carried:
+            loss.attrs["assumptions"] = "; ".join(carried)
+        return {"water_erosion": loss}
+
+    def tally(self, layers: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Cells with soil, and the sums of the factors over them."""
+        return tally_erosion(layers)
+
+    @property
+    def summary(self) -> Summary:
+        """Means and medians of the factors beside the published mean."""
+        return partial(summarise_erosion, self.practice)

@@ -1,0 +1,113 @@
+"""Class layers from polygons: vegetation, lithology, parent material, by each cell's centre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from tpsoil.errors import GridError, InputError, nearest_name
+from tpsoil.grid import describe
+from tpsoil.variables import Variable
+
+from .parts import digest_files
+from .vectors import cells_inside, edges_of, file_family, read_features, touches_grid
+
+Array = npt.NDArray[Any]
+SHOWN = 12
+
+
+@dataclass(frozen=True, eq=False)
+class _Classes:
+    """Reads one window; the class with the smallest code where polygons overlap."""
+
+    grid: GeoBox
+    edges: tuple[tuple[int, Array], ...]
+    fill: int
+
+    def __call__(self, rows: slice, cols: slice) -> Array:
+        t = self.grid.transform
+        y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e
+        x = t.c + (np.arange(cols.start, cols.stop) + 0.5) * t.a
+        out = np.full((len(y), len(x)), self.fill, np.uint8)
+        for code, edges in reversed(self.edges):
+            out[cells_inside(y, x, edges) == 1] = code
+        return out
+
+
+def class_reader(
+    path: str | Path, grid: GeoBox, spec: Variable, *, column: str, codes: Mapping[str, int], crs: str | None = None
+) -> tuple[Callable[[slice, slice], Array], dict[str, Any]]:
+    """Polygons with a class column, by window of a grid.
+
+    Parameters
+    ----------
+    path : str or Path
+        A vector file.
+    grid : GeoBox
+        North up.
+    spec : Variable
+        The class layer.
+    column : str
+        Of the polygons, with names or codes.
+    codes : mapping of str to int
+        Value of the column, as text, to class.
+    crs : str, optional
+        Of a file without one.
+
+    Returns
+    -------
+    read : callable
+        `read(rows, columns)` gives uint8 classes, `spec.fill` outside all polygons; equal whatever the window.
+    attrs : dict
+        Of the layer.
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    InputError
+        For a column that is not there, and for values that the table lacks; all are listed.
+    GridError
+        For a file without a CRS, a rotated grid, polygons that do not touch the grid.
+    """
+    where = Path(path)
+    frame = read_features(path)
+    t = grid.transform
+    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
+        raise GridError(f"{spec.name}: the grid {describe(grid)} is rotated, expected north up")
+    if column not in frame:
+        raise InputError(f"{spec.name}: {where.name} has no column '{column}'{nearest_name(column, map(str, frame))}")
+    if frame.crs is None and crs is None:
+        raise GridError(f"{spec.name}: {where.name} has no CRS; pass crs='EPSG:4326' or the one it is in")
+    values = frame[column].map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
+    lacking = values[~values.isin([*codes, ""])].value_counts()
+    if len(lacking):
+        listed = ", ".join(f"'{value}' ({count} polygons)" for value, count in lacking.head(SHOWN).items())
+        raise InputError(f"{spec.name}: the table lacks {listed} of column '{column}'; add them")
+    by_code: dict[int, list[str]] = {}
+    for value in values.unique():
+        if value:
+            by_code.setdefault(codes[value], []).append(value)
+    left_out: list[str] = []
+    parts = []
+    for code in sorted(by_code):
+        chosen = frame[values.isin(by_code[code])]
+        parts.append((code, edges_of([chosen], grid, crs, left_out)))
+    if not any(touches_grid(edges, grid) for _, edges in parts):
+        raise GridError(f"{spec.name}: the polygons of {where.name} do not touch the grid {describe(grid)}")
+    attrs = {
+        "source": where.name,
+        "source_digest": digest_files(file_family(where)),
+        "resampling": "cell centre in polygon",
+        "column": column,
+        "polygons_without_class": int((values == "").sum()),
+    }
+    if left_out:
+        attrs["source_problem"] = "; ".join(left_out)
+    return _Classes(grid, tuple(parts), int(spec.fill)), attrs

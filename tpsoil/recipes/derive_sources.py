@@ -1,0 +1,381 @@
+"""The files behind a covariate group: opened, reduced on their own grid, and read by windows of another."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from tpsoil.covariates.groups.base import (
+    CLIMATOLOGY,
+    ArraySource,
+    CovariateGroup,
+    Dem,
+    FromDem,
+    FromPolygons,
+    FromStacks,
+    Ground,
+    SourceLayer,
+    Stack,
+    settings,
+)
+from tpsoil.cube.align import aligned_reader, pixels_per_cell
+from tpsoil.errors import InputError
+from tpsoil.grid import coordinates, grid_of
+from tpsoil.ingest import Raster, read_raster, read_stack
+from tpsoil.ingest.checks import check_range
+from tpsoil.ingest.class_polygons import class_reader
+from tpsoil.ingest.dependencies import Dependencies, forget_remote
+from tpsoil.units import conversion
+from tpsoil.variables import Variable
+
+from .dem import DerivedRaster, WindowsOfDem, open_dem, resolution_of
+from .layer_stage import averaged_raster, behind
+
+Array = npt.NDArray[Any]
+Reader = Callable[[slice, slice], Array]
+MONTHS: Final = 12
+
+
+@dataclass
+class OpenSources:
+    """The source layers of one group on one grid.
+
+    Parameters
+    ----------
+    readers : mapping of str to callable
+        `reader(rows, columns)` gives a block of the grid.
+    specs : mapping of str to Variable
+    attributes : mapping of str to mapping
+        Of each source layer.
+    common : mapping
+        Attributes of all layers of the group.
+    bytes_per_cell : float
+        Memory that reading takes for a cell of the grid.
+    """
+
+    readers: dict[str, Reader] = field(default_factory=dict)
+    specs: dict[str, Variable] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    common: dict[str, Any] = field(default_factory=dict)
+    bytes_per_cell: float = 0.0
+
+
+def named_sources(group: CovariateGroup) -> dict[str, Dem | Stack | str]:
+    """The options of a group that name data, with their values."""
+    named = {}
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if settings(group, name, "source") and isinstance(value, Dem | Stack | str):
+            named[name] = value
+    return named
+
+
+def group_dependencies(group: CovariateGroup, at: Callable[[str], str], faults: list[str]) -> Dependencies:
+    """Files and URLs behind a group; a fault for each that is not there.
+
+    Parameters
+    ----------
+    group : CovariateGroup
+    at : callable
+        The key of an option, for the fault.
+    faults : list of str
+        Grown.
+    """
+    files: list[Path] = []
+    urls: list[str] = []
+    for name, value in named_sources(group).items():
+        path = value if isinstance(value, str) else value.path
+        for one in () if isinstance(path, ArraySource) else _listed(path):
+            found = behind(one, at(name), faults)
+            files += found.files
+            urls += found.urls
+    return Dependencies(tuple(files), tuple(urls))
+
+
+def _listed(path: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (path,) if isinstance(path, str) else path
+
+
+def group_indifferent(group: CovariateGroup) -> tuple[str, ...]:
+    """Options that do not decide a group's result, for its stage: paths, limits, and which layers are made."""
+    names = ["group.layers"]
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if isinstance(value, Dem | Stack):
+            names.append(f"group.{name}.path")
+        elif not settings(group, name, "decisive") or (settings(group, name, "source") and isinstance(value, str)):
+            names.append(f"group.{name}")
+    return tuple(names)
+
+
+def group_identity(group: CovariateGroup) -> dict[str, Any]:
+    """Names of a group's sources; of a DataArray a digest."""
+    return {
+        f"source.{name}": Path(value).name if isinstance(value, str) else _path_identity(value.path)
+        for name, value in named_sources(group).items()
+    }
+
+
+def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
+    """Open a group's sources, checked.
+
+    Raises
+    ------
+    InputError, UnitsError, GridError, MissingInputError
+    """
+    paths = [value if isinstance(value, str) else value.path for value in named_sources(group).values()]
+    forget_remote(one for path in paths if not isinstance(path, ArraySource) for one in _listed(path))
+    sources = OpenSources()
+    stacks = {
+        name: open_stack(value, str(settings(group, name, "units")), name)
+        for name, value in named_sources(group).items()
+        if isinstance(value, Stack)
+    }
+    for part in group.source_layers(stacks):
+        _add(part, group, grid, stacks, sources)
+    sources.common |= group.source_attributes(stacks)
+    return sources
+
+
+def _add(
+    part: SourceLayer, group: CovariateGroup, grid: GeoBox, stacks: Mapping[str, xr.DataArray], sources: OpenSources
+) -> None:
+    sources.specs |= {spec.name: spec for spec in part.layers}
+    if isinstance(part, FromPolygons):
+        (spec,) = part.layers
+        options: Any = group
+        read, attrs = class_reader(
+            options.polygons, grid, spec, column=options.column, codes=part.codes, crs=options.crs
+        )
+        sources.readers[spec.name] = read
+        sources.attributes[spec.name] = attrs | {"parents": attrs["source"]}
+        sources.bytes_per_cell += 16.0
+        return
+    if isinstance(part, FromDem):
+        _add_dem(part, _dem_of(group), grid, sources)
+        return
+    if isinstance(part, Ground):
+        stack = stacks[part.stack]
+        box = grid_of(stack.isel(time=0), where=part.stack)
+        (spec,) = part.layers
+        dem = _dem_of(group)
+        sources.readers[spec.name], _ = aligned_reader(averaged_raster(dem, spec, box), grid)
+        sources.attributes[spec.name] = {"dem": dem.origin}
+        return
+    arrays = [stacks[name] for name in part.stacks]
+    reduced = _Reduced(part, tuple(arrays))
+    probe = reduced.attributes()
+    for place, spec in enumerate(part.layers):
+        raster = DerivedRaster(reduced.reader(place), spec, reduced.box, str(arrays[0].attrs["source"]))
+        sources.readers[spec.name], method = aligned_reader(_as_raster(raster), grid)
+        sources.attributes[spec.name] = probe[place] | {"resampling": method}
+    share = max(1.0, pixels_per_cell(reduced.box, grid) ** 2)
+    times = sum(stack.sizes["time"] for stack in arrays)
+    sources.bytes_per_cell += 24.0 * times * share / max(1.0, pixels_per_cell(grid, reduced.box) ** 2) + 16.0
+
+
+def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> None:
+    share = max(1.0, pixels_per_cell(dem.box, grid) ** 2)
+    if part.window is not None:
+        windows = WindowsOfDem(dem, part.layers, part.window)
+        for spec in part.layers:
+            sources.readers[spec.name], _ = aligned_reader(_as_raster(windows.raster(spec.name)), grid)
+        sources.bytes_per_cell += 160.0 * share
+    else:
+        whole = _Whole(part, dem)
+        for spec in part.layers:
+            sources.readers[spec.name], _ = aligned_reader(_as_raster(whole.raster(spec)), grid)
+        sources.bytes_per_cell += 72.0 * share + 96.0
+    sources.common |= {
+        "dem": dem.origin,
+        "dem_digest": dem.digest,
+        "derived_at": resolution_of(dem),
+        "parents": dem.origin,
+    }
+    stated = part.derive(_corner(dem.box))
+    sources.attributes |= {spec.name: dict(stated[spec.name].attrs) for spec in part.layers}
+
+
+def _as_raster(raster: DerivedRaster) -> Any:
+    """To `aligned_reader` what was derived is a raster like any other."""
+    return raster
+
+
+def _corner(box: GeoBox) -> xr.DataArray:
+    """A few missing cells of a grid, by which a function states its attributes."""
+    part = box[: min(3, box.shape[0]), : min(3, box.shape[1])]
+    values = np.full(part.shape, np.nan, np.float32)
+    return xr.DataArray(values, dims=("y", "x"), coords=coordinates(part), attrs={"units": "m"})
+
+
+def _dem_of(group: CovariateGroup) -> Raster:
+    options: Any = group
+    units, path = options.dem_units, options.dem.path
+    source: Any = path.layer if isinstance(path, ArraySource) else list(path) if isinstance(path, tuple) else path
+    return open_dem(source, **({} if units is None else {"units": units}))
+
+
+class _Reduced:
+    """Layers of stacks on the stacks' grid, by windows; one reading gives all of them."""
+
+    def __init__(self, part: FromStacks, stacks: tuple[xr.DataArray, ...]) -> None:
+        self.part, self.stacks = part, stacks
+        boxes = [grid_of(stack.isel(time=0), where=name) for name, stack in zip(part.stacks, stacks)]
+        self.box = boxes[0]
+        for name, stack, box in zip(part.stacks, stacks, boxes):
+            if box != self.box and not _same_axes(stack, stacks[0]):
+                raise InputError(
+                    f"{name}: lies on another grid than {part.stacks[0]}; bring both stacks onto one grid first"
+                )
+        self.window = lru_cache(maxsize=4)(self._window)
+
+    def reader(self, place: int) -> Reader:
+        """One of the layers."""
+
+        def read(rows: slice, columns: slice) -> Array:
+            return self.window(rows.start, rows.stop, columns.start, columns.stop)[place]
+
+        return read
+
+    def attributes(self) -> list[dict[str, Any]]:
+        """What the reduction states of its layers."""
+        corners = [stack.isel(y=slice(0, 2), x=slice(0, 2)) for stack in self.stacks]
+        empty = [corner.copy(data=np.full(corner.shape, np.nan)) for corner in corners]
+        return [dict(layer.attrs) for layer in self.part.reduce(*empty)]
+
+    def _window(self, top: int, bottom: int, left: int, right: int) -> tuple[Array, ...]:
+        parts = [stack.isel(y=slice(top, bottom), x=slice(left, right)).load() for stack in self.stacks]
+        results = []
+        for spec, layer in zip(self.part.layers, self.part.reduce(*parts)):
+            values = np.asarray(layer.transpose("y", "x").values, dtype=np.float64)
+            check_range(values, spec, str(self.stacks[0].attrs["source"]), ())
+            results.append(values.astype(spec.dtype))
+        return tuple(results)
+
+
+class _Whole:
+    """Layers of a whole DEM, computed when the first is read."""
+
+    def __init__(self, part: FromDem, dem: Raster) -> None:
+        self.part, self.dem = part, dem
+        self.lock = threading.Lock()
+        self.layers: dict[str, Array] | None = None
+
+    def __reduce__(self) -> Any:
+        return _Whole, (self.part, self.dem)
+
+    def raster(self, spec: Variable) -> DerivedRaster:
+        """One of the layers."""
+        return DerivedRaster(_OfWhole(self, spec.name), spec, self.dem.box, self.dem.origin)
+
+    def values(self, name: str) -> Array:
+        """All cells of one layer."""
+        with self.lock:
+            if self.layers is None:
+                height, width = (int(size) for size in self.dem.box.shape)
+                z = self.dem.read(slice(0, height), slice(0, width))
+                layer = xr.DataArray(z, dims=("y", "x"), coords=coordinates(self.dem.box), attrs={"units": "m"})
+                derived = self.part.derive(layer)
+                self.layers = {str(key): np.asarray(array.values) for key, array in derived.data_vars.items()}
+            return self.layers[name]
+
+
+@dataclass(frozen=True, eq=False)
+class _OfWhole:
+    whole: _Whole
+    name: str
+
+    def __call__(self, rows: slice, columns: slice) -> Array:
+        return self.whole.values(self.name)[rows, columns]
+
+
+def open_stack(stack: Stack, units: str, name: str) -> xr.DataArray:
+    """A stack as a lazy DataArray (time, y, x) in the wanted unit.
+
+    Parameters
+    ----------
+    stack : Stack
+    units : str
+        Wanted.
+    name : str
+        The option, for messages.
+
+    Returns
+    -------
+    DataArray
+        Of twelve GeoTIFFs the months of one year, with the attribute `climatology`.
+    """
+    path = stack.path
+    if isinstance(path, ArraySource):
+        return _array_stack(path.layer, units, name)
+    listed = [path] if isinstance(path, str) else list(path)
+    if all(one.lower().endswith((".tif", ".tiff")) for one in listed):
+        return _geotiff_stack(listed, stack, units, name)
+    names = [part.strip() for part in stack.variable.split(",")]
+    source: Any = listed if len(listed) > 1 else listed[0]
+    return read_stack(source, names if len(names) > 1 else names[0], units, came_in=stack.units, crs=stack.crs)
+
+
+def _array_stack(layer: xr.DataArray, units: str, name: str) -> xr.DataArray:
+    came = layer.attrs.get("units")
+    if came is None:
+        raise InputError(f"{name}: the DataArray has no units; set attrs['units']")
+    if "month" in layer.dims:
+        layer = _as_year(layer.rename(month="time"), name)
+    change = conversion(str(came), units, where=name, period="month" if units == "mm" else "")
+    result = layer.astype(np.float64) * change.factor + change.offset
+    marks = {CLIMATOLOGY: 1} if CLIMATOLOGY in layer.attrs else {}
+    result.attrs = {"units": units, "source": str(layer.name or name), **marks}
+    return result.transpose("time", "y", "x")
+
+
+def _geotiff_stack(listed: Sequence[str], stack: Stack, units: str, name: str) -> xr.DataArray:
+    files = [Path(file) for one in listed for file in (sorted(glob.glob(one)) if "*" in one else [one])]
+    if len(files) != MONTHS:
+        raise InputError(f"{name}: {len(files)} GeoTIFFs, expected twelve, January first when sorted by name")
+    spec = Variable(name, name.replace("_", " "), units)
+    months = []
+    for file in files:
+        how: dict[str, Any] = {"units": stack.units, "nodata": stack.nodata, "crs": stack.crs}
+        raster = read_raster(str(file), spec, **{key: value for key, value in how.items() if value is not None})
+        months.append(raster.lazy())
+    try:
+        joined = xr.concat(months, dim="time", join="exact", combine_attrs="override")
+    except ValueError as error:
+        raise InputError(f"{name}: the twelve GeoTIFFs do not share one grid: {error}") from error
+    result = _as_year(joined, name).astype(np.float64)
+    result.attrs = {"units": units, "source": ", ".join(file.name for file in files), CLIMATOLOGY: 1}
+    return result
+
+
+def _as_year(layer: xr.DataArray, name: str) -> xr.DataArray:
+    """Twelve months of no year, dated in a year of 365 days."""
+    if layer.sizes["time"] != MONTHS:
+        raise InputError(f"{name}: there are {layer.sizes['time']} months, expected twelve")
+    dates = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
+    return layer.assign_coords(time=dates).assign_attrs({CLIMATOLOGY: 1})
+
+
+def _same_axes(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return all(
+        one.sizes[dim] == other.sizes[dim] and np.allclose(one[dim], other[dim], rtol=0, atol=1e-6)
+        for dim in ("y", "x")
+    )
+
+
+def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:
+    if isinstance(path, ArraySource):
+        values = np.ascontiguousarray(path.layer.values)
+        return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+    return Path(path).name if isinstance(path, str) else [Path(one).name for one in path]

@@ -1,0 +1,107 @@
+"""Stages of covariate groups: the declaration of a group bound to its files and a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from tpsoil.covariates.groups.base import CovariateGroup, sample_of
+from tpsoil.errors import TpsoilError
+from tpsoil.grid import coordinates
+from tpsoil.ingest.dependencies import Dependencies
+from tpsoil.stage import Stage
+from tpsoil.variables import CATALOGUE
+
+from .derive_resolve import Derivation
+from .derive_settings import DeriveSettings
+from .derive_sources import OpenSources, group_dependencies, group_identity, group_indifferent, open_sources
+from .derive_tiles import GRID_LAYER, compute_group, described
+
+OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max",
+                         "flag_values", "flag_meanings", "_FillValue", "grid_mapping")  # fmt: skip
+
+
+def derive_stages(
+    items: Sequence[Derivation], given: DeriveSettings, grid: GeoBox, *, at: str, faults: list[str]
+) -> list[Stage]:
+    """One stage for each derivation; files that cannot be opened are faults.
+
+    Parameters
+    ----------
+    items : sequence of Derivation
+    given : DeriveSettings
+        For the place of an option in messages.
+    grid : GeoBox
+    at : str
+        Prefix of faults.
+    faults : list of str
+        Grown.
+    """
+    stages = []
+    for item in items:
+        group = item.group
+        dependencies = group_dependencies(group, _option_place(group, given, at), faults)
+        if faults:
+            continue
+        try:
+            stages.append(_stage(item, grid, dependencies))
+        except TpsoilError as error:
+            faults.append(f"{at}{group.group}: {error}")
+    return stages
+
+
+def _option_place(group: CovariateGroup, given: DeriveSettings, at: str) -> Callable[[str], str]:
+    def place(option: str) -> str:
+        own = option in given.tables.get(group.group, {})
+        return f"{at}{group.group}.{option}" if own else f"{at}{option}"
+
+    return place
+
+
+def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
+    group = item.group
+    sources = open_sources(group, grid)
+    return Stage(
+        name=group.group,
+        title=group.title,
+        section="derive",
+        inputs=item.reads,
+        outputs=item.outputs,
+        halo=group.halo,
+        compute=compute_group,
+        options={"group": group, "names": tuple(spec.name for spec in item.outputs)},
+        identity=group_identity(group),
+        files=dependencies.files,
+        attributes=_attributes(item, grid, sources),
+        urls=dependencies.urls,
+        indifferent=group_indifferent(group),
+        bytes_per_cell=max(group.bytes_per_cell if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
+        tally=None if group.summary is None else group.tally,
+        summary=group.summary,
+    )
+
+
+def _attributes(item: Derivation, grid: GeoBox, sources: OpenSources) -> dict[str, dict[str, Any]]:
+    """What `compute` states of its layers, by computing a few missing cells."""
+    group = item.group
+    part = grid[: min(3, grid.shape[0]), : min(3, grid.shape[1])]
+    like = xr.DataArray(np.zeros(part.shape, np.float32), dims=("y", "x"), coords=coordinates(part))
+    layers = {}
+    for name in item.reads:
+        if name in CATALOGUE:
+            layers[name] = sample_of(CATALOGUE[name], like)
+        else:
+            layers[name] = xr.full_like(like, np.nan)
+    for name in sources.readers:
+        layers[name] = described(sample_of(sources.specs[name], like), name, sources)
+    results = group.compute({**layers, GRID_LAYER: like})
+    stated: dict[str, dict[str, Any]] = {}
+    for spec in item.outputs:
+        attrs = {key: value for key, value in results[spec.name].attrs.items() if key not in OWN_ATTRIBUTES}
+        stated[spec.name] = {"formula": group.formula, **attrs, **sources.common}
+    text = group.assumptions()
+    return stated | ({"": {"assumptions": text}} if text else {})
