@@ -38,6 +38,8 @@ from .plan import LayerPlace, Tiling
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
 RUN_KEY: Final = "run.json"
+ADDED_KEY: Final = "added.json"
+"""Of a cube that no run made and that gained layers: its records do not make it a run's store."""
 KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
 STATE_ATTRIBUTE: Final = "run_state"
 """Of the root group: "running" until every tile of every stage is stored, then "complete"."""
@@ -107,6 +109,8 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
             sweep(output.where, job.outputs)
             for origin in origins.values():
                 write_origin(output.ledger, origin)
+            if output.ledger.read_json(RUN_KEY) is None:
+                output.ledger.write_json(ADDED_KEY, {"format": FORMAT})
         return
     content = _content(job, output, origins)
     with writing(output.where):
@@ -256,7 +260,10 @@ def _difference(content: Mapping[str, Any], job: Job, tiling: Tiling) -> str:
 
 def _is_of_a_run(ledger: Ledger) -> bool:
     """Whether a run made the store although what it was called is lost: the object is damaged, or only it is gone."""
-    return RUN_KEY in ledger.damaged or any(ledger.names(folder) for folder in ("manifest", "models", "tables"))
+    if RUN_KEY in ledger.damaged:
+        return True
+    recorded = any(ledger.names(folder) for folder in ("manifest", "models", "tables"))
+    return recorded and ledger.read_json(ADDED_KEY) is None
 
 
 def _content_of_root(job: Job, tiling: Tiling) -> dict[str, Any]:
