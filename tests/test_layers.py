@@ -12,7 +12,7 @@ FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
 }  # fmt: skip
-STAGES = {"ingest", "cube", "covariates", "solum", "forest", "micronutrients"}
+STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
 ARROWS = {
     "cube": {"ingest"},  # add_layer hands sources to the door

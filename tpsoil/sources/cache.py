@@ -1,0 +1,235 @@
+"""A cache of pieces of remote files: what was read once is read from the disk, also without a network.
+
+One folder a file, named by a digest of its address (without credentials and query):
+
+    META        JSON: address, length, ETag, Last-Modified
+    N.piece     bytes N * PIECE to (N + 1) * PIECE, with their digest in front
+
+A piece is written beside its place and renamed, so that a killed process leaves whole pieces only; one that does not
+match its digest is fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tpsoil.errors import WorkError
+
+from .transfer import Client, OfflineError, Remote, SourceChangedError, shown
+
+PIECE: Final = 16 * 1024
+"""Bytes; about half of a compressed 256 x 256 block of a SoilGrids or DEM tile."""
+LONGEST_RUN: Final = 256
+"""Pieces that one request asks for at most: 4 MB."""
+META: Final = "META"
+_DIGEST: Final = 16
+
+
+def cache_folder() -> Path:
+    """Where pieces are kept: `TPSOIL_CACHE`, else the user's cache folder."""
+    base = os.environ.get("TPSOIL_CACHE")
+    if base:
+        return Path(base).expanduser() / "sources"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tpsoil" / "sources"
+
+
+@dataclass
+class Cache:
+    """Remote files by pieces.
+
+    Parameters
+    ----------
+    client : Client
+    folder : Path, optional
+        `cache_folder()` by default.
+    locked : mapping of str to str, optional
+        Address (as `shown`) to the version that a lock file names; any other version is an error.
+    """
+
+    client: Client
+    folder: Path = field(default_factory=cache_folder)
+    locked: dict[str, str] | None = None
+    used: dict[str, Remote] = field(default_factory=dict)
+
+    def open(self, url: str) -> CachedFile:
+        """A remote file to read from.
+
+        Raises
+        ------
+        MissingInputError, AccessError
+            As `Client.describe`.
+        SourceChangedError
+            For a version that a lock file does not name.
+        """
+        remote = self.remote(url)
+        return CachedFile(self, remote)
+
+    def remote(self, url: str) -> Remote:
+        """What the source states of a file now; what the cache knows where no server answers.
+
+        Notes
+        -----
+        A changed file empties its cache: pieces of two versions never meet.
+        """
+        name = shown(url)
+        if name in self.used:
+            return self.used[name]
+        place = self.place(url)
+        known = _known(place, url)
+        try:
+            remote = known if known is not None and self.client.offline else self.client.describe(url)
+        except WorkError:
+            raise
+        except PermissionError as error:
+            # The local copy works with the server down; a file that is gone (MissingInputError) is not served.
+            if known is None or isinstance(error, OfflineError):
+                raise
+            remote = known
+        if known is not None and known.version != remote.version:
+            shutil.rmtree(place, ignore_errors=True)
+            known = None
+        self._require_locked(name, remote)
+        if known is None:
+            place.mkdir(parents=True, exist_ok=True)
+            content = {"url": name, "length": remote.length, "etag": remote.etag, "last_modified": remote.last_modified}
+            _write(place / META, json.dumps(content, sort_keys=True).encode())
+        self.used[name] = remote
+        return remote
+
+    def place(self, url: str) -> Path:
+        """The folder of a file's pieces."""
+        return self.folder / hashlib.sha256(shown(url).encode()).hexdigest()[:32]
+
+    def read(self, remote: Remote, start: int, stop: int) -> bytes:
+        """Bytes of a file: what is missing is fetched, neighbouring pieces in one request."""
+        stop = min(stop, remote.length)
+        if start >= stop:
+            return b""
+        first, last = start // PIECE, (stop - 1) // PIECE
+        place = self.place(remote.url)
+        pieces = {number: _read(place / f"{number}.piece") for number in range(first, last + 1)}
+        missing = [number for number, data in pieces.items() if data is None]
+        for run, data in self._fetched(remote, missing):
+            for number in run:
+                at = (number - run[0]) * PIECE
+                piece = data[at : at + PIECE]
+                _write(place / f"{number}.piece", hashlib.sha256(piece).digest()[:_DIGEST] + piece)
+                pieces[number] = piece
+        whole = b"".join(pieces[number] or b"" for number in range(first, last + 1))
+        return whole[start - first * PIECE : stop - first * PIECE]
+
+    def forget(self, url: str) -> None:
+        """Drop a file's pieces, such as ones that do not decode."""
+        shutil.rmtree(self.place(url), ignore_errors=True)
+        self.used.pop(shown(url), None)
+
+    def _fetched(self, remote: Remote, missing: Sequence[int]) -> Iterator[tuple[list[int], bytes]]:
+        runs: list[list[int]] = []
+        for number in missing:
+            if runs and number == runs[-1][-1] + 1 and len(runs[-1]) < LONGEST_RUN:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+
+        def fetch(run: list[int]) -> tuple[list[int], bytes]:
+            return run, self.client.read(remote, run[0] * PIECE, min((run[-1] + 1) * PIECE, remote.length))
+
+        if len(runs) == 1:
+            yield fetch(runs[0])
+            return
+        with ThreadPoolExecutor(self.client.policy.connections) as pool:
+            yield from pool.map(fetch, runs)
+
+    def _require_locked(self, name: str, remote: Remote) -> None:
+        if self.locked is None:
+            return
+        if name not in self.locked:
+            raise SourceChangedError(f"{name}: sources.lock does not name it; fetch without --locked to add it")
+        if self.locked[name] != remote.version:
+            raise SourceChangedError(
+                f"{name}: is another version ({remote.version}) than sources.lock names ({self.locked[name]}); fetch "
+                "without --locked to take it"
+            )
+
+
+class CachedFile(io.RawIOBase):
+    """A remote file as Python reads files; every byte comes through the cache."""
+
+    def __init__(self, cache: Cache, remote: Remote) -> None:
+        super().__init__()
+        self._cache = cache
+        self._remote = remote
+        self._at = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read starts."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a place."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._remote.length}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Bytes from here on."""
+        stop = self._remote.length if size is None or size < 0 else self._at + size
+        data = self._cache.read(self._remote, self._at, stop)
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Bytes from here on, into a buffer."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self._remote.length
+
+
+def _known(place: Path, url: str) -> Remote | None:
+    try:
+        content = json.loads((place / META).read_bytes())
+        return Remote(url, int(content["length"]), str(content["etag"]), str(content["last_modified"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body = data[_DIGEST:]
+    return body if hashlib.sha256(body).digest()[:_DIGEST] == data[:_DIGEST] else None
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except FileNotFoundError:  # somebody emptied the cache meanwhile: the bytes are used, and not kept
+        with suppress(OSError):
+            partial.unlink()
