@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube
     from .grid import plateau_grid
-    from .recipes import run
+    from .recipes import fetch, run
 
 __version__ = "0.1.0"
 
 # The public names, each with the room that holds it. A room is imported when one of its names is first asked for
 # (PEP 562), so that `tpsoil --help` does not wait for the forest's libraries.
-_PACKAGES = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "engine", "recipes", "reports")
+_PACKAGES = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "engine", "recipes", "reports",
+             "sources")  # fmt: skip
 _NAMES = {
     "plateau_grid": "grid",
     "create_cube": "cube",
@@ -24,9 +25,20 @@ _NAMES = {
     "open_cube": "cube",
     "sample_cube": "cube",
     "run": "recipes",
+    "fetch": "recipes",
 }
 
-__all__ = ["add_layer", "check_cube", "create_cube", "export_store", "open_cube", "plateau_grid", "run", "sample_cube"]
+__all__ = [
+    "add_layer",
+    "check_cube",
+    "create_cube",
+    "export_store",
+    "fetch",
+    "open_cube",
+    "plateau_grid",
+    "run",
+    "sample_cube",
+]
 
 
 def __getattr__(name: str) -> Any:

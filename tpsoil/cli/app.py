@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, demo, derive, export, map, report, run, sources
+from . import cube, demo, derive, export, fetch, map, report, run, sources
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -31,6 +31,7 @@ app.add_typer(cube.app, name="cube")
 app.command("run")(run.run)
 app.command("status")(run.status)
 app.command("export")(export.export)
+app.command("fetch")(fetch.fetch)
 app.command("map")(map.map_layer)
 app.command("report")(report.report)
 app.command("sources")(sources.sources)

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 from tpsoil.engine import Preview, state_of, status
 
+from .fetching import Fetched, Network, fetch
 from .jobs import preview, run
 from .recipe import Recipe, read_recipe
 from .results import map_layers, result_tables
 
-__all__ = ["Preview", "Recipe", "map_layers", "preview", "read_recipe", "result_tables", "run", "state_of", "status"]
+__all__ = [
+    "Fetched", "Network", "Preview", "Recipe", "fetch", "map_layers", "preview", "read_recipe", "result_tables", "run",
+    "state_of", "status",
+]  # fmt: skip

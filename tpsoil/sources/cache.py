@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tpsoil.errors import WorkError
+from tpsoil.errors import AccessError, MissingInputError, TpsoilError
 
 from .transfer import Client, OfflineError, Remote, SourceChangedError, shown
 
@@ -32,6 +32,8 @@ PIECE: Final = 16 * 1024
 LONGEST_RUN: Final = 256
 """Pieces that one request asks for at most: 4 MB."""
 META: Final = "META"
+ABSENT: Final = -1
+"""Length of a file that the source does not have, such as a tile of the sea."""
 _DIGEST: Final = 16
 
 
@@ -54,12 +56,17 @@ class Cache:
         `cache_folder()` by default.
     locked : mapping of str to str, optional
         Address (as `shown`) to the version that a lock file names; any other version is an error.
+    used : dict of str to Remote
+        What was asked for, by address.
+    failure : TpsoilError or None
+        Why the last read of a `CachedFile` gave no bytes: an exception must not cross GDAL, which reads them.
     """
 
     client: Client
     folder: Path = field(default_factory=cache_folder)
     locked: dict[str, str] | None = None
     used: dict[str, Remote] = field(default_factory=dict)
+    failure: TpsoilError | None = None
 
     def open(self, url: str) -> CachedFile:
         """A remote file to read from.
@@ -88,21 +95,22 @@ class Cache:
         known = _known(place, url)
         try:
             remote = known if known is not None and self.client.offline else self.client.describe(url)
-        except WorkError:
+        except MissingInputError:
+            _write_meta(place, name, Remote(url, ABSENT))
             raise
-        except PermissionError as error:
-            # The local copy works with the server down; a file that is gone (MissingInputError) is not served.
+        except AccessError as error:
+            # The local copy works with the server down.
             if known is None or isinstance(error, OfflineError):
                 raise
             remote = known
+        if remote.length == ABSENT:
+            raise MissingInputError(f"{name}: the server had no such file when it was last asked")
         if known is not None and known.version != remote.version:
             shutil.rmtree(place, ignore_errors=True)
             known = None
         self._require_locked(name, remote)
         if known is None:
-            place.mkdir(parents=True, exist_ok=True)
-            content = {"url": name, "length": remote.length, "etag": remote.etag, "last_modified": remote.last_modified}
-            _write(place / META, json.dumps(content, sort_keys=True).encode())
+            _write_meta(place, name, remote)
         self.used[name] = remote
         return remote
 
@@ -192,7 +200,11 @@ class CachedFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """Bytes from here on."""
         stop = self._remote.length if size is None or size < 0 else self._at + size
-        data = self._cache.read(self._remote, self._at, stop)
+        try:
+            data = self._cache.read(self._remote, self._at, stop)
+        except TpsoilError as error:
+            self._cache.failure = error
+            return b""
         self._at += len(data)
         return data
 
@@ -206,6 +218,12 @@ class CachedFile(io.RawIOBase):
     def size(self) -> int:
         """Bytes of the whole file."""
         return self._remote.length
+
+
+def _write_meta(place: Path, name: str, remote: Remote) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    content = {"url": name, "length": remote.length, "etag": remote.etag, "last_modified": remote.last_modified}
+    _write(place / META, json.dumps(content, sort_keys=True).encode())
 
 
 def _known(place: Path, url: str) -> Remote | None:

@@ -1,17 +1,17 @@
-"""Bytes over HTTP: ranges, retries with backoff and jitter, `Retry-After`, time limits, proxies, few connections a host.
+"""Bytes over HTTP: ranges, retries with backoff and jitter, `Retry-After`, time limits, proxies, a limit a host.
 
 urllib3 does the work; this module decides what is tried again, what is final, and what a person reads then.
 """
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import netrc
 import os
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import urllib3
@@ -102,6 +102,7 @@ class Client:
         self.offline = offline
         self.bytes_read = 0
         self.requests = 0
+        self._pools: dict[str, urllib3.PoolManager] = {}
 
     def describe(self, url: str) -> Remote:
         """Length and version of a file.
@@ -140,7 +141,9 @@ class Client:
         response = self._ask(remote.url, headers)
         now = response.headers.get("ETag", "")
         if response.status == 412 or (remote.etag and now and now != remote.etag):
-            raise SourceChangedError(f"{shown(remote.url)}: the file changed at its source while it was read; fetch again")
+            raise SourceChangedError(
+                f"{shown(remote.url)}: the file changed at its source while it was read; fetch again"
+            )
         data = bytes(response.data)
         if response.status == 200:
             if len(data) != remote.length:
@@ -154,7 +157,9 @@ class Client:
 
     def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         if self.offline:
-            raise OfflineError(f"{shown(url)}: not in the cache, and --offline allows no network; fetch it once without")
+            raise OfflineError(
+                f"{shown(url)}: not in the cache, and --offline allows no network; fetch it once without"
+            )
         retry = _Waits(
             total=self.policy.tries - 1, connect=self.policy.tries - 1, read=self.policy.tries - 1,
             backoff_factor=self.policy.backoff_seconds, backoff_jitter=self.policy.backoff_seconds,
@@ -184,20 +189,17 @@ class Client:
             raise AccessError(f"{shown(url)}: HTTP {response.status} after {self.policy.tries} tries; try again later")
         return response
 
-    @cached_property
-    def _pools(self) -> dict[str, Any]:
-        return {}
-
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urllib.parse.urlsplit(url)
-        proxy = None if urllib.request.proxy_bypass(parts.hostname or "") else urllib.request.getproxies().get(parts.scheme)
+        proxy = (
+            None if urllib.request.proxy_bypass(parts.hostname or "") else urllib.request.getproxies().get(parts.scheme)
+        )
         pool = self._pools.get(proxy or "")
         if pool is None:
             sizes: dict[str, Any] = {"num_pools": 16, "maxsize": self.policy.connections, "block": True}
             pool = urllib3.ProxyManager(proxy, **sizes) if proxy else urllib3.PoolManager(**sizes)
             self._pools[proxy or ""] = pool
-        assert_pool: urllib3.PoolManager = pool
-        return assert_pool
+        return pool
 
 
 class _Waits(Retry):
@@ -212,7 +214,7 @@ class _Waits(Retry):
 
     def new(self, **changes: Any) -> _Waits:
         """As urllib3 makes the next state of retries."""
-        made: _Waits = super().new(**changes)  # type: ignore[assignment]
+        made: _Waits = super().new(**changes)
         return made.limited(self.longest)
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
@@ -222,9 +224,10 @@ class _Waits(Retry):
             return None
         if asked.strip().isdigit():
             return min(float(asked), self.longest)
-        date = email.utils.parsedate_to_datetime(asked)
-        import datetime
-
+        try:
+            date = email.utils.parsedate_to_datetime(asked)
+        except ValueError:
+            return None
         wait = (date - datetime.datetime.now(tz=date.tzinfo)).total_seconds()
         return min(max(0.0, wait), self.longest)
 
@@ -261,7 +264,8 @@ def _why(error: BaseException) -> str:
     """The reason without urllib3's object names and addresses in memory."""
     reason: Any = getattr(error, "reason", None) or error
     name = type(reason).__name__.removesuffix("Error")
-    words = {"ReadTimeout": "it stalls", "ConnectTimeout": "it cannot be reached", "NewConnection": "it cannot be reached",
+    words = {"ReadTimeout": "it stalls", "ConnectTimeout": "it cannot be reached",
+             "NewConnection": "it cannot be reached",
              "NameResolution": "its name is not known", "Protocol": "the connection broke off",
              "IncompleteRead": "the connection broke off", "SSL": "its certificate is not accepted",
              "Response": "it answers with errors"}  # fmt: skip

@@ -1,0 +1,336 @@
+"""The catalogue of open data: entries in TOML, checked as a whole, extended by the user's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tpsoil.errors import InputError, MissingInputError, RecipeError, UnitsError, nearest_name
+from tpsoil.units import read_unit
+from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer
+
+VARIABLE: Final = "TPSOIL_CATALOGUE"
+PREFIX: Final = "catalogue:"
+COMMON: Final = "_common"
+TILE_KEYS: Final = frozenset({"NS", "EW", "lat", "lon"})
+
+Driver = Literal["raster", "tiles", "list"]
+
+
+class Entry(BaseModel):
+    """One data set of the catalogue.
+
+    Parameters
+    ----------
+    layer : str
+        The layer that it becomes.
+    driver : {"raster", "tiles", "list"}
+        One raster (a COG, or a VRT over several), tiles by degrees, or listed only: a login or licence forbids more.
+    url : str
+        With `{choice}` for each of `choices`, and `{NS}`, `{lat}`, `{EW}`, `{lon}` of a tile's lower left corner.
+    mirrors : tuple of str
+        Other addresses of the same bytes.
+    tile_degrees : int
+        Side of a tile.
+    absent_tiles : str
+        What it means that the source has no file for a tile; empty where that is an error.
+    crs : str
+        As the file states it.
+    resolution_m : float
+        Cell size, nominal.
+    kind : {"continuous", "categorical", "circular"}
+    unit : str
+        Of stored value x scale + offset.
+    scale, offset, nodata : float
+        Of the stored values.
+    stated_scale, stated_offset : float, optional
+        What the file itself states, where that is not `scale` and `offset`.
+    flags : mapping of str to str
+        Code to class name.
+    choices : mapping of str to tuple of str
+        What a user may choose; the first is the default.
+    version, years, licence, citation, documentation, note : str
+    login : str
+        How to get a login, where one is needed.
+    probes : tuple of (longitude, latitude, low, high)
+        Places with the range that the value must lie in, in the layer's unit.
+    probed : str
+        Day of the last successful probe, ISO 8601; empty where nobody did.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    name: str
+    layer: str
+    driver: Driver
+    url: str
+    mirrors: tuple[str, ...] = ()
+    tile_degrees: int = Field(default=0, ge=0, le=90)
+    absent_tiles: str = ""
+    crs: str
+    resolution_m: float = Field(gt=0)
+    kind: Kind
+    unit: str
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    stated_scale: float | None = None
+    stated_offset: float | None = None
+    flags: Mapping[str, str] = Field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    version: str
+    years: str = ""
+    licence: str = Field(min_length=1)
+    citation: str = Field(min_length=1)
+    documentation: str = Field(min_length=1)
+    login: str = ""
+    probes: tuple[tuple[float, float, float, float], ...] = ()
+    probed: str = Field(default="", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Entry:
+        keys = set(re.findall(r"\{(\w+)[^}]*\}", self.url))
+        wanted = set(self.choices) | (TILE_KEYS if self.driver == "tiles" else set())
+        if unknown := keys - wanted:
+            raise ValueError(f"url has {{{'}, {'.join(sorted(unknown))}}}, which no choice gives")
+        if missing := wanted - keys:
+            raise ValueError(f"url lacks {{{'}, {'.join(sorted(missing))}}}")
+        if self.driver == "tiles" and self.tile_degrees < 1:
+            raise ValueError("tile_degrees is missing")
+        try:
+            read_unit(self.unit)
+        except UnitsError as error:
+            raise ValueError(f"unit: {error}") from None
+        if self.layer not in CATALOGUE and self.kind == "categorical" and not self.flags:
+            raise ValueError(f"layer '{self.layer}' is not in the catalogue of layers; give its classes as flags")
+        return self
+
+    @property
+    def open(self) -> bool:
+        """Whether anybody may fetch it without a login."""
+        return self.driver != "list" and not self.login
+
+    def described(self) -> Variable:
+        """The layer that the entry becomes."""
+        flags = {int(code): name for code, name in self.flags.items()} or None
+        if self.layer in CATALOGUE:
+            return describe_layer(self.layer, flags=flags)
+        return describe_layer(self.layer, units=self.unit, kind=self.kind, flags=flags)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry with everything chosen.
+
+    Parameters
+    ----------
+    entry : Entry
+    values : mapping of str to str
+        One for each of the entry's choices.
+    """
+
+    entry: Entry
+    values: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """As a recipe writes it.
+
+        Examples
+        --------
+        >>> choose("soilgrids/clay?depth=5-15cm").text
+        'catalogue:soilgrids/clay?depth=5-15cm&statistic=mean'
+        """
+        query = urllib.parse.urlencode(dict(self.values), safe="-.")
+        return f"{PREFIX}{self.entry.name}" + (f"?{query}" if query else "")
+
+    def url(self, *, latitude: int = 0, longitude: int = 0, base: str | None = None) -> str:
+        """The address; of a tile by its lower left corner in degrees.
+
+        Examples
+        --------
+        >>> choose("copernicus_dem/glo30").url(latitude=30, longitude=80)[-45:]
+        'Copernicus_DSM_COG_10_N30_00_E080_00_DEM.tif'[-45:]
+        """
+        fields: dict[str, Any] = dict(self.values)
+        if self.entry.driver == "tiles":
+            fields |= {"NS": "N" if latitude >= 0 else "S", "EW": "E" if longitude >= 0 else "W",
+                       "lat": abs(latitude), "lon": abs(longitude)}  # fmt: skip
+        return (base or self.entry.url).format(**fields)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Entries by name, and groups of them.
+
+    Parameters
+    ----------
+    version : int
+    entries : mapping of str to Entry
+        By `provider/name`.
+    groups : mapping of str to tuple of str
+        What `--layers` may name, beside layers and entries.
+    """
+
+    version: int
+    entries: Mapping[str, Entry]
+    groups: Mapping[str, tuple[str, ...]]
+
+    def select(self, name: str) -> list[Choice]:
+        """The entries that a group, a layer or an entry's name with choices stands for.
+
+        Raises
+        ------
+        MissingInputError
+            For a name that nothing provides, with the nearest one.
+        InputError
+            For a choice that an entry has not, or one that is listed only.
+        """
+        text = name.removeprefix(PREFIX)
+        head, _, query = text.partition("?")
+        names: tuple[str, ...] = self.groups.get(head, (head,))
+        if head not in self.groups and head not in self.entries:
+            names = tuple(key for key, entry in self.entries.items() if entry.layer == head and entry.open)[:1]
+        if not names:
+            listed = [key for key, entry in self.entries.items() if entry.layer == head]
+            if listed:
+                entry = self.entries[listed[0]]
+                raise InputError(f"{head}: {entry.name} is listed only ({entry.login or entry.note}); fetch it by hand")
+            known = [*self.groups, *self.entries, *sorted({entry.layer for entry in self.entries.values()})]
+            raise MissingInputError(f"{head}: no entry of the catalogue provides it{nearest_name(head, known)}")
+        chosen = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        return [_chosen(self.entries[key], chosen) for key in names]
+
+
+def _chosen(entry: Entry, chosen: Mapping[str, str]) -> Choice:
+    if entry.driver == "list":
+        raise InputError(f"{entry.name}: is listed only ({entry.login or entry.note}); fetch it by hand")
+    for key, value in chosen.items():
+        if key not in entry.choices:
+            raise InputError(f"{entry.name}: no choice '{key}'{nearest_name(key, entry.choices)}")
+        if value not in entry.choices[key]:
+            raise InputError(f"{entry.name}: {key} is '{value}'{nearest_name(value, entry.choices[key])}")
+    return Choice(entry, {key: chosen.get(key, options[0]) for key, options in entry.choices.items()})
+
+
+def choose(name: str, path: str | os.PathLike[str] | None = None) -> Choice:
+    """One entry of the catalogue with its choices, as `catalogue:provider/name?key=value`.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        As `Catalogue.select`; also for a name that stands for several entries.
+
+    Examples
+    --------
+    >>> choose("chelsa/bio1").entry.layer
+    'mean_annual_temperature'
+    """
+    found = read_catalogue(path).select(name)
+    if len(found) != 1:
+        raise InputError(f"{name}: stands for {', '.join(one.entry.name for one in found)}; name one of them")
+    return found[0]
+
+
+def read_catalogue(path: str | os.PathLike[str] | None = None) -> Catalogue:
+    """The catalogue of the package, with the user's own entries over it.
+
+    Parameters
+    ----------
+    path : path, optional
+        Of a TOML file of the same form; by default what `TPSOIL_CATALOGUE` names.
+
+    Returns
+    -------
+    Catalogue
+
+    Raises
+    ------
+    MissingInputError
+        For a file that is not there.
+    RecipeError
+        For entries that cannot be: all faults at once.
+    """
+    chosen = os.fspath(path) if path is not None else os.environ.get(VARIABLE, "")
+    own = _packaged()
+    if not chosen:
+        return own
+    place = Path(chosen).expanduser()
+    try:
+        text = place.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingInputError(f"{place}: no such catalogue; check --catalogue or {VARIABLE}") from None
+    more = _parsed(text, str(place))
+    return Catalogue(own.version, {**own.entries, **more.entries}, {**own.groups, **more.groups})
+
+
+@lru_cache(maxsize=1)
+def _packaged() -> Catalogue:
+    return _parsed(files(__package__).joinpath("catalogue.toml").read_text(encoding="utf-8"), "catalogue.toml")
+
+
+def _parsed(text: str, where: str) -> Catalogue:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(where, [f"is not TOML: {error}"]) from error
+    faults: list[str] = []
+    version = int(content.pop("version", 1))
+    groups = {str(name): tuple(map(str, members)) for name, members in content.pop("groups", {}).items()}
+    entries: dict[str, Entry] = {}
+    for provider, tables in content.items():
+        common = tables.get(COMMON, {}) if isinstance(tables, dict) else {}
+        if not isinstance(tables, dict):
+            faults.append(f"{provider}: expected tables [{provider}.NAME]")
+            continue
+        for name, table in tables.items():
+            if name == COMMON:
+                continue
+            key = f"{provider}/{name}"
+            try:
+                entries[key] = Entry.model_validate({**common, **table, "name": key})
+            except ValidationError as error:
+                faults += [_line(key, fault) for fault in error.errors(include_url=False)]
+    if faults:
+        raise RecipeError(where, faults)
+    return Catalogue(version, entries, groups)
+
+
+def _line(key: str, fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "missing":
+        return f"{key}: {place} is missing"
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: {place} is not a key of an entry{nearest_name(place, Entry.model_fields)}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{key}: {f'{place}: ' if place else ''}{message}"
+
+
+def tile_corners(bounds: tuple[float, float, float, float], degrees: int) -> list[tuple[int, int]]:
+    """Lower left corners (latitude, longitude) of the tiles that a box touches.
+
+    Examples
+    --------
+    >>> tile_corners((88.2, 29.5, 89.0, 30.5), 1)
+    [(29, 88), (30, 88)]
+    """
+    west, south, east, north = bounds
+    eps = 1e-9
+
+    def steps(low: float, high: float) -> range:
+        first = int((low + eps) // degrees) * degrees
+        return range(first, int(-(-(high - eps) // degrees)) * degrees, degrees)
+
+    return list(product(steps(south, north), steps(west, east)))

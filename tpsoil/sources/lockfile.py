@@ -1,0 +1,92 @@
+"""`sources.lock`: which bytes of which source a cube was made from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tpsoil.errors import InputError, MissingInputError
+
+from .regions import Piece
+from .transfer import Remote, shown
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Locked:
+    """One source file.
+
+    Parameters
+    ----------
+    url : str
+        Without credentials and query.
+    entry : str
+        Of the catalogue.
+    etag, last_modified : str
+    length : int
+        Bytes of the whole file.
+    windows : mapping of str to str
+        Window that was read (`overview:column,row,width,height`) to SHA-256 of its GeoTIFF.
+    date : str
+        Day of the fetch, ISO 8601.
+    """
+
+    url: str
+    entry: str
+    etag: str
+    last_modified: str
+    length: int
+    windows: Mapping[str, str]
+    date: str
+
+    @property
+    def version(self) -> str:
+        """As `Remote.version`."""
+        return Remote(self.url, self.length, self.etag, self.last_modified).version
+
+
+def read_lock(path: Path) -> dict[str, Locked]:
+    """The sources of a lock file by address.
+
+    Raises
+    ------
+    MissingInputError, InputError
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(one["url"]): Locked(**one) for one in content["sources"]}
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: no such lock file; fetch once without --locked") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no lock file of sources ({error}); remove it and fetch again") from error
+
+
+def locked_piece(entry: str, piece: Piece, window_file: Path) -> Locked:
+    """What a lock file states of a window that was read."""
+    w = piece.window
+    key = f"{piece.overview}:{int(w.col_off)},{int(w.row_off)},{int(w.width)},{int(w.height)}"
+    digest = hashlib.sha256(window_file.read_bytes()).hexdigest()
+    remote, today = piece.remote, datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return Locked(shown(remote.url), entry, remote.etag, remote.last_modified, remote.length, {key: digest}, today)
+
+
+def write_lock(path: Path, sources: Sequence[Locked]) -> None:
+    """Add sources to a lock file; the date of one that has not changed stays."""
+    known: dict[str, Locked] = read_lock(path) if path.exists() else {}
+    for one in sources:
+        before = known.get(one.url)
+        if before is not None and before.version == one.version:
+            windows = {**before.windows, **one.windows}
+            known[one.url] = Locked(**{**asdict(before), "windows": dict(sorted(windows.items()))})
+        else:
+            known[one.url] = one
+    content: dict[str, Any] = {"version": VERSION, "sources": [asdict(known[url]) for url in sorted(known)]}
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
