@@ -192,7 +192,7 @@ def test_a_direction_counts_by_sine_and_cosine() -> None:
     data = plateau()
     data["aspect"].values[:] = np.where(np.arange(57) % 2, 359.0, 1.0).astype("float32")
     data["aspect"].values[20:] = 180.0
-    zones = Zones(k=2, n_init=2, start_cells=100).fit(data.drop_vars("soil_mask"), ["aspect"])
+    zones = Zones(k=2, n_init=2, start_cells=100).fit(data.drop_vars("soil_mask"), names=["aspect"])
     zone = zones.predict(data.drop_vars("soil_mask")).values
     assert len(np.unique(zone[:20])) == len(np.unique(zone[20:])) == 1
     assert zone[0, 0] != zone[30, 0]
@@ -212,8 +212,8 @@ def test_zones_are_saved_and_read(fitted: Zones, tmp_path: Path) -> None:
 
 def test_numbers_alone_and_classes_alone() -> None:
     data = plateau().drop_vars("soil_mask")
-    assert Zones(k=3, n_init=2).fit(data, ["elevation"]).predict(data).max() == 3
-    kinds = Zones(k=3, n_init=5).fit(data, ["parent_material"])
+    assert Zones(k=3, n_init=2).fit(data, names=["elevation"]).predict(data).max() == 3
+    kinds = Zones(k=3, n_init=5).fit(data, names=["parent_material"])
     assert len(np.unique(kinds.predict(data).values[5:])) == 3
 
 
@@ -232,7 +232,7 @@ def test_zones_refuse(
     zones: Zones, layers: xr.Dataset, names: list[str] | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        zones.fit(layers, names)
+        zones.fit(layers, names=names)
 
 
 def test_predicting_needs_a_fit_and_its_layers(fitted: Zones) -> None:

@@ -77,7 +77,7 @@ def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbenc
     elif not table.covariates:
         names = tuple(name for name in names if name in KEPT_BY_STUDY)
     zones = Zones(table.k, n_init=table.n_init, seed=int(options["seed"]), max_cells=table.max_cells)
-    zones.fit(cube, names)
+    zones.fit(cube, names=names)
     if zones.dropped_:
         notes.append(f"covariates without variance, left out of the zones: {', '.join(zones.dropped_)}")
     tables["solum_zones"] = zones.summary_.round(3)

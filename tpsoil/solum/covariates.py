@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from tpsoil.kernels import prototypes
 from tpsoil.variables import CATALOGUE
@@ -31,12 +32,13 @@ KEPT_BY_STUDY: Final = tuple(name for name in COVARIATES if name not in DROPPED_
 
 
 def kind_of(name: str, categorical: Iterable[str], attrs: Mapping[str, Any] | None = None) -> str:
-    """How a covariate counts: "categorical", "circular" or "continuous"; the catalogue says, unless it is named."""
+    """How a covariate counts: as it is named, else by the catalogue, else by the layer's `kind` or `flag_values`."""
     if name in categorical:
         return "categorical"
     if name in CATALOGUE:
         return CATALOGUE[name].kind
-    return str((attrs or {}).get("kind", "continuous"))
+    stored = attrs or {}
+    return str(stored.get("kind") or ("categorical" if "flag_values" in stored else "continuous"))
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,17 @@ def columns_of(names: Iterable[str], categorical: Iterable[str], attrs: Mapping[
     return Columns(of["continuous"], of["circular"], of["categorical"])
 
 
-def fill_of(name: str, dtype: Any) -> float:
-    """What stands for nothing in a class layer; NaN for floating layers."""
-    kind = np.dtype(dtype)
+def fill_of(name: str, layer: xr.DataArray) -> float:
+    """The code of a class layer that means nodata; NaN for floating layers.
+
+    The layer's own `_FillValue` decides, then the catalogue, then the type: 255 for uint8, the lowest signed integer.
+    """
+    kind = np.dtype(layer.dtype)
     if kind.kind == "f":
         return float("nan")
+    stored = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
+    if stored is not None:
+        return float(stored)
     if name in CATALOGUE and CATALOGUE[name].kind == "categorical" and str(kind) == CATALOGUE[name].dtype:
         return float(CATALOGUE[name].fill)
     return 255.0 if kind == np.uint8 else float(np.iinfo(kind).min) if kind.kind == "i" else float("nan")

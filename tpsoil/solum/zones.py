@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import validate_data
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError
 from tpsoil.kernels import prototypes
-from tpsoil.tiles import compute_together
 from tpsoil.variables import NO_CLASS, variable
 
-from .covariates import KEPT_BY_STUDY, Columns, columns_of, fill_of
-from .inputs import as_dataset, require_layers
+from .covariates import Columns, columns_of, fill_of
+from .inputs import require_layers
 from .thickness import codes_of
+from .zone_cells import array_layers, chosen_layers, encode, is_array, kmodes_start, layers_of, thinned
 
 Doubles = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -34,6 +37,10 @@ COMPARED_CELLS = 20_000
 
 MOST_PASSES = 500
 """Passes over the cells of one fit at most; by then labels move by a few cells in a million."""
+
+
+class NotFittedZonesError(InputError, NotFittedError):  # type: ignore[misc]
+    """Zones that are used before they are fitted."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +69,7 @@ class _Prototypes:
         return zone.reshape(shape)
 
 
-def encode(classes: Doubles, levels: Sequence[npt.NDArray[np.float64]]) -> Codes:
-    """Codes as positions in `levels`, one array a column; -1 for a class that is not there."""
-    out = np.full(classes.shape, -1, np.int32)
-    for j, known in enumerate(levels):
-        at = np.clip(np.searchsorted(known, classes[:, j]), 0, max(len(known) - 1, 0))
-        out[:, j] = np.where(known[at] == classes[:, j], at, -1)
-    return out
-
-
-class Zones:
+class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """Zones of similar environment by k-prototypes (Huang 1998).
 
     Parameters
@@ -107,6 +105,9 @@ class Zones:
         Cells of the fit.
     summary_ : DataFrame
         A row a zone: cells, means in their units, most frequent classes.
+    labels_ : (n,) int
+        Zone of each row of the fit, where it was an array (n, f).
+    n_features_in_ : int
 
     Notes
     -----
@@ -148,21 +149,26 @@ class Zones:
 
     def fit(
         self,
-        layers: xr.Dataset | Mapping[str, Any],
-        names: Iterable[str] | None = None,
+        layers: xr.Dataset | Mapping[str, Any] | pd.DataFrame | npt.NDArray[Any],
+        y: None = None,
         *,
+        names: Iterable[str] | None = None,
         categorical: Iterable[str] = (),
     ) -> Zones:
         """Find the zones.
 
         Parameters
         ----------
-        layers : Dataset (y, x)
-            Numpy or dask; only the cells of the fit are read. `soil_mask` is respected where it is there.
+        layers : Dataset (y, x), DataFrame of cells, or array (n, f)
+            Numpy or dask; only the cells of the fit are read. `soil_mask` is respected where it is there. Columns of an
+            array are numbers.
+        y : None
+            Not used; scikit-learn passes it.
         names : iterable of str, optional
-            Covariates; else those of the study's eleven that are there.
+            Covariates; else those of the study's eleven that are there. Other class layers are then named in a warning
+            of the log.
         categorical : iterable of str
-            Classes that the catalogue does not know as such.
+            Classes that neither the catalogue nor the layer's `kind` or `flag_values` show as such.
 
         Returns
         -------
@@ -174,28 +180,33 @@ class Zones:
         MissingInputError
             For covariates that are not there.
         InputError
-            For a wrong k, gamma or n_init, for fewer complete cells than zones, when no column varies.
+            For a layer of text, a wrong k, gamma or n_init, for fewer complete cells than zones, when no column varies.
         """
         where = "Zones.fit"
         if not 2 <= self.k < NO_CLASS or self.n_init < 1:
             raise InputError(f"{where}: k is {self.k} and n_init is {self.n_init}, expected 2 to 254 and at least 1")
         if self.gamma is not None and not (math.isfinite(self.gamma) and self.gamma >= 0):
             raise InputError(f"{where}: gamma is {self.gamma!r}, expected a number that is not negative, or None")
-        data = as_dataset(layers, where)
-        chosen = tuple(names) if names is not None else tuple(name for name in KEPT_BY_STUDY if name in data)
-        if not chosen:
-            raise MissingInputError(f"{where}: none of the study's covariates is there: {', '.join(KEPT_BY_STUDY)}")
-        require_layers(data, chosen, where)
+        as_array = is_array(layers)
+        if as_array:
+            layers = array_layers(validate_data(self, layers, dtype=np.float64))
+            names = tuple(layers) if names is None else names
+        data = layers_of(layers, where)
+        chosen = chosen_layers(data, names, where)
+        self.n_features_in_ = len(chosen)
         self.columns_ = columns_of(chosen, tuple(categorical), {str(n): data[n].attrs for n in data.data_vars})
-        self.fills_ = {name: fill_of(name, data[name].dtype) for name in self.columns_.categorical}
-        given = _thinned(data, self.columns_.names, self.max_cells)
+        self.fills_ = {name: fill_of(name, data[name]) for name in self.columns_.categorical}
+        given = thinned(data, self.columns_.names, self.max_cells)
         numbers, classes = self.columns_.numbers(given), self.columns_.classes(given, self.fills_)
         valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
         if "soil_mask" in given:
             valid &= codes_of(given["soil_mask"]) == 1
         numbers, classes = numbers[valid], classes[valid]
         if len(numbers) < self.k:
-            raise InputError(f"{where}: {len(numbers)} complete cells of soil, expected at least k = {self.k}")
+            raise InputError(
+                f"{where}: {len(numbers)} complete cells of soil (n_samples = {len(numbers)}), "
+                f"expected at least k = {self.k}"
+            )
         spread = self.columns_.scales(numbers)
         varies = spread > 1e-12 * np.maximum(np.abs(numbers).max(axis=0), 1e-300) if len(spread) else spread > 0
         self.keep_ = tuple(int(j) for j in np.flatnonzero(varies))
@@ -208,8 +219,14 @@ class Zones:
         self._search(standard, encode(classes, self.levels_))
         height = given["elevation"][valid].astype(float) if "elevation" in given else numbers[:, 0]
         self._order(height)
-        self._describe(numbers, classes)
+        labels = self._describe(numbers, classes)
+        if as_array and len(labels) == data.sizes["cell"]:
+            self.labels_ = labels
         return self
+
+    def fit_predict(self, X: Any, y: None = None, **options: Any) -> Any:
+        """Fit, and the zone of every cell; see `fit` and `predict`."""
+        return self.fit(X, y, **options).predict(X)
 
     def _search(self, numbers: Doubles, classes: Codes) -> None:
         gamma = 0.5 * float(numbers.std(axis=0).mean()) if numbers.shape[1] else 1.0
@@ -220,7 +237,7 @@ class Zones:
         few, some = (np.sort(shuffled[:most]) for most in (max(self.start_cells, 10 * self.k), COMPARED_CELLS))
         least = math.inf
         for start in range(self.n_init):
-            centres, modes = _kmodes_start(numbers[few], classes[few], self.k, self.gamma_, self.seed + start)
+            centres, modes = kmodes_start(numbers[few], classes[few], self.k, self.gamma_, self.seed + start)
             labels = np.full(len(some), -1, np.int32)
             cost, _ = prototypes.fit(
                 numbers[some], classes[some], deepest, self.gamma_, centres, modes, labels, MOST_PASSES
@@ -239,7 +256,7 @@ class Zones:
         self.centres_, self.modes_, self.counts_ = self.centres_[order], self.modes_[order], counts[order]
         self._labels = np.argsort(order).astype(np.int32)[self._labels]
 
-    def _describe(self, numbers: Doubles, classes: Doubles) -> None:
+    def _describe(self, numbers: Doubles, classes: Doubles) -> npt.NDArray[np.int64]:
         table = pd.DataFrame({"zone": np.arange(1, self.k + 1), "cells": self.counts_})
         for label, column in zip(self.columns_.labels, numbers.T):
             total = np.bincount(self._labels, weights=column, minlength=self.k)
@@ -247,19 +264,21 @@ class Zones:
         for j, name in enumerate(self.columns_.categorical):
             table[name] = self.levels_[j][self.modes_[:, j]]
         self.summary_ = table
+        labels = self._labels.astype(np.int64) + 1
         del self._labels
+        return labels
 
-    def predict(self, layers: xr.Dataset | Mapping[str, Any]) -> xr.DataArray:
+    def predict(self, layers: Any) -> Any:
         """The zone of every cell.
 
         Parameters
         ----------
-        layers : Dataset
+        layers : Dataset, DataFrame of cells, or array (n, f)
             With the covariates of the fit; numbers, numpy or dask. `soil_mask` is respected where it is there.
 
         Returns
         -------
-        DataArray
+        DataArray, or array (n,) int64 for an array
             `zone`, uint8: 1..k, 255 for nodata. Lazy where a layer is lazy; the same for every chunking.
 
         Raises
@@ -270,11 +289,16 @@ class Zones:
             For covariates that are not there.
         """
         if not hasattr(self, "centres_"):
-            raise InputError("Zones.predict: the zones are not fitted; call fit(layers) or Zones.load(path) first")
-        data = as_dataset(layers, "Zones.predict")
+            raise NotFittedZonesError(
+                "Zones.predict: the zones are not fitted; call fit(layers) or Zones.load(path) first"
+            )
+        as_array = is_array(layers)
+        if as_array:
+            layers = array_layers(validate_data(self, layers, dtype=np.float64, reset=False))
+        data = layers_of(layers, "Zones.predict")
         require_layers(data, self.columns_.names, "Zones.predict")
         masked = "soil_mask" in data
-        fills = tuple((name, fill_of(name, data[name].dtype)) for name in self.columns_.categorical)
+        fills = tuple((name, fill_of(name, data[name])) for name in self.columns_.categorical)
         model = (self.mean_, self.scale_, self.levels_, self.centres_, self.modes_, self.gamma_)
         (zone,) = map_pixels(
             _Prototypes(self.columns_, fills, self.keep_, masked),
@@ -287,7 +311,8 @@ class Zones:
                 "covariates": " ".join(self.columns_.names),
             },
         )
-        return xr.DataArray(zone)
+        layer = xr.DataArray(zone)
+        return layer.values.astype(np.int64) if as_array else layer
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted zones to a JSON file."""
@@ -349,6 +374,7 @@ class Zones:
             zones.centres_ = np.array(content["centres"], dtype=float).reshape(zones.k, -1)
             zones.modes_ = np.array(content["modes"], dtype=np.int32).reshape(zones.k, -1)
             zones.gamma_, zones.cost_ = float(content["gamma"]), float(content["cost"])
+            zones.n_features_in_ = len(zones.columns_.names)
             zones.counts_, zones.summary_ = np.array(content["counts"]), pd.DataFrame(content["summary"])
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptStoreError(f"{where} holds no tpsoil zones: {error}; fit them again") from error
@@ -356,29 +382,3 @@ class Zones:
 
 
 _OPTIONS = ("k", "gamma", "n_init", "seed", "max_cells", "start_cells")
-
-
-def _thinned(data: xr.Dataset, names: Sequence[str], most: int) -> dict[str, npt.NDArray[Any]]:
-    """Flat arrays of every n-th row and column, row-major, of the covariates, the mask and the elevation."""
-    wanted = dict.fromkeys((*names, *(name for name in ("soil_mask", "elevation") if name in data)))
-    cells = math.prod(data[names[0]].shape)
-    step = max(1, math.ceil(math.sqrt(cells / most))) if data[names[0]].ndim == 2 else max(1, math.ceil(cells / most))
-    thin = {dim: slice(None, None, step) for dim in data[names[0]].dims}
-    picked = xr.broadcast(*(data[name].isel(thin, missing_dims="ignore") for name in wanted))
-    return {name: np.asarray(layer.values).reshape(-1) for name, layer in zip(wanted, compute_together(picked))}
-
-
-def _kmodes_start(numbers: Doubles, classes: Codes, k: int, gamma: float, seed: int) -> tuple[Doubles, Codes]:
-    """Prototypes that kmodes finds on a few points."""
-    from kmodes.kprototypes import KPrototypes
-
-    # kmodes wants one column of each kind; a constant one adds the same distance everywhere.
-    left = numbers if numbers.shape[1] else np.zeros((len(classes), 1))
-    right = classes if classes.shape[1] else np.zeros((len(numbers), 1), np.int32)
-    mixed = np.hstack([left, right.astype(np.float64)]).astype(object)
-    model = KPrototypes(k, init="Huang", n_init=1, gamma=gamma, max_iter=20, random_state=seed)
-    model.fit(mixed, categorical=list(range(left.shape[1], mixed.shape[1])))
-    found = np.asarray(model.cluster_centroids_, dtype=np.float64)
-    centres = np.ascontiguousarray(found[:, : numbers.shape[1]])
-    modes = np.ascontiguousarray(found[:, left.shape[1] :][:, : classes.shape[1]]).astype(np.int32)
-    return centres, modes
