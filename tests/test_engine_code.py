@@ -107,6 +107,7 @@ INDIFFERENT = {
     "sources", "through", "table.source", "table.through", "paths", "dem", "flow.memory_limit_gb", "table.samples",
     "table.elements", "calibration.profiles", "table.comparison", "table.calibration.profiles", "group.layers",
     "group.dem.path", "group.memory_limit_gb",
+    "table.citation", "calibration.citation", "table.calibration.citation",
 }  # fmt: skip
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tpsoil import solum
+from tpsoil.recipes.jobs import job_of
+from tpsoil.stage import decisive_options
 from tpsoil.variables import variable
 
 PACKAGE = Path(__file__).parent.parent / "tpsoil"
@@ -36,6 +40,25 @@ def test_references_are_those_of_the_studies(author: str) -> None:
     after = [text[match.end() : match.end() + 160] for match in re.finditer(re.escape(author), text)]
     dois = {found.group(1).rstrip('.,"') for part in after if (found := re.search(r"doi[: ](10\.[^\s)]+)", part))}
     assert STUDIES[author] in dois
+
+
+def test_runs_cite_the_sources_of_their_layers_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Europe run cited neither GEMAS nor WorldClim."""
+    recipe = tomllib.loads((Path(__file__).parent / "recipes" / "europe_elements.toml").read_text())
+    monkeypatch.setenv("TPSOIL_DATA", str(Path(__file__).parent.parent.parent / "shared" / "data"))
+    if not Path(os.environ["TPSOIL_DATA"]).is_dir():
+        pytest.skip("the data are not there")
+    references = job_of(recipe, output="memory://cited").references
+    assert [any(name in text for text in references) for name in ("Huo", "GEMAS", "WorldClim 2", "Koeppen")] == [
+        True
+    ] * 4
+    assert len([text for text in references if "WorldClim" in text]) == 1  # two layers, one source
+    # A citation is for the reader: another one makes no map again.
+    stages = {stage.name: decisive_options(stage) for stage in job_of(recipe, output="memory://cited").stages}
+    recipe["layers"][1]["citation"] = recipe["elements"]["citation"] = "another"
+    again = job_of(recipe, output="memory://cited")
+    assert {stage.name: decisive_options(stage) for stage in again.stages} == stages
+    assert "another" in again.references
 
 
 @pytest.mark.parametrize("wrong", ["Geosphere 5", "sssaj2006.0362", "Soil Science Society of America Journal 58"])

@@ -47,6 +47,8 @@ class ElementsTable(Section):
     ----------
     samples : str
         CSV, one row a sample.
+    citation : str
+        Reference of the samples; the run's references list it.
     elements : list of str, or table of symbol to column
         Such as `["Fe", "Zn"]`, or `{ Fe = "iron_ppm" }`.
     features : list of str
@@ -81,6 +83,7 @@ class ElementsTable(Section):
     """
 
     samples: str
+    citation: str | None = Field(default=None, min_length=1)
     elements: tuple[str, ...] | dict[str, str]
     features: tuple[str, ...] = Field(min_length=1)
     longitude: str = "longitude"

@@ -45,7 +45,7 @@ def element_stages(table: ElementsTable, available: set[str], samples: Path, see
                 outputs=outputs_of(table, symbol),
                 compute=compute_element,
                 options={"table": table, "samples": samples, "seed": seed, **own},
-                indifferent=("table.samples", "table.elements"),
+                indifferent=("table.samples", "table.elements", "table.citation"),
                 files=(samples,),
                 prepare=prepare_element,
                 load=MapModel.load,

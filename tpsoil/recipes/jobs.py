@@ -149,12 +149,18 @@ def _layers_of_cube(recipe: Recipe) -> list[str]:
 
 
 def _references(recipe: Recipe) -> tuple[str, ...]:
+    """The studies whose method runs, then the sources of layers, profiles and samples that the recipe cites."""
     references = []
     if recipe.solum is not None:
         references.append(f"{SOLUM_STUDY}; data: {SOLUM_DATASET}")
     if recipe.elements is not None:
         references.append(f"{MICRONUTRIENT_STUDY}; data: {MICRONUTRIENT_DATASET}")
-    return tuple(references)
+    cited = [table.citation for table in recipe.layers]
+    if recipe.solum is not None and recipe.solum.calibration is not None:
+        cited.append(recipe.solum.calibration.citation)
+    if recipe.elements is not None:
+        cited.append(recipe.elements.citation)
+    return tuple(dict.fromkeys([*references, *(text.rstrip(". ") for text in cited if text)]))
 
 
 def _resume_command(recipe: AnyRecipe, output: str | None) -> str:

@@ -61,6 +61,8 @@ class LayerTable(Section):
         layer of that coarseness. For the ground that a coarse climate belongs to.
     kind, long_name, flags
         For a layer of your own.
+    citation : str
+        Reference of the data; the run's references list it.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -78,6 +80,7 @@ class LayerTable(Section):
     kind: Kind | None = None
     long_name: str | None = None
     flags: dict[str, str] | None = None
+    citation: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _describable(self) -> LayerTable:
@@ -117,7 +120,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 outputs=(table.described(),),
                 compute=compute_layer,
                 options={"table": table, "sources": sources, "through": through},
-                indifferent=("sources", "through", "table.source", "table.through"),
+                indifferent=("sources", "through", "table.source", "table.through", "table.citation"),
                 identity=names,
                 files=tuple(file for side in sides for file in side.files),
                 urls=tuple(url for side in sides for url in side.urls),

@@ -44,7 +44,7 @@ def comparison_stage(
         outputs=difference_outputs(table),
         compute=compute_differences,
         options={"table": table, "calibration": calibration, "profiles": profiles},
-        indifferent=("calibration.profiles",),
+        indifferent=("calibration.profiles", "calibration.citation"),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_comparison,
         prepares="comparing",

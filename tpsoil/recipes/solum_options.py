@@ -60,6 +60,8 @@ class CalibrationTable(Section):
     profiles : str
         A CSV: one row a profile with its thickness, or one row a horizon with top, bottom and designation; `lon`, `lat`
         or `x`, `y`.
+    citation : str
+        Reference of the profiles; the run's references list it.
     units : str, optional
         Of thickness (m unless given) or horizon depths (cm unless given).
     columns : table
@@ -81,6 +83,7 @@ class CalibrationTable(Section):
     """
 
     profiles: str
+    citation: str | None = Field(default=None, min_length=1)
     units: Literal["m", "dm", "cm", "mm"] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     preset: Literal["paper", "physical"] = "paper"

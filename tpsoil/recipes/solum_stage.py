@@ -233,7 +233,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         outputs=tuple(outputs),
         compute=compute_solum,
         options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
-        indifferent=("table.comparison", "table.calibration.profiles"),
+        indifferent=("table.comparison", "table.calibration.profiles", "table.calibration.citation"),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_calibration if calibration is not None else None,
         prepares="calibrating",

@@ -38,7 +38,7 @@ def zones_stage(
         outputs=(zone_variable(table.k),),
         compute=compute_zones,
         options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
-        indifferent=("calibration.profiles",),
+        indifferent=("calibration.profiles", "calibration.citation"),
         files=(profiles,) if table.rank and profiles is not None else (),
         prepare=prepare_zones,
         prepares="finding zones",
