@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .show import require_lasting
+
 app = typer.Typer(help="Create, fill, describe and check a datacube.", no_args_is_help=True)
 
 Store = Annotated[
@@ -33,6 +35,7 @@ def create(
     from tpsoil.cube import create_cube, cube_info
     from tpsoil.grid import describe
 
+    require_lasting(store)
     create_cube(store, _grid(resolution, crs, bounds, like), chunks=chunks, overwrite=overwrite)
     typer.echo(f"created {store}: {describe(cube_info(store).grid)}, chunks of {chunks}")
 

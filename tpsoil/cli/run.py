@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .show import require_lasting
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -30,6 +32,7 @@ def run(
     """Make the maps of a recipe: only the tiles that are missing or stale."""
     from tpsoil import recipes
 
+    require_lasting(recipes.read_recipe(recipe, output=output).output)
     if dry_run:
         plans = recipes.preview(
             recipe,

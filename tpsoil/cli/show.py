@@ -12,3 +12,14 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console()
     return Console(width=80, color_system=None, force_terminal=False)
+
+
+def require_lasting(store: str) -> None:
+    """Reject a store that ends with the command."""
+    from tpsoil.errors import InputError
+
+    if store.startswith("memory://"):
+        raise InputError(
+            f"{store}: a store in memory is gone when the command ends; give a path, or a URL such as "
+            "s3://bucket/cube.zarr"
+        )

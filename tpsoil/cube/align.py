@@ -20,12 +20,14 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import GridError, InputError, nearest_name
-from tpsoil.grid import coordinates, describe, geographic_bounds, same_grid
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.grid import coordinates, same_grid
 from tpsoil.ingest.rasters import Raster
 from tpsoil.kernels import resample
 from tpsoil.tiles import from_tiles, from_windows
 from tpsoil.variables import Variable
+
+from .coverage import coverage_note, require_overlap
 
 Array = npt.NDArray[Any]
 Window = tuple[slice, slice]
@@ -79,7 +81,7 @@ class Alignment:
             across = np.arange(cols.start, cols.stop + 1, dtype=np.float64)
         else:
             down, across = np.arange(rows.start, rows.stop) + 0.5, np.arange(cols.start, cols.stop) + 0.5
-        return self._image(*np.meshgrid(down, across, indexing="ij"))
+        return self.image(*np.meshgrid(down, across, indexing="ij"))
 
     def window(self, located: tuple[Array, Array]) -> Window | None:
         """The window of the source that the located cells touch, with the neighbours bilinear needs."""
@@ -92,7 +94,7 @@ class Alignment:
         across = np.linspace(cols.start, cols.stop, steps + 1)
         edge_rows = np.concatenate([down, down, np.full(steps + 1, rows.start), np.full(steps + 1, rows.stop)])
         edge_cols = np.concatenate([np.full(steps + 1, cols.start), np.full(steps + 1, cols.stop), across, across])
-        return self._around(self._image(edge_rows[None, :], edge_cols[None, :]), 3, 0.02)
+        return self._around(self.image(edge_rows[None, :], edge_cols[None, :]), 3, 0.02)
 
     def _around(self, located: tuple[Array, Array], pixels: int, share: float) -> Window | None:
         """The window around located points, wider by some pixels and a share of its size."""
@@ -137,7 +139,7 @@ class Alignment:
             result = resample.nearest(values, values.dtype.type(self.spec.fill), row0, col0, *located, *turn)
         return np.asarray(result).astype(self.spec.dtype)
 
-    def _image(self, down: Array, across: Array) -> tuple[Array, Array]:
+    def image(self, down: Array, across: Array) -> tuple[Array, Array]:
         """Source (row, column) of target (row, column), rounded to 2**-20 pixel."""
         t = self.target.transform
         x, y = t.a * across + t.b * down + t.c, t.d * across + t.e * down + t.f
@@ -205,7 +207,7 @@ def aligned_reader(
     """
     method = _method(raster, grid, resampling)
     alignment = Alignment(raster.box, grid, method, raster.spec)
-    _require_overlap(raster, alignment)
+    require_overlap(raster, alignment)
     return _Reader(raster, alignment), method
 
 
@@ -248,7 +250,7 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
     """
     method = _method(raster, grid, resampling)
     alignment = Alignment(raster.box, grid, method, raster.spec)
-    _require_overlap(raster, alignment)
+    require_overlap(raster, alignment)
     shape, spec = (int(grid.shape[0]), int(grid.shape[1])), raster.spec
     lazy = raster.lazy_array
     data: Any
@@ -272,6 +274,7 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
             ).rechunk(chunks)
     layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
     layer.attrs = {**spec.attributes(), "source": raster.origin, "resampling": method, **dict(raster.notes)}
+    layer.attrs |= coverage_note(raster, alignment)
     if spec.kind == "categorical":
         layer.encoding["_FillValue"] = spec.fill
     return layer
@@ -326,28 +329,6 @@ def _method(raster: Raster, grid: GeoBox, resampling: str | None) -> str:
     if spec.kind == "categorical":
         return "mode" if coarser else "nearest"
     return "average" if coarser else "bilinear"
-
-
-def _require_overlap(raster: Raster, alignment: Alignment) -> None:
-    height, width = alignment.source.shape
-    rows, cols = alignment.target.shape
-    across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
-    located = alignment._image(*np.meshgrid(down, across, indexing="ij"))
-    if alignment.period:
-        columns = located[1]
-        located = located[0], columns - alignment.period * np.rint((columns - 0.5 * width) / alignment.period)
-    spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
-    if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
-        raise GridError(
-            f"{raster.spec.name}: {raster.origin} does not overlap the grid; it covers "
-            f"{_degrees(alignment.source)}, the grid {_degrees(alignment.target)} ({describe(alignment.target)}); "
-            "is the file of another region, or its CRS wrong (pass crs=)?"
-        )
-
-
-def _degrees(box: GeoBox) -> str:
-    west, south, east, north = geographic_bounds(box)
-    return f"{west:.4g}..{east:.4g} E, {south:.4g}..{north:.4g} N"
 
 
 def _small_enough(alignment: Alignment, shape: tuple[int, int], chunks: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import xarray as xr
 from tpsoil.errors import InputError, TpsoilError, WorkError, nearest_name
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
+from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles
 from tpsoil.variables import Variable, describe_layer
 
@@ -57,7 +58,8 @@ def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
     Raises
     ------
     InputError
-        For unknown options, a layer that is there already, values or classes that cannot be.
+        For unknown options, a layer that is there already, values or classes that cannot be, a source without a value
+        in any cell, a soil mask without soil.
     UnitsError
         For units that do not convert, or values outside the catalogue's range (kelvin, undeclared nodata).
     GridError
@@ -95,7 +97,7 @@ def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs["source_digest"] = raster.digest
     layer.attrs.update(notes)
-    write_layers(store, {name: layer}, overwrite=overwrite)
+    write_layers(store, {name: layer}, overwrite=overwrite, require_values=not isinstance(source, xr.DataArray))
 
 
 def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray], **how: Any) -> None:
@@ -143,7 +145,9 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
     write_layers(store, placed, overwrite=overwrite)
 
 
-def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwrite: bool = False) -> None:
+def write_layers(
+    store: Location, layers: Mapping[str, xr.DataArray], *, overwrite: bool = False, require_values: bool = False
+) -> None:
     """Write layers that lie on the cube's grid already; all of them in one pass, whole or not at all.
 
     Parameters
@@ -152,6 +156,8 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
     layers : mapping of str to DataArray (y, x)
         With the catalogue's attributes; lazy or not.
     overwrite : bool
+    require_values : bool
+        Whether a layer without a value in any cell, or a soil mask without soil, is an error.
 
     Raises
     ------
@@ -181,16 +187,28 @@ def write_layers(store: Location, layers: Mapping[str, xr.DataArray], *, overwri
         writer = _Writer(info, {spec.name: layer_array(info, group, spec.name) for spec in specs}, tuple(specs), gate)
         data = {name: _chunked(layer, info.chunks) for name, layer in layers.items()}
         counts = write_tiles(data, writer)
-        finished = {name: {"missing_cells": int(sum(missing))} for name, missing in counts.items()}
+        if require_values:
+            for name, blocks in counts.items():
+                _require_values(info, name, layers[name], sum(block.usable for block in blocks))
+        finished: dict[str, dict[str, Any]] = {
+            name: {"missing_cells": sum(block.missing for block in blocks)} for name, blocks in counts.items()
+        }
         for name, layer in layers.items():
             if not layer.attrs.get("source_digest"):
-                finished[name]["source_digest"] = layer_digest(store, name)  # type: ignore[assignment]
+                finished[name]["source_digest"] = layer_digest(store, name)
         finish_layers(store, list(layers), finished)
     except BaseException:
         gate.close()
         with contextlib.suppress(TpsoilError):  # what went wrong first is what is said
             remove_layers(store, list(layers))
         raise
+
+
+class _Count(NamedTuple):
+    """Cells of a block: without a value, and usable: with one or, of the soil mask, with soil."""
+
+    missing: int
+    usable: int
 
 
 class _Gate:
@@ -236,7 +254,7 @@ class _Writer:
     specs: tuple[Variable, ...]
     gate: _Gate
 
-    def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> int:
+    def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> _Count:
         spec = next(one for one in self.specs if one.name == name)
         size = self.info.chunks
         block = np.asarray(block).astype(spec.dtype, copy=False)
@@ -248,7 +266,24 @@ class _Writer:
                 with self.gate.passing():
                     write_block(self.arrays[name], self.info, name, down, across, part)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
-        return int(missing.sum())
+        lacking = int(missing.sum())
+        usable = int((block == 1).sum()) if name == MASK else block.size - lacking
+        return _Count(lacking, usable)
+
+
+def _require_values(info: CubeInfo, name: str, layer: xr.DataArray, usable: int) -> None:
+    if usable:
+        return
+    cells, source = f"{info.shape[0] * info.shape[1]} cells of the grid", layer.attrs.get("source", "the source")
+    if name == MASK:
+        raise InputError(
+            f"{name}: none of the {cells} has soil ({source}); check the polygons of the area and of what is outside"
+        )
+    missing = layer.attrs.get("source_nodata", "")
+    raise InputError(
+        f"{name}: none of the {cells} has a value; {source} is empty there, or all of it is nodata"
+        f"{f' ({missing})' if missing else ''}; check the file, its region, and nodata="
+    )
 
 
 def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:

@@ -34,7 +34,7 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
     Raises
     ------
     InputError
-        For a URL whose protocol no installed library serves.
+        For what is no location, and for a URL whose protocol no installed library supports.
 
     Notes
     -----
@@ -43,11 +43,9 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
     """
     if isinstance(location, Store):
         return location
-    text = os.fspath(location)
-    if "://" not in text:
-        return LocalStore(Path(text), read_only=read_only)
-    if text.startswith("file://"):
-        return LocalStore(Path(text.removeprefix("file://")), read_only=read_only)
+    path, text = local_path(location), _text_of(location)
+    if path is not None:
+        return LocalStore(path, read_only=read_only)
     try:
         return FsspecStore.from_url(text, read_only=read_only)
     except (ImportError, ValueError) as error:
@@ -55,13 +53,25 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
 
 
 def local_path(location: Location) -> Path | None:
-    """The folder of a local store; None for memory and object stores."""
+    """The folder of a local store, `~` replaced by the home folder; None for memory and object stores."""
     if isinstance(location, Store):
         return location.root if isinstance(location, LocalStore) else None
-    text = os.fspath(location)
+    text = _text_of(location)
     if "://" not in text:
-        return Path(text)
+        return Path(os.path.expanduser(text))
     return Path(text.removeprefix("file://")) if text.startswith("file://") else None
+
+
+def _text_of(location: Any) -> str:
+    if not isinstance(location, (str, os.PathLike)):
+        raise InputError(
+            f"the store is a {type(location).__name__}, expected a path, a URL or a zarr Store; of an open cube pass "
+            "the path that it was opened from"
+        )
+    text = str(os.fspath(location))
+    if not text:
+        raise InputError("the store is an empty text, expected a path or a URL")
+    return text
 
 
 def describe_location(location: Location) -> str:
@@ -69,7 +79,7 @@ def describe_location(location: Location) -> str:
     path = local_path(location)
     if path is not None:
         return str(path)
-    return str(location) if isinstance(location, Store) else os.fspath(location)
+    return str(location) if isinstance(location, Store) else _text_of(location)
 
 
 @contextlib.contextmanager

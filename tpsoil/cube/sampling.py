@@ -20,13 +20,15 @@ from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
 from tpsoil.tiles import take_points
 from tpsoil.variables import missing_code, stored_kind
 
+from .store import open_cube
+
 Array = npt.NDArray[Any]
 
 CELL_COLUMNS: Final = ("cell_row", "cell_column")
 
 
 def sample_cube(
-    cube: xr.Dataset | xr.DataArray,
+    cube: xr.Dataset | xr.DataArray | str | os.PathLike[str],
     points: pd.DataFrame | str | os.PathLike[str],
     *,
     layers: Sequence[str] | None = None,
@@ -39,7 +41,7 @@ def sample_cube(
 
     Parameters
     ----------
-    cube : Dataset or DataArray (y, x)
+    cube : Dataset or DataArray (y, x), or path or URL of a cube
         With a CRS, such as `open_cube` gives; lazy layers are read in the chunks that hold a point, and no others.
     points : DataFrame or path of a CSV
         Columns `lon` and `lat` (degrees, WGS84; also longitude and latitude), or `x` and `y` in the CRS of the cube.
@@ -91,6 +93,8 @@ def sample_cube(
     if outside not in ("drop", "keep", "error"):
         raise InputError(f"sample_cube: outside={outside!r}, expected 'drop', 'keep' or 'error'")
     table = read_table(points, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
+    if isinstance(cube, (str, os.PathLike)):
+        cube = open_cube(cube)
     if isinstance(cube, xr.DataArray):
         cube = cube.to_dataset(name=cube.name or "value")
     chosen = _layers(cube, layers)

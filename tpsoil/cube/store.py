@@ -28,7 +28,7 @@ from zarr.storage import StorePath
 
 from tpsoil import __version__
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError, StoreExistsError, nearest_name
-from tpsoil.grid import coordinates
+from tpsoil.grid import coordinates, require_located
 
 from .location import Location, attribute, describe_location, local_path, open_store, writing
 from .reading import CubeInfo, lazy_layer
@@ -73,7 +73,9 @@ def create_cube(
     AccessError
         Where the place cannot be written.
     InputError
-        For a grid without a CRS, or chunks that are no positive number.
+        For what is no location, a grid without a CRS, or chunks that are no positive number.
+    GridError
+        For a CRS that has no place on the Earth.
 
     Examples
     --------
@@ -84,6 +86,7 @@ def create_cube(
     where = describe_location(store)
     if not isinstance(grid, GeoBox) or grid.crs is None:
         raise InputError(f"{where}: the grid is {grid!r}, expected a GeoBox with a CRS, such as plateau_grid()")
+    require_located(grid.crs, where=where)
     if not isinstance(chunks, (int, np.integer)) or isinstance(chunks, bool) or chunks < 1:
         raise InputError(f"{where}: chunks={chunks!r}, expected a positive number of cells a side")
     target = open_store(store)

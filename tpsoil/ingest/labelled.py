@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import require_located
 
-from .part import Part
+from .part import FileArray, Part
 
 EAST: Final = ("x", "lon", "longitude", "easting", "west_east", "projection_x_coordinate")
 NORTH: Final = ("y", "lat", "latitude", "northing", "south_north", "projection_y_coordinate")
@@ -48,7 +48,8 @@ def open_labelled(path: str, where: str) -> xr.Dataset:
         # Each variable's numbers stay packed: what the caller gives for scale, offset and nodata replaces the file's.
         return xr.open_dataset(path, **options, mask_and_scale=dict.fromkeys(names, False))
     except Exception as error:  # what a broken file raises depends on the library that reads it
-        raise InputError(f"{where}: {path} cannot be opened: {error}; is it a NetCDF file or a Zarr group?") from error
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{where}: {path} cannot be opened: {reason}; is it a NetCDF file or a Zarr group?") from error
 
 
 def labelled_parts(
@@ -120,7 +121,8 @@ def _labelled_part(array: xr.DataArray, box: GeoBox, name: str, path: str) -> Pa
         offset=float(attrs.get("add_offset", 0.0)),
         units=str(attrs.get("units", "")),
         path=path,
-        array=array,
+        array=None if path else array,
+        stored=FileArray(array) if path else None,
         # Of arrays in memory the range may be another quantity's: arithmetic keeps attributes.
         valid=_valid_range(attrs) if path else (-np.inf, np.inf),
         unsigned=unsigned,

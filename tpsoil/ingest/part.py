@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,25 @@ Array = npt.NDArray[Any]
 _FILTERS: Final = threading.Lock()
 
 
+class FileArray:
+    """A variable of a NetCDF file or Zarr group: read by window, never whole.
+
+    dask names a task by its arguments' contents, for which it would read all of a lazily opened variable; this one
+    has a name of its own for each opening.
+    """
+
+    def __init__(self, variable: xr.DataArray) -> None:
+        self._variable = variable
+        self._opening = uuid.uuid4().hex
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "tpsoil.FileArray", self._opening
+
+    def read(self, rows: slice, cols: slice) -> Array:
+        """Stored numbers of a window."""
+        return np.asarray(self._variable[rows, cols].values)
+
+
 @dataclass(frozen=True)
 class Part:
     """A 2-D raster with a place, read by window.
@@ -42,7 +62,9 @@ class Part:
     path, band : str, int
         Of a GDAL file.
     array : DataArray (y, x), optional
-        In place of a file.
+        The caller's, in place of a file.
+    stored : FileArray, optional
+        Of a NetCDF file or Zarr group.
     masked : bool
         Whether the mask band or alpha band of a GDAL file marks missing pixels.
     valid : (float, float)
@@ -64,6 +86,7 @@ class Part:
     path: str = ""
     band: int = 1
     array: xr.DataArray | None = field(default=None, repr=False, compare=False)
+    stored: FileArray | None = field(default=None, repr=False, compare=False)
     masked: bool = False
     valid: tuple[float, float] = (-np.inf, np.inf)
     unsigned: bool = False
@@ -88,20 +111,18 @@ class Part:
         InputError
             For bytes that cannot be read: a file that ends too early, a chunk that is damaged.
         """
+        if self.array is not None:
+            return self.decode(np.asarray(self.array[rows, cols].values))
         try:
-            if self.array is not None:
-                return self.decode(np.asarray(self.array[rows, cols].values))
+            if self.stored is not None:
+                return self.decode(self.stored.read(rows, cols))
             with open_raster(self.path) as file:
                 window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
                 values = self.decode(np.asarray(file.read(self.band, window=window)))
                 if self.masked:
                     values[file.read_masks(self.band, window=window) == 0] = np.nan
                 return values
-        except InputError:
-            raise
         except Exception as error:  # what a broken file raises depends on its format and its codec
-            if self.array is not None and not self.path:
-                raise  # an array of the caller's: its own error is the best one
             raise InputError(
                 f"{self.name}: rows {rows.start}..{rows.stop}, columns {cols.start}..{cols.stop} cannot be read: "
                 f"{str(error) or type(error).__name__}; is the file complete? fetch or write it again"

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import odc.geo.xr  # noqa: F401
+import rioxarray  # noqa: F401  (registers the accessor .rio)
 import xarray as xr
+from odc.geo.crs import CRS
 
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
 from tpsoil.units import conversion, convertible, read_unit
@@ -66,24 +68,47 @@ def read_stack(
     files = _files(source, where)
     names = (variable,) if isinstance(variable, str) else tuple(variable)
     parts: list[xr.DataArray] = []
+    own: list[Any] = []
     for file in files:
-        opened = xr.open_zarr(file) if file.suffix == ".zarr" else xr.open_dataset(file)
+        opened = _open(file, where)
+        own.append(_own_crs(opened, names[0]))
         found = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
         parts.append(found[0] if len(found) == 1 else reduce(_sum, (part**2 for part in found)) ** 0.5)
     try:
         stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
     except ValueError as error:
         raise InputError(f"{where}: the files do not share one grid: {error}") from error
+    if any(one != own[0] for one in own):
+        raise InputError(f"{where}: the files have different CRS; warp them to one, or pass crs= if one is wrong")
     stack = stack.sortby("time")
     stamps = stack["time"].values
     if (twice := stamps[1:][stamps[1:] == stamps[:-1]]).size:
         raise InputError(f"{where}: time {twice[0]} comes twice; leave one file out")
-    stack = _placed(stack, crs, where)
+    stack = _placed(stack, crs or own[0], where)
     stack.name = names[0] if len(names) == 1 else "speed"
     stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
     if len(names) > 1:
         stack.attrs["vector_components"] = " ".join(names)
     return stack
+
+
+def _open(file: Path, where: str) -> xr.Dataset:
+    opened: xr.Dataset
+    try:
+        if file.suffix == ".zarr":
+            opened = xr.open_zarr(file, decode_coords="all")
+        else:
+            opened = xr.open_dataset(file, decode_coords="all")
+    except Exception as error:  # what a broken file raises depends on the library that reads it
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{where}: {file} cannot be opened: {reason}; is it a NetCDF file or a Zarr group?") from error
+    return opened
+
+
+def _own_crs(dataset: xr.Dataset, name: str) -> Any:
+    """The CRS that a file carries in its grid mapping; None without one."""
+    found = (dataset[name].rio.crs if name in dataset else None) or dataset.rio.crs
+    return None if found is None else CRS(found.to_wkt())
 
 
 def _sum(first: Any, second: Any) -> Any:
@@ -138,11 +163,11 @@ def _rate_to_sums(time: xr.DataArray, came: str, units: str, where: str) -> xr.D
     return days * conversion(came, f"{units} d-1", where=where).factor
 
 
-def _placed(stack: xr.DataArray, crs: str | None, where: str) -> xr.DataArray:
+def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:
     """Dims (time, y, x), north up, with a CRS."""
     north, east = (str(dim) for dim in stack.dims if dim != "time")
     degrees = {"lat", "latitude"} & {north.lower()} and {"lon", "longitude"} & {east.lower()}
-    known = crs or (stack.odc.crs if stack.odc.crs is not None else None) or ("EPSG:4326" if degrees else None)
+    known = crs or ("EPSG:4326" if degrees else None)
     if known is None:
         raise InputError(f"{where}: dims {north}, {east} and no CRS; pass crs=")
     # coordinates in float32 are off an even spacing by 1e-5 of a cell
@@ -157,5 +182,5 @@ def _placed(stack: xr.DataArray, crs: str | None, where: str) -> xr.DataArray:
     stack = stack.transpose("time", north, east).assign_coords(axes).rename({north: "y", east: "x"})
     if stack["y"][0] < stack["y"][-1]:
         stack = stack.isel(y=slice(None, None, -1))
-    placed: xr.DataArray = stack.drop_vars("spatial_ref", errors="ignore").odc.assign_crs(known)
+    placed: xr.DataArray = stack.reset_coords(drop=True).odc.assign_crs(known)
     return placed

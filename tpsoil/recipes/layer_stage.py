@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
 
 from tpsoil.cube import cube_info
-from tpsoil.cube.align import aligned_reader
+from tpsoil.cube.align import Alignment, aligned_reader
+from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
@@ -189,6 +190,7 @@ def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | Non
         combine=table.combine,
     )
     attrs: dict[str, Any] = {"source": raster.origin, "source_digest": raster.digest, **dict(raster.notes)}
+    attrs |= coverage_note(raster, Alignment(raster.box, grid, "nearest", spec))
     if through is None:
         read, method = aligned_reader(raster, grid, resampling=table.resampling)
         return read, attrs | {"resampling": method}

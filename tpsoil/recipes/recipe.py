@@ -7,6 +7,7 @@ recipe that holds a `pyproject.toml` (or the recipe's own folder where there is 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -24,6 +25,7 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.cube import cube_info
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
+from tpsoil.grid import require_located
 
 from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
@@ -97,9 +99,10 @@ class GridTable(Section):
     def _known_crs(cls, text: str) -> str:
         if text != "plateau":
             try:
-                CRS(text)
+                known = CRS(text)
             except Exception as error:
                 raise ValueError(f"is {text!r}, expected 'plateau' or a CRS such as 'EPSG:3035'") from error
+            require_located(known, where=f"is {text[:40]!r}")
         return text
 
     @model_validator(mode="after")
@@ -113,6 +116,8 @@ class GridTable(Section):
             raise ValueError("bounds and cover are two ways to say the extent; give one")
         elif self.crs != "plateau" and self.bounds is None and self.cover is None:
             raise ValueError("bounds or cover is missing; only the plateau has an extent of its own")
+        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
+            raise ValueError(f"bounds is {list(self.bounds)}, expected four finite numbers")
         if self.bounds is not None and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError(f"bounds is {list(self.bounds)}, expected left < right and bottom < top")
         return self

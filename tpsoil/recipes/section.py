@@ -92,12 +92,15 @@ def fault_line(model: type[BaseModel], at: str, fault: Any) -> str:
     return f"{key}: is {_shown(came)}, expected {message}"
 
 
+TYPES: Final = {"str", "float", "int", "bool", "dict", "list", "tuple", "constrained-str", "Stack", "Dem"}
+
+
 def _dotted(at: str, place: Sequence[int | str]) -> str:
     text = at
     for part in place:
         if isinstance(part, int):
             text += f"[{part + 1}]"
-        elif not part.startswith("function-") and part not in {"str", "float", "int", "bool", "dict", "Stack", "Dem"}:
+        elif not part.startswith("function-") and part not in TYPES and "[" not in part:
             # pydantic names the branch of a union or a validator in the location; the reader wrote neither.
             text += f".{part}"
     return text

@@ -1,0 +1,111 @@
+"""How much of a grid a source covers: none is an error, little is reported, the share is an attribute."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from tpsoil.errors import GridError
+from tpsoil.grid import describe, geographic_bounds
+from tpsoil.ingest.rasters import Raster
+
+Array = npt.NDArray[Any]
+
+MIN_COVERAGE: Final = 0.1
+"""Share of the grid below which a source that covers no more is reported: a tile, or a file of another region."""
+COMPLETE: Final = 0.995
+
+
+class Placed(Protocol):
+    """What is needed of an `Alignment`."""
+
+    @property
+    def source(self) -> GeoBox:
+        """The raster's own grid."""
+
+    @property
+    def target(self) -> GeoBox:
+        """The grid."""
+
+    @property
+    def period(self) -> float:
+        """Source columns in one turn of the globe; 0 where it has none."""
+
+    def image(self, down: Array, across: Array) -> tuple[Array, Array]:
+        """Source (row, column) of target (row, column)."""
+
+
+def coverage_note(raster: Raster, alignment: Placed) -> dict[str, str]:
+    """Attributes that name how much of a grid a raster's extent covers; empty where it covers it.
+
+    Parameters
+    ----------
+    raster : Raster
+    alignment : Alignment
+        Of the raster and the grid.
+
+    Returns
+    -------
+    dict
+        `source_coverage`, from 64 x 64 points of the grid.
+
+    Warns
+    -----
+    UserWarning
+        Below `MIN_COVERAGE`.
+    """
+    share = _coverage(alignment)
+    if share > COMPLETE:
+        return {}
+    text = f"{100 * share:.1f} % of the grid"
+    if share < MIN_COVERAGE:
+        warnings.warn(
+            f"{raster.spec.name}: {raster.origin} covers {text} ({describe(alignment.target)}); the other cells are "
+            "missing. Is it of another region, or its CRS wrong (pass crs=)?",
+            stacklevel=3,
+        )
+    return {"source_coverage": text}
+
+
+def _coverage(alignment: Placed) -> float:
+    """The share of the grid's area that lies in the source's extent."""
+    height, width = alignment.source.shape
+    rows, cols = alignment.target.shape
+    across, down = (cols * (np.arange(64) + 0.5) / 64, rows * (np.arange(64) + 0.5) / 64)
+    row, column = alignment.image(*np.meshgrid(down, across, indexing="ij"))
+    if alignment.period:
+        column = column - alignment.period * np.rint((column - 0.5 * width) / alignment.period)
+    with np.errstate(invalid="ignore"):
+        return float(((row >= 0) & (row <= height) & (column >= 0) & (column <= width)).mean())
+
+
+def require_overlap(raster: Raster, alignment: Placed) -> None:
+    """Reject a raster whose extent has no cell of the grid.
+
+    Raises
+    ------
+    GridError
+    """
+    height, width = alignment.source.shape
+    rows, cols = alignment.target.shape
+    across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
+    located = alignment.image(*np.meshgrid(down, across, indexing="ij"))
+    if alignment.period:
+        columns = located[1]
+        located = located[0], columns - alignment.period * np.rint((columns - 0.5 * width) / alignment.period)
+    spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
+    if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
+        raise GridError(
+            f"{raster.spec.name}: {raster.origin} does not overlap the grid; it covers "
+            f"{_degrees(alignment.source)}, the grid {_degrees(alignment.target)} ({describe(alignment.target)}); "
+            "is the file of another region, or its CRS wrong (pass crs=)?"
+        )
+
+
+def _degrees(box: GeoBox) -> str:
+    west, south, east, north = geographic_bounds(box)
+    return f"{west:.4g}..{east:.4g} E, {south:.4g}..{north:.4g} N"
