@@ -381,7 +381,17 @@ def test_a_killed_fetch_goes_on_to_the_same_bytes(root: Path, tmp_path: Path, re
 
 # --- the catalogue ---------------------------------------------------------------------------------------------
 
-ENTRIES = sorted(read_catalogue().entries)
+ENTRIES = sorted(name for name, entry in read_catalogue().entries.items() if entry.driver != "list")
+LISTED = sorted(set(read_catalogue().entries) - set(ENTRIES))
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_is_listed_only_has_a_reason_and_is_not_fetched(name: str) -> None:
+    entry = read_catalogue().entries[name]
+    assert entry.note or entry.login
+    assert "doi" in entry.citation
+    with pytest.raises(InputError, match="is listed only"):
+        read_catalogue().select(name)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -497,3 +507,33 @@ def test_a_box_outside_the_source_and_a_layer_that_is_there(mirror: Mirror, tmp_
     with pytest.raises(InputError, match="has mean_annual_temperature already"):
         fetch(tmp_path / "cube.zarr", layers=["climate"], network=network(mirror, tmp_path))
     assert mirror.requests == before
+
+
+# --- probes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_reads_three_pixels_and_names_an_entry_that_is_not_as_it_states(
+    mirror: Mirror, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = catalogue_of(mirror, tmp_path / "catalogue.toml")
+    probes = "[[91.117, 29.647, 250, 900], [77.2, 28.6, 500, 1100], [91.7, 25.3, 3000, 16000]]"
+    here = "[[90.5, 29.5, 300, 900], [90.7, 30.1, 300, 900], [91.1, 30.2, 300, 900]]"
+    text = own.read_text().replace(probes, here)
+    own.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        main(["sources", "check", "chelsa/bio12", "--catalogue", str(own)])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("ok    chelsa/bio12")
+    own.write_text(text.replace("90.5, 29.5, 300, 900", "90.5, 29.5, 3000, 9000"))
+    with pytest.raises(SystemExit) as stopped:
+        main(["sources", "check", "chelsa/bio12", "--catalogue", str(own)])
+    assert stopped.value.code == 1
+    assert "expected 3000 to 9000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_entry_has_three_probe_pixels_and_no_day_that_nobody_probed(name: str) -> None:
+    entry = read_catalogue().entries[name]
+    assert len(entry.probes) == 3
+    assert all(low <= high for _, _, low, high in entry.probes)
+    assert entry.probed == ""  # to be filled by a person or CI with a network
