@@ -26,9 +26,9 @@ from tpsoil.kernels.dissimilarity import mean_pairwise_distance, nearest_outside
 
 @pytest.fixture(scope="module")
 def skewed() -> TrainedForest:
-    """Lognormal noise whose width grows with slope; 200 sites of 3."""
+    """Lognormal noise whose width grows with slope; 400 sites of 3."""
     rng = np.random.default_rng(7)
-    sites = 200
+    sites = 400
     table = plots(sites, 3, seed=7)
     table["Fe"] = 10 ** (4 + 0.01 * table["slope"] + rng.normal(0, 0.03 + 0.01 * table["slope"]))
     table["biome"] = np.where(table["slope"] > 20, "steep", "flat")
@@ -81,7 +81,7 @@ def test_coverage_is_what_was_promised(skewed: TrainedForest, method: str) -> No
         assert row["conformal"] == pytest.approx(row["level"], abs=3 * row["binomial_se"])
     assert (np.diff(table["mean_width"]) > 0).all()
     fitted = conformal_intervals(skewed, 0.9, method=method)
-    assert fitted.scores == 600
+    assert fitted.scores == 1200
     assert fitted.level == 0.9
 
 
@@ -115,7 +115,7 @@ def test_quantile_intervals_are_wide_where_the_data_are(skewed: TrainedForest) -
 
 def test_interval_score_by_hand() -> None:
     table = plots(30)
-    trained = train(table, "Fe", FEATURES, folds="random", trees=8)
+    trained = train(table, "Fe", FEATURES, "site", folds="random", trees=8)
     found = coverage_table(trained, [0.8], method="residual")
     kept = trained.predictions["random"]
     y, mean, fold = (kept[n].to_numpy() for n in ("observed", "predicted", "fold"))
