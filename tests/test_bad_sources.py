@@ -260,3 +260,32 @@ def test_a_stack_with_its_own_crs(tmp_path: Path) -> None:
     (tmp_path / "broken.nc").write_bytes(b"no NetCDF")
     with pytest.raises(InputError, match=r"broken\.nc cannot be opened: .*is it a NetCDF file"):
         read_stack(tmp_path / "broken.nc", "t2m", "degC")
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "message"),
+    [
+        ("elements", "site,lon,lat,Fe\na,81,34,31000\nb,82,33,high\n", "column 'Fe' has text in line 3: 'high'"),
+        ("elements", "site,lon,lat,Fe\na,34,81,31000\nb,33,102,30000\n", "longitude and latitude are swapped"),
+        ("solum", "lon,lat,thickness\n81,34,45\n82,33,60\n", "look like centimetres"),
+    ],
+)
+def test_a_dry_run_rejects_the_table_that_the_run_would(
+    store: Path, tmp_path: Path, tpsoil_command: Command, table: str, text: str, message: str
+) -> None:
+    tpsoil.add_layer(store, "elevation", write_tif(tmp_path / "dem.tif", dem(16, 16)))
+    needed = "mean_annual_temperature annual_precipitation water_erosion wind_erosion general_curvature ndvi"
+    for name in needed.split():
+        tpsoil.add_layer(store, name, write_tif(tmp_path / f"{name}.tif", np.full((16, 16), 1, np.float32)))
+    (tmp_path / "table.csv").write_text(text)
+    sections = {
+        "elements": '[elements]\nsamples = "table.csv"\nelements = ["Fe"]\nfeatures = ["elevation"]\n'
+        'longitude = "lon"\nlatitude = "lat"\n',
+        "solum": '[solum]\n[solum.calibration]\nprofiles = "table.csv"\n',
+    }
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'[run]\nname = "a"\noutput = "maps.zarr"\ncube = "cube.zarr"\n{sections[table]}')
+    done = tpsoil_command("run", recipe, "--dry-run")
+    assert done.status == 2, done.err
+    assert message in done.err
+    assert not (tmp_path / "maps.zarr").exists()

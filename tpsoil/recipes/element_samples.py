@@ -106,6 +106,20 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
     return Design(design, tables, notes, attributes)
 
 
+def check_samples(table: ElementsTable, path: Path) -> None:
+    """Read the samples of every element as a run will, before anything is computed.
+
+    Raises
+    ------
+    MissingInputError, InputError, UnitsError
+        As `design_of`, for what the table alone shows.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the run reports them
+        for symbol in table.elements:
+            _read(table, path, symbol)
+
+
 def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     columns = [c for c in table.compare if c not in table.features]
     needed = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -12,7 +14,9 @@ from tpsoil import engine
 from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
 from tpsoil.cube import cube_info, layer_states
 from tpsoil.engine import Job, Previews
+from tpsoil.ingest import read_profiles
 
+from .element_samples import check_samples
 from .recipe import Recipe, read_recipe, target_grid
 from .stages import selected_stages, stages_of
 
@@ -103,9 +107,26 @@ def preview(
     -------
     Previews
         One `Preview` a stage, in order.
+
+    Raises
+    ------
+    RecipeError, MissingInputError, GridError, InputError, UnitsError
+        As `run`, also for tables of samples and profiles, which are read.
     """
     job = job_of(recipe, output=output, only=only)
+    _check_tables(read_recipe(recipe, output=output), {stage.section for stage in job.selected})
     return engine.preview(job, workers=workers, processes=processes, memory=memory)
+
+
+def _check_tables(recipe: Recipe, sections: set[str]) -> None:
+    """Read the tables that the selected stages will read, so that a dry run rejects what the run would."""
+    if recipe.elements is not None and "elements" in sections:
+        check_samples(recipe.elements, Path(recipe.path(recipe.elements.samples)))
+    if recipe.solum is not None and recipe.solum.calibration is not None and "solum" in sections:
+        table = recipe.solum.calibration
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the run reports them
+            read_profiles(Path(recipe.path(table.profiles)), units=table.units, columns=table.columns)
 
 
 def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = None) -> Job:
