@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .archive import calibration_bytes, calibration_from
-from .calibration import Calibration, calibrate
+from .archive import calibration_bytes
+from .calibration import Calibration, calibrate, calibration_from
 from .comparison import (
     WINDOWS,
     compare_maps,

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,30 +17,27 @@ from tpsoil.errors import AccessError, CorruptStoreError, MissingInputError
 from .ensembles import Ensemble
 from .parameters import SolumParameters
 
-if TYPE_CHECKING:
-    from .calibration import Calibration
-
 FORMAT: Final = "tpsoil solum calibration 1"
 TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "traces", "excluded")
 
 
-def calibration_bytes(calibration: Calibration) -> bytes:
+class Archived(Protocol):
+    """What is written of a calibration, beside its tables."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def parameters(self) -> Mapping[int, SolumParameters]: ...
+    @property
+    def ensembles(self) -> Mapping[int, Ensemble]: ...
+
+
+def calibration_bytes(calibration: Archived) -> bytes:
     """A calibration as strict JSON; equal calibrations give equal bytes."""
     return _text(calibration).encode()
 
 
-def calibration_from(data: bytes, where: str = "calibration") -> Calibration:
-    """The calibration that `calibration_bytes` wrote.
-
-    Raises
-    ------
-    CorruptStoreError
-        For bytes that are no calibration.
-    """
-    return _parse(data, where)
-
-
-def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) -> None:
+def write_calibration(calibration: Archived, path: str | os.PathLike[str]) -> None:
     """Write a calibration.
 
     Parameters
@@ -64,7 +61,7 @@ def write_calibration(calibration: Calibration, path: str | os.PathLike[str]) ->
         raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
 
 
-def _text(calibration: Calibration) -> str:
+def _text(calibration: Archived) -> str:
     content: dict[str, Any] = {
         "format": FORMAT,
         "settings": dict(calibration.settings),
@@ -84,49 +81,41 @@ def _text(calibration: Calibration) -> str:
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-def read_calibration(path: str | os.PathLike[str]) -> Calibration:
-    """Read a calibration.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    Calibration
+def read_archive(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a calibration's file.
 
     Raises
     ------
     MissingInputError
         For a file that is not there.
-    CorruptStoreError
-        For a file that is no calibration.
     """
     source = Path(path)
     if not source.is_file():
         raise MissingInputError(f"calibration {source} is not there")
-    return _parse(source.read_bytes(), str(source))
+    return source.read_bytes()
 
 
-def _parse(data: bytes, source: str) -> Calibration:
-    from .calibration import Calibration
+def parse_archive(data: bytes, where: str) -> dict[str, Any]:
+    """The fields of the calibration that `calibration_bytes` wrote.
 
+    Raises
+    ------
+    CorruptStoreError
+        For bytes that are no calibration.
+    """
     try:
         content = json.loads(data)
         if content["format"] != FORMAT:
             raise ValueError(content["format"])
+        ensembles = {
+            int(zone): Ensemble(**{name: np.array(value, dtype=float) for name, value in item.items()})
+            for zone, item in content["ensembles"].items()
+        }
+        parameters = {int(zone): SolumParameters(**values) for zone, values in content["parameters"].items()}
         tables = {name: _table(content[name]) for name in TABLES}
-        return Calibration(
-            parameters={int(zone): SolumParameters(**values) for zone, values in content["parameters"].items()},
-            ensembles={
-                int(zone): Ensemble(**{name: np.array(value, dtype=float) for name, value in item.items()})
-                for zone, item in content["ensembles"].items()
-            },
-            settings=content["settings"],
-            **tables,
-        )
+        return {"parameters": parameters, "ensembles": ensembles, "settings": content["settings"], **tables}
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptStoreError(f"{source} is no tpsoil solum calibration: {error}; calibrate again") from error
+        raise CorruptStoreError(f"{where} is no tpsoil solum calibration: {error}; calibrate again") from error
 
 
 def _plain(value: Any) -> Any:

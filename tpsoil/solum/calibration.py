@@ -15,6 +15,7 @@ import xarray as xr
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError
 
+from .archive import parse_archive, read_archive, write_calibration
 from .assessment import (
     Plan,
     direction_table,
@@ -88,16 +89,12 @@ class Calibration:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the calibration to one JSON file."""
-        from .archive import write_calibration
-
         write_calibration(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
         """Read a calibration that `save` wrote."""
-        from .archive import read_calibration
-
-        return read_calibration(path)
+        return calibration_from(read_archive(path), str(path))
 
     def table(self) -> pd.DataFrame:
         """The study's Table 4 for this calibration: parameters, RMSE in sample and out of fold, profiles, by zone."""
@@ -124,6 +121,17 @@ class Calibration:
         return html_summary(
             "Calibration of the solum model", facts, html_table(list(table.columns), table.to_numpy(object).tolist())
         )
+
+
+def calibration_from(data: bytes, where: str = "calibration") -> Calibration:
+    """The calibration that `calibration_bytes` wrote.
+
+    Raises
+    ------
+    CorruptStoreError
+        For bytes that are no calibration.
+    """
+    return Calibration(**parse_archive(data, where))
 
 
 def calibrate(
