@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .constants import MICRONUTRIENT_STUDY, SOLUM_STUDY
 from .variables import CATALOGUE, Variable, variable
 
 Array = npt.NDArray[Any]
@@ -58,15 +57,15 @@ class Reference:
         return f"{self.low:g} to {self.high:g} {unit}" if np.isfinite(self.low) else f"at most {self.high:g} {unit}"
 
 
-_PLATEAU_MAP: Final = f"the plateau's published map, {MICRONUTRIENT_STUDY}"
+_PLATEAU_MAP: Final = "the plateau's published map, Huo et al. 2026"
 
 REFERENCES: Final[tuple[Reference, ...]] = (
     # A third to three times the plateau's mean of 2.76 t/ha/a.
     Reference("water_erosion", "mean", 0.92, 8.28, "a third to three times the plateau's mean 2.76, Teng et al. 2018"),
     Reference("potential_production", "cells", float("-inf"), 1.0,
               "soil production in the literature is 1e-5 to 1e-3 m a-1"),
-    Reference("solum_thickness", "cells", 0.39, 2.04, SOLUM_STUDY),
-    Reference("iron", "mean", 7686, 38042, f"mean +- 2 SD of samples, {MICRONUTRIENT_STUDY}"),
+    Reference("solum_thickness", "cells", 0.39, 2.04, "the published map, Chen et al. 2026"),
+    Reference("iron", "mean", 7686, 38042, "mean +- 2 SD of the plateau's samples, Huo et al. 2026"),
     Reference("manganese", "mean", 298.47, 1110.19, _PLATEAU_MAP),
     Reference("zinc", "mean", 17.09, 45.03, _PLATEAU_MAP),
     Reference("vanadium", "mean", 40.79, 82.00, _PLATEAU_MAP),

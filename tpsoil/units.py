@@ -13,8 +13,8 @@ from .errors import UnitsError
 from .unit_text import DAYS_A_YEAR, LENGTH, NUMBER, SECONDS, Unit, formula_in, mass_fraction, read_unit
 
 __all__ = [
-    "DAYS_A_YEAR", "Conversion", "Period", "Unit", "conversion", "convertible", "formula_in", "mass_fraction",
-    "read_unit", "require_unit", "same_unit",
+    "DAYS_A_YEAR", "Conversion", "Period", "Unit", "conversion", "convertible", "formula_in", "is_rate_of",
+    "mass_fraction", "read_unit", "require_unit", "same_unit",
 ]  # fmt: skip
 
 Period = Literal["", "year", "month", "day"]
@@ -112,6 +112,22 @@ def same_unit(came: str, expected: str, *, period: Period = "") -> bool:
         return not unit.substance and conversion(came, expected, where="", period=period) == (1.0, 0.0)
     except UnitsError:
         return False
+
+
+def is_rate_of(came: str, amount: str) -> bool:
+    """Whether a unit is a rate that sums to an amount over days or months.
+
+    Examples
+    --------
+    >>> is_rate_of("kg m-2 s-1", "mm"), is_rate_of("mm", "mm"), is_rate_of("m s-1", "m s-1")
+    (True, False, False)
+    """
+    try:
+        if read_unit(amount).per or not read_unit(came).per:
+            return False
+    except UnitsError:
+        return False
+    return convertible(came, amount, period="day") or convertible(came, amount, period="month")
 
 
 def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, period: Period = "") -> None:

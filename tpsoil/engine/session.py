@@ -172,6 +172,7 @@ def _work(
     for line in describe_damage(output.ledger.damaged):
         reporter.say(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
+    notes = list(dict.fromkeys(notes))  # a layer that one stage makes and another reads is noted once
     for line in notes:
         reporter.say(f"note: {line}")
     if len(job.selected) == len(job.stages):

@@ -334,8 +334,8 @@ def _require_named_oxide(source: str, came: str, spec: Variable) -> None:
     formula = formula_in(PurePath(source).name) if spec.substance else ""
     if not formula or formula == spec.substance:
         return
-    if came and convertible(came, spec.units, substance=spec.substance) and read_unit(came).substance:
-        return
+    if came and not (convertible(came, spec.units) and not read_unit(came).substance):
+        return  # the unit names a substance, or is rejected for itself
     raise UnitsError(
         f"{spec.name}: {source} is named for {formula}, its units '{came}' are taken as {spec.substance}; pass "
         f"units='{came or '%'} {formula}' to convert it, or units='{came or '%'} as {spec.substance}' if it is "

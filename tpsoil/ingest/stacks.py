@@ -15,7 +15,7 @@ import xarray as xr
 from odc.geo.crs import CRS
 
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
-from tpsoil.units import conversion, convertible, read_unit
+from tpsoil.units import conversion, is_rate_of, read_unit
 
 
 def read_stack(
@@ -142,7 +142,7 @@ def _converted(layer: xr.DataArray, units: str, came_in: str | None, where: str)
     came = came_in or layer.attrs.get("units")
     if not came:
         raise InputError(f"{where}: the file says no units; pass them, such as came_in='K'")
-    if convertible(str(came), f"{units} d-1") and read_unit(str(came)).per:
+    if is_rate_of(str(came), units):
         return layer.astype(np.float64) * _rate_to_sums(layer["time"], str(came), units, where)
     change = conversion(str(came), units, where=where, period="month")
     return layer.astype(np.float64) * change.factor + change.offset
@@ -158,9 +158,9 @@ def _rate_to_sums(time: xr.DataArray, came: str, units: str, where: str) -> xr.D
     if read_unit(came).per == "month":
         if not monthly:
             raise UnitsError(f"{where}: units '{came}' on steps of {step:g} days; pass the unit of a step as came_in=")
-        return xr.ones_like(time, dtype=np.float64) * conversion(came, f"{units} month-1", where=where).factor
+        return xr.ones_like(time, dtype=np.float64) * conversion(came, units, where=where, period="month").factor
     days = time.dt.days_in_month if monthly else xr.full_like(time, step, dtype=np.float64)
-    return days * conversion(came, f"{units} d-1", where=where).factor
+    return days * conversion(came, units, where=where, period="day").factor
 
 
 def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:
