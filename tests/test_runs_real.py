@@ -88,10 +88,10 @@ def test_tibet_uses_its_own_erosion_factors_and_prints_the_published_mean_beside
     table = result_tables(str(tibet))["Water erosion beside the published mean"].set_index("factor")
     assert table.loc["K", "mean"] == pytest.approx(0.0197)
     assert "mean EPIC K of 16 places above 3000 m" in table.loc["K", "how"]
-    # At 1 km without a cap of the whole slope length: A 66 (median 24), R 1467, LS 16.2, C 0.34.
-    assert 45 < table.loc["A", "mean"] < 100
-    assert 15 < table.loc["A", "median"] < 40
-    assert 10 < table.loc["LS", "mean"] < 25
+    # At 1 km with 300 m as the cap of the whole slope length: A 33, half of what the entering area alone gave.
+    assert 25 < table.loc["A", "mean"] < 45
+    assert 7 < table.loc["A", "median"] < 20
+    assert 5 < table.loc["LS", "mean"] < 12
     assert table.loc["A published", "mean"] == 2.76
     assert "water_erosion" in str(maps["solum_thickness"].attrs["parents"])
     assert maps.attrs["assumptions"].count("soil_erodibility = 0.0197") == 1

@@ -167,6 +167,8 @@ _LAYERS: Final = (
     # vegetation and land
     _continuous("ndvi", "normalised difference vegetation index", "1", -1, 1, "growing-season maximum unless the source says other"),
     _continuous("ndvi_min", "minimum normalised difference vegetation index", "1", -1, 1, "yearly minimum of the climatology"),
+    _continuous("net_primary_production", "net primary production", "g m-2 a-1", 0, 5000, "carbon, sum over a year, mean of years",
+                "net_primary_productivity_of_biomass_expressed_as_carbon"),
     _classes("land_cover", "land cover, IGBP", IGBP, "MODIS IGBP classes"),
     _classes("climate_zone", "Koppen-Geiger main group", KOPPEN, "main climate group"),
     Variable("parent_material", "soil parent material", "1", dtype="int16", kind="categorical",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -96,7 +97,9 @@ def _open(file: Path, where: str) -> xr.Dataset:
     opened: xr.Dataset
     try:
         if file.suffix == ".zarr":
-            opened = xr.open_zarr(file, decode_coords="all")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated metadata")
+                opened = xr.open_zarr(file, decode_coords="all")
         else:
             opened = xr.open_dataset(file, decode_coords="all")
     except Exception as error:  # what a broken file raises depends on the library that reads it

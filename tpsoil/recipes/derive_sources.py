@@ -31,7 +31,7 @@ from tpsoil.covariates.groups.base import (
 )
 from tpsoil.cube.align import aligned_reader, pixels_per_cell
 from tpsoil.errors import InputError
-from tpsoil.grid import coordinates, grid_of
+from tpsoil.grid import coordinates, grid_of, same_grid
 from tpsoil.ingest import Raster, read_raster, read_stack
 from tpsoil.ingest.checks import check_range
 from tpsoil.ingest.class_polygons import class_reader
@@ -230,14 +230,15 @@ class _Reduced:
     """Layers of stacks on the stacks' grid, by windows; one reading gives all of them."""
 
     def __init__(self, part: FromStacks, stacks: tuple[xr.DataArray, ...]) -> None:
-        self.part, self.stacks = part, stacks
-        boxes = [grid_of(stack.isel(time=0), where=name) for name, stack in zip(part.stacks, stacks)]
-        self.box = boxes[0]
-        for name, stack, box in zip(part.stacks, stacks, boxes):
-            if box != self.box and not _same_axes(stack, stacks[0]):
+        first = stacks[0]
+        self.part, self.box = part, grid_of(first.isel(time=0), where=part.stacks[0])
+        for name, stack in zip(part.stacks, stacks):
+            if not same_grid(grid_of(stack.isel(time=0), where=name), self.box):
                 raise InputError(
                     f"{name}: lies on another grid than {part.stacks[0]}; bring both stacks onto one grid first"
                 )
+        # Coordinates that differ in the last digits would not align.
+        self.stacks = tuple(stack.assign_coords(y=first["y"], x=first["x"]) for stack in stacks)
         self.window = lru_cache(maxsize=4)(self._window)
 
     def reader(self, place: int) -> Reader:
@@ -365,13 +366,6 @@ def _as_year(layer: xr.DataArray, name: str) -> xr.DataArray:
         raise InputError(f"{name}: there are {layer.sizes['time']} months, expected twelve")
     dates = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
     return layer.assign_coords(time=dates).assign_attrs({CLIMATOLOGY: 1})
-
-
-def _same_axes(one: xr.DataArray, other: xr.DataArray) -> bool:
-    return all(
-        one.sizes[dim] == other.sizes[dim] and np.allclose(one[dim], other[dim], rtol=0, atol=1e-6)
-        for dim in ("y", "x")
-    )
 
 
 def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:

@@ -1,0 +1,205 @@
+"""Every covariate group gives the same bytes from Python, `cube derive` and a recipe."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import raw_covariates
+import xarray as xr
+from typer.testing import CliRunner
+
+from tpsoil.cli.app import app
+from tpsoil.covariates.groups import GROUPS
+from tpsoil.cube import add_layer, create_cube, open_cube
+from tpsoil.errors import InputError, RecipeError, StoreExistsError
+from tpsoil.grid import coordinates, grid_from_bounds
+from tpsoil.recipes import run
+from tpsoil.recipes.derive import derive, derived_layers
+from tpsoil.recipes.derive_settings import layer_makers
+
+RECIPE = Path(__file__).parent / "recipes" / "every_covariate.toml"
+OTHER = {
+    "terrain": {"ruggedness": "mean_difference"},
+    "hydrology": {"layers": ["ls_factor"]},
+    "temperature": {"temperature": "coarse_temperature", "reference_elevation": "coarse_elevation"},
+    "erosivity": {"method": "zhang_fu_annual"},
+    "erodibility": {"value": 0.03, "reason": "a test"},
+    "cover": {"method": "cai"},
+    "rusle": {},
+    "land_cover": {"codes": "rock_codes", "table": "${RAW_COVARIATES}/codes.csv"},
+    "climate_zone": {
+        "polygons": "${RAW_COVARIATES}/units.geojson", "column": "UNIT", "table": "${RAW_COVARIATES}/units.csv",
+    },
+    "evapotranspiration": {"method": "thornthwaite", "monthly_temperature": "${RAW_COVARIATES}/tas.nc:tas"},
+}  # fmt: skip
+"""Groups that make what the recipe has by another group or method, from layers of the grid."""
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return raw_covariates.write_raw_files(tmp_path_factory.mktemp("raw"))
+
+
+def content(folder: Path, raw: Path, variant: str) -> dict[str, Any]:
+    text = RECIPE.read_text().replace("${RAW_COVARIATES}", str(raw))
+    recipe = tomllib.loads(text)
+    recipe["run"]["output"] = str(folder / f"{variant}.zarr")
+    if variant == "other":
+        own = [{"name": name, "source": str(raw / f"{name}.tif"), "kind": "continuous", "units": units}
+               for name, units in (("coarse_temperature", "degC"), ("coarse_elevation", "m"))]  # fmt: skip
+        rain = {"name": "annual_precipitation", "source": str(raw / "rain" / "prec_07.tif"), "units": "mm"}
+        recipe["layers"] = [one for one in recipe["layers"] if one["name"] != "land_cover"] + [*own, rain]
+        recipe["derive"] = tomllib.loads(_toml(OTHER).replace("${RAW_COVARIATES}", str(raw)))
+    return recipe
+
+
+def _toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {value!r}" for key, value in table.items()]
+    return "\n".join(lines)
+
+
+def options_of(derive_table: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """The table of a recipe as groups and options of the command line."""
+    groups, options = [], {}
+    for key, value in derive_table.items():
+        if key == "layers":
+            groups += value
+        elif key in GROUPS:
+            groups.append(key)
+            table = {"layers": value} if isinstance(value, list) else value
+            for name, one in table.items():
+                parts = {f".{part}": inner for part, inner in one.items()} if isinstance(one, dict) else {"": one}
+                options |= {f"{key}.{name}{part}": inner for part, inner in parts.items()}
+        else:
+            options[key] = value
+    return groups, options
+
+
+@pytest.mark.parametrize("variant", ["every", "other"])
+def test_each_group_gives_the_same_bytes_three_ways(raw: Path, tmp_path: Path, variant: str) -> None:
+    recipe = content(tmp_path, raw, variant)
+    run(recipe, workers=2, progress=False)
+    maps = open_cube(recipe["run"]["output"])
+    base = {**recipe, "run": {**recipe["run"], "output": str(tmp_path / "base.zarr")}}
+    table = base.pop("derive")
+    run(base, workers=2, progress=False)
+    layers = open_cube(str(tmp_path / "base.zarr"))
+    derived = sorted(set(maps) - set(layers))
+    groups, options = options_of(table)
+    shutil.copytree(tmp_path / "base.zarr", tmp_path / "shell.zarr")
+    listed = [
+        text for key, value in options.items() if not isinstance(value, list) for text in ("-o", f"{key}={value}")
+    ]
+    named = [name for name in groups if f"{name}.layers" not in options]
+    named += [layer for name in groups for layer in options.get(f"{name}.layers", [])]
+    done = CliRunner().invoke(app, ["cube", "derive", str(tmp_path / "shell.zarr"), *named, *listed])
+    assert done.exit_code == 0, (done.output, done.exception)
+    shell = open_cube(str(tmp_path / "shell.zarr"))
+    lazy = derived_layers(layers, groups, options=options, chunks=16)
+    assert set(lazy) == set(derived) == set(shell) - set(layers)
+    for name in derived:
+        expected = maps[name].values
+        present = ~np.isnan(expected) if expected.dtype.kind == "f" else expected != 255
+        assert present.any(), name
+        assert shell[name].values.tobytes() == expected.tobytes(), name
+        assert lazy[name].values.astype(expected.dtype).tobytes() == expected.tobytes(), name
+        assert lazy[name].attrs["units"] == shell[name].attrs["units"] == maps[name].attrs["units"]
+
+
+def test_every_group_is_in_one_of_the_two_recipes(raw: Path, tmp_path: Path) -> None:
+    every, other = (content(tmp_path, raw, variant)["derive"] for variant in ("every", "other"))
+    wanted = {layer_makers()[name][0] for name in every["layers"]}
+    assert (set(every) | set(other) | wanted) >= set(GROUPS)
+
+
+def small_cube(store: str, names: Mapping[str, tuple[float, float]]) -> str:
+    grid = grid_from_bounds("EPSG:32646", (0, 3_000_000, 32_000, 3_032_000), 1000)
+    create_cube(store, grid, chunks=16)
+    rng = np.random.default_rng(1)
+    for name, limits in names.items():
+        values = rng.uniform(*limits, grid.shape).astype("float32")
+        add_layer(store, name, xr.DataArray(values, coords=coordinates(grid), dims=("y", "x")))
+    return store
+
+
+FACTORS = {"rainfall_erosivity": (100, 900), "soil_erodibility": (0.01, 0.04), "ls_factor": (1, 9)}
+
+
+def test_a_supplied_layer_wins_and_its_options_are_rejected(tmp_path: Path) -> None:
+    store = small_cube(str(tmp_path / "cube.zarr"), {**FACTORS, "cover_factor": (0.1, 0.4)})
+    assert derive(store, ["water_erosion"]) == ["water_erosion"]
+    cube = open_cube(store)
+    expected = cube.rainfall_erosivity * cube.soil_erodibility * cube.ls_factor * cube.cover_factor
+    np.testing.assert_allclose(cube.water_erosion, expected, rtol=1e-6)
+    with pytest.raises(InputError, match="erosivity: its options would have no effect"):
+        derive(store, ["rusle"], options={"erosivity": "zhang_fu_annual"}, overwrite=True)
+    with pytest.raises(InputError, match="alpha has no effect here; it needs method = van_der_knijff"):
+        derive(store, ["cover"], options={"cover": "cai", "cover.alpha": 3}, overwrite=True)
+
+
+def test_a_recipe_takes_a_supplied_factor(raw: Path, tmp_path: Path) -> None:
+    recipe = content(tmp_path, raw, "other")
+    supplied = {
+        "name": "rainfall_erosivity",
+        "source": str(raw / "rain" / "prec_07.tif"),
+        "units": "MJ mm ha-1 h-1 a-1",
+    }
+    recipe["layers"].append(supplied)
+    recipe["derive"] = {"rusle": {}, "erodibility": OTHER["erodibility"], "cover": {"method": "cai"}}
+    run(recipe, workers=1, progress=False)
+    assert open_cube(recipe["run"]["output"]).rainfall_erosivity.attrs["source"] == "prec_07.tif"
+    recipe["derive"]["erosivity"] = {"method": "zhang_fu_annual"}
+    with pytest.raises(RecipeError, match=r"derive.erosivity: layer 'rainfall_erosivity' is there already"):
+        run(recipe, progress=False)
+
+
+def test_what_a_stopped_derivation_stored_is_not_computed_again(tmp_path: Path) -> None:
+    store = small_cube(str(tmp_path / "cube.zarr"), {**FACTORS, "cover_factor": (0.1, 0.4)})
+    derive(store, ["rusle"])
+    chunk = Path(store) / "water_erosion" / "c" / "0" / "0"
+    before, stamp = chunk.read_bytes(), chunk.stat().st_mtime_ns
+    other = Path(store) / "water_erosion" / "c" / "1" / "1"
+    other.unlink()
+    derive(store, ["rusle"], overwrite=True)
+    assert (chunk.read_bytes(), chunk.stat().st_mtime_ns) == (before, stamp)
+    assert other.exists()
+    derive(store, ["rusle"], options={"practice": 0.5}, overwrite=True)
+    assert chunk.stat().st_mtime_ns > stamp
+    assert open_cube(store).water_erosion.attrs["practice_factor"] == 0.5
+
+
+def test_a_cube_that_gained_layers_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    layers = {**FACTORS, "cover_factor": (0.1, 0.4), "elevation": (4000, 4100)}
+    store = small_cube(str(tmp_path / "cube.zarr"), layers)
+    derive(store, ["rusle"])
+    recipe = {"run": {"name": "derive", "output": store}, "grid": {"like": store, "chunks": 16},
+              "layers": [{"name": "slope", "source": store, "variable": "elevation"}]}  # fmt: skip
+    with pytest.raises((StoreExistsError, InputError)):
+        run(recipe, progress=False)
+    assert "elevation" in open_cube(store)
+
+
+def test_cover_by_class_needs_a_cited_table(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.csv"
+    path.write_text("class,low,high,source\n10,0.01,0.08,\n")
+    store = small_cube(str(tmp_path / "cube.zarr"), {"vegetation_cover": (5, 90)})
+    grid = open_cube(store).vegetation_cover
+    classes = xr.DataArray(np.full(grid.shape, 10, "uint8"), coords=grid.coords, dims=grid.dims)
+    add_layer(store, "land_cover", classes)
+    options = {"cover": "class_range", "cover.ranges": str(path)}
+    with pytest.raises(InputError, match="class 10 has no source"):
+        derive(store, ["cover"], options=options)
+    path.write_text("class,low,high,source\n10,0.01,0.08,a paper\n")
+    derive(store, ["cover"], options=options, overwrite=True)
+    cube = open_cube(store)
+    np.testing.assert_allclose(cube.cover_factor, 0.01 + 0.07 * (1 - cube.vegetation_cover / 100), rtol=1e-5)
+    assert cube.cover_factor.attrs["ranges_source"] == "a paper"
