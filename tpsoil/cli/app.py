@@ -13,7 +13,7 @@ import typer
 
 from tpsoil.errors import TpsoilError
 
-from . import cube, demo, derive, export, fetch, map, report, run, sources
+from . import cube, demo, derive, export, fetch, map, recipe, report, run, sources
 
 TRACEBACK_VARIABLE = "TPSOIL_TRACEBACK"
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 cube.app.command("derive")(derive.derive)
 app.add_typer(cube.app, name="cube")
+app.add_typer(recipe.app, name="recipe")
 app.command("run")(run.run)
 app.command("status")(run.status)
 app.command("export")(export.export)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file; - reads it from standard input.")],
     scheduler: Annotated[
         str | None,
         typer.Option(help="'threads' (default), 'processes', or the address of a dask scheduler."),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Threads or processes; all processors by default.")] = None,
     memory: Annotated[float | None, typer.Option(help="Limit for all of this machine's processes, GB.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made and why; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made and why; write nothing.")] = False,
     only: Annotated[str | None, typer.Option(help="One stage, or one table of the recipe.")] = None,
     output: Annotated[str | None, typer.Option(help="Store in place of the recipe's: a path or URL.")] = None,
     maps: Annotated[bool, typer.Option(help="Draw a PNG of every map beside a local store.")] = True,
@@ -32,10 +34,12 @@ def run(
     """Make the maps of a recipe: only the tiles that are missing or stale."""
     from tpsoil import recipes
 
-    require_lasting(recipes.read_recipe(recipe, output=output).output)
+    source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
+    whole = recipes.read_recipe(source, output=output)
+    require_lasting(whole.output)
     if dry_run:
         plans = recipes.preview(
-            recipe,
+            source,
             output=output,
             workers=workers,
             processes=scheduler not in (None, "threads"),
@@ -45,7 +49,7 @@ def run(
         _print_plans(plans, forecast=True)
         return
     recipes.run(
-        recipe,
+        source,
         output=output,
         scheduler=scheduler,
         workers=workers,
@@ -53,7 +57,6 @@ def run(
         only=only,
         progress=not quiet,
     )
-    whole = recipes.read_recipe(recipe, output=output)
     for title, table in recipes.result_tables(whole.output).items():
         typer.echo(f"\n{title}")
         typer.echo(_text(table))
@@ -63,10 +66,20 @@ def run(
             typer.echo(f"map:   {path}")
 
 
+def _from_standard_input() -> dict[str, Any]:
+    """A recipe that another command wrote; its paths are relative to the working folder."""
+    from tpsoil.errors import RecipeError
+
+    try:
+        return tomllib.loads(sys.stdin.read())
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError("standard input", [f"is not TOML: {error}"]) from error
+
+
 def status(
     store: Annotated[str, typer.Argument(help="The store of a run: a path or URL.")],
 ) -> None:
-    """Say which tiles of a store are fresh, missing or stale, and why."""
+    """Show which tiles of a store are up to date, missing or stale, and why."""
     from tpsoil import recipes
 
     plans = recipes.status(store)

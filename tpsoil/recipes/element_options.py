@@ -60,9 +60,11 @@ class ElementsTable(Section):
     from_samples : table of feature to column
         Features that training takes from the samples instead of the layer, such as station climate.
     trees : int
+        Of each forest.
     folds : list of str
         Of `"random"`, `"group"`, `"block:3deg"`: scored side by side.
     n_folds : int
+        Of each kind of folds.
     log : bool
         Fit the logarithm to base 10.
     unseen_classes : "error" or "nodata"
@@ -78,6 +80,46 @@ class ElementsTable(Section):
         Permutations in each fold.
     settings : table
         For scikit-learn's RandomForestRegressor, such as `max_features`.
+    search : table of setting to list
+        Values that are tried within the training part of every fold, such as `max_features`.
+    search_trees : int
+        Of each forest of the search.
+    interval : float
+        Level of a mapped prediction interval, such as 0.9; none by default.
+    replicate : str
+        Column that numbers the replicates of a site.
+    units : str, or table of symbol to str
+        Of the columns, such as `"mg kg-1"`, `"%"` or `"% Fe2O3"`; converted on import.
+    check_units : bool
+        Reject values outside the range of their element.
+    limits : table of symbol to number
+        Limit of detection; values below it count as censored.
+    negative : "error" or "censor"
+        Negative contents: reject them, or count them as below the limit.
+    empty_cells : "missing" or "censored"
+        Empty cells of a column: not measured, or below the limit.
+    max_censored : float
+        Largest share of censored samples of an element that is mapped.
+    allow_censored : bool
+        Map an element with a larger share all the same.
+    censored_as : "half", "limit" or "drop"
+        What a censored sample counts as: half the limit, the limit, or nothing.
+    icp : table of symbol to column
+        ICP-MS readings of some of the samples; the others are carried to them by a calibration line.
+    calibration : "ols", "deming" or "rma"
+        How that line is fitted.
+    screen : table
+        Outliers are left out of training.
+    extra_features : list of str
+        Columns of the samples without a layer: scored beside the map's own features, never mapped.
+    compare : list of str
+        Class columns or layers whose classes are compared on site means.
+    classes : table of column to breaks
+        Columns of numbers that are cut into classes for `compare`.
+    effects : list of str
+        Features whose effect is drawn; `a*b` for two together.
+    bands : int
+        Bootstrap samples of the band around each effect; none by default.
     simulated : bool
         The samples are simulated, not measured: every output and figure says so.
     """

@@ -49,6 +49,7 @@ class RunTable(Section):
     output : str
         The store of the maps: a folder ending in `.zarr`, or a URL such as `s3://bucket/maps.zarr`.
     description : str
+        Title of the store and of its page.
     cube : str, optional
         An existing datacube to read layers from; without it the layers of `[[layers]]` are laid in the output store.
     overwrite : bool
@@ -77,8 +78,8 @@ class GridTable(Section):
         `"plateau"` for the Albers projection of the plateau, or anything PROJ reads, such as `"EPSG:3035"`.
     resolution : float
         Cell size in the CRS's unit.
-    bounds : left, bottom, right, top
-        In the CRS's unit. Without it: what `cover` covers; else the plateau.
+    bounds : list of float
+        Left, bottom, right, top in the CRS's unit. Without it: what `cover` covers; else the plateau.
     cover : str
         A raster whose extent is covered, snapped outward to whole cells.
     like : str

@@ -26,6 +26,7 @@ class ZonesTable(Section):
         Rank the covariates on the profiles of `[solum.calibration]` and keep those whose mean importance is positive.
         The zones then carry target information.
     rank_seeds, rank_trees : int
+        Forests of the ranking, and trees of each.
     n_init : int
         Starts.
     max_cells : int
@@ -67,11 +68,19 @@ class CalibrationTable(Section):
     columns : table
         Names of columns that are called otherwise: `thickness`, `profile`, `top`, `bottom`, `designation`.
     preset : "paper" or "physical"
+        Bounds of the parameters: the study's Table 2, or physically plausible ones.
     problem : "eight" or "five"
-    starts, folds, members : int
+        All parameters, or the five combinations that profiles can identify.
+    starts : int
+        Searches of each zone, from other starting points.
+    folds : int
+        Of the cross-validation.
+    members : int
+        Sets of parameters in the ensemble of each zone.
     block_size : float, optional
         Side of the blocks of the spatial cross-validation, in the profiles' unit (degrees or metres).
     complexes, evaluations : int
+        Of each search by SCE-UA.
     quantiles : list of float
         Maps of these quantiles of thickness over the ensemble; none by default.
     quantiles_of : "profiles" or "parameters"
@@ -126,7 +135,15 @@ class CalibrationTable(Section):
 
 
 class Transect(Section):
-    """One line of `[solum.comparison.transects]`: `start` and `end` in lon, lat; `points` along it."""
+    """`[solum.comparison.transects]`: one line over the maps.
+
+    Parameters
+    ----------
+    start, end : longitude, latitude
+        Degrees.
+    points : int
+        Along the line.
+    """
 
     start: tuple[float, float]
     end: tuple[float, float]
@@ -145,8 +162,9 @@ class ComparisonTable(Section):
     windows : table of name to [west, south, east, north], degrees
         The basin of Qaidam and the Qiangtang by default, where the grid covers them.
     transects : table of name to `start`, `end`
+        Lines over the maps, drawn as profiles.
     correlate : list of str
-        Layers whose Pearson correlation with thickness is told.
+        Layers whose Pearson correlation with thickness is listed.
     """
 
     maps: tuple[str, ...] = ()
