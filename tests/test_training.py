@@ -432,3 +432,25 @@ def test_gemas_meets_the_independent_baseline(data_folder: Path, element: str) -
     assert trained.scores.loc["block", "nse"] == pytest.approx(by_block, abs=0.06)
     kept = trained.predictions["block"]
     assert abs(kept["predicted_original"].mean() / kept["observed_original"].mean() - 1) < 0.05
+
+
+def test_presets_are_settings_that_others_replace() -> None:
+    """R's randomForest for regression: mtry = p/3, nodesize = 5, which is min_samples_split = 6 here."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.random((120, 3)), columns=["slope", "ndvi", "elevation"])
+    table["Fe"] = table["slope"] + rng.normal(0, 0.3, 120)
+    names = ["slope", "ndvi", "elevation"]
+    forests = {p: train(table, "Fe", names, trees=40, folds="random", preset=p) for p in ("default", "randomForest")}
+    smallest = {}
+    for preset, trained in forests.items():
+        sizes = [t.tree_.n_node_samples[t.tree_.children_left >= 0].min() for t in trained.forest.estimators_]
+        smallest[preset] = min(sizes)
+        assert trained.forest.max_features == pytest.approx(1 / 3)
+        assert trained.settings["preset"] == preset
+    assert smallest == {"default": 2, "randomForest": 6}
+    spread = {preset: trained.predictions["random"]["sd"].mean() for preset, trained in forests.items()}
+    assert spread["randomForest"] < 0.97 * spread["default"]
+    own = train(table, "Fe", names, trees=5, folds="random", preset="randomForest", min_samples_split=20)
+    assert own.forest.min_samples_split == 20
+    with pytest.raises(InputError, match="preset is 'randomforest'.*did you mean 'randomForest'"):
+        train(table, "Fe", names, trees=5, preset="randomforest")

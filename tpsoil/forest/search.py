@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,23 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-DEFAULTS: Final[Mapping[str, Any]] = {"max_features": 1 / 3, "min_samples_leaf": 1}
-"""A third of the covariates at each split, as R's randomForest has it for regression."""
+Preset = Literal["default", "randomForest"]
+
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "default": {"max_features": 1 / 3, "min_samples_leaf": 1},
+    "randomForest": {"max_features": 1 / 3, "min_samples_leaf": 1, "min_samples_split": 6},
+}
+"""Settings of a forest where nothing else is asked. Both try a third of the covariates at each split and draw as many
+rows as there are, with replacement. "default" grows until no leaf can be split. "randomForest" has the defaults of R's
+package for regression: mtry = p/3, and nodesize = 5, so that a node of five rows or fewer is not split."""
 
 TAKEN: Final = {"n_estimators": "trees", "random_state": "seed", "n_jobs": "workers", "oob_score": "", "warm_start": "",
                 "verbose": "", "bootstrap": ""}  # fmt: skip
 
 
-def grid_of_settings(settings: Mapping[str, Any], search: Mapping[str, Sequence[Any]] | None) -> list[dict[str, Any]]:
+def grid_of_settings(
+    settings: Mapping[str, Any], search: Mapping[str, Sequence[Any]] | None, preset: str = "default"
+) -> list[dict[str, Any]]:
     """Every combination of the searched settings, over the fixed ones.
 
     Parameters
@@ -33,6 +42,8 @@ def grid_of_settings(settings: Mapping[str, Any], search: Mapping[str, Sequence[
     settings : mapping
         Fixed settings of RandomForestRegressor.
     search : mapping of str to sequence, optional
+    preset : {"default", "randomForest"}
+        What `settings` and `search` leave open.
 
     Returns
     -------
@@ -51,6 +62,8 @@ def grid_of_settings(settings: Mapping[str, Any], search: Mapping[str, Sequence[
     """
     from sklearn.ensemble import RandomForestRegressor
 
+    if preset not in PRESETS:
+        raise InputError(f"train: preset is '{preset}', expected one of {list(PRESETS)}{nearest_name(preset, PRESETS)}")
     known = set(RandomForestRegressor().get_params()) - set(TAKEN)
     for name in [*settings, *(search or {})]:
         if name in TAKEN:
@@ -64,7 +77,7 @@ def grid_of_settings(settings: Mapping[str, Any], search: Mapping[str, Sequence[
         if isinstance(values, str) or not len(list(values)):
             raise InputError(f"train: search['{name}'] is {values!r}, expected a list of values to try")
     combined = itertools.product(*[list((search or {})[name]) for name in names])
-    return [{**DEFAULTS, **settings, **dict(zip(names, values))} for values in combined]
+    return [{**PRESETS[preset], **settings, **dict(zip(names, values))} for values in combined]
 
 
 def fit_forest(

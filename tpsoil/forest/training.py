@@ -15,7 +15,7 @@ from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Style, learn_encoding
 from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
-from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
+from tpsoil.forest.search import Preset, choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import LEVELS, BackTransform, TrainedForest, Transform, forward, in_own_unit, tails
 from tpsoil.points import positions_of
 
@@ -34,6 +34,7 @@ def train(
     block_size: float = 3.0,
     coordinates: Sequence[str] | None = None,
     trees: int = 500,
+    preset: Preset = "default",
     search: Mapping[str, Sequence[Any]] | None = None,
     search_trees: int = 100,
     search_folds: int = 3,
@@ -71,6 +72,9 @@ def train(
     coordinates : (east, north), optional
         By default those that `tpsoil.points` knows: `lon`/`lat` in any of its names, else `x`/`y`.
     trees : int
+    preset : {"default", "randomForest"}
+        Settings of the forest where `settings` and `search` give none. "randomForest": the defaults of R's package,
+        with which the spread between trees compares with published maps; see `tpsoil.forest.search.PRESETS`.
     search : mapping of str to sequence, optional
         A grid of forest settings, such as `{"max_features": [0.2, 0.33], "min_samples_leaf": [1, 5]}`. It is searched
         within the training part of every outer fold, by inner folds of the same kind, so that no score knows its
@@ -96,7 +100,7 @@ def train(
     workers : int
         Threads; the result does not depend on it.
     **settings
-        Passed to scikit-learn's RandomForestRegressor. `max_features` is 1/3 and `min_samples_leaf` 1 unless given.
+        Passed to scikit-learn's RandomForestRegressor. They replace those of `preset`.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def train(
     decides = deciding or max(kinds, key=FOLD_KINDS.index)
     if decides not in kinds:
         raise InputError(f"train: deciding is '{decides}', expected one of the folds used, {list(kinds)}")
-    grid = grid_of_settings(settings, search)
+    grid = grid_of_settings(settings, search, preset)
 
     def dealt(kind: str, part: npt.NDArray[np.bool_], n: int, fold_seed: int) -> Labels:
         return make_folds(
@@ -191,6 +195,7 @@ def train(
         **best,
         "chosen": sorted(best),
         "trees": trees,
+        "preset": preset,
         "transform": transform,
         "back_transform": back_transform,
         "missing": missing,

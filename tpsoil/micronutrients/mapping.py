@@ -160,8 +160,9 @@ def map_elements(
     Notes
     -----
     `_sd` is what the study calls RF-SD: disagreement between trees, neither a prediction interval nor a standard
-    error. `_lower` and `_upper` are a quantile forest's limits, corrected so that out-of-fold residuals of the deciding
-    folds are held with the promised frequency.
+    error. It compares with the study's only with `preset="randomForest"`, the defaults of the package that the study
+    used: trees grown to the last row disagree more. `_lower` and `_upper` are a quantile forest's limits, corrected so
+    that out-of-fold residuals of the deciding folds are held with the promised frequency.
 
     Examples
     --------

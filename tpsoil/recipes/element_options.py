@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.errors import nearest_name
+from tpsoil.forest.search import Preset
 from tpsoil.soil_mask import OnMasked
 from tpsoil.variables import ELEMENTS
 
@@ -61,6 +62,8 @@ class ElementsTable(Section):
         Features that training takes from the samples instead of the layer, such as station climate.
     trees : int
         Of each forest.
+    preset : "default" or "randomForest"
+        "randomForest": the defaults of R's package, with which the spread between trees compares with published maps.
     folds : list of str
         Of `"random"`, `"group"`, `"block:3deg"`: scored side by side.
     n_folds : int
@@ -133,6 +136,7 @@ class ElementsTable(Section):
     site: str | None = None
     from_samples: dict[str, str] = Field(default_factory=dict)
     trees: int = Field(default=500, ge=2, le=10_000)
+    preset: Preset = "default"
     folds: tuple[str, ...] = ("random", "block:3deg")
     n_folds: int = Field(default=5, ge=2)
     log: bool = True

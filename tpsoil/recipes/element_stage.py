@@ -79,6 +79,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         "block_size": block,
         "coordinates": ("lon", "lat"),
         "trees": table.trees,
+        "preset": table.preset,
         "search": dict(table.search) or None,
         "search_trees": table.search_trees,
         "seed": int(options["seed"]),
