@@ -388,7 +388,7 @@ def test_missing_features_are_dropped_kept_or_refused() -> None:
         ({}, {"min_sample_leaf": 3}, InputError, "did you mean 'min_samples_leaf'"),
         ({}, {"n_estimators": 3}, InputError, "use trees="),
         ({}, {"search": {"max_features": []}}, InputError, "expected a list of values"),
-        ({}, {"max_features": "most"}, InputError, "refused the settings"),
+        ({}, {"max_features": "most"}, InputError, "rejected the settings"),
         ({}, {"folds": "spatial"}, InputError, "no folds 'spatial'"),
         ({}, {"folds": ["random", "random"]}, InputError, "each once"),
         ({}, {"deciding": "block", "folds": "random"}, InputError, "deciding is 'block'"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest.growing import grow
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -103,14 +104,12 @@ def fit_forest(
     from sklearn.ensemble import RandomForestRegressor
 
     state = int(np.random.SeedSequence([int(s) for s in stream]).generate_state(1)[0] >> 1)
-    forest = RandomForestRegressor(n_estimators=trees, random_state=state, n_jobs=workers, **settings)
+    forest = RandomForestRegressor(n_estimators=trees, random_state=state, **settings)
     try:
-        forest.fit(columns, target)
+        # n_jobs stays 1: predictions of several threads are added up in the order in which they end.
+        return grow(forest, columns, target, threads=workers)
     except ValueError as error:
-        raise InputError(f"train: scikit-learn refused the settings {dict(settings)}: {error}") from error
-    # Predictions of several threads are added up in the order in which they end; one thread keeps the last bit fixed.
-    forest.n_jobs = 1
-    return forest
+        raise InputError(f"train: scikit-learn rejected the settings {dict(settings)}: {error}") from error
 
 
 def choose_settings(
