@@ -162,8 +162,8 @@ class Manifest:
         return records
 
     def digest(self) -> str:
-        """Digest of all records, which a table of the maps is kept under."""
-        return digest_bytes(_pack(sorted(self.read().items())))
+        """Digest of the folded records, which a table of the maps is kept with."""
+        return digest_bytes(self.ledger.read(self._folded) or b"")
 
     def fold(self, keep: Iterable[Chunk] | None = None) -> None:
         """Bring single records into one object; `keep` drops the records of chunks that are no more."""

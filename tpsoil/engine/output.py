@@ -35,6 +35,7 @@ from .manifest import FORMAT, Manifest, check_format, digest_of
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
+from .prepare import remove_tables
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
 RUN_KEY: Final = "run.json"
@@ -113,6 +114,9 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
                 output.ledger.write_json(ADDED_KEY, {"format": FORMAT})
         return
     content = _content(job, output, origins)
+    before = output.ledger.read_json(RUN_KEY) or {} if output.exists else {}
+    earlier = {name for stage in before.get("stages", []) for name in stage["outputs"]}
+    content["superseded"] = sorted({*earlier, *before.get("superseded", [])} - job.outputs)
     with writing(output.where):
         # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
         output.ledger.write_group()
@@ -136,15 +140,32 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
         output.ledger.sync(layout_keys(output.grid, output.tiling.chunk))
 
 
-def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> None:
-    """Mark the store as complete; drop the records of stages that the recipe no longer has."""
+def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> list[str]:
+    """Mark the store as complete; drop what an earlier recipe left that this one no longer makes.
+
+    Returns
+    -------
+    list of str
+        Layers that were removed: no record states any more what they were made from.
+    """
     names = {stage.name for stage in job.stages}
     output.ledger.check_lock()
     output.ledger.remove_scratch()
     if job.adds:
-        return
+        return []
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).forget()
+    for name in set(output.ledger.names("origins")) - names:
+        output.ledger.remove_all(f"origins/{name}")
+    for key in output.ledger.names("models"):
+        if key.partition(".")[0] not in names:
+            output.ledger.remove(f"models/{key}")
+    for key in output.ledger.names("tables"):
+        if key.endswith(".json") and key.removesuffix(".json") not in names:
+            remove_tables(output.ledger, key.removesuffix(".json"))
+    superseded = [str(name) for name in (output.ledger.read_json(RUN_KEY) or {}).get("superseded", [])]
+    for name in superseded:
+        output.ledger.remove_node(name)
     with writing(output.where):
         root = zarr.open_group(open_store(output.where), mode="r+")
         # All of them: what an older run or a flipped bit left in their place goes.
@@ -152,6 +173,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         root.attrs.put(plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
         output.ledger.sync(["zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
+    return superseded
 
 
 def ensure_arrays(

@@ -15,7 +15,7 @@ from tpsoil.cube import open_cube
 from tpsoil.stage import Prepared, Stage, Workbench
 
 from .execute import computing_here
-from .ledger import Ledger
+from .ledger import SUM_SUFFIX, Ledger
 from .manifest import Chunk, digest_bytes
 from .origin import Origin
 from .places import open_store
@@ -156,6 +156,17 @@ def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame
         for name, text in described.get("tables", {}).items():
             found.setdefault(name, []).append(pd.read_csv(io.StringIO(text)))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+
+
+def remove_tables(ledger: Ledger, stage: str) -> None:
+    """Drop the tables of maps that are about to change: what a killed run leaves is no table, not an old one."""
+    described = ledger.read_json(f"tables/{stage}.json")
+    if described is None:
+        return
+    for name in described["tables"]:
+        for suffix in ("", SUM_SUFFIX):
+            ledger.remove(f"tables/{name}.csv{suffix}")
+    ledger.remove(f"tables/{stage}.json")
 
 
 def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[Prepared, dict[str, Any]]:

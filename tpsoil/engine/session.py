@@ -33,7 +33,7 @@ from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
-from .prepare import Made, prepare_stage
+from .prepare import Made, prepare_stage, remove_tables
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
 from .repair import describe_damage
@@ -161,6 +161,7 @@ def _work(
         plans[stage.name] = plan
         if plan.wanted:
             mark(output, stage, "writing")
+            remove_tables(output.ledger, stage.name)
             _make(stage, plan, job, output, inputs, places, made, pool, limit, reporter)
             digests.forget(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
@@ -176,7 +177,9 @@ def _work(
     for line in notes:
         reporter.say(f"note: {line}")
     if len(job.selected) == len(job.stages):
-        finish(output, job, origins, root_attributes(job, output, origins) | {PLAUSIBILITY_ATTRIBUTE: notes})
+        attributes = root_attributes(job, output, origins) | {PLAUSIBILITY_ATTRIBUTE: notes}
+        if removed := finish(output, job, origins, attributes):
+            reporter.say(f"layers that the recipe no longer makes were removed: {', '.join(removed)}", warning=True)
         done = sum(len(plan.wanted) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
         reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
