@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
+    "redaction",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
@@ -21,7 +22,8 @@ ARROWS = {
 ALLOWED = {
     **{stage: FOUNDATION | ARROWS.get(stage, set()) for stage in STAGES},
     "kernels": set(),
-    "errors": set(),
+    "errors": {"redaction"},
+    "redaction": set(),
     "constants": set(),
     "display": set(),
     "variables": {"errors", "units"},

@@ -10,11 +10,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from .redaction import redacted
+
 
 class TpsoilError(Exception):
     """Base of every error that tpsoil raises on purpose."""
 
     exit_status: int = 1
+
+    def __str__(self) -> str:
+        return redacted(str(self.args[0])) if self.args else ""
 
 
 class InputError(TpsoilError, ValueError):
@@ -40,17 +45,11 @@ class MissingInputError(TpsoilError, FileNotFoundError):
 
     exit_status = 2
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
-
 
 class StoreExistsError(TpsoilError, FileExistsError):
     """A store that would be overwritten without leave."""
 
     exit_status = 2
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class AccessError(TpsoilError, PermissionError):
@@ -58,17 +57,11 @@ class AccessError(TpsoilError, PermissionError):
 
     exit_status = 2
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
-
 
 class CorruptStoreError(TpsoilError, OSError):
     """Stored bytes that do not decode, or do not match their digest."""
 
     exit_status = 2
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class RecipeError(InputError):

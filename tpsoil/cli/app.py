@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tpsoil.errors import TpsoilError
+from tpsoil.redaction import redacted
 
 from . import cube, demo, derive, export, fetch, map, recipe, report, run, sources
 
@@ -97,7 +98,7 @@ def _fail(message: str, error: BaseException, status: int) -> NoReturn:
         import traceback
 
         traceback.print_exception(error)
-    print(_fold(f"tpsoil: {message}"), file=sys.stderr)
+    print(_fold(f"tpsoil: {redacted(message)}"), file=sys.stderr)
     raise SystemExit(status)
 
 
@@ -122,7 +123,7 @@ def _plain_warnings() -> None:
         file: object = None,
         line: object = None,
     ) -> None:
-        print(_fold(f"tpsoil: warning: {message}"), file=sys.stderr)
+        print(_fold(f"tpsoil: warning: {redacted(str(message))}"), file=sys.stderr)
 
     # What tpsoil itself warns of is for the reader; a library's deprecations are for its developers.
     warnings.simplefilter("ignore")

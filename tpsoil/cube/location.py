@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.errors import AccessError, InputError, WorkError
+from tpsoil.redaction import redacted
 
 Location: TypeAlias = str | os.PathLike[str] | Store
 
@@ -114,11 +115,11 @@ def writing(location: Location) -> Iterator[None]:
 
 
 def attribute(value: Any) -> Any:
-    """A value as JSON holds it: numpy numbers as Python's, tuples as lists."""
+    """A value as JSON holds it: numpy numbers as Python's, tuples as lists, texts without secrets."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, dict):
         return {str(key): attribute(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [attribute(item) for item in value]
-    return value
+    return redacted(value) if isinstance(value, str) else value

@@ -11,19 +11,27 @@ import logging
 import math
 import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tpsoil.errors import InputError, WorkError
 
 from .execute import Lost, available_processors
+from .places import TIMEOUT_VARIABLE, timeout_seconds
 from .progress import log
 from .tiles import software
+
+Answer = TypeVar("Answer")
 
 CONNECT_SECONDS: Final = 20
 ASK_SECONDS: Final = 2.0
 """Between questions to the scheduler how many workers there are."""
+ANSWER_SECONDS: Final = 10.0
+"""A scheduler or worker that does not answer a short question for this long is taken for one that does not answer."""
+NOTE_SECONDS: Final = 30.0
+"""Without a finished tile a message is due after this long, and again after twice as long."""
 
 
 class ClusterPool:
@@ -40,6 +48,12 @@ class ClusterPool:
         self._threads: dict[str, int] = {}
         self._asked = -math.inf
         self._bereft = False
+        self._answers = True
+        self._silent_since: float | None = None
+        self._ended = time.monotonic()
+        self._note_after = NOTE_SECONDS
+        self.notes: list[str] = []
+        self.report: Callable[[str], None] = log.warning
         self.threads_here = available_processors()
         self.where = f"{len(client.nthreads())} workers of {client.scheduler.address}"
 
@@ -60,23 +74,30 @@ class ClusterPool:
         return self._bereft
 
     def _ask(self) -> None:
-        now = dict(self.client.nthreads())
+        self._asked = time.monotonic()
+        answer = answered(self.client.nthreads, ANSWER_SECONDS)
+        self._answers = answer is not None
+        if answer is None:
+            return  # what was known stays, until it answers or the time is up
+        now = dict(answer)
         for worker in sorted(self._threads.keys() - now.keys()):
             self._bereft = True
             log.warning("worker %s went away; the others make its tiles", worker)
         for worker in sorted(now.keys() - self._threads.keys()) if self._threads else ():
             log.info("worker %s joined", worker)
-        self._threads, self._asked = now, time.monotonic()
+        self._threads = now
 
     @property
     def processes(self) -> int:
         """Workers there are now."""
-        return max(1, len(self.client.nthreads()))
+        self._ask()
+        return max(1, len(self._threads))
 
     @property
     def threads_each(self) -> int:
         """Threads of the largest worker."""
-        return max(self.client.nthreads().values(), default=1)
+        self._ask()
+        return max(self._threads.values(), default=1)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Hand one call to the scheduler."""
@@ -97,8 +118,41 @@ class ClusterPool:
                 f"the scheduler at {self.client.scheduler.address} went away; what is written stays good: run again to "
                 "go on"
             )
+        if ended:
+            self._ended, self._note_after, self._silent_since = time.monotonic(), NOTE_SECONDS, None
+        else:
+            self._check_progress()
         ours = set(pending)
         return [future for future in ended if future in ours]
+
+    def _check_progress(self) -> None:
+        """Report a wait without a finished tile, and end one that cannot end by itself.
+
+        Raises
+        ------
+        WorkError
+            Where there was no worker, or no answer of the scheduler, for `TPSOIL_TIMEOUT` seconds.
+        """
+        now = time.monotonic()
+        idle = now - self._ended
+        if idle < min(NOTE_SECONDS, timeout_seconds()) / 2:
+            return
+        if now - self._asked > ASK_SECONDS:
+            self._ask()
+        trouble = "" if self._answers else "no answer of the scheduler"
+        if self._answers and not self._threads:
+            trouble = "no worker"
+        self._silent_since = (self._silent_since or now) if trouble else None
+        address = self.client.scheduler.address
+        if self._silent_since is not None and now - self._silent_since > timeout_seconds():
+            raise WorkError(
+                f"{address}: {trouble} for {now - self._silent_since:.0f} s ({TIMEOUT_VARIABLE} = "
+                f"{timeout_seconds():g}); what is written stays valid: start workers and run again to continue"
+            )
+        if idle > self._note_after:
+            self._note_after = 2 * idle
+            workers = f"no tile finished for {idle:.0f} s on {len(self._threads)} workers"
+            self.report(f"{address}: {f'{trouble} for {idle:.0f} s' if trouble else workers}; still waiting")
 
     def result(self, future: Any) -> Any:
         """What the call gave."""
@@ -114,17 +168,15 @@ class ClusterPool:
         except RuntimeError as error:
             if "deserialization" not in str(error):
                 raise
-            raise InputError(
-                f"the scheduler at {self.client.scheduler.address} cannot read the tiles' tasks; install tpsoil "
-                f"{software()} and the same dask on scheduler, workers and here"
-            ) from error
+            raise _failed(self.client.scheduler.address, error) from error
         finally:
             future.release()
 
     def cancel(self, pending: Iterable[Any]) -> None:
         """Drop what has not begun; wait for what has, as far as the scheduler can say."""
         futures = list(pending)
-        with contextlib.suppress(Exception):
+
+        def drop() -> None:
             running = {key for keys in self.client.processing().values() for key in keys}
             started = [future for future in futures if future.key in running]
             self.client.cancel([future for future in futures if future.key not in running])
@@ -133,6 +185,47 @@ class ClusterPool:
             with self.client.as_current():
                 distributed.wait(started, timeout=CONNECT_SECONDS)
             self.client.cancel(started)
+
+        answered(drop, CONNECT_SECONDS + ANSWER_SECONDS)  # a scheduler that does not answer does not keep Ctrl-C
+
+
+def answered(question: Callable[[], Answer], seconds: float) -> Answer | None:
+    """What a call returned within some seconds; None where it failed or did not return, and goes on by itself."""
+    replies: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+
+    def ask() -> None:
+        reply = None
+        with contextlib.suppress(Exception):
+            reply = question()
+        replies.put(reply)
+
+    threading.Thread(target=ask, name="tpsoil-ask", daemon=True).start()
+    try:
+        return replies.get(timeout=seconds)
+    except queue.Empty:
+        return None
+
+
+def _failed(address: str, error: BaseException) -> InputError | WorkError:
+    """What a worker's failure means: other software there, or a worker that went away or has no memory left."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(one, MemoryError) for one in causes):
+        return WorkError(
+            f"{address}: a worker ran out of memory while it read a task; give each worker more memory or fewer threads"
+        )
+    if any(isinstance(one, OSError | TimeoutError) and not isinstance(one, ImportError) for one in causes):
+        return WorkError(
+            f"{address}: a worker went away ({type(error).__name__}: {str(error)[:200]}); it may have run out of "
+            "memory. What is written stays valid: run again to continue"
+        )
+    return InputError(
+        f"{address}: a worker cannot run tpsoil ({type(error).__name__}: {str(error)[:200]}); install tpsoil "
+        f"{software()} and the same dask on scheduler, workers and here"
+    )
 
 
 @contextlib.contextmanager
@@ -160,7 +253,8 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
                 n_workers=count,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address="127.0.0.1:0",
+                dashboard_address=None,
+                security=_own_certificates(),
                 memory_limit=0,  # the run's own forecast bounds it; a nanny that kills would lose tiles
                 silence_logs=logging.ERROR,
             ) as cluster,
@@ -188,9 +282,29 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
                 f"--scheduler {address}: has {len(client.nthreads())} workers after {CONNECT_SECONDS} s, "
                 f"expected at least {workers or 1}; start workers, or give --workers"
             ) from error
-        yield cluster_pool_of(client)
+        pool = cluster_pool_of(client)
+        pool.notes += open_to_others(client.scheduler.address)
+        yield pool
     finally:
-        client.close()
+        answered(client.close, ANSWER_SECONDS)
+
+
+def open_to_others(address: str) -> list[str]:
+    """A warning where a scheduler's address asks for no certificate."""
+    if address.startswith(("tls://", "inproc://")):
+        return []
+    return [
+        f"{address} is used without TLS: whoever reaches this address can run code on the workers and here; start the "
+        "scheduler and workers with certificates (tls://), or keep the address behind a firewall"
+    ]
+
+
+def _own_certificates() -> Any:
+    """Certificates for this run's processes alone: no other user of this machine can connect to their ports."""
+    import cryptography  # noqa: F401  (dask makes the certificates with it, and does not require it)
+    import distributed
+
+    return distributed.Security.temporary()
 
 
 def cluster_pool_of(client: Any) -> ClusterPool:
@@ -201,14 +315,24 @@ def cluster_pool_of(client: Any) -> ClusterPool:
     InputError
         Where a worker has no tpsoil or another one.
     """
-    try:
-        found = client.run(software)
-    except Exception as error:
-        raise InputError(
-            f"the workers of {client.scheduler.address} cannot run tpsoil ({type(error).__name__}: {error}); "
-            f"install tpsoil {software()} on all of them"
-        ) from error
-    others = {worker: version for worker, version in found.items() if version != software()}
+    failure: list[BaseException] = []
+
+    def ask() -> dict[str, str] | None:
+        try:
+            return dict(client.run(software))
+        except Exception as error:
+            failure.append(error)
+            return None
+
+    versions = answered(ask, CONNECT_SECONDS)
+    if versions is None and failure:
+        raise _failed(client.scheduler.address, failure[0]) from failure[0]
+    if versions is None:
+        raise WorkError(
+            f"{client.scheduler.address}: a worker does not answer within {CONNECT_SECONDS} s; end or restart it, and "
+            "run again"
+        )
+    others = {worker: version for worker, version in versions.items() if version != software()}
     if others:
         shown = ", ".join(f"{worker} has {version}" for worker, version in sorted(others.items())[:5])
         raise InputError(

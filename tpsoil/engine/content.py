@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tpsoil.redaction import public_name
+
 from .manifest import digest_file, digest_of
 
 HTTP_SECONDS: Final = 20.0
@@ -62,9 +64,8 @@ def unchecked(contents: Mapping[str, str]) -> list[str]:
 
 
 def shown_url(url: str) -> str:
-    """A URL without user, password and query, which may hold a signature."""
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    """A URL without secrets, which may differ between two runs and must not be stored."""
+    return public_name(url)
 
 
 def digest_of_url(url: str) -> str:

@@ -16,6 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from tpsoil.errors import InputError, WorkError
 
+from .progress import log
+
 IN_FLIGHT: Final = 2
 """Tiles handed out for each slot: one at work and one waiting, so no worker idles and no graph grows."""
 
@@ -23,6 +25,8 @@ LOST_TRIES: Final = 3
 """A tile whose worker died is handed out again this often; a tile that kills every worker is not tried for ever."""
 
 POLL_SECONDS: Final = 0.5
+NOTE_SECONDS: Final = 60.0
+"""Threads without a finished tile for this long are worth a line, and again after twice as long."""
 MOST_A_CALL: Final = 64
 """Items in one call at most: what is lost with a worker, and what Ctrl-C waits for."""
 
@@ -66,6 +70,11 @@ class Pool(Protocol):
     def bereft(self) -> bool:
         """Whether a worker went away, perhaps amid a write."""
 
+    notes: list[str]
+    """Warnings about it, for the user."""
+    report: Callable[[str], None]
+    """Gets a line where nothing ends for long."""
+
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Hand one call out."""
 
@@ -88,6 +97,9 @@ class ThreadPool:
         self.ahead = 0
         self.call_seconds = 0.0
         self.bereft = False
+        self.notes: list[str] = []
+        self.report: Callable[[str], None] = log.warning
+        self._ended, self._note_after = time.monotonic(), NOTE_SECONDS
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"
         self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
@@ -99,6 +111,12 @@ class ThreadPool:
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
         """Those that ended."""
         done, _ = concurrent.futures.wait(pending, timeout, concurrent.futures.FIRST_COMPLETED)
+        idle = time.monotonic() - self._ended
+        if done:
+            self._ended, self._note_after = time.monotonic(), NOTE_SECONDS
+        elif idle > self._note_after:
+            self._note_after = 2 * idle
+            self.report(f"no tile finished for {idle:.0f} s; still waiting")
         return list(done)
 
     def result(self, future: Any) -> Any:

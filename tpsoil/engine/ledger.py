@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, LocalStore
 from tpsoil.cube import chunks
 from tpsoil.cube.location import writing
 from tpsoil.errors import AccessError, LockLostError, TpsoilError
+from tpsoil.redaction import redacted_values
 
 from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
@@ -164,8 +165,8 @@ class Ledger:
                 sync_files([root / key for key in keys], root)
 
     def write_json(self, key: str, content: Mapping[str, Any]) -> None:
-        """Store a mapping as JSON with sorted keys and its checksum."""
-        self.write(key, json.dumps(sealed(content), sort_keys=True, indent=1).encode())
+        """Store a mapping as JSON with sorted keys, its checksum, and without secrets."""
+        self.write(key, json.dumps(sealed(redacted_values(content)), sort_keys=True, indent=1).encode())
 
     def write_group(self) -> None:
         """Make `_tpsoil/` a group of zarr's, so that whoever lists the store does not stumble over it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +32,7 @@ from .plan import (
     touched_by,
 )
 from .prepare import is_current, model_digest
-from .session import GIGABYTE, with_origins
+from .session import memory_limit, with_origins
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             model=0,
             threads=1 if processes else threads,
             processes=threads if processes else 1,
-            limit=None if memory is None else int(memory * GIGABYTE),
+            limit=memory_limit(memory),
             where=job.where,
             side=job.tile,
         )
@@ -219,7 +220,8 @@ def _made_with(
 
 
 def _cube_of(content: Mapping[str, Any], place: str) -> str:
-    cube = str(content.get("cube") or "")
+    # A variable that a recipe put into the cube's URL is stored by its name.
+    cube = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], match[0]), str(content.get("cube") or ""))
     return cube if is_url(cube) or os.path.isabs(cube) else os.path.normpath(os.path.join(place, cube))
 
 

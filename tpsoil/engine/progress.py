@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from rich.progress import (
 )
 from rich.table import Column
 from rich.text import Text
+
+from tpsoil.redaction import redacted
 
 LINE_SECONDS: Final = 15.0
 """Between lines where there is no terminal."""
@@ -54,6 +57,7 @@ class Reporter:
 
     def say(self, message: str, *, warning: bool = False) -> None:
         """One line, in the log too."""
+        message = redacted(message)
         log.log(logging.WARNING if warning else logging.INFO, message)
         if self.show:
             self.console.print(("warning: " if warning else "") + message, markup=False)
@@ -167,7 +171,16 @@ def logging_to(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    handler = logging.FileHandler(path, encoding="utf-8")
+    # Somebody else who can write to the folder may have put a link there since the path was checked.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        stream = os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8")
+    except OSError as error:
+        log.warning("%s: no log is written (%s)", path, error.strerror)
+        yield
+        return
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(_redact)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = log.level
     log.addHandler(handler)
@@ -178,6 +191,12 @@ def logging_to(path: Path | None) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(before)
         handler.close()
+        stream.close()
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redacted(record.getMessage()), None
+    return True
 
 
 def _in_notebook() -> bool:

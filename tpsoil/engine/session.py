@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import signal
 import threading
 import warnings
@@ -12,14 +13,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
-from tpsoil.errors import TpsoilError
+from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.plausibility import emptiness, notes_of, score_notes
+from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
@@ -31,7 +33,7 @@ from .manifest import Manifest
 from .memory import fit_memory
 from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
-from .places import is_url
+from .places import is_url, timeout_seconds
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .prepare import Made, prepare_stage, remove_tables
 from .progress import Reporter, log, logging_to
@@ -42,6 +44,7 @@ from .tiles import Assignment, TileDone, code_digest, make_tile
 GIGABYTE = 10**9
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
+STORE_LIBRARIES: Final = {"botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec", "gcsfs", "adlfs", "google", "azure"}
 
 
 class Interrupted(TpsoilError):
@@ -87,7 +90,7 @@ def run(
     described = {
         stage.name: stage.describe(stage.options, place.grid) for stage in job.selected if stage.describe is not None
     }
-    limit = None if memory is None else int(memory * GIGABYTE)
+    limit = memory_limit(memory)
     reporter = Reporter(show=progress)
     with logging_to(_log_file(job)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
@@ -103,6 +106,45 @@ def run(
             log.error("%s", error)
             raise
     return open_cube(job.output)
+
+
+def memory_limit(memory: float | None) -> int | None:
+    """Bytes of a limit in GB.
+
+    Raises
+    ------
+    InputError
+        For a limit that is no positive number.
+    """
+    if memory is None:
+        return None
+    if not 0 < memory < math.inf:
+        raise InputError(f"--memory is {memory}, expected a positive number of GB; leave it out for no limit")
+    return int(memory * GIGABYTE)
+
+
+@contextlib.contextmanager
+def answering(job: Job) -> Iterator[None]:
+    """Turn what the library of an object store raises when the store fails in mid-run into an error that names it.
+
+    Raises
+    ------
+    WorkError
+    """
+    places = [place for place in (job.output, job.cube, *job.sources) if place is not None and is_url(place)]
+    try:
+        yield
+    except TpsoilError:
+        raise
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if not places or not (package in STORE_LIBRARIES or isinstance(error, OSError | TimeoutError)):
+            raise
+        raise WorkError(
+            f"{', '.join(redacted(place) for place in places)}: the store failed or did not answer within "
+            f"{timeout_seconds():g} s ({type(error).__name__}: {redacted(str(error))[:300]}). What is written "
+            f"stays valid; continue with {job.resume}"
+        ) from error
 
 
 def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
@@ -316,8 +358,10 @@ def _log_file(job: Job) -> Path | None:
     folder = path.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("a"):
-            return path
+        if not path.is_symlink():
+            with path.open("a"):
+                return path
+        log.warning("%s: is a symbolic link, so no log is written; remove it", path)
     return None
 
 

@@ -26,6 +26,7 @@ from tpsoil.cube import cube_info
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 from tpsoil.grid import require_located
+from tpsoil.redaction import hide
 
 from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
@@ -323,6 +324,9 @@ def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any
         return found
 
     whole = _VARIABLE.sub(replaced, value)
+    if is_url(whole):
+        for name in set(_VARIABLE.findall(value)) & set(os.environ):
+            hide(os.environ[name], name)
     if has_secret(whole):
         faults.append(f"{at}: {SECRET_FAULT}")
     return whole

@@ -1,0 +1,90 @@
+"""Secrets out of everything that is stored, logged, shown or raised: the one place that knows what a secret is.
+
+Of a URL the user, the password and the whole query are left out: a signed URL carries its signature there. The values
+of environment variables are replaced by their names where the name tells of a secret, and where a recipe put the
+variable into a URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+_URL: Final = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"<>]*@)?([^\s?'\"<>]*)(\?[^\s'\"<>]*?)?(?=[)\]:;,.]*(?:[\s'\"<>]|$))"
+)
+"""Protocol, user and password, host and path, query; not the punctuation of the sentence that it stands in."""
+_SECRET_NAME: Final = re.compile(
+    r"SECRET|PASSW|TOKEN|CREDENTIAL|SIGNATURE|ACCESS_KEY|API_?KEY|PRIVATE_KEY|AUTH", re.IGNORECASE
+)
+_SIGNING: Final = re.compile(
+    r"(x-amz-|x-goog-|awsaccesskeyid=|googleaccessid=|signature=|expires=|policy=|key-pair-id=|"
+    r"(sig|se|st|sp|sv|sr|spr|ske|skt|sks|skv|skoid|sktid)=|[^=]*(token|secret|key|passw|auth)[^=]*=)",
+    re.IGNORECASE,
+)
+"""Parameters of signed URLs of Amazon, Google and Azure, and whatever is named as a secret."""
+_SHORTEST: Final = 6
+"""Characters: a shorter value would be found in words that are no secret."""
+_hidden: Final[dict[str, str]] = {}
+
+
+def hide(value: str, name: str) -> None:
+    """From now on show `${name}` in place of a value; for variables that a recipe puts into a URL."""
+    if len(value) >= _SHORTEST:
+        _hidden[value] = f"${{{name}}}"
+
+
+def redacted(text: str) -> str:
+    """A text without secrets.
+
+    Examples
+    --------
+    >>> redacted("https://user:key@host/dem.tif?sig=abc: cannot be opened")
+    'https://***@host/dem.tif?***: cannot be opened'
+    >>> redacted("s3://bucket/maps.zarr and tiles/*.tif?")
+    's3://bucket/maps.zarr and tiles/*.tif?'
+    """
+    for value, shown in _values().items():
+        text = text.replace(value, shown)
+    if "://" not in text:
+        return text
+    return _URL.sub(lambda m: m[1] + ("***@" if m[2] else "") + m[3] + ("?***" if m[4] else ""), text)
+
+
+def public_name(url: str) -> str:
+    """A URL without secrets that still differs where what it names differs.
+
+    Its query, without the parameters by which object stores sign a URL, is represented by a digest.
+
+    Examples
+    --------
+    >>> public_name("https://host/dem.tif?X-Amz-Signature=abc&X-Amz-Date=2026")
+    'https://host/dem.tif?***'
+    >>> public_name("https://host/dem.tif?year=2010") == public_name("https://host/dem.tif?year=2011")
+    False
+    """
+    query = [pair for pair in urlsplit(url).query.split("&") if pair and not _SIGNING.match(pair)]
+    digest = hashlib.sha256("&".join(sorted(query)).encode()).hexdigest()[:8]
+    return redacted(url) + (f"#{digest}" if query else "")
+
+
+def redacted_values(value: Any) -> Any:
+    """The same for every text in nested mappings and lists."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        return {redacted(key) if isinstance(key, str) else key: redacted_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_values(item) for item in value]
+    return value
+
+
+def _values() -> dict[str, str]:
+    """Secret values and what is shown for them, the longest first."""
+    named = {value: f"${{{name}}}" for name, value in os.environ.items()
+             if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and "/" not in value[:1]}  # fmt: skip
+    return dict(sorted({**named, **_hidden}.items(), key=lambda item: -len(item[0])))
