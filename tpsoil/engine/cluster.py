@@ -186,7 +186,8 @@ class ClusterPool:
                 distributed.wait(started, timeout=CONNECT_SECONDS)
             self.client.cancel(started)
 
-        answered(drop, CONNECT_SECONDS + ANSWER_SECONDS)  # a scheduler that does not answer does not keep Ctrl-C
+        # A scheduler that does not answer, or has no workers, does not keep Ctrl-C.
+        answered(drop, CONNECT_SECONDS + ANSWER_SECONDS if self._answers and self._threads else ANSWER_SECONDS)
 
 
 def answered(question: Callable[[], Answer], seconds: float) -> Answer | None:

@@ -95,7 +95,10 @@ def run(
     with logging_to(_log_file(job)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
-            with open_pool(scheduler, workers) as pool:
+            with open_pool(scheduler, workers) as pool, answering(job):
+                pool.report = partial(reporter.say, warning=True)
+                for note in pool.notes:
+                    reporter.say(note, warning=True)
                 _check_memory(job, place, pool, limit)
                 with locked(place.ledger, partial(reporter.say, warning=True)) as ledger:
                     _work(job, origins, replace(place, ledger=ledger), pool, limit, reporter, described)

@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
+from tpsoil.redaction import redacted
 from tpsoil.tiles import from_tiles
 from tpsoil.units import Conversion, conversion, convertible, formula_in, read_unit
 from tpsoil.variables import Variable
@@ -357,6 +358,6 @@ def _of_sum(change: Conversion, came: str, spec: Variable, count: int) -> Conver
 
 
 def _origin(source: Any, parts: Sequence[Part]) -> str:
-    names = dict.fromkeys(PurePath(part.path or part.name).name for part in parts)
+    names = dict.fromkeys(PurePath(redacted(part.path or part.name)).name for part in parts)  # a URL's signature
     shown = list(names)[:4]
     return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,187 @@
+"""Waits that cannot end by themselves: no worker, a frozen worker or scheduler, a silent object store."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import distributed
+import pytest
+import small_run
+from loopback import Cluster
+
+from tpsoil.engine import cluster, execute, places, session
+from tpsoil.engine.places import TIMEOUT_VARIABLE, timeout_seconds
+from tpsoil.engine.tiles import make_tile
+from tpsoil.errors import InputError, WorkError
+from tpsoil.recipes import preview, run
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A cube and a recipe of one stage."""
+    small_run.make_small(tmp_path, side=64, chunk=32)
+    small_run.write_recipe(tmp_path / "recipe.toml", without=("elements", "solum"))
+    return tmp_path
+
+
+@pytest.fixture
+def dask_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A scheduler without workers."""
+    one = Cluster(tmp_path)
+    yield one
+    for process in one.processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGCONT)
+    one.close()
+
+
+def _slow(assignment: Any, rectangle: Any) -> Any:
+    time.sleep(1.0)
+    return make_tile(assignment, rectangle)
+
+
+@pytest.mark.parametrize("way", ["all workers die", "the scheduler is frozen"])
+def test_a_wait_without_an_end_is_reported_and_ended(
+    place: Path, dask_cluster: Cluster, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = dask_cluster.worker()
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "4")
+    monkeypatch.setattr(session, "make_tile", _slow)
+    for name, seconds in {
+        "NOTE_SECONDS": 1.0,
+        "ASK_SECONDS": 0.2,
+        "ANSWER_SECONDS": 1.0,
+        "CONNECT_SECONDS": 15,
+    }.items():
+        monkeypatch.setattr(cluster, name, seconds)
+
+    def strike() -> None:
+        limit = time.monotonic() + 60
+        while not list((place / "maps.zarr" / "_tpsoil" / "manifest").rglob("*.*")) and time.monotonic() < limit:
+            time.sleep(0.02)
+        if way == "all workers die":
+            worker.kill()
+        else:
+            os.killpg(dask_cluster.processes[0].pid, signal.SIGSTOP)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    expected = "no worker" if way == "all workers die" else "no answer of the scheduler"
+    began = time.monotonic()
+    with pytest.raises(WorkError, match=rf"{expected} for \d+ s \(TPSOIL_TIMEOUT = 4\)"):
+        run(place / "recipe.toml", scheduler=dask_cluster.address)
+    striker.join()
+    assert time.monotonic() - began < 90
+    assert f"{expected} for" in capfd.readouterr().err
+
+
+class Frozen:
+    """A client whose scheduler does not answer."""
+
+    class scheduler:
+        address = "tcp://10.0.0.1:8786"
+
+    status = "running"
+
+    def nthreads(self) -> dict[str, int]:
+        time.sleep(30)
+        return {}
+
+    processing = nthreads
+
+
+def test_ctrl_c_does_not_wait_for_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
+    client = Frozen()
+    client.nthreads = dict  # type: ignore[method-assign]
+    pool = cluster.ClusterPool(client)
+    del client.nthreads
+    began = time.monotonic()
+    pool.cancel([])
+    assert pool.slots == 0
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (MemoryError(), WorkError, "ran out of memory"),
+        (OSError("in <TCP>: Connection reset by peer"), WorkError, "a worker went away"),
+        (ModuleNotFoundError("No module named 'tpsoil'"), InputError, "install tpsoil"),
+    ],
+)
+def test_only_other_software_asks_for_an_installation(error: Exception, kind: type, text: str) -> None:
+    outer = RuntimeError("Error during deserialization of the task graph")
+    outer.__cause__ = error
+    failure = cluster._failed("tcp://10.0.0.1:8786", outer)
+    assert isinstance(failure, kind)
+    assert text in str(failure)
+    assert ("install" in str(failure)) == (kind is InputError)
+
+
+def test_threads_without_a_finished_tile_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execute, "NOTE_SECONDS", 0.3)
+    monkeypatch.setattr(execute, "POLL_SECONDS", 0.1)
+    lines: list[str] = []
+    pool = execute.ThreadPool(1)
+    pool.report = lines.append
+    execute.drive(pool, lambda shared, item: time.sleep(1.2), None, [1], lambda result: None)
+    pool.close()
+    assert lines
+    assert "no tile finished for" in lines[0]
+
+
+def test_a_store_that_fails_in_mid_run_is_no_internal_error(place: Path) -> None:
+    class Job:
+        output, cube, sources, resume = "s3://bucket/a.zarr?sig=secret", None, (), "the same call"
+
+    from botocore.exceptions import EndpointConnectionError
+
+    with (
+        pytest.raises(WorkError, match=r"s3://bucket/a.zarr\?\*\*\*: the store failed") as caught,
+        session.answering(Job()),  # type: ignore[arg-type]
+    ):
+        raise EndpointConnectionError(endpoint_url="http://x")
+    assert caught.value.exit_status == 1
+    with pytest.raises(ZeroDivisionError), session.answering(Job()):  # type: ignore[arg-type]
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("memory", [math.nan, math.inf, 0.0, -1.0])
+def test_a_limit_of_memory_that_is_no_number_is_rejected(place: Path, memory: float) -> None:
+    for call in (run, preview):
+        with pytest.raises(InputError, match="--memory is .*, expected a positive number of GB"):
+            call(place / "recipe.toml", memory=memory)
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "-1", "0", "inf"])
+def test_a_time_that_is_no_number_is_rejected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TIMEOUT_VARIABLE, text)
+    with pytest.raises(InputError, match="expected a positive number of seconds"):
+        timeout_seconds()
+
+
+def test_processes_of_this_machine_speak_tls_and_a_plain_address_is_warned_of() -> None:
+    assert cluster.open_to_others("tls://10.0.0.1:8786") == []
+    (line,) = cluster.open_to_others("tcp://10.0.0.1:8786")
+    assert "without TLS: whoever reaches this address can run code" in line
+    with cluster.open_cluster("processes", 1) as pool:
+        address = pool.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        with pytest.raises((OSError, TypeError, RuntimeError)):
+            distributed.Client(address.replace("tls", "tcp"), timeout=2, set_as_default=False)
+    assert places.TIMEOUT_SECONDS > 0
