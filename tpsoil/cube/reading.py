@@ -15,9 +15,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from zarr.core.sync import sync
 
-from tpsoil.display import html_summary, html_table
-from tpsoil.errors import CorruptStoreError, TpsoilError
-from tpsoil.grid import describe
+from tpsoil.errors import CorruptStoreError
 from tpsoil.tiles import from_tiles
 
 from .chunks import LocalChunks, touched
@@ -61,19 +59,6 @@ class CubeInfo:
         """Rows and columns of chunk (i, j)."""
         size, (rows, cols) = self.chunks, self.shape
         return slice(i * size, min((i + 1) * size, rows)), slice(j * size, min((j + 1) * size, cols))
-
-    def _repr_html_(self) -> str:
-        from .store import layers_of, open_group  # the store knows how to open itself, and imports this module
-
-        facts = {"store": self.where, "grid": describe(self.grid), "chunks": f"{self.chunks} x {self.chunks} cells"}
-        head = ["layer", "quantity", "units", "kind", "source", "resampling", "state"]
-        keys = ("long_name", "units", "kind", "source", "resampling", "state")
-        try:
-            stored = layers_of(self, open_group(self.where)[1])
-        except TpsoilError:  # a store in memory or in an archive has no path to open again
-            return html_summary("tpsoil cube", facts)
-        rows = [[name, *(array.attrs.get(key, "") for key in keys)] for name, array in stored]
-        return html_summary("tpsoil cube", {**facts, "layers": len(rows)}, html_table(head, rows))
 
 
 class LayerReader:

@@ -27,8 +27,16 @@ from zarr.core.sync import sync
 from zarr.storage import StorePath
 
 from tpsoil import __version__
-from tpsoil.errors import CorruptStoreError, InputError, MissingInputError, StoreExistsError, nearest_name
-from tpsoil.grid import coordinates, require_located
+from tpsoil.display import html_summary, html_table
+from tpsoil.errors import (
+    CorruptStoreError,
+    InputError,
+    MissingInputError,
+    StoreExistsError,
+    TpsoilError,
+    nearest_name,
+)
+from tpsoil.grid import coordinates, describe, require_located
 
 from .location import Location, attribute, describe_location, local_path, open_store, writing
 from .reading import CubeInfo, lazy_layer
@@ -185,6 +193,21 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     return xr.Dataset(layers, coords=coordinates(info.grid), attrs=attrs)
 
 
+class ShownCubeInfo(CubeInfo):
+    """What a cube's group states of itself, which a notebook shows with its layers."""
+
+    def _repr_html_(self) -> str:
+        facts = {"store": self.where, "grid": describe(self.grid), "chunks": f"{self.chunks} x {self.chunks} cells"}
+        head = ["layer", "quantity", "units", "kind", "source", "resampling", "state"]
+        keys = ("long_name", "units", "kind", "source", "resampling", "state")
+        try:
+            stored = layers_of(self, open_group(self.where)[1])
+        except TpsoilError:  # a store in memory or in an archive has no path to open again
+            return html_summary("tpsoil cube", facts)
+        rows = [[name, *(array.attrs.get(key, "") for key in keys)] for name, array in stored]
+        return html_summary("tpsoil cube", {**facts, "layers": len(rows)}, html_table(head, rows))
+
+
 def cube_info(store: Location) -> CubeInfo:
     """Grid, chunking and attributes of a cube, without its layers.
 
@@ -199,7 +222,8 @@ def cube_info(store: Location) -> CubeInfo:
     >>> cube_info("memory://info").shape
     (18, 28)
     """
-    return open_group(store)[0]
+    info = open_group(store)[0]
+    return ShownCubeInfo(info.where, info.grid, info.chunks, info.attrs)
 
 
 def layer_states(store: Location) -> dict[str, str]:
