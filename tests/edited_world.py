@@ -244,7 +244,7 @@ class World:
 
         def option(table: dict[str, Any], key: str, *choices: Any) -> Callable[[], None]:
             def choose() -> None:
-                others = [one for one in choices if one != table.get(key)]
+                others = [one for one in choices if one != table.get(key, choices[0])]  # the first is the default
                 table[key] = others[int(self.rng.integers(len(others)))]
 
             return choose
