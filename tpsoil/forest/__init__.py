@@ -5,6 +5,7 @@ from __future__ import annotations
 from tpsoil.evaluation import observed_against_predicted, score
 from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.estimator import SoilForest
 from tpsoil.forest.held_out import held_out_importance
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
@@ -14,6 +15,7 @@ from tpsoil.forest.training import train
 
 __all__ = [
     "CompiledForest",
+    "SoilForest",
     "TrainedForest",
     "area_of_applicability",
     "conformal_intervals",
