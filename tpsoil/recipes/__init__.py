@@ -6,18 +6,22 @@ How to add a stage
    that returns one array of the window's shape for every output, and a function that gives `Stage`s of the table.
 2. Add the table to `Recipe` and `TABLES` in `recipes/recipe.py`, and one `add(...)` line, in order, to
    `recipes/stages.py`.
+
+A derived covariate needs neither: its class in `covariates/groups/` is its table, its command and its stage.
 """
 
 from __future__ import annotations
 
 from tpsoil.engine import Preview, state_of, status
 
+from .derive import derived_layers
+from .derive_reference import reference_text
 from .fetching import Fetched, Network, fetch
 from .jobs import preview, run
 from .recipe import Recipe, read_recipe
 from .results import map_layers, result_tables
 
 __all__ = [
-    "Fetched", "Network", "Preview", "Recipe", "fetch", "map_layers", "preview", "read_recipe", "result_tables", "run",
-    "state_of", "status",
+    "Fetched", "Network", "Preview", "Recipe", "derived_layers", "fetch", "map_layers", "preview", "read_recipe",
+    "reference_text", "result_tables", "run", "state_of", "status",
 ]  # fmt: skip
