@@ -14,14 +14,17 @@ import raw_covariates
 import xarray as xr
 from typer.testing import CliRunner
 
+import tpsoil.covariates as cov
 from tpsoil.cli.app import app
 from tpsoil.covariates.groups import GROUPS
-from tpsoil.cube import add_layer, create_cube, open_cube
+from tpsoil.cube import add_layer, align, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, StoreExistsError
-from tpsoil.grid import coordinates, grid_from_bounds
+from tpsoil.grid import coordinates, grid_from_bounds, grid_of
+from tpsoil.ingest import read_raster, read_stack
 from tpsoil.recipes import run
 from tpsoil.recipes.derive import derive, derived_layers
 from tpsoil.recipes.derive_settings import layer_makers
+from tpsoil.variables import variable
 
 RECIPE = Path(__file__).parent / "recipes" / "every_covariate.toml"
 OTHER = {
@@ -44,6 +47,14 @@ OTHER = {
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return raw_covariates.write_raw_files(tmp_path_factory.mktemp("raw"))
+
+
+@pytest.fixture(scope="module")
+def every(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """The maps of the recipe that makes every covariate."""
+    recipe = content(tmp_path_factory.mktemp("every"), raw, "every")
+    run(recipe, workers=2, progress=False)
+    return open_cube(recipe["run"]["output"]).load()
 
 
 def content(folder: Path, raw: Path, variant: str) -> dict[str, Any]:
@@ -85,10 +96,9 @@ def options_of(derive_table: Mapping[str, Any]) -> tuple[list[str], dict[str, An
 
 
 @pytest.mark.parametrize("variant", ["every", "other"])
-def test_each_group_gives_the_same_bytes_three_ways(raw: Path, tmp_path: Path, variant: str) -> None:
+def test_each_group_gives_the_same_bytes_three_ways(raw: Path, every: xr.Dataset, tmp_path: Path, variant: str) -> None:
     recipe = content(tmp_path, raw, variant)
-    run(recipe, workers=2, progress=False)
-    maps = open_cube(recipe["run"]["output"])
+    maps = every if variant == "every" else run(recipe, workers=2, progress=False)
     base = {**recipe, "run": {**recipe["run"], "output": str(tmp_path / "base.zarr")}}
     table = base.pop("derive")
     run(base, workers=2, progress=False)
@@ -113,6 +123,66 @@ def test_each_group_gives_the_same_bytes_three_ways(raw: Path, tmp_path: Path, v
         assert shell[name].values.tobytes() == expected.tobytes(), name
         assert lazy[name].values.astype(expected.dtype).tobytes() == expected.tobytes(), name
         assert lazy[name].attrs["units"] == shell[name].attrs["units"] == maps[name].attrs["units"]
+
+
+def test_temperature_goes_from_the_mean_ground_of_its_cells_to_the_dem(raw: Path, every: xr.Dataset) -> None:
+    stack = read_stack(raw / "tas.nc", "tas", "degC")
+    own = cov.mean_annual_temperature(stack)
+    box = grid_of(own)
+    dem = align(read_raster(str(raw / "dem.tif"), variable("elevation"), units="m"), box, resampling="average")
+    grid = grid_of(every)
+    coarse = align(read_raster(own, variable("mean_annual_temperature")), grid)
+    ground = align(read_raster(dem, variable("elevation")), grid)
+    expected = coarse + 0.0065 * (ground - every.elevation)
+    np.testing.assert_allclose(every.mean_annual_temperature, expected, atol=1e-4)
+    assert every.mean_annual_temperature.attrs["lapse_rate_k_km"] == 6.5
+    assert every.mean_annual_temperature.attrs["years"] == "2000-2001"
+
+
+def test_twelve_geotiffs_are_a_year(raw: Path, every: xr.Dataset) -> None:
+    spec = variable("annual_precipitation")
+    months = [read_raster(str(raw / "rain" / f"prec_{month:02d}.tif"), spec, units="mm") for month in range(1, 13)]
+    expected = sum(align(month, grid_of(every)) for month in months)
+    np.testing.assert_allclose(every.annual_precipitation, expected, rtol=1e-5)
+    assert every.annual_precipitation.attrs["years"] == "of the climatology"
+
+
+def test_snow_is_left_out_of_the_erosivity(raw: Path, every: xr.Dataset) -> None:
+    spec = variable("annual_precipitation")
+    rasters = [read_raster(str(raw / "rain" / f"prec_{month:02d}.tif"), spec, units="mm") for month in range(1, 13)]
+    rain = np.stack([raster.lazy().values for raster in rasters]).astype(float)
+    warmth = read_stack(raw / "year.nc", "tas", "degC").values
+    assert 0 < (warmth < 0).mean() < 1
+    r = cov.rainfall_erosivity(np.where(warmth < 0, 0.0, rain), method="wischmeier_si")
+    own = xr.DataArray(r, dims=("y", "x"), coords=coordinates(rasters[0].box))
+    expected = align(read_raster(own, variable("rainfall_erosivity")), grid_of(every))
+    np.testing.assert_allclose(every.rainfall_erosivity, expected, rtol=1e-5)
+    assert every.rainfall_erosivity.attrs["snow"] == "left out below 0 degC"
+
+
+def test_polygons_give_the_class_at_the_centre(raw: Path, every: xr.Dataset) -> None:
+    import geopandas
+
+    y, x = np.meshgrid(every.y, every.x, indexing="ij")
+    points = geopandas.GeoDataFrame(geometry=geopandas.points_from_xy(x.ravel(), y.ravel()), crs="EPSG:32646")
+    units = geopandas.read_file(raw / "units.geojson").to_crs("EPSG:32646")
+    joined = geopandas.sjoin(points, units, predicate="within")
+    expected = joined["UNIT"].map({"Q": 1, "J": 2, "G": 3}).to_numpy()
+    found = every.lithology.values.ravel()[joined.index]
+    assert (found == expected).mean() > 0.995  # straight edges in degrees are none on the map
+    assert every.lithology.attrs["flag_meanings"] == "loose_sediment limestone granite"
+
+
+def test_months_of_dryness_and_snow_count(raw: Path, every: xr.Dataset) -> None:
+    options = {
+        "rweq.wind": f"{raw / 'wind.nc'}:u,v", "rweq.soil_dryness": 1.0, "rweq.snow_free": f"{raw / 'shares.nc'}:free",
+    }  # fmt: skip
+    dry = derived_layers(every, ["rweq"], options=options)
+    assert float((dry.wind_erosion - every.wind_erosion).min()) > 0
+    assert "soil_dryness = 1 everywhere" in dry.wind_erosion.attrs["assumptions"]
+    assert every.wind_erosion.attrs["assumptions"] == "roughness = 1 everywhere"
+    with pytest.raises(InputError, match=r"rweq.calcium_carbonate would have no effect: layer 'calcium_carbonate'"):
+        derived_layers(every, ["rweq"], options={**options, "rweq.calcium_carbonate": 2.0})
 
 
 def test_every_group_is_in_one_of_the_two_recipes(raw: Path, tmp_path: Path) -> None:

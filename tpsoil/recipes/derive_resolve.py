@@ -116,6 +116,11 @@ class _Resolver:
                     f"{self.at}{name}: layer '{kept[0]}' is there already, and what is supplied is kept; leave "
                     f"{self.at or 'group '}{name} out, or replace the layer with --overwrite on the command line"
                 )
+        for option, layer in group.superseded(self.reachable).items():
+            self.faults.append(
+                f"{self.at}{name}.{option} would have no effect: layer '{layer}' is available and is kept; leave the "
+                "option out"
+            )
         self.needed.setdefault(name, set()).update(chosen)
         for need in group.reads(self.reachable):
             if need in chosen and need not in self.available:

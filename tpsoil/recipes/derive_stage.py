@@ -103,5 +103,5 @@ def _attributes(item: Derivation, grid: GeoBox, sources: OpenSources) -> dict[st
     for spec in item.outputs:
         attrs = {key: value for key, value in results[spec.name].attrs.items() if key not in OWN_ATTRIBUTES}
         stated[spec.name] = {"formula": group.formula, **attrs, **sources.common}
-    text = group.assumptions()
+    text = group.assumptions(item.reads)
     return stated | ({"": {"assumptions": text}} if text else {})

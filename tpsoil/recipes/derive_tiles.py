@@ -101,7 +101,7 @@ def lazy_group(
         data = from_tiles(read, shape, chunks, sources.specs[name].dtype, name=f"{group.group}-{name}-{uuid4().hex}")
         inputs[name] = described(xr.DataArray(data, dims=("y", "x"), coords=axes_of(grid)), name, sources)
     results = dict(group.compute(inputs))
-    text = group.assumptions()
+    text = group.assumptions(tuple(layers))
     for layer in results.values():
         layer.attrs |= {**sources.common, **({"assumptions": text} if text else {})}
     return results

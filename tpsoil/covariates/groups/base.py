@@ -294,9 +294,13 @@ class CovariateGroup(BaseModel):
         """
         raise NotImplementedError
 
-    def assumptions(self) -> str:
-        """What stands for a map by assumption, for the attributes."""
+    def assumptions(self, reads: Sequence[str]) -> str:
+        """What stands for a map by assumption, where these layers are read, for the attributes."""
         return ""
+
+    def superseded(self, available: Set[str]) -> Mapping[str, str]:
+        """Options that were given although a layer is available, which is kept: option to layer."""
+        return {}
 
     def source_attributes(self, stacks: Layers) -> dict[str, Any]:
         """Attributes that only the opened stacks tell."""

@@ -17,6 +17,8 @@ from .base import CovariateGroup, FromStacks, Layers, SourceLayer, Stack, option
 from .erosion import SOIL
 
 DAYS: Final = (31.0, 28.25, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0)
+SMOOTH: Final = 1.0
+"""K' of smooth ground."""
 MONTHLY: Final = {
     "soil_dryness": "soil wetness factor, RWEQ SW",
     "snow_free": "snow cover factor, RWEQ SD",
@@ -78,10 +80,17 @@ class Rweq(CovariateGroup):
             return "add it, or assume one value with option calcium_carbonate"
         return super().missing_input(name)
 
-    def assumptions(self) -> str:
+    def superseded(self, available: Set[str]) -> Mapping[str, str]:
+        """One value where there is a map."""
+        layers = {"calcium_carbonate": "calcium_carbonate", "roughness": "roughness_factor"}
+        return {key: layer for key, layer in layers.items() if layer in available and getattr(self, key) is not None}
+
+    def assumptions(self, reads: Sequence[str]) -> str:
         """One value in place of a map."""
         values: dict[str, Any] = {"soil_dryness": self.soil_dryness, "snow_free": self.snow_free}
-        values |= {"roughness": self.roughness, "calcium_carbonate": self.calcium_carbonate}
+        if "roughness_factor" not in reads:
+            values["roughness"] = SMOOTH if self.roughness is None else self.roughness
+        values["calcium_carbonate"] = self.calcium_carbonate
         return "; ".join(f"{k} = {v:g} everywhere" for k, v in values.items() if isinstance(v, int | float))
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
@@ -128,7 +137,7 @@ class Rweq(CovariateGroup):
         """Soil loss of the year, its status, and the erodible fraction."""
         sand, silt, clay, carbon = (layers[name] for name in SOIL)
         carbonate: Any = layers["calcium_carbonate"] if self.calcium_carbonate is None else self.calcium_carbonate
-        roughness: Any = layers.get("roughness_factor", 1.0 if self.roughness is None else self.roughness)
+        roughness: Any = layers.get("roughness_factor", SMOOTH if self.roughness is None else self.roughness)
         soil = erodible_fraction(sand, silt, clay, carbon, carbonate)
         crust = crust_factor(clay, carbon)
         cover = vegetation_factor(layers["vegetation_cover"])
