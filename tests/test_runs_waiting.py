@@ -57,8 +57,10 @@ def _slow(assignment: Any, rectangle: Any) -> Any:
 def test_a_wait_without_an_end_is_reported_and_ended(
     place: Path, dask_cluster: Cluster, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    worker = dask_cluster.worker()
-    monkeypatch.setenv(TIMEOUT_VARIABLE, "6")
+    worker = (
+        dask_cluster.worker()
+    )  # the first task makes scheduler and worker import tpsoil, some seconds without an answer
+    monkeypatch.setenv(TIMEOUT_VARIABLE, "20")
     monkeypatch.setattr(session, "make_tile", _slow)
     for name, seconds in {
         "NOTE_SECONDS": 1.0,
@@ -81,10 +83,10 @@ def test_a_wait_without_an_end_is_reported_and_ended(
     striker.start()
     expected = "no worker" if way == "all workers die" else "no answer of the scheduler"
     began = time.monotonic()
-    with pytest.raises(WorkError, match=rf"{expected} for \d+ s \(TPSOIL_TIMEOUT = 6\)"):
+    with pytest.raises(WorkError, match=rf"{expected} for \d+ s \(TPSOIL_TIMEOUT = 20\)"):
         run(place / "recipe.toml", scheduler=dask_cluster.address)
     striker.join()
-    assert time.monotonic() - began < 90
+    assert time.monotonic() - began < 150
     assert f"{expected} for" in capfd.readouterr().err
 
 
