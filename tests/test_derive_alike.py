@@ -18,12 +18,15 @@ import tpsoil.covariates as cov
 from tpsoil.cli.app import app
 from tpsoil.covariates.groups import GROUPS
 from tpsoil.cube import add_layer, align, create_cube, open_cube
+from tpsoil.engine.code import code_of, entries_of
 from tpsoil.errors import InputError, RecipeError, StoreExistsError
 from tpsoil.grid import coordinates, grid_from_bounds, grid_of
 from tpsoil.ingest import read_raster, read_stack
 from tpsoil.recipes import run
 from tpsoil.recipes.derive import derive, derived_layers
 from tpsoil.recipes.derive_settings import layer_makers
+from tpsoil.recipes.derive_tiles import compute_group
+from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
 RECIPE = Path(__file__).parent / "recipes" / "every_covariate.toml"
@@ -273,3 +276,17 @@ def test_cover_by_class_needs_a_cited_table(tmp_path: Path) -> None:
     cube = open_cube(store)
     np.testing.assert_allclose(cube.cover_factor, 0.01 + 0.07 * (1 - cube.vegetation_cover / 100), rtol=1e-5)
     assert cube.cover_factor.attrs["ranges_source"] == "a paper"
+
+
+def test_a_change_of_one_group_leaves_the_others_up_to_date(tmp_path: Path) -> None:
+    """What a stage depends on are the modules of its own group."""
+    reached = {}
+    for name in ("terrain", "vegetation"):
+        group = GROUPS[name]()
+        stage = Stage(name, name, "derive", (), compute_group, options={"group": group})
+        reached[name] = set(code_of(entries_of(stage)).modules)
+    assert "tpsoil.covariates.groups.terrain" in reached["terrain"]
+    assert "tpsoil.covariates.terrain" in reached["terrain"]
+    assert not {"tpsoil.covariates.vegetation", "tpsoil.covariates.climate"} & reached["terrain"]
+    assert "tpsoil.covariates.vegetation" in reached["vegetation"]
+    assert "tpsoil.covariates.groups.terrain" not in reached["vegetation"]

@@ -136,7 +136,7 @@ def cover_by_class(
     --------
     >>> classes = xr.DataArray(np.array([[10, 16]], dtype="uint8"), dims=("y", "x"))
     >>> cover = xr.DataArray(np.array([[75.0, 50.0]], dtype="float32"), dims=("y", "x"))
-    >>> cover_by_class(classes, cover, {10: (0.0, 0.08)}).values.round(3).tolist()
+    >>> cover_by_class(classes, cover, {10: (0.0, 0.08)}).values.astype(float).round(3).tolist()
     [[0.02, nan]]
     """
     require_one_grid(land_cover, vegetation_cover, where="cover_by_class")
