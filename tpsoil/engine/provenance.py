@@ -45,7 +45,9 @@ def root_attributes(job: Job, output: Output, origins: Mapping[str, Origin]) -> 
         )
     if job.references:
         attributes["references"] = ". ".join(job.references)
-    assumptions = [text for stage in job.stages for text in [stage.attributes.get("", {}).get("assumptions")] if text]
-    if assumptions:
+    texts = dict.fromkeys(str(stage.attributes.get("", {}).get("assumptions") or "") for stage in job.stages)
+    # A stage repeats what was assumed for the layers that it reads.
+    assumptions = [text for text in texts if not any(text in other for other in texts if other != text)]
+    if any(assumptions):
         attributes["assumptions"] = "; ".join(assumptions)
     return attributes
