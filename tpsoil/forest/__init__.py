@@ -6,6 +6,7 @@ from tpsoil.evaluation import observed_against_predicted, score
 from tpsoil.forest.applicability import area_of_applicability
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.estimator import SoilForest
+from tpsoil.forest.estimator_maps import predict_cube
 from tpsoil.forest.held_out import held_out_importance
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
@@ -24,6 +25,7 @@ __all__ = [
     "load_trained",
     "observed_against_predicted",
     "permutation_importance",
+    "predict_cube",
     "predict_cube_many",
     "score",
     "train",

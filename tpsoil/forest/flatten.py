@@ -25,7 +25,8 @@ def fitted_trees(forest: Any) -> list[Any]:
     if not isinstance(forest, RandomForestRegressor | ExtraTreesRegressor):
         raise InputError(
             f"CompiledForest: a {type(forest).__name__} came, expected a fitted RandomForestRegressor or "
-            "ExtraTreesRegressor of scikit-learn"
+            "ExtraTreesRegressor of scikit-learn; map any other estimator with "
+            "tpsoil.forest.predict_cube(estimator, cube)"
         )
     if not hasattr(forest, "estimators_"):
         raise InputError(f"CompiledForest: the {type(forest).__name__} is not fitted; call fit(X, y) first")

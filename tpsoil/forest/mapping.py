@@ -99,7 +99,7 @@ def map_forests(
         refuse_unseen=unseen == "error",
     )
     masks = [cube[MASK]] if MASK in cube else []
-    outputs = [spec for name, forest in forests.items() for spec in _outputs(name, forest, levels)]
+    outputs = [spec for name, forest in forests.items() for spec in forest_outputs(name, forest, levels)]
     results = map_pixels(predict_block, *inputs, *masks, outputs=outputs, shared=model)
     attrs: dict[str, Any] = {"kernels": kernel_digest(), "unseen_categories": unseen}
     for name, forest in forests.items():
@@ -248,7 +248,8 @@ def _check_units(forest: CompiledForest, cube: xr.Dataset, sources: Mapping[str,
             )
 
 
-def _outputs(name: str, forest: CompiledForest, levels: Levels | None) -> list[Variable]:
+def forest_outputs(name: str, forest: CompiledForest, levels: Levels | None) -> list[Variable]:
+    """Identities of the layers of a forest: mean and spread of each output, then its quantiles."""
     suffixes = [name] if name else [""]
     if forest.outputs > 1:
         targets = forest.targets or tuple(str(k) for k in range(forest.outputs))

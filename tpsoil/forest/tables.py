@@ -64,13 +64,13 @@ def usable(columns: Sequence[Array], n: int, accepts_missing: bool) -> Array:
     return kept
 
 
-def strange_classes(column: Array, levels: Sequence[int]) -> Array:
+def strange_classes(column: Array, levels: Sequence[float]) -> Array:
     """Where a column has a class that is none of the levels; a missing value is none."""
     strange = ~np.isin(column, np.asarray(levels))
     return strange & ~np.isnan(column) if column.dtype.kind == "f" else strange
 
 
-def unseen_message(where: str, name: str, values: Array, levels: Sequence[int]) -> str:
+def unseen_message(where: str, name: str, values: Array, levels: Sequence[float]) -> str:
     """The message for classes that training never saw."""
     classes = ", ".join(f"{v:g}" for v in np.unique(values)[:10])
     return (
