@@ -54,7 +54,7 @@ def inside(spec: Variable) -> float:
 
 
 def field(spec: Variable, value: float) -> np.ndarray:
-    values = np.full(GRID.shape, inside(spec))
+    values = np.full(GRID.shape, 1 if spec.name == "soil_mask" else inside(spec))  # a mask needs some soil
     values[1, 2] = value
     return values.astype("int32" if spec.kind == "categorical" else "float64")
 

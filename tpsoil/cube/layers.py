@@ -1,4 +1,4 @@
-"""`add_layer`: a source through the door, onto the grid, into the store; whole or not at all."""
+"""`add_layer`: a source is read, checked, brought onto the grid and stored; complete or not at all."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, TpsoilError, WorkError, nearest_name
-from tpsoil.ingest.rasters import read_raster
+from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.ingest.rasters import Combine, read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
 from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles
-from tpsoil.variables import Variable, describe_layer
+from tpsoil.variables import Kind, Variable, describe_layer
 
 from .align import align
 from .location import Location
@@ -28,14 +28,34 @@ from .store import layer_array, open_group
 Array = npt.NDArray[Any]
 
 GATE_SECONDS: Final = 60.0
-DESCRIBED: Final = ("kind", "long_name", "flags", "dtype")
-READ: Final = ("units", "nodata", "scale", "offset", "variable", "band", "crs", "combine")
-VECTOR: Final = ("outside", "crs")
-STORED: Final = ("resampling", "overwrite", "parents", "attrs", "origin")
-OPTIONS: Final = tuple(sorted({*DESCRIBED, *READ, *VECTOR, *STORED}))
+Resampling = Literal["average", "bilinear", "nearest", "mode"]
+Nodata = float | Sequence[float] | str
 
 
-def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
+def add_layer(
+    store: Location,
+    name: str,
+    source: Any,
+    *,
+    units: str | None = None,
+    nodata: Nodata | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    variable: str | None = None,
+    band: int | None = None,
+    crs: Any = None,
+    combine: Combine | None = None,
+    outside: Any = None,
+    resampling: Resampling | None = None,
+    kind: Kind | None = None,
+    long_name: str | None = None,
+    flags: Mapping[int, str] | None = None,
+    dtype: str | None = None,
+    origin: str | None = None,
+    parents: str | Sequence[str] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Add one layer to a cube: read, converted, checked, brought onto the grid, written chunk by chunk.
 
     Parameters
@@ -46,20 +66,38 @@ def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
         The layer's name; one of the catalogue, or any with `units=` and `kind=`.
     source : path, glob, URL, DataArray, or a list of them
         A GDAL raster, NetCDF, Zarr; for `soil_mask` also a vector file or GeoDataFrame of the area inside.
-    **how
-        How to read: `units` ("K", "cm", "ft", "mm/month", "0.1 degC"), `nodata`, `scale`, `offset`, `variable`,
-        `band`, `crs`, `combine` ("mosaic", "mean", "sum", "min", "max"); see `ingest.read_raster`.
-        How to place: `resampling` ("average", "bilinear", "nearest", "mode").
-        What it is: `kind`, `long_name`, `flags` (code to name), `dtype` of a layer outside the catalogue.
-        Of a mask: `outside`, vector sources of glaciers and lakes that are no soil.
-        What is noted: `origin` (in place of the file's name), `parents` (names of layers it was made from), `attrs`.
-        `overwrite=True` replaces a layer that is there.
+    units : str, optional
+        Of the source: "K", "cm", "ft", "mm/month", "0.1 degC". By default the file's, else the catalogue's.
+    nodata : float, sequence of float or "none", optional
+        Stored numbers that mean missing, in place of those that the file declares.
+    scale, offset : float, optional
+        value = stored * scale + offset; each replaces the file's own.
+    variable, band : str, int, optional
+        Which variable of a NetCDF or Zarr source; which band or step, from 1.
+    crs : str, optional
+        Of a source without one, or in place of a wrong one.
+    combine : {"mosaic", "mean", "sum", "min", "max"}, optional
+        How several rasters become one; see `ingest.read_raster`.
+    outside : path, GeoDataFrame or list of them, optional
+        Of `soil_mask`: polygons without soil, such as glaciers and lakes.
+    resampling : {"average", "bilinear", "nearest", "mode"}, optional
+        By default by the kind of layer; see `align`.
+    kind, long_name, flags, dtype
+        Of a layer outside the catalogue; `flags` maps each code to its name.
+    origin : str, optional
+        Attribute `source`, in place of the file's name.
+    parents : str or sequence of str, optional
+        Names of the layers that it was computed from.
+    attrs : mapping, optional
+        Further attributes.
+    overwrite : bool
+        Replace a layer of this name.
 
     Raises
     ------
     InputError
-        For unknown options, a layer that is there already, values or classes that cannot be, a source without a value
-        in any cell, a soil mask without soil.
+        For a layer that exists already, impossible values or classes, a source without a value in any cell, a soil mask
+        without soil, raster options for a vector source.
     UnitsError
         For units that do not convert, or values outside the catalogue's range (kelvin, undeclared nodata).
     GridError
@@ -83,24 +121,35 @@ def add_layer(store: Location, name: str, source: Any, **how: Any) -> None:
     >>> float(open_cube("memory://layers")["mean_annual_temperature"][0, 0])
     0.0
     """
-    _require_known(name, how)
-    overwrite = bool(how.pop("overwrite", False))
-    notes = _notes(name, how)
     info, _ = open_group(store)
-    described: dict[str, Any] = {key: how.pop(key) for key in DESCRIBED if key in how}
-    if is_vector(source) or "outside" in how:
-        layer = _mask(info, name, source, described, how)
+    reading: dict[str, Any] = {
+        "units": units, "nodata": nodata, "scale": scale, "offset": offset, "variable": variable, "band": band,
+        "combine": combine,
+    }  # fmt: skip
+    described: dict[str, Any] = {"kind": kind, "long_name": long_name, "flags": flags, "dtype": dtype}
+    if is_vector(source) or outside is not None:
+        _require_mask(name, {**reading, "resampling": resampling, **described})
+        layer = read_mask(source, info.grid, outside=outside, crs=crs, chunks=info.chunks)
     else:
-        spec = describe_layer(name, units=how.get("units"), **described)
-        resampling = how.pop("resampling", None)
-        raster = read_raster(source, spec, **how)
+        raster = read_raster(source, describe_layer(name, units=units, **described), crs=crs, **reading)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs["source_digest"] = raster.digest
-    layer.attrs.update(notes)
+    layer.attrs.update(_provenance(origin, parents, attrs))
     write_layers(store, {name: layer}, overwrite=overwrite, require_values=not isinstance(source, xr.DataArray))
 
 
-def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray], **how: Any) -> None:
+def add_layers(
+    store: Location,
+    layers: xr.Dataset | Mapping[str, xr.DataArray],
+    *,
+    nodata: Nodata | None = None,
+    crs: Any = None,
+    resampling: Resampling | None = None,
+    origin: str | None = None,
+    parents: str | Sequence[str] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Add several layers that are computed together, such as the attributes of one terrain pass.
 
     Parameters
@@ -109,8 +158,8 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
     layers : Dataset or mapping of name to DataArray
         In the catalogue's units or with `units` in their attributes; on any grid. Lazy ones that share work are
         computed in one pass.
-    **how
-        `overwrite`, `parents`, `attrs`, `origin`, `resampling`, `crs`, `nodata` as in `add_layer`, for all of them.
+    nodata, crs, resampling, origin, parents, attrs, overwrite
+        As in `add_layer`, for all of them.
 
     Raises
     ------
@@ -129,18 +178,14 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
     >>> open_cube("memory://several")["slope"].attrs["parents"]
     'elevation'
     """
-    arrays = {str(name): array for name, array in layers.items()}
-    for name in arrays:
-        _require_known(name, how)
     info, _ = open_group(store)
-    overwrite, resampling = bool(how.get("overwrite", False)), how.get("resampling")
-    reading = {key: how[key] for key in ("crs", "nodata") if key in how}
     placed = {}
-    for name, array in arrays.items():
-        raster = read_raster(array, _stored_spec(name, array), **reading)
+    for key, array in layers.items():
+        name = str(key)
+        raster = read_raster(array, _stored_spec(name, array), nodata=nodata, crs=crs)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs.update({key: value for key, value in array.attrs.items() if key not in layer.attrs})
-        layer.attrs.update(_notes(name, dict(how)))
+        layer.attrs.update(_provenance(origin, parents, attrs))
         placed[name] = layer
     write_layers(store, placed, overwrite=overwrite)
 
@@ -148,7 +193,7 @@ def add_layers(store: Location, layers: xr.Dataset | Mapping[str, xr.DataArray],
 def write_layers(
     store: Location, layers: Mapping[str, xr.DataArray], *, overwrite: bool = False, require_values: bool = False
 ) -> None:
-    """Write layers that lie on the cube's grid already; all of them in one pass, whole or not at all.
+    """Write layers that lie on the cube's grid already; all of them in one pass, complete or not at all.
 
     Parameters
     ----------
@@ -199,7 +244,7 @@ def write_layers(
         finish_layers(store, list(layers), finished)
     except BaseException:
         gate.close()
-        with contextlib.suppress(TpsoilError):  # what went wrong first is what is said
+        with contextlib.suppress(TpsoilError):  # the first error is the one that is raised
             remove_layers(store, list(layers))
         raise
 
@@ -287,7 +332,7 @@ def _require_values(info: CubeInfo, name: str, layer: xr.DataArray, usable: int)
 
 
 def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
-    """Refuse to replace a layer by one that is still to be computed from it: its chunks go first."""
+    """Reject replacing a layer by one that is still to be computed from it: its chunks go first."""
     replaced = {name: graph_prefix(info.where, name) for name in layers}
     for layer in layers.values():
         graph: Any = getattr(layer.data, "dask", None)
@@ -298,22 +343,16 @@ def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
                 )
 
 
-def _require_known(name: str, how: Mapping[str, Any]) -> None:
-    unknown = [key for key in how if key not in OPTIONS]
-    if unknown:
-        faults = "; ".join(f"no option '{key}'{nearest_name(key, OPTIONS)}" for key in unknown)
-        raise InputError(f"add_layer '{name}': {faults}")
-
-
-def _notes(name: str, how: dict[str, Any]) -> dict[str, Any]:
-    notes: dict[str, Any] = dict(how.pop("attrs", None) or {})
-    parents: str | Sequence[str] | None = how.pop("parents", None)
+def _provenance(
+    origin: str | None, parents: str | Sequence[str] | None, attrs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Attributes that the caller declares."""
+    declared: dict[str, Any] = dict(attrs or {})
     if parents:
-        notes["parents"] = parents if isinstance(parents, str) else " ".join(str(parent) for parent in parents)
-    origin = how.pop("origin", None)
+        declared["parents"] = parents if isinstance(parents, str) else " ".join(str(parent) for parent in parents)
     if origin:
-        notes["source"] = str(origin)
-    return notes
+        declared["source"] = str(origin)
+    return declared
 
 
 def _stored_spec(name: str, layer: xr.DataArray) -> Variable:
@@ -336,11 +375,11 @@ def _chunked(layer: xr.DataArray, chunks: int) -> Any:
     return data.rechunk(chunks) if hasattr(data, "rechunk") else data
 
 
-def _mask(info: CubeInfo, name: str, source: Any, described: Mapping[str, Any], how: Mapping[str, Any]) -> xr.DataArray:
-    wrong = [key for key in how if key not in VECTOR]
-    if wrong or described or name != "soil_mask":
-        extra = f", and options {', '.join([*wrong, *described])}" if wrong or described else ""
+def _require_mask(name: str, options: Mapping[str, Any]) -> None:
+    """Reject a vector source of another layer than the mask, and options that only rasters have."""
+    unsupported = [key for key, value in options.items() if value is not None]
+    if unsupported or name != MASK:
+        extra = f", and options {', '.join(unsupported)}" if unsupported else ""
         raise InputError(
             f"{name}: a vector source{extra}; vectors make the layer 'soil_mask', with the options outside= and crs="
         )
-    return read_mask(source, info.grid, outside=how.get("outside"), crs=how.get("crs"), chunks=info.chunks)
