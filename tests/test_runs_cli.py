@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import small_run
 from rasterio.transform import from_origin
 
@@ -71,6 +73,35 @@ def test_a_raster_that_cannot_serve(
     store = tmp_path / "maps.zarr"
     if store.exists():  # begun, and not taken for whole
         assert open_cube(str(store), incomplete=True).attrs["run_state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more", "message"),
+    [
+        ("elevation", np.nan, "", "elevation: none of the 2016 cells of the grid has a value; a.tif is empty there"),
+        ("land_cover", 255, "nodata = 255", "land_cover: none of the 2016 cells of the grid has a value"),
+        ("soil_mask", 0, "", "soil_mask: none of the 2016 cells of the grid has soil (a.tif)"),
+        (
+            "elevation",
+            1,
+            '[mask]\nlakes = "all.json"',
+            "soil_mask: none of the 2016 cells of the grid has soil (outside",
+        ),
+    ],
+)
+def test_a_layer_or_mask_without_any_value_is_wrong_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: float, more: str, message: str
+) -> None:
+    geopandas.GeoDataFrame(geometry=[shapely.box(60, 20, 120, 50)], crs="EPSG:4326").to_file(tmp_path / "all.json")
+    path = recipe(tmp_path, [layer(name, raster(tmp_path / "a.tif", value), more)])
+    for _ in range(2):  # the second run finds its tiles up to date
+        assert command("run", path, "-q", "--workers", "1") == 2
+        err = " ".join(capsys.readouterr().err.split())
+        assert message in err
+        assert "Traceback" not in err
+    empty = message.split(":")[0]
+    with pytest.warns(UserWarning, match=f"{empty}.*writing did not end"):
+        assert empty not in open_cube(str(tmp_path / "maps.zarr"))
 
 
 def test_the_missing_and_the_misspelt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from .errors import InputError
 from .variables import CATALOGUE, Variable, variable
 
 Array = npt.NDArray[Any]
@@ -26,6 +27,7 @@ PRECIPITATION_RATIO: Final = 2.0
 _ZONE_LAYERS: Final = ("mean_annual_temperature", "annual_precipitation")
 _SCORE_COLUMNS: Final = {"nse": "Nash-Sutcliffe efficiency", "squared_correlation": "squared correlation"}
 _SHOWN: Final = 4
+_MASK: Final = "soil_mask"
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,10 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
     Returns
     -------
     dict
-        `cells`; `valid`, cells with a value of each output; `values`, of each layer with a reference its count, sum,
-        minimum, maximum and the cells outside; `zones`, sums of climate by zone; and, where no output has a value,
-        `missing`, cells without a value of each input, and `codes`, cells of each status.
+        `cells`; `valid`, cells with a value of each output; `soil`, cells of an output `soil_mask` with soil; `values`,
+        of each layer with a reference its count, sum, minimum, maximum and the cells outside; `zones`, sums of climate
+        by zone; and, where no output has a value, `missing`, cells without a value of each input, and `codes`, cells of
+        each status.
 
     Examples
     --------
@@ -105,6 +108,8 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
         "valid": {name: int(np.count_nonzero(known)) for name, known in valid.items()},
         "values": {r.layer: _compared(layers[r.layer], r) for r in REFERENCES if r.layer in layers},
     }
+    if _MASK in valid:
+        numbers["soil"] = int(np.count_nonzero(layers[_MASK] == 1))
     if "zone" in layers and all(name in layers for name in _ZONE_LAYERS):
         numbers["zones"] = _zone_sums(layers)
     thick = {name: known for name, known in valid.items() if made[name].kind != "categorical"}
@@ -225,6 +230,50 @@ def emptiness(statistics: Iterable[Mapping[str, Any]]) -> str:
     )
     reason = ", ".join(causes) or "have every input; the model gives none"
     return f"no cell of {', '.join(outputs)} has a value: of {cells} cells {reason}"
+
+
+def require_values(
+    outputs: Iterable[str], statistics: Iterable[Mapping[str, Any]], *, source: str = "the source", nodata: str = ""
+) -> None:
+    """Reject a layer from a source that has no value in any cell, and a soil mask without soil.
+
+    Parameters
+    ----------
+    outputs : iterable of str
+        Names of the layers.
+    statistics : iterable of mapping
+        Of all chunks: `cells`, `valid` and, of a mask, `soil`, as `chunk_statistics` counts them. Where a chunk lacks
+        these counts nothing is rejected: its record is of an earlier version.
+    source : str
+        Where the layers come from, for the message.
+    nodata : str
+        What the source declares as missing, for the message.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> require_values(["ndvi"], [{"cells": 4, "valid": {"ndvi": 0}}], source="ndvi.tif")
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: ndvi: none of the 4 cells of the grid has a value; ndvi.tif is empty there, or all of...
+    """
+    chunks = list(statistics)
+    cells = f"{sum(chunk['cells'] for chunk in chunks)} cells of the grid"
+    for name in outputs if chunks else ():
+        usable = [chunk.get("soil") if name == _MASK else chunk["valid"].get(name) for chunk in chunks]
+        if any(count is None or count > 0 for count in usable):
+            continue
+        if name == _MASK:
+            raise InputError(
+                f"{name}: none of the {cells} has soil ({source}); check the polygons of the area and of what is "
+                "outside, and the classes without soil"
+            )
+        raise InputError(
+            f"{name}: none of the {cells} has a value; {source} is empty there, or all of it is nodata"
+            f"{f' ({nodata})' if nodata else ''}; check the file, its region, and nodata="
+        )
 
 
 def _known(values: Array, spec: Variable | None) -> Array:

@@ -144,6 +144,9 @@ class Stage:
     tally : callable, optional
         `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
         by name, as stored. Kept in the chunk's record.
+    needs_values : bool
+        Whether outputs without a value in any cell, or a soil mask without soil, are wrong input: of layers that are
+        read from sources.
     fitted : mapping of int to mapping
         Mean climate of each zone where its parameters were fitted, for the run's notes; layers of the catalogue.
     summary : callable, optional
@@ -172,6 +175,7 @@ class Stage:
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    needs_values: bool = False
 
 
 def decisive_options(stage: Stage) -> dict[str, Any]:

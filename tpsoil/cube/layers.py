@@ -15,6 +15,7 @@ import xarray as xr
 from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.ingest.rasters import Combine, read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
+from tpsoil.plausibility import require_values
 from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles
 from tpsoil.variables import Kind, Variable, describe_layer
@@ -233,8 +234,7 @@ def write_layers(
         data = {name: _chunked(layer, info.chunks) for name, layer in layers.items()}
         counts = write_tiles(data, writer)
         if require_values:
-            for name, blocks in counts.items():
-                _require_values(info, name, layers[name], sum(block.usable for block in blocks))
+            _require_values(info, layers, counts)
         finished: dict[str, dict[str, Any]] = {
             name: {"missing_cells": sum(block.missing for block in blocks)} for name, blocks in counts.items()
         }
@@ -316,19 +316,14 @@ class _Writer:
         return _Count(lacking, usable)
 
 
-def _require_values(info: CubeInfo, name: str, layer: xr.DataArray, usable: int) -> None:
-    if usable:
-        return
-    cells, source = f"{info.shape[0] * info.shape[1]} cells of the grid", layer.attrs.get("source", "the source")
-    if name == MASK:
-        raise InputError(
-            f"{name}: none of the {cells} has soil ({source}); check the polygons of the area and of what is outside"
-        )
-    missing = layer.attrs.get("source_nodata", "")
-    raise InputError(
-        f"{name}: none of the {cells} has a value; {source} is empty there, or all of it is nodata"
-        f"{f' ({missing})' if missing else ''}; check the file, its region, and nodata="
-    )
+def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: Mapping[str, Sequence[_Count]]) -> None:
+    cells = info.shape[0] * info.shape[1]
+    for name, blocks in counts.items():
+        usable = sum(block.usable for block in blocks)
+        statistics = {"cells": cells, "valid": {name: usable}, "soil": usable}
+        attrs = layers[name].attrs
+        source, nodata = str(attrs.get("source", "the source")), str(attrs.get("source_nodata", ""))
+        require_values([name], [statistics], source=source, nodata=nodata)
 
 
 def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:

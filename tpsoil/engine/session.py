@@ -20,7 +20,7 @@ import xarray as xr
 
 from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, TpsoilError, WorkError
-from tpsoil.plausibility import emptiness, notes_of, score_notes
+from tpsoil.plausibility import emptiness, notes_of, require_values, score_notes
 from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
 
@@ -210,6 +210,8 @@ def _work(
             _make(stage, plan, job, output, inputs, places, made, pool, limit, reporter)
             digests.forget(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
+        if stage.needs_values:
+            _require_values(stage, manifest, _attributes(stage, made, described.get(stage.name, {})))
         remove_other_origins(output.ledger, origins[stage.name])
         if plan.wanted or not complete:
             mark(output, stage, "complete")
@@ -228,6 +230,15 @@ def _work(
         done = sum(len(plan.wanted) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
         reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
+
+
+def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Reject what a source left without any value; the layer then stays incomplete."""
+    statistics = [record.statistics or {"cells": 0, "valid": {}} for record in manifest.read().values()]
+    common = attributes.get("", {})
+    source = "; ".join(str(common[key]) for key in ("source", "masked_classes") if common.get(key)) or stage.title
+    names = [spec.name for spec in stage.outputs]
+    require_values(names, statistics, source=source, nodata=str(common.get("source_nodata", "")))
 
 
 def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:

@@ -128,6 +128,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 attributes={"": {"source": ", ".join(shown_source(source) for source in sources)}},
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,
+                needs_values=True,
             )
         )
     return stages

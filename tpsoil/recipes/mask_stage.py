@@ -119,6 +119,7 @@ def mask_stages(
             attributes={"": attributes},
             describe=describe_mask if paths else None,
             bytes_per_cell=16,
+            needs_values=True,
         )
     ]
 
