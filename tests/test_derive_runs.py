@@ -5,15 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pandas as pd
 import pytest
-import rioxarray  # noqa: F401
+import rioxarray
 import xarray as xr
 
-from tpsoil.covariates import hydrology_attributes, soil_erodibility, terrain_attributes, water_erosion_table
+from tpsoil.covariates import hydrology_attributes, rainfall_erosivity, soil_erodibility, terrain_attributes
 from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainKernel
-from tpsoil.covariates.water_erosion_table import PUBLISHED_MEAN, SYMBOLS, summarise_erosion, tally_erosion
+from tpsoil.covariates.water_erosion_table import (
+    LITERATURE,
+    PUBLISHED_MEAN,
+    SYMBOLS,
+    factor_notes,
+    summarise_erosion,
+    tally_erosion,
+)
 from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
@@ -119,9 +127,15 @@ def test_water_erosion_is_printed_beside_the_published_mean(finished: Finished) 
     assert table.loc["A", "mean"] == pytest.approx(float(expected.mean()), rel=1e-4)
     assert table.loc["A published", "mean"] == PUBLISHED_MEAN == 2.76
     assert table.loc["K", ["mean", "median"]].tolist() == pytest.approx([0.03, 0.03])
+    assert table.loc["K", "literature"] == "0.015 to 0.061"
+    assert "Teng et al. 2018" in table.loc["A", "source"]
     assert table.loc["K", "how"] == f"assumed: soil_erodibility = 0.03 everywhere: {REASON}"
     assert table.loc["R", "how"] == "zhang_fu_annual"
-    assert table.loc["LS", "median"] == pytest.approx(float(maps.ls_factor.median()), rel=1e-3)
+    for name, symbol in SYMBOLS.items():
+        values = maps[name].values[np.isfinite(maps.water_erosion.values)]
+        quantiles = np.quantile(values, [0.05, 0.5, 0.95], method="inverted_cdf")
+        assert table.loc[symbol, ["p05", "median", "p95"]].tolist() == pytest.approx(quantiles.tolist(), rel=0.0241)
+    assert table.loc["LS", "how"].endswith("slope length up to 300 m")
     assert REASON in maps.water_erosion.attrs["assumptions"]
 
 
@@ -171,15 +185,12 @@ def test_the_k_of_the_tibet_recipe_is_that_of_the_horizons(data_folder: Path) ->
     assert (round(places.min(), 3), round(places.max(), 3)) == (0.011, 0.041)
 
 
-@pytest.mark.parametrize("most_cells", [10**6, 300], ids=["all tiles looked at", "some"])
-def test_the_table_of_water_erosion_is_made_of_what_tiles_left(
-    monkeypatch: pytest.MonkeyPatch, most_cells: int
-) -> None:
-    """Means are of all cells whatever is looked at; medians say of how many they are."""
-    monkeypatch.setattr(water_erosion_table, "MEDIAN_CELLS", most_cells)
+def test_the_table_of_water_erosion_is_made_of_tallies_alone() -> None:
+    """Means are exact and quantiles within a class of the histograms; no cell of the maps is read."""
     rng = np.random.default_rng(3)
     limits = ((500, 2000), (0.01, 0.03), (0.1, 30), (0.05, 0.9))
     r, k, ls, c = (rng.uniform(low, high, (40, 50)) for low, high in limits)
+    c[rng.random(c.shape) < 0.1] = 0.0
     a = r * k * ls * c
     a[:10, :10] = np.nan  # no soil
     layers = {name: values.astype("float32") for name, values in zip(SYMBOLS, (r, k, ls, c, a))}
@@ -188,14 +199,68 @@ def test_the_table_of_water_erosion_is_made_of_what_tiles_left(
         for y in range(0, 40, 16)
         for x in range(0, 50, 16)
     ]
-    maps = xr.Dataset({name: (("y", "x"), values) for name, values in layers.items()}).chunk(16)
-    found, soil = summarise_erosion(1.0, tallies, maps)["rusle"].set_index("factor"), np.isfinite(a)
+    unread = xr.Dataset({name: (("y", "x"), np.full((40, 50), np.nan)) for name in SYMBOLS})
+    table, soil = summarise_erosion(1.0, tallies, unread)["rusle"].set_index("factor"), np.isfinite(a)
     for factor, values in {"R": r[soil], "K": k[soil], "LS": ls[soil], "C": c[soil], "A": a[soil]}.items():
-        assert found.loc[factor, "mean"] == pytest.approx(values.mean(), rel=1e-6)
-        near = 1e-5 if most_cells > soil.sum() else 0.5
-        assert found.loc[factor, "median"] == pytest.approx(np.median(values), rel=near)
-    assert f"{soil.sum()} cells with soil" in found.loc["A", "how"]
-    assert ("medians of" in found.loc["A", "how"]) == (most_cells < soil.sum())
+        assert table.loc[factor, "mean"] == pytest.approx(values.mean(), rel=1e-6)
+        expected = np.quantile(values, [0.05, 0.5, 0.95], method="inverted_cdf")
+        assert table.loc[factor, ["p05", "median", "p95"]].tolist() == pytest.approx(expected.tolist(), rel=0.0241)
+    assert table.loc["C", "p05"] == 0.0
+    assert f"{soil.sum()} cells with soil" in table.loc["A", "how"]
+    again = summarise_erosion(1.0, tallies[::-1], unread)["rusle"]
+    pd.testing.assert_frame_equal(again, summarise_erosion(1.0, tallies, unread)["rusle"])
+
+
+def test_factors_outside_the_literature_are_noted() -> None:
+    inside = {name: np.full((2, 2), (one.low + one.high) / 2) for name, one in LITERATURE.items()}
+    assert factor_notes([tally_erosion(inside)]) == []
+    for name in LITERATURE:
+        lines = factor_notes([tally_erosion({**inside, name: np.full((2, 2), 1.01 * LITERATURE[name].high)})])
+        assert [line.partition(":")[0] for line in lines] == ([] if name == "water_erosion" else [name])
+
+
+REGIONAL = {"regional_mean": 307.0, "regional_mean_by_method": 1360.0, "regional_reference": "a publication"}
+
+
+def test_a_published_regional_mean_rescales_erosivity_and_is_recorded(finished: Finished, tmp_path: Path) -> None:
+    _, recipe, maps = finished
+    derive = {**recipe["derive"], "erosivity": REGIONAL}
+    other = recipe | {"run": recipe["run"] | {"output": str(tmp_path / "rescaled.zarr")}, "derive": derive}
+    run(other, workers=1, progress=False)
+    rescaled = open_cube(str(tmp_path / "rescaled.zarr")).compute()
+    np.testing.assert_allclose(rescaled.rainfall_erosivity, maps.rainfall_erosivity * (307 / 1360), rtol=1e-6)
+    np.testing.assert_allclose(rescaled.water_erosion, maps.water_erosion * (307 / 1360), rtol=1e-5)
+    attrs = rescaled.rainfall_erosivity.attrs
+    assert attrs["rescaling_factor"] == pytest.approx(307 / 1360)
+    assert (attrs["regional_mean"], attrs["regional_mean_by_method"]) == (307.0, 1360.0)
+    assert attrs["regional_reference"] == "a publication"
+    assert "at least 400 mm a-1" in attrs["fitted_range"]
+    table = result_tables(str(tmp_path / "rescaled.zarr"))[TITLE].set_index("factor")
+    assert "times 0.2257" in table.loc["R", "how"]
+    dry = int((maps.annual_precipitation < 400).where(maps.rainfall_erosivity.notnull(), False).sum())
+    assert dry > 0
+    assert any(f"{dry} of" in note and "400 mm a-1" in note for note in rescaled.attrs["plausibility_notes"])
+
+
+@pytest.mark.parametrize("left_out", ["regional_mean_by_method", "regional_reference"])
+def test_a_regional_mean_needs_the_methods_own_and_a_reference(finished: Finished, left_out: str) -> None:
+    _, recipe, _ = finished
+    given = {key: value for key, value in REGIONAL.items() if key != left_out}
+    with pytest.raises(RecipeError, match=f"{left_out} is needed by regional_mean"):
+        run(recipe | {"derive": {**recipe["derive"], "erosivity": given}}, progress=False)
+
+
+@pytest.mark.data
+def test_the_methods_own_mean_of_the_plateau_is_that_of_the_recipe(data_folder: Path) -> None:
+    """1360 of the recipe: the relation on WorldClim, cells weighted by their area, within the boundary's polygons."""
+    tibet = data_folder / "tibet"
+    rain = rioxarray.open_rasterio(tibet / "worldclim_bio12_10m.tif", masked=True).squeeze()
+    plateau = geopandas.read_file(tibet / "boundary" / "TPBoundary_3000.shp")
+    erosivity = rainfall_erosivity(rain.rio.clip(plateau.geometry, "EPSG:4326").values, method="zhang_fu_annual")
+    weight = np.cos(np.deg2rad(rain.rio.clip(plateau.geometry, "EPSG:4326").y.values))[:, None]
+    mean = np.nansum(erosivity * weight) / np.sum(np.isfinite(erosivity) * weight)
+    recipe = read_recipe(RECIPES / "tibet_solum.toml")
+    assert recipe.derive.tables["erosivity"]["regional_mean_by_method"] == pytest.approx(mean, rel=1e-3)
 
 
 def test_the_table_of_water_erosion_where_there_is_no_soil_at_all() -> None:

@@ -55,8 +55,7 @@ def test_tibet_thickness_is_plausible_and_says_what_it_assumes(tibet: Path, full
     thick = maps["solum_thickness"].values
     known = np.isfinite(thick)
     assert known.sum() > (400_000 if full else 6_000)
-    # Published map of the whole plateau: 0.39..2.04 m, mean 0.89. This run's own water erosion is some 20 times the
-    # published plateau mean, so its least soils are thinner.
+    # Published map of the whole plateau: 0.39 to 2.04 m, mean 0.89.
     assert 0.6 < thick[known].mean() < 1.1
     assert thick[known].min() > 0.1
     assert np.quantile(thick[known], 0.95) < 2.6
@@ -88,11 +87,21 @@ def test_tibet_uses_its_own_erosion_factors_and_prints_the_published_mean_beside
     table = result_tables(str(tibet))["Water erosion beside the published mean"].set_index("factor")
     assert table.loc["K", "mean"] == pytest.approx(0.0197)
     assert "mean EPIC K of 16 places above 3000 m" in table.loc["K", "how"]
-    # At 1 km with 300 m as the cap of the whole slope length: A 33, half of what the entering area alone gave.
-    assert 25 < table.loc["A", "mean"] < 45
-    assert 7 < table.loc["A", "median"] < 20
+    # At 1 km: 32.9 with R of the method and C of van der Knijff, 7.4 with R rescaled, 2.73 with C of Cai.
+    assert 2 < table.loc["A", "mean"] < 9
+    assert 0.5 < table.loc["A", "median"] < 3
     assert 5 < table.loc["LS", "mean"] < 12
+    assert 0.08 < table.loc["C", "mean"] < 0.2
+    assert 250 < table.loc["R", "mean"] < 714
+    assert "published mean 307 of a region over 1360 by the method" in table.loc["R", "how"]
     assert table.loc["A published", "mean"] == 2.76
+    assert table.loc[["R", "K", "LS", "C", "A"], ["literature", "source"]].notna().all(axis=None)
+    printed = subprocess.run([sys.executable, HERE.parent / "benchmarks" / "erosion_choices.py", tibet],
+                             capture_output=True, text=True, check=True).stdout  # fmt: skip
+    chained = [float(line.split()[0]) for line in printed.splitlines()]
+    assert chained == sorted(chained, reverse=True)
+    assert chained[-1] == pytest.approx(table.loc["A", "mean"], abs=0.01)
+    assert chained[0] > 3 * chained[1] > 6 * chained[-1]
     assert "water_erosion" in str(maps["solum_thickness"].attrs["parents"])
     assert maps.attrs["assumptions"].count("soil_erodibility = 0.0197") == 1
 

@@ -152,6 +152,8 @@ class Stage:
     summary : callable, optional
         `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
         row by row; `maps` is the lazy Dataset of inputs and outputs, for a look at some of them.
+    notes : callable, optional
+        `notes(tallies)` gives lines for the run's notes.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Stage:
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     needs_values: bool = False
+    notes: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None
 
 
 def decisive_options(stage: Stage) -> dict[str, Any]:
@@ -232,15 +235,6 @@ def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
     for top in range(0, maps.sizes["y"], side):
         for left in range(0, maps.sizes["x"], 2 * side):
             yield maps.isel(y=slice(top, top + side), x=slice(left, left + 2 * side)).compute()
-
-
-def some_blocks(maps: xr.Dataset, chunk: int, most_cells: int) -> Iterator[xr.Dataset]:
-    """Loaded chunks of a lazy Dataset: all of a small one, evenly spread ones of a large one."""
-    corners = [(y, x) for y in range(0, maps.sizes["y"], chunk) for x in range(0, maps.sizes["x"], chunk)]
-    count = min(len(corners), max(1, most_cells // chunk**2))
-    for at in np.linspace(0, len(corners) - 1, count).round().astype(int):
-        y, x = corners[at]
-        yield maps.isel(y=slice(y, y + chunk), x=slice(x, x + chunk)).compute()
 
 
 def trimmed(values: Any, halo: tuple[tuple[int, int], tuple[int, int]], dtype: str) -> Array:

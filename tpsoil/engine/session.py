@@ -243,9 +243,13 @@ def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, M
 
 def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
     """What a reader should know of a stage's maps: they are empty, or leave published ranges."""
-    statistics = [r.statistics for _, r in sorted(manifest.read().items()) if r.statistics is not None]
+    records = [record for _, record in sorted(manifest.read().items())]
+    statistics = [record.statistics for record in records if record.statistics is not None]
     empty = emptiness(statistics)
-    return [f"{stage.title}: {empty}"] if empty else notes_of(statistics, stage.fitted)
+    if empty:
+        return [f"{stage.title}: {empty}"]
+    own = [] if stage.notes is None else stage.notes([r.tally for r in records if r.tally is not None])
+    return [*notes_of(statistics, stage.fitted), *own]
 
 
 def _tables_of(output: Output) -> dict[str, pd.DataFrame]:

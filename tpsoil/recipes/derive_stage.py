@@ -80,8 +80,9 @@ def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
         urls=dependencies.urls,
         indifferent=group_indifferent(group),
         bytes_per_cell=max(group.bytes_per_cell if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
-        tally=None if group.summary is None else group.tally,
+        tally=None if group.summary is None and group.notes is None else group.tally,
         summary=group.summary,
+        notes=group.notes,
     )
 
 

@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 Layers = Mapping[str, xr.DataArray]
 Summary = Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]]
 
+Notes = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 
 CLIMATOLOGY: Final = "climatology"
 """Attribute of a stack of twelve months that belong to no year."""
@@ -313,6 +314,11 @@ class CovariateGroup(BaseModel):
     @property
     def summary(self) -> Summary | None:
         """Tables of the finished layers, from the tallies."""
+        return None
+
+    @property
+    def notes(self) -> Notes | None:
+        """Lines for the notes of a run, from the tallies."""
         return None
 
     def missing_input(self, name: str) -> str:

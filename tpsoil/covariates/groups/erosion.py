@@ -11,13 +11,20 @@ from pydantic import model_validator
 
 from tpsoil.blocks import constant_like
 from tpsoil.covariates.cover_ranges import cover_by_class, read_cover_ranges
-from tpsoil.covariates.erosivity import EROSIVITY, rainfall_erosivity
+from tpsoil.covariates.erosivity import (
+    EROSIVITY,
+    RegionalMean,
+    precipitation_notes,
+    rainfall_erosivity,
+    rescale_erosivity,
+    tally_precipitation,
+)
 from tpsoil.covariates.vegetation import vegetation_cover
-from tpsoil.covariates.water_erosion import COVER, cover_factor, rusle, soil_erodibility
-from tpsoil.covariates.water_erosion_table import summarise_erosion, tally_erosion
+from tpsoil.covariates.water_erosion import COVER, R_UNIT, cover_factor, rusle, soil_erodibility
+from tpsoil.covariates.water_erosion_table import factor_notes, summarise_erosion, tally_erosion
 from tpsoil.variables import variable
 
-from .base import SET, Array, CovariateGroup, FromStacks, Layers, SourceLayer, Stack, Summary, option
+from .base import SET, Array, CovariateGroup, FromStacks, Layers, Notes, SourceLayer, Stack, Summary, option
 from .climate import PRECIPITATION_STACK, TEMPERATURE_STACK, StackGroup, stated
 
 SOIL = ("sand", "silt", "clay", "soil_organic_carbon")
@@ -81,6 +88,18 @@ class Erosivity(StackGroup):
         source="stack",
         only={"rain_only": [True]},
     )
+    regional_mean: float | None = option(
+        None, "published mean of R over a region: R is multiplied by regional_mean / regional_mean_by_method",
+        units=R_UNIT["SI"], gt=0, shared=False,
+    )  # fmt: skip
+    regional_mean_by_method: float | None = option(
+        None, "mean of the method's own R over the same region", units=R_UNIT["SI"], gt=0,
+        only={"regional_mean": [SET]}, shared=False,
+    )  # fmt: skip
+    regional_reference: str = option(
+        "", "publication of regional_mean, and its region; written into the maps", only={"regional_mean": [SET]},
+        shared=False,
+    )  # fmt: skip
     first_year: int | None = option(None, "first year of the stacks to use; default: all", only={"method": BY_MONTH})
     last_year: int | None = option(None, "last year of the stacks to use; default: all", only={"method": BY_MONTH})
 
@@ -90,6 +109,10 @@ class Erosivity(StackGroup):
             raise ValueError(f"option monthly_precipitation is needed by method {self.method}")
         if self.rain_only and self.monthly_temperature is None:
             raise ValueError("option monthly_temperature is needed by rain_only")
+        if self.regional_mean is not None and self.regional_mean_by_method is None:
+            raise ValueError("option regional_mean_by_method is needed by regional_mean")
+        if self.regional_mean is not None and not self.regional_reference:
+            raise ValueError("option regional_reference is needed by regional_mean; cite the publication")
         return self
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
@@ -111,15 +134,30 @@ class Erosivity(StackGroup):
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """R from the annual sum, or that of the stacks."""
-        if self.method != "zhang_fu_annual":
-            return {"rainfall_erosivity": layers["rainfall_erosivity"]}
-        r = rainfall_erosivity(layers["annual_precipitation"], method=self.method)
-        r.attrs["snow"] = "counted as rain"
-        r.attrs["warning"] = (
-            "fitted to stations and counts snow as rain; over the plateau several times the published mean of 307 "
-            "(Chen Y. et al., Earth Syst. Sci. Data 14, 2681); give a published grid, or use rain_only with a stack"
-        )
+        if self.method == "zhang_fu_annual":
+            r = rainfall_erosivity(layers["annual_precipitation"], method=self.method)
+            r.attrs["snow"] = "counted as rain"
+        else:
+            r = layers["rainfall_erosivity"]
+        if self.regional_mean is not None and self.regional_mean_by_method is not None:
+            regional = RegionalMean(self.regional_mean, self.regional_mean_by_method, self.regional_reference)
+            r = rescale_erosivity(r, regional)
+        elif self.method == "zhang_fu_annual":
+            r.attrs["warning"] = (
+                "fitted to stations and counts snow as rain; over the plateau several times the published mean of 307 "
+                "(Chen Y. et al., Earth Syst. Sci. Data 14, 2681); give a published grid, rescale to the published "
+                "mean with regional_mean, or use rain_only with a stack"
+            )
         return {"rainfall_erosivity": r}
+
+    def tally(self, layers: Mapping[str, Array]) -> Mapping[str, Any]:
+        """Cells, and those drier than the climates of the annual relation."""
+        return tally_precipitation(self.method, layers)
+
+    @property
+    def notes(self) -> Notes | None:
+        """Cells drier than the climates of the annual relation."""
+        return partial(precipitation_notes, self.method) if self.method == "zhang_fu_annual" else None
 
 
 class Erodibility(CovariateGroup):
@@ -260,5 +298,10 @@ class Rusle(CovariateGroup):
 
     @property
     def summary(self) -> Summary:
-        """Means and medians of the factors beside the published mean."""
+        """Means and quantiles of the factors beside the literature."""
         return partial(summarise_erosion, self.practice)
+
+    @property
+    def notes(self) -> Notes:
+        """Factors whose mean is outside the literature."""
+        return factor_notes
