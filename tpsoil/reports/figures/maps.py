@@ -13,6 +13,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from scipy import ndimage
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import grid_of, same_grid
@@ -276,18 +277,32 @@ def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, c
 def draw_mask(
     axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, longest_side: int
 ) -> npt.NDArray[np.bool_] | None:
-    """Grey where the mask is 0, with its own legend entry on continuous maps; returns those cells."""
+    """Fill cells without soil inside the map, with a legend entry on continuous maps.
+
+    Returns
+    -------
+    ndarray of bool or None
+        All cells where the mask is 0, those outside of what was studied included.
+    """
     if mask is None:
         return None
     values = _companion(layer, picture, mask, longest_side, "mask")
     masked = values == 0
-    if masked.any():
-        axes.imshow(np.ma.masked_where(~masked, masked.astype(float)), extent=picture.extent, zorder=1.5,
+    shown = masked & ~_outside(masked)
+    if shown.any():
+        axes.imshow(np.ma.masked_where(~shown, shown.astype(float)), extent=picture.extent, zorder=1.5,
                     cmap=ListedColormap([palette.MASKED]), interpolation="nearest", gid="masked",
                     aspect="auto")  # fmt: skip
         if palette.layer_kind(layer) != "categorical":
             axes.legend(handles=[_mask_patch()], loc="lower right", fontsize=7.5, framealpha=0.8)
     return np.asarray(masked)
+
+
+def _outside(masked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Masked cells that reach the frame: outside of what was studied, where the base map shows."""
+    labels, _ = ndimage.label(masked)
+    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.asarray(np.isin(labels, edge[edge > 0]))
 
 
 def _mask_patch() -> Patch:

@@ -75,28 +75,17 @@ def skewed_breaks(values: Floats) -> list[float] | None:
     >>> skewed_breaks(np.linspace(0.0, 1.0, 100)) is None
     True
     >>> skewed_breaks(np.exp(np.linspace(0.0, 5.0, 1000)))
-    [1.1, 1.6, 3.0, 12.0, 40.0, 90.0, 130.0]
+    [1.1, 1.6, 3.5, 12.0, 43.0, 90.0, 130.0]
     """
     low, middle, high = np.percentile(values, (1, 50, 99))
     if not low < high or abs(low + high - 2 * middle) / (high - low) < SKEWED:
         return None
     quantiles = np.percentile(values, QUANTILES)
-    gaps = np.diff(quantiles)
-    near = np.minimum(np.concatenate([gaps[:1], gaps]), np.concatenate([gaps, gaps[-1:]]))
-    rounded = {round_to(float(q), float(gap)) for q, gap in zip(quantiles, near, strict=True) if gap > 0}
-    return sorted(rounded) if len(rounded) >= 5 else None
-
-
-def round_to(value: float, spacing: float) -> float:
-    """A value rounded to one digit of the spacing around it.
-
-    Examples
-    --------
-    >>> round_to(0.74060315, 0.2), round_to(1234.5, 300.0)
-    (0.7, 1200.0)
-    """
-    digits = -int(np.floor(np.log10(spacing)))
-    return float(round(value, digits))
+    for digits in (2, 3):
+        rounded = sorted({float(f"{quantile:.{digits}g}") for quantile in quantiles})
+        if len(rounded) >= 5:
+            return rounded
+    return None
 
 
 def rounded_scale(
