@@ -161,8 +161,8 @@ class Choice:
 
         Examples
         --------
-        >>> choose("copernicus_dem/glo30").url(latitude=30, longitude=80)[-45:]
-        'Copernicus_DSM_COG_10_N30_00_E080_00_DEM.tif'[-45:]
+        >>> choose("copernicus_dem/glo30").url(latitude=30, longitude=80).rpartition("/")[2]
+        'Copernicus_DSM_COG_10_N30_00_E080_00_DEM.tif'
         """
         fields: dict[str, Any] = dict(self.values)
         if self.entry.driver == "tiles":

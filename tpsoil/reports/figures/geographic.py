@@ -72,8 +72,8 @@ def draw_globe(axes: Axes, plane: Plane) -> None:
     middle = 0.5 * (west + east), float(np.clip(0.5 * (south + north), -80, 80))
     globe = Plane(CRS.from_proj4(f"+proj=ortho +lon_0={middle[0]} +lat_0={middle[1]} +R={EARTH_RADIUS_M}"),
                   (-EARTH_RADIUS_M, -EARTH_RADIUS_M, EARTH_RADIUS_M, EARTH_RADIUS_M))  # fmt: skip
-    width = 0.115 if _shape(axes) > 1.2 else 0.16
-    inset = axes.inset_axes((1.025, 0.0, width, width * _shape(axes)))
+    width = 0.1 if _shape(axes) > 1.2 else 0.15
+    inset = axes.inset_axes((1.015, 0.0, width, width * _shape(axes)))
     inset.set_gid("globe")
     inset.set_in_layout(False)  # it stands in the column of the colour bar or legend, which has its room
     inset.add_patch(Circle((0, 0), 1, facecolor=palette.WATER, edgecolor=palette.QUIET, linewidth=0.6, zorder=1))
