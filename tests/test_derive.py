@@ -263,7 +263,7 @@ def test_bad_stacks(tmp_path: Path, variable: str, units: str, error: type[Excep
 
 def test_a_time_that_comes_twice(tmp_path: Path) -> None:
     path = winds(tmp_path / "a.nc")
-    with pytest.raises(InputError, match="comes twice"):
+    with pytest.raises(InputError, match="occurs twice"):
         read_stack([path, path], "t", "degC")
 
 

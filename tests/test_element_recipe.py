@@ -151,8 +151,8 @@ def test_the_same_run_again_makes_nothing(done: tuple[Path, dict[str, Any]]) -> 
     ("keys", "error", "words"),
     [
         ({"elements": ["Zn"], "icp": {}, "limits": {"Zn": 50}}, InputError, r"values of 'Zn' \(5\d %\) lie below"),
-        ({"elements": ["Fe"], "units": {"Fe": "%"}, "icp": {}}, UnitsError, "exceeds 1 000 000|as if it came in"),
-        ({"elements": {"Fe": "sand"}, "icp": {}, "extra_features": []}, UnitsError, "as if it came in"),
+        ({"elements": ["Fe"], "units": {"Fe": "%"}, "icp": {}}, UnitsError, "exceeds 1 000 000|as if it were in"),
+        ({"elements": {"Fe": "sand"}, "icp": {}, "extra_features": []}, UnitsError, "as if it were in"),
         (
             {"elements": ["Zn"], "icp": {"Zn": "Fe_icp"}, "replicate": None},
             InputError,

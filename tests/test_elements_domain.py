@@ -100,9 +100,9 @@ def test_oxides_convert_and_are_never_taken_for_the_element() -> None:
         ({"Fe": [np.nan, np.nan]}, {}, InputError, r"'Fe' has no valid value in 2 rows \(2 missing, 0 below"),
         ({"Ni": ["<5", "<5"]}, {}, InputError, r"'Ni' has no valid value in 2 rows \(0 missing, 2 below"),
         ({"Fe": [21000, -5, 22000]}, {}, InputError, r"'Fe' is negative in 1 rows \(line 3\).*negative='censor'"),
-        ({"Fe": [2.1, 3.0, 2.4]}, {}, UnitsError, r"median of 2.4 mg kg-1.*ratio of 6.3e-05.*as if it came in %"),
-        ({"Fe": [21.0, 30.0, 24.0]}, {}, UnitsError, "as if it came in g kg-1"),
-        ({"Zn": [51000, 48000.0]}, {}, UnitsError, "as if it came in ug kg-1"),
+        ({"Fe": [2.1, 3.0, 2.4]}, {}, UnitsError, r"median of 2.4 mg kg-1.*ratio of 6.3e-05.*as if it were in %"),
+        ({"Fe": [21.0, 30.0, 24.0]}, {}, UnitsError, "as if it were in g kg-1"),
+        ({"Zn": [51000, 48000.0]}, {}, UnitsError, "as if it were in ug kg-1"),
         ({"Fe": [21000.0]}, {"units": "handfuls"}, UnitsError, "'handfuls' is not a known unit"),
         (
             {"Fe": [21000.0, 9_999_999, 22000]},

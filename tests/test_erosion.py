@@ -335,7 +335,7 @@ ONES = np.ones((2, 2))
     (lambda: cov.rainfall_erosivity([-1.0] + [5.0] * 11, method="wischmeier_si"), InputError, "rain cannot be"),
     (lambda: cov.rainfall_erosivity([5.0] * 11, method="wischmeier_si"), InputError, "11 months, expected 12"),
     (lambda: cov.rainfall_erosivity(MONTHS, method="wischmeier"), InputError, "did you mean 'wischmeier_"),
-    (lambda: cov.rainfall_erosivity(5.0, method="wischmeier_si"), InputError, "one number came"),
+    (lambda: cov.rainfall_erosivity(5.0, method="wischmeier_si"), InputError, "got one number"),
     (lambda: cov.rainfall_erosivity(400.0, method="zhang_fu_annual", temperature=2.0), InputError, "annual method"),
     (lambda: cov.rainfall_erosivity(layer(ONES, units="m"), method="zhang_fu_annual"), UnitsError, "expected 'mm'"),
     (lambda: cov.cover_factor(ndvi=1.2), InputError, r"NDVI lies within -1 to 1; divide scaled integers by 10000"),

@@ -1,4 +1,4 @@
-"""Rasters through the door: units, nodata, scale, steps, tiles; and every refusal with its mend."""
+"""Rasters on import: units, nodata, scale, steps, tiles; and every rejection with its fix."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_years_are_combined_only_when_told_and_on_one_grid(tmp_path: Path) -> No
     for year, value in ((2001, 10.0), (2002, 14.0)):
         write_tif(tmp_path / f"p{year}.tif", np.full((2, 3), value, np.float32))
     pattern = str(tmp_path / "p*.tif")
-    with pytest.raises(InputError, match="2 rasters .*say how they become one: combine='mosaic'"):
+    with pytest.raises(InputError, match="2 rasters .*state how they become one: combine='mosaic'"):
         read_raster(pattern, RAIN)
     np.testing.assert_array_equal(whole(read_raster(pattern, RAIN, combine="mean")), np.full((2, 3), 12))
     write_tif(tmp_path / "p2003.tif", np.full((2, 3), 1, np.float32), size=0.5)

@@ -159,7 +159,7 @@ def test_averaged_classes_are_refused() -> None:
 @pytest.mark.parametrize(("text", "says"), [
     ("code,class\n1,2\n", r"columns \['name'\] are missing"),
     ("code,class,name\nx,1,a\n", "line 2: code 'x'"),
-    ("code,class,name\n1,1,a\n1,2,b\n", "line 3: code 1 came before"),
+    ("code,class,name\n1,1,a\n1,2,b\n", "line 3: code 1 is listed twice"),
     ("code,class,name\n1,1,a\n2,1,b\n", "class 1 is 'a' and 'b'"),
 ])  # fmt: skip
 def test_bad_table_files(tmp_path: Path, text: str, says: str) -> None:

@@ -336,8 +336,8 @@ def block_codes(
         raise InputError(f"folds: block_size is {block_size!r}, expected a positive number of the coordinates' unit")
     position = np.column_stack([np.asarray(east, dtype=float), np.asarray(north, dtype=float)])
     if not np.isfinite(position).all():
-        bad = int((~np.isfinite(position).all(axis=1)).sum())
-        raise InputError(f"folds: {bad} rows have no coordinates; drop them, or use other folds")
+        invalid = int((~np.isfinite(position).all(axis=1)).sum())
+        raise InputError(f"folds: {invalid} rows have no coordinates; drop them, or use other folds")
     if groups is not None:
         codes = _group_codes(groups, len(position))
         sizes = np.bincount(codes)

@@ -1,7 +1,7 @@
 """Reference ranges of published work, and the notes of a run whose maps leave them.
 
-Numbers come from the records that tiles leave, never from reading the maps again. A note is no error: another region
-may well differ; it is a line that a reader sees before believing a map.
+Numbers come from the records of the tiles, never from reading the maps again. A note is no error: another region
+may well differ; it is a line that a reader sees before using a map.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MASK: Final = "soil_mask"
 
 @dataclass(frozen=True)
 class Reference:
-    """A range that published values of a layer keep within.
+    """A range of the published values of a layer.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ REFERENCES: Final[tuple[Reference, ...]] = (
 
 
 def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -> dict[str, Any]:
-    """Numbers of one chunk that the notes are made of, as JSON.
+    """Numbers of one chunk that the notes are computed from, as JSON.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
     >>> chunk_statistics([variable("potential_production")], {"potential_production": np.array([[0.5, 2.0]])})["values"]
     {'potential_production': [2, 2.5, 0.5, 2.0, 1]}
     """
-    made = {output.name: output for output in outputs}
-    valid = {name: _known(layers[name], made[name]) for name in made if name in layers}
+    specs = {output.name: output for output in outputs}
+    valid = {name: _known(layers[name], specs[name]) for name in specs if name in layers}
     size = int(next(iter(layers.values())).size) if layers else 0
     numbers: dict[str, Any] = {
         "cells": size,
@@ -112,15 +112,15 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
         numbers["soil"] = int(np.count_nonzero(layers[_MASK] == 1))
     if "zone" in layers and all(name in layers for name in _ZONE_LAYERS):
         numbers["zones"] = _zone_sums(layers)
-    thick = {name: known for name, known in valid.items() if made[name].kind != "categorical"}
-    if thick and not any(known.any() for known in thick.values()):
-        inputs = [name for name in layers if name not in made]
+    quantities = {name: known for name, known in valid.items() if specs[name].kind != "categorical"}
+    if quantities and not any(known.any() for known in quantities.values()):
+        inputs = [name for name in layers if name not in specs]
         numbers["missing"] = {
             name: missing for name in inputs if (missing := size - int(np.count_nonzero(_known(layers[name], None))))
         }
         numbers["codes"] = {
             name: {str(code): int(np.count_nonzero(layers[name] == code)) for code in sorted(spec.flags)}
-            for name, spec in made.items()
+            for name, spec in specs.items()
             if spec.flags and name in layers
         }
     return numbers
@@ -299,8 +299,8 @@ def _zone_sums(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     known = np.isfinite(warmth) & np.isfinite(rain) & np.isfinite(zone) & (zone != variable("zone").fill)
     sums = {}
     for code in np.unique(zone[known]):
-        here = known & (zone == code)
-        sums[str(int(code))] = [int(here.sum()), float(warmth[here].sum()), float(rain[here].sum())]
+        in_zone = known & (zone == code)
+        sums[str(int(code))] = [int(in_zone.sum()), float(warmth[in_zone].sum()), float(rain[in_zone].sum())]
     return sums
 
 
@@ -313,15 +313,15 @@ def _zone_notes(statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Ma
             continue
         warmth, rain = (fsum(part[k] for part in parts) / cells for k in (1, 2))
         fitted_warmth, fitted_rain = (climate[name] for name in _ZONE_LAYERS)
-        far = []
+        differences = []
         if abs(warmth - fitted_warmth) > TEMPERATURE_DISTANCE_K:
-            far.append(f"{warmth:.1f} degC for {fitted_warmth:.1f}")
+            differences.append(f"{warmth:.1f} degC for {fitted_warmth:.1f}")
         if not 1 / PRECIPITATION_RATIO <= rain / fitted_rain <= PRECIPITATION_RATIO:
-            far.append(f"{rain:.0f} mm for {fitted_rain:.0f}")
-        if far:
+            differences.append(f"{rain:.0f} mm for {fitted_rain:.0f}")
+        if differences:
             lines.append(
-                f"zone {zone}: {cells} cells have a mean of {' and '.join(far)} where its parameters were fitted; they "
-                "are used outside that climate"
+                f"zone {zone}: {cells} cells have a mean of {' and '.join(differences)} where its parameters "
+                "were fitted; they are used outside that climate"
             )
     return lines
 

@@ -1,4 +1,4 @@
-"""The one place that finds the cell of a point.
+"""The one place that locates the cell of a point.
 
 Longitude and latitude are WGS84 degrees; x and y are in the CRS of the grid. Where a table has both, longitude and
 latitude place the row, and x and y must name the same place to within one cell: two surveys' coordinates that disagree
@@ -208,7 +208,7 @@ def position_groups(table: pd.DataFrame, *, where: str) -> Integers | None:
 
 
 def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Integers, Integers]:
-    """The cell of a grid that holds each point.
+    """The cell of a grid that contains each point.
 
     Parameters
     ----------
@@ -248,8 +248,8 @@ def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Int
     if len(placed) > 1:
         other_columns, other_rows = placed[1][1]
         _require_agreement(table, placed, grid, where)
-        lacking = ~(np.isfinite(columns) & np.isfinite(rows))
-        columns, rows = np.where(lacking, other_columns, columns), np.where(lacking, other_rows, rows)
+        unplaced = ~(np.isfinite(columns) & np.isfinite(rows))
+        columns, rows = np.where(unplaced, other_columns, columns), np.where(unplaced, other_rows, rows)
     height, width = grid.shape
     with np.errstate(invalid="ignore"):
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -1,7 +1,7 @@
 """Cells without soil: the one rule that every map of soil and every table of samples follows.
 
 `soil_mask` is 1 where there is soil. A cube without it gets one from its class layers, by the meaning of their classes;
-one that has it keeps what it says, and classes of water and ice are masked beside it.
+one that has it keeps its values, and classes of water and ice are masked beside it.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ CORINE, GlobeLand30, NLCD, GLiM): compared as a complete name, so that "water-la
 
 MASK: Final = "soil_mask"
 NO_SOIL: Final = ("water", "ice")
-"""Surfaces that are masked unless asked otherwise."""
+"""Surfaces that are masked by default."""
 RECORD: Final = "masked_surfaces"
-"""Attribute of a mask that was made by this module: it is complete, and used as it is."""
+"""Attribute of a mask that this module computed: it is complete, and used as it is."""
 CELLS: Final = 2.0
 """How far a sample on a masked cell is moved at most, in cells, unless a distance is given."""
 
@@ -205,21 +205,21 @@ def mask_block(*arguments: Any) -> list[Array]:
     shared: _Surfaces = arguments[-1]
     blocks = arguments[: len(shared.codes)]
     if shared.masked:
-        given = np.nan_to_num(np.asarray(arguments[len(blocks)], dtype=np.float64), nan=float(variable(MASK).fill))
-        result = given.astype(np.uint8)
+        own_mask = np.nan_to_num(np.asarray(arguments[len(blocks)], dtype=np.float64), nan=float(variable(MASK).fill))
+        result = own_mask.astype(np.uint8)
     else:
         result = np.ones(blocks[0].shape, dtype=np.uint8)
     for block, codes, fill in zip(blocks, shared.codes, shared.fills):
-        bare = np.isin(block, np.asarray(codes))
+        no_soil = np.isin(block, np.asarray(codes))
         if fill is not None:
-            bare &= block != fill
-        result[bare & (result == 1)] = 0
+            no_soil &= block != fill
+        result[no_soil & (result == 1)] = 0
     return [result]
 
 
 @dataclass(frozen=True, eq=False)
 class SoilPlaces:
-    """Samples brought onto cells with soil. Made by `place_on_soil`.
+    """Samples moved onto cells with soil; see `place_on_soil`.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class Window:
     options : mapping
         The stage's options.
     model : object or None
-        What the stage's `load` made of its model; one object for all tiles of a process, not to be changed.
+        The model from the stage's `load`; one object for all tiles of a process, not to be changed.
     """
 
     layers: xr.Dataset
@@ -72,13 +72,13 @@ class Prepared:
     notes: Sequence[str] = ()
 
 
-def _untold(done: int, total: int) -> None:
-    """For who does not want to know."""
+def _no_progress(done: int, total: int) -> None:
+    """No progress is reported."""
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a run lends a stage's `prepare`.
+    """Resources of a run for a stage's `prepare`.
 
     Parameters
     ----------
@@ -87,12 +87,12 @@ class Workbench:
     progress : callable
         `progress(done, total)`, for work that can be counted.
     scratch : Path or None
-        A folder for what a killed run shall find again; removed when the run is complete. None where there is no place
-        for it.
+        A folder for intermediate results that a resumed run reuses; removed when the run is complete. None where there
+        is no place for it.
     """
 
     workers: int = 1
-    progress: Callable[[int, int], None] = _untold
+    progress: Callable[[int, int], None] = _no_progress
     scratch: Path | None = None
 
 
@@ -107,7 +107,7 @@ class Stage:
     title : str
         For the progress line.
     section : str
-        The recipe's table it comes from; `--only` may name it.
+        Table of the recipe; `--only` may name it.
     outputs : sequence of Variable
         What `compute` returns.
     compute : callable
@@ -137,8 +137,8 @@ class Stage:
     attributes : mapping of str to mapping
         As in `Prepared`.
     describe : callable, optional
-        `describe(options, grid)` gives attributes that are known when a source is opened, and refuses one that cannot
-        serve. Called before the first tile.
+        `describe(options, grid)` gives attributes that are known when a source is opened, and rejects one that cannot
+        be used. Called before the first tile.
     bytes_per_cell : float
         Peak of `compute`'s working memory for a cell of the window, beside the inputs and outputs.
     tally : callable, optional

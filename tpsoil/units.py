@@ -1,7 +1,7 @@
 """Units: read, compared and converted here and nowhere else.
 
 A small grammar and not pint: pint reads "mm a-1" as a difference and "C" as coulomb, and knows neither sums of a period
-nor oxides; here whatever a field table may mean in two ways ("ton", "mg ha-1", "kg/m s") is rejected with a suggestion.
+nor oxides; here a unit with two meanings in field tables ("ton", "mg ha-1", "kg/m s") is rejected with a suggestion.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Conversion(NamedTuple):
     offset: float
 
 
-def conversion(came: str, expected: str, *, where: str, period: Period = "", substance: str = "") -> Conversion:
+def conversion(source_unit: str, expected: str, *, where: str, period: Period = "", substance: str = "") -> Conversion:
     """Factor and offset from one unit to another.
 
     Parameters
     ----------
-    came : str
+    source_unit : str
         As the source states it; a bare number is a multiple of `expected`, for scaled integers.
     expected : str
     where : str
@@ -61,11 +61,11 @@ def conversion(came: str, expected: str, *, where: str, period: Period = "", sub
     >>> round(conversion("% Fe2O3", "mg kg-1", where="iron", substance="Fe").factor, 1)
     6994.3
     """
-    if came.strip() == expected.strip():  # also a unit that only the user knows
+    if source_unit.strip() == expected.strip():  # also a unit that only the user defines
         return Conversion(1.0, 0.0)
     try:
         target = read_unit(expected)
-        unit = read_unit(came)
+        unit = read_unit(source_unit)
         if unit.number:
             return Conversion(float(unit.factor), 0.0)
         unit = _summed(unit, target, period)
@@ -73,14 +73,14 @@ def conversion(came: str, expected: str, *, where: str, period: Period = "", sub
         _require_same_quantity(unit, target)
     except UnitsError as error:
         raise UnitsError(
-            f"{where}: units '{came}' cannot be converted to '{expected}': {error}; pass a unit such as "
+            f"{where}: units '{source_unit}' cannot be converted to '{expected}': {error}; pass a unit such as "
             f"units='{expected}', or a number and a unit such as units='0.1 {expected}'"
         ) from None
     factor = float(unit.factor / target.factor)
     return Conversion(factor * chemical, float((unit.offset - target.offset) / target.factor))
 
 
-def convertible(came: str, expected: str, *, period: Period = "", substance: str = "") -> bool:
+def convertible(source_unit: str, expected: str, *, period: Period = "", substance: str = "") -> bool:
     """Whether `conversion` accepts a unit.
 
     Examples
@@ -89,13 +89,13 @@ def convertible(came: str, expected: str, *, period: Period = "", substance: str
     (True, False)
     """
     try:
-        conversion(came, expected, where="", period=period, substance=substance)
+        conversion(source_unit, expected, where="", period=period, substance=substance)
     except UnitsError:
         return False
     return True
 
 
-def same_unit(came: str, expected: str, *, period: Period = "") -> bool:
+def same_unit(source_unit: str, expected: str, *, period: Period = "") -> bool:
     """Whether two texts are spellings of one unit, so that numbers need no change.
 
     Examples
@@ -105,16 +105,16 @@ def same_unit(came: str, expected: str, *, period: Period = "") -> bool:
     >>> same_unit("mm month-1", "mm", period="month"), same_unit("mm month-1", "mm", period="year")
     (True, False)
     """
-    if came.strip() == expected.strip():
+    if source_unit.strip() == expected.strip():
         return True
     try:
-        unit = read_unit(came)
-        return not unit.substance and conversion(came, expected, where="", period=period) == (1.0, 0.0)
+        unit = read_unit(source_unit)
+        return not unit.substance and conversion(source_unit, expected, where="", period=period) == (1.0, 0.0)
     except UnitsError:
         return False
 
 
-def is_rate_of(came: str, amount: str) -> bool:
+def is_rate_of(source_unit: str, amount: str) -> bool:
     """Whether a unit is a rate that sums to an amount over days or months.
 
     Examples
@@ -123,11 +123,11 @@ def is_rate_of(came: str, amount: str) -> bool:
     (True, False, False)
     """
     try:
-        if read_unit(amount).per or not read_unit(came).per:
+        if read_unit(amount).per or not read_unit(source_unit).per:
             return False
     except UnitsError:
         return False
-    return convertible(came, amount, period="day") or convertible(came, amount, period="month")
+    return convertible(source_unit, amount, period="day") or convertible(source_unit, amount, period="month")
 
 
 def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, period: Period = "") -> None:
@@ -155,17 +155,17 @@ def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, 
     raise UnitsError(f"{where}: {name} has units '{stated}', expected '{expected}'{_of(period)}; {fix}")
 
 
-def _chemical_factor(came: str, expected: str) -> float:
-    if not came or came == expected:
+def _chemical_factor(source: str, expected: str) -> float:
+    if not source or source == expected:
         return 1.0
     if not expected:
-        raise UnitsError(f"it is a content of {came}, the layer is none of a substance")
-    if expected in ATOMIC_WEIGHTS and (share := mass_fraction(came, expected)):
+        raise UnitsError(f"it is a content of {source}, the layer is none of a substance")
+    if expected in ATOMIC_WEIGHTS and (share := mass_fraction(source, expected)):
         return share
-    shared = [e for e in ATOMIC_WEIGHTS if e != "O" and mass_fraction(came, e) and mass_fraction(expected, e)]
+    shared = [e for e in ATOMIC_WEIGHTS if e != "O" and mass_fraction(source, e) and mass_fraction(expected, e)]
     if not shared:
-        raise UnitsError(f"{came} has no {expected}")
-    return mass_fraction(came, shared[0]) / mass_fraction(expected, shared[0])
+        raise UnitsError(f"{source} has no {expected}")
+    return mass_fraction(source, shared[0]) / mass_fraction(expected, shared[0])
 
 
 def _summed(unit: Unit, target: Unit, period: Period) -> Unit:

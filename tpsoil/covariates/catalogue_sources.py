@@ -1,7 +1,7 @@
-"""Where every layer of the catalogue comes from: what the studies used, and what anybody can have.
+"""Where every layer of the catalogue comes from: what the studies used, and what is open.
 
-The table `sources.csv` rests on the studies' data sections and appendix. What they do not say is "not stated". What
-they used is one row a study; an alternative is open where its `access` says so.
+The table `sources.csv` rests on the studies' data sections and appendix. What they do not state is "not stated". What
+they used is one row a study; an alternative is open by its `access`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Source:
     dataset, doi, resolution, years, licence, access : str
         As the study states them; "not stated" where it does not.
     unit, conversion : str
-        Of the dataset, and what `tpsoil cube add` is to be told.
+        Of the dataset, and the options of `tpsoil cube add`.
     alternative, alternative_doi, alternative_resolution, alternative_years, alternative_licence : str
     alternative_access, alternative_conversion : str
     note : str
@@ -88,10 +88,10 @@ def sources(layer: str | None = None) -> tuple[Source, ...]:
     if layer is None:
         return _table()
     variable(layer)
-    found = tuple(source for source in _table() if source.layer == layer)
-    if not found:
+    rows = tuple(source for source in _table() if source.layer == layer)
+    if not rows:
         raise InputError(f"sources: none for '{layer}'{nearest_name(layer, {source.layer for source in _table()})}")
-    return found
+    return rows
 
 
 def stored_unit(source: Source) -> str:

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Argument:
-    """What a formula asks of one of its inputs.
+    """Requirements of a formula on one of its inputs.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Argument:
         Range, both ends allowed.
     units : str
         Unit that a DataArray must have where it states one; not checked where empty.
-    mend : str
+    fix : str
         What to do with a value outside.
     period : str
         Of an amount, see `tpsoil.units.conversion`.
@@ -43,7 +43,7 @@ class Argument:
     low: float = -np.inf
     high: float = np.inf
     units: str = ""
-    mend: str = "check its units and nodata value"
+    fix: str = "check its units and nodata value"
     period: Period = ""
 
 
@@ -62,7 +62,7 @@ class CellKernel:
 
     def __call__(self, *blocks: Array) -> Any:
         for argument, block in zip(self.arguments, blocks):
-            require_range(self.where, argument.name, block, argument.low, argument.high, argument.mend)
+            require_range(self.where, argument.name, block, argument.low, argument.high, argument.fix)
         self.check(*blocks)
         shape = blocks[0].shape
         flat = [np.ascontiguousarray(block, dtype=np.float64).reshape(-1) for block in blocks]
@@ -79,7 +79,7 @@ class CellKernel:
 def per_cell(
     kernel: CellKernel, *layers: Any, outputs: Sequence[Variable], attrs: Mapping[str, Any] | None = None
 ) -> tuple[Any, ...]:
-    """Apply a formula to numbers, arrays or DataArrays; the same kind comes out.
+    """Apply a formula to numbers, arrays or DataArrays; the result has the same kind.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class _Series:
 
 
 def require_one_grid(*layers: Any, where: str) -> None:
-    """Refuse labelled layers that do not share one grid; layers without a CRS are held to equal coordinates later."""
+    """Reject labelled layers that do not share one grid; without a CRS equal coordinates are required later."""
     located = [layer for layer in layers if isinstance(layer, xr.DataArray) and _located(layer)]
     if len(located) > 1:
         require_same_grid(*located, where=where)
@@ -215,11 +215,11 @@ def labelled_series(where: str, values: Any, dim: str, name: str = "precipitatio
 def _labelled(where: str, values: Any, dim: str) -> xr.DataArray:
     array = np.asarray(values, dtype=getattr(values, "dtype", np.float64))
     if array.ndim == 0:
-        raise InputError(f"{where}: one number came, expected a series along '{dim}'")
+        raise InputError(f"{where}: got one number, expected a series along '{dim}'")
     return xr.DataArray(array, dims=(dim, *(f"cell_{k}" for k in range(array.ndim - 1))))
 
 
 def require_known(where: str, name: str, value: str, known: Iterable[str]) -> None:
-    """Refuse an option's value that is not among the known ones."""
+    """Reject an option's value that is not among the known ones."""
     if value not in known:
         raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), known)}")

@@ -124,7 +124,7 @@ def _read_rows(where: Path) -> tuple[list[tuple[int, str, int]], dict[int, str]]
                     f"{where}, line {line}: code '{code}' and class '{row['class']}', expected two integers"
                 ) from None
             if code in rows:
-                raise InputError(f"{where}, line {line}: code {code} came before; a code has one class")
+                raise InputError(f"{where}, line {line}: code {code} is listed twice; a code has one class")
             name = (row["name"] or "").strip()
             if names.setdefault(value, name) != name:
                 raise InputError(
@@ -148,7 +148,7 @@ def reclassify(
     Parameters
     ----------
     layer : DataArray
-        Integer codes, or floats that hold integers and NaN.
+        Integer codes, or floats that are integers or NaN.
     table : ClassTable or mapping of int to int
         Source code to class, 0 to 254.
     name : str
@@ -227,26 +227,27 @@ class _Recode:
 
     def __call__(self, block: Array) -> Array:
         missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, dtype=bool)
-        whole = np.where(missing, self.codes[0], block)
-        integers = whole.astype(np.int64)
-        if block.dtype.kind == "f" and (integers != whole).any():
-            odd = float(whole[integers != whole].flat[0])
+        filled = np.where(missing, self.codes[0], block)
+        integers = filled.astype(np.int64)
+        if block.dtype.kind == "f" and (integers != filled).any():
+            fraction = float(filled[integers != filled].flat[0])
             raise InputError(
-                f"{self.where}: {odd:g} is not a class code; classes are resampled by mode or nearest, not averaged"
+                f"{self.where}: {fraction:g} is not a class code; classes are resampled by mode or nearest, "
+                "not averaged"
             )
         if self.fill is not None:
             missing |= integers == self.fill
         known = np.asarray(self.codes, dtype=np.int64)
         place = np.minimum(np.searchsorted(known, integers), len(known) - 1)
-        lacking = (known[place] != integers) & ~missing
-        if self.refuse and lacking.any():
-            found, counts = np.unique(integers[lacking], return_counts=True)
-            listed = ", ".join(f"{code} ({count} cells)" for code, count in zip(found[:SHOWN], counts))
-            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        unlisted = (known[place] != integers) & ~missing
+        if self.refuse and unlisted.any():
+            missing_codes, counts = np.unique(integers[unlisted], return_counts=True)
+            listed = ", ".join(f"{code} ({count} cells)" for code, count in zip(missing_codes[:SHOWN], counts))
+            more = f" and {len(missing_codes) - SHOWN} more" if len(missing_codes) > SHOWN else ""
             raise InputError(
-                f"{self.where}: the table lacks code{'s' if len(found) > 1 else ''} {listed}{more}; "
+                f"{self.where}: the table lacks code{'s' if len(missing_codes) > 1 else ''} {listed}{more}; "
                 "add them, or pass unknown='nodata'"
             )
         out = np.asarray(self.classes, dtype=np.uint8)[place]
-        out[lacking | missing] = NO_CLASS
+        out[unlisted | missing] = NO_CLASS
         return cast(Array, out)

@@ -119,7 +119,7 @@ def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None
     Returns
     -------
     DataArray (month, ...)
-        Months 1 to 12, units as they came. NaN where any month is missing there. Lazy where `monthly` is.
+        Months 1 to 12, units of the input. NaN where any month is missing there. Lazy where `monthly` is.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def aridity_index(annual_precipitation: Any, potential_evapotranspiration: Any) 
     Returns
     -------
     float, ndarray or DataArray, 1
-        The kind that came in. NaN where nothing evaporates.
+        Of the kind of the inputs. NaN where nothing evaporates.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def aridity_index(annual_precipitation: Any, potential_evapotranspiration: Any) 
     """
     rain = "rain cannot be negative; declare its nodata value"
     arguments = (
-        Argument("annual_precipitation", 0.0, units="mm", mend=rain, period="year"),
+        Argument("annual_precipitation", 0.0, units="mm", fix=rain, period="year"),
         Argument("potential_evapotranspiration", 0.0, units="mm", period="year"),
     )
     (result,) = per_cell(
@@ -289,7 +289,9 @@ class _Weighted:
     name: str = "monthly"
 
     def __call__(self, values: Array) -> Array:
-        require_range(self.where, self.name, values, self.low, self.high, "declare its nodata value, or mend its units")
+        require_range(
+            self.where, self.name, values, self.low, self.high, "declare its nodata value, or correct its units"
+        )
         return weighted_sums(values, np.asarray(self.weights))
 
 

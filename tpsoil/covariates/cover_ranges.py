@@ -80,9 +80,11 @@ def read_cover_ranges(path: str) -> CoverRanges:
     sources: dict[str, None] = {}
     with where.open(newline="", encoding="utf-8-sig") as handle:
         table = csv.DictReader(handle)
-        lacking = {"class", "low", "high", "source"} - set(table.fieldnames or ())
-        if lacking:
-            raise InputError(f"{where}: columns {', '.join(sorted(lacking))} are missing, there are {table.fieldnames}")
+        missing_columns = {"class", "low", "high", "source"} - set(table.fieldnames or ())
+        if missing_columns:
+            raise InputError(
+                f"{where}: columns {', '.join(sorted(missing_columns))} are missing, there are {table.fieldnames}"
+            )
         for line, row in enumerate(table, start=2):
             try:
                 code, low, high = int(row["class"]), float(row["low"]), float(row["high"])

@@ -1,4 +1,4 @@
-"""What every terrain and flow function asks of a DEM: metres of height on a grid whose cells have a size in metres."""
+"""Requirements of terrain and flow functions on a DEM: metres of height on a grid whose cells have a size in metres."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Surface:
     dx, dy : ndarray (ny,), float64, m
         Cell size of each row, signed: positive where x grows to the east along a row and y falls down a column.
     spacing : str
-        How the cell size was found, for the attributes.
+        How the cell size was determined, for the attributes.
     """
 
     elevation: xr.DataArray
@@ -148,7 +148,7 @@ def _plain_spacing(elevation: xr.DataArray, where: str) -> tuple[npt.NDArray[np.
 
 
 def _refuse_degrees(elevation: xr.DataArray, width: float, height: float, where: str) -> None:
-    """Cells below a metre within 360 x 90 of the origin are degrees, whatever the CRS says."""
+    """Cells below a metre within 360 x 90 of the origin are degrees, whatever the CRS states."""
     if max(width, height) >= 1.0:
         return
     reach: list[Any] = [np.abs(np.asarray(elevation.coords[d], dtype=np.float64)).max() for d in elevation.dims]

@@ -29,7 +29,7 @@ EROSIVITY: Final = {
     "zhang_fu_fournier": "0.3589 F^1.9462, F = sum p^2 / P, Zhang and Fu 2003; coefficients to be checked",
     "zhang_daily": "days of at least 12 mm, alpha sum D^beta, Zhang 2002; coefficients to be checked",
 }
-"""How the R factor is found, by name. The two Wischmeier constants are both in print and differ three- to fivefold."""
+"""Methods of the R factor, by name. The two Wischmeier constants are both in print and differ three- to fivefold."""
 
 FITTED_PRECIPITATION: Final = {"zhang_fu_annual": 400.0, "zhang_fu_fournier": 400.0}
 """Driest climate, mm a-1, of the relations of Zhang and Fu 2003. They were fitted to stations of China's region of
@@ -199,7 +199,7 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
         if temperature is not None:
             raise InputError(f"{where}: temperature is used month by month, an annual method cannot take it")
         fix = "rain cannot be negative; declare its nodata value"
-        rain = Argument("precipitation", 0.0, units="mm", mend=fix, period="year")
+        rain = Argument("precipitation", 0.0, units="mm", fix=fix, period="year")
         (result,) = per_cell(
             CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548)),
             precipitation,

@@ -79,16 +79,16 @@ def potential_evapotranspiration(
     """
     where = "potential_evapotranspiration"
     require_known(where, "method", method, EVAPORATION)
-    given = {"temperature": temperature, "minimum": minimum, "maximum": maximum}
+    inputs = {"temperature": temperature, "minimum": minimum, "maximum": maximum}
     wanted = ("temperature",) if method == "thornthwaite" else ("minimum", "maximum")
-    if any((given[name] is not None) != (name in wanted) for name in given):
-        raise InputError(f"{where}: method '{method}' takes {' and '.join(wanted)}, {_named(given)} came")
+    if any((inputs[name] is not None) != (name in wanted) for name in inputs):
+        raise InputError(f"{where}: method '{method}' takes {' and '.join(wanted)}, got {_named(inputs)}")
     stacks = []
     for name in wanted:
-        require_unit(where, name, given[name], "degC", fix=ADD_LAYER)
-        stacks.append(labelled_series(where, given[name], "month", name))
+        require_unit(where, name, inputs[name], "degC", fix=ADD_LAYER)
+        stacks.append(labelled_series(where, inputs[name], "month", name))
     if latitude is None:
-        if not isinstance(given[wanted[0]], xr.DataArray):
+        if not isinstance(inputs[wanted[0]], xr.DataArray):
             raise InputError(f"{where}: plain numbers have no latitude; pass latitude=")
         latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
     require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
@@ -102,7 +102,7 @@ def potential_evapotranspiration(
         output=replace(variable(where), dtype="float32" if single else "float64"),
         attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(wanted)},
     )
-    if isinstance(given[wanted[0]], xr.DataArray):
+    if isinstance(inputs[wanted[0]], xr.DataArray):
         return result
     return result.item() if result.ndim == 0 else result.values
 
@@ -177,5 +177,5 @@ def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(np.full(first.shape, latitude), dims=first.dims, coords=first.coords)
 
 
-def _named(given: dict[str, Any]) -> str:
-    return " and ".join(name for name, value in given.items() if value is not None) or "nothing"
+def _named(inputs: dict[str, Any]) -> str:
+    return " and ".join(name for name, value in inputs.items() if value is not None) or "nothing"

@@ -57,10 +57,10 @@ def hydrology_attributes(
     steepness : {"rusle", "chinese"}
         RUSLE's S factor; or Liu 1994's line above 10 degrees.
     max_length_m : float
-        Cap of a cell's effective slope length 22.13 L^(1/m), its own length included, so that it also holds on cells
+        Cap of a cell's effective slope length 22.13 L^(1/m), its own length included, so that it also applies to cells
         wider than the cap; > 0. RUSLE was fitted on hillslopes up to some 300 m.
     memory_limit_gb : float
-        The routing is refused where it would need more.
+        The routing is rejected where it would need more.
     cell_size_m : float, optional
         Square cells of this size, north up, for a DEM without coordinates.
 
@@ -85,7 +85,7 @@ def hydrology_attributes(
     input is brought together in one task. Memory: 72 bytes a cell beyond the DEM.
 
     Depressions are filled (Wang and Liu 2006, by pyflwdir, on elevations rounded to float32); flow goes to the
-    steepest of eight neighbours (O'Callaghan and Mark 1984), on level ground the way the filling came. Slope and
+    steepest of eight neighbours (O'Callaghan and Mark 1984), on level ground the direction of the filling. Slope and
     aspect are Horn's, of the DEM as given. Wetness ln(As / tan b) with tan b at least 0.001; transport
     (As / 22.13)^0.6 (sin b / 0.0896)^1.3; LS = L S with Desmet and Govers 1996
     L = ((A + D^2)^(m+1) - A^(m+1)) / (D^(m+2) x^m 22.13^m), m by McCool 1989, A the area that enters the cell, D its
@@ -209,8 +209,8 @@ class _Routing:
 def _fill(z: Array) -> tuple[Array, Array]:
     """Filled elevation (float64 of float32 values) and the directions of the flood.
 
-    The queue inside pyflwdir holds float32. With float64 arrays of float32 values every sum in it is exact, so that
-    level ground comes out level and the directions on it cannot form a loop.
+    The queue inside pyflwdir stores float32. With float64 arrays of float32 values every sum in it is exact, so that
+    level ground stays level and the directions on it cannot form a loop.
     """
     rounded = z.astype(np.float32).astype(np.float64)
     rounded[~np.isfinite(rounded)] = np.nan

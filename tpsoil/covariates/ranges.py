@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tpsoil.errors import InputError
 
 
-def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, high: float, mend: str) -> None:
-    """Refuse values below `low` or above `high`; NaN passes.
+def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, high: float, fix: str) -> None:
+    """Reject values below `low` or above `high`; NaN passes.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, h
     values : ndarray
     low, high : float
         Both allowed; infinite leaves a side open.
-    mend : str
+    fix : str
         What to do, as the tail of the sentence.
 
     Raises
@@ -36,5 +36,5 @@ def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, h
     limits = f"at least {low:g}" if np.isinf(high) else f"{low:g} to {high:g}"
     raise InputError(
         f"{where}: {name} is {extreme:g} and outside its range in {below + above} of {values.size} cells, "
-        f"expected {limits}; {mend}"
+        f"expected {limits}; {fix}"
     )

@@ -161,7 +161,7 @@ def topographic_position(
     ----------
     elevation : DataArray (y, x), m
     inner_cells, outer_cells : int
-        The annulus holds the cells farther than `inner_cells` and not farther than `outer_cells` from the centre,
+        The annulus contains the cells farther than `inner_cells` and not farther than `outer_cells` from the centre,
         each plus half a cell, so 0 and 1 are the eight neighbours.
     cell_size_m : float, optional
         As in `terrain_attributes`.
@@ -174,7 +174,7 @@ def topographic_position(
     Raises
     ------
     InputError
-        For radii that are not 0 <= inner < outer, and whatever `terrain_attributes` refuses.
+        For radii that are not 0 <= inner < outer, and for what `terrain_attributes` rejects.
 
     References
     ----------
@@ -215,12 +215,12 @@ class _Annulus:
 
 
 def _variables(curvature_units: str) -> list[Variable]:
-    found = [variable(name) for name in TERRAIN_LAYERS]
+    specs = [variable(name) for name in TERRAIN_LAYERS]
     if curvature_units == "m-1":
-        return found
+        return specs
     return [
         Variable(layer.name, layer.long_name, curvature_units) if layer.name.endswith("curvature") else layer
-        for layer in found
+        for layer in specs
     ]
 
 

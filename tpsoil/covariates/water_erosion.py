@@ -61,7 +61,7 @@ def rusle(
     Returns
     -------
     float, ndarray or DataArray, t ha-1 a-1
-        `water_erosion`, the kind that came in. NaN where any factor is.
+        `water_erosion`, of the kind of the inputs. NaN where any factor is.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def rusle(
     require_unit("rusle", "soil_erodibility", soil_erodibility, K_UNIT[unit_system], fix=other)
     arguments = (
         Argument("rainfall_erosivity", 0.0),
-        Argument("soil_erodibility", 0.0, 1.0, mend="K in SI units lies between 0 and 0.1"),
+        Argument("soil_erodibility", 0.0, 1.0, fix="K in SI units lies between 0 and 0.1"),
         Argument("ls_factor", 0.0, units="1"),
         Argument("cover_factor", 0.0, 1.0, "1"),
         Argument("practice_factor", 0.0, 1.0, "1"),
@@ -184,7 +184,7 @@ class Texture(CellKernel):
     """Cells whose first three inputs are sand, silt and clay."""
 
     def check(self, *blocks: Array) -> None:
-        """Refuse textures that do not sum to 100 within 1."""
+        """Reject textures that do not sum to 100 within 1."""
         total = blocks[0].astype(np.float64) + blocks[1] + blocks[2]
         require_range(self.where, "sand + silt + clay", total, 99.0, 101.0, "bring the texture to 100 % first")
 
@@ -232,8 +232,8 @@ def cover_factor(
     """
     where = "cover_factor"
     require_known(where, "method", method, COVER)
-    given, wanted = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
-    if given is None or (ndvi is not None and vegetation_cover is not None):
+    layer, wanted = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
+    if layer is None or (ndvi is not None and vegetation_cover is not None):
         raise InputError(f"{where}: method '{method}' takes {wanted}= and nothing else")
     if method == "van_der_knijff":
         if not beta > 0:
@@ -246,5 +246,5 @@ def cover_factor(
     attrs: dict[str, Any] = {"parents": wanted, "formula": COVER[method], "method": method}
     if method == "van_der_knijff":
         attrs |= {"alpha": float(alpha), "beta": float(beta)}
-    (result,) = per_cell(kernel, given, outputs=[variable("cover_factor")], attrs=attrs)
+    (result,) = per_cell(kernel, layer, outputs=[variable("cover_factor")], attrs=attrs)
     return result

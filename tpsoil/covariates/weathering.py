@@ -20,7 +20,7 @@ ELEMENT_MOLES: Final = (0.5 / 26.98154, 1.0 / 40.078, 0.5 / 22.98977, 0.5 / 39.0
 """Moles of oxide in a gram of Al, Ca, Na, K, P."""
 CORRECTIONS: Final = {"none": PLAIN, "phosphate": PHOSPHATE, "mclennan": MCLENNAN}
 STATUS: Final = Variable(
-    "alteration_status", "how the index of alteration came about", "1", dtype="uint8", kind="categorical",
+    "alteration_status", "how the index of alteration was computed", "1", dtype="uint8", kind="categorical",
     flags={0: "as asked", 1: "no phosphorus, apatite not corrected", 2: "calcium or sodium below detection"},
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ def chemical_index_of_alteration(
     aluminium, calcium, sodium, potassium : float, ndarray, Series or DataArray
         With basis "oxides" Al2O3, CaO, Na2O, K2O in mass %; with "elements" Al, Ca, Na, K in mg/kg.
     phosphorus : float, ndarray, Series or DataArray, optional
-        P2O5 or P in the same unit. Where it is missing apatite is not corrected, and the status says so.
+        P2O5 or P in the same unit. Where it is missing apatite is not corrected, and the status shows it.
     basis : {"oxides", "elements"}
     correction : {"mclennan", "phosphate", "none"}
         "phosphate": CaO less 10/3 P2O5. "mclennan": that, and at most as many moles as Na2O, for carbonates; without it
@@ -111,7 +111,7 @@ def chemical_index_of_alteration(
             100.0 if percent else 1.0,
         ),
     )
-    index, why = per_cell(
+    index, codes = per_cell(
         kernel,
         aluminium,
         calcium,
@@ -128,4 +128,4 @@ def chemical_index_of_alteration(
         }
         | ({"units": "%", "valid_max": 100.0} if percent else {}),
     )
-    return (index, why) if status else index
+    return (index, codes) if status else index

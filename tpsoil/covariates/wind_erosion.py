@@ -278,7 +278,7 @@ def soil_dryness(
         require_unit("soil_dryness", name, layer, "mm", fix=ADD_LAYER, period="month")
     arguments = (
         Argument("potential_evapotranspiration", 0.0, units="mm", period="month"),
-        Argument("precipitation", 0.0, units="mm", mend=rain, period="month"),
+        Argument("precipitation", 0.0, units="mm", fix=rain, period="month"),
         Argument("rain_days", 0.0, units="d"),
     )
     spec = Variable("soil_dryness", "soil wetness factor, RWEQ SW", "1", 0, 1, meaning="1 on dry soil")

@@ -1,4 +1,4 @@
-"""What wind finds at the surface: RWEQ's erodible fraction, crust, roughness and vegetation factors."""
+"""The surface that wind acts on: RWEQ's erodible fraction, crust, roughness and vegetation factors."""
 
 from __future__ import annotations
 

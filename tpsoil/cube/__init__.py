@@ -1,4 +1,4 @@
-"""The datacube: one chunked Zarr store that holds every covariate on one grid."""
+"""The datacube: one chunked Zarr store with every covariate on one grid."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Any layer onto the cube's grid, lazily and exactly, resampled as its kind asks.
+"""Any layer onto the cube's grid, lazily and exactly, resampled by its kind.
 
-A target chunk asks for its own window of the source, so a large DEM is never held whole; a cell's value depends on its
-own corners alone, so no chunking changes a bit of it. The projection is evaluated at every cell corner or centre:
-GDAL's warper interpolates it, and through odc-geo with `tolerance=0` (rasterio 1.4.4) chunked and whole results of the
-30" DEM still differed in 80 % of the cells, by up to 95 m.
+A target chunk reads its own window of the source, so a large DEM is never in memory as a whole; a cell depends on its
+own corners alone, so the chunking does not change a bit of it. The projection is evaluated at every cell corner or
+centre: GDAL's warper interpolates it, and through odc-geo with `tolerance=0` (rasterio 1.4.4) results by chunk and at
+once of the 30" DEM still differed in 80 % of the cells, by up to 95 m.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ RESAMPLING: Final = {
     "categorical": ("mode", "nearest"),
 }
 WINDOW_CELLS: Final = 4_000_000
-"""Source pixels that one task holds at once (float64 while they are read: 32 MB)."""
+"""Source pixels that one task has in memory at once (float64 while they are read: 32 MB)."""
 
 _local = threading.local()
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How one raster lies under a grid.
+    """Position of one raster relative to a grid.
 
     Parameters
     ----------
@@ -334,9 +334,9 @@ def _method(raster: Raster, grid: GeoBox, resampling: str | None) -> str:
 def _small_enough(alignment: Alignment, shape: tuple[int, int], chunks: int) -> tuple[int, int]:
     """Chunks whose source window stays within `WINDOW_CELLS`."""
     side = pixels_per_cell(alignment.source, alignment.target)
-    most = max(1, int(np.sqrt(WINDOW_CELLS) / max(side, 1e-9))) if np.isfinite(side) else chunks
+    maximum = max(1, int(np.sqrt(WINDOW_CELLS) / max(side, 1e-9))) if np.isfinite(side) else chunks
     size = chunks
-    while size > most and size % 2 == 0:
+    while size > maximum and size % 2 == 0:
         size //= 2
     return min(size, shape[0]), min(size, shape[1])
 

@@ -19,15 +19,15 @@ from .store import layer_array, layers_of, open_group
 
 @dataclass(frozen=True)
 class CubeCheck:
-    """What `check_cube` found.
+    """Result of `check_cube`.
 
     Parameters
     ----------
     where : str
     layers, chunks : int
-        How many were looked at.
+        How many were checked.
     faults : tuple of str
-        One line a fault, with the layer, the chunk, and the mend; empty where all is well.
+        One line a fault, with the layer, the chunk, and the fix; empty where there is no fault.
     """
 
     where: str
@@ -37,12 +37,12 @@ class CubeCheck:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """Whether there is no fault."""
         return not self.faults
 
 
 def check_cube(store: Location, layers: Sequence[str] | None = None, *, threads: int = 4) -> CubeCheck:
-    """Decode every chunk of a cube and hold it to its checksum.
+    """Decode every chunk of a cube and compare it with its checksum.
 
     Parameters
     ----------
@@ -93,13 +93,13 @@ def check_cube(store: Location, layers: Sequence[str] | None = None, *, threads:
                 f"{info.chunks}; add it again with overwrite"
             )
             continue
-        gone = set(absent[name])
+        absent_chunks = set(absent[name])
         if finished:
             faults += [
                 f"layer '{name}': chunk {chunk} is missing; add it again with overwrite" for chunk in absent[name]
             ]
         reader = LayerReader(info, name, array, strict=False)
-        jobs += [(reader, i, j) for i in range(down) for j in range(across) if (i, j) not in gone]
+        jobs += [(reader, i, j) for i in range(down) for j in range(across) if (i, j) not in absent_chunks]
     with ThreadPoolExecutor(threads) as pool:
         faults += [fault for fault in pool.map(lambda job: _decode(*job), jobs) if fault]
     faults += _coordinate_faults(info, group)
@@ -115,7 +115,7 @@ def _decode(reader: LayerReader, i: int, j: int) -> str:
 
 
 def _coordinate_faults(info: CubeInfo, group: Any) -> list[str]:
-    """The coordinates that other software reads must say what the group's attributes say."""
+    """The coordinates that other software reads must equal those of the group's attributes."""
     from tpsoil.grid import coordinates
 
     faults = []

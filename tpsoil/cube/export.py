@@ -95,7 +95,7 @@ def export_store(
         if file.exists() and not overwrite:
             raise StoreExistsError(f"{file}: is there already; pass overwrite=True (--overwrite) to replace it")
     for file, chosen in files.items():
-        # Under another name until it is whole: a file that is there is a file that is done.
+        # Under another name until it is complete: a file with the final name is complete.
         part = file.with_name(f".{file.stem}-{uuid.uuid4().hex[:8]}{file.suffix}")
         try:
             with writing(str(file)):
@@ -201,7 +201,7 @@ def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path)
             array = readers[name].array
             layer = file.createVariable(
                 name,
-                np.dtype(array.dtype.name),  # Zarr's says its byte order, which netCDF4 warns about
+                np.dtype(array.dtype.name),  # Zarr's states its byte order, which netCDF4 warns about
                 ("y", "x"),
                 fill_value=np.float32(np.nan) if array.dtype.kind == "f" else array.dtype.type(_fill(array)),
                 chunksizes=tuple(min(info.chunks, length) for length in info.shape),
@@ -226,7 +226,7 @@ def _group_attrs(info: CubeInfo) -> dict[str, Any]:
 
 
 def _attribute(value: Any, dtype: np.dtype[Any], key: str) -> Any:
-    """CF wants flag values and valid ranges in the variable's own type."""
+    """CF requires flag values and valid ranges in the variable's own type."""
     if key in ("flag_values", "valid_min", "valid_max"):
         return np.asarray(value, dtype=dtype)
     return value if isinstance(value, (str, int, float)) else _text(value)

@@ -311,9 +311,9 @@ class _Writer:
                 with self.gate.passing():
                     write_block(self.arrays[name], self.info, name, down, across, part)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
-        lacking = int(missing.sum())
-        usable = int((block == 1).sum()) if name == MASK else block.size - lacking
-        return _Count(lacking, usable)
+        missing_count = int(missing.sum())
+        usable = int((block == 1).sum()) if name == MASK else block.size - missing_count
+        return _Count(missing_count, usable)
 
 
 def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: Mapping[str, Sequence[_Count]]) -> None:

@@ -1,4 +1,4 @@
-"""Where a cube lies: a local path, `memory://name`, or an object store's URL, as one zarr store."""
+"""Location of a cube: a local path, `memory://name`, or an object store's URL, as one zarr store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
     location : path, URL or zarr Store
         `cube.zarr`, `memory://name`, `s3://bucket/cube.zarr`, or a store of zarr's own, which is taken as it is.
     read_only : bool
-        Refuse writes.
+        Reject writes.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def describe_location(location: Location) -> str:
 
 @contextlib.contextmanager
 def writing(location: Location) -> Iterator[None]:
-    """Turns what the operating system says while writing into an error that names the place.
+    """Turns an error of the operating system while writing into one that names the place.
 
     Raises
     ------
@@ -110,12 +110,12 @@ def writing(location: Location) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WorkError(f"{where}: no space left to write; make room and run the same command again") from error
         raise AccessError(
-            f"{where}: cannot be written ({error.strerror or error}); choose another place, or mend its permissions"
+            f"{where}: cannot be written ({error.strerror or error}); choose another place, or change its permissions"
         ) from error
 
 
 def attribute(value: Any) -> Any:
-    """A value as JSON holds it: numpy numbers as Python's, tuples as lists, texts without secrets."""
+    """A value as JSON stores it: numpy numbers as Python's, tuples as lists, texts without secrets."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, dict):

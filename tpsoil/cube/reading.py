@@ -23,12 +23,12 @@ from .chunks import LocalChunks, touched
 Array = npt.NDArray[Any]
 
 HIDDEN: Final = ("state", "coordinates", "grid_mapping", "_FillValue")
-"""Attributes on disk that a reader finds elsewhere: in encoding, or as coordinates."""
+"""Attributes on disk that a reader gets elsewhere: in encoding, or as coordinates."""
 
 
 @dataclass(frozen=True)
 class CubeInfo:
-    """What a cube's group says about itself.
+    """Grid, chunks and attributes of a cube's group.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class LayerReader:
 
     def _values(self, rows: slice, cols: slice) -> Array:
         if self.direct is not None:
-            with contextlib.suppress(Exception):  # zarr's reading says what is wrong
+            with contextlib.suppress(Exception):  # zarr's own reading reports what is wrong
                 return self.direct.read(rows, cols)
         return np.asarray(self.array[rows, cols])
 

@@ -43,7 +43,7 @@ def create_layers(
     specs : sequence of Variable
         Name, dtype, kind, units of each.
     attrs : mapping of name to mapping, optional
-        Added to what the catalogue says.
+        Added to the catalogue's attributes.
     overwrite : bool
         Whether a finished layer of that name is replaced. One whose writing did not end always is.
 
@@ -66,9 +66,9 @@ def create_layers(
     """
     info, group = open_group(store, read_only=False)
     names = [spec.name for spec in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{info.where}: layer '{twice[0]}' is given twice; keep one of them")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{info.where}: layer '{repeated[0]}' is given twice; keep one of them")
     states = {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
     for name in names:
         if name in COORDINATES or "/" in name or name.startswith(("__", ".")) or not name:
@@ -139,15 +139,15 @@ def put_block(array: Any, rows: slice, cols: slice, block: Array) -> None:
 
 
 def require_aligned(info: CubeInfo, rows: slice, cols: slice) -> None:
-    """Refuse a region that cuts a chunk.
+    """Reject a region that cuts a chunk.
 
     Raises
     ------
     InputError
     """
     for part, size, axis in zip((rows, cols), info.shape, "yx"):
-        good = 0 <= part.start < part.stop <= size and part.start % info.chunks == 0
-        if not good or (part.stop % info.chunks and part.stop != size):
+        valid_start = 0 <= part.start < part.stop <= size and part.start % info.chunks == 0
+        if not valid_start or (part.stop % info.chunks and part.stop != size):
             raise InputError(
                 f"{info.where}: the region {axis} {part.start}..{part.stop} cuts chunks of {info.chunks} cells; "
                 "write whole chunks, one writer a chunk"
@@ -155,7 +155,7 @@ def require_aligned(info: CubeInfo, rows: slice, cols: slice) -> None:
 
 
 def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Declare layers complete, after a look that no chunk is missing.
+    """Declare layers complete, after a check that no chunk is missing.
 
     Parameters
     ----------
@@ -245,8 +245,8 @@ def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[
     for name in names:
         layer_array(info, group, name)
         present = set(sync(_listed(target, f"{name}/c")))
-        every = [(i, j) for i in range(down) for j in range(across)]
-        missing[name] = [(i, j) for i, j in every if f"{name}/c/{i}/{j}" not in present]
+        all_chunks = [(i, j) for i in range(down) for j in range(across)]
+        missing[name] = [(i, j) for i, j in all_chunks if f"{name}/c/{i}/{j}" not in present]
     return missing
 
 
@@ -265,8 +265,8 @@ def chunk_bytes(store: Location, name: str, i: int, j: int) -> bytes | None:
     True
     """
     target = open_store(store, read_only=True)
-    found = sync(target.get(f"{name}/c/{i}/{j}", prototype=default_buffer_prototype()))
-    return None if found is None else bytes(found.to_bytes())
+    stored = sync(target.get(f"{name}/c/{i}/{j}", prototype=default_buffer_prototype()))
+    return None if stored is None else bytes(stored.to_bytes())
 
 
 def chunk_digest(store: Location, name: str, i: int, j: int) -> str | None:

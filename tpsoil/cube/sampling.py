@@ -37,7 +37,7 @@ def sample_cube(
     masked_within_m: float | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:
-    """Values of the cell that holds each point.
+    """Values of the cell that contains each point.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def sample_cube(
         Which layers; all 2-D ones by default.
     outside : {"drop", "keep", "error"}
         What becomes of points that lie outside the grid or have no position: their rows go; they stay, with missing
-        values; or they are an error. They are counted in `attrs` and said in a warning either way.
+        values; or they are an error. They are counted in `attrs` and reported in a warning either way.
     on_masked : {"keep", "move", "drop"}
         What becomes of points on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: their own cell's values;
         those of the nearest cell with soil, and they go where there is none near; or their rows go. Unless kept, they
@@ -115,9 +115,10 @@ def sample_cube(
     if count and outside == "error":
         raise InputError(f"{name}: {count} of {len(table)} points lie outside the grid {describe(grid)}")
     if count:
-        became = "dropped" if outside == "drop" else "kept with missing values"
+        treatment = "dropped" if outside == "drop" else "kept with missing values"
         warnings.warn(
-            f"{name}: {count} of {len(table)} points lie outside the grid or have no position; {became}", stacklevel=2
+            f"{name}: {count} of {len(table)} points lie outside the grid or have no position; {treatment}",
+            stacklevel=2,
         )
     masked: dict[Hashable, Any] = {}
     if on_masked != "keep" and MASK in (complete := with_soil_mask(cube)):
@@ -134,13 +135,13 @@ def sample_cube(
         inside[np.flatnonzero(inside)[places.dropped]] = False
         if not inside.any():
             raise InputError(f"{name}: {masked['masked_note']}; no point is left")
-    taken = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
+    sampled = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
     result = table[inside].copy() if outside == "drop" else table
     spread = np.flatnonzero(inside) if outside == "keep" else np.arange(int(inside.sum()))
     for column, values in zip(CELL_COLUMNS, (rows, cols)):
         result[column] = _column(values[inside], None, len(result), spread, result.index)
     for layer in chosen:
-        result[layer] = _column(taken[layer], missing_code(cube[layer]), len(result), spread, result.index)
+        result[layer] = _column(sampled[layer], missing_code(cube[layer]), len(result), spread, result.index)
     result.attrs = {
         **table.attrs,
         "points": len(table),

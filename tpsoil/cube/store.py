@@ -99,15 +99,15 @@ def create_cube(
         raise InputError(f"{where}: chunks={chunks!r}, expected a positive number of cells a side")
     target = open_store(store)
     with writing(store):
-        _make_room(store, target, where, overwrite)
+        _clear_target(store, target, where, overwrite)
         lay_out_cube(target, grid, int(chunks), attrs)
     return open_cube(store)
 
 
 def lay_out_cube(target: Store, grid: GeoBox, chunks: int, attrs: Mapping[str, Any] | None = None) -> None:
-    """Write the group and the coordinates of a cube into a store; what else lies there stays.
+    """Write the group and the coordinates of a cube into a store; other objects there stay.
 
-    For runs, whose store holds their lock and their records before it is a cube. Everybody else wants `create_cube`.
+    For runs, whose store contains their lock and their records before it is a cube. Other callers use `create_cube`.
     """
     transform = [float(value) for value in tuple(grid.transform)[:6]]
     group = zarr.create_group(
@@ -282,21 +282,21 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
     CorruptStoreError
         For a layer whose metadata cannot be read.
     """
-    found = []
+    layers = []
     for name, text in sorted(sync(_described(group.store)).items()):
         try:
             metadata = json.loads(text)
             if metadata["node_type"] == "array":
-                found.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), metadata))))
+                layers.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), metadata))))
         except Exception as error:  # what broken metadata raises depends on where they are broken
             raise CorruptStoreError(
                 f"{info.where}: zarr.json of layer '{name}' cannot be read: {error}; remove the folder and add it again"
             ) from error
-    return found
+    return layers
 
 
 async def _described(store: Store) -> dict[str, bytes]:
-    """The zarr.json of every member of the group but the coordinates; all asked for at once.
+    """The zarr.json of every member of the group but the coordinates, requested at once.
 
     zarr's own listing warns of every other file that lies in the folder, and does not name the member that is torn.
     """
@@ -319,8 +319,8 @@ def layer_array(info: CubeInfo, group: Any, name: str) -> Any:
         raise MissingInputError(f"{info.where}: no layer '{name}'{nearest_name(name, names)}") from None
 
 
-def _make_room(location: Location, target: Store, where: str, overwrite: bool) -> None:
-    """Refuse what is there, or delete it where it is a Zarr store and may go."""
+def _clear_target(location: Location, target: Store, where: str, overwrite: bool) -> None:
+    """Reject an existing store, or delete it where it is a Zarr store and may go."""
     path = local_path(location)
     if path is not None and path.exists():
         if path.is_dir() and not any(path.iterdir()):

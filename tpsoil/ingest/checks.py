@@ -1,4 +1,4 @@
-"""Values at the door: missing ones to NaN, impossible ones refused with their likely cause."""
+"""Values on import: missing ones become NaN, impossible ones are rejected with their likely cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mask(values: Array, fills: Sequence[float]) -> Array:
             if float(fill).is_integer():
                 out[values == int(fill)] = np.nan
         elif abs(fill) > HUGE:
-            # -3.4e38 typed by hand is not the float32 that the file holds.
+            # -3.4e38 typed by hand is not the float32 in the file.
             out[np.isclose(out, fill, rtol=1e-2, atol=0)] = np.nan
         else:
             out[values == values.dtype.type(fill)] = np.nan
@@ -37,12 +37,12 @@ def mask(values: Array, fills: Sequence[float]) -> Array:
 
 
 def check_range(values: Array, spec: Variable, origin: str, notes: tuple[tuple[str, str], ...]) -> None:
-    """Refuse values that the catalogue's range excludes; NaN passes.
+    """Reject values that the catalogue's range excludes; NaN passes.
 
     Raises
     ------
     UnitsError
-        Naming the range that came, and kelvin, tenths or an undeclared nodata value where it looks like one.
+        Naming the range of the values, and kelvin, tenths or an undeclared nodata value where it looks like one.
     """
     with np.errstate(invalid="ignore"):
         slack = 1e-6 * max(abs(spec.low), abs(spec.high), 1.0) if np.isfinite([spec.low, spec.high]).all() else 1e-6
@@ -50,13 +50,13 @@ def check_range(values: Array, spec: Variable, origin: str, notes: tuple[tuple[s
         wrong |= np.isinf(values) | (np.abs(values) > HUGE) | np.isin(values, _suspects(spec))
     if not wrong.any():
         return
-    found, low, high = values[wrong], float(np.nanmin(values)), float(np.nanmax(values))
-    extreme = float(found[np.argmax(np.abs(found))])
+    excluded, low, high = values[wrong], float(np.nanmin(values)), float(np.nanmax(values))
+    extreme = float(excluded[np.argmax(np.abs(excluded))])
     stated = dict(notes).get("source_units", spec.units)
     text = f"{spec.name}: {origin} has values {low:.6g}..{high:.6g} {spec.units} (units: {stated}), expected " + (
         f"{_side(spec.low, '-inf')}..{_side(spec.high, 'inf')}"
     )
-    repeated = int((found == extreme).sum())
+    repeated = int((excluded == extreme).sum())
     if extreme in SENTINELS or abs(extreme) > HUGE:
         raise UnitsError(
             f"{text}; {extreme:.8g} in {repeated} cells looks like a nodata value that the file does not declare: "
@@ -87,8 +87,8 @@ def check_classes(values: Array, spec: Variable) -> Array:
         For numbers that are no codes of the type, and codes that no flag names.
     """
     missing = np.isnan(values)
-    kept = values[~missing]
-    codes = np.unique(kept)
+    valid = values[~missing]
+    codes = np.unique(valid)
     limits = np.iinfo(spec.dtype)
     broken = codes[(codes != np.rint(codes)) | (codes < limits.min) | (codes > limits.max)]
     if broken.size:
@@ -98,7 +98,9 @@ def check_classes(values: Array, spec: Variable) -> Array:
         )
     unknown = codes[~np.isin(codes, list(spec.flags))] if spec.flags else codes[codes == spec.fill]
     if unknown.size:
-        known = f"expected {_few(np.array(sorted(spec.flags)))}" if spec.flags else f"{spec.fill} is kept for missing"
+        known = (
+            f"expected {_few(np.array(sorted(spec.flags)))}" if spec.flags else f"{spec.fill} is reserved for missing"
+        )
         raise InputError(
             f"{spec.name}: codes {_few(unknown)} are not classes ({known}); "
             f"pass nodata={unknown[0]:g} if they mean missing, or flags= with their names"

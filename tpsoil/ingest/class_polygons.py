@@ -86,9 +86,9 @@ def class_reader(
     if frame.crs is None and crs is None:
         raise GridError(f"{spec.name}: {where.name} has no CRS; pass crs='EPSG:4326' or the one it is in")
     values = frame[column].map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
-    lacking = values[~values.isin([*codes, ""])].value_counts()
-    if len(lacking):
-        listed = ", ".join(f"'{value}' ({count} polygons)" for value, count in lacking.head(SHOWN).items())
+    unlisted = values[~values.isin([*codes, ""])].value_counts()
+    if len(unlisted):
+        listed = ", ".join(f"'{value}' ({count} polygons)" for value, count in unlisted.head(SHOWN).items())
         raise InputError(f"{spec.name}: the table lacks {listed} of column '{column}'; add them")
     by_code: dict[int, list[str]] = {}
     for value in values.unique():

@@ -27,7 +27,7 @@ SINGLE: Final = frozenset(
     {".csv", ".txt", ".tsv", ".xlsx", ".parquet", ".json", ".geojson", ".fgb", ".kml", ".nc", ".nc4", ".cdf", ".netcdf",
      ".toml"}
 )  # fmt: skip
-"""Formats of one file, which GDAL need not be asked about."""
+"""Formats of one file, for which GDAL is not queried."""
 UNREAD: Final = (".ovr",)
 """Overviews: windows are read at full resolution only."""
 _REMOTE: Final = {"/vsicurl/": "", "/vsis3/": "s3://", "/vsigs/": "gs://", "/vsiaz/": "az://"}
@@ -70,12 +70,12 @@ def dependencies_of(sources: Iterable[str | os.PathLike[str]]) -> Dependencies:
     files: dict[Path, None] = {}
     urls: dict[str, None] = {}
     pending = [os.fspath(source) for source in sources][::-1]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while pending:
         source = pending.pop()
-        if source in seen:
+        if source in visited:
             continue
-        seen.add(source)
+        visited.add(source)
         url = _url(source)
         if url is not None:
             urls[url] = None
@@ -91,7 +91,7 @@ def dependencies_of(sources: Iterable[str | os.PathLike[str]]) -> Dependencies:
 
 
 def forget_remote(sources: Iterable[str]) -> None:
-    """Drop what GDAL keeps in memory of remote files, such as their first bytes, before they are opened anew."""
+    """Drop what GDAL caches of remote files, such as their first bytes, before they are opened anew."""
     for url in dependencies_of(one for one in sources if _url(one) is not None).urls:
         place = next((prefix + url.removeprefix(scheme) for prefix, scheme in _REMOTE.items()
                       if scheme and url.startswith(scheme)), f"/vsicurl/{url}")  # fmt: skip
@@ -128,7 +128,7 @@ def _url(source: str) -> str | None:
 
 
 def _archive(source: str) -> Path:
-    """The local file that a GDAL name lies in."""
+    """The local file that contains a GDAL name."""
     source = source.removeprefix("file://")
     while source.startswith(_CONTAINERS):
         source = source[source.index("/", 1) + 1 :]

@@ -17,7 +17,7 @@ def require_file(source: str | os.PathLike[str], *, where: str, content: str) ->
     where : str
         Named in messages.
     content : str
-        What the file should hold, such as "a CSV table".
+        Expected content, such as "a CSV table".
 
     Returns
     -------

@@ -17,7 +17,7 @@ from .part import Part
 def unpacked(
     parts: Sequence[Part], scale: float | None, offset: float | None, nodata: Any, name: str
 ) -> tuple[list[Part], dict[str, str]]:
-    """Parts whose stored numbers are read as the caller says, else as their files say, and notes on it.
+    """Parts whose stored numbers are read as the caller declares, else as their files declare, and notes on it.
 
     The rule of GDAL's tools, for every kind of file: each of scale, offset and nodata that is given replaces the
     file's; all three belong to the stored numbers, before they are scaled.

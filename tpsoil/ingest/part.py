@@ -26,7 +26,7 @@ _FILTERS: Final = threading.Lock()
 
 
 class FileArray:
-    """A variable of a NetCDF file or Zarr group: read by window, never whole.
+    """A variable of a NetCDF file or Zarr group: read by window, never as a whole.
 
     dask names a task by its arguments' contents, for which it would read all of a lazily opened variable; this one
     has a name of its own for each opening.

@@ -1,4 +1,4 @@
-"""Where pixels lie: the rasters that a path, glob, URL or labelled array names. Read by window, never whole."""
+"""The rasters that a path, glob, URL or labelled array names. Read by window, never as a whole."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def find_parts(
 
 def source_files(source: Any, where: str) -> list[Path]:
     """Local files behind a source; none for arrays and URLs."""
-    found: list[Path] = []
+    files: list[Path] = []
     for item in _listed(source, where):
         if isinstance(item, str) and Path(item).exists():
             path = Path(item)
-            found += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return found
+            files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return files
 
 
 def digest_files(paths: Sequence[Path]) -> str:
@@ -114,10 +114,10 @@ def _listed(source: Any, where: str) -> list[Any]:
         if Path(path).exists():
             return [path]
         if glob.has_magic(path):
-            found = sorted(glob.glob(path, recursive=True))
-            if not found:
+            paths = sorted(glob.glob(path, recursive=True))
+            if not paths:
                 raise MissingInputError(f"{where}: no file matches '{path}', taken from {Path.cwd()}")
-            return found
+            return paths
         raise MissingInputError(f"{where}: no such file {path}; check the path, it is taken from {Path.cwd()}")
     if isinstance(source, Sequence):
         if not source:
@@ -137,7 +137,7 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
         own = CRS(file.crs.to_wkt()) if file.crs else None
         if file.count == 0:
             names = ", ".join(file.subdatasets[:6])
-            raise InputError(f"{where}: {path} holds subdatasets, not bands; pass one of {names} as the source")
+            raise InputError(f"{where}: {path} has subdatasets, not bands; pass one of {names} as the source")
         if (own or crs) is None:
             raise GridError(f"{where}: {path} has no CRS; pass crs='EPSG:...' or write it with gdal_edit -a_srs")
         if file.transform.is_identity:

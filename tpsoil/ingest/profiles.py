@@ -66,7 +66,7 @@ def read_profiles(
     Returns
     -------
     DataFrame
-        `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not say it); `censored`, true where the
+        `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not give it); `censored`, true where the
         pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations" or "depths";
         `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` holds
         `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
@@ -127,9 +127,9 @@ def read_profiles(
     return profiles
 
 
-def _column(table: pd.DataFrame, given: str | None, names: Sequence[str]) -> str | None:
-    if given is not None:
-        return given
+def _column(table: pd.DataFrame, column_name: str | None, names: Sequence[str]) -> str | None:
+    if column_name is not None:
+        return column_name
     lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
     return next((lower[name] for name in names if name in lower), None)
 

@@ -1,7 +1,7 @@
-"""Rasters through the door: any GDAL, NetCDF or Zarr source to checked values in the catalogue's units.
+"""Rasters on import: any GDAL, NetCDF or Zarr source to checked values in the catalogue's units.
 
-Nothing is guessed in silence: units come from the caller, else from the file, else they are taken to be the
-catalogue's and said so; a value outside the catalogue's range is an error that names the likely cause.
+No silent assumption: units come from the caller, else from the file, else they are taken to be the catalogue's and
+reported as assumed; a value outside the catalogue's range is an error that names the likely cause.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def read_raster(
     if len(parts) > 1 and combine is None:
         shown = ", ".join(part.name for part in parts[:3]) + (", ..." if len(parts) > 3 else "")
         raise InputError(
-            f"{name}: {len(parts)} rasters ({shown}); say how they become one: combine='mosaic' for tiles, "
+            f"{name}: {len(parts)} rasters ({shown}); state how they become one: combine='mosaic' for tiles, "
             "'mean', 'sum', 'min' or 'max' for years or months"
         )
     if combine in ("mean", "sum", "min", "max") and spec.kind != "continuous":
@@ -250,8 +250,8 @@ def read_raster(
     )
 
 
-def _merge_first(kept: Array, new: Array) -> Array:
-    return np.where(np.isnan(kept), new, kept)
+def _merge_first(values: Array, new: Array) -> Array:
+    return np.where(np.isnan(values), new, values)
 
 
 _MERGE: Final[dict[str, Callable[[Array, Array], Array]]] = {
@@ -314,46 +314,46 @@ def _change(
     if units is None and len(stated) > 1:
         raise UnitsError(f"{name}: the rasters state different units {sorted(stated)}; convert them first")
     own = next(iter(stated))
-    came = units if units is not None else own
-    _require_named_oxide(parts[0].name, came, spec)
-    if not came and units is None:
+    source_unit = units if units is not None else own
+    _require_named_oxide(parts[0].name, source_unit, spec)
+    if not source_unit and units is None:
         return Conversion(1.0, 0.0), {"source_units": f"{spec.units} (assumed: neither declared nor in the file)"}
-    known = convertible(came, spec.units, period=spec.period, substance=spec.substance)
+    known = convertible(source_unit, spec.units, period=spec.period, substance=spec.substance)
     if units is None and not known:
         raise UnitsError(
             f"{name}: {parts[0].name} states units '{own}', expected '{spec.units}' or a unit that converts to it; "
             f"pass units= to name them (units='{spec.units}' if the file's word is only another spelling)"
         )
-    change = conversion(came, spec.units, where=name, period=spec.period, substance=spec.substance)
+    change = conversion(source_unit, spec.units, where=name, period=spec.period, substance=spec.substance)
     if combine == "sum" and spec.period:
-        change = _of_sum(change, came, spec, len(parts))
-    return change, {"source_units": f"{came} ({'stated by the file' if units is None else 'declared'})"}
+        change = _of_sum(change, source_unit, spec, len(parts))
+    return change, {"source_units": f"{source_unit} ({'stated by the file' if units is None else 'declared'})"}
 
 
-def _require_named_oxide(source: str, came: str, spec: Variable) -> None:
+def _require_named_oxide(source: str, source_unit: str, spec: Variable) -> None:
     """Reject a content whose source is named for an oxide and whose unit does not name it."""
     formula = formula_in(PurePath(source).name) if spec.substance else ""
     if not formula or formula == spec.substance:
         return
-    if came and not (convertible(came, spec.units) and not read_unit(came).substance):
+    if source_unit and not (convertible(source_unit, spec.units) and not read_unit(source_unit).substance):
         return  # the unit names a substance, or is rejected for itself
     raise UnitsError(
-        f"{spec.name}: {source} is named for {formula}, its units '{came}' are taken as {spec.substance}; pass "
-        f"units='{came or '%'} {formula}' to convert it, or units='{came or '%'} as {spec.substance}' if it is "
-        f"{spec.substance} already"
+        f"{spec.name}: {source} is named for {formula}, its units '{source_unit}' are taken as {spec.substance}; pass "
+        f"units='{source_unit or '%'} {formula}' to convert it, or units='{source_unit or '%'} as {spec.substance}' if "
+        f"it is {spec.substance} already"
     )
 
 
-def _of_sum(change: Conversion, came: str, spec: Variable, count: int) -> Conversion:
+def _of_sum(change: Conversion, source_unit: str, spec: Variable, count: int) -> Conversion:
     """Conversion of rates whose sum is taken: twelve monthly rates sum to the year, no others do."""
-    rate = read_unit(came).per
+    rate = read_unit(source_unit).per
     if not rate:
         return change
     if (rate, spec.period, count) == ("month", "year", 12):
         return Conversion(change.factor / 12, change.offset)
     raise UnitsError(
-        f"{spec.name}: the sum of {count} rates in '{came}' is not the sum of a {spec.period}; use combine='mean', or "
-        "twelve months"
+        f"{spec.name}: the sum of {count} rates in '{source_unit}' is not the sum of a {spec.period}; use "
+        "combine='mean', or twelve months"
     )
 
 

@@ -105,9 +105,9 @@ def read_samples(
         raise InputError(f"{name}: which columns are elements? give elements=['Fe', ...]")
     sites, numbers = _identity(table, site, replicate, long, name)
     pieces = _long(table, elements, name) if long else _wide(table, elements or (), name)
-    taken = {site or "site", replicate or "replicate", "element", "value", "detection_limit", "censored"}
+    reserved = {site or "site", replicate or "replicate", "element", "value", "detection_limit", "censored"}
     used = {column for piece in pieces.values() for column in piece[3]}
-    others = [column for column in table.columns if column not in taken | used]
+    others = [column for column in table.columns if column not in reserved | used]
     counts: dict[str, dict[str, int]] = {}
     parts = []
     for element, (values, own_limits, rows, columns) in pieces.items():
@@ -230,15 +230,15 @@ def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name
 
 
 def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | None, name: str) -> dict[str, Piece]:
-    there = [str(e) for e in pd.unique(table["element"].dropna())]
-    wanted = {e: e for e in there} if elements is None else (
+    symbols = [str(e) for e in pd.unique(table["element"].dropna())]
+    wanted = {e: e for e in symbols} if elements is None else (
         dict(elements) if isinstance(elements, Mapping) else {e: e for e in elements}
     )  # fmt: skip
     pieces: dict[str, Piece] = {}
     for element, label in wanted.items():
         rows = np.flatnonzero((table["element"] == label).to_numpy(dtype=bool))
         if not len(rows):
-            raise InputError(f"{name}: no row of element '{label}'{nearest_name(label, there)}")
+            raise InputError(f"{name}: no row of element '{label}'{nearest_name(label, symbols)}")
         limit = None
         if "detection_limit" in table.columns:
             limit = numeric_column(table["detection_limit"], where=name).to_numpy()[rows]
@@ -302,7 +302,7 @@ def _check_magnitude(element: str, value: npt.NDArray[np.float64], factor: float
     names = {1e-4: "%", 1e-3: "g kg-1", 1e3: "ug kg-1"}
     closest = min(names, key=lambda r: abs(np.log(ratio / r)))
     raise UnitsError(
-        f"{name}: '{element}' has a median of {median:.4g} mg kg-1, soils usually hold about {usual:g}: a ratio of "
-        f"{ratio:.2g}, as if it came in {names[closest]}; pass units={{'{element}': '{names[closest]}'}}, "
+        f"{name}: '{element}' has a median of {median:.4g} mg kg-1, soils usually contain about {usual:g}: a ratio of "
+        f"{ratio:.2g}, as if it were in {names[closest]}; pass units={{'{element}': '{names[closest]}'}}, "
         "or check_units=False if it is right"
     )

@@ -1,4 +1,4 @@
-"""Time stacks through the door: monthly or hourly NetCDF and Zarr series in the catalogue's units."""
+"""Time stacks on import: monthly or hourly NetCDF and Zarr series in the catalogue's units."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_stack(
     MissingInputError
         Where there is no such file.
     InputError
-        Without a datetime coordinate, for an unknown variable, without a unit, a time that comes twice.
+        Without a datetime coordinate, for an unknown variable, without a unit, a time that occurs twice.
     UnitsError
         For a unit that does not convert.
     GridError
@@ -73,8 +73,8 @@ def read_stack(
     for file in files:
         opened = _open(file, where)
         own.append(_own_crs(opened, names[0]))
-        found = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
-        parts.append(found[0] if len(found) == 1 else reduce(_sum, (part**2 for part in found)) ** 0.5)
+        components = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
+        parts.append(components[0] if len(components) == 1 else reduce(_sum, (part**2 for part in components)) ** 0.5)
     try:
         stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
     except ValueError as error:
@@ -83,8 +83,8 @@ def read_stack(
         raise InputError(f"{where}: the files have different CRS; warp them to one, or pass crs= if one is wrong")
     stack = stack.sortby("time")
     stamps = stack["time"].values
-    if (twice := stamps[1:][stamps[1:] == stamps[:-1]]).size:
-        raise InputError(f"{where}: time {twice[0]} comes twice; leave one file out")
+    if (repeated := stamps[1:][stamps[1:] == stamps[:-1]]).size:
+        raise InputError(f"{where}: time {repeated[0]} occurs twice; leave one file out")
     stack = _placed(stack, crs or own[0], where)
     stack.name = names[0] if len(names) == 1 else "speed"
     stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
@@ -110,8 +110,8 @@ def _open(file: Path, where: str) -> xr.Dataset:
 
 def _own_crs(dataset: xr.Dataset, name: str) -> Any:
     """The CRS that a file carries in its grid mapping; None without one."""
-    found = (dataset[name].rio.crs if name in dataset else None) or dataset.rio.crs
-    return None if found is None else CRS(found.to_wkt())
+    crs = (dataset[name].rio.crs if name in dataset else None) or dataset.rio.crs
+    return None if crs is None else CRS(crs.to_wkt())
 
 
 def _sum(first: Any, second: Any) -> Any:
@@ -142,28 +142,32 @@ def _pick(dataset: xr.Dataset, name: str, file: Path) -> xr.DataArray:
 
 
 def _converted(layer: xr.DataArray, units: str, came_in: str | None, where: str) -> xr.DataArray:
-    came = came_in or layer.attrs.get("units")
-    if not came:
-        raise InputError(f"{where}: the file says no units; pass them, such as came_in='K'")
-    if is_rate_of(str(came), units):
-        return layer.astype(np.float64) * _rate_to_sums(layer["time"], str(came), units, where)
-    change = conversion(str(came), units, where=where, period="month")
+    source_unit = came_in or layer.attrs.get("units")
+    if not source_unit:
+        raise InputError(f"{where}: the file states no units; pass them, such as came_in='K'")
+    if is_rate_of(str(source_unit), units):
+        return layer.astype(np.float64) * _rate_to_sums(layer["time"], str(source_unit), units, where)
+    change = conversion(str(source_unit), units, where=where, period="month")
     return layer.astype(np.float64) * change.factor + change.offset
 
 
-def _rate_to_sums(time: xr.DataArray, came: str, units: str, where: str) -> xr.DataArray:
+def _rate_to_sums(time: xr.DataArray, source_unit: str, units: str, where: str) -> xr.DataArray:
     """Factors from a rate to the sum of every month or step."""
     stamps = np.sort(time.values)
     step = float(np.median(np.diff(stamps) / np.timedelta64(1, "D"))) if stamps.size > 1 else 30.0
     monthly = step > 27
     if monthly and step > 32:
-        raise InputError(f"{where}: the steps are {step:g} days, expected months or shorter for a rate in '{came}'")
-    if read_unit(came).per == "month":
+        raise InputError(
+            f"{where}: the steps are {step:g} days, expected months or shorter for a rate in '{source_unit}'"
+        )
+    if read_unit(source_unit).per == "month":
         if not monthly:
-            raise UnitsError(f"{where}: units '{came}' on steps of {step:g} days; pass the unit of a step as came_in=")
-        return xr.ones_like(time, dtype=np.float64) * conversion(came, units, where=where, period="month").factor
+            raise UnitsError(
+                f"{where}: units '{source_unit}' on steps of {step:g} days; pass the unit of a step as came_in="
+            )
+        return xr.ones_like(time, dtype=np.float64) * conversion(source_unit, units, where=where, period="month").factor
     days = time.dt.days_in_month if monthly else xr.full_like(time, step, dtype=np.float64)
-    return days * conversion(came, units, where=where, period="day").factor
+    return days * conversion(source_unit, units, where=where, period="day").factor
 
 
 def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:

@@ -102,7 +102,7 @@ def read_table(
 
 
 def require_columns(table: pd.DataFrame, needed: Iterable[str], *, where: str) -> None:
-    """Refuse a table that lacks a needed column; all that are missing are listed at once.
+    """Reject a table that lacks a needed column; all that are missing are listed at once.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def require_columns(table: pd.DataFrame, needed: Iterable[str], *, where: str) -
 
 
 def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> None:
-    """Refuse rows that agree in all of `keys`.
+    """Reject rows that agree in all of `keys`.
 
     Raises
     ------
@@ -135,13 +135,13 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> N
     tpsoil.errors.InputError: s.csv: 2 rows are given twice or more, the first with site='a' in lines 2, 4; keep...
     """
     require_columns(table, keys, where=where)
-    twice = table.duplicated(list(keys), keep=False)
-    if twice.any():
-        first = table.loc[twice, list(keys)].iloc[0]
+    repeated = table.duplicated(list(keys), keep=False)
+    if repeated.any():
+        first = table.loc[repeated, list(keys)].iloc[0]
         same = (table[list(keys)] == first).all(axis=1)
         shown, lines = ", ".join(f"{key}={first[key]!r}" for key in keys), describe_lines(same, table.attrs)
         raise InputError(
-            f"{where}: {int(twice.sum())} rows are given twice or more, the first with {shown} in {lines}; "
+            f"{where}: {int(repeated.sum())} rows are given twice or more, the first with {shown} in {lines}; "
             "keep one of each, or give every replicate its own name"
         )
 
