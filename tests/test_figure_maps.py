@@ -93,18 +93,18 @@ def test_the_bar_has_quantity_and_unit_and_the_axes_crs_cell_and_date() -> None:
     figure = figures.map_layer(layer("water_erosion", ramp(1, 5)), date="2026-11-20")
     assert bar_of(figure).get_ylabel() == "soil loss by water, t ha⁻¹ a⁻¹"
     below = figure.axes[0].get_xlabel()
-    assert below == "Albers Equal Area, cells of 50 km; made 2026-11-20"
+    assert below == "Albers Equal Area, cells of 50 km; created 2026-11-20"
     assert figure.axes[0].get_title(loc="left") == "Soil loss by water"
 
 
 def test_the_date_comes_from_the_store() -> None:
     cube = xr.Dataset({"slope": layer("slope", ramp(0, 9))}, attrs={"created": "2026-03-04T05:06:07"})
-    assert "made 2026-03-04" in figures.map_layer(cube, "slope").axes[0].get_xlabel()
+    assert "created 2026-03-04" in figures.map_layer(cube, "slope").axes[0].get_xlabel()
     assert "drawn 2" in figures.map_layer(cube["slope"]).axes[0].get_xlabel()
 
 
 @pytest.mark.parametrize("mark", [True, 1, "true", "soil observations are simulated from a known truth"])
-def test_every_title_says_simulated_where_layer_or_store_does(mark: Any) -> None:
+def test_every_title_marks_simulated_layers_and_stores(mark: Any) -> None:
     data = layer("solum_thickness", ramp(0.4, 2))
     of_layer = figures.map_layer(data.assign_attrs(simulated=mark), title="Thickness")
     of_store = figures.map_layer(xr.Dataset({"solum_thickness": data}, attrs={"simulated": mark}), "solum_thickness")
@@ -115,12 +115,12 @@ def test_every_title_says_simulated_where_layer_or_store_does(mark: Any) -> None
 
 
 @pytest.mark.parametrize("mark", [False, 0, "false", "no", ""])
-def test_titles_do_not_say_simulated_otherwise(mark: Any) -> None:
+def test_titles_do_not_mark_other_layers_as_simulated(mark: Any) -> None:
     title = figures.map_layer(layer("slope", ramp(0, 9), simulated=mark)).axes[0].get_title(loc="left")
     assert "simulated" not in title
 
 
-def test_limits_cut_at_percentiles_and_say_so_with_arrows() -> None:
+def test_limits_cut_at_percentiles_and_arrows_show_it() -> None:
     values = ramp(0, 100)
     values[0, 0], values[-1, -1] = -1e6, 1e6
     data = layer("general_curvature", values).assign_attrs(long_name="thing")
@@ -131,7 +131,7 @@ def test_limits_cut_at_percentiles_and_say_so_with_arrows() -> None:
     assert drawn(figures.map_layer(layer("slope", ramp(0, 9)), limits=(0, 9)).axes[0]).colorbar.extend == "neither"
 
 
-def test_curvature_is_centred_on_zero_and_aspect_runs_the_whole_circle() -> None:
+def test_curvature_is_centred_on_zero_and_aspect_covers_the_full_circle() -> None:
     low, high = drawn(figures.map_layer(layer("general_curvature", ramp(-1e-3, 4e-3))).axes[0]).get_clim()
     assert low == -high
     aspect = drawn(figures.map_layer(layer("aspect", ramp(10, 200))).axes[0])
@@ -194,7 +194,7 @@ def test_logarithmic_maps_leave_out_what_has_no_logarithm_and_count_it() -> None
     values[0, :3] = -5
     figure = figures.map_layer(layer("response_time", values))
     assert type(drawn(figure.axes[0]).norm).__name__ == "LogNorm"
-    assert bar_of(figure).get_ylabel().endswith(", a\n3 drawn cells at or below 0 left out")
+    assert bar_of(figure).get_ylabel().endswith(", a\n3 drawn cells at or below 0 omitted")
 
 
 def test_it_draws_into_the_callers_axes() -> None:
@@ -223,7 +223,7 @@ def test_classes_have_names_shares_and_their_own_colours() -> None:
     assert pixels.get_array().mask[0, 0]  # the fill code is nothing
 
 
-def test_a_class_keeps_its_colour_when_others_are_absent() -> None:
+def test_a_class_retains_its_colour_when_others_are_absent() -> None:
     full = palette.class_colours("land_cover", list(CATALOGUE["land_cover"].flags))
     figure = figures.map_layer(layer("land_cover", 12))
     assert to_rgba(figure.legends[0].get_patches()[0].get_facecolor()) == to_rgba(full[12])
@@ -280,7 +280,7 @@ def test_relative_differences_show_the_band_of_agreement() -> None:
     assert bar_of(figure).get_ylabel().startswith("difference, % of a")
 
 
-def test_the_area_of_applicability_is_hatched_over_the_map_and_its_share_said() -> None:
+def test_the_area_of_applicability_is_hatched_over_the_map_and_its_share_reported() -> None:
     inside = np.ones(GRID.shape)
     inside[:, :14] = 0
     cube = xr.Dataset({"iron": layer("iron", ramp(1e4, 3e4)), "applicability": layer("applicability", inside)})
@@ -345,7 +345,7 @@ def test_a_missing_layer_is_named_with_its_nearest() -> None:
     cube = xr.Dataset({"solum_thickness": layer("solum_thickness", 1), "slope": layer("slope", 1)})
     with pytest.raises(MissingInputError, match=r"no layer 'solum_thicknes'; did you mean 'solum_thickness'\?"):
         figures.map_layer(cube, "solum_thicknes")
-    with pytest.raises(InputError, match="2 layers, say which; there are: slope, solum_thickness"):
+    with pytest.raises(InputError, match="2 layers, name one; there are: slope, solum_thickness"):
         figures.map_layer(cube)
     with pytest.raises(MissingInputError, match="no layer 'applicability'"):
         figures.applicability_map(cube, "slope")
@@ -371,7 +371,7 @@ def test_limits_must_be_an_interval() -> None:
 
 
 @pytest.mark.parametrize("name", ["slope", "aspect", "zone", "response_time", "general_curvature"])
-def test_all_nan_layers_give_an_honest_empty_map(name: str) -> None:
+def test_all_nan_layers_give_an_empty_map_with_the_reason(name: str) -> None:
     data = layer(name, variable(name).fill)
     figure = figures.map_layer(data, hillshade=layer("elevation", ramp(0, 9)), mask=layer("soil_mask", 1))
     assert f"no cell of '{name}'" in message(figure)
@@ -380,7 +380,7 @@ def test_all_nan_layers_give_an_honest_empty_map(name: str) -> None:
     render(figure)
 
 
-def test_a_map_that_is_masked_everywhere_says_so() -> None:
+def test_a_map_that_is_masked_everywhere_reports_it() -> None:
     assert "outside the mask" in message(figures.map_layer(layer("slope", 1), mask=layer("soil_mask", 0)))
 
 
@@ -404,7 +404,7 @@ def test_companions_of_another_grid_are_refused() -> None:
     with pytest.raises(GridError, match="mask 'soil_mask' has 18 x 28 cells, 'slope' 36 x 56"):
         figures.map_layer(data, mask=coarse)
     moved = data.assign_coords(x=data.x + 50_000)
-    with pytest.raises(GridError, match="lies elsewhere"):
+    with pytest.raises(GridError, match="is on another grid"):
         figures.map_layer(data, hillshade=moved)
     with pytest.raises(GridError, match="different grids"):
         figures.difference_map(data, moved)
@@ -427,7 +427,7 @@ def test_saving_names_what_is_wrong(tmp_path: Path) -> None:
 # --- laziness and size -----------------------------------------------------------------------------------------
 
 
-def test_a_large_layer_is_read_with_a_stride_and_the_map_says_so() -> None:
+def test_a_large_layer_is_read_with_a_stride_and_the_map_reports_it() -> None:
     data = layer("slope", ramp(0, 9))
     figure = figures.map_layer(data, longest_side=20)
     np.testing.assert_array_equal(drawn(figure.axes[0]).get_array(), data.values[1::3, 1::3])

@@ -1,4 +1,4 @@
-"""What the figures of tables draw: data, order, labels, units, legends; and what they say when there is nothing."""
+"""What the figures of tables draw: data, order, labels, units, legends; and the reason on an empty figure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def legend(figure: Figure, panel: int = 0) -> list[str]:
     return texts(figure.axes[panel].get_legend().get_texts())
 
 
-def said(figure: Figure) -> str:
+def reason_on(figure: Figure) -> str:
     return " ".join(t.get_text() for ax in figure.axes for t in ax.texts if t.get_gid() == "nothing")
 
 
@@ -71,7 +71,7 @@ def test_the_ranking_is_in_order_coloured_by_theme_with_spread_and_dropped_ones_
     assert sorted(tuple(segment[:, 0]) for segment in whiskers) == [(-1.5, -0.5), (4.0, 6.0), (18.0, 22.0)]
 
 
-def test_observed_stands_on_the_ordinate_with_regression_and_scores() -> None:
+def test_observed_is_on_the_ordinate_with_regression_and_scores() -> None:
     # science sheet, section 8 and 10: slope 1.08, intercept -0.04, RMSE .3405877, ME -.2, NSE .9515860, r2 .9736227
     table = pd.DataFrame({"observed": [1.2, 1.9, 3.4, 3.9, 5.6], "predicted": [1.0, 2, 3, 4, 5]})
     figure = figures.observed_predicted(table, name="solum_thickness")
@@ -125,7 +125,7 @@ def test_coverage_is_drawn_in_percent_against_the_promise() -> None:
     table = pd.DataFrame({"level": [0.9, 0.5], "coverage": [0.88, 0.55], "n": 526, "method": "conformal"})
     figure = figures.interval_coverage(table)
     ax = figure.axes[0]
-    assert legend(figure) == ["as promised", "± 2 binomial standard errors, n = 526", "conformal"]
+    assert legend(figure) == ["nominal coverage", "± 2 binomial standard errors, n = 526", "conformal"]
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[50, 55], [90, 88]])
     # the sheet: standard error 0.0131 at 526 sites and 90 %
     path = ax.collections[0].get_paths()[0].vertices
@@ -133,7 +133,7 @@ def test_coverage_is_drawn_in_percent_against_the_promise() -> None:
     assert at_90.max() - 90 == pytest.approx(2 * 1.31, abs=0.01)
 
 
-def test_traces_fall_and_the_best_start_is_told() -> None:
+def test_traces_fall_and_the_best_start_is_labelled() -> None:
     table = pd.DataFrame({
         "evaluation": [1, 2, 3] * 3, "objective": [3.0, 1.0, 2.0, 3.0, 2.0, 0.5, 9.0, 8.0, 7.0],
         "start": [0, 0, 0, 1, 1, 1, 0, 0, 0], "zone": [1] * 6 + [7] * 3,
@@ -253,7 +253,7 @@ def test_classes_show_both_shares() -> None:
     assert legend(figure) == ["area", "sites"]
 
 
-def test_a_transect_lies_over_the_ground() -> None:
+def test_a_transect_is_drawn_over_the_elevation() -> None:
     table = pd.DataFrame({"distance_km": [10.0, 0, 20], "elevation": [5000.0, 4000, 4500],
                           "solum_thickness": [0.8, 0.5, 0.6], "other_map": [0.7, 0.6, 0.5]})  # fmt: skip
     figure = figures.transect(table)
@@ -304,19 +304,19 @@ def test_a_simulated_correlation_is_titled_so() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_empty_tables_give_an_honest_empty_figure(name: str) -> None:
+def test_empty_tables_give_an_empty_figure_with_the_reason(name: str) -> None:
     draw, table = CASES[name]
     figure = draw(table.iloc[:0])
-    assert said(figure)
+    assert reason_on(figure)
     render(figure)
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"transect", "element_histograms", "class_representation"}))
-def test_tables_of_nan_give_an_honest_empty_figure(name: str) -> None:
+def test_tables_of_nan_give_an_empty_figure_with_the_reason(name: str) -> None:
     draw, table = CASES[name]
     numbers = table.select_dtypes("number").columns
     figure = draw(table.assign(**dict.fromkeys(numbers, np.nan)))
-    assert said(figure)
+    assert reason_on(figure)
     render(figure)
 
 
@@ -337,7 +337,7 @@ def test_it_draws_into_the_callers_axes(name: str) -> None:
     panels = figure.subplots(1, 2)
     if name in {"partial_dependence", "accumulated_local_effects"}:
         assert draw(table, axes=list(panels)) is figure
-        with pytest.raises(InputError, match="1 axes were given for 2 panels"):
+        with pytest.raises(InputError, match="1 axes for 2 panels"):
             draw(table, axes=panels[0])
         return
     key = "axes" if name in {"calibration_traces", "element_histograms", "representativeness"} else "ax"
@@ -351,7 +351,7 @@ def test_it_draws_into_the_callers_axes(name: str) -> None:
     [
         (
             lambda: figures.interval_coverage(pd.DataFrame({"level": [90], "coverage": [88]})),
-            "give shares, not percent",
+            "pass shares, not percent",
         ),
         (lambda: figures.group_comparison(GROUPED, "iron", "biome", kind="bar"), "expected 'violin' or 'box'"),
         (lambda: figures.correlation_matrix(CORRELATION * 3), "outside -1 to 1"),
@@ -369,7 +369,7 @@ def test_other_wrong_tables_are_refused(call: Callable[[], Figure], words: str) 
 
 
 def test_one_layer_has_no_correlation() -> None:
-    assert "two layers" in said(figures.correlation_matrix(CORRELATION.iloc[:1, :1]))
+    assert "two layers" in reason_on(figures.correlation_matrix(CORRELATION.iloc[:1, :1]))
 
 
 def test_a_figure_shows_itself_in_a_notebook() -> None:
@@ -377,7 +377,7 @@ def test_a_figure_shows_itself_in_a_notebook() -> None:
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
-def test_tables_of_the_other_rooms_are_drawn_as_they_come() -> None:
+def test_tables_of_other_packages_are_drawn_without_renaming() -> None:
     importance = pd.DataFrame({"increase_mse": [9.0, 3.0]}, index=pd.Index(["ndvi", "slope"], name="feature"))
     assert texts(figures.importance_ranking(importance).axes[0].get_yticklabels()) == ["slope", "ndvi"]
     wide = pd.DataFrame({
@@ -419,7 +419,7 @@ def test_a_joint_effect_is_a_plane_with_units_centred_on_zero() -> None:
     assert mesh.get_clim() == (-3, 3)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("slope, °", "ndvi, no unit")
     assert bar.get_ylabel() == "effect, mg kg⁻¹"
-    assert said(figures.joint_effect(table.assign(effect=np.nan)))
+    assert reason_on(figures.joint_effect(table.assign(effect=np.nan)))
     with pytest.raises(InputError, match="expected two columns beside 'effect'"):
         figures.joint_effect(table.drop(columns="ndvi"))
 
@@ -431,6 +431,6 @@ def test_importance_at_held_out_rows_has_the_papers_measure_beside_it() -> None:
     )
     first, second = figures.importance_ranking(ranked).axes
     assert texts(first.get_yticklabels()) == ["slope", "ndvi"]
-    assert first.get_xlabel() == "rise of the squared error at held-out rows, %"
+    assert first.get_xlabel() == "increase in squared error at held-out rows, %"
     assert second.get_xlabel() == "%IncMSE, out of bag"
     assert second.lines[0].get_xdata().tolist() == [40.0, 30.0]

@@ -61,7 +61,7 @@ def test_the_bundle_is_small_and_its_cities_are_on_land() -> None:
     assert {"Lhasa", "Xining", "Kathmandu"} <= {city.name for city in cities()}
 
 
-def test_a_graticule_is_whole_degrees_at_its_true_place() -> None:
+def test_a_graticule_has_round_degrees_at_the_right_position() -> None:
     net = graticule_of(PLATEAU)
     assert [text for _, text in net.bottom] == ["80°E", "90°E", "100°E"]
     assert [text for _, text in net.left] == ["25°N", "30°N", "35°N", "40°N"]

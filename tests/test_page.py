@@ -24,7 +24,7 @@ from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import page_html, write_page
 from tpsoil.reports.charts import charts_of
 from tpsoil.reports.pixels import pack_values, unpack_values
-from tpsoil.reports.story import tell
+from tpsoil.reports.story import read_story
 from tpsoil.variables import variable
 
 GRID = plateau_grid(50_000)  # 36 x 56
@@ -87,20 +87,20 @@ class Outline(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
     @property
-    def said(self) -> str:
+    def visible_text(self) -> str:
         return " ".join(" ".join(self.text).split())
 
 
 def meta_of(text: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="meta">(.*?)</script>', text, re.DOTALL)
-    assert found
-    return json.loads(found.group(1))
+    match = re.search(r'<script type="application/json" id="meta">(.*?)</script>', text, re.DOTALL)
+    assert match
+    return json.loads(match.group(1))
 
 
 def data_of(text: str, index: int) -> str:
-    found = re.search(rf'id="data-{index}">(.*?)</script>', text, re.DOTALL)
-    assert found
-    return found.group(1)
+    result = re.search(rf'id="data-{index}">(.*?)</script>', text, re.DOTALL)
+    assert result
+    return result.group(1)
 
 
 # --- values ----------------------------------------------------------------------------------------------------
@@ -119,9 +119,9 @@ def test_values_come_back_bit_for_bit(values: np.ndarray) -> None:
 @pytest.mark.parametrize(("codes", "dtype"), [([0, 16, 254], "uint8"), ([0, 255], "int32"), ([-5, 3], "int32")])
 def test_classes_come_back_with_what_is_nothing(codes: list[int], dtype: str) -> None:
     values = np.array([[*map(float, codes), np.nan]])
-    text, found = pack_values(values, "categorical")
-    back = unpack_values(text, found, values.shape)
-    assert found == dtype
+    text, result = pack_values(values, "categorical")
+    back = unpack_values(text, result, values.shape)
+    assert result == dtype
     assert back[0, :-1].tolist() == codes
     assert back[0, -1] == (255 if dtype == "uint8" else np.iinfo("i4").min)
 
@@ -132,12 +132,12 @@ def test_the_page_holds_the_stores_float32_values_north_up() -> None:
         text = page_html(variant)
         meta = meta_of(text)
         names = [entry["name"] for entry in meta["layers"]]
-        assert names == ["solum_thickness", "solum_status", "elevation", "zone"]  # what a model made comes first
+        assert names == ["solum_thickness", "solum_status", "elevation", "zone"]  # modelled layers come first
         back = unpack_values(data_of(text, 0), "float32", GRID.shape)
         np.testing.assert_array_equal(back, store["solum_thickness"].values)
 
 
-def test_a_large_store_is_thinned_within_the_budget_and_says_so() -> None:
+def test_a_large_store_is_decimated_within_the_budget_and_reports_it() -> None:
     store = sample()
     text = page_html(store, cells=1000)
     grid = meta_of(text)["grid"]
@@ -146,7 +146,7 @@ def test_a_large_store_is_thinned_within_the_budget_and_says_so() -> None:
     assert (step, first) == (3, 1)
     back = unpack_values(data_of(text, 2), "float32", (grid["rows"], grid["columns"]))
     np.testing.assert_array_equal(back, store["elevation"].values[first::step, first::step])
-    assert "every 3rd shown" in Outline(text).said
+    assert "every 3rd shown" in Outline(text).visible_text
     assert "Shown: every 3rd row and column of the store." in meta_of(text)["layers"][0]["lines"]
 
 
@@ -160,7 +160,7 @@ def test_positions_are_those_of_the_cells() -> None:
     assert nodes["lat"][middle] == pytest.approx(33.0, abs=0.02)
 
 
-# --- what it says ----------------------------------------------------------------------------------------------
+# --- content of the page ---------------------------------------------------------------------------------------
 
 
 def test_sections_titles_and_escapes() -> None:
@@ -170,8 +170,8 @@ def test_sections_titles_and_escapes() -> None:
         "map-section", "maps", "scores", "parameters", "assumptions", "excluded", "provenance", "citation",
     ]  # fmt: skip
     for words in ("A <small> plateau", "rain = 1 mm", "no dust", "numba", "0.34", "Chen et al. 2026", "ab12",
-                  "made 2026-11-20", "bare"):  # fmt: skip
-        assert words in page.said, words
+                  "created 2026-11-20", "bare"):  # fmt: skip
+        assert words in page.visible_text, words
     assert "<small> plateau" not in text  # escaped everywhere, in the JSON too
 
 
@@ -189,18 +189,18 @@ def test_simulated_stands_in_title_heading_note_and_layer(mark: Any) -> None:
     text = page_html(sample(simulated=mark))
     page = Outline(text)
     assert "<title>A &lt;small&gt; plateau (simulated)</title>" in text
-    assert page.said.count("A <small> plateau (simulated)") >= 1
+    assert page.visible_text.count("A <small> plateau (simulated)") >= 1
     assert any(a.get("class") == "simulated" and a.get("role") == "note" for a in page.all("p"))
     titles = {entry["name"]: entry["title"] for entry in meta_of(text)["layers"]}
     assert titles["solum_thickness"] == "Solum thickness (simulated)"
-    assert titles["elevation"] == "Elevation above sea level"  # says simulated=False itself
-    assert "simulated" not in Outline(page_html(sample())).said
+    assert titles["elevation"] == "Elevation above sea level"  # has simulated=False
+    assert "simulated" not in Outline(page_html(sample())).visible_text
 
 
 def test_one_simulated_layer_is_named() -> None:
     store = sample()
     store["zone"].attrs["simulated"] = 1
-    assert "Simulated, not observed: zone." in Outline(page_html(store)).said
+    assert "Simulated, not observed: zone." in Outline(page_html(store)).visible_text
 
 
 def test_every_picture_control_and_table_has_a_name() -> None:
@@ -208,7 +208,7 @@ def test_every_picture_control_and_table_has_a_name() -> None:
     assert all(a.get("alt") for a in page.all("img"))
     assert len(page.all("img")) == 4
     assert all(a.get("width") and a.get("height") and a.get("loading") != "lazy" for a in page.all("img"))
-    assert all(a.get("aria-label") or a["id"] == "whole" for a in page.all("button"))
+    assert all(a.get("aria-label") or a["id"] == "reset" for a in page.all("button"))
     assert [a["for"] for a in page.all("label")] == ["layer"]
     assert all(a.get("role") == "region" and a.get("aria-label") and a.get("tabindex") == "0"
                for a in page.all("div") if a.get("class") == "scroll")  # fmt: skip
@@ -246,10 +246,10 @@ def test_units_ticks_and_classes_of_the_legend() -> None:
     assert len(layers["elevation"]["colours"]) == 256 * 6
 
 
-# --- what a store says -----------------------------------------------------------------------------------------
+# --- content of the story --------------------------------------------------------------------------------------
 
 
-def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: Path) -> None:
+def test_tables_notes_and_recipe_of_a_run_are_read_from_its_store(tmp_path: Path) -> None:
     where = tmp_path / "run.zarr"
     create_cube(where, GRID)
     models = where / "_tpsoil" / "models"
@@ -270,7 +270,7 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     }
     (models / "fe.json").write_text(json.dumps(content))
     (models / "zn.json").write_text(json.dumps({"tables": {"elements": scores.replace("Fe", "Zn")}, "notes": []}))
-    story = tell(sample().drop_attrs(deep=False), where=str(where))
+    story = read_story(sample().drop_attrs(deep=False), where=str(where))
     assert story.title == "europe"
     assert story.notes == ["3 of 9 samples lie off the grid"]
     assert [table.attrs["caption"] for table in story.scores] == [
@@ -282,8 +282,8 @@ def test_tables_notes_and_recipe_of_a_run_are_found_beside_its_arrays(tmp_path: 
     assert 'alt="Chart: Observed against predicted, Fe"' in text
     assert "&quot;europe&quot;" in text
     assert [entry["name"] for entry in meta_of(text)["layers"]] == ["solum_thickness", "zone"]  # the model's maps
-    whole = page_html(sample(), where=str(where), everything=True)
-    assert [e["name"] for e in meta_of(whole)["layers"]] == ["solum_thickness", "zone", "solum_status", "elevation"]
+    complete = page_html(sample(), where=str(where), everything=True)
+    assert [e["name"] for e in meta_of(complete)["layers"]] == ["solum_thickness", "zone", "solum_status", "elevation"]
 
 
 def test_only_the_tables_of_simulated_layers_are_called_so(tmp_path: Path) -> None:
@@ -323,13 +323,13 @@ def test_every_long_table_of_a_run_becomes_its_figure() -> None:
         "predictions_empty": pairs.iloc[:0],
         "effect_odd": pd.DataFrame({"a": [1]}),
     }
-    found = charts_of(tables)
-    assert [text for text, _ in found] == [
+    result = charts_of(tables)
+    assert [text for text, _ in result] == [
         "Observed against predicted, solum", "Coverage of the intervals, Fe", "Importance of the covariates, Fe",
         "Joint effect, Fe slope ndvi", "Calibration, solum", "Transect, north", "Correlation, solum",
         "Effects of the covariates, Fe",
     ]  # fmt: skip
-    figures = dict(found)
+    figures = dict(result)
     assert figures["Observed against predicted, solum"].axes[0].get_xlabel() == "predicted, m"
     assert len(figures["Effects of the covariates, Fe"].axes) == 2
     assert figures["Effects of the covariates, Fe"].axes[0].get_ylabel() == "effect, mg kg⁻¹"
@@ -341,23 +341,23 @@ def test_a_damaged_record_of_a_run_is_named(tmp_path: Path) -> None:
     (where / "_tpsoil").mkdir()
     (where / "_tpsoil" / "run.json").write_text('{"name": ')
     with pytest.raises(CorruptStoreError, match=r"run\.zarr: _tpsoil/run\.json is damaged .*; run the recipe again"):
-        tell(sample(), where=str(where))
+        read_story(sample(), where=str(where))
 
 
 def test_scores_in_attributes_become_a_table() -> None:
     store = sample()
     store["solum_thickness"].attrs.update(nse_random=0.41, nse_block=0.25)
     store["solum_thickness_sd"] = store["solum_thickness"]  # a companion repeats the scores of its map
-    (table,) = tell(store).scores
+    (table,) = read_story(store).scores
     assert table.to_dict("records") == [{"layer": "solum_thickness", "nse_random": 0.41, "nse_block": 0.25}]
 
 
-def test_sentences_stand_once_though_many_layers_say_them() -> None:
+def test_a_sentence_of_many_layers_is_listed_once() -> None:
     store = sample()
     store["zone"].attrs["assumptions"] = "no dust"
-    assert tell(store).assumptions == ["rain = 1 mm; no dust"]  # what a longer sentence says is not said again
+    assert read_story(store).assumptions == ["rain = 1 mm; no dust"]  # a sentence contained in a longer one is omitted
     store["zone"].attrs["assumptions"] = ["frost is ignored", "rain = 1 mm; no dust; no fog"]
-    assert tell(store).assumptions == ["frost is ignored", "rain = 1 mm; no dust; no fog"]
+    assert read_story(store).assumptions == ["frost is ignored", "rain = 1 mm; no dust; no fog"]
 
 
 # --- files, bad input ------------------------------------------------------------------------------------------
@@ -387,13 +387,13 @@ def test_the_command_writes_a_page_of_a_store(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back, open_cube(where)["elevation"].values)
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+def test_wrong_input_is_reported(tmp_path: Path) -> None:
     store = sample()
     with pytest.raises(MissingInputError, match=r"no layer 'solum_thicknes'; did you mean 'solum_thickness'\?"):
         write_page(store, tmp_path / "a.html", layers=["solum_thicknes"])
     with pytest.raises(InputError, match=r"'a\.pdf' ends in '\.pdf', expected \.html"):
         write_page(store, tmp_path / "a.pdf")
-    with pytest.raises(InputError, match=r"no layer with dims \(y, x\); it holds nothing"):
+    with pytest.raises(InputError, match=r"no layer with dims \(y, x\); its variables: nothing"):
         write_page(xr.Dataset(), tmp_path / "a.html")
     with pytest.raises(MissingInputError, match=r"absent\.zarr"):
         write_page(tmp_path / "absent.zarr", tmp_path / "a.html")

@@ -1,6 +1,6 @@
 """The page in headless Chromium: layer switch, zoom, a pixel's value, keyboard, touch, light, dark, phone; no request.
 
-Chromium is found on PATH or by TPSOIL_CHROMIUM. Screenshots are kept in the folder TPSOIL_SCREENSHOTS where it is set.
+Chromium is searched on PATH or set by TPSOIL_CHROMIUM. Screenshots are stored in the folder TPSOIL_SCREENSHOTS if set.
 """
 
 from __future__ import annotations
@@ -135,10 +135,10 @@ def phone(browser: Any, page_file: Path) -> Iterator[Opened]:
 @pytest.mark.parametrize(("row", "column"), [(30, 50), (71, 111), (40, 0), (12, 90)])
 def test_the_pointer_reads_the_stores_value(desktop: Opened, row: int, column: int) -> None:
     desktop.page.mouse.move(*desktop.spot(row, column))
-    found = desktop.read()
+    readout = desktop.read()
     stored = STORE["solum_thickness"].values[row, column]
-    assert (int(found["row"]), int(found["column"])) == (row, column)
-    assert np.float32(found["value"]) == stored
+    assert (int(readout["row"]), int(readout["column"])) == (row, column)
+    assert np.float32(readout["value"]) == stored
     shown = re.match(r"([\d.e-]+) m\b", desktop.text("#readout b"))
     assert shown
     assert np.float32(shown.group(1)) == stored  # the printed digits are that float32 and no other
@@ -183,18 +183,18 @@ def test_zooming_by_button_wheel_and_doubleclick_keeps_values_in_place(desktop: 
     desktop.page.wait_for_function(f"() => Number(document.getElementById('map').dataset.scale) > {1.6 * first}")
     np.testing.assert_allclose(desktop.spot(30, 50), place, atol=scale())  # the cell under the wheel stays there
     desktop.page.mouse.move(place[0] + 1, place[1])
-    found = desktop.read()
-    assert np.float32(found["value"]) == STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
+    readout = desktop.read()
+    assert np.float32(readout["value"]) == STORE["solum_thickness"].values[int(readout["row"]), int(readout["column"])]
     desktop.page.mouse.dblclick(*place)
     desktop.wait("solum_thickness")
     assert scale() > 3 * first
-    desktop.page.click("#whole")
+    desktop.page.click("#reset")
     desktop.wait("solum_thickness")
     assert scale() == pytest.approx(first)
     for _ in range(12):
         desktop.page.click("#out")
     desktop.wait("solum_thickness")
-    assert scale() == pytest.approx(first)  # never smaller than the whole map
+    assert scale() == pytest.approx(first)  # never smaller than the full map
 
 
 def test_dragging_moves_the_map_with_the_pointer(desktop: Opened) -> None:
@@ -210,7 +210,7 @@ def test_dragging_moves_the_map_with_the_pointer(desktop: Opened) -> None:
     np.testing.assert_allclose(desktop.spot(36, 56), (x - 60, y + 20), atol=0.6)
 
 
-def test_the_keyboard_alone_switches_moves_zooms_and_is_told(desktop: Opened) -> None:
+def test_the_keyboard_alone_switches_moves_zooms_and_is_announced(desktop: Opened) -> None:
     page = desktop.page
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.className") == "skip"
@@ -220,26 +220,26 @@ def test_the_keyboard_alone_switches_moves_zooms_and_is_told(desktop: Opened) ->
         seen.append(page.evaluate("() => document.activeElement.id"))
         if seen[-1] == "map":
             break
-    assert seen[-7:] == ["layer", "before", "after", "in", "out", "whole", "map"]
+    assert seen[-7:] == ["layer", "before", "after", "in", "out", "reset", "map"]
     assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")  # the first one sets the cross down in the middle
     start = desktop.read()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
-    found = desktop.read()
-    assert int(found["column"]) == int(start["column"]) + 1
-    assert int(found["row"]) == int(start["row"]) + 10
-    value = STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
-    assert np.float32(found["value"]) == value
-    assert desktop.text("#readout b") in desktop.text("#said")
+    readout = desktop.read()
+    assert int(readout["column"]) == int(start["column"]) + 1
+    assert int(readout["row"]) == int(start["row"]) + 10
+    value = STORE["solum_thickness"].values[int(readout["row"]), int(readout["column"])]
+    assert np.float32(readout["value"]) == value
+    assert desktop.text("#readout b") in desktop.text("#status")
     before = float(page.locator("#map").get_attribute("data-scale"))
     page.keyboard.press("+")
     desktop.wait("solum_thickness")
     assert float(page.locator("#map").get_attribute("data-scale")) == pytest.approx(1.5 * before)
     for _ in range(20):
         page.keyboard.press("Shift+ArrowLeft")
-    found = desktop.read()
-    assert int(found["column"]) == 0
+    readout = desktop.read()
+    assert int(readout["column"]) == 0
     assert page.locator("#cross").is_visible()
     page.keyboard.press("0")
     desktop.wait("solum_thickness")
@@ -251,10 +251,10 @@ def test_a_phone_taps_and_pinches_and_nothing_is_cut_off(phone: Opened) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     row, column = 40, 70
     page.touchscreen.tap(*phone.spot(row, column))
-    found = phone.read()
-    assert np.float32(found["value"]) == STORE["solum_thickness"].values[int(found["row"]), int(found["column"])]
-    assert abs(int(found["row"]) - row) <= 1
-    assert abs(int(found["column"]) - column) <= 1
+    readout = phone.read()
+    assert np.float32(readout["value"]) == STORE["solum_thickness"].values[int(readout["row"]), int(readout["column"])]
+    assert abs(int(readout["row"]) - row) <= 1
+    assert abs(int(readout["column"]) - column) <= 1
     before = float(page.locator("#map").get_attribute("data-scale"))
     x, y = phone.spot(36, 56)
     touch = page.context.new_cdp_session(page)

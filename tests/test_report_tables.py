@@ -19,13 +19,13 @@ SCORES = pd.DataFrame({
 })  # fmt: skip
 
 
-def test_csv_keeps_every_digit(tmp_path: Path) -> None:
+def test_csv_retains_every_digit(tmp_path: Path) -> None:
     path = tables.write_csv(SCORES, tmp_path / "new" / "scores.csv")
     pd.testing.assert_frame_equal(pd.read_csv(path), SCORES, check_exact=True)
     assert [p.name for p in path.parent.iterdir()] == ["scores.csv"]
 
 
-def test_csv_keeps_a_named_index_and_the_word_simulated(tmp_path: Path) -> None:
+def test_csv_has_a_named_index_and_the_word_simulated(tmp_path: Path) -> None:
     table = SCORES.set_index("zone")
     table.attrs["simulated"] = True
     back = pd.read_csv(tables.write_csv(table, tmp_path / "scores.csv"))
@@ -55,13 +55,13 @@ def test_html_is_escaped_with_caption_and_scopes() -> None:
     assert '<td class="n">0.5</td>' in text
 
 
-def test_a_long_table_says_what_it_leaves_out() -> None:
+def test_a_long_table_reports_how_many_rows_are_omitted() -> None:
     text = tables.to_html(pd.DataFrame({"n": range(100)}), caption="Rows", longest=60)
     assert "Rows (first 60 of 100 rows)" in text
     assert text.count("<tr>") == 61
 
 
-def test_files_are_written_whole_or_refused(tmp_path: Path) -> None:
+def test_files_are_written_completely_or_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for write in (tables.write_csv, tables.write_markdown):
         with pytest.raises(AccessError, match="cannot write"):
@@ -83,7 +83,13 @@ def test_a_summary_counts_every_cell_whatever_the_bands(rows_at_once: int, monke
     monkeypatch.setattr(tables, "ROWS_AT_ONCE", rows_at_once)
     summary = tables.layer_summary(cube()).set_index("layer")
     assert list(summary.index) == ["slope", "zone"]
-    assert summary.loc["slope", ["cells", "with_value", "least", "mean", "most"]].tolist() == [60, 50, 10, 34.5, 59]
+    assert summary.loc["slope", ["cells", "with_value", "minimum", "mean", "maximum"]].tolist() == [
+        60,
+        50,
+        10,
+        34.5,
+        59,
+    ]
     assert summary.loc["slope", "units"] == "degree"
     assert summary.loc["zone", "with_value"] == 40
     assert np.isnan(summary.loc["zone", "mean"])
@@ -92,7 +98,7 @@ def test_a_summary_counts_every_cell_whatever_the_bands(rows_at_once: int, monke
     }  # fmt: skip
 
 
-def test_a_huge_layer_is_summarised_from_some_rows_and_columns_and_says_so() -> None:
+def test_a_huge_layer_is_summarised_from_some_rows_and_columns_and_reports_it() -> None:
     summary = tables.layer_summary(cube(), ["slope"], most_cells=20).iloc[0]
     assert (summary["every"], summary["cells"]) == (2, 15)
 

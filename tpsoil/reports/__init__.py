@@ -1,4 +1,4 @@
-"""Figures, tables and the page; reads stores, never triggers modelling."""
+"""Figures, tables and the page; read stores, never start modelling."""
 
 from . import figures, tables
 from .page import page_html, write_page

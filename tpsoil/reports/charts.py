@@ -1,4 +1,4 @@
-"""Long tables of a run as figures: which figure a table asks for is told by its columns."""
+"""Long tables of a run as figures; the columns of a table decide which figure it gets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tpsoil.variables import CATALOGUE, ELEMENTS
 from . import figures
 
 LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
-"""Beginnings of the names of tables that are drawn and not printed."""
+"""Prefixes of the names of tables that are drawn, not printed."""
 
 
 def is_long(name: str) -> bool:
@@ -33,12 +33,12 @@ def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Long ones, by name; those of an unknown shape and empty ones are passed over.
+        Long tables, by name; empty tables and tables with other columns are skipped.
 
     Returns
     -------
     list of (str, Figure)
-        What each shows, in words, and the figure. Effects of one element share a figure.
+        Caption and figure. Effects of one element share a figure.
 
     Examples
     --------
@@ -49,28 +49,30 @@ def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
     drawn: list[tuple[str, Figure]] = []
     effects: dict[str, list[pd.DataFrame]] = {}
     for name, table in tables.items():
-        kind, _, of = name.partition("_")
+        kind, _, subject = name.partition("_")
         if kind == "effect" and {"feature", "value", "effect"} <= set(table.columns):
-            effects.setdefault(of.partition("_")[0], []).append(table)
+            effects.setdefault(subject.partition("_")[0], []).append(table)
             continue
-        made = _chart(kind, of.replace("_", " "), table)
-        if made is not None:
-            drawn.append(made)
-    for of, parts in effects.items():
-        drawn.append((f"Effects of the covariates, {of}", figures.accumulated_local_effects(parts, units=_units(of))))
+        chart = _chart(kind, subject.replace("_", " "), table)
+        if chart is not None:
+            drawn.append(chart)
+    for subject, parts in effects.items():
+        drawn.append(
+            (f"Effects of the covariates, {subject}", figures.accumulated_local_effects(parts, units=_units(subject)))
+        )
     return drawn
 
 
-def _chart(kind: str, of: str, table: pd.DataFrame) -> tuple[str, Figure] | None:
+def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] | None:
     columns = set(table.columns)
-    tail = f", {of}" if of else ""
+    tail = f", {subject}" if subject else ""
     if table.empty:
         return None
     if {"observed", "predicted"} <= columns:
         text = f"Observed against predicted{tail}"
         grouped = table.assign(group=[f"zone {zone}" for zone in table["zone"]]) if "zone" in columns else table
         grouped.attrs.update(table.attrs)
-        return text, figures.observed_predicted(grouped, units=_units(of), title=text)
+        return text, figures.observed_predicted(grouped, units=_units(subject), title=text)
     if {"feature", "importance"} <= columns:
         text = f"Importance of the covariates{tail}"
         return text, figures.importance_ranking(table, title=text)
@@ -84,15 +86,15 @@ def _chart(kind: str, of: str, table: pd.DataFrame) -> tuple[str, Figure] | None
         return text, figures.correlation_matrix(table, title=text)
     if kind == "effect" and "effect" in columns and len(columns - {"effect", "low", "high"}) == 2:
         text = f"Joint effect{tail}"
-        return text, figures.joint_effect(table, units=_units(of.partition(" ")[0]), title=text)
+        return text, figures.joint_effect(table, units=_units(subject.partition(" ")[0]), title=text)
     if "distance_km" in columns:
         text = f"Transect{tail}"
         return text, figures.transect(table, title=text)
     return None
 
 
-def _units(of: str) -> str:
-    """Unit of what a table is about: an element by its symbol, a layer by its name, the solum."""
+def _units(subject: str) -> str:
+    """Unit of the subject of a table: an element by its symbol, a layer by its name, or the solum."""
     by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
-    name = "solum_thickness" if of == "solum" else by_symbol.get(of, of)
+    name = "solum_thickness" if subject == "solum" else by_symbol.get(subject, subject)
     return CATALOGUE[name].units if name in CATALOGUE else ""

@@ -1,6 +1,7 @@
 """One HTML file of a store: maps that pan and zoom with their values, scores, assumptions, provenance, citation.
 
-The file loads nothing: pictures, values, style and script are inside, and its content security policy forbids the rest.
+The file loads nothing else: pictures, values, style and script are embedded, and its content security policy forbids
+external content.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from .charts import charts_of
 from .figures import maps, palette
 from .figures.reading import Picture, read_picture
 from .pixels import grid_of_page, layer_of_page, pack_values
-from .story import Story, tell
+from .story import Story, read_story
 from .tables import layer_summary, to_html, write_text
 
 CELLS_OF_A_PAGE: Final = 9_000_000
-"""Cells of all layers together that a page holds; it is then some 15 MB, which mail still carries."""
+"""Maximum number of cells of all layers together in a page: about 15 MB, small enough for an e-mail attachment."""
 
 _TOKEN: Final = re.compile(r"\{\{(\w+)\}\}")
 
@@ -57,15 +58,17 @@ def write_page(
     store : path, URL, zarr Store or Dataset (y, x)
         A cube or a run's output; only read.
     out : path
-        Ends in .html; missing folders are made; the file is there whole or not at all.
+        Ends in .html. Missing folders are created. The file is replaced only when it is complete.
     title : str
-        Else the store's.
+        Default: the title of the store.
     layers : sequence of str, optional
-        Layers to show, in this order. By default the maps that a run's models made; of another store all layers.
+        Layers to show, in this order. Default: the maps of a run's models; all layers of any
+        other store.
     everything : bool
         Show a run's covariates too, after its maps.
     cells : int
-        Most cells of all layers together. A larger store is shown with every n-th row and column, and the page says so.
+        Maximum number of cells of all layers together. Of a larger store every n-th row and column is shown, and the
+        page states n.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def write_page(
 
     Notes
     -----
-    Values are the store's float32, compressed without loss: what the page reads out under the pointer is stored so.
+    Values are the store's float32, compressed without loss: the page shows the stored value under the pointer.
 
     Examples
     --------
@@ -137,8 +140,8 @@ def page_html(
     >>> page_html(cube, title="Slopes").startswith("<!doctype html>")
     True
     """
-    story = tell(store, where=where, title=title)
-    names = _chosen(store, layers, where, story.results, everything)
+    story = read_story(store, where=where, title=title)
+    names = _layer_names(store, layers, where, story.results, everything)
     rows, columns = store[names[0]].transpose("y", "x").shape
     step = max(1, int(np.ceil(np.sqrt(rows * columns * len(names) / max(cells, 1)))))
     longest = int(np.ceil(max(rows, columns) / step))
@@ -179,25 +182,25 @@ def page_html(
     return _fill(_asset("page.html"), head)
 
 
-def _chosen(
+def _layer_names(
     store: xr.Dataset, layers: Sequence[str] | None, where: str, results: Sequence[str], everything: bool
 ) -> list[str]:
     maps_first = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
     if layers is None:
-        # What a model made stands before what it was made from.
+        # Modelled layers come before their covariates.
         maps_first.sort(key=lambda name: "parents" not in store[name].attrs)
-        made = [name for name in results if name in maps_first]
-        rest = [name for name in maps_first if name not in made]
-        names = made + rest if everything or not made else made
+        modelled = [name for name in results if name in maps_first]
+        covariates = [name for name in maps_first if name not in modelled]
+        names = modelled + covariates if everything or not modelled else modelled
     else:
         names = list(layers)
         missing = [name for name in names if name not in maps_first]
         if missing:
-            said = ", ".join(f"'{name}'{nearest_name(name, maps_first)}" for name in missing)
-            raise MissingInputError(f"report: {where or 'the store'} has no layer {said}")
+            names_missing = ", ".join(f"'{name}'{nearest_name(name, maps_first)}" for name in missing)
+            raise MissingInputError(f"report: {where or 'the store'} has no layer {names_missing}")
     if not names:
-        known = ", ".join(map(str, store.data_vars)) or "nothing"
-        raise InputError(f"report: {where or 'the store'} has no layer with dims (y, x); it holds {known}")
+        layer_names = ", ".join(map(str, store.data_vars)) or "nothing"
+        raise InputError(f"report: {where or 'the store'} has no layer with dims (y, x); its variables: {layer_names}")
     return names
 
 
@@ -208,7 +211,7 @@ def _map_picture(layer: xr.DataArray, shown: Mapping[str, Any]) -> str:
 
 
 def _image(figure: Figure, alt: str) -> str:
-    """A picture with its size, so that the text does not jump; not lazy, so that paper has every picture."""
+    """A picture with its size, so that the layout is stable; not loaded lazily, so that all are printed."""
     uri = png_uri(figure)
     width, height = (round(90 * inches) for inches in figure.get_size_inches())
     return f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" src="{uri}">'
@@ -232,7 +235,7 @@ def png_uri(figure: Figure, dpi: int = 90) -> str:
 
 
 def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """(id, heading, HTML) of every section that has something to say."""
+    """(id, heading, HTML) of every section that is not empty."""
     drawn = "".join(f"<figure>{_image(figure, f'Chart: {text}')}</figure>" for text, figure in charts_of(story.charts))
     scores = (f'<div class="gallery">{drawn}</div>' if drawn else "") + _tables(story.scores)
     parts = [
@@ -298,8 +301,8 @@ def _simulated(story: Story) -> str:
 
 def _lead(story: Story, picture: Picture, shape: tuple[int, int], count: int) -> str:
     layers = f"{count} layer{'s' if count > 1 else ''} of {shape[0]} x {shape[1]} cells"
-    made = f"; made {story.created[:10]}" if story.created else ""
-    return f"{layers}; {picture.note.replace(' drawn', ' shown')}{made}"
+    created = f"; created {story.created[:10]}" if story.created else ""
+    return f"{layers}; {picture.note.replace(' drawn', ' shown')}{created}"
 
 
 def _shape(layer: xr.DataArray, picture: Picture) -> str:
@@ -313,9 +316,9 @@ def _asset(name: str) -> str:
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    return _TOKEN.sub(lambda found: values[found.group(1)], template)
+    return _TOKEN.sub(lambda match: values[match.group(1)], template)
 
 
 def _json(content: Any) -> str:
-    # "<" could end the script element that holds it.
+    # "<" could end the enclosing script element.
     return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Layers as a page holds them: values without loss, the colours they are painted in, and their place on the map."""
+"""Layers as stored in a page: values without loss, colours, and position on the map."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def pack_values(values: npt.NDArray[np.float64], kind: str) -> tuple[str, str]:
     Parameters
     ----------
     values : ndarray (rows, columns), float64
-        NaN where there is nothing.
+        NaN: no value.
     kind : str
         Classes become integers, all else float32.
 
     Returns
     -------
     text : str
-        Base64 of a zlib stream of the little-endian values, their bytes sorted by place: all first bytes, then all
-        second ones. Neighbouring cells share their high bytes, so that this compresses better and loses nothing.
+        Base64 of a zlib stream of the little-endian values, bytes grouped by position: all first bytes, then all
+        second ones. Neighbouring cells share their high bytes, so this compresses better, without loss.
     dtype : str
-        "float32", "uint8" (255 is nothing) or "int32" (the least integer is nothing).
+        "float32", "uint8" (255: no value) or "int32" (the smallest integer: no value).
 
     Examples
     --------
@@ -60,7 +60,7 @@ def pack_values(values: npt.NDArray[np.float64], kind: str) -> tuple[str, str]:
 
 
 def unpack_values(text: str, dtype: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """What the page's script does with `pack_values`' text; for tests and for readers of the page.
+    """Inverse of `pack_values`, as in the script of the page; for tests and for reading a page.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
     ----------
     layer : DataArray (y, x)
     picture : Picture
-        What the page shows of it.
+        The cells shown in the page.
     dtype : str
         From `pack_values`.
 
@@ -99,7 +99,7 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
         title += " (simulated)"
     shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, "dtype": dtype}
     comment = str(layer.attrs.get("comment", ""))
-    # A symbol, such as h0, keeps its case.
+    # The case of a symbol, such as h0, is not changed.
     plain = comment.partition(" ")[0].isalpha() and not comment.startswith("ddof")
     lines = [f"{comment[:1].upper() if plain else comment[:1]}{comment[1:]}."] if comment else []
     if palette.layer_kind(layer) == "categorical":
@@ -112,14 +112,16 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
     else:
         log = str(layer.name) in palette.LOGARITHMIC and bool((finite > 0).any())
         usable = np.where(values > 0, values, np.nan) if log else values
-        chosen = palette.colour_map(layer)
-        low, high, at, extend = rounded_scale(usable, logarithmic=log, kind=palette.layer_kind(layer), cmap=chosen)
-        ticks = [palette.number_text(v) for v in reversed(at)]
+        colour_map = palette.colour_map(layer)
+        low, high, levels, extend = rounded_scale(
+            usable, logarithmic=log, kind=palette.layer_kind(layer), cmap=colour_map
+        )
+        ticks = [palette.number_text(v) for v in reversed(levels)]
         ticks[0] = ("≥ " if extend in {"both", "max"} else "") + ticks[0]
         ticks[-1] = ("≤ " if extend in {"both", "min"} else "") + ticks[-1]
-        shown |= {"low": low, "high": high, "log": log, "colours": _colours(chosen), "ticks": ticks}
-        least, mean, most = (cell_text(float(v)) for v in (finite.min(), finite.mean(), finite.max()))
-        spread = f"{least} to {most}, mean {mean}"
+        shown |= {"low": low, "high": high, "log": log, "colours": _colours(colour_map), "ticks": ticks}
+        minimum, mean, maximum = (cell_text(float(v)) for v in (finite.min(), finite.mean(), finite.max()))
+        spread = f"{minimum} to {maximum}, mean {mean}"
         lines.append(f"{spread}{' ' + unit if unit else ''}, over {finite.size} cells.")
         alt = f"Map of {title}: {spread} {unit}".rstrip()
     if not finite.size:
@@ -154,7 +156,7 @@ def _colours(name: str) -> str:
 
 
 def grid_of_page(layer: xr.DataArray, picture: Picture) -> dict[str, Any]:
-    """Where the cells lie: in the CRS exactly, in longitude and latitude by a coarse grid of nodes.
+    """Position of the cells: exact in the CRS, in longitude and latitude by a coarse grid of nodes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a run keeps beside its arrays, under `_tpsoil/`: its recipe, notes and tables. Read as plain JSON and CSV."""
+"""Recipe, notes and tables that a run stores beside its arrays, under `_tpsoil/`. Read as plain JSON and CSV."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pandas as pd
 from tpsoil.errors import CorruptStoreError
 
 MODELS: Final = ("solum", "elements")
-"""Sections of a recipe whose outputs are maps; all else is covariates."""
+"""Sections of a recipe whose outputs are maps; the outputs of all others are covariates."""
 
 
 @dataclass
 class Record:
-    """A run's own record.
+    """Record of a run.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ class Record:
     recipe : object
         Nested mappings, or None.
     results : list of str
-        Layers that models made.
+        Layers computed by models.
     notes : list of str
     tables : dict of str to DataFrame
-        Tables of one name from several stages stand below each other.
+        Tables of one name from several stages are concatenated.
     outputs : dict of str to set of str
-        The layers that the stages of each table made.
+        Output layers of the stages of each table.
     """
 
     name: str = ""
@@ -54,7 +54,7 @@ def read_record(where: str) -> Record:
     Returns
     -------
     Record
-        Empty where no run wrote, or where the place cannot be listed.
+        Empty if the store is not the output of a run, or cannot be listed.
 
     Raises
     ------
@@ -75,23 +75,23 @@ def read_record(where: str) -> Record:
         listed = {kind: sorted(map(str, files.glob(f"{root}/_tpsoil/{kind}"))) for kind in kinds}
         content = {path: files.cat_file(path) for paths in listed.values() for path in paths}
     except (OSError, ValueError, ImportError, NotImplementedError):
-        return record  # a place that cannot be listed still has its layers and attributes
-    made: dict[str, list[str]] = {}
+        return record  # layers and attributes are available without the record
+    stage_outputs: dict[str, list[str]] = {}
     for path in listed["run.json"]:
         run = _decoded(where, path, content)
         record.name, record.recipe = str(run.get("name") or ""), run.get("recipe")
         for stage in run.get("stages", []):
-            made[str(stage.get("name"))] = [str(name) for name in stage.get("outputs", [])]
+            stage_outputs[str(stage.get("name"))] = [str(name) for name in stage.get("outputs", [])]
             if stage.get("section", stage.get("name")) in MODELS:
-                record.results += made[str(stage.get("name"))]
+                record.results += stage_outputs[str(stage.get("name"))]
     for path in listed["models/*.json"]:
         model = _decoded(where, path, content)
         record.notes += [str(note) for note in model.get("notes", [])]
         for name, text in model.get("tables", {}).items():
-            _add(record, str(name), pd.read_csv(io.StringIO(text)), made.get(_stem(path), []))
+            _add(record, str(name), pd.read_csv(io.StringIO(text)), stage_outputs.get(_stem(path), []))
     for path in listed["tables/*.csv"]:
         table = pd.read_csv(io.BytesIO(content[path]), keep_default_na=False, na_values=[""])
-        _add(record, _stem(path), table, made.get(_stem(path), []))
+        _add(record, _stem(path), table, stage_outputs.get(_stem(path), []))
     return record
 
 

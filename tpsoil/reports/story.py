@@ -1,7 +1,6 @@
-"""What a store says of itself: parameters, assumptions, exclusions, provenance, citation, and the tables of its run.
+"""Documentation in a store: parameters, assumptions, exclusions, provenance, citation, and the tables of its run.
 
-Everything here is read from attributes and from the small JSON objects that a run keeps under `_tpsoil/`; nothing is
-computed but counts.
+Everything is read from attributes and from the small JSON objects of a run under `_tpsoil/`; only counts are computed.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_c
 _EXCLUDED: Final = ("excluded", "exclusions", "dropped", "masked", "counts", "notes", "samples_used", "unseen_classes",
                     "left_out", "bound_hits", "outside")  # fmt: skip
 _CITED: Final = ("citation", "citations", "references", "reference", "licence", "license")
-_MADE: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
+_ORIGIN: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
 _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
     "grid_mapping", "_FillValue", "state", "simulated", "scale_factor", "add_offset", "coordinates",
@@ -41,7 +40,7 @@ _TITLES: Final = {
     "solum_parameters": "Calibrated parameters by zone", "solum_scores": "Solum thickness at profiles",
     "solum_spread": "Spread of the parameters", "solum_comparison": "Thickness maps compared",
     "agreement": "Observed on predicted, and Theil's parts of the error",
-    "intervals": "Intervals out of fold: share of observations held", "coverage_by_class": "Intervals by class",
+    "intervals": "Intervals out of fold: empirical coverage", "coverage_by_class": "Intervals by class",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
     "drivers": "Drivers of the elements", "rusle": "Water erosion beside the published mean",
     "water_erosion": "Water erosion beside the published mean",
@@ -57,11 +56,11 @@ class Story:
     ----------
     title : str
     simulated : str
-        What is simulated, or "" where nothing is.
+        What is simulated, or "".
     created : str
         Date, or "".
     scores, parameters, excluded, provenance : list of DataFrame
-        Tables; the caption stands in `attrs["caption"]`.
+        Tables; the caption is in `attrs["caption"]`.
     assumptions, notes, plausibility, citations : list of str
         `plausibility`: maps and scores that leave published ranges.
     recipe : str
@@ -69,9 +68,9 @@ class Story:
     charts : dict of str to DataFrame
         Tables that are drawn, not printed, by name.
     results : list of str
-        Layers that the run's models made; empty where no run is known.
+        Layers computed by the run's models; empty for a store that is not the output of a run.
     attributes : DataFrame or None
-        What layers say beyond all this.
+        Other attributes of the layers.
     """
 
     title: str
@@ -91,8 +90,8 @@ class Story:
     attributes: pd.DataFrame | None = None
 
 
-def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
-    """Gather what a store says of itself.
+def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
+    """Collect the documentation of a store.
 
     Parameters
     ----------
@@ -100,7 +99,7 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     where : str
         Path or URL of the store, for its run's tables; "" for a Dataset in memory.
     title : str
-        Else the store's `title`, its run's name, or the store's own name.
+        Default: the store's `title`, the name of its run, or the name of the store.
 
     Returns
     -------
@@ -108,7 +107,7 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
 
     Examples
     --------
-    >>> tell(xr.Dataset(attrs={"assumptions": ["K = 0.03"], "title": "Tibet"})).assumptions
+    >>> read_story(xr.Dataset(attrs={"assumptions": ["K = 0.03"], "title": "Tibet"})).assumptions
     ['K = 0.03']
     """
     run = read_record(where)
@@ -118,26 +117,26 @@ def tell(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.simulated = _simulated(store)
     layers = {str(key): dict(layer.attrs) for key, layer in store.data_vars.items()}
     everywhere = [attrs, *layers.values()]
-    story.assumptions = _said(everywhere, ("assumptions", "assumption"))
-    story.notes = [*_said(everywhere, ("notes",)), *run.notes]
-    story.plausibility = _said([attrs], ("plausibility_notes",))
-    story.citations = [*_said(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
+    story.assumptions = _sentences(everywhere, ("assumptions", "assumption"))
+    story.notes = [*_sentences(everywhere, ("notes",)), *run.notes]
+    story.plausibility = _sentences([attrs], ("plausibility_notes",))
+    story.citations = [*_sentences(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
-    told = list(_TITLES)
+    order = list(_TITLES)
     for key, table in sorted(
-        run.tables.items(), key=lambda item: told.index(item[0]) if item[0] in told else len(told)
+        run.tables.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)
     ):
-        # A run's tables are simulated where the layers of their stages are; covariates and models may be real beside.
-        made = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
-        _place_table(story, key, table, simulated=palette.is_simulated(*made))
+        # Tables are simulated if the layers of their stages are; other layers of the run may be real.
+        sources = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
+        _place_table(story, key, table, simulated=palette.is_simulated(*sources))
     for key, value in attrs.items():
         _place_attribute(story, key, value)
     if not story.recipe and run.recipe:
         story.recipe = _as_text(run.recipe)
-    story.parameters += _by_layer(layers, _PARAMETERS, "How each layer was made")
-    story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Said by the layers")
+    story.parameters += _by_layer(layers, _PARAMETERS, "How each layer was computed")
+    story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Attributes of the layers")
     story.excluded += _class_counts(store)
-    story.provenance += _by_layer(layers, _MADE, "Where each layer comes from")
+    story.provenance += _by_layer(layers, _ORIGIN, "Where each layer comes from")
     story.attributes = _other_attributes(layers)
     story.results = [name for name in run.results if name in layers]
     return story
@@ -150,7 +149,7 @@ def _simulated(store: xr.Dataset) -> str:
     if sentences:
         return sentences[0]
     if palette.is_simulated(store):
-        return "This store rests on simulated observations: it shows how the method works, not what the soil is like."
+        return "This store is based on simulated observations: it shows how the method works, not the real soil."
     if marked:
         names = [str(name) for name, layer in store.data_vars.items() if palette.is_simulated(layer)]
         return f"Simulated, not observed: {', '.join(names)}."
@@ -210,15 +209,15 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
 
 
 def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
-    """Scores that stand as single attributes, such as `nse_random = 0.4`, one row a layer."""
+    """Scores stored as single attributes, such as `nse_random = 0.4`, one row per layer."""
     rows: list[dict[str, Any]] = []
-    for name, found in {"the store": attrs, **layers}.items():
-        scores = {key: value for key, value in found.items() if _SCORE.match(key)}
+    for name, attributes in {"the store": attrs, **layers}.items():
+        scores = {key: value for key, value in attributes.items() if _SCORE.match(key)}
         if scores:
             rows.append({"layer": name, **scores})
     if not rows:
         return []
-    # The limits and the spread of a map repeat its scores: the shortest name stands for them all.
+    # The limits and the spread of a map repeat its scores: only the layer with the shortest name is listed.
     rows.sort(key=lambda row: len(row["layer"]))
     table = pd.DataFrame(rows)
     table = table.drop_duplicates(subset=[c for c in table.columns if c != "layer"], ignore_index=True)
@@ -239,8 +238,8 @@ def _class_counts(store: xr.Dataset) -> list[pd.DataFrame]:
 def _by_layer(layers: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], caption: str) -> list[pd.DataFrame]:
     rows = []
     for name, attrs in layers.items():
-        said = {key: cell_text(_parsed(attrs[key]), 6) for key in keys if attrs.get(key) is not None}
-        rows.append({"layer": name, **{key.replace("_", " "): text for key, text in said.items() if text}})
+        texts = {key: cell_text(_parsed(attrs[key]), 6) for key in keys if attrs.get(key) is not None}
+        rows.append({"layer": name, **{key.replace("_", " "): text for key, text in texts.items() if text}})
     rows = [row for row in rows if len(row) > 1]
     if not rows:
         return []
@@ -250,7 +249,17 @@ def _by_layer(layers: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], ca
 
 
 def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | None:
-    shown = {*_PLAIN, *_PARAMETERS, *_EXCLUDED, *_CITED, *_MADE, "assumptions", "assumption", "created", "date_created"}
+    shown = {
+        *_PLAIN,
+        *_PARAMETERS,
+        *_EXCLUDED,
+        *_CITED,
+        *_ORIGIN,
+        "assumptions",
+        "assumption",
+        "created",
+        "date_created",
+    }
     rows = [
         {"layer": name, "attribute": key.replace("_", " "), "value": cell_text(_parsed(value), 6)}
         for name, attrs in layers.items()
@@ -264,9 +273,9 @@ def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame |
     return table
 
 
-def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> list[str]:
-    """Sentences under any of the keys, each once, in the order they come; what a longer one contains is left out."""
-    found: list[str] = []
+def _sentences(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> list[str]:
+    """Sentences under any of the keys, each once, in order; a sentence contained in a longer one is omitted."""
+    sentences: list[str] = []
     for attrs in sources:
         for key in keys:
             value = _parsed(attrs.get(key))
@@ -277,13 +286,13 @@ def _said(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> list[s
             else:
                 items = [] if value is None else [str(value)]
             for item in map(str.strip, items):
-                if item and not any(item in earlier for earlier in found):
-                    found = [earlier for earlier in found if earlier not in item] + [item]
-    return found
+                if item and not any(item in earlier for earlier in sentences):
+                    sentences = [earlier for earlier in sentences if earlier not in item] + [item]
+    return sentences
 
 
 def _parsed(value: Any) -> Any:
-    """JSON in an attribute's text as what it means."""
+    """Value of an attribute, decoded if its text is JSON."""
     if isinstance(value, str) and value[:1] in {"{", "["}:
         with contextlib.suppress(ValueError):
             return json.loads(value)

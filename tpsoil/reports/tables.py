@@ -27,7 +27,7 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     ----------
     table : DataFrame
     path : path
-        Missing folders are made; the file is there whole or not at all.
+        Missing folders are created. The file is replaced only when it is complete.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
     Notes
     -----
-    A table whose `attrs` say `simulated` gets a last column of that name, so that the word survives the file.
+    A table with `attrs["simulated"]` set gets a last column of that name, because CSV has no attributes.
 
     Examples
     --------
@@ -65,9 +65,9 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> s
     table : DataFrame
         A named index becomes the first column.
     digits : int
-        Significant digits of numbers that are not whole.
+        Significant digits of numbers that are not integers.
     caption : str
-        A line above; the word *simulated* is added where the table's `attrs` say so.
+        A line above; the word *simulated* is added where the table's `attrs` have it set.
 
     Returns
     -------
@@ -93,9 +93,9 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> s
         return "| " + " | ".join(padded) + " |"
 
     rule = "|" + "|".join("-" * (w + 1) + ":" if r else "-" * (w + 2) for w, r in zip(width, right, strict=True)) + "|"
-    said = _caption(caption, table)
+    heading = _caption(caption, table)
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join([*([said, ""] if said else []), line(head), rule, *(line(row) for row in escaped)])
+    return "\n".join([*([heading, ""] if heading else []), line(head), rule, *(line(row) for row in escaped)])
 
 
 def write_markdown(table: pd.DataFrame, path: str | os.PathLike[str], *, digits: int = 3, caption: str = "") -> Path:
@@ -134,7 +134,7 @@ def to_html(table: pd.DataFrame, *, digits: int = 3, caption: str = "", longest:
     digits : int
     caption : str
     longest : int
-        Most rows; the caption says how many were left out.
+        Maximum number of rows; the caption states how many were omitted.
 
     Returns
     -------
@@ -151,17 +151,17 @@ def to_html(table: pd.DataFrame, *, digits: int = 3, caption: str = "", longest:
     True
     """
     shown = _require(table, "to_html").head(longest)
-    said = _caption(caption, table)
+    heading = _caption(caption, table)
     if len(table) > longest:
-        said = f"{said} (first {longest} of {len(table)} rows)".strip()
+        heading = f"{heading} (first {longest} of {len(table)} rows)".strip()
     head, rows, right = _cells(shown, digits)
-    return html_table(head, rows, caption=said, right=right)
+    return html_table(head, rows, caption=heading, right=right)
 
 
 def layer_summary(
     store: xr.Dataset, layers: Iterable[str] | None = None, *, most_cells: int = 50_000_000
 ) -> pd.DataFrame:
-    """What each layer holds: unit, cells with a value, least, mean and most.
+    """Summary of each layer: unit, cells with a value, minimum, mean and maximum.
 
     Parameters
     ----------
@@ -170,18 +170,18 @@ def layer_summary(
     layers : iterable of str, optional
         All two-dimensional layers by default.
     most_cells : int
-        Layers with more cells are summarised from every n-th row and column; `every` says which.
+        Layers with more cells are summarised from every n-th row and column; `every` is n.
 
     Returns
     -------
     DataFrame
-        `layer`, `long_name`, `units`, `cells`, `with_value`, `percent`, `least`, `mean`, `most`, `every`; classes have
-        no least, mean and most.
+        `layer`, `long_name`, `units`, `cells`, `with_value`, `percent`, `minimum`, `mean`, `maximum`, `every`;
+        class layers have no minimum, mean and maximum.
 
     Raises
     ------
     MissingInputError
-        For a layer that is not there.
+        For a missing layer.
 
     Examples
     --------
@@ -197,26 +197,27 @@ def layer_summary(
             raise MissingInputError(f"layer_summary: the store has no layer '{name}'{nearest_name(name, every)}")
         layer = store[name].transpose("y", "x")
         step = max(1, int(np.ceil(np.sqrt(layer.size / most_cells))))
-        thin = layer.isel(y=slice(step // 2 if step > 1 else 0, None, step), x=slice(None, None, step))
+        decimated = layer.isel(y=slice(step // 2 if step > 1 else 0, None, step), x=slice(None, None, step))
         classes = palette.layer_kind(layer) == "categorical"
-        count, total, least, most = 0, 0.0, np.inf, -np.inf
-        band = max(1, ROWS_AT_ONCE // max(thin.sizes["x"], 1))
-        for start in range(0, thin.sizes["y"], band):
-            raw = np.asarray(thin.isel(y=slice(start, start + band)).values)
+        count, total, minimum, maximum = 0, 0.0, np.inf, -np.inf
+        band = max(1, ROWS_AT_ONCE // max(decimated.sizes["x"], 1))
+        for start in range(0, decimated.sizes["y"], band):
+            raw = np.asarray(decimated.isel(y=slice(start, start + band)).values)
             valid = np.isfinite(raw) if raw.dtype.kind == "f" else ~np.isin(raw, list(palette.fill_codes(layer)))
             values = raw[valid].astype(np.float64)
             if values.size:
                 count, total = count + values.size, total + float(values.sum())
-                least, most = min(least, float(values.min())), max(most, float(values.max()))
-        nothing = classes or not count
+                minimum, maximum = min(minimum, float(values.min())), max(maximum, float(values.max()))
+        no_range = classes or not count
         rows.append({
             "layer": name, "long_name": palette.layer_title(layer), "units": palette.layer_units(layer),
-            "cells": thin.size, "with_value": count, "percent": 100 * count / thin.size if thin.size else np.nan,
-            "least": np.nan if nothing else least, "mean": np.nan if nothing else total / count,
-            "most": np.nan if nothing else most, "every": step,
+            "cells": decimated.size, "with_value": count,
+            "percent": 100 * count / decimated.size if decimated.size else np.nan,
+            "minimum": np.nan if no_range else minimum, "mean": np.nan if no_range else total / count,
+            "maximum": np.nan if no_range else maximum, "every": step,
         })  # fmt: skip
     return pd.DataFrame(rows, columns=[
-        "layer", "long_name", "units", "cells", "with_value", "percent", "least", "mean", "most", "every",
+        "layer", "long_name", "units", "cells", "with_value", "percent", "minimum", "mean", "maximum", "every",
     ])  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
     Raises
     ------
     MissingInputError
-        For a layer that is not there.
+        For a missing layer.
 
     Examples
     --------
@@ -245,16 +246,16 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
     ['no soil', 'soil']
     """
     if layer not in store.data_vars:
-        known = map(str, store.data_vars)
-        raise MissingInputError(f"class_shares: the store has no layer '{layer}'{nearest_name(layer, known)}")
+        layer_names = map(str, store.data_vars)
+        raise MissingInputError(f"class_shares: the store has no layer '{layer}'{nearest_name(layer, layer_names)}")
     data = store[layer].transpose("y", "x")
     counts: dict[int, int] = {}
     band = max(1, ROWS_AT_ONCE // max(data.sizes["x"], 1))
     skip = palette.fill_codes(data)
     for start in range(0, data.sizes["y"], band):
         raw = np.asarray(data.isel(y=slice(start, start + band)).values)
-        codes, found = np.unique(raw[np.isfinite(raw)] if raw.dtype.kind == "f" else raw, return_counts=True)
-        for code, cells in zip(codes, found, strict=True):
+        codes, cell_counts = np.unique(raw[np.isfinite(raw)] if raw.dtype.kind == "f" else raw, return_counts=True)
+        for code, cells in zip(codes, cell_counts, strict=True):
             if int(code) not in skip:
                 counts[int(code)] = counts.get(int(code), 0) + int(cells)
     names, total = palette.class_names(data), sum(counts.values())
@@ -268,7 +269,7 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
 
 
 def write_text(path: Path, text: str, *, where: str) -> Path:
-    """Write a text file whole or not at all."""
+    """Write a text file; an existing one is replaced only when the new one is complete."""
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

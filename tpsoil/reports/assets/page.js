@@ -59,7 +59,7 @@
   // ---- view ---------------------------------------------------------------------------------------------------
   const fitting = () => Math.min(width / grid.columns, height / (grid.rows * tall)) * 0.97;
 
-  function whole() {
+  function showAll() {
     view.scale = fitting();
     view.x = (width - grid.columns * view.scale) / 2;
     view.y = (height - grid.rows * tall * view.scale) / 2;
@@ -73,11 +73,11 @@
     view.y = y - ((y - view.y) * scale) / view.scale;
     view.scale = scale;
     touched = true;
-    hold();
+    limitView();
     redraw();
   }
 
-  function hold() { // the middle of the view stays on the map
+  function limitView() { // keep the middle of the view on the map
     const w = grid.columns * view.scale, h = grid.rows * tall * view.scale;
     view.x = Math.min(width / 2, Math.max(width / 2 - w, view.x));
     view.y = Math.min(height / 2, Math.max(height / 2 - h, view.y));
@@ -104,8 +104,8 @@
   }
 
   function bar() {
-    const metres = grid.cellMetres / view.scale, most = Math.min(160, width / 3) * metres;
-    const power = 10 ** Math.floor(Math.log10(most)), length = [5, 2, 1].find((n) => n * power <= most) * power;
+    const metres = grid.cellMetres / view.scale, longest = Math.min(160, width / 3) * metres;
+    const power = 10 ** Math.floor(Math.log10(longest)), length = [5, 2, 1].find((n) => n * power <= longest) * power;
     const scale = find("scale");
     scale.querySelector("span").textContent = length >= 1000 ? length / 1000 + " km" : length + " m";
     scale.querySelector("i").style.width = length / metres + "px";
@@ -125,7 +125,7 @@
   });
   const inside = (c) => c.row >= 0 && c.column >= 0 && c.row < grid.rows && c.column < grid.columns;
 
-  function shortest(value) { // the fewest digits that are this float32 and no other
+  function shortest(value) { // shortest decimal text that identifies this float32
     for (let digits = 1; digits < 10; digits++) {
       const text = value.toPrecision(digits);
       if (Math.fround(Number(text)) === value) return String(Number(text));
@@ -147,8 +147,8 @@
   function describe(cell) {
     const layer = meta.layers[current], value = loaded.cells[cell.row * grid.columns + cell.column];
     if (layer.classes) {
-      const found = layer.classes.find((c) => c.code === value);
-      return { value: found ? String(value) : "NaN", text: found ? found.name : "no value" };
+      const entry = layer.classes.find((c) => c.code === value);
+      return { value: entry ? String(value) : "NaN", text: entry ? entry.name : "no value" };
     }
     if (Number.isNaN(value)) return { value: "NaN", text: "no value" };
     return { value: String(value), text: shortest(value) + (layer.unit ? " " + layer.unit : "") };
@@ -160,16 +160,16 @@
       delete readout.dataset.value;
       return;
     }
-    const layer = meta.layers[current], found = describe(cell);
+    const layer = meta.layers[current], reading = describe(cell);
     const x = grid.left + (cell.column * grid.step + grid.first + 0.5) * grid.dx;
     const y = grid.top - (cell.row * grid.step + grid.first + 0.5) * grid.dy;
     const place = [lonlat(cell), `${grid.xName} ${x.toFixed(grid.places)}, ${grid.yName} ${y.toFixed(grid.places)} ${grid.unit}`];
     const strong = document.createElement("b"), small = document.createElement("small");
-    strong.textContent = found.text;
+    strong.textContent = reading.text;
     small.textContent = `${layer.title}; ${place.filter(Boolean).join("; ")}`;
     readout.replaceChildren(strong, small);
-    Object.assign(readout.dataset, { value: found.value, row: cell.row, column: cell.column, layer: layer.name });
-    if (aloud) find("said").textContent = `${layer.title}: ${found.text}. ${place[0] || place[1]}`;
+    Object.assign(readout.dataset, { value: reading.value, row: cell.row, column: cell.column, layer: layer.name });
+    if (aloud) find("status").textContent = `${layer.title}: ${reading.text}. ${place[0] || place[1]}`;
   }
 
   // ---- layers -------------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@
     map.dataset.layer = "";
     legend(layer);
     try {
-      const wanted = current, picture = await values(current);
-      if (wanted !== current) return;
+      const requested = current, picture = await values(current);
+      if (requested !== current) return;
       loaded = picture;
     } catch (error) {
       readout.textContent = "This browser cannot unpack the values (it needs DecompressionStream); the pictures below show the maps.";
@@ -194,9 +194,9 @@
   }
 
   function element(tag, text, more = {}) {
-    const made = Object.assign(document.createElement(tag), more);
-    if (text !== undefined) made.textContent = text;
-    return made;
+    const node = Object.assign(document.createElement(tag), more);
+    if (text !== undefined) node.textContent = text;
+    return node;
   }
 
   function legend(layer) {
@@ -223,7 +223,7 @@
     find("legend").replaceChildren(...parts);
   }
 
-  // ---- hands --------------------------------------------------------------------------------------------------
+  // ---- input --------------------------------------------------------------------------------------------------
   const fingers = new Map();
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -258,7 +258,7 @@
     moved += Math.hypot(to.x - from.x, to.y - from.y);
     touched = true;
     fingers.set(event.pointerId, to);
-    hold();
+    limitView();
     redraw();
   });
   for (const end of ["pointerup", "pointercancel"]) {
@@ -291,7 +291,7 @@
         column: Math.max(0, Math.min(grid.columns - 1, from.column + (spot ? right : 0))),
       };
       const x = view.x + (spot.column + 0.5) * view.scale, y = view.y + (spot.row + 0.5) * tall * view.scale;
-      const edge = 24; // pixels: the map moves along when the cross comes near its frame
+      const edge = 24; // pixels: the map moves when the cross is near its frame
       if (x < edge) view.x += edge - x; else if (x > width - edge) view.x -= x - width + edge;
       if (y < edge) view.y += edge - y; else if (y > height - edge) view.y -= y - height + edge;
       read(spot, true);
@@ -299,13 +299,13 @@
     } else if (event.key === "+" || event.key === "=" || event.key === "-" || event.key === "_") {
       const focus = spot && { x: view.x + (spot.column + 0.5) * view.scale, y: view.y + (spot.row + 0.5) * tall * view.scale };
       zoom(event.key === "+" || event.key === "=" ? 1.5 : 1 / 1.5, focus ? focus.x : undefined, focus ? focus.y : undefined);
-    } else if (event.key === "0" || event.key === "Home") whole();
+    } else if (event.key === "0" || event.key === "Home") showAll();
     else return;
     event.preventDefault();
   });
   find("in").addEventListener("click", () => zoom(1.5));
   find("out").addEventListener("click", () => zoom(1 / 1.5));
-  find("whole").addEventListener("click", whole);
+  find("reset").addEventListener("click", showAll);
   find("before").addEventListener("click", () => show(current - 1));
   find("after").addEventListener("click", () => show(current + 1));
   select.addEventListener("change", () => show(Number(select.value)));
@@ -315,11 +315,11 @@
     const old = { w: width, h: height };
     width = box.width - 2;
     height = box.height - 2;
-    if (first || !touched) whole();
+    if (first || !touched) showAll();
     else {
       view.x += (width - old.w) / 2;
       view.y += (height - old.h) / 2;
-      hold();
+      limitView();
       redraw();
     }
   }).observe(map);

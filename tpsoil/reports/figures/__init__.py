@@ -1,4 +1,4 @@
-"""Figures: one function each, returns the Figure, draws into the caller's axes where given."""
+"""Figures: each function draws one figure, into the caller's axes if passed, and returns it."""
 
 from .canvas import Drawing, save
 from .effects import accumulated_local_effects, joint_effect, partial_dependence

@@ -1,6 +1,6 @@
-"""The paper under every figure: a Figure without pyplot, titles that say *simulated*, honest empty axes, saving.
+"""Basis of every figure: a Figure without pyplot, titles that name *simulated* data, empty axes with a reason, saving.
 
-Nothing here touches matplotlib's global state, so importing and drawing are safe in threads and services.
+matplotlib's global state is not changed, so importing and drawing are safe in threads and services.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .palette import INK, QUIET, is_simulated
 
 
 class Drawing(Figure):
-    """A Figure that shows itself in a notebook without `%matplotlib` and without pyplot."""
+    """A Figure that is displayed in a notebook without `%matplotlib` and without pyplot."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -52,13 +52,13 @@ def new_panels(
     Raises
     ------
     InputError
-        Where the caller gave another number of axes than there are panels.
+        Where the number of axes differs from the number of panels.
     """
     if axes is not None:
-        given = [axes] if isinstance(axes, Axes) else list(axes)
-        if len(given) != count:
-            raise InputError(f"figure: {len(given)} axes were given for {count} panels; give {count}, or none")
-        return new_axes(given[0])[0], given
+        panels = [axes] if isinstance(axes, Axes) else list(axes)
+        if len(panels) != count:
+            raise InputError(f"figure: {len(panels)} axes for {count} panels; pass {count} axes, or none")
+        return new_axes(panels[0])[0], panels
     columns = max(1, min(columns, count))
     rows = -(-max(count, 1) // columns)
     figure = Drawing(figsize=(width * columns, height * rows + 0.3), layout="constrained")
@@ -67,7 +67,7 @@ def new_panels(
 
 
 def title(ax: Axes, text: str, *sources: Any) -> None:
-    """Write a title, with the word *simulated* where any source says that it rests on simulated observations."""
+    """Write a title, with the word *simulated* where any source is based on simulated observations."""
     if is_simulated(*sources) and "simulated" not in text.lower():
         text = f"{text} (simulated)"
     width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi  # inches
@@ -76,7 +76,7 @@ def title(ax: Axes, text: str, *sources: Any) -> None:
 
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:
-    """Quiet axes: no top and right frame, small ticks, a faint grid along `grid` ("x", "y" or "both")."""
+    """Plain axes: no top and right frame, small ticks, a light grid along `grid` ("x", "y" or "both")."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.tick_params(labelsize=8, colors=INK)
@@ -88,28 +88,28 @@ def plain(ax: Axes, *, grid: str | None = None) -> None:
 
 
 def headroom(ax: Axes, share: float = 0.4) -> None:
-    """Room above what is drawn, for a legend that covers nothing."""
+    """Extend the ordinate upwards, so that a legend covers no data."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + share * (high - low))
 
 
 def nothing(ax: Axes, reason: str) -> None:
-    """An honest empty figure: the axes stay, their middle says why nothing is drawn."""
+    """An empty figure: the axes with the reason why nothing is drawn."""
     ax.text(
         0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=QUIET, wrap=True,
         gid="nothing",
     )  # fmt: skip
 
 
-def tidy(table: pd.DataFrame, also: Mapping[str, str]) -> pd.DataFrame:
-    """The table with a named index as columns, and columns renamed that another room calls otherwise.
+def tidy(table: pd.DataFrame, synonyms: Mapping[str, str]) -> pd.DataFrame:
+    """The table with a named index as columns, and columns with other names renamed.
 
     Parameters
     ----------
     table : DataFrame
-        Anything else is returned as it is, for `require_columns` to refuse.
+        Anything else is returned unchanged and rejected by `require_columns`.
     also : mapping of str to str
-        Other name to the figure's name; a column that is already there is not replaced.
+        Other name to the name in the figure; an existing column is not replaced.
     """
     frame: Any = table
     if not isinstance(frame, pd.DataFrame):
@@ -117,7 +117,7 @@ def tidy(table: pd.DataFrame, also: Mapping[str, str]) -> pd.DataFrame:
     attrs = table.attrs
     if any(name is not None and name not in table.columns for name in table.index.names):
         table = table.reset_index()
-    names = {old: new for old, new in also.items() if old in table.columns and new not in table.columns}
+    names = {old: new for old, new in synonyms.items() if old in table.columns and new not in table.columns}
     table = table.rename(columns=names)
     table.attrs.update(attrs)
     return table
@@ -129,7 +129,7 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], *, where: str) 
     Raises
     ------
     InputError
-        For anything but a DataFrame, and for missing columns: all of them, each with the nearest name there is.
+        For anything but a DataFrame, and for missing columns: all of them, each with the nearest existing name.
     """
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"{where}: got {type(frame).__name__}, expected a pandas DataFrame")
@@ -140,13 +140,13 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], *, where: str) 
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
-    """Write a figure to a file, whole or not at all.
+    """Write a figure to a file; an existing one is replaced only when the new one is complete.
 
     Parameters
     ----------
     figure : Figure
     path : path
-        The suffix decides the format: png, pdf, svg, jpg, webp. Missing folders are made.
+        The suffix decides the format: png, pdf, svg, jpg, webp. Missing folders are created.
     dpi : int
         Dots per inch of pixel formats.
 
@@ -171,11 +171,11 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Pat
     target = Path(path)
     kind = target.suffix.lstrip(".").lower()
     canvas = FigureCanvasAgg(figure)
-    known = canvas.get_supported_filetypes()
-    if kind not in known:
-        raise InputError(f"save: '{target.name}' ends in '.{kind}'; expected one of {', '.join(sorted(known))}")
+    supported = canvas.get_supported_filetypes()
+    if kind not in supported:
+        raise InputError(f"save: '{target.name}' ends in '.{kind}'; expected one of {', '.join(sorted(supported))}")
     buffer = io.BytesIO()
-    # Fonts are embedded as TrueType, so that a PDF's text stays text wherever it is opened.
+    # Fonts are embedded as TrueType, so that the text of a PDF can be selected and edited.
     with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
         canvas.print_figure(buffer, format=kind, dpi=dpi)
     partial = target.with_name(f".{target.name}.part")

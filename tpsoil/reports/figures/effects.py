@@ -1,4 +1,4 @@
-"""What a model learned of each covariate: partial dependence and accumulated local effects."""
+"""Effects of the covariates in a model: partial dependence and accumulated local effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def partial_dependence(
     ----------
     table : DataFrame or sequence of them
         `feature`, `value` (in the covariate's unit), `effect` (in `units`); optional `low`, `high` (band), optional
-        `element`: one line each. Or one table a covariate, whose own column stands in place of `feature` and `value`.
+        `element`: one line each. Or one table per covariate, with a column of its name
+        instead of `feature` and `value`.
     axes : Axes or sequence of Axes, optional
         One a feature.
     units : str
@@ -93,7 +94,7 @@ def accumulated_local_effects(
 def joint_effect(
     table: pd.DataFrame, *, ax: Axes | None = None, units: str = "", title: str = "Joint effect"
 ) -> Figure:
-    """Effect of two covariates together, as a coloured plane.
+    """Joint effect of two covariates, as colours.
 
     Parameters
     ----------
@@ -126,8 +127,8 @@ def joint_effect(
     canvas.title(axes, title, table)
     labels = []
     for name in names:
-        known = CATALOGUE.get(name)
-        labels.append(name.replace("_", " ") + (f", {palette.unit_text(known.units)}" if known else ""))
+        entry = CATALOGUE.get(name)
+        labels.append(name.replace("_", " ") + (f", {palette.unit_text(entry.units)}" if entry else ""))
     axes.set_xlabel(labels[0], fontsize=9)
     axes.set_ylabel(labels[1], fontsize=9)
     plane = table.pivot_table(index=names[1], columns=names[0], values="effect").sort_index().sort_index(axis=1)
@@ -135,13 +136,13 @@ def joint_effect(
         canvas.nothing(axes, "nothing to draw: no finite effect")
         return figure
     values = plane.to_numpy(float)
-    most = float(np.nanmax(np.abs(values))) or 1.0
+    maximum = float(np.nanmax(np.abs(values))) or 1.0
     numbers = [pd.api.types.is_numeric_dtype(index) for index in (plane.columns, plane.index)]
     x, y = (
         index.to_numpy(float) if number else np.arange(len(index), dtype=float)
         for index, number in zip((plane.columns, plane.index), numbers)
     )
-    image = axes.pcolormesh(x, y, values, cmap=palette.DIVERGING, vmin=-most, vmax=most, shading="nearest")
+    image = axes.pcolormesh(x, y, values, cmap=palette.DIVERGING, vmin=-maximum, vmax=maximum, shading="nearest")
     if not numbers[0]:
         axes.set_xticks(x, [str(name) for name in plane.columns], rotation=30, ha="right")
     if not numbers[1]:
@@ -173,12 +174,12 @@ def _effects(
     lines = list(dict.fromkeys(table["element"].astype(str))) if "element" in table else [""]
     colours = palette.class_colours("element", range(len(lines)))
     for feature, panel in zip(features, panels, strict=True):
-        known = CATALOGUE.get(feature)
-        name = known.long_name if known else feature.replace("_", " ")
+        entry = CATALOGUE.get(feature)
+        name = entry.long_name if entry else feature.replace("_", " ")
         canvas.plain(panel, grid="y")
         canvas.title(panel, title if title and feature == features[0] else name[:1].upper() + name[1:], table)
-        numbers = known is None or known.kind != "categorical"
-        unit = f", {palette.unit_text(known.units)}" if known and numbers else ""
+        numbers = entry is None or entry.kind != "categorical"
+        unit = f", {palette.unit_text(entry.units)}" if entry and numbers else ""
         panel.set_xlabel(f"{feature.replace('_', ' ')}{unit}")
         panel.set_ylabel(f"{label}, {palette.unit_text(units)}" if units else label)
         if zero:
@@ -188,7 +189,7 @@ def _effects(
             rows = rows[rows["element"].astype(str) == line] if line else rows
             rows = rows.dropna(subset=["effect"])
             colour = colours[position] if line else palette.ACCENT
-            _effect_line(panel, rows, colour, line, dict(known.flags) if known and not numbers else None)
+            _effect_line(panel, rows, colour, line, dict(entry.flags) if entry and not numbers else None)
         if not panel.lines[int(zero) :] and not panel.containers and not panel.collections:
             canvas.nothing(panel, "no finite effect")
         if len(lines) > 1:
@@ -197,19 +198,19 @@ def _effects(
 
 
 def _one_table(table: pd.DataFrame | Sequence[pd.DataFrame], where: str) -> pd.DataFrame:
-    """Tables of one covariate each, whose column has its name, as one tidy table."""
-    given = [table] if isinstance(table, pd.DataFrame) else table
-    if not isinstance(given, (list, tuple)) or not all(isinstance(part, pd.DataFrame) for part in given):
+    """Tables of one covariate each, with a column of its name, as one tidy table."""
+    tables = [table] if isinstance(table, pd.DataFrame) else table
+    if not isinstance(tables, (list, tuple)) or not all(isinstance(part, pd.DataFrame) for part in tables):
         raise InputError(f"{where}: got {type(table).__name__}, expected a pandas DataFrame, or a list of them")
     parts = []
-    for part in given:
-        own = [name for name in part.columns if name not in {"effect", "low", "high", "element"}]
-        if "effect" in part.columns and len(own) == 1 and own[0] not in {"feature", "value"}:
-            part = part.rename(columns={own[0]: "value"}).assign(feature=str(own[0]))
+    for part in tables:
+        covariates = [name for name in part.columns if name not in {"effect", "low", "high", "element"}]
+        if "effect" in part.columns and len(covariates) == 1 and covariates[0] not in {"feature", "value"}:
+            part = part.rename(columns={covariates[0]: "value"}).assign(feature=str(covariates[0]))
         parts.append(part)
-    whole: pd.DataFrame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-    whole.attrs["simulated"] = palette.is_simulated(*given)
-    return whole
+    combined: pd.DataFrame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    combined.attrs["simulated"] = palette.is_simulated(*tables)
+    return combined
 
 
 def _effect_line(panel: Axes, rows: pd.DataFrame, colour: str, line: str, classes: dict[int, str] | None) -> None:
@@ -217,7 +218,7 @@ def _effect_line(panel: Axes, rows: pd.DataFrame, colour: str, line: str, classe
     if rows.empty:
         return
     band = {"low", "high"} <= set(rows.columns)
-    # A table of numbers and of classes together has an object column: each feature is asked for itself.
+    # A table of numbers and of classes together has an object column: each feature is tested separately.
     numbers = pd.to_numeric(rows["value"], errors="coerce")
     if classes is None and numbers.notna().all():
         rows = rows.assign(value=numbers).sort_values("value")

@@ -1,4 +1,4 @@
-"""Where a map is: base map, coast, borders, rivers, cities, graticule, scale bar and a globe beside it."""
+"""Location of a map: base map, coast, borders, rivers, cities, graticule, scale bar and a globe beside it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def draw_geography(axes: Axes, picture: Picture, frame: Frame, *, labels: bool =
 
 
 def draw_globe(axes: Axes, plane: Plane) -> None:
-    """A small globe below the colour bar with the map's outline on it."""
+    """A small globe with the outline of the map, below the colour bar."""
     west, south, east, north = plane.area_deg()
     middle = 0.5 * (west + east), float(np.clip(0.5 * (south + north), -80, 80))
     globe = Plane(CRS.from_proj4(f"+proj=ortho +lon_0={middle[0]} +lat_0={middle[1]} +R={EARTH_RADIUS_M}"),
@@ -75,17 +75,17 @@ def draw_globe(axes: Axes, plane: Plane) -> None:
     width = 0.1 if _shape(axes) > 1.2 else 0.15
     inset = axes.inset_axes((1.015, 0.0, width, width * _shape(axes)))
     inset.set_gid("globe")
-    inset.set_in_layout(False)  # it stands in the column of the colour bar or legend, which has its room
+    inset.set_in_layout(False)  # it is placed below the colour bar or legend
     inset.add_patch(Circle((0, 0), 1, facecolor=palette.WATER, edgecolor=palette.QUIET, linewidth=0.6, zorder=1))
     rings = []
     for ring in geography("110m").land:
         placed = globe.to_map(ring) / EARTH_RADIUS_M
-        known = np.asarray(np.isfinite(placed).all(axis=1))
-        if known.all():
+        visible = np.asarray(np.isfinite(placed).all(axis=1))
+        if visible.all():
             rings.append(placed)
-        elif known.sum() > 3:
-            # A ring that runs behind the globe is closed along its limb.
-            rings.append(_along_limb(placed, int(np.flatnonzero(~known)[0])))
+        elif visible.sum() > 3:
+            # A ring that is partly behind the globe is closed along its limb.
+            rings.append(_along_limb(placed, int(np.flatnonzero(~visible)[0])))
     inset.add_collection(PolyCollection(rings, facecolors=palette.GLOBE_LAND, edgecolors="none", zorder=2))
     side = np.linspace(0, 1, 30)
     outline = np.concatenate([
@@ -152,7 +152,7 @@ def _graticule(axes: Axes, plane: Plane, scale: float) -> None:
 
 
 def _cities(axes: Axes, context: Context, frame: Frame, scale: float) -> None:
-    """Names beside dots, the most important first, none over another or across the frame."""
+    """City names beside dots, in order of importance, without overlap and inside the frame."""
     left, right, bottom, top = frame
     width, height = right - left, top - bottom
     placed: list[tuple[float, float, float, float]] = []
@@ -187,7 +187,7 @@ def _shape(axes: Axes) -> float:
 
 
 def _along_limb(placed: Floats, start: int) -> Floats:
-    """The visible stretch of a ring; what is behind the globe is left out, its ends joined along the limb."""
+    """The visible stretch of a ring; the part behind the globe is omitted, its ends joined along the limb."""
     order = np.roll(np.arange(len(placed)), -start)
     points = placed[order]
     visible = np.asarray(np.isfinite(points).all(axis=1)).tolist()

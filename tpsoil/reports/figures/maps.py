@@ -1,4 +1,4 @@
-"""Maps of layers, continuous, circular or classes, from a decimated read; never from the whole raster."""
+"""Maps of layers, continuous, circular or classes, drawn from a decimated read, never from the full raster."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .stretch import colour_scale, finish_bar
 
 Floats = npt.NDArray[np.float64]
 
-MOST_CLASSES_BESIDE_GLOBE = 12
-"""A longer legend takes the room of the globe."""
+MAX_CLASSES_BESIDE_GLOBE = 12
+"""Maximum number of legend entries beside a globe."""
 
 
 def map_layer(
@@ -52,7 +52,7 @@ def map_layer(
     name : str, optional
         The layer.
     ax : Axes, optional
-        Drawn into; else a new figure is made.
+        Axes to draw into; default: a new figure.
     title : str, optional
         Else the layer's `long_name`. The word *simulated* is added where layer or store are marked so.
     hillshade : DataArray (y, x), m, optional
@@ -63,7 +63,8 @@ def map_layer(
         Ends of the colour bar, in the layer's units; else the 1st and 99th percentile of what is drawn, with arrows
         where values lie beyond. Circular layers always take 0 to 360.
     log : bool, optional
-        A logarithmic colour bar; by default for layers that span powers of ten. Values <= 0 are left out, and said.
+        A logarithmic colour bar; default: for layers that span powers of ten. Values <= 0 are omitted and
+        counted in the label.
     cmap : str, optional
         A matplotlib colour map instead of the layer's own.
     names : mapping of int to str, optional
@@ -71,7 +72,7 @@ def map_layer(
     date : str, optional
         Else the layer's or store's `created`; else the day of drawing.
     longest_side : int
-        Cells drawn along the longer side; a larger raster is read with a stride and the figure says so.
+        Cells drawn along the longer side; a larger raster is read with a stride, which the figure states.
 
     Returns
     -------
@@ -80,15 +81,15 @@ def map_layer(
     Raises
     ------
     MissingInputError
-        For a layer that the store has not.
+        For a layer that is not in the store.
     InputError
-        For another type, other dims, or limits that are no interval.
+        For another type, other dims, or limits that are not an interval.
     GridError
-        Where `hillshade` or `mask` lie on another grid.
+        Where `hillshade` or `mask` are on another grid.
 
     Notes
     -----
-    Classes go to `map_classes`. An all-NaN layer gives an empty map that says so.
+    Class layers are drawn by `map_classes`. An all-NaN layer gives an empty map with a note.
 
     Examples
     --------
@@ -107,27 +108,27 @@ def map_layer(
     values = picture.values
     units = palette.unit_text(palette.layer_units(layer))
     logarithmic = log if log is not None else str(layer.name) in palette.LOGARITHMIC
-    beyond = ""
+    omitted = ""
     if logarithmic:
         hidden = int(np.sum(values <= 0))
         values = np.where(values > 0, values, np.nan)
-        beyond = f"\n{hidden} drawn cells at or below 0 left out" if hidden else ""
+        omitted = f"\n{hidden} drawn cells at or below 0 omitted" if hidden else ""
     masked = draw_mask(axes, layer, picture, mask, longest_side)
     if masked is not None:
         values = np.where(masked, np.nan, values)
     if not np.isfinite(values).any():
-        why = f"nothing to draw: no cell of '{layer.name}' has a value"
-        canvas.nothing(axes, why + (" outside the mask" if masked is not None and masked.any() else ""))
+        reason = f"nothing to draw: no cell of '{layer.name}' has a value"
+        canvas.nothing(axes, reason + (" outside the mask" if masked is not None and masked.any() else ""))
         finish_map(axes, picture, globe=ax is None)
         return figure
-    chosen = cmap or palette.colour_map(layer)
-    norm, extend = colour_scale(values, limits, logarithmic=logarithmic, kind=palette.layer_kind(layer), cmap=chosen)
-    image = draw_values(axes, picture, values, norm, chosen)
+    colours = cmap or palette.colour_map(layer)
+    norm, extend = colour_scale(values, limits, logarithmic=logarithmic, kind=palette.layer_kind(layer), cmap=colours)
+    image = draw_values(axes, picture, values, norm, colours)
     if hillshade is not None:
         draw_relief(axes, layer, picture, hillshade, values, longest_side)
     bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.72, anchor=(0.0, 1.0), pad=0.02, aspect=24)
     label = palette.layer_title(layer)
-    bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{beyond}", fontsize=9)
+    bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{omitted}", fontsize=9)
     finish_bar(bar, image)
     finish_map(axes, picture, globe=ax is None)
     return figure
@@ -152,7 +153,7 @@ def map_classes(
     source, name, ax, title, hillshade, mask, date, longest_side
         As in `map_layer`.
     names : mapping of int to str, optional
-        Class names that go before `flag_meanings` and the catalogue.
+        Class names that take precedence over `flag_meanings` and the catalogue.
 
     Returns
     -------
@@ -186,8 +187,8 @@ def map_classes(
         canvas.nothing(axes, f"nothing to draw: no cell of '{layer.name}' has a class")
         finish_map(axes, picture, globe=ax is None)
         return figure
-    known = palette.class_names(layer, names)
-    colours = palette.class_colours(str(layer.name), sorted(set(known) | set(present)))
+    labels = palette.class_names(layer, names)
+    colours = palette.class_colours(str(layer.name), sorted(set(labels) | set(present)))
     indexed = np.full(values.shape, np.nan)
     for position, code in enumerate(present):
         indexed[values == code] = position
@@ -202,17 +203,17 @@ def map_classes(
     shares = [float(100 * (area * (values == code)).sum() / area.sum()) for code in present]
     handles = [
         Patch(facecolor=colours[code], edgecolor=palette.QUIET, linewidth=0.4,
-              label=f"{palette.class_name(layer, code, known)}, {_share(share)}")
+              label=f"{palette.class_name(layer, code, labels)}, {_share(share)}")
         for code, share in zip(present, shares, strict=True)
     ]  # fmt: skip
     if masked is not None and masked.any():
         handles.append(_mask_patch())
-    # Outside the axes constrained layout keeps room only for a figure's legend.
+    # Outside the axes constrained layout reserves space only for a figure's legend.
     place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if ax is not None else {"loc": "outside right upper"}
     (axes if ax is not None else figure).legend(
         handles=handles, fontsize=8, frameon=False, title="share of area", title_fontsize=8, alignment="left", **place
     )
-    finish_map(axes, picture, globe=ax is None and len(handles) <= MOST_CLASSES_BESIDE_GLOBE)
+    finish_map(axes, picture, globe=ax is None and len(handles) <= MAX_CLASSES_BESIDE_GLOBE)
     return figure
 
 
@@ -225,8 +226,8 @@ def start_map(
     figure, axes = canvas.new_axes(ax, (8.2, float(np.clip(6.3 * aspect + 1.35, 2.6, 8.0))))
     canvas.title(axes, title or palette.layer_title(layer), layer)
     east, north = ("longitude", "latitude") if picture.unit == "°" else ("easting", "northing")
-    made = date or next((str(layer.attrs[k]) for k in ("created", "date_created") if layer.attrs.get(k)), None)
-    dated = f"made {made[:10]}" if made else f"drawn {datetime.date.today().isoformat()}"
+    created = date or next((str(layer.attrs[k]) for k in ("created", "date_created") if layer.attrs.get(k)), None)
+    dated = f"created {created[:10]}" if created else f"drawn {datetime.date.today().isoformat()}"
     if picture.crs is None:
         axes.set_xlabel(f"{east}, {picture.unit}\n{picture.note}; {dated}", fontsize=8)
         axes.set_ylabel(f"{north}, {picture.unit}", fontsize=8)
@@ -239,7 +240,7 @@ def start_map(
 
 
 def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
-    """Limits around what is drawn, true shape of a cell, geography, scale bar, and a globe with the map's place."""
+    """Limits around what is drawn, true shape of a cell, geography, scale bar, and a globe with the map's location."""
     frame = _frame(axes, picture)
     axes.set_xlim(frame[0], frame[1])
     axes.set_ylim(frame[2], frame[3])
@@ -252,16 +253,16 @@ def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
 
 
 def _frame(axes: Axes, picture: Picture) -> geographic.Frame:
-    """The bounds of the layer, cropped to its cells with a value where these fill less of it."""
+    """The bounds of the layer, cropped to its cells with a value."""
     left, right, bottom, top = picture.bounds
     drawn = [~np.ma.getmaskarray(np.ma.asarray(image.get_array())) for image in axes.images
              if image.get_gid() in {"values", "masked"}]  # fmt: skip
-    known = np.logical_or.reduce(drawn) if drawn else np.zeros((0, 0), bool)
-    if not known.any():
+    visible = np.logical_or.reduce(drawn) if drawn else np.zeros((0, 0), bool)
+    if not visible.any():
         return left, right, bottom, top
-    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     x0, x1, y0, y1 = picture.extent
-    dx, dy = (x1 - x0) / known.shape[1], (y1 - y0) / known.shape[0]
+    dx, dy = (x1 - x0) / visible.shape[1], (y1 - y0) / visible.shape[0]
     box = (x0 + columns[0] * dx, x0 + (columns[-1] + 1) * dx, y1 - (rows[-1] + 1) * dy, y1 - rows[0] * dy)
     margin = 0.03 * max(box[1] - box[0], box[3] - box[2])
     return (max(left, box[0] - margin), min(right, box[1] + margin), max(bottom, box[2] - margin),
@@ -269,7 +270,7 @@ def _frame(axes: Axes, picture: Picture) -> geographic.Frame:
 
 
 def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, cmap: str | ListedColormap) -> AxesImage:
-    """The cells themselves, one colour a cell, no smoothing between cells."""
+    """Draw the cells, one colour per cell, without smoothing."""
     return axes.imshow(np.ma.masked_invalid(values), extent=picture.extent, norm=norm, cmap=cmap,
                        interpolation="nearest", zorder=2, gid="values", aspect="auto")  # fmt: skip
 
@@ -310,9 +311,9 @@ def _mask_patch() -> Patch:
 
 
 def draw_relief(
-    axes: Axes, layer: xr.DataArray, picture: Picture, elevation: xr.DataArray, drawn: Floats, longest_side: int
+    axes: Axes, layer: xr.DataArray, picture: Picture, elevation: xr.DataArray, values: Floats, longest_side: int
 ) -> None:
-    """Shade what is drawn by the relief: light from the north-west at 45 degrees, laid over the colours.
+    """Shade the map by its relief: light from the north-west at 45 degrees, over the colours.
 
     Notes
     -----
@@ -324,15 +325,15 @@ def draw_relief(
         return
     south, east = np.gradient(height, picture.cell_m)
     steepness = np.hypot(south, east)
-    known = np.isfinite(steepness) & np.isfinite(drawn)
-    typical = float(np.percentile(steepness[known], 95)) if known.any() else 0.0
+    valid = np.isfinite(steepness) & np.isfinite(values)
+    typical = float(np.percentile(steepness[valid], 95)) if valid.any() else 0.0
     if typical == 0:
         return
     east, south = np.nan_to_num(east) / typical, np.nan_to_num(south) / typical
     light = (0.5 * (east + south) + np.sqrt(0.5)) / np.sqrt(1 + east**2 + south**2) - np.sqrt(0.5)
     shade = np.zeros((*light.shape, 4))
     shade[..., :3] = (light > 0)[..., None]
-    shade[..., 3] = np.where(light > 0, 0.8, 0.65) * np.clip(np.abs(light), 0, 0.6) * known
+    shade[..., 3] = np.where(light > 0, 0.8, 0.65) * np.clip(np.abs(light), 0, 0.6) * valid
     axes.imshow(shade, extent=picture.extent, interpolation="nearest", zorder=3, gid="relief", aspect="auto")
 
 
@@ -349,7 +350,9 @@ def _companion(layer: xr.DataArray, picture: Picture, other: xr.DataArray, longe
     except GridError:
         boxes = None
     if boxes is not None and not same_grid(*boxes):
-        raise GridError(f"map_layer: {role} '{second.name}' lies elsewhere than '{layer.name}'; use one cube for both")
+        raise GridError(
+            f"map_layer: {role} '{second.name}' is on another grid than '{layer.name}'; use one cube for both"
+        )
     return read_picture(second, longest_side, where=f"map_layer ({role})").values
 
 

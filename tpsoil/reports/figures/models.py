@@ -1,4 +1,4 @@
-"""How a model did and what it leans on: ranking, observed against predicted, coverage, calibration traces."""
+"""Performance of a model: ranking of covariates, observed against predicted, coverage, calibration traces."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-HELD_OUT: Final = "rise of the squared error at held-out rows, %"
+HELD_OUT: Final = "increase in squared error at held-out rows, %"
 INCREASE_MSE: Final = "increase in mean squared error, %IncMSE"
 
 
@@ -50,10 +50,10 @@ def importance_ranking(
     table : DataFrame
         `feature` (column or index), `importance` (or `held_out_increase`, or `increase_mse`); optional `sd` (spread
         over seeds) or `low` and `high`; optional `group`, else the catalogue's; optional `kept` (bool): dropped ones
-        are drawn hollow. With `increase_mse` beside another importance, a second panel shows it in the same order.
+        are drawn unfilled. With `increase_mse` beside another importance, a second panel shows it in the same order.
     ax : Axes, optional
     label : str, optional
-        What the importance is, and its unit; by default as the columns tell.
+        Name and unit of the importance; default: derived from the columns.
     title : str
 
     Returns
@@ -71,27 +71,27 @@ def importance_ranking(
     >>> [t.get_text() for t in importance_ranking(table).axes[0].get_yticklabels()]
     ['slope', 'ndvi']
     """
-    beside = isinstance(table, pd.DataFrame) and bool({"importance", "held_out_increase"} & set(table.columns))
-    beside &= "increase_mse" in table
+    two_panels = isinstance(table, pd.DataFrame) and bool({"importance", "held_out_increase"} & set(table.columns))
+    two_panels &= "increase_mse" in table
     table = canvas.tidy(canvas.tidy(table, {"held_out_increase": "importance"}), {"increase_mse": "importance"})
     canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
     rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
     figure, axes = canvas.new_axes(ax, (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))))
     canvas.title(axes, title, table)
     canvas.plain(axes, grid="x")
-    axes.set_xlabel(label or (HELD_OUT if beside else INCREASE_MSE))
+    axes.set_xlabel(label or (HELD_OUT if two_panels else INCREASE_MSE))
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no covariate has an importance")
         return figure
-    known = {name: group for group, names in GROUPS.items() for name in names}
-    groups = rows["group"] if "group" in rows else rows["feature"].map(lambda name: known.get(str(name), "other"))
+    group_of = {name: group for group, names in GROUPS.items() for name in names}
+    groups = rows["group"] if "group" in rows else rows["feature"].map(lambda name: group_of.get(str(name), "other"))
     order = list(dict.fromkeys([*(g for g in GROUPS if g in set(groups)), *sorted(set(groups))]))
-    kept = rows["kept"].astype(bool) if "kept" in rows else pd.Series(True, index=rows.index)
+    selected = rows["kept"].astype(bool) if "kept" in rows else pd.Series(True, index=rows.index)
     for position, group in enumerate(order):
         colour = palette.OKABE_ITO[(2, 4, 0, 5, 6, 1, 3, 7)[position % 8]]
-        here = groups == group
+        in_group = groups == group
         for filled in (True, False):
-            part = rows[here & (kept == filled)]
+            part = rows[in_group & (selected == filled)]
             if part.empty:
                 continue
             axes.barh(
@@ -110,13 +110,13 @@ def importance_ranking(
     axes.axvline(0, color=palette.INK, linewidth=0.8)
     axes.set_yticks(range(len(rows)), [str(name).replace("_", " ") for name in rows["feature"]])
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
-    if beside:
+    if two_panels:
         _increase_mse_beside(axes, rows)
     return figure
 
 
 def _increase_mse_beside(axes: Axes, rows: pd.DataFrame) -> None:
-    """A narrow panel with the papers' measure, in the order of the ranking."""
+    """A narrow panel with %IncMSE, the measure of the published study, in the order of the ranking."""
     second = make_axes_locatable(axes).append_axes("right", size="38%", pad=0.15, sharey=axes)
     second.plot(rows["increase_mse"], rows.index, "o", markersize=4, color=palette.INK)
     canvas.plain(second, grid="x")
@@ -171,9 +171,9 @@ def observed_predicted(
     """
     canvas.require_columns(table, ["observed", "predicted"], where="observed_predicted")
     figure, axes = canvas.new_axes(ax, (5.2, 5.2))
-    known = CATALOGUE.get(name)
-    unit = palette.unit_text(units or (known.units if known else ""))
-    quantity = f" {known.long_name if known else name}".rstrip() if name else ""
+    entry = CATALOGUE.get(name)
+    unit = palette.unit_text(units or (entry.units if entry else ""))
+    quantity = f" {entry.long_name if entry else name}".rstrip() if name else ""
     canvas.title(axes, title or f"Observed against predicted{quantity}", table)
     canvas.plain(axes, grid="both")
     axes.set_xlabel(f"predicted, {unit}")
@@ -187,9 +187,9 @@ def observed_predicted(
         labels = list(dict.fromkeys(rows["group"].astype(str)))
         colours = palette.class_colours("group", range(len(labels)))
         for position, label in enumerate(labels):
-            here = (rows["group"].astype(str) == label).to_numpy()
-            axes.scatter(predicted[here], observed[here], s=10, alpha=0.65, linewidths=0, color=colours[position],
-                         label=f"{label} (n = {here.sum()})")  # fmt: skip
+            rows_in = (rows["group"].astype(str) == label).to_numpy()
+            axes.scatter(predicted[rows_in], observed[rows_in], s=10, alpha=0.65, linewidths=0, color=colours[position],
+                         label=f"{label} (n = {rows_in.sum()})")  # fmt: skip
     else:
         axes.scatter(predicted, observed, s=10, alpha=0.5, linewidths=0, color=palette.ACCENT)
     low, high = min(observed.min(), predicted.min()), max(observed.max(), predicted.max())
@@ -219,14 +219,14 @@ def observed_predicted(
 def interval_coverage(
     table: pd.DataFrame, *, ax: Axes | None = None, title: str = "Coverage of the prediction intervals"
 ) -> Figure:
-    """Share of held-out observations inside the intervals against the share that was promised.
+    """Empirical against nominal coverage of held-out observations by prediction intervals.
 
     Parameters
     ----------
     table : DataFrame
-        `level` (nominal, 0 to 1), `coverage` (observed, 0 to 1); optional `n` (observations, gives the band of two
-        binomial standard errors around the promise), optional `group` or `method`: one line each. Or a column of
-        coverages for each of the methods "conformal", "quantile" and "spread", whose group "all" is drawn.
+        `level` (nominal, 0 to 1), `coverage` (empirical, 0 to 1); optional `n` (observations, gives the band of two
+        binomial standard errors around it), optional `group` or `method`: one line each. Or a column of
+        coverages for each of the methods "conformal", "quantile" and "spread"; only the group "all" is drawn.
     ax : Axes, optional
     title : str
 
@@ -237,7 +237,7 @@ def interval_coverage(
     Raises
     ------
     InputError
-        For missing columns, and for levels or coverages given in percent.
+        For missing columns, and for levels or coverages in percent.
 
     Examples
     --------
@@ -251,17 +251,17 @@ def interval_coverage(
     if len(wrong):
         raise InputError(
             f"interval_coverage: {len(wrong)} rows have level or coverage outside 0 to 1, first {dict(wrong.iloc[0])}; "
-            "give shares, not percent"
+            "pass shares, not percent"
         )
     figure, axes = canvas.new_axes(ax, (5.2, 4.8))
     canvas.title(axes, title, table)
     canvas.plain(axes, grid="both")
     axes.set_xlabel("nominal coverage, %")
-    axes.set_ylabel("observed coverage, %")
+    axes.set_ylabel("empirical coverage, %")
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no interval was scored")
         return figure
-    axes.plot([0, 100], [0, 100], color=palette.INK, linewidth=1, linestyle="--", label="as promised")
+    axes.plot([0, 100], [0, 100], color=palette.INK, linewidth=1, linestyle="--", label="nominal coverage")
     key = next((k for k in ("group", "method") if k in rows.columns), None)
     if "n" in rows:
         level = np.linspace(0, 1, 101)
@@ -282,7 +282,7 @@ def interval_coverage(
 
 
 def _zone_title(zone: Any) -> str:
-    """Zone numbers below 0 stand for the calibration over the profiles of all zones."""
+    """Zone numbers below 0 denote the calibration on the profiles of all zones."""
     if zone is None:
         return "Calibration"
     return "All zones together" if isinstance(zone, numbers.Real) and float(zone) < 0 else f"Zone {zone}"
@@ -297,8 +297,8 @@ def _coverage_by_method(table: pd.DataFrame) -> pd.DataFrame:
     if not methods:
         return table
     part = table[table["group"].astype(str) == "all"] if "group" in table.columns else table
-    kept = [name for name in ("level", "n") if name in part.columns]
-    long = part.melt(id_vars=kept, value_vars=methods, var_name="method", value_name="coverage")
+    id_columns = [name for name in ("level", "n") if name in part.columns]
+    long = part.melt(id_vars=id_columns, value_vars=methods, var_name="method", value_name="coverage")
     long["method"] = long["method"].map(names)
     long.attrs.update(table.attrs)
     return long

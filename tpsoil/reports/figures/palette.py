@@ -1,8 +1,8 @@
-"""Colours, units and class names: how a layer looks, decided once for figures and page.
+"""Colours, units and class names: the appearance of layers, defined once for figures and page.
 
 Continuous maps are perceptually even and safe for colour-blind readers (viridis, cividis, magma; twilight for circular
 layers); differences diverge from white through blue and red. Classes take Okabe and Ito's colours where eight are
-enough; more classes are told apart by lightness first, then by hue.
+enough; more classes differ by lightness first, then by hue.
 
 References
 ----------
@@ -22,7 +22,7 @@ import xarray as xr
 from tpsoil.variables import CATALOGUE, NO_CLASS
 
 OKABE_ITO: Final = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#555555")
-"""Eight colours told apart with every common kind of colour vision; the black of the original is a dark grey here."""
+"""Eight colours distinguishable with every common kind of colour vision; the original's black is a dark grey here."""
 
 MANY: Final = (
     "#0B3D2E", "#1B6E4B", "#4C9F70", "#8CC98F", "#C7E2A6", "#5B4A1F", "#94762F", "#C9A24B", "#EBD07A", "#F7EFC0",
@@ -61,7 +61,7 @@ LOGARITHMIC: Final = frozenset({
     "eemt", "response_time", "upslope_area", "potential_production", "sediment_transport", "water_erosion",
     "wind_erosion", "erosion_rate", "production_rate", "soil_production_rate",
 })  # fmt: skip
-"""Layers whose values span powers of ten; drawn on a logarithmic colour bar unless asked otherwise."""
+"""Layers whose values span powers of ten; drawn on a logarithmic colour bar by default."""
 
 _CLASS_COLOURS: Final[Mapping[str, Mapping[int, str]]] = {
     "solum_status": {0: "#56B4E9", 1: "#555555", 2: "#D55E00", 3: "#F0E442"},
@@ -89,7 +89,7 @@ def unit_text(units: str) -> str:
     Parameters
     ----------
     units : str
-        UDUNITS, as the catalogue has it.
+        UDUNITS, as in the catalogue.
 
     Returns
     -------
@@ -126,24 +126,24 @@ def layer_title(layer: xr.DataArray) -> str:
     'Slope'
     """
     name = str(layer.name or "")
-    known = CATALOGUE.get(name)
-    text = str(layer.attrs.get("long_name") or (known.long_name if known else "") or name.replace("_", " ") or "layer")
+    entry = CATALOGUE.get(name)
+    text = str(layer.attrs.get("long_name") or (entry.long_name if entry else "") or name.replace("_", " ") or "layer")
     return text[:1].upper() + text[1:]
 
 
 def layer_units(layer: xr.DataArray) -> str:
     """UDUNITS of a layer: its attribute, else the catalogue's, else `""`."""
-    known = CATALOGUE.get(str(layer.name))
-    return str(layer.attrs.get("units") or (known.units if known else ""))
+    entry = CATALOGUE.get(str(layer.name))
+    return str(layer.attrs.get("units") or (entry.units if entry else ""))
 
 
 def layer_kind(layer: xr.DataArray) -> str:
     """`continuous`, `categorical` or `circular`; from attributes, then the catalogue, then flags and dtype."""
     if "kind" in layer.attrs:
         return str(layer.attrs["kind"])
-    known = CATALOGUE.get(str(layer.name))
-    if known is not None:
-        return known.kind
+    entry = CATALOGUE.get(str(layer.name))
+    if entry is not None:
+        return entry.kind
     return "categorical" if "flag_values" in layer.attrs or layer.dtype.kind in "iub" else "continuous"
 
 
@@ -157,13 +157,13 @@ def colour_map(layer: xr.DataArray) -> str:
     """
     if layer_kind(layer) == "circular":
         return CIRCULAR
-    return _BY_NAME.get(_kin(str(layer.name)), "viridis_r")  # more is darker
+    return _BY_NAME.get(_style_name(str(layer.name)), "viridis_r")  # more is darker
 
 
-def _kin(name: str) -> str:
-    """The layer whose look a layer takes: `zinc_sd` that of `sd`."""
+def _style_name(name: str) -> str:
+    """The name whose style applies to a layer: `sd` for `zinc_sd`."""
     ends = {"_sd": "sd", "_dissimilarity": "dissimilarity_index", "_applicability": "applicability"}
-    return next((kin for end, kin in ends.items() if name.endswith(end)), name)
+    return next((style for end, style in ends.items() if name.endswith(end)), name)
 
 
 def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> dict[int, str]:
@@ -174,26 +174,26 @@ def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> 
     layer : DataArray
         With `flag_values` and `flag_meanings`, or a layer of the catalogue.
     names : mapping of int to str, optional
-        Go before both.
+        Take precedence over both.
 
     Returns
     -------
     dict of int to str
-        Empty where nobody knows the names.
+        Empty where the names are unknown.
 
     Examples
     --------
     >>> class_names(xr.DataArray(0, name="soil_mask"))
     {0: 'no soil', 1: 'soil'}
     """
-    known = CATALOGUE.get(str(layer.name))
-    found = dict(known.flags) if known else {}
+    entry = CATALOGUE.get(str(layer.name))
+    labels = dict(entry.flags) if entry else {}
     codes = layer.attrs.get("flag_values")
     if codes is not None:
         words = str(layer.attrs.get("flag_meanings", "")).split()
-        found.update({int(c): w.replace("_", " ") for c, w in zip(np.atleast_1d(codes), words, strict=False)})
-    found.update(names or {})
-    return found
+        labels.update({int(c): w.replace("_", " ") for c, w in zip(np.atleast_1d(codes), words, strict=False)})
+    labels.update(names or {})
+    return labels
 
 
 def class_name(layer: xr.DataArray, code: int, names: Mapping[int, str]) -> str:
@@ -213,14 +213,14 @@ def fill_codes(layer: xr.DataArray) -> set[int]:
 
 
 def class_colours(name: str, codes: Sequence[int]) -> dict[int, str]:
-    """A colour for each class; the same class of a layer always takes the same one.
+    """A colour for each class; always the same one for the same class of a layer.
 
     Parameters
     ----------
     name : str
         The layer's name.
     codes : sequence of int
-        All codes the layer can have, not only those on the map, so that two maps agree.
+        All codes that the layer can have, not only those on the map, so that two maps use the same colours.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def class_colours(name: str, codes: Sequence[int]) -> dict[int, str]:
     >>> class_colours("zone", [1, 2])
     {1: '#E69F00', 2: '#56B4E9'}
     """
-    fixed = _CLASS_COLOURS.get(_kin(name), {})
+    fixed = _CLASS_COLOURS.get(_style_name(name), {})
     if set(codes) <= set(fixed):
         return {code: fixed[code] for code in codes}
     ordered = sorted(set(codes))
@@ -241,7 +241,7 @@ def class_colours(name: str, codes: Sequence[int]) -> dict[int, str]:
 
 
 def is_simulated(*sources: Any) -> bool:
-    """Whether anything drawn rests on simulated observations.
+    """Whether any source is based on simulated observations.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def is_simulated(*sources: Any) -> bool:
     Returns
     -------
     bool
-        True where any has an attribute `simulated` that is set: `True`, 1, or a sentence that says what is simulated.
+        True where any has an attribute `simulated` that is set: `True`, 1, or a sentence on what is simulated.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where was measured: how sites represent the area, and layers along a line."""
+"""Representativeness of the sites, and layers along a transect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import canvas, palette
 def representativeness(
     table: pd.DataFrame, *, axes: Axes | Sequence[Axes] | None = None, title: str | None = None
 ) -> Figure:
-    """How the sites cover what the map covers: each covariate's distribution at the sites and over the area.
+    """Representativeness of the sites: distribution of each covariate at the sites and over the mapped area.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ def representativeness(
     figure, panels = canvas.new_panels(axes, max(1, len(names)))
     for name, panel in zip(names or [""], panels, strict=True):
         rows = table[table["covariate"].astype(str) == name].dropna(subset=["value"])
-        known = CATALOGUE.get(name)
+        entry = CATALOGUE.get(name)
         canvas.plain(panel)
-        text = known.long_name if known else name.replace("_", " ")
+        text = entry.long_name if entry else name.replace("_", " ")
         canvas.title(panel, title if title and name == (names or [""])[0] else text[:1].upper() + text[1:], table)
-        panel.set_xlabel(name.replace("_", " ") + (f", {palette.unit_text(known.units)}" if known else ""))
+        panel.set_xlabel(name.replace("_", " ") + (f", {palette.unit_text(entry.units)}" if entry else ""))
         panel.set_ylabel("density")
         sites, area = (rows[rows["source"] == s] for s in ("sites", "area"))
         if sites.empty or area.empty:
@@ -143,17 +143,17 @@ def transect(
     units: str = "",
     title: str | None = None,
 ) -> Figure:
-    """Layers along a line over the land's profile.
+    """Layers along a transect, over the elevation profile.
 
     Parameters
     ----------
     table : DataFrame
-        `distance_km` along the line; optional `elevation` (m), drawn as the ground behind; the layers as columns.
+        `distance_km` along the line; optional `elevation` (m), drawn in the background; the layers as columns.
     layers : sequence of str, optional
-        Columns to draw, all in one unit; else all other number columns.
+        Columns to draw, all in one unit; default: all other numeric columns.
     ax : Axes, optional
     units : str
-        Of the layers; else the catalogue's of the first.
+        Unit of the layers; default: the catalogue's unit of the first.
     title : str, optional
 
     Returns
@@ -176,12 +176,12 @@ def transect(
     names = list(layers or [c for c in table.select_dtypes("number").columns if c not in placed])
     figure, axes = canvas.new_axes(ax, (8.6, 3.8))
     rows = table.sort_values("distance_km")
-    known = CATALOGUE.get(names[0]) if names else None
-    quantity = known.long_name if known else (names[0].replace("_", " ") if names else "layer")
+    entry = CATALOGUE.get(names[0]) if names else None
+    quantity = entry.long_name if entry else (names[0].replace("_", " ") if names else "layer")
     canvas.title(axes, title or f"{quantity[:1].upper()}{quantity[1:]} along a transect", table)
     canvas.plain(axes)
     axes.set_xlabel("distance, km")
-    axes.set_ylabel(f"{quantity}, {palette.unit_text(units or (known.units if known else ''))}")
+    axes.set_ylabel(f"{quantity}, {palette.unit_text(units or (entry.units if entry else ''))}")
     handles: list[Any] = []
     if "elevation" in rows and rows["elevation"].notna().any():
         ground = axes.twinx()

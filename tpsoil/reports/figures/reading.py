@@ -1,4 +1,4 @@
-"""Layers as pictures: one layer of a store, read with a stride, north up, with its place on the map."""
+"""Layers as pictures: one layer of a store, read with a stride, north up, with its position on the map."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Picture:
     Parameters
     ----------
     values : ndarray (rows, columns), float64
-        NaN where there is nothing.
+        NaN: no value.
     extent : tuple of float
         left, right, bottom, top of the drawn cells, in `unit`.
     bounds : tuple of float
-        The same of the whole layer; the drawn cells may reach past it by less than a stride.
+        The same of the complete layer; the drawn cells may extend beyond it by less than a stride.
     step, first : int
         From row and column `first` on, every `step`-th cell along each axis was read.
     unit : str
@@ -60,7 +60,7 @@ class Picture:
 
 
 def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: str = "map_layer") -> xr.DataArray:
-    """One layer of a store, carrying what the store says of all its layers.
+    """One layer of a store, with the attributes of the store that apply to all layers.
 
     Parameters
     ----------
@@ -68,18 +68,18 @@ def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: s
     name : str, optional
         Needed for a Dataset with more than one layer.
     where : str
-        Named in errors.
+        Name in error messages.
 
     Returns
     -------
     DataArray (y, x)
         Still lazy. `simulated` and `created` of the store are added to its attributes where the layer has none; a real
-        covariate among simulated maps says `simulated = false` itself.
+        covariate among simulated maps has `simulated = false`.
 
     Raises
     ------
     MissingInputError
-        For a layer that is not there; the message has the nearest one.
+        For a missing layer; the message names the nearest one.
     InputError
         For another type, and for dims other than (y, x).
 
@@ -94,7 +94,7 @@ def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: s
         if name is None and len(names) == 1:
             name = names[0]
         if name is None:
-            raise InputError(f"{where}: the store has {len(names)} layers, say which{nearest_name('', names)}")
+            raise InputError(f"{where}: the store has {len(names)} layers, name one{nearest_name('', names)}")
         if name not in source.data_vars:
             raise MissingInputError(f"{where}: the store has no layer '{name}'{nearest_name(name, names)}")
         layer = source[name]
@@ -121,9 +121,9 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     layer : DataArray (y, x)
         Lazy or not; not changed.
     longest_side : int
-        Most cells to read along the longer side.
+        Maximum number of cells to read along the longer side.
     where : str
-        Named in errors.
+        Name in error messages.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
 
     Notes
     -----
-    Memory is the picture's and one chunk a thread: the stride is taken inside each chunk before chunks are joined.
+    Memory is the picture's and one chunk a thread: the stride is applied to each chunk before chunks are joined.
     """
     rows, columns = layer.shape
     left, top, dx, dy, note, geographic = _placement(layer, where)
@@ -176,7 +176,7 @@ def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, fl
     try:
         box = grid_of(layer, where=where)
     except GridError:
-        # A single row or column has no spacing and a plain array no CRS: drawn all the same, and said.
+        # A single row or column has no spacing and a plain array no CRS: both are drawn, with a note.
         x, y = (np.asarray(layer[d].values, float) if d in layer.coords else np.arange(n, dtype=float) + 0.5
                 for d, n in (("x", columns), ("y", rows)))  # fmt: skip
         dx = float((x[-1] - x[0]) / (columns - 1)) if columns > 1 else 0.0

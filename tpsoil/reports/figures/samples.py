@@ -1,4 +1,4 @@
-"""What was measured: groups with their letters, histograms of elements, correlations."""
+"""Measured values: groups with their letters, histograms of elements, correlations."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def group_comparison(
     canvas.require_columns(table, [value, group], where="group_comparison")
     if kind not in {"violin", "box"}:
         raise InputError(f"group_comparison: kind is '{kind}', expected 'violin' or 'box'")
-    known = CATALOGUE.get(value)
-    unit = palette.unit_text(units or (known.units if known else ""))
+    entry = CATALOGUE.get(value)
+    unit = palette.unit_text(units or (entry.units if entry else ""))
     rows = table.dropna(subset=[value, group])
     parts = {key: part[value].to_numpy(float) for key, part in rows.groupby(group, sort=True, observed=True)}
     order = sorted(parts, key=lambda key: -float(parts[key].mean()))
     figure, axes = canvas.new_axes(ax, (float(np.clip(1.1 * len(order) + 1.6, 4, 14)), 4.4))
-    long_name = known.long_name if known else value.replace("_", " ")
+    long_name = entry.long_name if entry else value.replace("_", " ")
     canvas.title(axes, title or f"{long_name[:1].upper()}{long_name[1:]} by {group.replace('_', ' ')}", table)
     canvas.plain(axes, grid="y")
     axes.set_ylabel(f"{long_name}, {unit}")
@@ -159,7 +159,7 @@ def element_histograms(
         values = rows["value"].to_numpy(float)
         values = values[np.isfinite(values)]
         by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
-        known = CATALOGUE.get(by_symbol.get(element, element))
+        entry = CATALOGUE.get(by_symbol.get(element, element))
         canvas.plain(panel, grid="y")
         canvas.title(
             panel,
@@ -170,7 +170,7 @@ def element_histograms(
             else element.capitalize(),
             table,
         )
-        panel.set_xlabel(f"{known.long_name if known else element}, {palette.unit_text(units)}")
+        panel.set_xlabel(f"{entry.long_name if entry else element}, {palette.unit_text(units)}")
         panel.set_ylabel("number of values")
         if not values.size:
             canvas.nothing(panel, f"no valid value of {element}" if element else "nothing to draw: the table is empty")
@@ -219,7 +219,7 @@ def correlation_matrix(
     Raises
     ------
     InputError
-        Where the frame is not square, names of `r` and `p` differ, or a correlation lies outside -1 to 1.
+        Where the frame is not square, names of `r` and `p` differ, or a correlation is outside -1 to 1.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def correlation_matrix(
         raise InputError("correlation_matrix: p has other names than r; reindex it like r")
     values = r.to_numpy(float)
     if np.nanmax(np.abs(values), initial=0.0) > 1 + 1e-9:
-        raise InputError("correlation_matrix: a value lies outside -1 to 1; pass correlations, not covariances")
+        raise InputError("correlation_matrix: a value is outside -1 to 1; pass correlations, not covariances")
     names = [str(name).replace("_", " ") for name in r.columns]
     count = len(names)
     side = float(np.clip(0.52 * count + 1.6, 3.2, 12))

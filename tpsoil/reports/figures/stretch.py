@@ -1,4 +1,4 @@
-"""How values become colours: a stretch that shows the data, with rounded numbers on its bar."""
+"""Colour scales: a stretch adapted to the data, with rounded numbers on its bar."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def colour_scale(
     Parameters
     ----------
     values : ndarray
-        What is drawn; at least one finite value.
+        Values to draw; at least one is finite.
     limits : (float, float) or None
         Ends of the bar; else the 1st and 99th percentile.
     logarithmic : bool
     kind : str
-        `"circular"` takes 0 to 360.
+        `"circular"`: 0 to 360.
     cmap : str
         A diverging colour map is centred on 0.
 
@@ -68,7 +68,7 @@ def colour_scale(
 
 
 def skewed_breaks(values: Floats) -> list[float] | None:
-    """Rounded class breaks near the quantiles of skewed values; None where a plain stretch shows them.
+    """Rounded class breaks near the quantiles of skewed values; None where a linear stretch is sufficient.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def finish_bar(bar: Colorbar, image: ScalarMappable) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
+def log_ticks(low: float, high: float, max_ticks: int = 9) -> list[float]:
     """Ticks of a logarithmic axis inside its limits: 1-2-5 where few decades are shown, else every n-th power of ten.
 
     Examples
@@ -176,9 +176,9 @@ def log_ticks(low: float, high: float, most: int = 9) -> list[float]:
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     powers = range(first, last + 1)
     fine = [float(f"{n}e{p}") for p in powers for n in (1, 2, 5) if low <= float(f"{n}e{p}") <= high]
-    if len(fine) <= most:
+    if len(fine) <= max_ticks:
         return fine
-    stride = -(-len(powers) // (most - 2))
+    stride = -(-len(powers) // (max_ticks - 2))
     return [float(f"1e{p}") for p in powers if low <= float(f"1e{p}") <= high and (p - first) % stride == 0]
 
 

@@ -1,4 +1,4 @@
-"""Maps that answer one question each: what differs, which zone, how far to trust it, how long it takes to settle."""
+"""Thematic maps: differences, uncertainty, zones, area of applicability, response time."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def difference_map(
         On one grid and in one unit.
     ax : Axes, optional
     relative : bool
-        Percent of `first` instead of its unit; cells where `first` is 0 are left out.
+        Percent of `first` instead of its unit; cells where `first` is 0 are omitted.
     band : float
         %; with `relative`, differences within it are drawn in grey: the maps agree there.
     title : str, optional
     names : (str, str)
-        What the two maps are called on the figure.
+        Names of the two maps on the figure.
     limits : (float, float), optional
         Ends of the colour bar; else symmetric about zero at the 1st and 99th percentile.
     longest_side : int
@@ -122,7 +122,7 @@ def mean_and_spread_map(
     name : str
         The layer, such as `iron`.
     spread : str, optional
-        The layer of its uncertainty; else the first of `NAME_sd`, `NAME_spread`, `NAME_width` that is there.
+        The layer of its uncertainty; default: the first of `NAME_sd`, `NAME_spread`, `NAME_width` that exists.
     longest_side : int
         As in `map_layer`.
     **how
@@ -169,14 +169,14 @@ def zones_map(
     ax: Axes | None = None,
     **how: Any,
 ) -> Figure:
-    """Map of environmental zones, the legend with each zone's mean environment where it is known.
+    """Map of environmental zones, the legend with each zone's mean environment if available.
 
     Parameters
     ----------
     source : Dataset or DataArray (y, x)
     summary : DataFrame, optional
         One row a zone, `zone` as a column or the index; the first of `elevation` (m), `mean_annual_temperature` (degC)
-        and `annual_precipitation` (mm) that are there go into the legend.
+        and `annual_precipitation` (mm) that exist are shown in the legend.
     name : str
         The layer's name in a Dataset.
     ax : Axes, optional
@@ -224,7 +224,7 @@ def applicability_map(
     longest_side: int = LONGEST_SIDE,
     **how: Any,
 ) -> Figure:
-    """A map with the cells hatched where the model has no ground to stand on.
+    """A map with hatched cells where the model does not apply.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def applicability_map(
     Returns
     -------
     Figure
-        The legend says which share of the mapped cells lies outside.
+        The legend states the share of the mapped area outside.
 
     Raises
     ------
@@ -309,7 +309,7 @@ def response_time_map(
         The layer's name in a Dataset.
     ax : Axes, optional
     age : float
-        Years since the climate was last another one; by default the Holocene. Where the response time is longer, the
+        Years since the last change of climate; default: the Holocene. Where the response time is longer, the
         thickness cannot have reached its steady state.
     longest_side : int
     **how
@@ -318,7 +318,7 @@ def response_time_map(
     Returns
     -------
     Figure
-        The legend says which share of the mapped area is slower than `age`.
+        The legend states the share of the mapped area that is slower than `age`.
 
     Raises
     ------
@@ -327,7 +327,7 @@ def response_time_map(
 
     Notes
     -----
-    Response times are negative where the surface receives sediment; those cells are counted and left out.
+    Response times are negative where the surface receives sediment; those cells are counted and omitted.
 
     Examples
     --------
@@ -362,4 +362,4 @@ def _require_one_grid(a: xr.DataArray, b: xr.DataArray) -> None:
     except GridError:
         return
     if not same_grid(*boxes):
-        raise GridError("difference_map: the maps lie on different grids; bring both onto one with tpsoil.add_layer")
+        raise GridError("difference_map: the maps are on different grids; bring both onto one with tpsoil.add_layer")

