@@ -199,7 +199,7 @@ def test_memory_lasts_no_longer_than_a_command(tmp_path: Path, tpsoil_command: C
     recipe.write_text('[run]\nname = "a"\noutput = "memory://maps"\n[grid]\nresolution = 100000\n[derive]\n')
     done = tpsoil_command(*command, "memory://maps" if command[0] == "cube" else recipe)
     assert done.status == 2, done.err
-    assert "a store in memory is gone when the command ends; give a path, or a URL" in done.err
+    assert "a store in memory is lost when the command ends; pass a path, or a URL" in done.err
 
 
 @pytest.mark.parametrize(

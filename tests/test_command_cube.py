@@ -51,7 +51,7 @@ def test_create_add_info_check_export(store: Path, dem: Path, tmp_path: Path, tp
     for word in ("16 x 22 cells", "80.00 to 85.50 E, 31.00 to 35.00 N", "elevation", "float32", "made up", "(2 x 3)"):
         assert word in done.out
     done = tpsoil_command("cube", "check", store)
-    assert (done.status, done.out.strip()) == (0, f"{store}: 1 layers, 6 chunks, all whole")
+    assert (done.status, done.out.strip()) == (0, f"{store}: 1 layers, 6 chunks, all complete")
     done = tpsoil_command("export", store, tmp_path / "out.tif", "--layer", "elevation")
     assert done.status == 0
     assert done.out.startswith(f"wrote {tmp_path / 'out.tif'}: 0.0")
@@ -69,7 +69,7 @@ def test_the_plateau_is_the_default(tmp_path: Path, tpsoil_command: Command) -> 
 
 
 def wrong(tpsoil_command: Command, *arguments: object) -> str:
-    """The message of a command that must fail for its input, and say so in one `tpsoil:` message and no traceback."""
+    """The message of a command that must fail for its input, with one `tpsoil:` message and no traceback."""
     done = tpsoil_command(*arguments)
     assert done.status == 2, done.err
     assert done.err.startswith("tpsoil: ")
@@ -87,23 +87,25 @@ def test_missing_file(store: Path, tmp_path: Path, tpsoil_command: Command) -> N
 
 def test_raster_without_crs(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     path = write_tif(tmp_path / "bare.tif", np.ones((20, 25), np.float32), crs=None)
-    said = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
-    assert "bare.tif has no CRS; pass crs='EPSG:...'" in said
+    message = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
+    assert "bare.tif has no CRS; pass crs='EPSG:...'" in message
     assert tpsoil_command("cube", "add", store, "elevation", path, "--crs", "EPSG:4326").status == 0
 
 
 def test_no_overlap(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     path = write_tif(tmp_path / "europe.tif", np.ones((20, 25), np.float32), left=5, top=50)
-    said = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
-    assert "europe.tif does not overlap the grid; it covers 5..11.25 E, 45..50 N, the grid 80..85.5 E, 31..35 N" in said
+    message = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
+    assert (
+        "europe.tif does not overlap the grid; it covers 5..11.25 E, 45..50 N, the grid 80..85.5 E, 31..35 N" in message
+    )
 
 
 def test_undeclared_sentinel(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     values = np.full((20, 25), 4000, np.int16)
     values[10, 10] = -32767
     path = write_tif(tmp_path / "dem.tif", values)
-    said = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
-    assert "-32767 in 1 cells looks like a nodata value that the file does not declare: pass nodata=-32767" in said
+    message = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
+    assert "-32767 in 1 cells looks like a nodata value that the file does not declare: pass nodata=-32767" in message
     assert list(tpsoil.open_cube(store).data_vars) == []
     assert tpsoil_command("cube", "add", store, "elevation", path, "--nodata", -32767).status == 0
     assert tpsoil.open_cube(store)["elevation"].attrs["missing_cells"] == 1
@@ -111,15 +113,15 @@ def test_undeclared_sentinel(store: Path, tmp_path: Path, tpsoil_command: Comman
 
 def test_kelvin_declared_as_celsius(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     path = write_tif(tmp_path / "t.tif", np.full((20, 25), 275.5, np.float32))
-    said = wrong(tpsoil_command, "cube", "add", store, "mean_annual_temperature", path, "--units", "degC")
-    assert "has values 275.5..275.5 degC (units: degC (declared)), expected -60..60; they look like kelvin" in said
+    message = wrong(tpsoil_command, "cube", "add", store, "mean_annual_temperature", path, "--units", "degC")
+    assert "has values 275.5..275.5 degC (units: degC (declared)), expected -60..60; they look like kelvin" in message
     assert tpsoil_command("cube", "add", store, "mean_annual_temperature", path, "--units", "K").status == 0
 
 
 def test_layer_given_twice(store: Path, dem: Path, tpsoil_command: Command) -> None:
     assert tpsoil_command("cube", "add", store, "elevation", dem).status == 0
-    said = wrong(tpsoil_command, "cube", "add", store, "elevation", dem)
-    assert "layer 'elevation' is there already; pass overwrite=True (--overwrite)" in said
+    message = wrong(tpsoil_command, "cube", "add", store, "elevation", dem)
+    assert "layer 'elevation' is there already; pass overwrite=True (--overwrite)" in message
     assert tpsoil_command("cube", "add", store, "elevation", dem, "--overwrite").status == 0
 
 
@@ -127,8 +129,8 @@ def test_existing_store_and_place_that_cannot_be_written(store: Path, tmp_path: 
     assert "is there already; pass overwrite=True (--overwrite)" in wrong(tpsoil_command, "cube", "create", store)
     assert tpsoil_command("cube", "create", store, "--overwrite", "--resolution", 100_000).status == 0
     (tmp_path / "file").write_text("in the way")
-    said = wrong(tpsoil_command, "cube", "create", tmp_path / "file" / "cube.zarr")
-    assert "file/cube.zarr: cannot be written" in said
+    message = wrong(tpsoil_command, "cube", "create", tmp_path / "file" / "cube.zarr")
+    assert "file/cube.zarr: cannot be written" in message
     assert "/proc/cube.zarr: cannot be written" in wrong(tpsoil_command, "cube", "create", "/proc/cube.zarr")
 
 
@@ -138,8 +140,8 @@ def test_corrupted_chunk(store: Path, dem: Path, tmp_path: Path, tpsoil_command:
     good = path.read_bytes()
     path.write_bytes(good[:-9] + bytes([good[-9] ^ 4]) + good[-8:])
     for command in (("cube", "check", store), ("export", store, tmp_path / "o.tif")):
-        said = wrong(tpsoil_command, *command)
-        assert "chunk (1, 0) of layer 'elevation' (rows 8..16, columns 0..8) is corrupted" in said
+        message = wrong(tpsoil_command, *command)
+        assert "chunk (1, 0) of layer 'elevation' (rows 8..16, columns 0..8) is corrupted" in message
     assert not (tmp_path / "o.tif").exists()
     path.unlink()
     assert "chunk (1, 0) is missing; add it again" in wrong(tpsoil_command, "cube", "check", store)
@@ -157,7 +159,7 @@ def points(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_points_are_sampled_and_those_outside_counted_dropped_said(
+def test_points_are_sampled_and_those_outside_counted_dropped_reported(
     sampled: Path, tmp_path: Path, tpsoil_command: Command
 ) -> None:
     path = points(tmp_path, "site,lon,lat,Fe\na,80.1,34.9,1\nb,20,34.9,2\nc,85.4,31.1,3\nd,,,4\n")
@@ -169,7 +171,7 @@ def test_points_are_sampled_and_those_outside_counted_dropped_said(
     lines = out.read_text().splitlines()
     assert lines[0] == "site,lon,lat,Fe,cell_row,cell_column,elevation"
     assert [line.split(",")[0] for line in lines[1:]] == ["a", "c"]
-    assert "is there already" in wrong(tpsoil_command, "cube", "sample", sampled, path, out)
+    assert "already exists" in wrong(tpsoil_command, "cube", "sample", sampled, path, out)
     assert tpsoil_command("cube", "sample", sampled, path, out, "--keep", "--overwrite").status == 0
     assert len(out.read_text().splitlines()) == 5
     assert "cannot be written" in wrong(tpsoil_command, "cube", "sample", sampled, path, "/proc/values.csv")
@@ -202,8 +204,8 @@ def test_points_that_are_not_there(sampled: Path, tmp_path: Path, tpsoil_command
 
 def test_half_written_layer_is_named(store: Path, tpsoil_command: Command) -> None:
     room.create_layers(store, [variable("slope")])
-    said = wrong(tpsoil_command, "cube", "check", store)
-    assert "1 fault\n  - layer 'slope': writing did not end, 6 of 6 chunks missing; add it again" in said
+    message = wrong(tpsoil_command, "cube", "check", store)
+    assert "1 fault\n  - layer 'slope': writing did not end, 6 of 6 chunks missing; add it again" in message
     done = tpsoil_command("cube", "info", store)
     assert "writing did not end" in " ".join(done.out.split())
 
@@ -213,10 +215,10 @@ def test_wrong_options(store: Path, dem: Path, tmp_path: Path, tpsoil_command: C
     assert "expected numbers, or 'none' alone" in wrong(
         tpsoil_command, "cube", "add", store, "elevation", dem, "--nodata", "low"
     )
-    assert "--crs and --bounds belong together" in wrong(
+    assert "--crs and --bounds must be passed together" in wrong(
         tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--crs", "EPSG:4326"
     )
-    assert "--like gives the whole grid" in wrong(
+    assert "--like defines the complete grid" in wrong(
         tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--crs", "EPSG:4326", "--like", dem
     )
     assert "resolution is 0.0" in wrong(tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--resolution", 0)

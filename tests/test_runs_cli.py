@@ -71,7 +71,7 @@ def test_a_raster_that_cannot_serve(
     assert message in err
     assert "Traceback" not in err
     store = tmp_path / "maps.zarr"
-    if store.exists():  # begun, and not taken for whole
+    if store.exists():  # begun, and not accepted as complete
         assert open_cube(str(store), incomplete=True).attrs["run_state"] == "running"
 
 
@@ -122,13 +122,13 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path, caps
     path = recipe(tmp_path, [layer("elevation", raster(tmp_path / "a.tif", 4000.0))])
     before = sorted(tmp_path.rglob("*"))
     assert command("run", path, "--dry-run") == 0
-    said = capsys.readouterr().out
-    assert "12 of 12 tiles to make" in said
-    assert "GB" in said
+    message = capsys.readouterr().out
+    assert "12 of 12 tiles to compute" in message
+    assert "GB" in message
     assert sorted(tmp_path.rglob("*")) == before
     assert command("run", path, "-q", "--workers", "1") == 0
     assert command("run", path, "--dry-run") == 0
-    assert "0 of 12 tiles to make" in capsys.readouterr().out
+    assert "0 of 12 tiles to compute" in capsys.readouterr().out
     raster(tmp_path / "a.tif", 4100.0)
     assert command("run", path, "--dry-run") == 0
     assert "layer elevation: 12 tiles stale: file a.tif changed" in capsys.readouterr().out
@@ -150,11 +150,11 @@ def test_a_changed_source_remakes_only_what_came_out_different(
     assert command("run", path, "--workers", "1") == 0
     err = capsys.readouterr().err
     assert "layer elevation: " in err
-    made = int(err.split("t: complete; ")[1].split(" of ")[0])
-    assert 12 < made < 24
-    kept = small_run.files_of(tmp_path / "maps.zarr")
+    computed = int(err.split("t: complete; ")[1].split(" of ")[0])
+    assert 12 < computed < 24
+    files = small_run.files_of(tmp_path / "maps.zarr")
     assert command("run", path, "-q") == 0
-    assert small_run.files_of(tmp_path / "maps.zarr") == kept
+    assert small_run.files_of(tmp_path / "maps.zarr") == files
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,7 +201,7 @@ def test_the_command_prints_tables_and_draws_maps(data: Path, tmp_path: Path) ->
     assert "tibet_solum: complete" in done.stderr
     dry = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, env=environment, timeout=240)
     assert "0 of " in dry.stdout
-    assert "tiles to make" in dry.stdout
+    assert "tiles to compute" in dry.stdout
     store = str(tmp_path / "out" / "tibet_solum.zarr")
     said = subprocess.run([*command[:3], "status", store], capture_output=True, text=True, env=environment, timeout=240)
     assert f"{store}: complete" in said.stdout

@@ -1,7 +1,7 @@
 """The command line: arguments to stages, runs and reports.
 
-Every command module here has plain functions; `app.py` gives them their names. What a command needs is imported inside
-its function, so that `--help` answers at once.
+Every command module has plain functions; `app.py` registers them by name. What a command needs is imported inside its
+function, so that `--help` is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands by name, and what the shell sees when one of them fails."""
+"""Registration of the commands, and message and exit status of a failed one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def top(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command line and leave the process with its status.
+    """Run one command line and exit with its status.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     _plain_warnings()
     if sys.stdout is not None and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
-        os.environ["COLUMNS"] = "80"  # what rich and typer take for the width of a pipe or a log
+        os.environ["COLUMNS"] = "80"  # width of a pipe or a log for rich and typer
     command = typer.main.get_command(app)
     try:
         command.main(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="tpsoil")
@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         text = str(error).strip() or "no message"
         _fail(
-            f"unexpected {type(error).__name__}: {text}\nThis is a fault of tpsoil or of its surroundings, not of your "
-            f"input as far as it was checked; {TRACEBACK_VARIABLE}=1 shows the traceback",
+            f"unexpected {type(error).__name__}: {text}\nInternal error of tpsoil or its environment; no fault of the "
+            f"input was detected; {TRACEBACK_VARIABLE}=1 shows the traceback",
             error,
             1,
         )
@@ -103,7 +103,7 @@ def _fail(message: str, error: BaseException, status: int) -> NoReturn:
 
 
 def _fold(message: str) -> str:
-    """Folded at words for a terminal; as it is for a pipe, where somebody may search it."""
+    """Message wrapped at words for a terminal; unchanged for a pipe, so that it can be searched."""
     if not sys.stderr.isatty():
         return message
     width = max(40, int(os.environ.get("COLUMNS", 0) or 80))
@@ -125,7 +125,7 @@ def _plain_warnings() -> None:
     ) -> None:
         print(_fold(f"tpsoil: warning: {redacted(str(message))}"), file=sys.stderr)
 
-    # What tpsoil itself warns of is for the reader; a library's deprecations are for its developers.
+    # Warnings of tpsoil are for the user; deprecations in a library are for developers.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("default", category=UserWarning, module=r"tpsoil\b")
     warnings.showwarning = show

@@ -26,10 +26,10 @@ def create(
         typer.Option(help="Left, bottom, right, top in --crs.", metavar="L B R T", show_default=False),
     ] = None,
     like: Annotated[
-        str | None, typer.Option(help="Take the grid of this raster file or cube.", show_default=False)
+        str | None, typer.Option(help="Use the grid of this raster file or cube.", show_default=False)
     ] = None,
     chunks: Annotated[int, typer.Option(help="Cells a side of a chunk.")] = 512,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete the cube that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing cube.")] = False,
 ) -> None:
     """Create an empty cube on the plateau's grid, on bounds in a CRS, or like a raster."""
     from tpsoil.cube import create_cube, cube_info
@@ -47,33 +47,37 @@ def add(
     source: Annotated[
         list[str], typer.Argument(help="Raster files or globs; vector files for soil_mask.", show_default=False)
     ],
-    units: Annotated[str | None, typer.Option(help="Of the source: K, cm, ft, mm/month, '0.1 degC'.")] = None,
+    units: Annotated[str | None, typer.Option(help="Units of the source: K, cm, ft, mm/month, '0.1 degC'.")] = None,
     nodata: Annotated[
-        list[str] | None, typer.Option(help="Value that means missing; may be repeated; or 'none'.")
+        list[str] | None, typer.Option(help="Value of missing cells; may be repeated; or 'none'.")
     ] = None,
     scale: Annotated[float | None, typer.Option(help="Value = stored x scale + offset.")] = None,
     offset: Annotated[float | None, typer.Option(help="Value = stored x scale + offset.")] = None,
-    variable: Annotated[str | None, typer.Option(help="Of a NetCDF or Zarr source.")] = None,
-    band: Annotated[int | None, typer.Option(help="From 1.")] = None,
-    crs: Annotated[str | None, typer.Option(help="Of a source that carries none.")] = None,
-    combine: Annotated[str | None, typer.Option(help="Of several: mosaic, mean, sum, min, max.")] = None,
+    variable: Annotated[str | None, typer.Option(help="Variable of a NetCDF or Zarr source.")] = None,
+    band: Annotated[int | None, typer.Option(help="Band number, from 1.")] = None,
+    crs: Annotated[str | None, typer.Option(help="CRS of a source without one.")] = None,
+    combine: Annotated[
+        str | None, typer.Option(help="How to combine several files: mosaic, mean, sum, min, max.")
+    ] = None,
     outside: Annotated[list[str] | None, typer.Option(help="Glaciers, lakes: no soil (soil_mask only).")] = None,
     resampling: Annotated[str | None, typer.Option(help="average, bilinear, nearest or mode.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Of a layer of your own: continuous, categorical, circular.")] = None,
-    long_name: Annotated[str | None, typer.Option(help="Of a layer of your own.")] = None,
-    origin: Annotated[str | None, typer.Option(help="Where the data come from, for the attributes.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the layer that is there.")] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of a user-defined layer: continuous, categorical, circular.")
+    ] = None,
+    long_name: Annotated[str | None, typer.Option(help="Long name of a user-defined layer.")] = None,
+    origin: Annotated[str | None, typer.Option(help="Origin of the data, for the attributes.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing layer.")] = False,
 ) -> None:
     """Read a source, convert and check it, and write it onto the cube's grid."""
     from tpsoil.cube import add_layer, cube_info, open_cube
 
-    given: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "units": units, "nodata": _nodata(nodata), "scale": scale, "offset": offset, "variable": variable,
         "band": band, "crs": crs, "combine": combine, "outside": outside or None, "resampling": resampling,
         "kind": kind, "long_name": long_name, "origin": origin, "overwrite": overwrite or None,
     }  # fmt: skip
-    how = {key: value for key, value in given.items() if value is not None}
-    add_layer(store, name, source[0] if len(source) == 1 else source, **how)
+    options = {key: value for key, value in keywords.items() if value is not None}
+    add_layer(store, name, source[0] if len(source) == 1 else source, **options)
     attrs = open_cube(store)[name].attrs
     rows, cols = cube_info(store).shape
     missing = 100.0 * attrs["missing_cells"] / (rows * cols)
@@ -93,21 +97,21 @@ def info(store: Store) -> None:
 
     from .show import console
 
-    about = cube_info(store)
-    west, south, east, north = geographic_bounds(about.grid)
+    summary = cube_info(store)
+    west, south, east, north = geographic_bounds(summary.grid)
     out = console()
-    out.print(f"[bold]{about.where}[/bold]", highlight=False)
-    out.print(f"{describe(about.grid)}", highlight=False)
+    out.print(f"[bold]{summary.where}[/bold]", highlight=False)
+    out.print(f"{describe(summary.grid)}", highlight=False)
     out.print(
-        f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N; chunks of {about.chunks} "
-        f"({about.chunk_grid[0]} x {about.chunk_grid[1]}); {about.attrs.get('created_with')}",
+        f"{west:.2f} to {east:.2f} E, {south:.2f} to {north:.2f} N; chunks of {summary.chunks} "
+        f"({summary.chunk_grid[0]} x {summary.chunk_grid[1]}); {summary.attrs.get('created_with')}",
         highlight=False,
     )
     cube, states = open_cube(store, incomplete=True), layer_states(store)
     table = Table(box=box.SIMPLE, pad_edge=False)
     for title in ("layer", "units", "type", "missing", "source"):
         table.add_column(title, overflow="fold", justify="right" if title == "missing" else "left")
-    cells = about.shape[0] * about.shape[1]
+    cells = summary.shape[0] * summary.shape[1]
     for name, state in states.items():
         attrs = cube[name].attrs
         share = f"{100 * attrs['missing_cells'] / cells:.1f} %" if "missing_cells" in attrs else ""
@@ -127,10 +131,10 @@ def sample(
     ],
     out: Annotated[str, typer.Argument(help="The CSV to write.", show_default=False)],
     layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
-    need: Annotated[list[str] | None, typer.Option(help="A column that must be there; may be repeated.")] = None,
-    number: Annotated[list[str] | None, typer.Option(help="A column of numbers; may be repeated.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep points outside, with missing values.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+    need: Annotated[list[str] | None, typer.Option(help="A required column; may be repeated.")] = None,
+    number: Annotated[list[str] | None, typer.Option(help="A required numeric column; may be repeated.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Retain points outside the grid, with missing values.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write the cube's values at points, beside the points' own columns.
 
@@ -141,7 +145,7 @@ def sample(
     from tpsoil.ingest import read_table
 
     if Path(out).exists() and not overwrite:
-        raise StoreExistsError(f"{out}: is there already; pass --overwrite to replace it")
+        raise StoreExistsError(f"{out}: already exists; pass --overwrite to replace it")
     table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [])
     values = sample_cube(
         open_cube(store), table, layers=layer or None, outside="keep" if keep else "drop", where=points
@@ -159,15 +163,15 @@ def check(
     store: Store,
     layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
 ) -> None:
-    """Read every chunk and name those that are missing or damaged."""
+    """Read every chunk and list missing and damaged ones."""
     from tpsoil.cube import check_cube
     from tpsoil.errors import CorruptStoreError
 
-    found = check_cube(store, layer or None)
-    if not found.good:
-        count = f"{len(found.faults)} fault" + ("" if len(found.faults) == 1 else "s")
-        raise CorruptStoreError("\n".join([f"{found.where}: {count}", *(f"  - {fault}" for fault in found.faults)]))
-    typer.echo(f"{found.where}: {found.layers} layers, {found.chunks} chunks, all whole")
+    result = check_cube(store, layer or None)
+    if not result.good:
+        count = f"{len(result.faults)} fault" + ("" if len(result.faults) == 1 else "s")
+        raise CorruptStoreError("\n".join([f"{result.where}: {count}", *(f"  - {fault}" for fault in result.faults)]))
+    typer.echo(f"{result.where}: {result.layers} layers, {result.chunks} chunks, all complete")
 
 
 def _grid(
@@ -178,10 +182,12 @@ def _grid(
 
     if like is not None:
         if crs or bounds:
-            raise InputError("cube create: --like gives the whole grid; leave out --crs and --bounds")
+            raise InputError("cube create: --like defines the complete grid; omit --crs and --bounds")
         return _grid_like(like)
     if (crs is None) != (bounds is None):
-        raise InputError("cube create: --crs and --bounds belong together; give both, or none for the plateau's grid")
+        raise InputError(
+            "cube create: --crs and --bounds must be passed together; pass both, or none for the plateau's grid"
+        )
     if crs is None or bounds is None:
         return plateau_grid(resolution)
     return grid_from_bounds(crs, bounds, resolution)

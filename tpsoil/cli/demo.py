@@ -9,8 +9,8 @@ import typer
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder for the results; made where it is missing.")] = Path("demo"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in the folder.")] = False,
+    folder: Annotated[Path, typer.Argument(help="Folder for the results; created if missing.")] = Path("demo"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an earlier demo in the folder.")] = False,
 ) -> None:
     """Map solum thickness and four elements of the Tibetan Plateau from the sample inside the package.
 
@@ -21,12 +21,12 @@ def demo(
 
     from tpsoil.demo import run_demo
 
-    made = run_demo(folder, overwrite=overwrite)
+    results = run_demo(folder, overwrite=overwrite)
     console = Console()
     zones = Table()
     for heading in ("zone", "cells", "mean, m", "min, m", "max, m"):
         zones.add_column(heading, justify="right")
-    for row in made.zones.to_dict("records"):
+    for row in results.zones.to_dict("records"):
         zones.add_row(
             f"{row['zone']}", f"{row['cells']}", f"{row['mean_m']:.2f}", f"{row['min_m']:.2f}", f"{row['max_m']:.2f}"
         )
@@ -34,7 +34,7 @@ def demo(
     elements.add_column("element, mg/kg", no_wrap=True)
     for heading in ("mean", "tree sd", "NSE truth", "NSE random", "NSE by site"):
         elements.add_column(heading, justify="right")
-    for row in made.elements.to_dict("records"):
+    for row in results.elements.to_dict("records"):
         elements.add_row(
             f"{row['element']}, simulated",
             f"{row['mean']:.0f}" if row["mean"] >= 100 else f"{row['mean']:.1f}",
@@ -45,14 +45,14 @@ def demo(
         )
     console.print("\n[bold]Solum thickness[/bold], published parameters, erosion rates assumed")
     console.print(zones)
-    console.print("Zone 1 has cells far hotter and wetter than those its parameters were fitted in.", highlight=False)
+    console.print("Zone 1 has cells far hotter and wetter than the profiles of its calibration.", highlight=False)
     console.print("\n[bold]Elements from simulated samples[/bold]: efficiency against the truth, and out of fold")
     console.print(elements)
     console.print(
-        "Random folds flatter: the forest has seen other replicates of the same site.",
+        "Random folds are over-optimistic: the training data contain other replicates of the same site.",
         highlight=False,
     )
-    console.print("\nMade:", highlight=False)
-    for path in (*made.figures, made.page, made.store, made.folder / "demo.toml"):
-        note = "  (simulated)" if path.stem in set(made.elements["element"]) else ""
+    console.print("\nFiles:", highlight=False)
+    for path in (*results.figures, results.page, results.store, results.folder / "demo.toml"):
+        note = "  (simulated)" if path.stem in set(results.elements["element"]) else ""
         console.print(f"  {path}{note}", highlight=False, soft_wrap=True)

@@ -11,22 +11,24 @@ def derive(
     store: Annotated[str, typer.Argument(help="The cube: a path or URL.", show_default=False)] = "",
     groups: Annotated[
         list[str] | None,
-        typer.Argument(help="Groups, or layers that groups make; --list shows them.", show_default=False),
+        typer.Argument(help="Groups, or layers of groups; --list shows them.", show_default=False),
     ] = None,
     dem: Annotated[
         list[str] | None,
-        typer.Option(help="DEM for terrain and hydrology, at its own resolution; files or globs, may be repeated."),
+        typer.Option(help="DEM for terrain and hydrology, at its native resolution; files or globs, may be repeated."),
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", "-o", help="OPTION=VALUE of all groups that have it, GROUP=VALUE or GROUP.OPTION=VALUE."
+            "--option", "-o", help="OPTION=VALUE for all groups with this option, GROUP=VALUE or GROUP.OPTION=VALUE."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace layers; only what has changed.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Overwrite layers, only where inputs changed.")
+    ] = False,
     show: Annotated[bool, typer.Option("--list", help="Show groups and options, and exit.")] = False,
 ) -> None:
-    """Derive terrain, flow, climate, erosion and class layers into the cube; continue what was stopped."""
+    """Derive terrain, flow, climate, erosion and class layers into the cube; resume an interrupted derivation."""
     from tpsoil.cube import open_cube
     from tpsoil.errors import InputError
     from tpsoil.recipes.derive import derive as run
@@ -35,7 +37,7 @@ def derive(
         _list()
         return
     if not store:
-        raise InputError("cube derive: no cube given; `tpsoil cube derive STORE GROUP...`, --list shows the groups")
+        raise InputError("cube derive: no cube; `tpsoil cube derive STORE GROUP...`, --list shows the groups")
     options: dict[str, Any] = {}
     for text in option or []:
         name, equals, value = text.partition("=")
@@ -64,9 +66,9 @@ def _list() -> None:
     from .show import console
 
     out = console()
-    out.print("What a group needs and the cube lacks is derived first; a layer that is there is kept.", highlight=False)
+    out.print("Missing inputs of a group are derived first; existing layers are retained.", highlight=False)
     for name, kind in GROUPS.items():
-        out.print(f"[bold]{name}[/bold]: {kind.title}; makes {', '.join(kind.makes)}", highlight=False)
+        out.print(f"[bold]{name}[/bold]: {kind.title}; layers: {', '.join(kind.makes)}", highlight=False)
         table = Table(box=None, pad_edge=True, show_header=False)
         for column in range(4):
             table.add_column(no_wrap=column == 0, overflow="fold")
@@ -75,4 +77,4 @@ def _list() -> None:
                 default = f"default {row.default}" if row.default not in ("", "needed") else row.default
                 table.add_row(row.name, f"{row.kind}{', ' * bool(row.units)}{row.units}", default, row.meaning)
         out.print(table, highlight=False, markup=False)
-    out.print("Every group has the option layers: which of its layers to make.", highlight=False)
+    out.print("Every group has the option layers: which of its layers to derive.", highlight=False)

@@ -14,7 +14,7 @@ def export(
         Path, typer.Argument(help="OUT.tif (cloud-optimised GeoTIFF) or OUT.nc (NetCDF).", show_default=False)
     ],
     layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a store's layers as a cloud-optimised GeoTIFF or as NetCDF.
 

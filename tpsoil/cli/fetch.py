@@ -9,25 +9,27 @@ import typer
 
 
 def fetch(
-    store: Annotated[str, typer.Argument(help="The cube; made where there is none.")],
+    store: Annotated[str, typer.Argument(help="The cube; created if missing.")],
     bbox: Annotated[
         tuple[float, float, float, float] | None,
-        typer.Option(help="WEST SOUTH EAST NORTH in degrees; not needed for a cube that is there.", show_default=False),
+        typer.Option(help="WEST SOUTH EAST NORTH in degrees; not needed for an existing cube.", show_default=False),
     ] = None,
     layers: Annotated[
         list[str] | None,
-        typer.Option("--layers", "-l", help="Groups, layers or entries of the catalogue; more may follow."),
+        typer.Option("--layers", "-l", help="Groups, layers or entries of the catalogue; may be repeated."),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(help="More layers.", show_default=False)] = None,
     resolution: Annotated[float | None, typer.Option(help="Cell size of a new cube, m.")] = None,
-    crs: Annotated[str | None, typer.Option(help="Of a new cube, such as EPSG:3035.")] = None,
-    catalogue: Annotated[Path | None, typer.Option(help="A catalogue of your own over the package's.")] = None,
+    crs: Annotated[str | None, typer.Option(help="CRS of a new cube, such as EPSG:3035.")] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="User catalogue, which takes precedence over the package's.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show bytes, licences and time; write nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use the cache only.")] = False,
-    locked: Annotated[bool, typer.Option("--locked", help="Accept only what sources.lock names.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace layers that are there.")] = False,
+    locked: Annotated[bool, typer.Option("--locked", help="Accept only files in sources.lock.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing layers.")] = False,
 ) -> None:
-    """Fetch open data for a box: only the windows that it needs, checked against the catalogue, cited in every map."""
+    """Fetch open data for a box: only the windows needed, checked against the catalogue, cited in every map."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tpsoil.recipes.fetching import ASSUMED_BYTES_A_SECOND, Network
@@ -49,12 +51,12 @@ def fetch(
     rows, columns_count = (int(n) for n in result.grid.shape)
     typer.echo(f"{store}: {rows} x {columns_count} cells of {abs(result.grid.transform.e):g} m")
     for row in result.table():
-        absent = f", {row['absent']} tiles absent" if row["absent"] else ""
-        typer.echo(f"  {row['layer']:<24} {row['from']}: {row['files']} files, {row['MB']:.2f} MB{absent}")
+        missing_tiles = f", {row['absent']} tiles absent" if row["absent"] else ""
+        typer.echo(f"  {row['layer']:<24} {row['from']}: {row['files']} files, {row['MB']:.2f} MB{missing_tiles}")
         typer.echo(f"  {'':<24} {row['licence']}")
     total = result.expected_bytes
     if dry_run:
         seconds = total / ASSUMED_BYTES_A_SECOND
         typer.echo(f"about {total / 1e6:.1f} MB to read, {seconds:.0f} s at 2 MB/s; nothing was written")
     else:
-        typer.echo(f"{result.bytes_read / 1e6:.2f} MB read over the network; sources.lock names every file")
+        typer.echo(f"{result.bytes_read / 1e6:.2f} MB read over the network; sources.lock lists every file")

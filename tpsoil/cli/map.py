@@ -13,9 +13,9 @@ def map_layer(
     layer: Annotated[str, typer.Argument(help="The layer to draw.")],
     out: Annotated[Path, typer.Argument(help="OUT.pdf, .png or .svg.")],
     spread: Annotated[
-        str, typer.Option("--with", help="A layer of its uncertainty, drawn beside it: sd stands for LAYER_sd.")
+        str, typer.Option("--with", help="A layer of its uncertainty, drawn beside it: sd means LAYER_sd.")
     ] = "",
-    title: Annotated[str, typer.Option(help="Instead of the layer's name.")] = "",
+    title: Annotated[str, typer.Option(help="Title; default: the layer's name.")] = "",
     hillshade: Annotated[bool, typer.Option(help="Shade by the store's elevation.")] = False,
     dpi: Annotated[int, typer.Option(min=50, max=1200, help="Dots per inch of a PNG.")] = 300,
 ) -> None:
@@ -26,8 +26,8 @@ def map_layer(
     cube = open_cube(store)
     relief = figures.pick(cube, "elevation", where="map --hillshade") if hillshade else None
     if spread:
-        beside = f"{layer}_{spread}" if f"{layer}_{spread}" in cube.data_vars else spread
-        figure = figures.mean_and_spread_map(cube, layer, beside, hillshade=relief)
+        uncertainty = f"{layer}_{spread}" if f"{layer}_{spread}" in cube.data_vars else spread
+        figure = figures.mean_and_spread_map(cube, layer, uncertainty, hillshade=relief)
     else:
         figure = figures.map_layer(cube, layer, title=title or None, hillshade=relief)
     typer.echo(str(figures.save(figure, out, dpi=dpi)))

@@ -1,4 +1,4 @@
-"""`tpsoil recipe`: a recipe to start from, and what every key means."""
+"""`tpsoil recipe`: recipe templates, and the reference of all keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Write a recipe to start from, or show what its keys mean.")
+app = typer.Typer(no_args_is_help=True, help="Write a recipe template, or show the meaning of its keys.")
 
 
 @app.command("new")
@@ -23,7 +23,7 @@ def new(
 @app.command("show")
 def show(
     table: Annotated[
-        str | None, typer.Argument(help="One table, such as elements or solum.calibration; all without.")
+        str | None, typer.Argument(help="One table, such as elements or solum.calibration; default: all.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Write the reference as Markdown.")] = False,
 ) -> None:

@@ -10,12 +10,12 @@ import typer
 
 def report(
     store: Annotated[str, typer.Argument(help="The cube or the store of maps: a path or URL.")],
-    out: Annotated[Path, typer.Argument(help="OUT.html; one file that loads nothing from a network.")],
-    title: Annotated[str, typer.Option(help="Else the store's own.")] = "",
-    layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer to show; may be given again.")] = None,
+    out: Annotated[Path, typer.Argument(help="OUT.html; a self-contained file.")],
+    title: Annotated[str, typer.Option(help="Title; default: the store's.")] = "",
+    layer: Annotated[list[str] | None, typer.Option("--layer", help="A layer to show; may be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show a run's covariates too.")] = False,
     cells: Annotated[
-        int, typer.Option(min=1, help="Most cells of all layers together; larger stores are thinned and say so.")
+        int, typer.Option(min=1, help="Maximum cells of all layers together; larger stores are decimated.")
     ] = 9_000_000,
 ) -> None:
     """Write one page of a store: maps with their values, scores, assumptions, provenance, citation."""

@@ -1,4 +1,4 @@
-"""`tpsoil run` and `tpsoil status`: a recipe into maps, and what a store is made of."""
+"""`tpsoil run` and `tpsoil status`: run a recipe, and show the state of its store."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ def run(
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Threads or processes; all processors by default.")] = None,
     memory: Annotated[float | None, typer.Option(help="Limit for all of this machine's processes, GB.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be made and why; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be computed and why; write nothing.")
+    ] = False,
     only: Annotated[str | None, typer.Option(help="One stage, or one table of the recipe.")] = None,
-    output: Annotated[str | None, typer.Option(help="Store in place of the recipe's: a path or URL.")] = None,
+    output: Annotated[str | None, typer.Option(help="Store instead of the recipe's: a path or URL.")] = None,
     maps: Annotated[bool, typer.Option(help="Draw a PNG of every map beside a local store.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
-    """Make the maps of a recipe: only the tiles that are missing or stale."""
+    """Compute the maps of a recipe: only tiles that are missing or stale."""
     from tpsoil import recipes
 
     source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
-    whole = recipes.read_recipe(source, output=output)
-    require_lasting(whole.output)
+    settings = recipes.read_recipe(source, output=output)
+    require_lasting(settings.output)
     if dry_run:
         plans = recipes.preview(
             source,
@@ -57,17 +59,17 @@ def run(
         only=only,
         progress=not quiet,
     )
-    for title, table in recipes.result_tables(whole.output).items():
+    for title, table in recipes.result_tables(settings.output).items():
         typer.echo(f"\n{title}")
         typer.echo(_text(table))
-    typer.echo(f"\nstore: {whole.output}")
+    typer.echo(f"\nstore: {settings.output}")
     if maps and only is None:
-        for path in _draw(whole.output):
+        for path in _draw(settings.output):
             typer.echo(f"map:   {path}")
 
 
 def _from_standard_input() -> dict[str, Any]:
-    """A recipe that another command wrote; its paths are relative to the working folder."""
+    """A recipe from standard input; its paths are relative to the working directory."""
     from tpsoil.errors import RecipeError
 
     try:
@@ -94,7 +96,7 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
     rows = []
     for item in plans:
         plan = item.plan
-        row = {"stage": item.title, "tiles": plan.total, "fresh": plan.fresh}
+        row = {"stage": item.title, "tiles": plan.total, "up to date": plan.fresh}
         row |= {"missing": len(plan.missing), "stale": len(plan.stale)}
         if forecast:
             row["follows"] = plan.follows
@@ -106,11 +108,11 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
             typer.echo(f"{item.title}: {item.note}")
         for reason, count in list(item.plan.reasons().items())[:10]:
             typer.echo(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}")
-    todo = sum(len(item.plan.wanted) for item in plans)
+    stale_or_missing = sum(len(item.plan.wanted) for item in plans)
     follows = sum(item.plan.follows for item in plans)
     total = sum(item.plan.total for item in plans)
-    tail = f"; {follows} more are looked at again when those are made" if follows else ""
-    typer.echo(f"{todo} of {total} tiles to make{tail}")
+    suffix = f"; {follows} more are checked when those are computed" if follows else ""
+    typer.echo(f"{stale_or_missing} of {total} tiles to compute{suffix}")
 
 
 def _draw(store: str) -> list[Path]:
@@ -122,18 +124,18 @@ def _draw(store: str) -> list[Path]:
 
     if is_url(store):
         return []
-    place = Path(store)
-    folder = place.with_name(place.name.removesuffix(".zarr") + "_maps")
+    local = Path(store)
+    folder = local.with_name(local.name.removesuffix(".zarr") + "_maps")
     folder.mkdir(exist_ok=True)
     cube = open_cube(store)
-    drawn = []
+    paths = []
     for name in recipes.map_layers(store):
         layer = cube[name]
         figure = map_classes(layer) if layer.attrs.get("kind") == "categorical" else map_layer(layer)
         path = folder / f"{name}.png"
         save(figure, path)
-        drawn.append(path)
-    return drawn
+        paths.append(path)
+    return paths
 
 
 def _text(table: pd.DataFrame) -> str:

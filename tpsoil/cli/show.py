@@ -1,4 +1,4 @@
-"""How tables and messages look in a terminal, a pipe and a log."""
+"""Layout of tables and messages in a terminal, a pipe and a log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def console() -> Console:
 
 
 def require_lasting(store: str) -> None:
-    """Reject a store that ends with the command."""
+    """Reject a store in memory, which is lost when the command ends."""
     from tpsoil.errors import InputError
 
     if store.startswith("memory://"):
         raise InputError(
-            f"{store}: a store in memory is gone when the command ends; give a path, or a URL such as "
+            f"{store}: a store in memory is lost when the command ends; pass a path, or a URL such as "
             "s3://bucket/cube.zarr"
         )

@@ -1,4 +1,4 @@
-"""`tpsoil sources`: where every layer comes from."""
+"""`tpsoil sources`: the data source of every layer."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import typer
 def sources(
     layer: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Only these layers, in full; all of them, one line each, without. `check [ENTRY]`: probe the sources."
-        ),
+        typer.Argument(help="These layers in full; default: all, one line each. `check [ENTRY]`: probe the sources."),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the whole table as CSV.")] = False,
-    catalogue: Annotated[Path | None, typer.Option(help="A catalogue of your own over the package's.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the complete table as CSV.")] = False,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="User catalogue, which takes precedence over the package's.")
+    ] = None,
 ) -> None:
-    """Show what the studies used for every layer, and what is open: dataset, DOI, years, licence, unit, conversion."""
+    """Show the data source of every layer in the studies, and an open alternative: dataset, DOI, licence, unit."""
     if layer and layer[0] == "check":
         _check(layer[1:], catalogue)
         return
     from tpsoil.covariates.catalogue_sources import STUDIES, stored_unit
     from tpsoil.covariates.catalogue_sources import sources as look_up
 
-    chosen = [source for name in layer for source in look_up(name)] if layer else list(look_up())
+    selected = [source for name in layer for source in look_up(name)] if layer else list(look_up())
     if csv:
-        _csv(chosen)
+        _csv(selected)
         return
     if not layer:
-        _overview(chosen)
+        _overview(selected)
         return
-    for source in chosen:
+    for source in selected:
         typer.echo(f"{source.layer}, {stored_unit(source)} in the cube; {STUDIES[source.study]}")
         for title, value in (
             ("used", source.dataset), ("doi", source.doi), ("resolution", source.resolution), ("years", source.years),
@@ -48,7 +48,7 @@ def sources(
 
 
 def _check(names: Sequence[str], own: Path | None) -> None:
-    """Probe entries of the catalogue at their sources; exit status 1 where one is not as it states."""
+    """Probe entries of the catalogue at their sources; exit status 1 where one differs from its entry."""
     import tempfile
 
     from tpsoil.sources import Cache, Client, read_catalogue
@@ -64,7 +64,7 @@ def _check(names: Sequence[str], own: Path | None) -> None:
         raise typer.Exit(1)
 
 
-def _overview(chosen: Sequence[Any]) -> None:
+def _overview(selected: Sequence[Any]) -> None:
     from rich import box
     from rich.table import Table
 
@@ -73,25 +73,25 @@ def _overview(chosen: Sequence[Any]) -> None:
     table = Table(box=box.SIMPLE, pad_edge=False)
     for title in ("layer", "used by", "dataset", "open alternative"):
         table.add_column(title, overflow="fold", no_wrap=title == "used by")
-    for source in chosen:
+    for source in selected:
         table.add_row(source.layer, source.study, source.dataset or source.access, source.alternative)
     console().print(table, highlight=False)
     _catalogue()
     typer.echo("`tpsoil sources LAYER` shows DOI, resolution, years, licence, access, unit and conversion.")
 
 
-def _csv(chosen: Sequence[Any]) -> None:
+def _csv(selected: Sequence[Any]) -> None:
     import csv
     import sys
     from dataclasses import asdict
 
-    writer = csv.DictWriter(sys.stdout, list(asdict(chosen[0])), lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, list(asdict(selected[0])), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(source) for source in chosen)
+    writer.writerows(asdict(source) for source in selected)
 
 
 def _catalogue() -> None:
-    """What `tpsoil fetch` can read, and whether anybody has probed it."""
+    """Entries that `tpsoil fetch` can read, and how many have been probed."""
     from tpsoil.sources import read_catalogue
 
     entries = read_catalogue().entries
