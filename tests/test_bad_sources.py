@@ -99,7 +99,7 @@ BROKEN: list[tuple[Callable[[Path], Path], str]] = [
     (truncated_tif, r"cut\.tif: rows .* cannot be read: .*is the file complete\? fetch or write it again"),
     (corrupt_zarr, r"source\.zarr.*cannot be read: .*is the file complete\?"),
     (lost_cube_chunk, r"1 of 4 chunks of 'elevation' in .*other\.zarr are not stored, so they were lost"),
-    (engineering, r"local\.tif: the CRS 'site grid' \(local\) has no place on the Earth.*give the right one"),
+    (engineering, r"local\.tif: the CRS 'site grid' \(local\) has no location on the Earth.*pass the right one"),
     (nothing_but_nodata, r"none of the 256 cells of the grid has a value; empty\.tif is empty there.*\(-32768\)"),
     (nothing_but_nan, r"none of the 256 cells of the grid has a value; nan\.tif is empty there"),
     (circle, r"a\.tif"),
@@ -157,9 +157,9 @@ def test_a_mask_without_soil(store: Path, tmp_path: Path, tpsoil_command: Comman
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--crs", LOCAL, "--bounds", "0", "0", "1000", "1000"], "has no place on the Earth"),
+        (["--crs", LOCAL, "--bounds", "0", "0", "1000", "1000"], "has no location on the Earth"),
         (["--crs", "EPSG:4326", "--bounds", "0", "0", "inf", "1"], "expected left < right"),
-        (["--crs", "EPSG:4978", "--bounds", "0", "0", "1000", "1000"], "has no place on the Earth"),
+        (["--crs", "EPSG:4978", "--bounds", "0", "0", "1000", "1000"], "has no location on the Earth"),
     ],
 )
 def test_a_grid_that_cannot_be(tmp_path: Path, tpsoil_command: Command, arguments: list[str], message: str) -> None:
@@ -174,7 +174,7 @@ def test_a_local_grid_leaves_no_store(tmp_path: Path) -> None:
     from odc.geo.crs import CRS
     from odc.geo.geobox import GeoBox
 
-    with pytest.raises(GridError, match="has no place on the Earth"):
+    with pytest.raises(GridError, match="has no location on the Earth"):
         tpsoil.create_cube(tmp_path / "c.zarr", GeoBox((4, 4), Affine(1, 0, 0, 0, -1, 0), CRS(LOCAL)))
     assert not (tmp_path / "c.zarr").exists()
 
@@ -205,7 +205,7 @@ def test_memory_lasts_no_longer_than_a_command(tmp_path: Path, tpsoil_command: C
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"crs": LOCAL, "resolution": 100, "bounds": [0, 0, 1000, 1000]}, "grid.crs: .*has no place on the Earth"),
+        ({"crs": LOCAL, "resolution": 100, "bounds": [0, 0, 1000, 1000]}, "grid.crs: .*has no location on the Earth"),
         ({"crs": "EPSG:4326", "resolution": 1, "bounds": [0, 0, float("inf"), 1]}, "expected four finite numbers"),
     ],
 )

@@ -371,7 +371,7 @@ def test_grids_that_differ_are_named() -> None:
 
     import rioxarray  # noqa: F401
 
-    with pytest.raises(GridError, match=r"rusle: 'k' lies on 3 x 3 cells of 100 x 100 m"):
+    with pytest.raises(GridError, match=r"rusle: 'k' is on 3 x 3 cells of 100 x 100 m"):
         cov.rusle(on(0.0), on(50.0), 1.0, 1.0)
 
 

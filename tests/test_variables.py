@@ -78,13 +78,13 @@ def test_codes_that_the_issue_fixes() -> None:
     assert CATALOGUE["soil_mask"].flags[1] == "soil"
 
 
-def test_lookups_have_a_mend() -> None:
+def test_lookups_have_a_suggestion() -> None:
     assert variable("slope").units == "degree"
     with pytest.raises(InputError, match="no layer 'elevtion' in the catalogue; did you mean 'elevation'"):
         variable("elevtion")
-    with pytest.raises(InputError, match=r"'snow' is not in the catalogue.*give units= and kind="):
+    with pytest.raises(InputError, match=r"'snow' is not in the catalogue.*pass units= and kind="):
         describe_layer("snow")
-    with pytest.raises(InputError, match="land_cover' is categorical in the catalogue, kind='continuous' was given"):
+    with pytest.raises(InputError, match="land_cover' is categorical in the catalogue, not 'continuous'"):
         describe_layer("land_cover", kind="continuous")
     own = describe_layer("vegetation", units="1", kind="categorical", flags={1: "alpine steppe"})
     assert (own.dtype, own.fill, own.flags[1]) == ("int16", -32768, "alpine steppe")

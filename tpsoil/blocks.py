@@ -1,7 +1,7 @@
 """Kernels over chunks: `map_pixels` and `map_windows`. With `tiles.py` and `engine/execute.py` the only users of dask.
 
-The rules that every stage shares stand here once: lazy in, lazy out; numpy in, numpy out; several outputs of one pass;
-a halo that is NaN beyond the grid; ragged chunks and axes shorter than the halo; a model that rides in the graph once.
+Rules common to all stages: lazy input gives lazy output, numpy input numpy output; several outputs in one pass; the
+halo is NaN beyond the grid; ragged chunks and axes shorter than the halo are allowed; a model is in the graph once.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def map_pixels(
     Parameters
     ----------
     kernel : callable
-        `kernel(*blocks)`, or `kernel(*blocks, shared)` where `shared` is given. Gets numpy blocks of one shape and
+        `kernel(*blocks)`, or `kernel(*blocks, shared)` with `shared`. It receives numpy blocks of one shape and
         returns one array, or a sequence of arrays, of that shape: one for each of `outputs`.
     *layers : DataArray, ndarray or float
         Broadcast against each other by dimension name (DataArray) or shape (ndarray). Not changed.
     outputs : sequence of Variable
-        What the kernel returns: names, dtypes, attributes.
+        Names, dtypes and attributes of the kernel's results.
     shared : object, optional
-        A model. It enters the graph once, so a worker receives it once, not once a chunk.
+        A model. It is in the graph once, so a worker receives it once, not once per chunk.
     attrs : mapping, optional
         Added to every output's attributes.
 
@@ -92,11 +92,11 @@ def map_pixels(
             raise GridError(
                 f"layers {names} do not share one grid; bring them onto it with tpsoil.add_layer"
             ) from error
-        alike = all(layer.dims == aligned[0].dims for layer in aligned)
-        broadcast = iter(aligned if alike else xr.broadcast(*aligned))
-        spread = [next(broadcast) if isinstance(layer, xr.DataArray) else layer for layer in layers]
-        template = next(layer for layer in reversed(spread) if isinstance(layer, xr.DataArray))
-        arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in spread]
+        same_dims = all(layer.dims == aligned[0].dims for layer in aligned)
+        broadcast = iter(aligned if same_dims else xr.broadcast(*aligned))
+        arguments = [next(broadcast) if isinstance(layer, xr.DataArray) else layer for layer in layers]
+        template = next(layer for layer in reversed(arguments) if isinstance(layer, xr.DataArray))
+        arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in arguments]
         results = _pixels(kernel, arrays, outputs, shared)
         return tuple(_label(result, template, spec, attrs) for result, spec in zip(results, outputs))
     return tuple(_pixels(kernel, list(layers), outputs, shared))
@@ -116,11 +116,11 @@ def map_windows(
     Parameters
     ----------
     kernel : callable
-        `kernel(*blocks, *row_vectors)`, then `shared` where it is given. Gets blocks of shape
+        `kernel(*blocks, *row_vectors)`, then `shared` where it is given. It receives blocks of shape
         (ny + 2 halo, nx + 2 halo) whose border is the neighbour's cells, or NaN beyond the grid, and row vectors of
         shape (ny,); returns arrays of shape (ny, nx), one for each of `outputs`.
     *layers : DataArray or ndarray (y, x)
-        Floating; integer layers are refused, because NaN marks the outside.
+        Floating; integer layers are rejected, because cells outside are NaN.
     halo : int
         Cells around a window's centre; >= 0.
     outputs : sequence of Variable
@@ -181,7 +181,7 @@ def map_windows(
 
 
 def map_whole(kernel: BlockKernel, *layers: xr.DataArray | Array, **options: Any) -> tuple[xr.DataArray | Array, ...]:
-    """Apply a kernel to whole grids at once, for what is not local, such as flow: lazy input becomes one task.
+    """Apply a kernel to complete grids, for non-local processes such as flow: lazy input becomes one task.
 
     Everything but the halo is as in `map_windows`; the results have the first lazy layer's chunks.
 
@@ -196,7 +196,7 @@ def map_whole(kernel: BlockKernel, *layers: xr.DataArray | Array, **options: Any
 
 
 def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataArray:
-    """A layer of one value on another's grid and chunks, lazy where that is lazy.
+    """A constant layer on the grid and chunks of another, lazy if that is lazy.
 
     Examples
     --------
@@ -247,8 +247,8 @@ def _windows(
     shared: Any,
 ) -> list[Any]:
     first = next(array for array in arrays if isinstance(array, da.Array))
-    whole, halo = halo == WHOLE, max(halo, 0)
-    chunks = tuple((sum(axis),) if whole else _at_least(axis, halo) for axis in first.chunks)
+    complete, halo = halo == WHOLE, max(halo, 0)
+    chunks = tuple((sum(axis),) if complete else _at_least(axis, halo) for axis in first.chunks)
     single = tuple(len(axis) == 1 for axis in chunks)
     depth = {axis: (0 if single[axis] else halo) for axis in (0, 1)}
     arguments: list[Any] = []
@@ -271,12 +271,12 @@ def _windows(
         name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, halo, shared, *arguments)}",
     )
     results = _unbundle(bundle, outputs)
-    return [result.rechunk(first.chunks) for result in results] if whole else results
+    return [result.rechunk(first.chunks) for result in results] if complete else results
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Runs a kernel on one chunk and bundles its outputs; small enough to ride in every task."""
+    """Runs a kernel on one chunk and bundles its outputs; small enough to be part of every task."""
 
     kernel: BlockKernel
     outputs: tuple[Variable, ...]
@@ -287,22 +287,22 @@ class _Block:
 
     def __call__(self, *arguments: Any) -> tuple[Array, ...]:
         blocks = list(arguments[: self.layers])
-        rest = arguments[self.layers :]
+        extra = arguments[self.layers :]
         shared = None
-        if rest and isinstance(rest[-1], _Shared):
-            shared, rest = rest[-1].value, rest[:-1]
+        if extra and isinstance(extra[-1], _Shared):
+            shared, extra = extra[-1].value, extra[:-1]
         if self.halo and any(self.pad):
             width = [(self.halo, self.halo) if pad else (0, 0) for pad in self.pad]
             blocks = [np.pad(block, width, constant_values=np.nan) for block in blocks]
         shape = tuple(size - 2 * self.halo for size in blocks[0].shape)
         blocks = [np.asarray(block, order="C") for block in blocks]
-        return tuple(_run(self.kernel, self.outputs, (*blocks, *rest), shared, shape))
+        return tuple(_run(self.kernel, self.outputs, (*blocks, *extra), shared, shape))
 
 
 class _Shared:
-    """A model among a task's arguments: pickled once in all, loaded once a process.
+    """A model among a task's arguments: pickled once, loaded once per process.
 
-    dask may pickle a graph twice, and a worker that hands the model to another would pickle it again.
+    dask may pickle a graph twice, and a worker that sends the model to another would pickle it again.
     """
 
     def __init__(self, value: Any = None, stored: bytes | None = None) -> None:

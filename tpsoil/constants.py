@@ -1,19 +1,10 @@
-"""Physical constants and the two studies' identities, each with its source."""
+"""Atomic weights, and the citations of the two studies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
-
-CELSIUS_ZERO_K: Final = 273.15
-"""0 degC in kelvin (exact by definition)."""
-
-STANDARD_GRAVITY: Final = 9.80665
-"""m s-2 (exact by definition, CGPM 1901)."""
-
-TONNE_PER_HECTARE_KG_M2: Final = 0.1
-"""1 t ha-1 = 0.1 kg m-2 (exact)."""
 
 ATOMIC_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType({
     "H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "Na": 22.98976928, "Mg": 24.305, "Al": 26.9815384, "Si": 28.085,

@@ -1,4 +1,4 @@
-"""Small HTML tables, for what shows itself in a notebook and for reports; plain Python, importable by every room."""
+"""Small HTML tables for notebooks and reports; plain Python, importable by every package."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 
 def cell_text(value: Any, digits: int = 3) -> str:
-    """A value as it stands in a table: whole numbers whole, others with `digits` significant digits, missing as a dash.
+    """Text of a table cell: integers in full, other numbers with `digits` significant digits, missing values as a dash.
 
     Parameters
     ----------
     value : object
         Numbers, text, truth values, mappings and sequences of these.
     digits : int
-        Significant digits of numbers that are not whole.
+        Significant digits of numbers that are not integers.
 
     Returns
     -------
@@ -65,12 +65,12 @@ def html_table(
     head : sequence of str
         Names of the columns.
     rows : iterable of sequence
-        Values, one a column; the first one names its row.
+        Values, one per column; the first is the row header.
     caption : str
     digits : int
         As in `cell_text`.
     right : sequence of bool, optional
-        Which columns hold numbers and stand to the right; else those whose every value is a number.
+        Which columns are numeric and aligned to the right; default: those with numbers only.
 
     Returns
     -------
@@ -98,13 +98,13 @@ def html_table(
 
 
 def html_summary(title: str, facts: Mapping[str, Any], *tables: str) -> str:
-    """What an object is, for `_repr_html_`: a title, facts in a list, tables folded open below.
+    """Summary of an object for `_repr_html_`: a title, a list of properties, tables below.
 
     Parameters
     ----------
     title : str
     facts : mapping of str to value
-        As `cell_text` writes them; empty ones are left out.
+        Formatted by `cell_text`; empty ones are omitted.
     *tables : str
         From `html_table`.
 

@@ -1,8 +1,8 @@
-"""What can go wrong, said so that the reader can mend it.
+"""Errors of tpsoil, with messages that name the cause and a fix.
 
-Every error of the package is a `TpsoilError` and also the builtin a caller would expect. A message says where, what
-came, what was expected, and the mend. `exit_status` is what the command line returns: 2 for a wrong input, 1 for work
-that failed.
+Every error of the package is a `TpsoilError` and also the builtin a caller would expect. A message names the place, the
+value, the expected value, and a fix. `exit_status` is the exit status of the command line: 2 for wrong input, 1 for
+failed work.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ class TpsoilError(Exception):
 
 
 class InputError(TpsoilError, ValueError):
-    """A value, table, raster or option that cannot be used as given."""
+    """An invalid value, table, raster or option."""
 
     exit_status = 2
 
 
 class UnitsError(InputError):
-    """A quantity in a unit other than the one it was said to have."""
+    """A quantity in another unit than declared."""
 
 
 class CheckpointError(InputError):
-    """A file of finished work that belongs to other work."""
+    """A checkpoint file of another calculation."""
 
 
 class GridError(InputError):
-    """Layers whose grids, CRS or extents do not fit together."""
+    """Layers whose grids, CRS or extents do not match."""
 
 
 class MissingInputError(TpsoilError, FileNotFoundError):
-    """A file, store or layer that is not there."""
+    """A missing file, store or layer."""
 
     exit_status = 2
 
 
 class StoreExistsError(TpsoilError, FileExistsError):
-    """A store that would be overwritten without leave."""
+    """A store that exists, without permission to overwrite it."""
 
     exit_status = 2
 
 
 class AccessError(TpsoilError, PermissionError):
-    """A place that cannot be read or written."""
+    """A location that cannot be read or written."""
 
     exit_status = 2
 
@@ -65,14 +65,14 @@ class CorruptStoreError(TpsoilError, OSError):
 
 
 class RecipeError(InputError):
-    """A recipe with faults; all of them are listed at once.
+    """An invalid recipe; all faults are listed at once.
 
     Parameters
     ----------
     where : str
         The recipe's path or a name for it.
     faults : sequence of str
-        One line a fault: the key, what came, the mend.
+        One line per fault: the key, its value, a fix.
     """
 
     def __init__(self, where: str, faults: Sequence[str]) -> None:
@@ -86,32 +86,32 @@ class RecipeError(InputError):
 
 
 class WorkError(TpsoilError, RuntimeError):
-    """Work that started from a good input and failed."""
+    """Work with valid input that failed."""
 
 
 class LockLostError(WorkError):
-    """A run whose store another run took over while this one did not answer."""
+    """A run whose store was taken over by another run, because this one did not renew its lock."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The mend for a misspelt name, as the tail of a sentence.
+    """Suggestion for a misspelt name, as the end of a sentence.
 
-    Parameters
-    ----------
+        Parameters
+        ----------
     name : str
-        What came.
+            The misspelt name.
     known : iterable of str
-        What there is.
+            The existing names.
 
-    Returns
-    -------
-    str
-        `"; did you mean 'slope'?"`, or the list of known names where none is near, or `""` where there are none.
+        Returns
+        -------
+        str
+            `"; did you mean 'slope'?"`, or the list of known names if none is similar, or `""` if there are none.
 
-    Examples
-    --------
-    >>> nearest_name("slop", ["slope", "aspect"])
-    "; did you mean 'slope'?"
+        Examples
+        --------
+        >>> nearest_name("slop", ["slope", "aspect"])
+        "; did you mean 'slope'?"
     """
     names = [str(item) for item in known]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)

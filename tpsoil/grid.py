@@ -1,4 +1,4 @@
-"""Grids: the plateau's own, and the checks that two layers lie on the same one.
+"""Grids: the plateau grid, and checks that layers share one grid.
 
 A grid is an odc-geo `GeoBox`: a CRS, an affine transform and a shape in (y, x) order, immutable and hashable.
 """
@@ -26,7 +26,7 @@ PLATEAU_BOUNDS_M: Final = (-1_340_000.0, -900_000.0, 1_460_000.0, 900_000.0)
 """left, bottom, right, top in PLATEAU_CRS: 2800 x 1800 km around the plateau boundary above 3000 m."""
 
 SNAP: Final = 1e-3
-"""Cells: grids closer than this are one grid; coordinates written by other software differ by 1e-12 to 1e-6."""
+"""Cells: grids closer than this are equal; coordinates written by other software differ by 1e-12 to 1e-6."""
 
 
 def plateau_grid(resolution: float = 1000) -> GeoBox:
@@ -64,13 +64,13 @@ def plateau_grid(resolution: float = 1000) -> GeoBox:
 
 
 def require_located(crs: Any, *, where: str) -> CRS:
-    """A CRS whose coordinates have a place on the Earth.
+    """A CRS whose coordinates can be located on the Earth.
 
     Parameters
     ----------
     crs : odc.geo CRS
     where : str
-        Named in the error.
+        Name in error messages.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def require_located(crs: Any, *, where: str) -> CRS:
     Raises
     ------
     GridError
-        For one that is neither geographic nor projected: a local (engineering), geocentric or vertical one.
+        For a CRS that is neither geographic nor projected: a local (engineering), geocentric or vertical one.
 
     Examples
     --------
@@ -89,11 +89,11 @@ def require_located(crs: Any, *, where: str) -> CRS:
     if not (crs.proj.is_geographic or crs.proj.is_projected):
         kind = "local" if crs.proj.is_engineering else str(crs.proj.type_name)
         raise GridError(
-            f"{where}: the CRS '{crs.proj.name}' ({kind}) has no place on the Earth, expected a geographic or "
-            "projected one; give the right one, such as crs='EPSG:32645'"
+            f"{where}: the CRS '{crs.proj.name}' ({kind}) has no location on the Earth, expected a geographic "
+            "or projected one; pass the right one, such as crs='EPSG:32645'"
         )
-    known: CRS = crs
-    return known
+    located: CRS = crs
+    return located
 
 
 def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolution: float) -> GeoBox:
@@ -133,12 +133,12 @@ def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolu
             f"grid: resolution is {resolution!r}, expected between 0 and the bounds' size, in the CRS' unit"
         )
     try:
-        known = CRS(crs)
+        located = CRS(crs)
     except Exception as error:  # pyproj and odc-geo raise several unrelated classes
         raise InputError(f"grid: crs={crs!r} is not a CRS; expected such as 'EPSG:3035' or a PROJ string") from error
-    require_located(known, where="grid")
+    require_located(located, where="grid")
     shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
-    return GeoBox(shape, Affine(size, 0, left, 0, -size, top), known)
+    return GeoBox(shape, Affine(size, 0, left, 0, -size, top), located)
 
 
 def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
@@ -149,7 +149,7 @@ def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
     layer : DataArray or Dataset (y, x)
         With a CRS in `spatial_ref`.
     where : str
-        Named in the error.
+        Name in error messages.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
 
     Notes
     -----
-    odc-geo assumes EPSG:4326 for coordinates called latitude/longitude that carry no CRS; here a CRS must be there.
+    odc-geo assumes EPSG:4326 for coordinates called latitude/longitude without a CRS; here a CRS is required.
 
     Examples
     --------
@@ -179,13 +179,13 @@ def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:
         )
     if not isinstance(box, GeoBox):
         raise GridError(
-            f"{where}: the raster's pixels are placed by control points, expected an affine grid; warp it first"
+            f"{where}: the raster is georeferenced by control points, expected an affine grid; warp it first"
         )
     return box
 
 
 def same_grid(first: GeoBox, second: GeoBox) -> bool:
-    """Whether two grids are one, to a thousandth of a cell.
+    """Whether two grids are equal, within a thousandth of a cell.
 
     Parameters
     ----------
@@ -203,10 +203,10 @@ def same_grid(first: GeoBox, second: GeoBox) -> bool:
     """
     if first.shape != second.shape or first.crs != second.crs:
         return False
-    to_cells = ~first.transform * second.transform
+    cell_transform = ~first.transform * second.transform
     rows, columns = first.shape
     corners = [(0, 0), (columns, 0), (0, rows), (columns, rows)]
-    return all(np.hypot(x - u, y - v) <= SNAP for (u, v) in corners for (x, y) in [to_cells * (u, v)])
+    return all(np.hypot(x - u, y - v) <= SNAP for (u, v) in corners for (x, y) in [cell_transform * (u, v)])
 
 
 def require_same_grid(*layers: xr.DataArray | xr.Dataset, where: str) -> GeoBox:
@@ -216,7 +216,7 @@ def require_same_grid(*layers: xr.DataArray | xr.Dataset, where: str) -> GeoBox:
     ----------
     *layers : DataArray or Dataset (y, x)
     where : str
-        Named in the error.
+        Name in error messages.
 
     Returns
     -------
@@ -238,36 +238,10 @@ def require_same_grid(*layers: xr.DataArray | xr.Dataset, where: str) -> GeoBox:
     for layer, box in zip(layers[1:], boxes[1:]):
         if not same_grid(boxes[0], box):
             raise GridError(
-                f"{where}: '{_name(layers[0])}' lies on {describe(boxes[0])}, '{_name(layer)}' on {describe(box)}; "
+                f"{where}: '{_name(layers[0])}' is on {describe(boxes[0])}, '{_name(layer)}' on {describe(box)}; "
                 "bring both onto one grid with tpsoil.add_layer"
             )
     return boxes[0]
-
-
-def snap(layer: xr.DataArray, box: GeoBox) -> xr.DataArray:
-    """The layer with exactly the coordinates of `box`, so that xarray aligns it by equal labels.
-
-    Parameters
-    ----------
-    layer : DataArray (y, x)
-        On `box` to within `SNAP` cells.
-    box : GeoBox
-
-    Returns
-    -------
-    DataArray
-        Same values; dims `(y, x)`; cell-centre coordinates and `spatial_ref` of `box`.
-
-    Examples
-    --------
-    >>> grid = plateau_grid(100_000)
-    >>> layer = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid), name="slope")
-    >>> moved = layer.assign_coords(x=layer.x + 1e-9)
-    >>> (moved + layer).size, (snap(moved, grid) + layer).size
-    (0, 504)
-    """
-    data = layer.variable.data
-    return xr.DataArray(data, dims=("y", "x"), coords=coordinates(box), name=layer.name, attrs=dict(layer.attrs))
 
 
 def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:

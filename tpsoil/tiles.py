@@ -1,6 +1,6 @@
-"""Between stores and lazy arrays: reading by chunk, windows of another grid, points, writing by chunk.
+"""Lazy arrays from and to stores: reading by chunk, windows of another grid, points, writing by chunk.
 
-The other half of `blocks`, which maps kernels over chunks; beside it and `engine/execute.py` nothing uses dask.
+`blocks` maps kernels over chunks; only this module, `blocks` and `engine/execute.py` use dask.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Window = tuple[slice, slice]
 
 
 class _Tiles:
-    """What dask takes for an array: shape, type, and windows on demand."""
+    """Array interface for dask: shape, type, and windows on demand."""
 
     ndim = 2
 
@@ -68,7 +68,7 @@ def from_tiles(
     shape, chunks : (ny, nx), and the chunk size or sizes
     dtype : str
     name : str, optional
-        Key of the graph; equal names must mean equal values. Made from `read` by default.
+        Key of the graph; equal names must mean equal values. Default: derived from `read`.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def from_tiles(
     """
     tiles = _Tiles(read, shape, np.dtype(dtype))
     token = name or f"tiles-{dask.base.tokenize(read, shape, dtype)}"
-    # Fancy indices stay outside: `read` knows slices only.
+    # No fancy indices: `read` supports slices only.
     return da.from_array(
         tiles,
         chunks=chunks,
@@ -114,18 +114,18 @@ def from_windows(
         `window`.
     source : dask array (h, w)
     window_of : callable
-        `window_of(rows, columns)` gives the window of the source, or None for a block that touches none.
+        `window_of(rows, columns)` gives the window of the source, or None for a block without source cells.
     shape, chunks, dtype
         Of the result.
     fill : float
-        Value of blocks that touch no source.
+        Value of blocks without source cells.
     name : str
         First part of the graph's key.
 
     Returns
     -------
     dask array (ny, nx)
-        One task a chunk, which depends on the chunks of the source that its window touches.
+        One task a chunk, which depends on the source chunks in its window.
 
     Examples
     --------
@@ -161,19 +161,19 @@ def from_windows(
 
 
 def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, Array], Any]) -> dict[str, list[Any]]:
-    """Hand every chunk of every array to a writer, all in one pass.
+    """Pass every chunk of every array to a writer, in one pass.
 
     Parameters
     ----------
     arrays : mapping of str to array (ny, nx)
         Lazy or not. An array that is not lazy is one chunk.
     write : callable
-        `write(name, rows, columns, block)`; picklable. What it returns is gathered, so keep it small.
+        `write(name, rows, columns, block)`; picklable. Its results are gathered, so they should be small.
 
     Returns
     -------
     dict of str to list
-        What the writer returned for each chunk, in row-major order.
+        Results of the writer for each chunk, in row-major order.
 
     Examples
     --------
@@ -181,11 +181,11 @@ def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, A
     {'slope': [(2, 2), (2, 1), (2, 2), (2, 1)]}
     """
     lazy = {name: _writing(name, array, write) for name, array in arrays.items() if isinstance(array, da.Array)}
-    done = dict(zip(lazy, dask.compute(*lazy.values())))
+    computed = dict(zip(lazy, dask.compute(*lazy.values())))
     results: dict[str, list[Any]] = {}
     for name, array in arrays.items():
-        if name in done:
-            results[name] = list(done[name].ravel())
+        if name in computed:
+            results[name] = list(computed[name].ravel())
         else:
             block = np.asarray(array)
             results[name] = [write(name, slice(0, block.shape[0]), slice(0, block.shape[1]), block)]
@@ -193,7 +193,7 @@ def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, A
 
 
 def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str, Array]:
-    """Values of 2-D arrays at cells; of lazy arrays only the chunks that hold one are computed.
+    """Values of 2-D arrays at cells; of lazy arrays only the chunks with points are computed.
 
     Parameters
     ----------
@@ -213,20 +213,20 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
 
     Examples
     --------
-    >>> taken = take_points({"slope": da.arange(12, chunks=5).reshape(3, 4)}, np.array([0, 2]), np.array([1, 3]))
-    >>> taken["slope"].tolist()
+    >>> values = take_points({"slope": da.arange(12, chunks=5).reshape(3, 4)}, np.array([0, 2]), np.array([1, 3]))
+    >>> values["slope"].tolist()
     [1, 11]
     """
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"arrays have the shapes {shapes}, expected one")
-    taken: dict[str, Array] = {}
+    values_at: dict[str, Array] = {}
     pending: list[tuple[str, Array, Delayed]] = []
     for name, array in arrays.items():
         if not isinstance(array, da.Array):
-            taken[name] = np.asarray(array)[rows, cols]
+            values_at[name] = np.asarray(array)[rows, cols]
             continue
-        taken[name] = np.empty(len(rows), dtype=array.dtype)
+        values_at[name] = np.empty(len(rows), dtype=array.dtype)
         (edge_r, edge_c) = (np.cumsum([0, *axis]) for axis in array.chunks)
         block_r = np.searchsorted(edge_r, rows, side="right") - 1
         block_c = np.searchsorted(edge_c, cols, side="right") - 1
@@ -242,12 +242,12 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
             graph = HighLevelGraph.from_collections(key, task, dependencies=(array,))
             pending.append((name, members, Delayed(key, graph)))
     for (name, members, _), values in zip(pending, dask.compute(*(one for *_, one in pending))):
-        taken[name][members] = values
-    return taken
+        values_at[name][members] = values
+    return values_at
 
 
 def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
-    """Compute several lazy objects in one pass, sharing what they share.
+    """Compute several lazy objects in one pass, with shared intermediate results.
 
     Examples
     --------
@@ -270,7 +270,7 @@ def _writing(name: str, array: Any, write: Callable[[str, slice, slice, Array], 
         meta=np.empty((0, 0), dtype=object),
         adjust_chunks={"i": (1,) * len(array.chunks[0]), "j": (1,) * len(array.chunks[1])},
         align_arrays=False,
-        # A write is never another write, even of equal values.
+        # Every write has its own key, even of equal values.
         name=f"write-{name}-{dask.base.tokenize(array.name, object())}",
     )
 

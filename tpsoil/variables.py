@@ -1,7 +1,7 @@
-"""The catalogue: what every layer is, once.
+"""The catalogue of all layers.
 
-A layer's units, range, type and meaning are facts of the catalogue, not of the file it came from; `ingest` converts
-what it reads to them, and every output takes its attributes from here.
+A layer's units, range, type and meaning are defined by the catalogue, not by its source file. `ingest` converts
+every source to them, and every output has its attributes from the catalogue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_CLASS: Final = 255
 
 @dataclass(frozen=True)
 class Variable:
-    """One layer's identity.
+    """Definition of a layer.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Variable:
     units : str
         UDUNITS; "1" for a pure number or a class.
     low, high : float
-        Physically possible range in `units`; values outside are a unit or nodata mistake. `nan` leaves a side open.
+        Physically possible range in `units`; values outside are a unit or nodata mistake. `nan`: no limit.
     dtype : str
         Stored type: float32 for continuous and circular, an integer for categorical.
     kind : {"continuous", "categorical", "circular"}
@@ -68,7 +68,7 @@ class Variable:
 
     @property
     def fill(self) -> float | int:
-        """What stands where there is nothing: NaN, or `_FillValue` of a class layer."""
+        """Value of missing cells: NaN, or `_FillValue` of a class layer."""
         if self.kind != "categorical":
             return float("nan")
         return NO_CLASS if self.dtype == "uint8" else int(np.iinfo(self.dtype).min)
@@ -208,13 +208,13 @@ _LAYERS: Final = (
     Variable("zone", "environmental zone", "1", dtype="uint8", kind="categorical", meaning="cells of similar environment; parameters are calibrated zone by zone"),
     _continuous("eemt", "effective energy and mass transfer", "kJ m-2 a-1", 0, NAN, "Rasmussen and Tabor 2007"),
     _continuous("solum_thickness", "solum thickness", "m", 0, NAN, "surface to the top of the C horizon, at steady state"),
-    _classes("solum_status", "status of the steady state", SOLUM_STATUS, "why a thickness is what it is"),
+    _classes("solum_status", "status of the steady state", SOLUM_STATUS, "steady, bare, no steady state, or capped at bedrock"),
     _continuous("saprolite_thickness", "saprolite thickness", "m", 0, NAN, "depth to bedrock less solum thickness"),
-    _continuous("erosion_rate", "lowering rate of the surface", "m a-1", NAN, NAN, "water, wind and gravity; negative deposits"),
+    _continuous("erosion_rate", "surface lowering rate", "m a-1", NAN, NAN, "water, wind and gravity; negative deposits"),
     _continuous("potential_production", "soil production on bare bedrock", "m a-1", 0, NAN, "thickness of soil a year"),
     _classes("production_status", "plausibility of the potential production", PRODUCTION_STATUS,
              "0 up to 0.001 m a-1, 2 above 1 m a-1: an effective parameter of the calibration, no rate of soil production"),
-    _continuous("response_time", "response time of the thickness", "a", NAN, NAN, "h0 over the lowering rate"),
+    _continuous("response_time", "response time of the thickness", "a", NAN, NAN, "h0 over the surface lowering rate"),
     # forest
     _continuous("mean", "mean of the trees", "1", NAN, NAN, "random forest prediction"),
     _continuous("sd", "standard deviation between trees", "1", 0, NAN,
@@ -226,7 +226,7 @@ _LAYERS: Final = (
 )  # fmt: skip
 
 CATALOGUE: Final[Mapping[str, Variable]] = MappingProxyType({layer.name: layer for layer in _LAYERS})
-"""Every layer tpsoil knows, by name."""
+"""Every layer of the catalogue, by name."""
 
 
 def stored_kind(name: str, attributes: Mapping[str, Any]) -> Kind | None:
@@ -241,7 +241,7 @@ def stored_kind(name: str, attributes: Mapping[str, Any]) -> Kind | None:
     Returns
     -------
     {"continuous", "categorical", "circular"} or None
-        None for a layer of which nothing is known.
+        None for an unknown layer.
 
     Examples
     --------
@@ -275,8 +275,8 @@ def missing_code(layer: Any) -> int | None:
         for key in ("_FillValue", "missing_value", "nodata"):
             if source.get(key) is not None:
                 return int(source[key])
-    known = CATALOGUE.get(str(layer.name))
-    return int(known.fill) if known is not None and known.dtype == str(layer.dtype) else None
+    entry = CATALOGUE.get(str(layer.name))
+    return int(entry.fill) if entry is not None and entry.dtype == str(layer.dtype) else None
 
 
 def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
@@ -291,7 +291,7 @@ def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
     Returns
     -------
     dict of int to str
-        Names with spaces; empty where nothing is known.
+        Names with spaces; empty for an unknown layer.
 
     Examples
     --------
@@ -341,14 +341,14 @@ def describe_layer(
     flags: Mapping[int, str] | None = None,
     dtype: str | None = None,
 ) -> Variable:
-    """The catalogue's entry, or one made for a layer that only the user knows.
+    """The catalogue's entry, or one for a user-defined layer.
 
     Parameters
     ----------
     name : str
     units, kind, long_name, flags, dtype
-        Of a layer that is not in the catalogue: `units` and `kind` are needed then. Of one that is, `flags` and
-        `long_name` replace the catalogue's; `kind` and the stored `units` stay the catalogue's.
+        Of a layer that is not in the catalogue; `units` and `kind` are required then. For a layer of the catalogue,
+        `flags` and `long_name` replace the catalogue's; `kind` and the stored `units` are the catalogue's.
 
     Returns
     -------
@@ -364,17 +364,17 @@ def describe_layer(
     >>> describe_layer("snow_days", units="d", kind="continuous").units
     'd'
     """
-    known = CATALOGUE.get(name)
-    if known is None:
+    entry = CATALOGUE.get(name)
+    if entry is None:
         if units is None or kind is None:
             raise InputError(
                 f"layer '{name}' is not in the catalogue{nearest_name(name, CATALOGUE)}; "
-                "for a layer of your own give units= and kind= ('continuous', 'categorical' or 'circular')"
+                "for a user-defined layer pass units= and kind= ('continuous', 'categorical' or 'circular')"
             )
         stored = dtype or ("int16" if kind == "categorical" else "float32")
         return Variable(
             name, long_name or name.replace("_", " "), units, kind=kind, dtype=stored, flags=dict(flags or {})
         )
-    if kind is not None and kind != known.kind:
-        raise InputError(f"layer '{name}' is {known.kind} in the catalogue, kind='{kind}' was given; leave kind out")
-    return replace(known, flags=dict(flags) if flags else known.flags, long_name=long_name or known.long_name)
+    if kind is not None and kind != entry.kind:
+        raise InputError(f"layer '{name}' is {entry.kind} in the catalogue, not '{kind}'; omit kind")
+    return replace(entry, flags=dict(flags) if flags else entry.flags, long_name=long_name or entry.long_name)

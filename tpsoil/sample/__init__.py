@@ -1,6 +1,6 @@
 """The sample: real covariates of the whole plateau at 8 km, inside the package.
 
-`NOTICE.md` beside this file names each layer's origin and licence; `build.py` makes it again.
+`NOTICE.md` in this folder lists origin and licence of each layer; `build.py` creates the archive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write_sample(store: str | os.PathLike[str], *, overwrite: bool = False) -> P
     store : path
         A folder that does not exist yet, such as `cube.zarr`.
     overwrite : bool
-        Replace what is there.
+        Overwrite an existing folder.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def write_sample(store: str | os.PathLike[str], *, overwrite: bool = False) -> P
     Raises
     ------
     StoreExistsError
-        Where something is there and `overwrite` is False.
+        Where the path exists and `overwrite` is False.
     AccessError
         Where the folder cannot be written.
 
@@ -56,7 +56,7 @@ def write_sample(store: str | os.PathLike[str], *, overwrite: bool = False) -> P
     target = Path(store)
     if target.exists():
         if not overwrite:
-            raise StoreExistsError(f"{target} is there already; give overwrite=True or another path")
+            raise StoreExistsError(f"{target} already exists; pass overwrite=True or another path")
         shutil.rmtree(target)
     try:
         with zipfile.ZipFile(ARCHIVE) as archive:
@@ -72,7 +72,7 @@ def open_sample() -> xr.Dataset:
     Returns
     -------
     Dataset (y, x)
-        225 x 350 cells of 8 km; the layers that `NOTICE.md` lists.
+        225 x 350 cells of 8 km; the layers listed in `NOTICE.md`.
 
     Examples
     --------

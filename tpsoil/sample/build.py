@@ -1,6 +1,6 @@
-"""Make the sample cube again: `python -m tpsoil.sample.build DATA_FOLDER`.
+"""Build the sample cube: `python -m tpsoil.sample.build DATA_FOLDER`.
 
-DATA_FOLDER holds the files that `NOTICE.md` names.
+DATA_FOLDER contains the files listed in `NOTICE.md`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from . import ARCHIVE, CHUNK, RESOLUTION_M
 ROUNDING: Final = {
     "elevation": 0, "annual_precipitation": 0, "mean_annual_temperature": 2, "ndvi": 3, "ndvi_min": 3,
 }  # fmt: skip
-"""Decimals kept of each continuous layer, so that it compresses."""
+"""Decimals stored of each continuous layer, for better compression."""
 
 ORIGIN: Final = {
     "elevation": "itur 0.4.0 (MIT), ITU-R P.1511-2 topography, 5 arc-minutes",
@@ -69,18 +69,18 @@ def build(data: Path, archive: Path = ARCHIVE) -> None:
         layers = open_cube(draft).load()
         for name, origin in ORIGIN.items():
             layer = layers[name]
-            kept = {
+            attributes = {
                 key: value for key, value in layer.attrs.items() if key in {"lapse_rate_k_km", "formula", "resampling"}
             }
             if name in ROUNDING:
                 layer = layer.round(ROUNDING[name])
-                kept["rounded_to_decimals"] = ROUNDING[name]
-            add_layer(final, name, layer.assign_attrs(layers[name].attrs), origin=origin, attrs=kept)
+                attributes["rounded_to_decimals"] = ROUNDING[name]
+            add_layer(final, name, layer.assign_attrs(layers[name].attrs), origin=origin, attrs=attributes)
         _zip(final, archive)
 
 
 def _add_temperature(draft: Path, data: Path, folder: Path) -> None:
-    """Carry the 0.75 degree temperature from its own ground, the topography averaged over its cells, to the grid's."""
+    """Correct the 0.75 degree temperature by lapse rate from the mean elevation of its cells to the grid's."""
     source = data / "temperature_itu_0p75_kelvin.tif"
     with rioxarray.open_rasterio(source) as raster:
         coarse_grid = grid_of(raster.isel(band=0, drop=True))
@@ -88,9 +88,9 @@ def _add_temperature(draft: Path, data: Path, folder: Path) -> None:
     create_cube(coarse, coarse_grid, chunks=64)
     add_layer(coarse, "elevation", data / "topography_itu_5m.tif")
     add_layer(coarse, "mean_annual_temperature", source, units="K")
-    ground = open_cube(coarse)
-    add_layer(draft, "coarse_elevation", ground["elevation"], units="m", kind="continuous")
-    add_layer(draft, "coarse_temperature", ground["mean_annual_temperature"], units="degC", kind="continuous")
+    coarse_cube = open_cube(coarse)
+    add_layer(draft, "coarse_elevation", coarse_cube["elevation"], units="m", kind="continuous")
+    add_layer(draft, "coarse_temperature", coarse_cube["mean_annual_temperature"], units="degC", kind="continuous")
     cube = open_cube(draft)
     temperature: xr.DataArray = lapse_rate_downscaling(
         cube["coarse_temperature"],
@@ -102,7 +102,7 @@ def _add_temperature(draft: Path, data: Path, folder: Path) -> None:
 
 
 def _zip(store: Path, archive: Path) -> None:
-    """Zip a store; same bytes for the same store."""
+    """Zip a store; equal stores give equal bytes."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
         for path in sorted(store.rglob("*")):
             if path.is_file():
