@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MODULES = {"google-crc32c": "google_crc32c", "odc-geo": "odc", "pillow": "PIL", "scikit-learn": "sklearn"}
 """Import names that differ from the name of the distribution."""
+PARTS = {"mpl_toolkits": "matplotlib"}
+"""Import names that a distribution installs beside its own, and that one."""
 
 
 def names(requirements: Iterable[str]) -> set[str]:
@@ -30,7 +32,7 @@ def imports(folder: Path) -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 modules.add(node.module.partition(".")[0])
-    return modules - set(sys.stdlib_module_names)
+    return {PARTS.get(name, name) for name in modules} - set(sys.stdlib_module_names)
 
 
 def test_runtime_dependencies_are_exactly_what_the_package_imports() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import PydanticUndefined
-
 from tpsoil.covariates.groups import GROUPS, CovariateGroup
 from tpsoil.covariates.groups.base import settings, shown_values
 
@@ -57,7 +55,7 @@ def _row(kind: type[CovariateGroup], name: str, known: Any) -> OptionRow:
     conditions = settings(kind, name, "only")
     needs = "".join(f"; with {key} = {shown_values(values)}" for key, values in conditions)
     default = known.default
-    if default is PydanticUndefined or default is Ellipsis:
+    if known.is_required():
         shown = "needed"
     elif default is None or default == "":
         shown = ""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from tpsoil.errors import InputError, nearest_name
 
@@ -204,7 +203,7 @@ def _default(field: Any) -> str:
     value = field.default
     if field.default_factory is not None or value is None or value == "" or value == ():
         return ""
-    if value is PydanticUndefined:
+    if field.is_required():
         return "needed"
     if isinstance(value, bool):
         return str(value).lower()
