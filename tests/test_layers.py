@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +92,72 @@ def breaches(path: Path, source: str) -> list[str]:
         if parts[1] not in ALLOWED[here]:
             faults.append(f"{relative}:{line} imports tpsoil.{parts[1]}; {here} may import {sorted(ALLOWED[here])}")
     return faults
+
+
+def dotted(path: Path) -> str:
+    """The module's name; of a package's `__init__.py` the package's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(["tpsoil", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def when_run(tree: ast.Module) -> ast.Module:
+    """A module without what only a type checker sees."""
+
+    class Without(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> Any:
+            if "TYPE_CHECKING" in {getattr(node.test, "id", ""), getattr(node.test, "attr", "")}:
+                return node.orelse or None
+            return self.generic_visit(node)
+
+    return Without().visit(tree)  # type: ignore[no-any-return]
+
+
+def import_circles(sources: Mapping[Path, str]) -> list[list[str]]:
+    """Modules of one package that import each other, directly or through others, in functions too."""
+    names = {dotted(path) for path in sources}
+    arrows: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        here = dotted(path)
+        targets = {
+            name if name in names else name.rpartition(".")[0]
+            for _, name in imported(path, when_run(ast.parse(source)))
+        }
+        arrows[here] = {one for one in targets & names if package_of_name(one) == package_of_name(here)} - {here}
+    reached: dict[str, set[str]] = {}
+    for start in arrows:
+        seen, front = set[str](), [start]
+        while front:
+            for one in arrows[front.pop()] - seen:
+                seen.add(one)
+                front.append(one)
+        reached[start] = seen
+    circles = {
+        tuple(sorted({one} | {o for o in reached[one] if one in reached[o]})) for one in arrows if one in reached[one]
+    }
+    return [list(circle) for circle in sorted(circles)]
+
+
+def package_of_name(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert import_circles({path: path.read_text() for path in modules()}) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["from .execute import drive", "from . import execute", "import tpsoil.engine.execute"]
+)
+def test_a_circle_of_imports_is_seen_inside_functions_too(line: str) -> None:
+    execute, cluster, pools = (ROOT / "engine" / f"{name}.py" for name in ("execute", "cluster", "pools"))
+    sources = {
+        execute: "def f():\n    from .pools import open_pool\n",
+        pools: "from .cluster import open_cluster\n",
+        cluster: f"def f():\n    {line}\n",
+    }
+    assert import_circles(sources) == [[f"tpsoil.engine.{name}" for name in ("cluster", "execute", "pools")]]
+    assert import_circles(sources | {cluster: f"if TYPE_CHECKING:\n    {line}\n"}) == []
+    assert import_circles(sources | {cluster: ""}) == []
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -8,13 +8,13 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import dask
 from threadpoolctl import threadpool_limits
 
-from tpsoil.errors import InputError, WorkError
+from tpsoil.errors import WorkError
 
 from .progress import log
 
@@ -237,44 +237,6 @@ def drive(
 def _several(function: Callable[..., Any], shared: Any, items: tuple[Any, ...]) -> tuple[list[Any], float]:
     began = time.perf_counter()
     return [function(shared, item) for item in items], time.perf_counter() - began
-
-
-@contextlib.contextmanager
-def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
-    """Where to compute.
-
-    Parameters
-    ----------
-    scheduler : str or None
-        None or `"threads"`; `"processes"` for worker processes of this machine; or the address of a dask scheduler,
-        such as `tcp://10.0.0.1:8786` or `tls://...`.
-    workers : int or None
-        Threads or processes; all processors by default. A cluster has the workers it has.
-
-    Raises
-    ------
-    InputError
-        For fewer than one worker, and for an address that does not answer.
-    """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}, expected at least 1")
-    if scheduler in {None, "threads"}:
-        from .cluster import active_client, cluster_pool_of
-
-        client = active_client() if scheduler is None and workers is None else None
-        if client is not None:
-            yield cluster_pool_of(client)
-            return
-        pool = ThreadPool(workers or available_processors())
-        try:
-            yield pool
-        finally:
-            pool.close()
-    else:
-        from .cluster import open_cluster
-
-        with open_cluster(str(scheduler), workers) as cluster:
-            yield cluster
 
 
 def available_processors() -> int:

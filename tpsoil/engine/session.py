@@ -26,7 +26,7 @@ from tpsoil.stage import Stage
 
 from .arrays import layer_place
 from .content import unchecked
-from .execute import Pool, drive, open_pool
+from .execute import Pool, drive
 from .job import Job
 from .lock import locked
 from .manifest import Manifest
@@ -35,6 +35,7 @@ from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .places import is_url, timeout_seconds
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
+from .pools import open_pool
 from .prepare import Made, prepare_stage, remove_tables
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes

@@ -18,8 +18,10 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.trees import apply_rows
 
 from .flatten import fitted_trees, flat_arrays
+from .mapping import count_unseen, map_forests
 from .packing import PackedForest, PackedResponses, encoding_of, pack, pack_responses
 from .quantiles import Responses, levels_of, responses_of
+from .storage import ARRAYS, load_forest, save_forest
 from .tables import columns_of, table_of, unseen_rows, usable
 from .walking import Group, Prediction, walk_columns
 
@@ -28,7 +30,6 @@ Floats = npt.NDArray[np.float64]
 
 ROWS = 1 << 20
 """Rows of a table cast and walked together: bounds what `predict` needs beside its input and output."""
-ARRAYS = ("root", "left", "right", "feature", "threshold", "missing_left", "value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,20 +362,14 @@ class CompiledForest:
         InputError, UnitsError
             As for `predict`; where a layer states another unit than the forest was trained on.
         """
-        from .mapping import map_forests
-
         return map_forests({"": self}, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
 
     def unseen_categories(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> dict[str, dict[int, int]]:
         """Cells with a class that training never saw, counted: {feature: {class: cells}}; computes."""
-        from .mapping import count_unseen
-
         return count_unseen(self, cube, layers)
 
     def save(self, path: str | Path) -> None:
         """Write the forest as plain arrays; see `load`."""
-        from .storage import save_forest
-
         save_forest(self, Path(path))
 
     @classmethod
@@ -388,9 +383,7 @@ class CompiledForest:
         CorruptStoreError
             Where the file is not a forest, or its content does not match its digest.
         """
-        from .storage import load_forest
-
-        return load_forest(Path(path))
+        return load_forest(Path(path), cls)
 
     def _reference_leaves(self, X: Any) -> Array:
         rows = np.ascontiguousarray(np.stack(columns_of(table_of(X, self.features)), axis=1))

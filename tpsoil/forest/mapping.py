@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,14 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
 
-from .compiled import CompiledForest
 from .features import require_cube
 from .packing import encoding_of
 from .quantiles import Levels, levels_of
 from .tables import check_unseen, strange_classes, unseen_message, usable
 from .walking import Group, walk_columns
+
+if TYPE_CHECKING:
+    from .compiled import CompiledForest
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +63,7 @@ def predict_cube_many(
     Examples
     --------
     >>> from sklearn.ensemble import RandomForestRegressor
+    >>> from tpsoil.forest import CompiledForest
     >>> X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
     >>> forest = CompiledForest.from_sklearn(RandomForestRegressor(3, random_state=0).fit(X, y), ["slope", "ndvi"])
     >>> cube = xr.Dataset({"slope": (("y", "x"), X), "ndvi": (("y", "x"), X)})

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .compiled import CompiledForest
 
 FORMAT: Final = "tpsoil forest 1"
+ARRAYS: Final = ("root", "left", "right", "feature", "threshold", "missing_left", "value")
+"""Of a compiled forest, in the order of its digest."""
 _RESPONSES: Final = ("value", "begin", "member")
 
 
@@ -37,8 +39,6 @@ def save_forest(forest: CompiledForest, path: Path) -> None:
     AccessError
         Where the file cannot be written.
     """
-    from .compiled import ARRAYS
-
     arrays: dict[str, Any] = {name: getattr(forest, name) for name in ARRAYS}
     if forest.responses is not None:
         arrays |= {f"responses_{name}": getattr(forest.responses, name) for name in _RESPONSES}
@@ -64,12 +64,14 @@ def save_forest(forest: CompiledForest, path: Path) -> None:
         raise AccessError(f"{path}: the forest cannot be written: {error}; choose another place") from error
 
 
-def load_forest(path: Path) -> CompiledForest:
+def load_forest(path: Path, compiled: type[CompiledForest]) -> CompiledForest:
     """Read a forest and check its digest.
 
     Parameters
     ----------
     path : Path
+    compiled : type
+        `CompiledForest`, which imports this module.
 
     Returns
     -------
@@ -82,8 +84,6 @@ def load_forest(path: Path) -> CompiledForest:
     CorruptStoreError
         Where the file is not a forest, its content does not match its digest, or its nodes are no trees.
     """
-    from .compiled import ARRAYS, CompiledForest
-
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; expected a forest written by CompiledForest.save")
     try:
@@ -96,7 +96,7 @@ def load_forest(path: Path) -> CompiledForest:
         if header["weighted"] is not None:
             value, begin, member = (arrays[f"responses_{name}"] for name in _RESPONSES)
             responses = Responses(value, begin, member, bool(header["weighted"]))
-        forest = CompiledForest(
+        forest = compiled(
             **{name: arrays[name] for name in ARRAYS},
             features=tuple(header["features"]),
             targets=tuple(header["targets"]),

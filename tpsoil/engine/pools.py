@@ -1,0 +1,45 @@
+"""Open what tiles are computed on: threads of this process, worker processes, or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tpsoil.errors import InputError
+
+from .cluster import active_client, cluster_pool_of, open_cluster
+from .execute import Pool, ThreadPool, available_processors
+
+
+@contextlib.contextmanager
+def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
+    """Where to compute.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        None or `"threads"`; `"processes"` for worker processes of this machine; or the address of a dask scheduler,
+        such as `tcp://10.0.0.1:8786` or `tls://...`.
+    workers : int or None
+        Threads or processes; all processors by default. A cluster has the workers it has.
+
+    Raises
+    ------
+    InputError
+        For fewer than one worker, and for an address that does not answer.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}, expected at least 1")
+    if scheduler in {None, "threads"}:
+        client = active_client() if scheduler is None and workers is None else None
+        if client is not None:
+            yield cluster_pool_of(client)
+            return
+        pool = ThreadPool(workers or available_processors())
+        try:
+            yield pool
+        finally:
+            pool.close()
+    else:
+        with open_cluster(str(scheduler), workers) as cluster:
+            yield cluster
