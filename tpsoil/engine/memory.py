@@ -14,6 +14,8 @@ from tpsoil.stage import Stage
 
 from .plan import Tiling
 
+GIGABYTE: Final = 10**9
+
 BASE_BYTES: Final = 450 * 2**20
 """A process with tpsoil's libraries and compiled kernels loaded, measured on Linux; every worker process has one."""
 
@@ -126,6 +128,21 @@ def fit_memory(
     )
 
 
+def memory_limit(memory: float | None) -> int | None:
+    """Bytes of a limit in GB.
+
+    Raises
+    ------
+    InputError
+        For a limit that is no positive number.
+    """
+    if memory is None:
+        return None
+    if not 0 < memory < math.inf:
+        raise InputError(f"--memory is {memory}, expected a positive number of GB; leave it out for no limit")
+    return int(memory * GIGABYTE)
+
+
 def _mend(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], model: int, processes: int, limit: int) -> str:
     fixed = processes * (BASE_BYTES + model)
     least = f"--memory {math.ceil(10 * (fixed + processes * tile_bytes(stage, tiling, itemsizes)) / 1e9) / 10:g}"
@@ -142,4 +159,4 @@ def _mend(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], model: int, pr
 
 
 def _gb(size: float) -> str:
-    return f"{size / 1e9:.2f} GB"
+    return f"{size / GIGABYTE:.2f} GB"

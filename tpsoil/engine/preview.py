@@ -18,7 +18,7 @@ from .job import Job
 from .ledger import Ledger
 from .lock import holder
 from .manifest import Chunk, Manifest, check_format
-from .memory import Forecast, fit_memory
+from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin, origin_from, read_origin
 from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
@@ -32,7 +32,7 @@ from .plan import (
     touched_by,
 )
 from .prepare import is_current, model_digest
-from .session import memory_limit, with_origins
+from .session import with_origins
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import signal
 import threading
 import warnings
@@ -19,7 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
-from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.errors import TpsoilError, WorkError
 from tpsoil.plausibility import emptiness, notes_of, require_values, score_notes
 from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
@@ -30,7 +29,7 @@ from .execute import Pool, drive
 from .job import Job
 from .lock import locked
 from .manifest import Manifest
-from .memory import fit_memory
+from .memory import GIGABYTE, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .places import is_url, timeout_seconds
@@ -42,7 +41,6 @@ from .provenance import root_attributes
 from .repair import describe_damage
 from .tiles import Assignment, TileDone, code_digest, make_tile
 
-GIGABYTE = 10**9
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
 STORE_LIBRARIES: Final = {"botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec", "gcsfs", "adlfs", "google", "azure"}
@@ -110,21 +108,6 @@ def run(
             log.error("%s", error)
             raise
     return open_cube(job.output)
-
-
-def memory_limit(memory: float | None) -> int | None:
-    """Bytes of a limit in GB.
-
-    Raises
-    ------
-    InputError
-        For a limit that is no positive number.
-    """
-    if memory is None:
-        return None
-    if not 0 < memory < math.inf:
-        raise InputError(f"--memory is {memory}, expected a positive number of GB; leave it out for no limit")
-    return int(memory * GIGABYTE)
 
 
 @contextlib.contextmanager
