@@ -46,8 +46,9 @@ ALLOWED = {
     "cli": FOUNDATION | STAGES | {"engine", "recipes", "reports", "demo", "sample"},
     "demo": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample"},
     "sample": FOUNDATION | {"cube", "covariates"},
+    "accessor": FOUNDATION | {"cube", "covariates", "solum", "forest", "reports"},
     "__main__": {"cli"},
-    "__init__": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample"},
+    "__init__": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample", "accessor"},
 }
 DASK_USERS = {"blocks.py", "tiles.py", "engine/execute.py", "engine/cluster.py"}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,6 +49,37 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module 'tpsoil' has no attribute '{name}'")
+
+
+class _XarrayImport:
+    """Finder that registers `ds.tpsoil` as soon as xarray is imported.
+
+    xarray is not imported here: `tpsoil --help` would wait for it.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != "xarray":
+            return None
+        sys.meta_path.remove(_XarrayImport)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        loader, execute = spec.loader, spec.loader.exec_module
+
+        def execute_and_register(module: Any) -> None:
+            del loader.exec_module
+            execute(module)
+            import_module(".accessor", __name__)
+
+        loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "xarray" in sys.modules:
+    import_module(".accessor", __name__)
+else:
+    sys.meta_path.insert(0, _XarrayImport)
 
 
 def __dir__() -> list[str]:
