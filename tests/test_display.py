@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from tpsoil.cube import create_cube, cube_info
-from tpsoil.display import cell_text, html_summary, html_table
+from tpsoil.display import cell_text, html_summary, html_table, text_summary
 from tpsoil.engine.preview import Preview, Previews
 from tpsoil.forest import train
+from tpsoil.forest.layers import MapModel
 from tpsoil.grid import plateau_grid
 from tpsoil.sample import write_sample
 from tpsoil.solum.calibration import Calibration
@@ -73,3 +74,26 @@ def test_a_runs_status_shows_tiles_and_reasons() -> None:
     text = Previews([Preview("solum thickness", plan())])._repr_html_()
     assert "2 of 4" in text
     assert "1: elevation changed" in text
+
+
+def test_models_have_a_short_repr() -> None:
+    """repr(CompiledForest) was 22 kB for five trees: numpy arrays by the thousand values."""
+    rng = np.random.default_rng(0)
+    features = [f"covariate_{k:02d}" for k in range(40)]
+    table = pd.DataFrame(rng.random((400, 40)), columns=features).assign(Fe=rng.random(400))
+    trained = train(table, "Fe", features, trees=5, folds="random")
+    shown = {
+        "5 with": trained.compile(responses=True),
+        "Fe, mg kg-1": trained,
+        "interval": MapModel.of(trained),
+    }
+    settings = {"profiles_used": 2, "profiles_given": 3, "problem": 8, "starts": 2, "preset": "paper"}
+    scores = pd.DataFrame({"kind": ["fit", "cv"], "zone": ["all", "all"], "rmse": [0.1, 0.2], "n": [2, 2]})
+    long = pd.DataFrame({"value": np.arange(1000)})
+    shown["2 of 3"] = Calibration(dict(PUBLISHED), scores, long, long, long, long, long, long, {}, settings)
+    for words, model in shown.items():
+        text = repr(model)
+        assert words in text
+        assert len(text.splitlines()) <= 10
+        assert max(map(len, text.splitlines())) <= 100
+    assert text_summary("Empty", {}) == "Empty"

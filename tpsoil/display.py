@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 import numbers
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -125,3 +126,34 @@ def html_summary(title: str, facts: Mapping[str, Any], *tables: str) -> str:
     )
     style = "display:grid;grid-template-columns:max-content auto;gap:.1em 1em;margin:.3em 0 .8em"
     return f"<div><strong>{html.escape(title)}</strong><dl style='{style}'>{items}</dl>{''.join(tables)}</div>"
+
+
+def text_summary(title: str, facts: Mapping[str, Any], *, width: int = 100) -> str:
+    """What an object is, for `__repr__`: a title and one short line for each fact.
+
+    Parameters
+    ----------
+    title : str
+    facts : mapping of str to value
+        As `cell_text` writes them; empty ones are left out. A longer text is cut at a word.
+    width : int
+        Characters of a line.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(text_summary("Compiled forest", {"trees": 500, "features": ["slope", "ndvi"], "units": ""}))
+    Compiled forest
+      trees     500
+      features  slope, ndvi
+    """
+    lines = {key: cell_text(value) for key, value in facts.items() if value not in (None, "", ())}
+    margin = max(map(len, lines), default=0) + 2
+    texts = [
+        f"  {key:{margin}}{textwrap.shorten(text, width - margin - 2, placeholder=' ...')}"
+        for key, text in lines.items()
+    ]
+    return "\n".join([title, *texts])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from tpsoil.display import text_summary
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.trees import apply_rows
 
@@ -47,12 +48,10 @@ class CompiledForest:
         Rounded down: a float32 is at most this exactly where it is at most the double.
     missing_left : ndarray (nodes,), bool
     value : ndarray (nodes, outputs), float64
-    features : tuple of str
-        In the order of the columns.
+    features : tuple of str, in the order of the columns
     targets : tuple of str
         One name an output; empty where they were not given.
-    units : str
-        Of the prediction.
+    units : str, of the prediction
     accepts_missing : bool
         Whether a missing feature is walked as scikit-learn walks it; else the prediction is NaN.
     categories : mapping of str to tuple of int
@@ -229,6 +228,11 @@ class CompiledForest:
         if self.responses is not None:
             size += self.responses.value.nbytes + self.responses.begin.nbytes + self.responses.member.nbytes
         return size
+
+    def __repr__(self) -> str:
+        size = f"{self.trees} with {self.left.size} nodes, {self.nbytes / 1e6:.3g} MB"
+        facts = {"trees": size, "features": self.features, "targets": self.targets, "units": self.units}
+        return text_summary("CompiledForest", facts)
 
     def __sizeof__(self) -> int:
         # What dask asks before it sends an object: 48 bytes would be taken for something that may ride in every task.

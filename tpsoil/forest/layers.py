@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
+from tpsoil.display import text_summary
 from tpsoil.errors import InputError
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.checks import check_forest
@@ -114,6 +115,16 @@ class MapModel:
             space=space.encoding,
             area=space.area,
         )
+
+    def __repr__(self) -> str:
+        facts = {
+            "target": f"{self.name}, {self.forest.units}",
+            "features": ", ".join(self.features),
+            "trees": self.forest.trees,
+            "interval": None if self.conformal is None else f"{100 * self.conformal.level:g} %",
+            "applicability": None if self.area is None else f"dissimilarity up to {self.area.threshold:.3g}",
+        }
+        return text_summary("MapModel", facts)
 
     @property
     def features(self) -> tuple[str, ...]:

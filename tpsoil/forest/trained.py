@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from tpsoil.display import html_summary, html_table
+from tpsoil.display import html_summary, html_table, text_summary
 from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import Encoding
@@ -91,9 +91,9 @@ class TrainedForest:
         """The target on the scale of the fit."""
         return forward(self.observed.to_numpy(dtype=np.float64), self.settings["transform"])
 
-    def _repr_html_(self) -> str:
-        scores = self.scores.reset_index()
-        facts = {
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return {
             "target": f"{self.target}, {self.units}",
             "features": ", ".join(self.features),
             "trees": len(self.forest.estimators_),
@@ -101,6 +101,13 @@ class TrainedForest:
             "rows": f"{self.counts['used']} of {self.counts['rows']}",
             "folds that decide": self.deciding,
         }
+
+    def __repr__(self) -> str:
+        pooled = {f"NSE, {kind} folds": float(row["nse"]) for kind, row in self.scores.iterrows()}
+        return text_summary("TrainedForest", {**self._facts, **pooled})
+
+    def _repr_html_(self) -> str:
+        scores, facts = self.scores.reset_index(), self._facts
         table = html_table(list(map(str, scores.columns)), scores.to_numpy(object).tolist(), caption="Out of fold")
         return html_summary("Trained forest", facts, table)
 

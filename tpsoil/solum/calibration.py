@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tpsoil.display import html_summary, html_table
+from tpsoil.display import html_summary, html_table, text_summary
 from tpsoil.errors import InputError
 
 from .archive import parse_archive, read_archive, write_calibration
@@ -109,17 +109,26 @@ class Calibration:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def _repr_html_(self) -> str:
+    def __repr__(self) -> str:
+        zones = ", ".join(str(zone) for zone in self.parameters)
+        return text_summary("Calibration of the solum model", {**self._facts, "zones": zones})
+
+    @property
+    def _facts(self) -> dict[str, Any]:
         pooled = self.scores[self.scores["zone"] == "all"].set_index("kind")
-        facts = {
+        return {
             "profiles": f"{self.settings.get('profiles_used')} of {self.settings.get('profiles_given')}",
             "search": f"{self.settings.get('problem')} parameters, {self.settings.get('starts')} starts, "
             f"bounds '{self.settings.get('preset')}'",
             **{f"RMSE, {kind}, m": float(row["rmse"]) for kind, row in pooled.iterrows()},
         }
+
+    def _repr_html_(self) -> str:
         table = self.table()
         return html_summary(
-            "Calibration of the solum model", facts, html_table(list(table.columns), table.to_numpy(object).tolist())
+            "Calibration of the solum model",
+            self._facts,
+            html_table(list(table.columns), table.to_numpy(object).tolist()),
         )
 
 
