@@ -146,3 +146,30 @@ def test_a_stage_without_a_value_says_why_and_ends_well(tmp_path: Path, capsys: 
     assert "has a value" in " ".join((shown.out + shown.err).split())
     table = pd.read_csv(tmp_path / "maps.zarr" / "_tpsoil" / "tables" / "solum.csv")
     assert list(table.columns[:2]) == ["zone", "cells"]
+
+
+def test_published_parameters_with_another_erosion_grid_are_noted_and_normalised(tmp_path: Path) -> None:
+    """With the grid's mean brought to the reference, the maps are those of the reference grid."""
+    store = small_run.make_cube(str(tmp_path / "cube.zarr"), side=SIDE)
+    grid = small_run.small_grid(SIDE)
+    pattern = np.linspace(1.0, 4.52, grid.shape[0] * grid.shape[1]).reshape(grid.shape).astype(np.float32)
+
+    def maps_of(values: np.ndarray, **solum: Any) -> xr.Dataset:
+        layer = xr.DataArray(values, dims=("y", "x"), coords=coordinates(grid))
+        add_layer(store, "water_erosion", layer, units="t/ha/yr", overwrite=True)
+        return tpsoil.run(recipe(tmp_path, **solum), progress=False).compute()
+
+    reference = maps_of(pattern)
+    notes = reference.attrs["plausibility_notes"]
+    assert any("Table 4 were fitted to the study's own erosion grids" in note for note in notes)
+    assert any("[solum.erosion_normalisation]" in note for note in notes)
+    assert "do not belong to another grid" in reference["solum_thickness"].attrs["pairing"]
+    other = maps_of(4 * pattern)
+    assert not np.allclose(other["solum_thickness"], reference["solum_thickness"], equal_nan=True)
+    normalised = maps_of(4 * pattern, erosion_normalisation={"mean": 4 * 2.76})
+    np.testing.assert_allclose(normalised["solum_thickness"], reference["solum_thickness"], rtol=1e-6)
+    assert "times 0.25" in normalised["solum_thickness"].attrs["erosion_normalisation"]
+    assert any("as requested" in note for note in normalised.attrs["plausibility_notes"])
+    own = {"h0": 0.3, "rho_s": 1300.0, "a": 2e-4, "b": 3e-5, "alpha": 0.1, "beta": 0.02, "gamma": 1.0, "D": 5e-3}
+    with pytest.raises(RecipeError, match="belongs to the published parameters"):
+        maps_of(pattern, parameters=own, zones="none", erosion_normalisation={"mean": 3.0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from itertools import compress
 from math import fsum
 from pathlib import Path
@@ -27,6 +28,7 @@ from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
 from .solum_comparison import comparison_stage
 from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
+from .solum_pairing import PAIRING, ErosionNormalisation, normalised, pairing_notes
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -93,6 +95,8 @@ class SolumTable(Section):
         Other maps, windows, transects, correlations.
     assumptions : table of layer to `value`, `reason`
         Constants for layers that are not there.
+    erosion_normalisation : table of `mean`, `reference_mean`, optional
+        Water erosion times reference_mean / mean, for the published parameters; recorded in the maps.
     maps : list of str
         Which results are stored; all of them by default.
     curvature_convention, deposition, greatest_thickness_m, cap_to_bedrock, dust_input, least_erosion, keep_negative,
@@ -105,6 +109,7 @@ class SolumTable(Section):
     calibration: CalibrationTable | None = None
     comparison: ComparisonTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
+    erosion_normalisation: ErosionNormalisation | None = None
     maps: tuple[str, ...] = MAPS
     curvature_convention: Curvature = "convex_positive"
     deposition: Deposition = "cap"
@@ -119,6 +124,11 @@ class SolumTable(Section):
     def options(self) -> SolumOptions:
         """The physical options, as one object."""
         return SolumOptions(**{item.name: getattr(self, item.name) for item in fields(SolumOptions)})
+
+    @property
+    def published(self) -> bool:
+        """Whether the maps are made with the study's Table 4."""
+        return self.parameters == "published" and self.calibration is None
 
     @field_validator("maps")
     @classmethod
@@ -151,6 +161,10 @@ class SolumTable(Section):
                 )
             if self.zones.rank and self.calibration is None:
                 raise ValueError("zones.rank needs the profiles of [solum.calibration]")
+        if self.erosion_normalisation is not None and not self.published:
+            raise ValueError("erosion_normalisation belongs to the published parameters; leave it out")
+        if self.erosion_normalisation is not None and "water_erosion" in self.assumptions:
+            raise ValueError("erosion_normalisation has no effect on an assumed water_erosion; assume the mean itself")
         if self.comparison is not None and "solum_thickness" not in self.maps:
             raise ValueError("comparison needs 'solum_thickness' among maps")
         if self.calibration is not None:
@@ -225,6 +239,10 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
             [*said, "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out"]
         ),
     }
+    if table.published:
+        common["pairing"] = PAIRING
+    if table.erosion_normalisation is not None:
+        common["erosion_normalisation"] = table.erosion_normalisation.text
     return Stage(
         name="solum",
         title="solum thickness",
@@ -243,6 +261,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         tally=tally_zones if "solum_thickness" in table.maps else None,
         summary=summarise_zones if "solum_thickness" in table.maps else None,
         fitted=_fitted_climate() if table.zones == "published" else {},
+        notes=partial(pairing_notes, table.erosion_normalisation) if table.published else None,
     )
 
 
@@ -260,7 +279,7 @@ def _fitted_climate() -> dict[int, dict[str, float]]:
 def compute_solum(window: Window) -> Mapping[str, Array]:
     """Zones and thickness of one window."""
     table: SolumTable = window.options["table"]
-    layers = with_assumptions(window.layers, table.assumptions)
+    layers = normalised(with_assumptions(window.layers, table.assumptions), table.erosion_normalisation)
     results: dict[str, Any] = {}
     calibrated = window.model if table.calibration is not None else None
     parameters: Any = solum_parameters(table.parameters) if calibrated is None else dict(calibrated.parameters)

@@ -1,0 +1,70 @@
+"""The published parameters beside another erosion grid: a note, and a recorded normalisation of water erosion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import xarray as xr
+from pydantic import Field
+
+from .section import Section
+
+REFERENCE_MEAN: Final = 2.76
+"""t ha-1 a-1, plateau mean of the water erosion that Table 4 was fitted to, Teng et al. 2018."""
+PAIRING: Final = (
+    "alpha and beta of Table 4 were fitted to the study's own erosion grids (water: plateau mean 2.76 t ha-1 a-1, Teng "
+    "et al. 2018); they do not belong to another grid"
+)
+
+
+class ErosionNormalisation(Section):
+    """`[solum.erosion_normalisation]`: water erosion times reference_mean / mean, for the published parameters.
+
+    Parameters
+    ----------
+    mean : float
+        Plateau mean of the water erosion of this run, t ha-1 a-1.
+    reference_mean : float
+        Plateau mean of the erosion that the parameters were fitted to, t ha-1 a-1.
+    """
+
+    mean: float = Field(gt=0, allow_inf_nan=False)
+    reference_mean: float = Field(default=REFERENCE_MEAN, gt=0, allow_inf_nan=False)
+
+    @property
+    def factor(self) -> float:
+        """What water erosion is multiplied by."""
+        return self.reference_mean / self.mean
+
+    @property
+    def text(self) -> str:
+        """For the attributes of the maps."""
+        return (
+            f"water erosion times {self.factor:.4g}: reference mean {self.reference_mean:g} over mean {self.mean:g} "
+            "t ha-1 a-1"
+        )
+
+
+def normalised(layers: xr.Dataset, normalisation: ErosionNormalisation | None) -> xr.Dataset:
+    """Layers with the water erosion that the thickness is computed with."""
+    if normalisation is None:
+        return layers
+    loss = layers["water_erosion"]
+    return layers.assign(water_erosion=(loss * normalisation.factor).astype(loss.dtype).assign_attrs(loss.attrs))
+
+
+def pairing_notes(normalisation: ErosionNormalisation | None, _tallies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for a run that uses the published parameters.
+
+    Examples
+    --------
+    >>> pairing_notes(ErosionNormalisation(mean=5.52), [])[0][-70:]
+    'times 0.5: reference mean 2.76 over mean 5.52 t ha-1 a-1, as requested'
+    """
+    fix = (
+        "normalise the grid's mean with [solum.erosion_normalisation], or calibrate on profiles"
+        if normalisation is None
+        else f"{normalisation.text}, as requested"
+    )
+    return [f"parameters: {PAIRING}; {fix}"]
