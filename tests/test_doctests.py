@@ -7,6 +7,7 @@ import importlib
 import inspect
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ MODULES = [
     for path in sorted((ROOT / "tpsoil").rglob("*.py"))
     if path.stem != "__main__"
 ]
-ROOMS = ("cube", "ingest")
-GROUND = ("grid", "tiles", "blocks", "variables", "errors")
+PACKAGES = ("cube", "ingest")
+FOUNDATION = ("grid", "tiles", "blocks", "variables", "errors")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -36,7 +37,16 @@ def public(module: ModuleType) -> list[str]:
     return [name for name in names if inspect.isfunction(getattr(module, name))]
 
 
-@pytest.mark.parametrize("name", [*ROOMS, *GROUND])
+@pytest.mark.parametrize("name", [*PACKAGES, *FOUNDATION])
 def test_every_public_function_has_an_example(name: str) -> None:
     module = importlib.import_module(f"tpsoil.{name}")
     assert [one for one in public(module) if ">>>" not in (inspect.getdoc(getattr(module, one)) or "")] == []
+
+
+@pytest.mark.parametrize("name", ["cube", "covariates"])
+def test_public_signatures_are_exact(name: str) -> None:
+    """Completion shows every option, and a type checker knows every result."""
+    module = importlib.import_module(f"tpsoil.{name}")
+    signatures = {one: inspect.signature(getattr(module, one)) for one in public(module)}
+    assert [one for one, its in signatures.items() if its.return_annotation in ("Any", Any, its.empty)] == []
+    assert [one for one, its in signatures.items() for p in its.parameters.values() if p.kind is p.VAR_KEYWORD] == []

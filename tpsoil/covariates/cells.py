@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from tpsoil.variables import Variable
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
+Cells = TypeVar("Cells", float, Array, xr.DataArray)
+"""A number, an array or a labelled layer; formulas return the kind that they are called with."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class CellKernel:
 
 
 def per_cell(
-    kernel: CellKernel, *layers: Any, outputs: Sequence[Variable], attrs: Mapping[str, Any] | None = None
-) -> tuple[Any, ...]:
+    kernel: CellKernel, *layers: Cells | float, outputs: Sequence[Variable], attrs: Mapping[str, Any] | None = None
+) -> tuple[Cells, ...]:
     """Apply a formula to numbers, arrays or DataArrays; the result has the same kind.
 
     Parameters
@@ -102,19 +104,20 @@ def per_cell(
     InputError
         For values outside an argument's range: at once in memory, while computing where lazy.
     """
-    layers = tuple(_plain_array(layer) for layer in layers)
-    for argument, layer in zip(kernel.arguments, layers):
+    plain = tuple(_plain_array(layer) for layer in layers)
+    for argument, layer in zip(kernel.arguments, plain):
         if argument.units:
             require_unit(kernel.where, argument.name, layer, argument.units, fix=ADD_LAYER, period=argument.period)
-    require_one_grid(*layers, where=kernel.where)
-    arrays = [layer for layer in layers if isinstance(layer, xr.DataArray | np.ndarray)]
+    require_one_grid(*plain, where=kernel.where)
+    arrays = [layer for layer in plain if isinstance(layer, xr.DataArray | np.ndarray)]
     _require_shapes(kernel.where, arrays)
     if not arrays:
-        numbers = kernel(*(np.asarray([float(layer)]) for layer in layers))
+        numbers = kernel(*(np.asarray([float(layer)]) for layer in plain))
         return tuple(part.reshape(-1)[0].item() for part in (numbers if isinstance(numbers, tuple) else (numbers,)))
     single = all(array.dtype == np.float32 for array in arrays)
     wanted = [spec if single or spec.kind == "categorical" else replace(spec, dtype="float64") for spec in outputs]
-    return map_pixels(kernel, *layers, outputs=wanted, attrs=attrs)
+    results = map_pixels(kernel, *plain, outputs=wanted, attrs=attrs)
+    return cast(tuple[Cells, ...], results)
 
 
 def _plain_array(layer: Any) -> Any:

@@ -15,7 +15,7 @@ from tpsoil.kernels.climate import weighted_sums
 from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, per_cell, per_series, require_one_grid
+from .cells import ADD_LAYER, Argument, CellKernel, Cells, per_cell, per_series, require_one_grid
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -229,7 +229,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
     )
 
 
-def aridity_index(annual_precipitation: Any, potential_evapotranspiration: Any) -> Any:
+def aridity_index(annual_precipitation: Cells | float, potential_evapotranspiration: Cells | float) -> Cells:
     """Aridity index: precipitation over potential evapotranspiration, so that high is humid.
 
     Parameters

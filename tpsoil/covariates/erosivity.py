@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -143,7 +143,17 @@ def precipitation_notes(method: str, tallies: Sequence[Mapping[str, Any]]) -> li
     ]
 
 
-def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = None, years: float | None = None) -> Any:
+@overload
+def rainfall_erosivity(
+    precipitation: xr.DataArray, *, method: str, temperature: Any = ..., years: float | None = ...
+) -> xr.DataArray: ...
+@overload
+def rainfall_erosivity(
+    precipitation: float | Sequence[Any] | Array, *, method: str, temperature: Any = ..., years: float | None = ...
+) -> float | Array: ...
+def rainfall_erosivity(
+    precipitation: Any, *, method: str, temperature: Any = None, years: float | None = None
+) -> xr.DataArray | float | Array:
     """The R factor of RUSLE from rain sums.
 
     Parameters
@@ -200,13 +210,13 @@ def rainfall_erosivity(precipitation: Any, *, method: str, temperature: Any = No
             raise InputError(f"{where}: temperature is used month by month, an annual method cannot take it")
         fix = "rain cannot be negative; declare its nodata value"
         rain = Argument("precipitation", 0.0, units="mm", fix=fix, period="year")
-        (result,) = per_cell(
+        annual: tuple[xr.DataArray | float | Array, ...] = per_cell(
             CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548)),
             precipitation,
             outputs=[spec],
             attrs=attrs,
         )
-        return result
+        return annual[0]
     dim = "time" if method == "zhang_daily" else "month"
     stack = labelled_series(where, precipitation, dim)
     period: Period = "day" if dim == "time" else "month"
@@ -256,8 +266,8 @@ def _fournier(rain: Array) -> Array:
     return erosion.power_cells(erosion.fournier_index(rain), 0.3589, 1.9462)
 
 
-def _unlabelled(result: xr.DataArray) -> Any:
-    return result.item() if result.ndim == 0 else result.values
+def _unlabelled(result: xr.DataArray) -> float | Array:
+    return float(result.item()) if result.ndim == 0 else result.values
 
 
 def _typed(spec: Variable, *stacks: xr.DataArray) -> Variable:

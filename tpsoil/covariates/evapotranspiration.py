@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,24 @@ EVAPORATION: Final = {
 }
 
 
+@overload
+def potential_evapotranspiration(
+    *,
+    method: str,
+    temperature: xr.DataArray | None = ...,
+    minimum: xr.DataArray | None = ...,
+    maximum: xr.DataArray | None = ...,
+    latitude: xr.DataArray | float | None = ...,
+) -> xr.DataArray: ...
+@overload
+def potential_evapotranspiration(
+    *,
+    method: str,
+    temperature: Sequence[Any] | Array | None = ...,
+    minimum: Sequence[Any] | Array | None = ...,
+    maximum: Sequence[Any] | Array | None = ...,
+    latitude: xr.DataArray | float | None = ...,
+) -> float | Array: ...
 def potential_evapotranspiration(
     *,
     method: str,
@@ -35,7 +54,7 @@ def potential_evapotranspiration(
     minimum: Any = None,
     maximum: Any = None,
     latitude: Any = None,
-) -> Any:
+) -> xr.DataArray | float | Array:
     """Annual potential evapotranspiration from twelve months.
 
     Parameters

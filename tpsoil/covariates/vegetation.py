@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tpsoil.errors import InputError
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, per_cell
+from .cells import Argument, CellKernel, Cells, per_cell
 
 
-def vegetation_cover(ndvi: Any, *, bare: float = 0.05, full: float = 0.86) -> Any:
+def vegetation_cover(ndvi: Cells, *, bare: float = 0.05, full: float = 0.86) -> Cells:
     """Share of the ground under green vegetation, by the dimidiate pixel model.
 
     Parameters

@@ -12,7 +12,7 @@ from tpsoil.errors import InputError
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_known
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -33,14 +33,14 @@ COVER: Final = {
 
 
 def rusle(
-    rainfall_erosivity: Any,
-    soil_erodibility: Any,
-    ls_factor: Any,
-    cover_factor: Any,
-    practice_factor: Any = 1.0,
+    rainfall_erosivity: Cells | float,
+    soil_erodibility: Cells | float,
+    ls_factor: Cells | float,
+    cover_factor: Cells | float,
+    practice_factor: Cells | float = 1.0,
     *,
     unit_system: UnitSystem = "SI",
-) -> Any:
+) -> Cells:
     """Soil loss by sheet and rill erosion, the Revised Universal Soil Loss Equation.
 
     Parameters
@@ -123,8 +123,13 @@ class _SoilLoss(CellKernel):
 
 
 def soil_erodibility(
-    sand: Any, silt: Any, clay: Any, soil_organic_carbon: Any, *, unit_system: UnitSystem = "SI"
-) -> Any:
+    sand: Cells | float,
+    silt: Cells | float,
+    clay: Cells | float,
+    soil_organic_carbon: Cells | float,
+    *,
+    unit_system: UnitSystem = "SI",
+) -> Cells:
     """The K factor of RUSLE from texture and organic carbon, by the EPIC model.
 
     Parameters
@@ -191,12 +196,12 @@ class Texture(CellKernel):
 
 def cover_factor(
     *,
-    ndvi: Any = None,
-    vegetation_cover: Any = None,
+    ndvi: Cells | None = None,
+    vegetation_cover: Cells | None = None,
     method: str = "van_der_knijff",
     alpha: float = 2.0,
     beta: float = 1.0,
-) -> Any:
+) -> Cells:
     """The C factor of RUSLE from NDVI or vegetation cover.
 
     Parameters

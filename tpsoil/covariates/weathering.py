@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
+
+import numpy.typing as npt
+import xarray as xr
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_known
 
 Basis = Literal["oxides", "elements"]
 Correction = Literal["none", "phosphate", "mclennan"]
+Result = xr.DataArray | npt.NDArray[Any] | float
 
 OXIDE_MOLES: Final = tuple(1.0 / mass for mass in (101.961, 56.077, 61.979, 94.196, 141.943))
 """1 / molar mass of Al2O3, CaO, Na2O, K2O, P2O5, mol g-1."""
@@ -25,6 +29,34 @@ STATUS: Final = Variable(
 )  # fmt: skip
 
 
+@overload
+def chemical_index_of_alteration(
+    aluminium: Cells | float,
+    calcium: Cells | float,
+    sodium: Cells | float,
+    potassium: Cells | float,
+    phosphorus: Cells | float | None = ...,
+    *,
+    basis: Basis = ...,
+    correction: Correction = ...,
+    detection_limits: Mapping[str, float] | None = ...,
+    percent: bool = ...,
+    status: Literal[False] = ...,
+) -> Cells: ...
+@overload
+def chemical_index_of_alteration(
+    aluminium: Cells | float,
+    calcium: Cells | float,
+    sodium: Cells | float,
+    potassium: Cells | float,
+    phosphorus: Cells | float | None = ...,
+    *,
+    basis: Basis = ...,
+    correction: Correction = ...,
+    detection_limits: Mapping[str, float] | None = ...,
+    percent: bool = ...,
+    status: Literal[True],
+) -> tuple[Cells, Cells]: ...
 def chemical_index_of_alteration(
     aluminium: Any,
     calcium: Any,
@@ -37,7 +69,7 @@ def chemical_index_of_alteration(
     detection_limits: Mapping[str, float] | None = None,
     percent: bool = False,
     status: bool = False,
-) -> Any:
+) -> Result | tuple[Result, Result]:
     """Chemical index of alteration: alumina left over from feldspar.
 
     Parameters

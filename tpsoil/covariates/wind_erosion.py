@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from tpsoil.kernels import erosion
 from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series
+from .cells import ADD_LAYER, Argument, CellKernel, Cells, labelled_series, per_cell, per_series
 
 THRESHOLD_M_S: Final = 5.0
 """Wind at 2 m below which no soil moves."""
@@ -130,6 +131,24 @@ def turning_point(distance_m: float = FIELD_M) -> float:
     return float(((1 + 2 * c) / (2 * c) * (150.71 / distance_m) ** 2) ** (1 / (2 * c)))
 
 
+@overload
+def wind_factor(
+    wind_speed: xr.DataArray,
+    *,
+    days: float,
+    height_m: float = ...,
+    threshold_m_s: float = ...,
+    weibull_shape: float | None = ...,
+) -> xr.DataArray: ...
+@overload
+def wind_factor(
+    wind_speed: Sequence[Any] | npt.NDArray[Any],
+    *,
+    days: float,
+    height_m: float = ...,
+    threshold_m_s: float = ...,
+    weibull_shape: float | None = ...,
+) -> float | npt.NDArray[Any]: ...
 def wind_factor(
     wind_speed: Any,
     *,
@@ -137,7 +156,7 @@ def wind_factor(
     height_m: float = 10.0,
     threshold_m_s: float = THRESHOLD_M_S,
     weibull_shape: float | None = None,
-) -> Any:
+) -> xr.DataArray | float | npt.NDArray[Any]:
     """Wind factor of a period: what moves soil in its wind speeds.
 
     Parameters
@@ -245,8 +264,13 @@ def _weibull_work(mean: npt.NDArray[Any], threshold: float, shape: float) -> npt
 
 
 def soil_dryness(
-    potential_evapotranspiration: Any, precipitation: Any, rain_days: Any, *, days: float, irrigation: Any = 0.0
-) -> Any:
+    potential_evapotranspiration: Cells | float,
+    precipitation: Cells | float,
+    rain_days: Cells | float,
+    *,
+    days: float,
+    irrigation: Cells | float = 0.0,
+) -> Cells:
     """Soil wetness factor SW of RWEQ: 1 on dry soil, 0 on wet.
 
     Parameters
@@ -293,14 +317,14 @@ def soil_dryness(
 
 
 def weather_factor(
-    wind_factor: Any,
-    elevation: Any,
-    temperature: Any,
-    soil_dryness: Any = 1.0,
-    snow_free: Any = 1.0,
+    wind_factor: Cells | float,
+    elevation: Cells | float,
+    temperature: Cells | float,
+    soil_dryness: Cells | float = 1.0,
+    snow_free: Cells | float = 1.0,
     *,
     gravity: float = 9.8,
-) -> Any:
+) -> Cells:
     """Weather factor WF of RWEQ for one period.
 
     Parameters

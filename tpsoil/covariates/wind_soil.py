@@ -8,7 +8,7 @@ import xarray as xr
 
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_known
 from .water_erosion import Texture
 from .wind_erosion import as_dataset
 
@@ -84,7 +84,7 @@ def erodible_fraction(
     return as_dataset({"erodible_fraction": fraction, "erodible_fraction_status": status})
 
 
-def crust_factor(clay: Any, soil_organic_carbon: Any, *, organic_matter: bool = False) -> Any:
+def crust_factor(clay: Cells | float, soil_organic_carbon: Cells | float, *, organic_matter: bool = False) -> Cells:
     """Soil crust factor SCF of RWEQ.
 
     Parameters
@@ -110,7 +110,7 @@ def crust_factor(clay: Any, soil_organic_carbon: Any, *, organic_matter: bool = 
     0.573394495
     """
     arguments = tuple(Argument(name, 0.0, 100.0, "%") for name in ("clay", "soil_organic_carbon"))
-    organic = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
+    organic: Cells | float = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
     (result,) = per_cell(
         CellKernel("erosion", "crust_cells", "crust_factor", arguments),
         clay,
@@ -120,7 +120,7 @@ def crust_factor(clay: Any, soil_organic_carbon: Any, *, organic_matter: bool = 
     return result
 
 
-def roughness_factor(ridge_cm: Any, random_cm: Any = 0.0, *, random_weight: str = "0.127") -> Any:
+def roughness_factor(ridge_cm: Cells | float, random_cm: Cells | float = 0.0, *, random_weight: str = "0.127") -> Cells:
     """Soil roughness factor K' of RWEQ.
 
     Parameters
@@ -159,7 +159,9 @@ def roughness_factor(ridge_cm: Any, random_cm: Any = 0.0, *, random_weight: str 
     return result
 
 
-def vegetation_factor(flat_cover: Any = 0.0, standing_area: Any = 0.0, canopy: Any = 0.0) -> Any:
+def vegetation_factor(
+    flat_cover: Cells | float = 0.0, standing_area: Cells | float = 0.0, canopy: Cells | float = 0.0
+) -> Cells:
     """Vegetation factor COG of RWEQ.
 
     Parameters

@@ -305,7 +305,7 @@ async def _described(store: Store) -> dict[str, bytes]:
     return {name: text.to_bytes() for name, text in zip(names, texts) if text is not None}
 
 
-def layer_array(info: CubeInfo, group: Any, name: str) -> Any:
+def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
     """The open zarr array of one layer.
 
     Raises
