@@ -171,7 +171,7 @@ _sources: Final = Readers[WindowReader](limit=64)
 def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
     """Opened once in a process for each content of its files and URLs; checked then."""
     table, sources, through = options["table"], options["sources"], options["through"]
-    key = (table, sources, through, grid)
+    key = (table.model_dump_json(), sources, through, grid)  # a table with flags has no hash
     return _sources.get(key, options[CONTENT], lambda: _open_source(table, sources, through, grid))
 
 
