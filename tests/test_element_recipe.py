@@ -73,6 +73,8 @@ def changed(base: tuple[Path, dict[str, Any]], folder: Path, **keys: Any) -> dic
     recipe = {name: dict(table) for name, table in base[1].items()}
     recipe["run"]["output"] = str(folder / "maps.zarr")
     recipe["elements"] = {**recipe["elements"], "trees": 4, "search": {}, "effects": [], **keys}
+    if not recipe["elements"]["search"]:
+        del recipe["elements"]["search_trees"]
     return recipe
 
 
@@ -158,7 +160,7 @@ def test_the_same_run_again_makes_nothing(done: tuple[Path, dict[str, Any]]) -> 
             InputError,
             "given twice|no value|alike|XRF",
         ),
-        ({"compare": ["biome"]}, InputError, "no column 'biome'"),
+        ({"compare": ["biome"], "classes": {}}, InputError, "no column 'biome'"),
         ({"extra_features": ["clay"]}, InputError, "no column 'clay'"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -127,6 +127,15 @@ class ElementsTable(Section):
         The samples are simulated, not measured: every output and figure says so.
     """
 
+    NEEDS: ClassVar = {
+        "search_trees": ("search", ()),
+        "driver_repeats": ("drivers", ()),
+        "bands": ("effects", ()),
+        "calibration": ("icp", ()),
+        "classes": ("compare", ()),
+        "masked_within_km": ("masked_samples", ("move",)),
+    }
+
     samples: str
     citation: str | None = Field(default=None, min_length=1)
     elements: tuple[str, ...] | dict[str, str]
@@ -227,6 +236,9 @@ class ElementsTable(Section):
             for symbol in given:
                 if symbol not in symbols:
                     raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
+        for name in self.classes:
+            if self.compare and name not in self.compare:
+                raise ValueError(f"classes names '{name}', which compare does not{nearest_name(name, self.compare)}")
         for effect in self.effects:
             for name in effect.split("*"):
                 if name not in self.features:

@@ -112,6 +112,8 @@ class GridTable(Section):
         if self.like is not None:
             if self.resolution is not None or self.bounds is not None or self.cover is not None:
                 raise ValueError("like gives the whole grid; leave resolution, bounds and cover out")
+            if "crs" in self.model_fields_set:
+                raise ValueError("like gives the whole grid, its crs too; leave crs out")
         elif self.resolution is None:
             raise ValueError("resolution is missing (cell size in the CRS's unit)")
         elif self.bounds is not None and self.cover is not None:

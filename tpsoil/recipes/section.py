@@ -6,9 +6,9 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tpsoil.errors import nearest_name
 
@@ -25,10 +25,25 @@ class Section(BaseModel):
     Notes
     -----
     Frozen, so that a digest of it stays true; unknown keys are faults, because a misspelt option that is ignored gives
-    a map of something else; numbers are not taken from text.
+    a map of something else; numbers are not taken from text. `NEEDS` gives, for an option that has an effect only
+    beside another, that other option and the values of it; any value that is set where there are none. Elsewhere the
+    option is a fault, because it would be ignored.
     """
 
+    NEEDS: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=True)
+
+    @model_validator(mode="after")
+    def _without_idle_options(self) -> Self:
+        for name, (other, values) in self.NEEDS.items():
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+                continue
+            value = getattr(self, other)
+            if value not in values if values else not value:
+                wanted = f" = {' or '.join(str(one).lower() for one in values)}" if values else ""
+                raise ValueError(f"{name} has no effect without {other}{wanted}; set {other}, or leave {name} out")
+        return self
 
 
 def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Table | None:

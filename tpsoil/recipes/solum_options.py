@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,6 +32,8 @@ class ZonesTable(Section):
     max_cells : int
         Cells to fit on.
     """
+
+    NEEDS: ClassVar = {"rank_seeds": ("rank", ()), "rank_trees": ("rank", ())}
 
     k: int = Field(default=8, ge=2, le=254)
     covariates: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class CalibrationTable(Section):
     simulated : bool
         The profiles are simulated; everything made from them says so.
     """
+
+    NEEDS: ClassVar = {"quantiles_of": ("quantiles", ())}
 
     profiles: str
     citation: str | None = Field(default=None, min_length=1)
@@ -166,6 +170,8 @@ class ComparisonTable(Section):
     correlate : list of str
         Layers whose Pearson correlation with thickness is listed.
     """
+
+    NEEDS: ClassVar = {"band": ("maps", ())}
 
     maps: tuple[str, ...] = ()
     band: float = Field(default=5.0, ge=0)

@@ -165,6 +165,13 @@ class SolumTable(Section):
             raise ValueError("erosion_normalisation belongs to the published parameters; leave it out")
         if self.erosion_normalisation is not None and "water_erosion" in self.assumptions:
             raise ValueError("erosion_normalisation has no effect on an assumed water_erosion; assume the mean itself")
+        read = {*FORCING, "depth_to_bedrock", *(ZONE_LAYERS if self.zones == "published" else ())}
+        read |= set(self.calibration.baseline_features) if self.calibration is not None else set()
+        if idle := sorted(set(self.assumptions) - read):
+            raise ValueError(
+                f"assumptions of {', '.join(idle)} have no effect: only published zones read these; leave them out, or "
+                "give the cube the layers"
+            )
         if self.comparison is not None and "solum_thickness" not in self.maps:
             raise ValueError("comparison needs 'solum_thickness' among maps")
         if self.calibration is not None:
