@@ -1,4 +1,4 @@
-"""Every public function has an example, and every example does what it says."""
+"""Every public function has an example, and every example gives its printed result."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_examples_do_what_they_say(name: str, tmp_path: Path, monkeypatch: pytes
     if ">>>" not in inspect.getsource(module := importlib.import_module(name)):
         return
     monkeypatch.chdir(tmp_path)  # whatever an example writes goes with the test
-    found = doctest.testmod(module)
-    assert found.failed == 0, f"{found.failed} of {found.attempted} examples of {name} failed; see the output"
+    results = doctest.testmod(module)
+    assert results.failed == 0, f"{results.failed} of {results.attempted} examples of {name} failed; see the output"
 
 
 def public(module: ModuleType) -> list[str]:

@@ -1,4 +1,4 @@
-"""The walls of the house: every import, the ones inside functions too, goes where the design allows."""
+"""Dependency rules: every import, those inside functions too, is one that the design allows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FOUNDATION = {
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # A stage may use these neighbours; the design draws each of the arrows.
 ARROWS = {
-    "cube": {"ingest"},  # add_layer hands sources to the door
-    "micronutrients": {"forest"},  # the domain steps around the forest
+    "cube": {"ingest"},  # add_layer passes sources to ingest
+    "micronutrients": {"forest"},  # the domain steps use the forest
 }
 ALLOWED = {
     **{stage: FOUNDATION | ARROWS.get(stage, set()) for stage in STAGES},

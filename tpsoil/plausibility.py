@@ -1,4 +1,4 @@
-"""Reference ranges of published work, and the notes of a run whose maps leave them.
+"""Reference ranges of published work, and the notes of a run whose maps are outside them.
 
 Numbers come from the records of the tiles, never from reading the maps again. A note is no error: another region
 may well differ; it is a line that a reader sees before using a map.
@@ -129,7 +129,7 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
 def notes_of(
     statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Mapping[str, float]] | None = None
 ) -> list[str]:
-    """Lines for the maps of a stage that leave a reference range.
+    """Lines for the maps of a stage that are outside a reference range.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def score_notes(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        A run's tables; those with a column `nse` or `squared_correlation` are looked at.
+        A run's tables; those with a column `nse` or `squared_correlation` are checked.
 
     Returns
     -------

@@ -319,22 +319,22 @@ def place_on_soil(
         raise InputError(f"masked samples: option is {on_masked!r}, expected 'move', 'drop' or 'keep'")
     box = grid_of(mask, where=MASK)
     across, along = cell_sizes_m(box)
-    reach = CELLS * float(max(across.max(), along.max())) if within_m is None else float(within_m)
-    if not (np.isfinite(reach) and reach > 0):
-        raise InputError(f"masked samples: distance is {reach:g} m, expected a positive number")
+    limit_m = CELLS * float(max(across.max(), along.max())) if within_m is None else float(within_m)
+    if not (np.isfinite(limit_m) and limit_m > 0):
+        raise InputError(f"masked samples: distance is {limit_m:g} m, expected a positive number")
     masked = take_points({MASK: mask.data}, rows, cols)[MASK] != 1
     rows, cols, moved = rows.copy(), cols.copy(), np.zeros(len(rows), dtype=bool)
     if on_masked != "move" or not masked.any():
-        return SoilPlaces(rows, cols, masked, moved, reach)
+        return SoilPlaces(rows, cols, masked, moved, limit_m)
     at = np.flatnonzero(masked)
     # Narrow cells near a pole would make the window unlimited: no wider than the grid.
-    height = min(int(reach // along[rows[at]].min()), box.shape[0] - 1)
-    width = min(int(reach // across[rows[at]].min()), box.shape[1] - 1)
+    height = min(int(limit_m // along[rows[at]].min()), box.shape[0] - 1)
+    width = min(int(limit_m // across[rows[at]].min()), box.shape[1] - 1)
     offset_r, offset_c = (part.ravel() for part in np.mgrid[-height : height + 1, -width : width + 1])
     near_r, near_c = rows[at, None] + offset_r, cols[at, None] + offset_c
     inside = (near_r >= 0) & (near_r < box.shape[0]) & (near_c >= 0) & (near_c < box.shape[1])
     distance = np.hypot(offset_r * along[rows[at], None], offset_c * across[rows[at], None])
-    inside &= distance <= reach
+    inside &= distance <= limit_m
     soil = np.zeros(inside.shape, dtype=bool)
     soil[inside] = take_points({MASK: mask.data}, near_r[inside], near_c[inside])[MASK] == 1
     distance = np.where(soil, distance, np.inf)
@@ -343,7 +343,7 @@ def place_on_soil(
     moved[at[reached]] = True
     rows[moved] = near_r[reached, nearest[reached]]
     cols[moved] = near_c[reached, nearest[reached]]
-    return SoilPlaces(rows, cols, masked, moved, reach)
+    return SoilPlaces(rows, cols, masked, moved, limit_m)
 
 
 def _names(labels: Sequence[Any], chosen: npt.NDArray[np.bool_], shown: int = 10) -> str:

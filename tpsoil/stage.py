@@ -112,7 +112,7 @@ class Stage:
         What `compute` returns.
     compute : callable
         `compute(window)` gives one array of the window's shape for every output. A module-level function: it is sent
-        to workers by name. Serial, and the same for a cell whatever the window around it.
+        to workers by name. Serial, and the same for a cell in any window around it.
     inputs : sequence of str
         Layers it reads, from the output store or the cube.
     halo : int or None
@@ -151,7 +151,7 @@ class Stage:
         Mean climate of each zone where its parameters were fitted, for the run's notes; layers of the catalogue.
     summary : callable, optional
         `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
-        row by row; `maps` is the lazy Dataset of inputs and outputs, for a look at some of them.
+        row by row; `maps` is the lazy Dataset of inputs and outputs, to read some of them.
     notes : callable, optional
         `notes(tallies)` gives lines for the run's notes.
     """
@@ -231,7 +231,7 @@ def _as_json(value: Any, at: str, left_out: frozenset[str]) -> Any:
 
 
 def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
-    """A lazy Dataset in loaded blocks, so that what looks at every cell holds a million of them at most."""
+    """A lazy Dataset in loaded blocks, so that a loop over all cells has a million of them in memory at most."""
     for top in range(0, maps.sizes["y"], side):
         for left in range(0, maps.sizes["x"], 2 * side):
             yield maps.isel(y=slice(top, top + side), x=slice(left, left + 2 * side)).compute()

@@ -54,7 +54,7 @@ def checked_surface(elevation: xr.DataArray, *, where: str, cell_size_m: float |
     Raises
     ------
     InputError
-        Not a 2-D DataArray, or heights outside -500..9000 m (looked at only where the DEM is in memory).
+        Not a 2-D DataArray, or heights outside -500..9000 m (checked only where the DEM is in memory).
     UnitsError
         Heights in another unit than the metre.
     GridError
@@ -148,12 +148,12 @@ def _plain_spacing(elevation: xr.DataArray, where: str) -> tuple[npt.NDArray[np.
 
 
 def _refuse_degrees(elevation: xr.DataArray, width: float, height: float, where: str) -> None:
-    """Cells below a metre within 360 x 90 of the origin are degrees, whatever the CRS states."""
+    """Cells below a metre within 360 x 90 of the origin are degrees, even if the CRS states metres."""
     if max(width, height) >= 1.0:
         return
-    reach: list[Any] = [np.abs(np.asarray(elevation.coords[d], dtype=np.float64)).max() for d in elevation.dims]
-    if reach[0] <= 90.0 and reach[1] <= 360.0:
+    extents: list[Any] = [np.abs(np.asarray(elevation.coords[d], dtype=np.float64)).max() for d in elevation.dims]
+    if extents[0] <= 90.0 and extents[1] <= 360.0:
         raise GridError(
-            f"{where}: cells of {width:.6g} x {height:.6g} m within {reach[1]:.4g} by {reach[0]:.4g} of the origin "
+            f"{where}: cells of {width:.6g} x {height:.6g} m within {extents[1]:.4g} by {extents[0]:.4g} of the origin "
             "look like degrees called metres; write the true CRS with .rio.write_crs('EPSG:4326'), or pass cell_size_m="
         )

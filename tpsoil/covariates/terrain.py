@@ -207,8 +207,8 @@ class _Annulus:
     outer: int
 
     def __call__(self, z: Array) -> Array:
-        reach = np.arange(-self.outer, self.outer + 1)
-        rows, columns = (offsets.ravel() for offsets in np.meshgrid(reach, reach, indexing="ij"))
+        steps = np.arange(-self.outer, self.outer + 1)
+        rows, columns = (offsets.ravel() for offsets in np.meshgrid(steps, steps, indexing="ij"))
         distance = np.hypot(rows, columns)
         ring = (distance > self.inner + 0.5 * (self.inner > 0)) & (distance <= self.outer + 0.5) & (distance > 0)
         return annulus_position(z, self.outer, rows[ring], columns[ring])

@@ -196,7 +196,7 @@ def aligned_reader(
     Returns
     -------
     read : callable
-        `read(rows, columns)` gives the block of the grid; equal bit for bit whatever the window.
+        `read(rows, columns)` gives the block of the grid; equal bit for bit for any window.
     resampling : str
         The one that is used.
 

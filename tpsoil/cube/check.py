@@ -1,4 +1,4 @@
-"""Look at every stored byte of a cube: what is missing, unfinished, or does not decode."""
+"""Check every stored byte of a cube: what is missing, unfinished, or does not decode."""
 
 from __future__ import annotations
 

@@ -259,8 +259,8 @@ class _Count(NamedTuple):
 class _Gate:
     """Lets chunks be written until it is closed, which waits for those that are being written.
 
-    When one chunk cannot be computed, dask raises at once while other threads go on: a chunk that is written late would
-    come back after its layer was removed. A worker process has a gate of its own, which nobody closes.
+    When one chunk cannot be computed, dask raises at once while other threads continue: a chunk that is written late
+    would exist again after its layer was removed. A worker process has a gate of its own, which is never closed.
     """
 
     def __init__(self) -> None:
@@ -327,7 +327,7 @@ def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: 
 
 
 def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
-    """Reject replacing a layer by one that is still to be computed from it: its chunks go first."""
+    """Reject replacing a layer by one that is still to be computed from it: its chunks are deleted first."""
     replaced = {name: graph_prefix(info.where, name) for name in layers}
     for layer in layers.values():
         graph: Any = getattr(layer.data, "dask", None)

@@ -39,7 +39,7 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
 
     Notes
     -----
-    URLs go through fsspec; keys, endpoints and regions come from where its libraries look for them (environment,
+    URLs go through fsspec; keys, endpoints and regions come from the settings of its libraries (environment,
     profile files), never from a recipe.
     """
     if isinstance(location, Store):

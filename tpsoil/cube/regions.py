@@ -1,6 +1,6 @@
 """Writing layers by region, and what is known of their chunks.
 
-A layer bears `state = "writing"` from its creation until `finish_layers`, which looks that every chunk is there.
+A layer has `state = "writing"` from its creation until `finish_layers`, which checks that every chunk exists.
 """
 
 from __future__ import annotations

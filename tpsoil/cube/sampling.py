@@ -42,18 +42,18 @@ def sample_cube(
     Parameters
     ----------
     cube : Dataset or DataArray (y, x), or path or URL of a cube
-        With a CRS, such as `open_cube` gives; lazy layers are read in the chunks that hold a point, and no others.
+        With a CRS, such as `open_cube` gives; lazy layers are read in the chunks that contain a point, and no others.
     points : DataFrame or path of a CSV
         Columns `lon` and `lat` (degrees, WGS84; also longitude and latitude), or `x` and `y` in the CRS of the cube.
     layers : sequence of str, optional
         Which layers; all 2-D ones by default.
     outside : {"drop", "keep", "error"}
-        What becomes of points that lie outside the grid or have no position: their rows go; they stay, with missing
-        values; or they are an error. They are counted in `attrs` and reported in a warning either way.
+        Points outside the grid or without a position: their rows are dropped; they are kept, with missing values; or
+        they are an error. They are counted in `attrs` and reported in a warning either way.
     on_masked : {"keep", "move", "drop"}
-        What becomes of points on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: their own cell's values;
-        those of the nearest cell with soil, and they go where there is none near; or their rows go. Unless kept, they
-        are counted and named in `attrs`.
+        Points on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: the values of their own cell; those of the
+        nearest cell with soil, and points without one are dropped; or all are dropped. Unless kept, they are counted
+        and named in `attrs`.
     masked_within_m : float, m, optional
         How far points are moved at most; by default two cells.
     where : str, optional

@@ -153,7 +153,7 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     -------
     Dataset (y, x)
         One lazy variable a layer, chunked as stored: continuous ones float32 with NaN, classes as integers whose
-        missing code is `encoding["_FillValue"]`. `spatial_ref` holds the CRS.
+        missing code is `encoding["_FillValue"]`. `spatial_ref` has the CRS.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
 async def _described(store: Store) -> dict[str, bytes]:
     """The zarr.json of every member of the group but the coordinates, requested at once.
 
-    zarr's own listing warns of every other file that lies in the folder, and does not name the member that is torn.
+    zarr's own listing warns of every other file that lies in the folder, and does not name a damaged member.
     """
     names = [name async for name in store.list_dir("") if name not in COORDINATES and name != "zarr.json"]
     texts = await asyncio.gather(*(store.get(f"{name}/zarr.json", default_buffer_prototype()) for name in names))
@@ -320,7 +320,7 @@ def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
 
 
 def _clear_target(location: Location, target: Store, where: str, overwrite: bool) -> None:
-    """Reject an existing store, or delete it where it is a Zarr store and may go."""
+    """Reject an existing store, or delete it where it is a Zarr store that may be overwritten."""
     path = local_path(location)
     if path is not None and path.exists():
         if path.is_dir() and not any(path.iterdir()):

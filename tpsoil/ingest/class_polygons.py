@@ -63,7 +63,7 @@ def class_reader(
     Returns
     -------
     read : callable
-        `read(rows, columns)` gives uint8 classes, `spec.fill` outside all polygons; equal whatever the window.
+        `read(rows, columns)` gives uint8 classes, `spec.fill` outside all polygons; equal for any window.
     attrs : dict
         Of the layer.
 

@@ -44,7 +44,7 @@ def find_parts(
     variable, band : str, int
         Which variable of a NetCDF or Zarr source; which band (from 1) of a GDAL file or step of a labelled array.
     crs : str or CRS, optional
-        Of a source that carries none.
+        Of a source without one.
     combined : bool
         Whether all bands or steps are wanted, to be combined.
     prefer : str

@@ -55,7 +55,7 @@ class Raster:
     change : Conversion
         From stored numbers to the catalogue's unit, the file's scale and offset included.
     checked : bool
-        Whether undeclared sentinels are looked for.
+        Whether undeclared sentinels are checked for.
     origin, digest : str
         For the attributes.
     notes : tuple of (str, str)

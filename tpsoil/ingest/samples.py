@@ -59,7 +59,7 @@ def read_samples(
         Column that names the site. By default `site` where there is one; else rows at one position are one site, with
         a warning, and without positions every row is a site.
     replicate : str, optional
-        Column that tells a site's samples apart. By default `replicate` where there is one, else they are numbered.
+        Column that distinguishes a site's samples. By default `replicate` where there is one, else they are numbered.
     units : str or mapping of element to str
         Of the values and limits as they come: mg kg-1, ppm, %, g kg-1, ug kg-1; oxides as "% Fe2O3", which convert by
         their molar masses.
@@ -79,7 +79,7 @@ def read_samples(
     -------
     DataFrame
         `site`, `replicate`, `element`, `value` (float64, mg/kg; NaN where missing or censored), `detection_limit`
-        (mg/kg; NaN where unknown), `censored` (bool), then the other columns. `.attrs["counts"]` holds, by element,
+        (mg/kg; NaN where unknown), `censored` (bool), then the other columns. `.attrs["counts"]` has, by element,
         rows, valid, missing, censored and negative.
 
     Raises

@@ -109,7 +109,7 @@ def _open(file: Path, where: str) -> xr.Dataset:
 
 
 def _own_crs(dataset: xr.Dataset, name: str) -> Any:
-    """The CRS that a file carries in its grid mapping; None without one."""
+    """The CRS in the grid mapping of a file; None without one."""
     crs = (dataset[name].rio.crs if name in dataset else None) or dataset.rio.crs
     return None if crs is None else CRS(crs.to_wkt())
 

@@ -81,7 +81,7 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     outside : path, GeoDataFrame or list of them, optional
         Polygons of what is no soil.
     crs : str, optional
-        Of files that carry none, such as a shapefile without its .prj.
+        Of files without one, such as a shapefile without its .prj.
     chunks : int
 
     Returns
