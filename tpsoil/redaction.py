@@ -48,7 +48,11 @@ def redacted(text: str) -> str:
     >>> redacted("s3://bucket/maps.zarr and tiles/*.tif?")
     's3://bucket/maps.zarr and tiles/*.tif?'
     """
-    for value, shown in _values().items():
+    return _without(text, _values())
+
+
+def _without(text: str, secrets: Mapping[str, str]) -> str:
+    for value, shown in secrets.items():
         text = text.replace(value, shown)
     if "://" not in text:
         return text
@@ -74,12 +78,19 @@ def public_name(url: str) -> str:
 
 def redacted_values(value: Any) -> Any:
     """The same for every text in nested mappings and lists."""
+    return _values_without(value, _values())
+
+
+def _values_without(value: Any, secrets: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return redacted(value)
+        return _without(value, secrets)
     if isinstance(value, Mapping):
-        return {redacted(key) if isinstance(key, str) else key: redacted_values(item) for key, item in value.items()}
+        return {
+            _without(key, secrets) if isinstance(key, str) else key: _values_without(item, secrets)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [redacted_values(item) for item in value]
+        return [_values_without(item, secrets) for item in value]
     return value
 
 
