@@ -128,7 +128,7 @@ class World:
             "derive": {"dem": str(folder / "dem.tif"), "terrain": ["slope", "general_curvature"]},
             "solum": {"parameters": "published", "zones": "published"},
             "elements": {
-                "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 5, "folds": ["random"],
+                "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 5, "folds": ["random"], "n_folds": 2,
                 "features": ["elevation", "slope", "annual_precipitation"],
             },
         }  # fmt: skip

@@ -8,9 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import small_run
@@ -100,35 +98,6 @@ except InputError as error:
         check=True,
     )
     assert "parameters.py was edited after this process imported tpsoil" in done.stdout
-
-
-# Options that no stage's result depends on: places of files, and what is only a limit or another stage's.
-INDIFFERENT = {
-    "sources", "through", "table.source", "table.through", "paths", "dem", "flow.memory_limit_gb", "table.samples",
-    "table.elements", "calibration.profiles", "table.comparison", "table.calibration.profiles", "group.layers",
-    "group.dem.path", "group.memory_limit_gb",
-    "table.citation", "calibration.citation", "table.calibration.citation",
-}  # fmt: skip
-
-
-def leaves(value: Any, at: str = "") -> dict[str, Any]:
-    """Innermost values of nested mappings and lists by dotted key."""
-    if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in leaves(item, f"{at}.{key}" if at else key).items()}
-    return {at: value}
-
-
-def test_every_option_of_a_stage_decides_but_the_declared_ones(stages: dict[str, Stage]) -> None:
-    for stage in stages.values():
-        assert set(stage.indifferent) <= INDIFFERENT, stage.name
-        for key, option in stage.options.items():
-            if key not in stage.indifferent:
-                assert key in decisive_options(stage), (stage.name, key)
-            fields = getattr(type(option), "model_fields", {})
-            told = leaves(decisive_options(stage).get(key, {}))
-            for field in fields:
-                named = any(name == field or name.startswith(f"{field}.") for name in told)
-                assert named or f"{key}.{field}" in stage.indifferent or not getattr(option, field), (stage.name, field)
 
 
 def test_an_option_that_changes_is_named_with_both_values(stages: dict[str, Stage]) -> None:

@@ -1,0 +1,157 @@
+"""Every option of every stage is part of what its records name, but for those declared not to decide a value.
+
+Stages of recipes with all kinds of sections, built from generated files and not run.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_run
+import web
+import xarray as xr
+from edited_world import World
+from raw_covariates import write_raw_files
+
+from tpsoil.cube import add_layer
+from tpsoil.grid import coordinates
+from tpsoil.recipes.jobs import AnyRecipe, job_of
+from tpsoil.stage import Stage, decisive_options
+
+# Of a raster whose place is in its world file, while that is written.
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+RECIPES = Path(__file__).parent / "recipes"
+KINDS = ("small", "zones and comparison", "sources and masks", "every covariate")
+INDIFFERENT = {
+    # Places of files, whose names and digests decide instead.
+    "sources", "through", "paths", "table.source", "table.through", "table.samples", "group.SOURCE.path", "group.ranges",
+    "calibration.profiles", "table.calibration.profiles",
+    # Limits of memory, and what only names a publication.
+    "group.memory_limit_gb", "table.citation", "calibration.citation", "table.calibration.citation",
+    # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
+    "table.elements", "table.comparison", "group.layers",
+}  # fmt: skip
+"""The only options that may be declared not to decide a stage's result."""
+
+
+def _small(folder: Path) -> AnyRecipe:
+    return small_run.make_small(folder, side=32)
+
+
+def _zones(folder: Path) -> AnyRecipe:
+    """Ranked and fitted zones, calibrated parameters, and a comparison with another map."""
+    recipe = small_run.make_small(folder, side=32)
+    cube = recipe["run"]["cube"]
+    grid = small_run.small_grid(32)
+    other = xr.DataArray(np.full((32, 32), 0.8, "float32"), dims=("y", "x"), coords=coordinates(grid))
+    add_layer(cube, "other_map", other, units="m", kind="continuous")
+    frame = pd.DataFrame({"x": other.x[2:30], "y": other.y[2:30], "solum_thickness": 0.8})
+    frame.to_csv(folder / "profiles.csv", index=False)
+    del recipe["elements"]
+    recipe["solum"] = {
+        "zones": {"k": 3, "rank": True, "covariates": ["elevation", "ndvi", "annual_precipitation"]},
+        "calibration": {"profiles": str(folder / "profiles.csv")},
+        "comparison": {"maps": ["other_map"], "correlate": ["elevation"]},
+    }
+    return recipe
+
+
+def _sources(folder: Path) -> AnyRecipe:
+    """Rasters, NetCDF and a URL as layers; polygons as mask."""
+    with web.serving(folder) as address:
+        return World(folder, address, 20).recipe
+
+
+def _covariates(folder: Path) -> AnyRecipe:
+    write_raw_files(folder)
+    return RECIPES / "every_covariate.toml"
+
+
+MAKERS = dict(zip(KINDS, (_small, _zones, _sources, _covariates), strict=True))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, ...]]:
+    folder = tmp_path_factory.mktemp("stages")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAW_COVARIATES", str(folder))
+        yield job_of(MAKERS[request.param](folder), output=os.fspath(folder / "maps.zarr")).stages
+
+
+def changed(value: Any) -> Any:
+    """Another value of the same form."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, str):
+        return value + "x"
+    if isinstance(value, Path):
+        return value.with_name(value.name + "x")
+    if isinstance(value, Mapping):
+        return {**value, "x": 1}
+    if isinstance(value, (list, tuple)):
+        return [*value, "x"]
+    if isinstance(value, (set, frozenset)):
+        return {*value, "x"}
+    return "x"
+
+
+def variants(value: Any, at: str) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value with that one member changed) of every innermost member."""
+    names = [one.name for one in fields(value)] if is_dataclass(value) and not isinstance(value, type) else []
+    names = names or list(getattr(type(value), "model_fields", ()))
+    if not names:
+        yield at, changed(value)
+    for name in names:
+        for key, new in variants(getattr(value, name), f"{at}.{name}"):
+            other = copy.copy(value)
+            object.__setattr__(other, name, new)
+            yield key, other
+
+
+def test_every_option_decides_but_the_declared_ones(stages: tuple[Stage, ...]) -> None:
+    for stage in stages:
+        assert {
+            re.sub(r"^group\.\w+\.path$", "group.SOURCE.path", "group.ranges", key) for key in stage.indifferent
+        } <= INDIFFERENT
+        before = decisive_options(stage)
+        for option, value in stage.options.items():
+            for key, other in variants(value, option):
+                now = decisive_options(replace(stage, options={**stage.options, option: other}))
+                parts = key.split(".")
+                declared = any(".".join(parts[:end]) in stage.indifferent for end in range(1, len(parts) + 1))
+                assert (now != before) is not declared, (stage.name, key)
+
+
+def leaves(value: Any) -> list[Any]:
+    """Innermost values of nested mappings and lists."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [one for item in value for one in leaves(item)] if isinstance(value, list) else [value]
+
+
+def test_functions_of_a_stage_carry_nothing_that_is_not_an_option(stages: tuple[Stage, ...]) -> None:
+    """What a closure, a partial or a bound object carries would be in no record."""
+    for stage in stages:
+        known = leaves(decisive_options(stage))
+        for function in (stage.compute, stage.prepare, stage.load, stage.describe, stage.tally, stage.summary):
+            while isinstance(function, functools.partial):
+                assert all(value in known for value in (*function.args, *function.keywords.values())), stage.name
+                function = function.func
+            if function is None:
+                continue
+            owner = getattr(function, "__self__", None)
+            assert owner is None or isinstance(owner, type) or owner in stage.options.values(), stage.name
+            assert getattr(function, "__func__", function).__closure__ is None, stage.name
