@@ -128,8 +128,8 @@ class World:
             "derive": {"dem": str(folder / "dem.tif"), "terrain": ["slope", "general_curvature"]},
             "solum": {"parameters": "published", "zones": "published"},
             "elements": {
-                "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 5, "folds": ["random"], "n_folds": 2,
-                "features": ["elevation", "slope", "annual_precipitation"],
+                "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 5, "folds": ["random"],
+                "n_folds": 2, "features": ["elevation", "slope", "annual_precipitation"],
             },
         }  # fmt: skip
         self.layer("ndvi")["crs"] = self.crs

@@ -35,8 +35,8 @@ RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("small", "zones and comparison", "sources and masks", "every covariate")
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead.
-    "sources", "through", "paths", "table.source", "table.through", "table.samples", "group.SOURCE.path", "group.ranges",
-    "calibration.profiles", "table.calibration.profiles",
+    "sources", "through", "paths", "table.source", "table.through", "table.samples", "group.SOURCE.path",
+    "group.ranges", "calibration.profiles", "table.calibration.profiles",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
@@ -131,8 +131,8 @@ def test_every_option_decides_but_the_declared_ones(stages: tuple[Stage, ...]) -
             for key, other in variants(value, option):
                 now = decisive_options(replace(stage, options={**stage.options, option: other}))
                 parts = key.split(".")
-                declared = any(".".join(parts[:end]) in stage.indifferent for end in range(1, len(parts) + 1))
-                assert (now != before) is not declared, (stage.name, key)
+                left_out = any(".".join(parts[:end]) in stage.indifferent for end in range(1, len(parts) + 1))
+                assert (now != before) is not left_out, (stage.name, key)
 
 
 def leaves(value: Any) -> list[Any]:
