@@ -1,1 +1,1 @@
-"""Jitted functions on plain arrays. They know no labels, no dask and nothing else of tpsoil."""
+"""Jitted functions on plain arrays, without labels, dask or any other module of tpsoil."""

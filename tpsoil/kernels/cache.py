@@ -1,10 +1,10 @@
-"""Where machine code is stored between processes, and whether that folder is safe to execute from.
+"""Folder of compiled machine code shared by processes, and the check that it is safe to execute.
 
 A stored kernel is code: whoever can write to the folder runs code as the user. So the folder is the user's own with
 mode 0700, every file in it is the user's, and nobody else can rename a folder above it (they may be sticky, as /tmp
-is). A folder that is not like that is not used, with one warning; kernels are then compiled in every process.
+is). Any other folder is not used, with one warning; kernels are then compiled in every process.
 
-numba's own `cache=True` has two more faults: two processes that save at the same moment can leave an index that names
+numba's `cache=True` has two more faults: two processes that save at the same moment can leave an index that points to
 the other's code, and a kernel whose callee changed in another file is stale. Here the folder's name is a digest of
 every kernel's source, of Python, numba, llvmlite, numpy and the processor, so that another version or environment
 never executes or replaces the code of this one, and a save holds a file lock.
@@ -79,7 +79,7 @@ def environment_digest() -> str:
 
 @cache
 def cache_folder() -> Path | None:
-    """Folder of the machine code of these kernels in this environment; made if need be.
+    """Folder of the machine code of these kernels in this environment; created if missing.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def unsafe(folder: Path) -> str | None:
     Returns
     -------
     str or None
-        The first fault and how to fix it.
+        The first fault and a fix.
 
     Raises
     ------
@@ -162,10 +162,10 @@ def unsafe(folder: Path) -> str | None:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder and those above it, all with mode 0700 whatever the umask; existing ones are left as they are."""
+    """Create a folder and its missing parents with mode 0700, for any umask; existing ones are not changed."""
     for path in reversed([folder, *folder.parents]):
         if not path.is_dir():
-            with contextlib.suppress(FileExistsError):  # another process made it
+            with contextlib.suppress(FileExistsError):  # another process created it
                 path.mkdir(mode=0o700)
 
 

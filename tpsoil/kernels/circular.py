@@ -20,7 +20,7 @@ def components(degrees: npt.NDArray[Any], sine: npt.NDArray[np.float64], cosine:
     degrees : ndarray (n,)
         Degrees; NaN gives NaN.
     sine, cosine : ndarray (n,), float64
-        Written in place. One scalar call an element: numpy's own sine may round differently in a vector's tail.
+        Written in place. One scalar call per element: numpy's own sine may round differently in a vector's tail.
     """
     for k in range(degrees.size):
         angle = degrees[k] * (math.pi / 180.0)

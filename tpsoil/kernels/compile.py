@@ -1,9 +1,9 @@
-"""The one way in which tpsoil compiles: `jit`.
+"""`jit`, the only decorator by which tpsoil compiles.
 
 Serial and without the GIL, so that dask's threads use the cores; no fastmath, so that results are exact and equal on
 every chunking; numpy's error model, so that a division by zero gives inf or NaN with JIT on as with JIT off.
 
-Machine code is stored between processes, in the folder that `cache.py` permits.
+Machine code is stored between processes, in the folder of `cache.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Locator:
-    """Gives numba the place of one function's machine code."""
+    """Location of one function's machine code for numba."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        # An OSError (a full disk, a removed folder) costs a compilation in the next process and nothing else.
+        # An OSError (a full disk, a removed folder) only costs a compilation in the next process.
         with contextlib.suppress(OSError), locked(Path(self.cache_path) / "lock"):
             try:
                 super().save_overload(sig, data)

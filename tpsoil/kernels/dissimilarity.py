@@ -23,7 +23,7 @@ def mean_pairwise_distance(points: Floats) -> float:
     Returns
     -------
     float
-        Summed point by point, so that a long sum loses no digits.
+        Summed point by point, so that a long sum has no loss of digits.
     """
     n, p = points.shape
     total = 0.0

@@ -42,14 +42,14 @@ def thickness_quantiles(
     probabilities: Doubles,
     balance: Balance,
 ) -> tuple[Floats, Floats]:
-    """Quantiles of thickness over those members of each pixel's zone that have a balance there.
+    """Quantiles of thickness over the members of each pixel's zone with a balance there.
 
     Parameters
     ----------
     temperature, precipitation, water, wind, curvature : (n,) float
         degC, mm, t ha-1 a-1, t ha-1 a-1, m-1 (positive where convex).
     bedrock : (n,) or (0,) float
-        m; bounds every member; NaN bounds nothing.
+        m; upper limit of every member; NaN: no limit.
     rows : (n,) or (0,) int16
         Zone's position in `table`, -1 for none. Empty: 0 everywhere.
     table : (zones, members, 6) float64
@@ -58,7 +58,7 @@ def thickness_quantiles(
         Added to each member's thickness, m.
     probabilities : (q,) float64
     balance : Balance
-        Every member is computed with it, as the map is.
+        Options of every member, equal to those of the map.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def thickness_quantiles(
 
     Notes
     -----
-    A member without a balance has no thickness of its own. Counted with the thickness that `deposition` prescribes, a
+    A member without a balance has no steady-state thickness. Counted with the thickness prescribed by `deposition`, a
     share of such members near 5 % moved the 95 % quantile between, say, 1.03 and 2.04 m by one member more or less.
     """
     n, members = temperature.size, table.shape[1]
@@ -83,8 +83,8 @@ def thickness_quantiles(
         k = np.float64(curvature[i]) * balance.curvature_scale
         depth = np.float64(bedrock[i]) if bedrock.size > 0 else math.nan
         eemt = energy(np.float64(temperature[i]), np.float64(precipitation[i])) if row >= 0 else math.nan
-        known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
-        if math.isnan(eemt) or not known or depth < 0.0 or depth > 1000.0:
+        valid = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
+        if math.isnan(eemt) or not valid or depth < 0.0 or depth > 1000.0:
             out[:, i] = math.nan
             unbalanced[i] = math.nan
             continue

@@ -1,6 +1,6 @@
 """Soil loss by water (RUSLE) and by wind (RWEQ): factors and balances of single cells, and the loops over flat arrays.
 
-Every function `x_cells` applies the scalar `x` to flat float64 arrays of one length. A NaN goes through.
+Every function `x_cells` applies the scalar `x` to flat float64 arrays of one length. NaN is propagated.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ def cover_percent_cells(percent: Array) -> Array:
 
 
 @jit
-def vegetation_cover_cells(ndvi: Array, bare: float, full: float) -> Array:
-    """Cover in %, 0 at bare and 100 at full."""
+def vegetation_cover_cells(ndvi: Array, bare_ndvi: float, full_ndvi: float) -> Array:
+    """Cover in %, 0 at `bare_ndvi` and 100 at `full_ndvi`."""
     out = np.empty(ndvi.shape[0])
     for i in range(ndvi.shape[0]):
-        share = (ndvi[i] - bare) / (full - bare)
+        share = (ndvi[i] - bare_ndvi) / (full_ndvi - bare_ndvi)
         out[i] = math.nan if math.isnan(share) else 100.0 * min(max(share, 0.0), 1.0)
     return out
 
@@ -157,7 +157,7 @@ def erosivity_daily(rain: Array, years: float) -> Array:
     """Half-month model, Zhang 2002: sum over days of at least 12 mm of alpha D^beta, a year; rain (n, days), mm.
 
     beta = 0.8363 + 18.144 / Pd12 + 24.455 / Py12, alpha = 21.586 beta^-7.1891, Pd12 the mean of those days, Py12 their
-    mean sum a year. The half-months only group the sum, alpha and beta are the cell's.
+    mean sum a year. The half-months only group the sum; alpha and beta are constant per cell.
     """
     out = np.empty(rain.shape[0])
     for i in range(rain.shape[0]):
@@ -225,7 +225,7 @@ def weather_cells(
 
 @jit
 def dryness_cells(potential: Array, water: Array, rain_days: Array, days: float) -> Array:
-    """SW = (ETp - (R + I) Rd / Nd) / ETp, within 0..1; 0 where nothing can evaporate."""
+    """SW = (ETp - (R + I) Rd / Nd) / ETp, within 0..1; 0 without potential evapotranspiration."""
     out = np.empty(potential.shape[0])
     for i in range(potential.shape[0]):
         if potential[i] == 0.0:

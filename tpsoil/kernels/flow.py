@@ -27,10 +27,10 @@ UNIT_PLOT_M = 22.13
 UNIT_PLOT_SINE = 0.0896
 """Sine of its slope, 9 %."""
 STEEP_TANGENT = 0.09
-"""RUSLE's steepness changes its line here."""
+"""Slope at which RUSLE's steepness factor changes its equation."""
 CHINESE_STEEP = math.radians(10.0)
 GENTLE = math.radians(2.86)
-"""5 %, below which slope length ends sooner."""
+"""5 %, below which slope length ends at a smaller decrease of slope."""
 
 # cardinal neighbours first: among equal drops the nearest wins
 ROWS = np.array([0, 1, 0, -1, 1, 1, -1, -1], dtype=np.int64)
@@ -47,18 +47,18 @@ def steepest_directions(z: Array, flood: Array, dx: Array, dy: Array) -> Array:
     z : ndarray (ny, nx), float64, m
         Filled elevation; NaN is missing.
     flood : ndarray (ny, nx), uint8
-        D8 directions in which the filling reached each cell; taken on level ground.
+        D8 directions in which the filling reached each cell; used on level ground.
     dx, dy : ndarray (ny,), float64, m
 
     Returns
     -------
     ndarray (ny, nx), uint8
-        Steepest descent by drop over distance; on level ground the flood's way; `OUTLET` at the edge of the valid
-        cells where no neighbour is lower.
+        Steepest descent by drop over distance; on level ground the direction of the flood; `OUTLET` at the edge of
+        the valid cells where no neighbour is lower.
 
     Notes
     -----
-    Free of loops: every step goes strictly down, or along the flood's tree, which never climbs.
+    Free of cycles: every step is strictly downwards, or along the tree of the flood, which never rises.
     """
     ny, nx = z.shape
     out = np.empty((ny, nx), np.uint8)
@@ -143,10 +143,10 @@ def slope_lengths(
             continue
         slope = math.atan((z[cell] - z[below]) / step)
         further = downstream[below]
-        if further != below:  # an outlet has no slope of its own that could end the length
+        if further != below:  # an outlet has no slope, which could end the length
             next_slope = math.atan((z[below] - z[further]) / step_length(below, further, columns, dx, dy))
             cutoff = cutoff_gentle if next_slope < GENTLE else cutoff_steep
-            if next_slope <= cutoff * slope:  # equal on level ground, where no length gathers
+            if next_slope <= cutoff * slope:  # equal on level ground, where no length accumulates
                 continue
         inflow[below] = max(inflow[below], own + step)
     return length
@@ -183,7 +183,7 @@ def length_factor(area_in: float, cell: float, exponent: float, width: float) ->
 
 @jit
 def capped_length_factor(area_in: float, cell: float, exponent: float, width: float, max_length: float) -> float:
-    """`length_factor`, at most that of a whole slope of `max_length` (m): its mean over any longer slope."""
+    """`length_factor`, at most its mean over a slope of `max_length` (m)."""
     own = length_factor(area_in, cell, exponent, width)
     return min(own, math.pow(max_length / UNIT_PLOT_M, exponent))
 
@@ -225,7 +225,7 @@ def flow_indices(
     variant : int
         `STANDARD` or `CHINESE` steepness.
     max_length : float
-        Cap of the effective slope length of a cell, m: L is at most (max_length / 22.13)^m, whatever the cell size.
+        Cap of the effective slope length of a cell, m: L is at most (max_length / 22.13)^m, for any cell size.
     least_tangent : float
         Floor of tan(slope) in the wetness index.
 

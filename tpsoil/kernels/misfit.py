@@ -1,8 +1,8 @@
-"""How far the mass balance is from observed profiles, for a vector of the search space.
+"""Misfit of the mass balance to observed profiles, for a vector of the search space.
 
 The search space: the free ones of the eight parameters (h0, rho_s, a, b, alpha, beta, gamma, D), or of the five
 combinations that data can determine (h0, b, W = alpha/(a rho_s), V = beta/(a rho_s), G = gamma D/a), each on a linear
-or a logarithmic scale. A sixth, a itself, joins the five where the balance has a rate of its own: dust or a minimum
+or a logarithmic scale. A sixth, a itself, is added where the balance has a constant rate: dust or a minimum
 erosion.
 """
 
@@ -33,7 +33,7 @@ deep."""
 
 @jit
 def natural(x: Doubles, base: Doubles, free: Ints, logarithmic: npt.NDArray[np.bool_], out: Doubles) -> None:
-    """Write parameters into `out`: `base`, with the free ones taken from the search vector."""
+    """Write parameters into `out`: `base`, with the free ones from the search vector."""
     for j in range(base.size):
         out[j] = base[j]
     for k in range(free.size):
@@ -42,7 +42,7 @@ def natural(x: Doubles, base: Doubles, free: Ints, logarithmic: npt.NDArray[np.b
 
 @jit
 def feasible(five: Doubles, low: Doubles, high: Doubles) -> bool:
-    """Whether the eight-parameter box holds parameters with these five (or, with a, six) combinations.
+    """Whether the eight-parameter box contains parameters with these five (or, with a, six) combinations.
 
     With s = a rho_s: alpha = W s and beta = V s bound s, gamma D = G a bounds a, and rho_s = s/a bounds their ratio.
     """
@@ -79,7 +79,7 @@ def balance_row(values: Doubles, log_ratio: float, row: Doubles) -> None:
 
 @jit
 def simulate(row: Doubles, site: Doubles, balance: Balance) -> tuple[float, bool]:
-    """Thickness of one site (7,), m, as the map has it, and whether production balances erosion there."""
+    """Thickness of one site (7,), m, as in the map, and whether production balances erosion there."""
     lowering = row[3] * site[WATER] + row[4] * site[WIND] - balance.dust
     creep = row[5] * (site[CURVATURE] * balance.curvature_scale)
     h, _, balanced = steady_thickness(row[0], row[1] + row[2] * site[ENERGY], lowering, creep, site[BEDROCK], balance)
@@ -88,7 +88,7 @@ def simulate(row: Doubles, site: Doubles, balance: Balance) -> tuple[float, bool
 
 @jit
 def simulate_sites(row: Doubles, sites: Doubles, balance: Balance) -> Doubles:
-    """Thickness of every site (n, 7), m, as the map has it."""
+    """Thickness of every site (n, 7), m, as in the map."""
     out = np.empty(sites.shape[0])
     for i in range(sites.shape[0]):
         out[i], _ = simulate(row, sites[i], balance)
@@ -116,7 +116,7 @@ def misfit(
     x : (free,) float64
         Search vector.
     base : (8,), (5,) or (6,) float64
-        All parameters or combinations; its length says which problem.
+        All parameters or combinations; its length defines the problem.
     free, logarithmic : (free,)
         Positions in `base`, and whether the search vector holds their logarithm.
     low, high : (8,) float64
@@ -125,8 +125,8 @@ def misfit(
         ln(rho_c / rho_s).
     balance : Balance
     sites : (n, 7) float64
-        See `ENERGY` to `CENSORED`. A censored profile errs only where the simulated soil is thinner. A site without
-        an observation (NaN) only has to have a steady state: it adds an error where it has none, and never counts.
+        See `ENERGY` to `CENSORED`. A censored profile has an error only where the simulated soil is thinner. A site
+        without an observation (NaN) only needs a steady state: without one it adds an error; it is never counted.
     values, row : as `base`, and (6,) float64
         Working space, overwritten.
 

@@ -1,8 +1,8 @@
-"""Soil production against erosion, pixel by pixel.
+"""Balance of soil production and erosion, pixel by pixel.
 
 Symbols: T mean annual temperature (degC), P annual precipitation (mm), Ew and Ed soil loss by water and wind
-(t ha-1 a-1), k curvature (m-1, positive where convex), R soil production on bare bedrock (m a-1), E lowering rate of
-the surface (m a-1), h thickness (m), h0 characteristic thickness (m). Everything is computed in float64 and in
+(t ha-1 a-1), k curvature (m-1, positive where convex), R soil production on bare bedrock (m a-1), E surface
+lowering rate (m a-1), h thickness (m), h0 characteristic thickness (m). Everything is computed in float64 and in
 logarithms: R overflows for b = 0.1 m2 a kJ-1 as soon as EEMT passes 7098 kJ m-2 a-1.
 """
 
@@ -23,10 +23,10 @@ STEADY, BARE, NO_STEADY_STATE, CAPPED, NODATA = 0, 1, 2, 3, 255
 """Codes of `solum_status`."""
 
 CAP, STRICT, CLIP_GRAVITY = 0, 1, 2
-"""What a cell without a steady state gets: the cap, NaN, or the balance without inflow by creep."""
+"""Value of a cell without a steady state: the cap, NaN, or the balance without inflow by creep."""
 
 LITERATURE_PRODUCTION, PHYSICAL_PRODUCTION = 1e-3, 1.0
-"""m a-1: the upper end of measured production rates (1e-5..1e-3), and a rate that no weathering reaches."""
+"""m a-1: the upper end of measured production rates (1e-5..1e-3), and a rate above any weathering."""
 
 COLUMNS = ("h0", "ln_ra", "b", "per_water", "per_wind", "per_curvature")
 """Columns of a parameter table: h0; ln(r a); b; alpha/(10 rho_s); beta/(10 rho_s); gamma D."""
@@ -91,7 +91,7 @@ def steady_thickness(
     lowering, creep : float
         Erosion by water and wind less dust, and by creep, m a-1.
     depth : float
-        Depth to bedrock, m; NaN caps nothing.
+        Depth to bedrock, m; NaN: no cap.
     balance : Balance
 
     Returns
@@ -100,7 +100,7 @@ def steady_thickness(
         m; NaN without a balance under `STRICT`.
     status : int
     balanced : bool
-        Whether production balances erosion here, or the thickness is what `deposition` prescribes.
+        Whether production balances erosion here, or the thickness is prescribed by `deposition`.
     """
     code = STEADY
     rate = lowering + creep
@@ -139,14 +139,14 @@ def steady_state(
     table: Doubles,
     balance: Balance,
 ) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, npt.NDArray[np.uint8], Floats]:
-    """Steady-state thickness and what goes with it, for flat arrays of one length n.
+    """Steady-state thickness and derived quantities, for flat arrays of one length n.
 
     Parameters
     ----------
     temperature, precipitation, water, wind, curvature : (n,) float
         T, P, Ew, Ed, k. NaN or a value out of its domain gives NaN and status 255.
     bedrock : (n,) or (0,) float
-        Depth to bedrock, m. NaN caps nothing; negative or above 1000 m is out of domain.
+        Depth to bedrock, m. NaN: no cap; negative or above 1000 m is out of domain.
     rows : (n,) or (0,) int16
         Row of `table` for each pixel, -1 where there is none. Empty: row 0 everywhere.
     table : (zones, 6) float64
@@ -177,8 +177,8 @@ def steady_state(
         k = np.float64(curvature[i]) * balance.curvature_scale
         depth = np.float64(bedrock[i]) if has_bedrock else math.nan
         eemt = energy(t, p) if row >= 0 else math.nan
-        known = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
-        if math.isnan(eemt) or not known or depth < 0.0 or depth > 1000.0:
+        valid = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
+        if math.isnan(eemt) or not valid or depth < 0.0 or depth > 1000.0:
             thickness[i] = saprolite[i] = erosion[i] = production[i] = response[i] = math.nan
             status[i] = plausibility[i] = NODATA
             continue
@@ -212,7 +212,7 @@ def log_mean_decay(x: float) -> float:
 
 @jit
 def bare_after(thickness: float, production: float, lowering: float, h0: float) -> float:
-    """Years until bedrock emerges; inf where it never does, NaN for values out of domain."""
+    """Years until bedrock emerges; inf if never, NaN for values out of domain."""
     valid = thickness >= 0.0 and production >= 0.0 and h0 > 0.0 and abs(lowering) < math.inf
     if not valid or thickness == math.inf or production == math.inf:
         return math.nan
@@ -227,19 +227,19 @@ def bare_after(thickness: float, production: float, lowering: float, h0: float) 
 @jit
 def thickness_after(thickness: float, production: float, lowering: float, h0: float, years: float) -> float:
     """Thickness after a time with constant production and lowering, m; 0 once bedrock has emerged."""
-    bare = bare_after(thickness, production, lowering, h0)
-    if math.isnan(bare) or not (0.0 <= years < math.inf):
+    emergence = bare_after(thickness, production, lowering, h0)
+    if math.isnan(emergence) or not (0.0 <= years < math.inf):
         return math.nan
-    if years >= bare:
+    if years >= emergence:
         return 0.0
     if years == 0.0:
         return thickness
     x = lowering * years / h0
-    kept = thickness / h0 - x
+    log_remaining = thickness / h0 - x
     if production == 0.0:
-        return max(h0 * kept, 0.0)
-    made = math.log(production) + math.log(years / h0) + log_mean_decay(x)
-    larger, smaller = max(made, kept), min(made, kept)
+        return max(h0 * log_remaining, 0.0)
+    log_produced = math.log(production) + math.log(years / h0) + log_mean_decay(x)
+    larger, smaller = max(log_produced, log_remaining), min(log_produced, log_remaining)
     return max(h0 * (larger + math.log1p(math.exp(smaller - larger))), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which cell centres lie inside polygons, by the even-odd rule."""
+"""Cell centres inside polygons, by the even-odd rule."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def inside(y: Array, x: Array, edges: Array) -> Array:
 
     Notes
     -----
-    Every edge that crosses a row's centre line turns the cells right of the crossing over. A cell's value depends on
-    its own centre alone, so tiles agree bit for bit.
+    Every edge that crosses the centre line of a row inverts the cells right of the crossing. The value of a cell
+    depends only on its centre, so tiles agree bit for bit.
     """
     ny, nx = y.shape[0], x.shape[0]
     out = np.zeros((ny, nx), np.uint8)
@@ -43,7 +43,7 @@ def inside(y: Array, x: Array, edges: Array) -> Array:
         for k in range(edges.shape[0]):
             x0, y0, x1, y1 = edges[k, 0], edges[k, 1], edges[k, 2], edges[k, 3]
             if (y0 <= y[i]) != (y1 <= y[i]):
-                # From the lower end, so that an edge shared by two rings crosses at one place.
+                # From the lower end, so that an edge shared by two rings has one crossing.
                 if y0 > y1:
                     x0, y0, x1, y1 = x1, y1, x0, y0
                 crossing = x0 + (y[i] - y0) / (y1 - y0) * (x1 - x0)

@@ -69,17 +69,17 @@ def sine_and_cosine(degrees: Doubles) -> tuple[Doubles, Doubles]:
 def assign(
     numbers: Doubles, classes: Codes, centres: Doubles, modes: Codes, gamma: float, labels: Labels
 ) -> tuple[float, int]:
-    """Give every point the nearest prototype.
+    """Assign every point to the nearest prototype.
 
     Parameters
     ----------
     numbers : (n, f) float64
         Standardised; no NaN.
     classes : (n, c) int32
-        Class codes; one that no mode has is a mismatch.
+        Class codes; a code that is not a mode is a mismatch.
     centres, modes : (k, f) float64, (k, c) int32
     gamma : float
-        What a mismatch costs: d = sum_num (x - c)^2 + gamma sum_cat [x != mode].
+        Cost of a mismatch: d = sum_num (x - c)^2 + gamma sum_cat [x != mode].
     labels : (n,) int32
         Written in place; 0..k-1, the lowest of equals.
 
@@ -117,7 +117,7 @@ def assign(
 def means_and_modes(
     numbers: Doubles, classes: Codes, labels: Labels, levels: int, centres: Doubles, modes: Codes
 ) -> Labels:
-    """Write the means and modes of every cluster; its size is returned.
+    """Write the means and modes of every cluster, and return its size.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def means_and_modes(
 
 @jit
 def fill_empty(numbers: Doubles, centres: Doubles, labels: Labels, sizes: Labels) -> None:
-    """Give every empty cluster the point that is farthest from its own centre, among clusters of two and more."""
+    """Assign to every empty cluster the point that is farthest from its centre, among clusters of two and more."""
     for c in range(sizes.size):
         if sizes[c] == 0:
             farthest = -1
@@ -195,8 +195,8 @@ def refine(
     Notes
     -----
     A point leaves cluster A (n_A points, distance d_A to its mean) for B where n_B/(n_B + 1) d_B - n_A/(n_A - 1) d_A
-    plus gamma times the change of the two clusters' mismatches is negative: the cost after the means and modes have
-    followed. What no such move can improve, no reassignment can, but not the other way round.
+    plus gamma times the change of the two clusters' mismatches is negative: the cost after the update of means and
+    modes. A partition that no such move can improve, no reassignment can improve; the converse is not true.
     """
     k, c_count = centres.shape[0], classes.shape[1]
     sizes = np.zeros(k, np.int64)
@@ -207,31 +207,31 @@ def refine(
             counts[labels[i], f, classes[i, f]] += 1
     moved = 0
     for i in range(numbers.shape[0]):
-        own = labels[i]
-        if sizes[own] < 2:
+        cluster = labels[i]
+        if sizes[cluster] < 2:
             continue
         distance = 0.0
         for f in range(numbers.shape[1]):
-            step = numbers[i, f] - centres[own, f]
+            step = numbers[i, f] - centres[cluster, f]
             distance += step * step
-        leave = distance * sizes[own] / (sizes[own] - 1.0)
+        leave = distance * sizes[cluster] / (sizes[cluster] - 1.0)
         for f in range(c_count):
             code = classes[i, f]
-            most = counts[own, f, modes[own, f]]
-            # Without this point: one mismatch less, unless it carried the only most frequent class.
-            if code == modes[own, f]:
+            highest = counts[cluster, f, modes[cluster, f]]
+            # Without this point: one mismatch less, unless it has the only most frequent class.
+            if code == modes[cluster, f]:
                 rival = 0
                 for level in range(levels):
                     if level != code:
-                        rival = max(rival, counts[own, f, level])
-                if rival >= most:
+                        rival = max(rival, counts[cluster, f, level])
+                if rival >= highest:
                     leave += gamma
             else:
                 leave += gamma
         best = leave * (1.0 - 1e-12) - 1e-12
-        target = own
+        target = cluster
         for c in range(k):
-            if c == own:
+            if c == cluster:
                 continue
             distance = 0.0
             for f in range(numbers.shape[1]):
@@ -244,19 +244,19 @@ def refine(
             if enter < best:
                 best = enter
                 target = c
-        if target == own:
+        if target == cluster:
             continue
         for f in range(numbers.shape[1]):
             value = numbers[i, f]
-            centres[own, f] -= (value - centres[own, f]) / (sizes[own] - 1.0)
+            centres[cluster, f] -= (value - centres[cluster, f]) / (sizes[cluster] - 1.0)
             centres[target, f] += (value - centres[target, f]) / (sizes[target] + 1.0)
         for f in range(c_count):
             code = classes[i, f]
-            counts[own, f, code] -= 1
+            counts[cluster, f, code] -= 1
             counts[target, f, code] += 1
-            modes[own, f] = np.argmax(counts[own, f])
+            modes[cluster, f] = np.argmax(counts[cluster, f])
             modes[target, f] = np.argmax(counts[target, f])
-        sizes[own] -= 1
+        sizes[cluster] -= 1
         sizes[target] += 1
         labels[i] = target
         moved += 1
@@ -274,7 +274,7 @@ def fit(
     labels: Labels,
     most_passes: int,
 ) -> tuple[float, int]:
-    """k-prototypes from given prototypes (Huang 1998): reassign until nothing moves, then single moves, in turns.
+    """k-prototypes from initial prototypes (Huang 1998): reassign until no label changes, then single moves, in turns.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def fit(
     labels : (n,) int32
         Written in place.
     most_passes : int
-        Passes over the points at most, of either kind.
+        Maximum number of passes over the points, of either kind.
 
     Returns
     -------
@@ -309,7 +309,7 @@ def fit(
             break
         moved = refine(numbers, classes, labels, levels, gamma, centres, modes)
         passes += 1
-        # Running means gather rounding errors; take them afresh.
+        # Running means accumulate rounding errors; compute them again.
         means_and_modes(numbers, classes, labels, levels, centres, modes)
         if moved == 0:
             break

@@ -1,17 +1,17 @@
 """Values of a raster on the cells of another grid: area average, bilinear, majority class, nearest.
 
-Every kernel gets a window of the source and, for every target cell, coordinates in the source's whole raster: pixel
+Every kernel gets a window of the source and, for every target cell, coordinates in the full source raster: pixel
 (r, c) covers rows r..r+1 and columns c..c+1. Because a coordinate never depends on the window or on the tile, a cell's
-value is the same bit for bit however the work is cut. GDAL's warper is not used: its chunked and whole results differ
+value is equal bit for bit for any tiling. GDAL's warper is not used: its chunked and complete results differ
 by up to metres.
 
 Shapes: `source` (h, w) is the window whose first pixel is (`row0`, `col0`) of the raster; `corner_rows` and
 `corner_cols` (ny + 1, nx + 1) are the cells' corners, `rows` and `cols` (ny, nx) their centres. Nothing is written in
 place. Coordinates that are not finite (a point without an image in the source's CRS) give no value.
 
-A raster in degrees comes round again after `period` columns (0 where it does not): 350 E of one file is 10 W of
-another, and a cell may lie on the seam. Columns are brought to within half a turn of `middle`, the raster's middle
-column, and counted modulo the period where that is a whole number.
+A raster in degrees repeats after `period` columns (0: no period): 350 E of one file is 10 W of
+another, and a cell may be on the seam. Columns are brought to within half a turn of `middle`, the raster's middle
+column, and counted modulo the period where that is an integer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .compile import jit
 Array = npt.NDArray[Any]
 
 STEPS: Final = 1048576.0
-"""Coordinates are rounded to 2**-20 pixel, so that grids equal to 1e-12 fall on one another exactly."""
+"""Coordinates are rounded to 2**-20 pixel, so that grids equal to 1e-12 coincide exactly."""
 
 SLIVER: Final = 1e-6
 """A cell with less than this share of its area covered has no value."""
 
-MOST_CLASSES: Final = 4096
-"""Different classes that one target cell may hold."""
+MAX_CLASSES: Final = 4096
+"""Maximum number of classes in one target cell."""
 
 
 @jit
@@ -47,7 +47,7 @@ def snap_coordinates(coordinates: Array) -> Array:
 
 @jit
 def _clip_side(x: Array, y: Array, n: int, side: int, limit: float, out_x: Array, out_y: Array) -> int:
-    """One side of Sutherland-Hodgman: 0 keeps x >= limit, 1 x <= limit, 2 y >= limit, 3 y <= limit."""
+    """One side of Sutherland-Hodgman: 0 retains x >= limit, 1 x <= limit, 2 y >= limit, 3 y <= limit."""
     count = 0
     for k in range(n):
         ax, ay = x[k], y[k]
@@ -113,7 +113,7 @@ def _load_quad(
         for k in range(1, 4):
             qx[k] -= period * np.rint((qx[k] - qx[0]) / period)
         qx -= period * np.rint((qx.mean() - middle) / period)
-    # From the first corner: absolute coordinates of 1e5 would cost the area five digits.
+    # Relative to the first corner: with absolute coordinates of 1e5 the area would lose five digits.
     twice = 0.0
     for k in range(4):
         following = (k + 1) % 4
@@ -144,14 +144,14 @@ def _weight(qx: Array, qy: Array, edges: Array, column: int, row: int, scratch: 
 
 
 @jit
-def _whole(period: float) -> int:
-    """The period as a whole number of pixels; 0 where it is none, and columns are not counted modulo it."""
+def _integer_period(period: float) -> int:
+    """The period as an integer number of pixels; 0 if it is not an integer, and columns are not counted modulo it."""
     return int(period) if period > 0.0 and period == np.rint(period) else 0
 
 
 @jit
 def _columns(low: float, high: float, first: int, size: int, turn: int) -> tuple[int, int]:
-    """Columns first..last that low..high touches; beyond the window too where they come round again."""
+    """Columns first..last that low..high touches; beyond the window too where they are periodic."""
     if turn > 0:
         return int(np.floor(low)), int(np.ceil(high))
     return _span(low, high, first, size)
@@ -159,7 +159,7 @@ def _columns(low: float, high: float, first: int, size: int, turn: int) -> tuple
 
 @jit
 def _in_window(c: int, col0: int, width: int, turn: int) -> int:
-    """Column of the window that holds column c of the raster; -1 where none does."""
+    """Column of the window for column c of the raster; -1 if outside."""
     at = (c % turn if turn > 0 else c) - col0
     return at if 0 <= at < width else -1
 
@@ -181,12 +181,12 @@ def average(
     Returns
     -------
     ndarray (ny, nx), float64
-        NaN where no valid pixel lies in the cell. NaN pixels carry no weight.
+        NaN where no valid pixel is in the cell. NaN pixels have no weight.
     """
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.nan)
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
-    turn = _whole(period)
+    turn = _integer_period(period)
     for i in range(ny):
         for j in range(nx):
             area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
@@ -218,12 +218,12 @@ def average_direction(
     Returns
     -------
     ndarray (ny, nx), float64, 0..360
-        NaN where no valid pixel lies in the cell, or where the directions cancel out.
+        NaN where no valid pixel is in the cell, or where the directions cancel out.
     """
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.nan)
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
-    turn = _whole(period)
+    turn = _integer_period(period)
     for i in range(ny):
         for j in range(nx):
             area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
@@ -265,18 +265,18 @@ def majority(
     Parameters
     ----------
     fill : int
-        Code of missing; it carries no weight and stands where no class is.
+        Code of missing cells; it has no weight.
 
     Returns
     -------
     ndarray (ny, nx), int64
-        `fill` where no class lies in the cell, or more than `MOST_CLASSES`.
+        `fill` where no class is in the cell, or more than `MAX_CLASSES`.
     """
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.int64(fill))
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
-    turn = _whole(period)
-    codes, shares = np.empty(MOST_CLASSES, np.int64), np.empty(MOST_CLASSES)
+    turn = _integer_period(period)
+    codes, shares = np.empty(MAX_CLASSES, np.int64), np.empty(MAX_CLASSES)
     for i in range(ny):
         for j in range(nx):
             area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
@@ -295,7 +295,7 @@ def majority(
                     k = 0
                     while k < count and codes[k] != code:
                         k += 1
-                    if k == MOST_CLASSES:
+                    if k == MAX_CLASSES:
                         continue
                     if k == count:
                         codes[k], shares[k] = code, 0.0
@@ -327,12 +327,12 @@ def bilinear(
     Returns
     -------
     ndarray (ny, nx), float64
-        NaN where the pixel that holds the cell's centre is missing or outside: coverage neither grows nor shrinks.
-        Missing neighbours carry no weight.
+        NaN where the pixel at the cell's centre is missing or outside: coverage does not change.
+        Missing neighbours have no weight.
     """
     out = np.full(rows.shape, np.nan)
     height, width = source.shape
-    turn = _whole(period)
+    turn = _integer_period(period)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             y, x = rows[i, j], cols[i, j]
@@ -372,7 +372,7 @@ def bilinear(
 def nearest(
     source: Array, fill: float, row0: int, col0: int, rows: Array, cols: Array, middle: float, period: float
 ) -> Array:
-    """Value of the pixel that holds each cell's centre; `fill` outside.
+    """Value of the pixel at each cell's centre; `fill` outside.
 
     Returns
     -------
@@ -380,7 +380,7 @@ def nearest(
     """
     out = np.empty(rows.shape, source.dtype)
     height, width = source.shape
-    turn = _whole(period)
+    turn = _integer_period(period)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             y, x = rows[i, j], cols[i, j]

@@ -1,4 +1,4 @@
-"""Shuffled complex evolution (SCE-UA, Duan et al. 1993), and a walk through the sets that fit nearly as well.
+"""Shuffled complex evolution (SCE-UA, Duan et al. 1993), and a random walk through parameter sets of similar misfit.
 
 Symbols: n dimensions, p complexes, m = 2n + 1 points a complex, q = n + 1 parents, beta = 2n + 1 steps a shuffle.
 """
@@ -19,7 +19,7 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 EVALUATIONS, CONVERGED, COLLAPSED = 0, 1, 2
-"""Why a search stopped: its evaluations were spent, its best stood still, its population shrank to a point."""
+"""Reasons for the end of a search: number of evaluations, no improvement, population collapsed to a point."""
 
 
 @jit
@@ -63,13 +63,13 @@ def sort_in(points: Doubles, scores: Doubles, at: int) -> int:
 
 @jit
 def random_in_box(points: Doubles, rng: Any, out: Doubles) -> None:
-    """A random point of the smallest box H around the points."""
+    """A random point of the smallest box around the points."""
     for j in range(points.shape[1]):
-        least = most = points[0, j]
+        minimum = maximum = points[0, j]
         for i in range(1, points.shape[0]):
-            least = min(least, points[i, j])
-            most = max(most, points[i, j])
-        out[j] = least + rng.random() * (most - least)
+            minimum = min(minimum, points[i, j])
+            maximum = max(maximum, points[i, j])
+        out[j] = minimum + rng.random() * (maximum - minimum)
 
 
 @jit
@@ -101,7 +101,7 @@ def minimise(
     balance: Balance,
     sites: Doubles,
 ) -> tuple[Doubles, float, int, int, Doubles]:
-    """Search the box for the least misfit.
+    """Search the box for the minimum misfit.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def minimise(
     least_range : float
         Stop when the normalised geometric range of the population is below it.
     base, free, logarithmic, low, high, log_ratio, balance, sites
-        As `misfit` takes them.
+        As in `misfit`.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def minimise(
                         trial[j] = 0.5 * (centre[j] + group[worst, j])
                     score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
                     spent += 1
-                    if not score < marks[worst]:  # a random point, accepted whatever it scores
+                    if not score < marks[worst]:  # a random point, accepted with any score
                         random_in_box(group, rng, trial)
                         score = misfit(
                             trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row
@@ -220,7 +220,7 @@ def walk(
     balance: Balance,
     sites: Doubles,
 ) -> tuple[Doubles, Doubles, float]:
-    """Walk through the search vectors that fit nearly as well as the best (DE-MC, ter Braak 2006).
+    """Random walk through the search vectors of nearly the best misfit (DE-MC, ter Braak 2006).
 
     Parameters
     ----------
@@ -229,19 +229,19 @@ def walk(
     rng : numpy Generator
         Advanced.
     steps, keep_every : int
-        Sweeps over the chains, and after how many of them the chains are kept.
+        Sweeps over the chains, and the number of them after which the chains are stored.
     exponent : float
         Density is misfit ** -exponent: the number of profiles for a Gaussian likelihood whose variance is integrated
         out, 0 for the same density everywhere.
     ceiling : float
         No vector with a larger misfit, m.
     search_low, search_high, base, free, logarithmic, low, high, log_ratio, balance, sites
-        As `minimise` takes them.
+        As in `minimise`.
 
     Returns
     -------
-    vectors : (kept, n) float64
-    scores : (kept,) float64, m
+    vectors : (stored, n) float64
+    scores : (stored,) float64, m
     accepted : float
         Share of the proposals.
     """
@@ -251,8 +251,8 @@ def walk(
     score = np.empty(chains)
     for c in range(chains):
         score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
-    kept = steps // keep_every
-    vectors, scores = np.empty((kept * chains, n)), np.empty(kept * chains)
+    stored = steps // keep_every
+    vectors, scores = np.empty((stored * chains, n)), np.empty(stored * chains)
     stride = 2.38 / math.sqrt(2.0 * n)
     accepted = 0
     for step in range(steps):
@@ -262,7 +262,7 @@ def walk(
             second = c
             while second == c or second == first:  # noqa: SIM109  (a tuple of numbers is slower here)
                 second = int(rng.random() * chains)
-            scale = 1.0 if rng.random() < 0.1 else stride  # full steps let a chain change between modes
+            scale = 1.0 if rng.random() < 0.1 else stride  # full steps allow a chain to change between modes
             inside = True
             for j in range(n):
                 jitter = (rng.random() - 0.5) * 1e-4 * (search_high[j] - search_low[j])

@@ -26,7 +26,7 @@ DEGREES = 180.0 / math.pi
 HALF_PI = 0.5 * math.pi
 QUARTER_PI = 0.25 * math.pi
 STRIP = 512
-"""Cells of a row worked on at a time, so that the intermediate rows stay in the first-level cache."""
+"""Cells of a row processed at a time, so that the intermediate rows fit in the first-level cache."""
 
 RILEY = 0
 MEAN_DIFFERENCE = 1
@@ -49,7 +49,7 @@ def arctangent(x: float) -> float:
     """atan x for 0 <= x <= 1, radians, to 2 units in the last place.
 
     Without branches, so that a loop over a row becomes vector instructions; the mathematical library's atan is one call
-    a cell and took half of the pass. Above tan(pi/8), atan x = pi/4 + atan((x - 1)/(x + 1)); below it x + x^3 R(x^2),
+    a cell and used half of the time. Above tan(pi/8), atan x = pi/4 + atan((x - 1)/(x + 1)); below it x + x^3 R(x^2),
     R the Chebyshev interpolant of degree 10 of (atan x - x)/x^3, whose own error is 3e-17.
     """
     high = x > 0.41421356237309503
@@ -160,11 +160,11 @@ def terrain_pass(
     ruggedness : int
         `RILEY` root of the summed squares, `MEAN_DIFFERENCE` mean of the absolute differences.
     position_sd : float
-        Standard deviation that scales the topographic position, m; NaN takes that of the eight neighbours.
+        Standard deviation that scales the topographic position, m; NaN: that of the eight neighbours.
     flat_below : float
         Slope up to which a middle position is flat, degrees.
     general_factor, plan_factor, profile_factor : float
-        From 1/m, positive where convex, to the convention wanted.
+        Factors from 1/m, positive where convex, to the requested convention.
 
     Returns
     -------
@@ -205,9 +205,9 @@ def terrain_pass(
     return slope, aspect, general, plan, profile, rugged, position
 
 
-# One loop for one or two results: with more arrays in a loop the compiler gives up proving that they do not overlap,
-# and with it vector instructions. `missing` is 0, or NaN where a cell of the window is not finite; adding it also turns
-# -0 into 0.
+# One loop for one or two results: with more arrays in a loop the compiler cannot prove that they do not overlap, and
+# emits no vector instructions. `missing` is 0, or NaN where a cell of the window is not finite; adding it also turns -0
+# into 0.
 
 
 @jit
@@ -265,12 +265,12 @@ def _bend(
     profile: Array,
 ) -> None:
     for j in range(missing.shape[0]):
-        whole, across, along = curvatures(
+        total, across, along = curvatures(
             np.float64(north[j]), np.float64(north[j + 1]), np.float64(north[j + 2]),
             np.float64(centre[j]), np.float64(centre[j + 1]), np.float64(centre[j + 2]),
             np.float64(south[j]), np.float64(south[j + 1]), np.float64(south[j + 2]), dx, dy,
         )  # fmt: skip
-        general[j] = np.float32(whole * general_factor + missing[j])
+        general[j] = np.float32(total * general_factor + missing[j])
         plan[j] = np.float32(across * plan_factor + missing[j])
         profile[j] = np.float32(along * profile_factor + missing[j])
 
@@ -287,7 +287,7 @@ def _relief(
     units: Array,
 ) -> None:
     for j in range(missing.shape[0]):
-        # differences to the centre: exact zeros on flat ground whatever the elevation
+        # differences to the centre: exact zeros on flat ground at any elevation
         z5 = np.float64(centre[j + 1])
         d1, d2, d3 = north[j] - z5, north[j + 1] - z5, north[j + 2] - z5
         d4, d6 = centre[j] - z5, centre[j + 2] - z5

@@ -1,8 +1,8 @@
-"""Covariates as ranks, and pixels in an order that keeps like with like.
+"""Covariates as ranks, and pixels ordered by similarity.
 
-`rank` of a value x of a feature: how many of the feature's thresholds are below x. A tree asks nothing else of x, so 64
-ranks of 16 bits say all that 64 float32 do. Pixels are then ordered by halving the block along the feature in which
-its ranks are widest, down to words of 64, so that the pixels of a word go through a tree together.
+`rank` of a value x of a feature: how many of the feature's thresholds are below x. A tree depends on x only by its
+rank, so 64 ranks of 16 bits have the information of 64 float32. Pixels are then ordered by halving the block along the
+feature in which its ranks are widest, down to words of 64, so that the pixels of a word go through a tree together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEW: Final = 4
 
 @jit
 def bucket_of(x: Any, low: Any, scale: Any, buckets: Any) -> Any:
-    """Bucket of x in 0 .. buckets - 1; never falls where x rises."""
+    """Bucket of x in 0 .. buckets - 1; monotone in x."""
     if x <= low or scale == 0.0:
         return 0
     place = (np.float64(x) - low) * scale
@@ -72,7 +72,7 @@ def rank_column(
     thresholds : ndarray (m + 4,), float32, ascending
         The last four are infinite; `count` is m.
     low, scale, starts
-        As in `fill_buckets`: a value's rank lies between its bucket's ends, as the bucket never falls where x rises.
+        As in `fill_buckets`: a value's rank is between its bucket's ends, as the bucket is monotone in x.
     ranks : ndarray (>= n, >= features), uint16 or uint32
         Written in `column`: rank in 0 .. m; m + 1 for NaN.
 
@@ -106,9 +106,9 @@ def rank_column(
 
 @jit
 def widest(ranks: Array, start: Any, stop: Any, weight: Array, offset: Array, lowest: Array, highest: Array) -> Any:
-    """Feature whose ranks span the most of the forest's splits, or -1 where all pixels looked at are alike.
+    """Feature whose ranks span the most of the forest's splits, or -1 where all examined pixels are equal.
 
-    Looks at about 64 pixels: their range leaves out the few far ones, and words come out a tenth faster than by the
+    Examines about 64 pixels: their range excludes the few extreme ones, and words are a tenth faster than by the
     range of all.
     """
     features = offset.size
@@ -151,9 +151,9 @@ def halve(ranks: Array, rows: Array, where: Array, start: Any, stop: Any, middle
             if i >= j:
                 break
             for w in range(rows.shape[1]):
-                kept = rows[i, w]
+                swapped = rows[i, w]
                 rows[i, w] = rows[j, w]
-                rows[j, w] = kept
+                rows[j, w] = swapped
             place = where[i]
             where[i] = where[j]
             where[j] = place
@@ -169,7 +169,7 @@ def halve(ranks: Array, rows: Array, where: Array, start: Any, stop: Any, middle
 
 @jit
 def order_pixels(ranks: Array, rows: Array, where: Array, weight: Array, offset: Array) -> None:
-    """Order pixels so that each run of 64 is alike; the order changes no result, only the speed.
+    """Order pixels so that each run of 64 is similar; the order changes the speed, not the result.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Sixty-four pixels at a time: the vector steps of the walk, as LLVM and as plain numpy.
 
-A set of up to 64 pixels is one uint64 word, bit i for pixel i. Five steps need the processor's vectors, and numba has
-no way to ask for them: each is an intrinsic that emits LLVM's generic vector instructions. LLVM makes the best of them
-that the processor has (four instructions for `at_most` with AVX-512), and correct code on every other. With JIT off
-the same names are plain numpy.
+A set of up to 64 pixels is one uint64 word, bit i for pixel i. Five steps need the processor's vectors, and numba
+cannot request them: each is an intrinsic that emits LLVM's generic vector instructions. LLVM emits the best
+instructions of the processor (four for `at_most` with AVX-512), and correct code on any other. With JIT off the
+same names are plain numpy.
 
 The layout of a node's 64-bit word, written by `tpsoil.forest.packing`, is here because two of the steps read it.
 """
@@ -140,11 +140,11 @@ def _split_eight(
         def at(offset: Any) -> Any:
             return _pointer(context, b, signature.args[0], array, offset, vector)
 
-        def append(keep: Any, nodes: Any, pixels: Any, offset: Any) -> Any:
-            # The whole vector is stored: what lies beyond the kept ones is overwritten by the next append.
-            _store(b, b.call(compress, [nodes, keep, undefined]), at(offset), 8)
-            _store(b, b.call(compress, [pixels, keep, undefined]), at(b.add(offset, sets_after)), 8)
-            return b.zext(b.call(count, [b.bitcast(keep, byte)]), wide)
+        def append(selected: Any, nodes: Any, pixels: Any, offset: Any) -> Any:
+            # The full vector is stored: entries beyond the selected ones are overwritten by the next append.
+            _store(b, b.call(compress, [nodes, selected, undefined]), at(offset), 8)
+            _store(b, b.call(compress, [pixels, selected, undefined]), at(b.add(offset, sets_after)), 8)
+            return b.zext(b.call(count, [b.bitcast(selected, byte)]), wide)
 
         nodes, pixels = _load(b, at(source_at), 8), _load(b, at(b.add(source_at, sets_after)), 8)
         goes_left, word = _load(b, at(bits_at), 8), _load(b, at(words_at), 8)
@@ -188,20 +188,20 @@ def _plain_split_eight(queue: Array, source: Any, bits: Any, words: Any, inner: 
         return queue[int(at) : int(at) + 8].copy()
 
     nodes, pixels, goes_left, word = eight(source), eight(source + sets_after), eight(bits), eight(words)
-    found = [0, 0]
+    counts = [0, 0]
     left_node = nodes + ((word >> STEP_SHIFT) & STEP_MASK)
-    for child, kept, flag in (
+    for child, sets, flag in (
         (left_node, pixels & goes_left, LEFT_LEAF),
         (left_node + ONE, pixels & ~goes_left, RIGHT_LEAF),
     ):
         is_leaf = (word & flag) != 0
         for which, at in enumerate((inner, leaf)):
-            keep = (kept != 0) & (is_leaf if which else ~is_leaf)
-            start, stop = int(at) + found[which], int(at) + found[which] + int(keep.sum())
-            queue[start:stop] = child[keep]
-            queue[start + int(sets_after) : stop + int(sets_after)] = kept[keep]
-            found[which] += int(keep.sum())
-    return np.uint64(found[0]) | (np.uint64(found[1]) << HALF)
+            selected = (sets != 0) & (is_leaf if which else ~is_leaf)
+            start, stop = int(at) + counts[which], int(at) + counts[which] + int(selected.sum())
+            queue[start:stop] = child[selected]
+            queue[start + int(sets_after) : stop + int(sets_after)] = sets[selected]
+            counts[which] += int(selected.sum())
+    return np.uint64(counts[0]) | (np.uint64(counts[1]) << HALF)
 
 
 PLAIN: Final = {

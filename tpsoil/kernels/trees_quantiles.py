@@ -17,7 +17,7 @@ BINS = 256
 
 @jit
 def sort_few(values: Array, count: Any) -> None:
-    """Sort the first `count` values in place; by insertion, as they are few."""
+    """Sort the first `count` values in place; by insertion, as there are few."""
     for i in range(1, count):
         v = values[i]
         j = i - 1
@@ -29,19 +29,19 @@ def sort_few(values: Array, count: Any) -> None:
 
 @jit
 def order_statistic(values: Array, bins: Array, counts: Array, rank: Any, few: Array) -> Any:
-    """The value of a rank (from 0), from values that lie in bins: only the rank's own bin is sorted."""
+    """The value of a rank (from 0), from binned values: only the bin of the rank is sorted."""
     before, b = 0, 0
     while before + counts[b] <= rank:
         before += counts[b]
         b += 1
-    found = 0
+    count = 0
     for k in range(values.size):
         if bins[k] == b:
-            few[found] = values[k]
-            found += 1
-    if found > 64:
-        return np.sort(few[:found])[rank - before]
-    sort_few(few, found)
+            few[count] = values[k]
+            count += 1
+    if count > 64:
+        return np.sort(few[:count])[rank - before]
+    sort_few(few, count)
     return few[rank - before]
 
 
@@ -49,7 +49,7 @@ def order_statistic(values: Array, bins: Array, counts: Array, rank: Any, few: A
 def tree_quantiles(
     leaves: Array, root: Array, value: Array, levels: Array, where: Array, first: Any, result: Array
 ) -> None:
-    """Quantiles between the values that the trees give a pixel.
+    """Quantiles between the predictions of the trees for a pixel.
 
     Parameters
     ----------
@@ -119,19 +119,19 @@ def response_quantiles(
     begin : ndarray (nodes + 1,), uint32
         Members of a leaf are member[begin[leaf]] .. member[begin[leaf + 1] - 1].
     member : ndarray, uint32
-        Training rows; one that was drawn twice stands twice.
+        Training rows; one that was drawn twice is listed twice.
     rank : ndarray (rows,), uint32
         Position of each training row's response in `response`.
     response : ndarray (rows,), float64, ascending
     weighted : bool
-        A leaf of n members gives each 1 / n (Meinshausen 2006, eq. 5); else each member counts 1.
+        Each of n members of a leaf has the weight 1 / n (Meinshausen 2006, eq. 5); else 1.
     levels : ndarray (k,), float64, in 0 .. 1
     result : ndarray (pixels, k), float64
         Written at `where`.
 
     Notes
     -----
-    With weights w_i summing to W, and C_i their running sum over ascending responses, level q lies at
+    With weights w_i summing to W, and C_i their running sum over ascending responses, level q is at
     p = q (W - 1) + 1: the last response with C_i <= p, and linearly on towards the first occurrence of the next.
     This is quantile-forest's weighted form of type 7, so that both give the same number; weights sum to the number
     of members.
@@ -164,13 +164,13 @@ def response_quantiles(
                 for row in range(b * 64, min(b * 64 + 64, rows)):
                     touched[count] = row
                     count += weight[row] > 0
-        whole = 0.0
+        total = 0.0
         for j in range(count):
-            whole += weight[touched[j]]
-            running[j] = whole
+            total += weight[touched[j]]
+            running[j] = total
         for k in range(levels.size):
             result[at, k] = (
-                np.nan if count == 0 else weighted_level(levels[k], count, whole, touched, running, weight, response)
+                np.nan if count == 0 else weighted_level(levels[k], count, total, touched, running, weight, response)
             )
         for j in range(count):
             weight[touched[j]] = 0.0
@@ -178,15 +178,15 @@ def response_quantiles(
 
 @jit
 def weighted_level(
-    level: Any, count: Any, whole: Any, touched: Array, running: Array, weight: Array, response: Array
+    level: Any, count: Any, total: Any, touched: Array, running: Array, weight: Array, response: Array
 ) -> Any:
     """One level of `response_quantiles`, from the running sums of the weights."""
-    place = level * (whole - 1.0) + 1.0
-    # The first response whose running sum is above the place, by bisection.
+    position = level * (total - 1.0) + 1.0
+    # The first response whose running sum is above the position, by bisection.
     low, high = 0, count
     while low < high:
         middle = (low + high) >> 1
-        if running[middle] <= place:
+        if running[middle] <= position:
             low = middle + 1
         else:
             high = middle
@@ -197,7 +197,7 @@ def weighted_level(
     floor, ceiling = response[touched[low - 1]], response[touched[low]]
     if floor == ceiling:
         return floor
-    span = whole - 1.0
+    span = total - 1.0
     from_level = min(level, (running[low - 1] - 1.0) / span)
     to_level = max(level, (running[low] - 1.0) / span)
     to_level = from_level + (to_level - from_level) / weight[touched[low]]

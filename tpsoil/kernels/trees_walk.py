@@ -1,13 +1,13 @@
-"""The walk: a bit a pixel, all trees of a batch at once, level by level.
+"""The walk: one bit per pixel, all trees of a batch at once, level by level.
 
-Pixels come in words of 64 that lie near each other in feature space. The state of a word in a batch of trees is a list
+Pixels are in words of 64 that are close in feature space. The state of a word in a batch of trees is a list
 of (node, set of pixels there). One level of all the batch's trees is two sweeps over that list: `compare_level` fetches
-each node and asks which of the 64 codes are at most its threshold, every entry independent of every other;
+each node and compares the 64 codes with its threshold, every entry independent of every other;
 `split_level` turns eight entries at a time into their children with AND, AND NOT and a compaction. No branch depends on
-the data, which is what makes pixel-by-pixel walks slow. A node that no pixel reaches is never seen.
+the data, which makes pixel-by-pixel walks slow. A node without pixels is never visited.
 
-The queue is one uint64 array of eight regions of `room` items: nodes and sets of this level, of the next, of the leaves
-found, and the sweep's bits and words.
+The queue is one uint64 array of eight regions of `capacity` items: nodes and sets of this level, of the next, of the
+leaves, and the sweep's bits and words.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ WIDTH = np.uint64(LANES)
 
 @jit
 def compare_level(
-    queue: Array, room: Any, count: Any, here: Any, words: Array, wide: Array, codes: Array, base: Any
+    queue: Array, capacity: Any, count: Any, current: Any, words: Array, wide: Array, codes: Array, base: Any
 ) -> None:
-    bits, fetched = room * np.uint64(6), room * np.uint64(7)
+    bits, fetched = capacity * np.uint64(6), capacity * np.uint64(7)
     entry = ZERO
     while entry < count:
-        node = queue[here + entry] & LOW
+        node = queue[current + entry] & LOW
         word = words[node]
         plane = (word >> PLANE_SHIFT) & PLANE_MASK
         queue[fetched + entry] = word
@@ -56,23 +56,25 @@ def compare_level(
 
 
 @jit
-def split_level(queue: Array, room: Any, count: Any, here: Any, there: Any, leaves: Any) -> Any:
-    bits, fetched, leaf = room * np.uint64(6), room * np.uint64(7), room * np.uint64(4)
-    clear_eight(queue, here + room + count)
-    found = ZERO
+def split_level(queue: Array, capacity: Any, count: Any, current: Any, following: Any, leaves: Any) -> Any:
+    bits, fetched, leaf = capacity * np.uint64(6), capacity * np.uint64(7), capacity * np.uint64(4)
+    clear_eight(queue, current + capacity + count)
+    inner = ZERO
     entry = ZERO
     while entry < count:
-        new = split_eight(queue, here + entry, bits + entry, fetched + entry, there + found, leaf + leaves, room)
-        found += new & LOW
+        new = split_eight(
+            queue, current + entry, bits + entry, fetched + entry, following + inner, leaf + leaves, capacity
+        )
+        inner += new & LOW
         leaves += new >> HALF
         entry += EIGHT
-    return found | leaves << HALF
+    return inner | leaves << HALF
 
 
 @jit
 def walk_word(
     queue: Array,
-    room: Any,
+    capacity: Any,
     words: Array,
     wide: Array,
     root: Array,
@@ -86,44 +88,44 @@ def walk_word(
 
     Parameters
     ----------
-    queue : ndarray (8 room,), uint64
-        Scratch; `room` is at least 64 trees + 16.
+    queue : ndarray (8 capacity,), uint64
+        Scratch; `capacity` is at least 64 trees + 16.
     words : ndarray (nodes,), uint64
-        Nodes as `trees_lanes` lays them out, each tree breadth first.
+        Nodes in the layout of `trees_lanes`, each tree breadth first.
     wide : ndarray, uint16 (0,) or uint32 (nodes,)
-        Thresholds' codes where 16 bits do not hold them.
+        Thresholds' codes where 16 bits are not sufficient.
     root : ndarray (trees,), int64
     codes : ndarray, uint16 or uint32
         Codes of word w, plane p, pixel i at (w planes + p) 64 + i; `base` is the word's first.
     labels : ndarray (64 trees,), uint16 or uint32
         Written: the leaf's node index within its tree.
     """
-    here, there = ZERO, room * np.uint64(2)
-    leaf = room * np.uint64(4)
+    current, following = ZERO, capacity * np.uint64(2)
+    leaf = capacity * np.uint64(4)
     count, leaves = ZERO, ZERO
     for tree in range(trees):
         start = np.uint64(root[first_tree + tree])
         item = (np.uint64(tree) << HALF) | start
-        at = here + count
+        at = current + count
         if words[start] == LEAF:
             at = leaf + leaves
             leaves += ONE
         else:
             count += ONE
         queue[at] = item
-        queue[at + room] = LEAF
+        queue[at + capacity] = LEAF
     while count > ZERO:
-        compare_level(queue, room, count, here, words, wide, codes, base)
-        new = split_level(queue, room, count, here, there, leaves)
+        compare_level(queue, capacity, count, current, words, wide, codes, base)
+        new = split_level(queue, capacity, count, current, following, leaves)
         count = new & LOW
         leaves = new >> HALF
-        here, there = there, here
+        current, following = following, current
     entry = ZERO
     while entry < leaves:
         item = queue[leaf + entry]
         tree = item >> HALF
         node = (item & LOW) - np.uint64(root[first_tree + np.int64(tree)])
-        assign(labels, tree * WIDTH, queue[leaf + room + entry], node)
+        assign(labels, tree * WIDTH, queue[leaf + capacity + entry], node)
         entry += ONE
 
 
@@ -144,7 +146,7 @@ def add_values(
 
     Notes
     -----
-    `total` is the plain sum that scikit-learn forms, so that the mean is its mean to the last bit. `deviation` and
+    `total` is the plain sum of scikit-learn, so that the mean is equal to the last bit. `deviation` and
     `square` are sums of d and d^2, d = value - K, with K the first tree's value (`shift`): as (mean - K)^2 is at most
     (T - 1) var, the subtraction in the variance loses at most T units in the last place, for any values.
     """
@@ -188,7 +190,7 @@ def walk_block(
     count, planes : int
         Words of 64 pixels in the block, and planes a word.
     value : ndarray (outputs, nodes), float64
-        What a leaf predicts.
+        Prediction of a leaf.
     batch : int
         Trees walked together.
     queue, labels : ndarray
@@ -196,14 +198,14 @@ def walk_block(
     shift, total, deviation, square : ndarray (outputs, 64 count), float64
         Written in place; the last three start at 0.
     leaves : ndarray (count, trees, 64), dtype of `labels`, or (0, 0, 0)
-        Written: each pixel's leaf in each tree, where that is wanted.
+        Written: each pixel's leaf in each tree, where requested.
     """
-    room = np.uint64(LANES * batch + 16)
+    capacity = np.uint64(LANES * batch + 16)
     for first_tree in range(0, root.size, batch):
         trees = min(batch, root.size - first_tree)
         for word in range(count):
             base = np.uint64(word * planes * LANES)
-            walk_word(queue, room, words, wide, root, first_tree, trees, codes, base, labels)
+            walk_word(queue, capacity, words, wide, root, first_tree, trees, codes, base, labels)
             for output in range(value.shape[0]):
                 if first_tree == 0:
                     for pixel in range(LANES):
@@ -230,7 +232,7 @@ def walk_block(
 def mean_and_spread(
     trees: Any, total: Array, deviation: Array, square: Array, where: Array, mean: Array, sd: Array
 ) -> None:
-    """Mean and standard deviation (ddof 1) from the sums, put at their pixels.
+    """Mean and standard deviation (ddof 1) from the sums, written at their pixels.
 
     Parameters
     ----------
@@ -240,7 +242,7 @@ def mean_and_spread(
     where : ndarray (n,), uint32
         Position of each pixel in `mean` and `sd`.
     mean, sd : ndarray, float64
-        Written in place. One tree has no spread: NaN.
+        Written in place. NaN for a single tree.
     """
     for k in range(where.size):
         at = np.int64(where[k])

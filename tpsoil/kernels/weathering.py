@@ -29,7 +29,7 @@ def silicate_calcium(calcium: float, sodium: float, phosphorus: float, correctio
 
 @jit
 def alteration(aluminium: float, calcium: float, sodium: float, potassium: float) -> float:
-    """Al2O3 / (Al2O3 + CaO* + Na2O + K2O), moles; NaN where there is none of them."""
+    """Al2O3 / (Al2O3 + CaO* + Na2O + K2O), moles; NaN where their sum is 0."""
     total = aluminium + calcium + sodium + potassium
     return aluminium / total if total > 0.0 else math.nan
 
@@ -46,7 +46,7 @@ def alteration_cells(
     correction: int,
     scale: float,
 ) -> tuple[Array, Array]:
-    """Index of flat arrays and how it came about.
+    """Index of flat arrays and its status.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def alteration_cells(
     moles : ndarray (5,)
         Moles of oxide in one unit of each content.
     limits : ndarray (2,)
-        Detection limits of calcium and sodium; a negative content (laboratories write -LOD) is below in any case.
+        Detection limits of calcium and sodium; a negative content (laboratories report -LOD) is below in any case.
     correction : int
     scale : float
         1, or 100 for percent.
