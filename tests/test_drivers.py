@@ -1,4 +1,4 @@
-"""Importance held to its definition, betasq and lmg, partial dependence, accumulated local effects."""
+"""Importance against its definition, betasq and lmg, partial dependence, accumulated local effects."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_a_set_of_correlated_covariates_matters_more_than_its_members() -> None:
 def test_importance_of_a_trained_forest_goes_by_covariate() -> None:
     table = plots(50)
     trained = train(table, "Fe", FEATURES, "site", trees=25, categories="onehot")
-    found = importance(trained)
-    assert sorted(found.index) == sorted(FEATURES)  # sine and cosine, dummies: permuted as one
-    assert set(found.index[:2]) == {"slope", "land_cover"}
+    result = importance(trained)
+    assert sorted(result.index) == sorted(FEATURES)  # sine and cosine, dummies: permuted as one
+    assert set(result.index[:2]) == {"slope", "land_cover"}
     grouped = importance(trained, sets={"terrain": ["slope", "aspect"]})
     assert grouped.loc["terrain", "rank"] == 1
     with pytest.raises(InputError, match="set 'x' names 'slop'; did you mean 'slope'"):
         importance(trained, sets={"x": ["slop"]})
-    with pytest.raises(InputError, match="give X= and y="):
+    with pytest.raises(InputError, match="pass X= and y="):
         importance(trained.forest)
     X, y = rows_of(40)
     with pytest.raises(InputError, match="without bootstrapping"):
@@ -121,8 +121,8 @@ def test_held_out_importance_equals_a_slow_transcription_of_the_definition() -> 
         state = int(np.random.SeedSequence([4, 2, k]).generate_state(1)[0] >> 1)
         forest = RandomForestRegressor(12, max_features=1 / 3, random_state=state).fit(X[~test], target[~test])
         first = forest.predict(X[test])
-        kept = trained.predictions["group"]["predicted"].to_numpy()[test]
-        np.testing.assert_allclose(first, kept, rtol=1e-12)  # it is the forest that was scored
+        stored = trained.predictions["group"]["predicted"].to_numpy()[test]
+        np.testing.assert_allclose(first, stored, rtol=1e-12)  # it is the forest that was scored
         errors[k], sizes[k] = ((first - target[test]) ** 2).mean(), test.sum()
         rng = np.random.default_rng(stream)
         for _ in range(2):
@@ -181,13 +181,13 @@ SHEET_Y = np.array([1, 2, 3.5, 3.5, 6])
 
 
 def test_betasq_of_the_sheet() -> None:
-    found = betasq(SHEET_X, SHEET_Y)
-    np.testing.assert_allclose(found["coefficient"], [0.775, 0.375])
+    result = betasq(SHEET_X, SHEET_Y)
+    np.testing.assert_allclose(result["coefficient"], [0.775, 0.375])
     # The sheet prints .4200174778; .775^2 2.5 / 3.575 is .42001748252. Both agree to the sheet's own 1e-6.
-    np.testing.assert_allclose(found["betasq"], [0.4200174778, 0.1455419573], rtol=1e-6)
-    assert found["betasq"].iloc[0] == pytest.approx(0.775**2 * 2.5 / 3.575, rel=1e-12)
-    np.testing.assert_allclose(found["normalised"], [0.7426584, 0.2573416], atol=1e-6)
-    assert found["lmg"].sum() == pytest.approx(found.attrs["r2"], rel=1e-12)
+    np.testing.assert_allclose(result["betasq"], [0.4200174778, 0.1455419573], rtol=1e-6)
+    assert result["betasq"].iloc[0] == pytest.approx(0.775**2 * 2.5 / 3.575, rel=1e-12)
+    np.testing.assert_allclose(result["normalised"], [0.7426584, 0.2573416], atol=1e-6)
+    assert result["lmg"].sum() == pytest.approx(result.attrs["r2"], rel=1e-12)
 
 
 def test_lmg_averages_over_all_orders() -> None:
@@ -230,7 +230,7 @@ def test_vif_is_that_of_statsmodels() -> None:
         (SHEET_X[:3], np.arange(3.0), "3 complete rows for 2 regressors"),
     ],
 )
-def test_betasq_refuses(X: object, y: np.ndarray, words: str) -> None:
+def test_betasq_rejects_invalid_input(X: object, y: np.ndarray, words: str) -> None:
     with pytest.raises(InputError, match=words):
         betasq(X, y)
 
@@ -246,8 +246,8 @@ def uniform(n: int = 4000) -> pd.DataFrame:
 def test_ale_of_the_sheet_and_pdp_beside_it() -> None:
     """f = x1 x2 with x2 = x1, uniform: ALE(x) = x^2 / 2 - 1/6, so -1/24 at .5 and 1/3 at 1; PDP(.5) = .25."""
     rows = uniform()
-    found = accumulated_local_effects(lambda t: t["x1"] * t["x2"], "x1", rows, bins=200)
-    at = lambda v: float(np.interp(v, found["x1"], found["effect"]))  # noqa: E731
+    result = accumulated_local_effects(lambda t: t["x1"] * t["x2"], "x1", rows, bins=200)
+    at = lambda v: float(np.interp(v, result["x1"], result["effect"]))  # noqa: E731
     assert at(0.5) == pytest.approx(-0.0416667, abs=1e-3)
     assert at(1.0) == pytest.approx(0.3333333, abs=5e-3)
     finer = accumulated_local_effects(lambda t: t["x1"] * t["x2"], "x1", rows, bins=1000)
@@ -260,20 +260,20 @@ def test_ale_of_additive_functions_is_the_function_less_its_mean() -> None:
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"a": rng.normal(size=3000), "b": rng.normal(size=3000)})
     rows["b"] += rows["a"]
-    found = accumulated_local_effects(lambda t: np.sin(t["a"]) + t["b"] ** 2, "a", rows, bins=60)
-    expected = np.sin(found["a"]) - np.sin(rows["a"]).mean()
-    np.testing.assert_allclose(found["effect"], expected, atol=0.02)
+    result = accumulated_local_effects(lambda t: np.sin(t["a"]) + t["b"] ** 2, "a", rows, bins=60)
+    expected = np.sin(result["a"]) - np.sin(rows["a"]).mean()
+    np.testing.assert_allclose(result["effect"], expected, atol=0.02)
     # Centred: the data-weighted mean of the values at bin middles is exactly 0.
-    middle = (found["effect"].to_numpy()[1:] + found["effect"].to_numpy()[:-1]) / 2
-    assert np.average(middle, weights=found.attrs["rows_by_bin"]) == pytest.approx(0, abs=1e-12)
+    middle = (result["effect"].to_numpy()[1:] + result["effect"].to_numpy()[:-1]) / 2
+    assert np.average(middle, weights=result.attrs["rows_by_bin"]) == pytest.approx(0, abs=1e-12)
 
 
 def test_ale_by_hand_with_tied_edges() -> None:
     rows = pd.DataFrame({"a": [0.0, 0, 0, 0, 1, 2], "b": [1.0, 2, 3, 4, 5, 6]})
-    found = accumulated_local_effects(lambda t: t["a"] * t["b"], "a", rows, bins=3)
+    result = accumulated_local_effects(lambda t: t["a"] * t["b"], "a", rows, bins=3)
     # Sample quantiles at 0, 1/3, 2/3, 1 are 0, 0, 0, 2: two edges. One bin, mean of (2 - 0) b = 7.
-    assert found["a"].tolist() == [0.0, 2.0]
-    np.testing.assert_allclose(found["effect"], [-3.5, 3.5])
+    assert result["a"].tolist() == [0.0, 2.0]
+    np.testing.assert_allclose(result["effect"], [-3.5, 3.5])
 
 
 def test_two_way_ale_is_the_pure_interaction() -> None:
@@ -291,8 +291,8 @@ def test_two_way_ale_is_the_pure_interaction() -> None:
 
 def test_two_way_pdp_is_the_mean_over_rows() -> None:
     rows = pd.DataFrame({"a": [1.0, 2], "b": [3.0, 4], "c": [10.0, 20]})
-    found = partial_dependence(lambda t: t["a"] + t["b"] * t["c"], ["a", "b"], rows, grid=([0.0, 1.0], [2.0]))
-    assert found[["a", "b", "effect"]].values.tolist() == [[0, 2, 30], [1, 2, 31]]
+    result = partial_dependence(lambda t: t["a"] + t["b"] * t["c"], ["a", "b"], rows, grid=([0.0, 1.0], [2.0]))
+    assert result[["a", "b", "effect"]].values.tolist() == [[0, 2, 30], [1, 2, 31]]
 
 
 def test_effects_of_a_trained_forest_with_bands() -> None:
@@ -316,7 +316,7 @@ def test_effects_of_a_trained_forest_with_bands() -> None:
     np.testing.assert_allclose(partial_dependence(trained, "slope", grid=grid)["effect"], slow, rtol=1e-12)
 
 
-def test_effects_refuse() -> None:
+def test_effects_reject_invalid_input() -> None:
     rows = pd.DataFrame({"a": [1.0, 2], "rock": ["x", "y"], "flat": [3.0, 3.0], "hole": [1.0, np.nan]})
     f = lambda t: np.zeros(len(t))  # noqa: E731
     for names, words in [("b", "no covariate 'b'"), ("rock", "is a class; use partial_dependence"),

@@ -84,23 +84,23 @@ def forbidden(*_args: Any, **_more: Any) -> Any:
 
 
 def test_maps_are_lazy_and_equal_on_every_chunking(cube: xr.Dataset, trained: dict) -> None:
-    whole = map_elements(trained, cube)
-    assert tuple(whole.data_vars)[:6] == LAYERS
-    assert len(whole.data_vars) == 12
+    maps = map_elements(trained, cube)
+    assert tuple(maps.data_vars)[:6] == LAYERS
+    assert len(maps.data_vars) == 12
     for chunks in ({"y": 7, "x": 40}, {"y": (1, 30, 9), "x": (13, 27)}):
         chunked = cube.chunk(chunks)
         with dask.config.set(scheduler=forbidden):
             lazy = map_elements(trained, chunked)
         assert all(layer.chunks is not None for layer in lazy.values())
         done = lazy.compute(scheduler="synchronous")
-        for name in whole:
-            np.testing.assert_array_equal(whole[name], done[name], err_msg=name)
-    assert whole["iron"].dtype == "float32"
-    assert whole["iron_applicability"].dtype == "uint8"
-    assert whole["iron"].attrs["units"] == "mg kg-1"
+        for name in maps:
+            np.testing.assert_array_equal(maps[name], done[name], err_msg=name)
+    assert maps["iron"].dtype == "float32"
+    assert maps["iron_applicability"].dtype == "uint8"
+    assert maps["iron"].attrs["units"] == "mg kg-1"
 
 
-def test_every_layer_holds_what_it_says(cube: xr.Dataset, trained: dict) -> None:
+def test_every_layer_has_the_content_of_its_name(cube: xr.Dataset, trained: dict) -> None:
     maps = map_elements(trained, cube)
     masked = cube["soil_mask"].to_numpy() != 1
     for name in LAYERS[:-1]:
@@ -162,7 +162,7 @@ def test_several_elements_read_each_block_once(cube: xr.Dataset, trained: dict) 
 
 @pytest.mark.parametrize("style", ["ordered", "onehot"])
 def test_other_encodings_map_too(cube: xr.Dataset, style: str) -> None:
-    found = train_elements(
+    forests = train_elements(
         samples_of(cube, 40),
         ["Fe", "Zn"],
         FEATURES[:3],
@@ -172,11 +172,11 @@ def test_other_encodings_map_too(cube: xr.Dataset, style: str) -> None:
         folds="group",
         on_masked="keep",
     )
-    maps = map_elements(found, cube)
+    maps = map_elements(forests, cube)
     rows = pd.DataFrame({n: cube[n].to_numpy().ravel()[-50:] for n in FEATURES[:3]})
     mask = cube["soil_mask"].to_numpy().ravel()[-50:] == 1
     for label, element in (("iron", "Fe"), ("zinc", "Zn")):
-        expected = found[element].predict(rows)["mean"].to_numpy().astype("float32")
+        expected = forests[element].predict(rows)["mean"].to_numpy().astype("float32")
         np.testing.assert_array_equal(maps[label].to_numpy().ravel()[-50:][mask], expected[mask])
 
 
@@ -220,10 +220,10 @@ def censored(cube: xr.Dataset, share: float) -> pd.DataFrame:
     return read_samples(wide, ["Ni"], limits={"Ni": limit})
 
 
-def test_a_censored_element_is_refused_unless_asked(cube: xr.Dataset) -> None:
+def test_a_censored_element_is_rejected_by_default(cube: xr.Dataset) -> None:
     options: dict[str, Any] = {"cube": cube, "trees": 5, "folds": "group", "on_masked": "keep"}
     with pytest.raises(
-        InputError, match=r"60 of 120 values of 'Ni' \(50 %\) lie below.*more than 30 %.*allow_censored"
+        InputError, match=r"60 of 120 values of 'Ni' \(50 %\) are below.*more than 30 %.*allow_censored"
     ):
         train_elements(censored(cube, 0.5), ["Ni"], FEATURES, **options)
     asked = train_elements(censored(cube, 0.5), ["Ni"], FEATURES, allow_censored=True, **options)["Ni"]
@@ -241,7 +241,7 @@ def test_a_censored_element_is_refused_unless_asked(cube: xr.Dataset) -> None:
         train_elements(table.assign(detection_limit=np.nan), ["Ni"], FEATURES, **options)
 
 
-def test_maps_refuse(cube: xr.Dataset, trained: dict) -> None:
+def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
     wide = samples_of(cube, 20)
     options: dict[str, Any] = {"trees": 5, "on_masked": "keep"}
     with pytest.raises(MissingInputError, match=r"2 covariates are not in the cube: no layer 'ndvy'.*no layer 'slope'"):
@@ -257,7 +257,7 @@ def test_maps_refuse(cube: xr.Dataset, trained: dict) -> None:
         map_elements(wide, flat, ["Fe"], FEATURES, **options)
     with pytest.raises(InputError, match="samples: .* have no position"):
         map_elements(wide.drop(columns=["lon", "lat"]), cube, ["Fe"], FEATURES, **options)
-    with pytest.raises(InputError, match="none of 60 samples lies on the cube's grid"):
+    with pytest.raises(InputError, match="none of 60 samples is on the cube's grid"):
         map_elements(wide.assign(lon=10.0), cube, ["Fe"], FEATURES, **options)
     with pytest.raises(InputError, match="elements= and features="):
         map_elements(wide, cube)

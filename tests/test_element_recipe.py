@@ -1,4 +1,4 @@
-"""A recipe that does the whole of the element study: screened, calibrated, bounded, explained, and what it refuses."""
+"""A recipe of the complete element study: screening, calibration, intervals, drivers, and rejected input."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def test_tables_tell_what_was_done(done: tuple[Path, dict[str, Any]]) -> None:
         "effect_Fe_elevation_slope",
     } <= set(long)
     assert not any(title.startswith(("predictions", "effect", "importance", "coverage_")) for title in titles)
-    kept = long["predictions_Fe"]
-    assert {"observed", "predicted", "lower", "upper"} <= set(kept)
+    predictions = long["predictions_Fe"]
+    assert {"observed", "predicted", "lower", "upper"} <= set(predictions)
     assert {"feature", "value", "effect"} <= set(long["effect_Fe_elevation"])
 
 
@@ -152,7 +152,7 @@ def test_the_same_run_again_makes_nothing(done: tuple[Path, dict[str, Any]]) -> 
 @pytest.mark.parametrize(
     ("keys", "error", "words"),
     [
-        ({"elements": ["Zn"], "icp": {}, "limits": {"Zn": 50}}, InputError, r"values of 'Zn' \(5\d %\) lie below"),
+        ({"elements": ["Zn"], "icp": {}, "limits": {"Zn": 50}}, InputError, r"values of 'Zn' \(5\d %\) are below"),
         ({"elements": ["Fe"], "units": {"Fe": "%"}, "icp": {}}, UnitsError, "exceeds 1 000 000|as if it were in"),
         ({"elements": {"Fe": "sand"}, "icp": {}, "extra_features": []}, UnitsError, "as if it were in"),
         (
@@ -164,7 +164,7 @@ def test_the_same_run_again_makes_nothing(done: tuple[Path, dict[str, Any]]) -> 
         ({"extra_features": ["clay"]}, InputError, "no column 'clay'"),
     ],
 )
-def test_samples_that_the_study_refuses(
+def test_invalid_samples_are_rejected(
     base: tuple[Path, dict[str, Any]], tmp_path: Path, keys: dict[str, Any], error: type, words: str
 ) -> None:
     if "replicate" in keys:  # a calibration needs ten pairs
@@ -196,7 +196,7 @@ def test_options_are_checked_before_anything_is_computed(base: tuple[Path, dict[
     assert not (tmp_path / "maps.zarr").exists()
 
 
-def test_a_constant_covariate_is_refused_with_its_name(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_constant_covariate_is_rejected_by_name(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     table = pd.read_csv(base[0] / "samples.csv")
     table["flat"] = 3.0
     table.to_csv(tmp_path / "flat.csv", index=False)

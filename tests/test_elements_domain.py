@@ -119,7 +119,7 @@ def test_oxides_convert_and_are_never_taken_for_the_element() -> None:
         ({"site": ["a", "a"], "replicate": [1, 1], "Fe": [21000, 22000]}, {}, InputError, "1 samples are given twice"),
     ],
 )
-def test_samples_refused(table: dict, options: dict, error: type, words: str) -> None:
+def test_invalid_samples_are_rejected(table: dict, options: dict, error: type, words: str) -> None:
     frame = pd.DataFrame(table)
     element = next(c for c in ("Fe", "Zn", "Ni") if c in frame)
     with pytest.raises(error, match=words):
@@ -148,19 +148,19 @@ def test_ten_values_can_never_trigger(n: int, largest: float) -> None:
     values = np.array([0.0] * (n - 1) + [1e6])
     z = np.abs(values - values.mean()) / values.std(ddof=1)
     assert z.max() == pytest.approx(largest, abs=1e-6)
-    found = screen_outliers(values)
-    assert int(found.outlier.sum()) == (n > 10)
-    assert bool(found.counts.loc["value", "can_trigger"]) is (n > 10)
+    result = screen_outliers(values)
+    assert int(result.outlier.sum()) == (n > 10)
+    assert bool(result.counts.loc["value", "can_trigger"]) is (n > 10)
 
 
 def test_three_sd_is_strict_one_pass_and_ignores_missing() -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(50, 5, 300), [90, 400, np.nan]])
-    found = screen_outliers(x)
+    result = screen_outliers(x)
     m, s = np.nanmean(x), np.nanstd(x, ddof=1)
-    np.testing.assert_array_equal(found.outlier, np.abs(x - m) > 3 * s)  # NaN compares false
-    assert found.counts.loc["value", "before"] == 302
-    assert found.counts.loc["value", "after"] == 301  # 400 hides 90 from a single pass
+    np.testing.assert_array_equal(result.outlier, np.abs(x - m) > 3 * s)  # NaN compares false
+    assert result.counts.loc["value", "before"] == 302
+    assert result.counts.loc["value", "after"] == 301  # 400 hides 90 from a single pass
     again = screen_outliers(x, iterate=True)
     assert again.counts.loc["value", "removed"] >= 2
     assert again.outlier.iloc[300]
@@ -189,10 +189,10 @@ def test_screening_goes_by_element_and_leaves_its_input_alone() -> None:
         }
     )
     before = tidy.copy()
-    found = screen_outliers(tidy)
+    result = screen_outliers(tidy)
     pd.testing.assert_frame_equal(tidy, before)
-    assert found.counts["removed"].to_dict() == {"Fe": 1, "Zn": 0}
-    assert len(found.kept) == 59
+    assert result.counts["removed"].to_dict() == {"Fe": 1, "Zn": 0}
+    assert len(result.kept) == 59
     only = screen_outliers(tidy, elements=["Zn"])
     assert len(only.kept) == 60
     for bad, words in [({"method": "iqr"}, "expected 'sd' or 'mad'"), ({"threshold": 0}, "threshold is 0"),
@@ -231,14 +231,14 @@ def test_prediction_error_is_that_of_statsmodels() -> None:
 
     line = calibrate_xrf(XRF, ICP, min_pairs=5)
     new = np.array([5.0, 30.0, 70.0])
-    found = line.apply(new)
+    result = line.apply(new)
     fit = sm.OLS(ICP, sm.add_constant(XRF)).fit()
     theirs = fit.get_prediction(sm.add_constant(new)).summary_frame()
     half = (theirs["obs_ci_upper"] - theirs["obs_ci_lower"]) / 2
     from scipy.stats import t
 
-    np.testing.assert_allclose(found["prediction_sd"] * t.ppf(0.975, 3), half, rtol=1e-10)
-    assert found["extrapolated"].tolist() == [True, False, True]
+    np.testing.assert_allclose(result["prediction_sd"] * t.ppf(0.975, 3), half, rtol=1e-10)
+    assert result["extrapolated"].tolist() == [True, False, True]
     below = calibrate_xrf(XRF, ICP - 30, min_pairs=5).apply(pd.Series([5.0, np.nan, 40.0], index=list("abc")))
     assert below["negative"].tolist() == [True, False, False]
     assert list(below.index) == list("abc")
@@ -259,14 +259,14 @@ def test_every_line_finds_an_exact_relation(slope: float, intercept: float, seed
     ("xrf", "icp", "options", "words"),
     [
         (XRF, ICP, {}, "5 samples have both an XRF and an ICP value, expected 10"),
-        (np.full(12, 3.0), np.arange(12.0), {}, "all 12 XRF values are alike"),
+        (np.full(12, 3.0), np.arange(12.0), {}, "all 12 XRF values are equal"),
         (np.arange(12.0), np.arange(11.0), {}, "expected one shape"),
         (np.arange(12.0), np.arange(12.0), {"method": "theil"}, "expected 'ols', 'deming' or 'rma'"),
         (np.arange(12.0), np.arange(12.0), {"variance_ratio": 0}, "variance_ratio is 0"),
         (np.r_[np.arange(9.0), np.nan], np.arange(10.0), {}, "9 samples have both"),
     ],
 )
-def test_calibrations_refused(xrf: np.ndarray, icp: np.ndarray, options: dict, words: str) -> None:
+def test_invalid_calibrations_are_rejected(xrf: np.ndarray, icp: np.ndarray, options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         calibrate_xrf(xrf, icp, **options)
 
@@ -311,19 +311,19 @@ def test_censored_lognormal_finds_the_population_and_detects_alone_do_not() -> N
     limit = 18.0
     table = pd.DataFrame({"site": np.arange(4000), "element": "Ni", "value": np.where(truth < limit, np.nan, truth)})
     table["censored"], table["detection_limit"] = truth < limit, limit
-    found = censored_lognormal(table).loc["Ni"]
-    assert found["mean"] == pytest.approx(np.exp(3 + 0.125), rel=0.02)
-    assert found["log_sd"] == pytest.approx(0.5, rel=0.04)
-    assert found["detects_mean"] > 1.15 * found["mean"]
+    result = censored_lognormal(table).loc["Ni"]
+    assert result["mean"] == pytest.approx(np.exp(3 + 0.125), rel=0.02)
+    assert result["log_sd"] == pytest.approx(0.5, rel=0.04)
+    assert result["detects_mean"] > 1.15 * result["mean"]
     with pytest.raises(InputError, match="without a positive detection limit"):
         censored_lognormal(table.assign(detection_limit=np.nan))
 
 
 def test_representation_of_classes() -> None:
     sites = ["steppe"] * 30 + ["forest"] * 10 + ["shrub"] * 10
-    found = representation(sites, {"steppe": 50.0, "forest": 25.0, "shrub": 20.0, "desert": 5.0})
-    assert found.loc["steppe", "ratio"] == pytest.approx(0.6 / 0.5)
-    assert found.attrs["classes_without_site"] == ["desert"]
+    result = representation(sites, {"steppe": 50.0, "forest": 25.0, "shrub": 20.0, "desert": 5.0})
+    assert result.loc["steppe", "ratio"] == pytest.approx(0.6 / 0.5)
+    assert result.attrs["classes_without_site"] == ["desert"]
     grid = np.array([[1, 1, 2, 2], [1, 1, 2, np.nan]])
     by_map = representation([1, 1, 1, 2], grid, {1: "steppe", 2: "forest"})
     assert by_map.loc["steppe", "area_share"] == pytest.approx(4 / 7)
@@ -357,7 +357,7 @@ def test_published_coefficients_of_variation(element: str) -> None:
 
 
 def test_published_removals() -> None:
-    removed = {e: 100 * (raw - kept) / raw for e, (_, _, _, raw, kept) in PUBLISHED.items()}
+    removed = {e: 100 * (raw - n) / raw for e, (_, _, _, raw, n) in PUBLISHED.items()}
     assert removed["Cu"] == pytest.approx(2.75, abs=0.005)
     assert removed["Mo"] == pytest.approx(2.44, abs=0.005)
     # Every other removal: 0.36, 0.97, 0.36, 1.15, 0.55 %; a normal distribution loses 0.27 %.
@@ -383,7 +383,7 @@ def test_published_counts_and_excesses() -> None:
     assert mean_nickel == pytest.approx(49.46, abs=0.01)
 
 
-def test_published_contradictions_stand_as_notes() -> None:
+def test_published_contradictions_are_documented() -> None:
     """What the texts say against themselves; nobody should tune a model to the wrong side."""
     # Three replicates at each of 526 sites make 1578 samples, not 1660: some sites have more.
     assert 3 * sum(SITES.values()) == 1578 < 1660

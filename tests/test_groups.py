@@ -17,15 +17,15 @@ SHEET = [[1, 2, 3, 4], [2, 3, 4, 5], [6, 7, 8, 9]]
 
 
 def test_the_vector_of_the_sheet() -> None:
-    found = compare_groups(SHEET, test="tukey")
-    p = found.pairs.set_index(["first", "second"])["p"]
+    result = compare_groups(SHEET, test="tukey")
+    p = result.pairs.set_index(["first", "second"])["p"]
     assert p[("2", "1")] == pytest.approx(0.5402482, abs=1e-6)
     assert p[("3", "1")] == pytest.approx(0.0010202, abs=1e-6)
     assert p[("3", "2")] == pytest.approx(0.0045123, abs=1e-6)
-    assert found.mse == pytest.approx(1.6666667, abs=1e-7)
-    honest = (found.pairs["high"] - found.pairs["difference"]).to_numpy()
-    np.testing.assert_allclose(honest, 2.548741, atol=1e-6)
-    assert found.groups["letters"].to_dict() == {"3": "a", "2": "b", "1": "b"}
+    assert result.mse == pytest.approx(1.6666667, abs=1e-7)
+    half_width = (result.pairs["high"] - result.pairs["difference"]).to_numpy()
+    np.testing.assert_allclose(half_width, 2.548741, atol=1e-6)
+    assert result.groups["letters"].to_dict() == {"3": "a", "2": "b", "1": "b"}
 
 
 def test_unequal_groups_as_scipy_and_statsmodels() -> None:
@@ -34,15 +34,15 @@ def test_unequal_groups_as_scipy_and_statsmodels() -> None:
 
     rng = np.random.default_rng(0)
     groups = [rng.normal(m, 1, n) for m, n in ((0, 12), (0.8, 30), (2, 7), (2.2, 18))]
-    found = compare_groups(groups, test="tukey")
+    result = compare_groups(groups, test="tukey")
     theirs = tukey_hsd(*groups)
     other = pairwise_tukeyhsd(np.concatenate(groups), np.repeat(list("1234"), [len(g) for g in groups]))
-    for _, row in found.pairs.iterrows():
+    for _, row in result.pairs.iterrows():
         i, j = int(row["first"]) - 1, int(row["second"]) - 1
         assert row["p"] == pytest.approx(theirs.pvalue[i, j], abs=1e-8)
         low, high = theirs.confidence_interval().low[i, j], theirs.confidence_interval().high[i, j]
         assert (row["low"], row["high"]) == pytest.approx((low, high), abs=1e-6)
-    assert sorted(found.pairs["p"]) == pytest.approx(sorted(other.pvalues), abs=1e-6)
+    assert sorted(result.pairs["p"]) == pytest.approx(sorted(other.pvalues), abs=1e-6)
 
 
 def test_games_howell_as_scipy_and_by_its_formula() -> None:
@@ -50,10 +50,10 @@ def test_games_howell_as_scipy_and_by_its_formula() -> None:
 
     rng = np.random.default_rng(1)
     groups = [rng.normal(m, s, n) for m, s, n in ((0, 0.3, 25), (0.6, 3, 12), (1.5, 1, 40))]
-    found = compare_groups(groups)
-    assert found.test == "games-howell"  # variances differ a hundredfold
-    assert found.levene_p < 0.05
-    for _, row in found.pairs.iterrows():
+    result = compare_groups(groups)
+    assert result.test == "games-howell"  # variances differ a hundredfold
+    assert result.levene_p < 0.05
+    for _, row in result.pairs.iterrows():
         a, b = groups[int(row["first"]) - 1], groups[int(row["second"]) - 1]
         va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
         nu = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
@@ -63,7 +63,7 @@ def test_games_howell_as_scipy_and_by_its_formula() -> None:
         theirs = tukey_hsd(*groups, equal_var=False)
     except TypeError:
         return  # scipy before 1.16
-    for _, row in found.pairs.iterrows():
+    for _, row in result.pairs.iterrows():
         i, j = int(row["first"]) - 1, int(row["second"]) - 1
         assert row["p"] == pytest.approx(theirs.pvalue[i, j], abs=1e-7)
 
@@ -73,9 +73,9 @@ def test_welch_for_two_groups_is_the_t_test() -> None:
 
     rng = np.random.default_rng(4)
     a, b = rng.normal(0, 1, 14), rng.normal(1, 4, 9)
-    found = compare_groups([a, b], test="games-howell")
-    assert found.anova_p == pytest.approx(ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
-    assert found.pairs["p"].iloc[0] == pytest.approx(found.anova_p, rel=1e-6)
+    result = compare_groups([a, b], test="games-howell")
+    assert result.anova_p == pytest.approx(ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
+    assert result.pairs["p"].iloc[0] == pytest.approx(result.anova_p, rel=1e-6)
 
 
 # -- letters
@@ -150,7 +150,7 @@ def test_letters_are_shared_exactly_where_groups_do_not_differ(k: int, data: st.
         assert lost
 
 
-def test_letters_refuse() -> None:
+def test_invalid_letters_are_rejected() -> None:
     with pytest.raises(InputError, match="square and symmetric"):
         compact_letters([[False, True], [False, False]])
 
@@ -172,25 +172,25 @@ def replicates(seed: int = 0) -> pd.DataFrame:
 
 
 def test_replicates_are_not_independent() -> None:
-    """By rows a difference is found far too often; by site means about as often as promised."""
+    """By rows a difference is detected far too often; by site means at the nominal rate."""
     by_row = [compare_groups(replicates(s), "Fe", "biome", site=None, test="tukey").anova_p < 0.05 for s in range(24)]
     by_site = [compare_groups(replicates(s), "Fe", "biome", test="tukey").anova_p < 0.05 for s in range(24)]
     assert np.mean(by_row) > 0.25
     assert np.mean(by_site) < 0.15
-    found = compare_groups(replicates(), "Fe", "biome")
-    assert found.unit == "site"
-    assert found.groups["n"].tolist() == [10, 10, 10]
+    result = compare_groups(replicates(), "Fe", "biome")
+    assert result.unit == "site"
+    assert result.groups["n"].tolist() == [10, 10, 10]
     assert compare_groups(replicates().drop(columns="site"), "Fe", "biome").unit == "row"
 
 
 def test_a_class_with_one_site_is_shown_and_not_tested() -> None:
     table = replicates()
     table.loc[table["site"] == 0, "biome"] = "desert"
-    found = compare_groups(table, "Fe", "biome")
-    assert found.left_out == ("desert",)
-    assert found.groups.loc["desert", "n"] == 1
-    assert found.groups.loc["desert", "letters"] == ""
-    assert "desert" not in set(found.pairs["first"]) | set(found.pairs["second"])
+    result = compare_groups(table, "Fe", "biome")
+    assert result.left_out == ("desert",)
+    assert result.groups.loc["desert", "n"] == 1
+    assert result.groups.loc["desert", "letters"] == ""
+    assert "desert" not in set(result.pairs["first"]) | set(result.pairs["second"])
     one = table[table["biome"].isin(["desert", "forest"])]
     with pytest.raises(InputError, match=r"1 groups have 2 sites or more.*desert: 1"):
         compare_groups(one, "Fe", "biome")
@@ -203,9 +203,9 @@ def test_all_replicates_of_a_site_missing() -> None:
 
 
 def test_classes_of_numbers() -> None:
-    found = classes_of(pd.Series([100.0, 3000, 4500, np.nan], index=list("wxyz")), [3000, 4000])
-    assert found.dropna().to_dict() == {"w": "< 3000", "x": "3000 to 4000", "y": ">= 4000"}
-    assert pd.isna(found["z"])
+    result = classes_of(pd.Series([100.0, 3000, 4500, np.nan], index=list("wxyz")), [3000, 4000])
+    assert result.dropna().to_dict() == {"w": "< 3000", "x": "3000 to 4000", "y": ">= 4000"}
+    assert pd.isna(result["z"])
     from tpsoil.micronutrients.groups import ARIDITY_EDGES, ARIDITY_NAMES
 
     assert classes_of([0.01, 0.3, 0.9], ARIDITY_EDGES, ARIDITY_NAMES).tolist() == ["hyper-arid", "semi-arid", "humid"]
@@ -224,10 +224,10 @@ def test_classes_of_numbers() -> None:
         ({"alpha": 5}, "share between 0 and 1"),
     ],
 )
-def test_comparisons_refused(options: dict, words: str) -> None:
+def test_invalid_comparisons_are_rejected(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         compare_groups(replicates(), **{"value": "Fe", "group": "biome", **options})
     with pytest.raises(InputError, match="no group varies"):
         compare_groups([[1.0, 1.0], [2.0, 2.0]])
-    with pytest.raises(InputError, match="does not vary; Games-Howell"):
+    with pytest.raises(InputError, match="has no variance; Games-Howell"):
         compare_groups([[1.0, 1.0], [2.0, 3.0]], test="games-howell")

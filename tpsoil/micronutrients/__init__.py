@@ -1,4 +1,4 @@
-"""Topsoil micronutrients: from element samples to maps with honest uncertainty."""
+"""Topsoil micronutrients: from element samples to maps with calibrated uncertainty."""
 
 from __future__ import annotations
 

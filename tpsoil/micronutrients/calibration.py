@@ -1,4 +1,4 @@
-"""XRF readings onto the scale of ICP-MS, from the samples that have both."""
+"""Calibration of XRF readings to ICP-MS contents, from samples with both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Line = Literal["ols", "deming", "rma"]
 
 @dataclass(frozen=True)
 class XrfCalibration:
-    """ICP = intercept + slope * XRF. Made by `calibrate_xrf`.
+    """ICP = intercept + slope * XRF. Returned by `calibrate_xrf`.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class XrfCalibration:
 
         Notes
         -----
-        variance = s^2 [1 + 1/n + (x - mean)^2 / Sxx]. Negative values are marked, not changed.
+        variance = s^2 [1 + 1/n + (x - mean)^2 / Sxx]. Negative values are flagged, not changed.
         """
         x = np.asarray(xrf, dtype=np.float64)
         value = self.intercept + self.slope * x
@@ -86,19 +86,19 @@ def calibrate_xrf(
     variance_ratio: float = 1.0,
     min_pairs: int = 10,
 ) -> XrfCalibration:
-    """Fit the line that carries XRF readings to ICP-MS contents.
+    """Fit the line that converts XRF readings to ICP-MS contents.
 
     Parameters
     ----------
     xrf, icp : array_like (n,), mg/kg
-        Of the same samples; pairs with a missing value are left out.
+        Of the same samples; pairs with a missing value are omitted.
     method : {"ols", "deming", "rma"}
-        "ols" predicts ICP from XRF with the least error and is right for calibrating. "deming" and "rma" (reduced
-        major axis) fit the relation between two noisy methods, to judge whether they agree.
+        "ols" predicts ICP from XRF with the minimum error and is suitable for calibration. "deming" and "rma" (reduced
+        major axis) fit the relation between two noisy methods, to test whether they agree.
     variance_ratio : float
         Deming: error variance of ICP over that of XRF.
     min_pairs : int
-        Fewer are refused.
+        Minimum number of pairs.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def calibrate_xrf(
     Raises
     ------
     InputError
-        For too few pairs, arrays of different length, readings that are all alike, an unknown method.
+        For too few pairs, arrays of different length, readings that are all equal, an unknown method.
 
     Notes
     -----
@@ -140,17 +140,17 @@ def calibrate_xrf(
     sxy = float(((x - x.mean()) * (y - y.mean())).sum())
     if sxx == 0 or syy == 0:
         raise InputError(
-            f"calibrate_xrf: all {n} {'XRF' if sxx == 0 else 'ICP'} values are alike; no line can be fitted"
+            f"calibrate_xrf: all {n} {'XRF' if sxx == 0 else 'ICP'} values are equal; no line can be fitted"
         )
     if method == "ols":
         slope = sxy / sxx
     elif sxy == 0:
-        raise InputError("calibrate_xrf: XRF and ICP are not correlated at all; their line has no direction")
+        raise InputError("calibrate_xrf: XRF and ICP are not correlated; the line is not defined")
     elif method == "rma":
         slope = float(np.sign(sxy) * np.sqrt(syy / sxx))
     else:
-        gap = syy - variance_ratio * sxx
-        slope = (gap + float(np.sqrt(gap**2 + 4 * variance_ratio * sxy**2))) / (2 * sxy)
+        difference = syy - variance_ratio * sxx
+        slope = (difference + float(np.sqrt(difference**2 + 4 * variance_ratio * sxy**2))) / (2 * sxy)
     intercept = float(y.mean() - slope * x.mean())
     return XrfCalibration(
         intercept=intercept,

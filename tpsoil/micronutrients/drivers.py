@@ -1,4 +1,4 @@
-"""What drives an element: importance at held-out rows and out of bag, and the shares of a linear model."""
+"""Drivers of an element: importance at held-out rows and out of bag, and shares of a linear model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tpsoil.forest.held_out import columns_of_sets
 
 Floats = npt.NDArray[np.float64]
 
-MOST_FOR_LMG: Final = 18
-"""Regressors: lmg needs a fit for each of their 2^p subsets."""
+MAX_REGRESSORS_LMG: Final = 18
+"""Maximum number of regressors: lmg needs a fit for each of their 2^p subsets."""
 
 
 def importance(
@@ -39,13 +39,13 @@ def importance(
     X, y : array_like, optional
         Training rows and target of a RandomForestRegressor, on the scale it was fitted on.
     sets : mapping of str to sequence of str, optional
-        Covariates that are permuted together. Of correlated covariates each alone looks unimportant, because the
-        others stand in for it: permute them as one, such as `{"climate": ["mean_annual_temperature", "ndvi"]}`.
-        By default each covariate alone; the columns of one class or direction always go together.
+        Covariates that are permuted together. Of correlated covariates each alone seems unimportant, because the
+        others replace it: permute them together, such as `{"climate": ["mean_annual_temperature", "ndvi"]}`.
+        Default: each covariate alone; the columns of one class or direction are always permuted together.
     folds : {"random", "group", "block"}, optional
-        Kind of folds whose held-out rows rank the covariates; by default the deciding one.
+        Kind of folds whose held-out rows rank the covariates; default: the deciding one.
     repeats : int, optional
-        Permutations in each fold and in each tree; by default 5 in a fold and 1 in a tree, as R has it.
+        Permutations in each fold and in each tree; default: 5 in a fold and 1 in a tree, as in R.
     seed : int
 
     Returns
@@ -64,10 +64,10 @@ def importance(
 
     Notes
     -----
-    %IncMSE is the papers' measure. It is taken on out-of-bag rows, whose sites the tree has seen where there are
-    replicates, and scaled by the standard error between trees: a small effect that is the same in every tree ranks
-    above a large one that varies, and the value grows with the square root of the number of trees. Held-out rows show
-    what a covariate is worth at a place that was not sampled.
+    %IncMSE is the measure of the published study. It is computed on out-of-bag rows, whose sites are in the training
+    data where there are replicates, and scaled by the standard error between trees: a small effect that is the same in
+    every tree ranks above a large one that varies, and the value grows with the square root of the number of trees.
+    Held-out rows show the importance of a covariate at a place that was not sampled.
 
     References
     ----------
@@ -92,11 +92,9 @@ def importance(
         table.attrs = ranked.attrs
     else:
         if X is None or y is None:
-            raise InputError("importance: a scikit-learn forest needs its training rows; give X= and y=")
+            raise InputError("importance: a scikit-learn forest needs its training rows; pass X= and y=")
         if folds is not None:
-            raise InputError(
-                "importance: a scikit-learn forest has no folds; leave folds out, or use tpsoil.forest.train"
-            )
+            raise InputError("importance: a scikit-learn forest has no folds; omit folds, or use tpsoil.forest.train")
         names = list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(forest.n_features_in_)]))
         design = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X), columns=names)
         columns = columns_of_sets({str(name): [str(name)] for name in design.columns}, sets)
@@ -108,12 +106,12 @@ def importance(
 
 
 def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool = True) -> pd.DataFrame:
-    """Squared standardised regression coefficients, with what shows whether they can be believed.
+    """Squared standardised regression coefficients, with the variance inflation factors and lmg shares.
 
     Parameters
     ----------
     X : DataFrame or array_like (n, p)
-        Numeric regressors; rows with a missing value are left out.
+        Numeric regressors; rows with a missing value are omitted.
     y : array_like (n,)
     with_lmg : bool
         Add the lmg shares (p of at most 18).
@@ -141,8 +139,8 @@ def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool 
 
     Examples
     --------
-    >>> found = betasq([(1, 2), (2, 1), (3, 4), (4, 3), (5, 6)], [1, 2, 3.5, 3.5, 6])
-    >>> found["betasq"].round(6).tolist()
+    >>> table = betasq([(1, 2), (2, 1), (3, 4), (4, 3), (5, 6)], [1, 2, 3.5, 3.5, 6])
+    >>> table["betasq"].round(6).tolist()
     [0.420017, 0.145542]
     """
     regressors, target, names = _regression(X, y, "betasq")
@@ -160,7 +158,7 @@ def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool 
         },
         index=pd.Index(names, name="feature"),
     )
-    if with_lmg and len(names) <= MOST_FOR_LMG:
+    if with_lmg and len(names) <= MAX_REGRESSORS_LMG:
         table["lmg"] = lmg(X, y).to_numpy()
     table.attrs["r2"] = _r2(centred, residue)
     return table
@@ -195,8 +193,8 @@ def lmg(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike) -> pd.Series:
     """
     regressors, target, names = _regression(X, y, "lmg")
     p = len(names)
-    if p > MOST_FOR_LMG:
-        raise InputError(f"lmg: {p} regressors need {2**p} fits; keep at most {MOST_FOR_LMG}, or group them")
+    if p > MAX_REGRESSORS_LMG:
+        raise InputError(f"lmg: {p} regressors need {2**p} fits; use at most {MAX_REGRESSORS_LMG}, or group them")
     centred, residue = regressors - regressors.mean(axis=0), target - target.mean()
     gram, cross, total = centred.T @ centred, centred.T @ residue, float(residue @ residue)
     r2 = np.zeros(2**p)
@@ -235,8 +233,8 @@ def vif(X: pd.DataFrame | npt.ArrayLike) -> pd.Series:
     centred = regressors - regressors.mean(axis=0)
     factors = []
     for k in range(len(names)):
-        rest = np.delete(centred, k, axis=1)
-        unexplained = 1 - (_r2(rest, centred[:, k]) if rest.shape[1] else 0.0)
+        others = np.delete(centred, k, axis=1)
+        unexplained = 1 - (_r2(others, centred[:, k]) if others.shape[1] else 0.0)
         factors.append(1 / unexplained if unexplained > 1e-12 else float("inf"))
     return pd.Series(factors, index=pd.Index(names, name="feature"), name="vif")
 
@@ -255,7 +253,7 @@ def _regression(
     if texts:
         raise InputError(
             f"{where}: {', '.join(texts)} {'is' if len(texts) == 1 else 'are'} not numeric; classes have no "
-            "coefficient of their own, use importance()"
+            "single coefficient, use importance()"
         )
     regressors = frame.to_numpy(dtype=np.float64)
     target = np.zeros(len(frame)) if y is None else np.asarray(y, dtype=np.float64)
@@ -267,7 +265,7 @@ def _regression(
         raise InputError(f"{where}: {len(regressors)} complete rows for {len(names)} regressors; expected more rows")
     constant = [name for name, spread in zip(names, np.ptp(regressors, axis=0)) if spread == 0]
     if constant:
-        raise InputError(f"{where}: {', '.join(constant)} is constant; leave it out")
+        raise InputError(f"{where}: {', '.join(constant)} is constant; omit it")
     if y is not None and np.ptp(target) == 0:
-        raise InputError(f"{where}: y is constant; there is nothing to explain")
+        raise InputError(f"{where}: y is constant; it has no variance to explain")
     return regressors, target, names

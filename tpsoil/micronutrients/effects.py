@@ -1,4 +1,4 @@
-"""How an element answers to a covariate: partial dependence, and accumulated local effects."""
+"""Effect of a covariate on an element: partial dependence, and accumulated local effects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def partial_dependence(
     trees: int = 100,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean prediction with one or two covariates held at fixed values.
+    """Mean prediction with one or two covariates fixed.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def partial_dependence(
         A callable or `predict` takes a DataFrame and returns (n,).
     features : str, or two of them
     X : DataFrame or array_like (n, p), optional
-        Rows that are averaged over; a trained forest brings its own.
+        Rows to average over; default: the training rows of a trained forest.
     grid : int or array_like
-        Number of values between the 1st and 99th percentile, or the values (one array a covariate); a class
-        covariate takes its levels.
+        Number of values between the 1st and 99th percentile, or the values (one array a covariate); for a
+        class covariate its levels.
     bootstrap : int
-        Forests that are trained again on resampled sites for the band; trained forests only.
+        Forests that are retrained on resampled sites for the band; trained forests only.
     band : float
         Share of the bootstrap curves between `low` and `high`.
     trees : int
@@ -62,8 +62,8 @@ def partial_dependence(
 
     Notes
     -----
-    Brute: every row is predicted at every value. Where covariates are correlated this asks the model about
-    combinations that no place has; accumulated local effects do not.
+    Brute force: every row is predicted at every value. With correlated covariates this includes combinations that do
+    not occur; accumulated local effects do not include them.
 
     Examples
     --------
@@ -73,11 +73,14 @@ def partial_dependence(
     """
     predict, rows = _model(model, X)
     names = _names(features, rows)
-    values = [_grid_of(model, rows, name, _own_grid(grid, k, len(names))) for k, name in enumerate(names)]
+    values = [_grid_of(model, rows, name, _grid_argument(grid, k, len(names))) for k, name in enumerate(names)]
     mesh = [axis.ravel() for axis in np.meshgrid(*values, indexing="ij")]
     table = pd.DataFrame(dict(zip(names, mesh)))
     table["effect"] = _dependence(predict, rows, names, mesh)
-    curves = [_dependence(again, rows, names, mesh) for again, _ in _again(model, bootstrap, trees, seed)]
+    curves = [
+        _dependence(predict_again, rows, names, mesh)
+        for predict_again, _ in _resampled_forests(model, bootstrap, trees, seed)
+    ]
     return _with_band(table, curves, band)
 
 
@@ -99,7 +102,7 @@ def accumulated_local_effects(
     model, X, bootstrap, band, trees, seed
         As in `partial_dependence`.
     features : str, or two of them
-        Numbers; for a class use `partial_dependence`. Of two the pure interaction is returned, without their main
+        Numeric; for a class use `partial_dependence`. Of two the pure interaction is returned, without their main
         effects.
     bins : int
         Quantile bins a covariate; tied edges are merged.
@@ -108,8 +111,8 @@ def accumulated_local_effects(
     -------
     DataFrame
         One row an edge (or pair of edges): the covariate's column(s), `effect` in the unit of the prediction, 0 on
-        average over the data, and with a bootstrap `low` and `high`. `.attrs["rows_by_bin"]`: rows that each bin
-        rests on; `.attrs["empty_cells"]`: for two covariates, cells without data that took their nearest
+        average over the data, and with a bootstrap `low` and `high`. `.attrs["rows_by_bin"]`: rows in each
+        bin; `.attrs["empty_cells"]`: for two covariates, cells without data that have their nearest
         neighbour's difference.
 
     Raises
@@ -119,7 +122,7 @@ def accumulated_local_effects(
 
     Notes
     -----
-    In bin k the mean of f(z_k) - f(z_{k-1}) over its own rows; summed up to each edge; minus the mean, over the data,
+    In bin k the mean of f(z_k) - f(z_{k-1}) over its rows; summed up to each edge; minus the mean, over the data,
     of the values at bin middles. Edges are sample quantiles, inverse of the empirical distribution.
 
     References
@@ -129,8 +132,8 @@ def accumulated_local_effects(
     Examples
     --------
     >>> rows = pd.DataFrame({"a": np.linspace(0, 1, 101), "b": 0.0})
-    >>> found = accumulated_local_effects(lambda t: 2 * t["a"], "a", rows, bins=4)
-    >>> found["effect"].round(2).tolist()
+    >>> table = accumulated_local_effects(lambda t: 2 * t["a"], "a", rows, bins=4)
+    >>> table["effect"].round(2).tolist()
     [-0.99, -0.49, 0.01, 0.51, 1.01]
     """
     predict, rows = _model(model, X)
@@ -145,24 +148,30 @@ def accumulated_local_effects(
         effect, counts = _ale_one(predict, rows, names[0], edges[0])
         table = pd.DataFrame({names[0]: edges[0], "effect": effect})
         table.attrs["rows_by_bin"] = counts.tolist()
-        curves = [_ale_one(again, held, names[0], edges[0])[0] for again, held in _again(model, bootstrap, trees, seed)]
+        curves = [
+            _ale_one(predict_again, resampled, names[0], edges[0])[0]
+            for predict_again, resampled in _resampled_forests(model, bootstrap, trees, seed)
+        ]
         return _with_band(table, curves, band)
     surface, counts, empty = _ale_two(predict, rows, names, edges)
     first, second = np.meshgrid(*edges, indexing="ij")
     table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
     table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
-    curves = [_ale_two(again, held, names, edges)[0].ravel() for again, held in _again(model, bootstrap, trees, seed)]
+    curves = [
+        _ale_two(predict_again, resampled, names, edges)[0].ravel()
+        for predict_again, resampled in _resampled_forests(model, bootstrap, trees, seed)
+    ]
     return _with_band(table, curves, band)
 
 
 def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
     x = rows[name].to_numpy(dtype=np.float64)
-    place = _bin_of(x, edges)
-    high = _call(predict, rows.assign(**{name: edges[place + 1]}))
-    low = _call(predict, rows.assign(**{name: edges[place]}))
-    counts = np.bincount(place, minlength=len(edges) - 1)
-    sums = np.bincount(place, weights=high - low, minlength=len(edges) - 1)
-    # A resampled band can leave a bin empty; it then adds nothing.
+    bin_index = _bin_of(x, edges)
+    high = _call(predict, rows.assign(**{name: edges[bin_index + 1]}))
+    low = _call(predict, rows.assign(**{name: edges[bin_index]}))
+    counts = np.bincount(bin_index, minlength=len(edges) - 1)
+    sums = np.bincount(bin_index, weights=high - low, minlength=len(edges) - 1)
+    # With resampled rows a bin can be empty; its effect is then 0.
     local = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
     effect = np.concatenate([[0.0], np.cumsum(local)])
     middle = (effect[:-1] + effect[1:]) / 2
@@ -195,7 +204,7 @@ def _ale_two(
     weights = counts.reshape(shape).astype(np.float64)
     surface = np.zeros((shape[0] + 1, shape[1] + 1))
     surface[1:, 1:] = local.reshape(shape).cumsum(axis=0).cumsum(axis=1)
-    # The main effects that the summed surface itself carries are taken out, then its mean over the data.
+    # The main effects in the summed surface are subtracted, then its mean over the data.
     mains = []
     for axis in (0, 1):
         step = np.diff(surface, axis=axis)
@@ -215,31 +224,31 @@ def _dependence(predict: Predict, rows: pd.DataFrame, names: Sequence[str], mesh
     result = np.empty(count)
     for begin in range(0, count, step):
         part = slice(begin, min(begin + step, count))
-        held = pd.concat([rows] * (part.stop - part.start), ignore_index=True)
-        held = held.assign(**{name: np.repeat(values[part], len(rows)) for name, values in zip(names, mesh)})
-        result[part] = _call(predict, held).reshape(-1, len(rows)).mean(axis=1)
+        table = pd.concat([rows] * (part.stop - part.start), ignore_index=True)
+        table = table.assign(**{name: np.repeat(values[part], len(rows)) for name, values in zip(names, mesh)})
+        result[part] = _call(predict, table).reshape(-1, len(rows)).mean(axis=1)
     return result
 
 
-def _again(model: Any, bootstrap: int, trees: int, seed: int) -> Iterator[tuple[Predict, pd.DataFrame]]:
-    """Forests trained again on resampled sites (rows where there are no sites), each with its rows."""
+def _resampled_forests(model: Any, bootstrap: int, trees: int, seed: int) -> Iterator[tuple[Predict, pd.DataFrame]]:
+    """Forests retrained on resampled sites (rows where there are no sites), each with its rows."""
     if bootstrap == 0:
         return
     if not isinstance(model, TrainedForest):
-        raise InputError("effects: a bootstrap band needs a TrainedForest, which can be trained again")
+        raise InputError("effects: a bootstrap band needs a TrainedForest, which can be retrained")
     groups = np.arange(len(model.rows)) if model.groups is None else pd.factorize(model.groups)[0]
     by_group = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
     for k in range(bootstrap):
         rng = np.random.default_rng([seed, 31, k])
         rows = np.concatenate([by_group[g] for g in rng.integers(0, len(by_group), len(by_group))])
-        again = model.refit(rows, trees=trees, seed=int(rng.integers(2**31)))
-        yield _predict_of(again), again.rows
+        forest = model.refit(rows, trees=trees, seed=int(rng.integers(2**31)))
+        yield _predict_of(forest), forest.rows
 
 
 def _model(model: Any, X: pd.DataFrame | npt.ArrayLike | None) -> tuple[Predict, pd.DataFrame]:
     if X is None:
         if not isinstance(model, TrainedForest):
-            raise InputError("effects: give the rows to average over with X=")
+            raise InputError("effects: pass the rows to average over as X=")
         rows = model.rows
     else:
         values = X if isinstance(X, pd.DataFrame) else np.asarray(X)
@@ -255,8 +264,8 @@ def _predict_of(model: Any) -> Predict:
     if isinstance(model, TrainedForest):
         forest, encoding = model.compile(), model.encoding
         return lambda table: forest.predict(encoding.table(table))[0]
-    found: Predict = model.predict if hasattr(model, "predict") else model
-    return found
+    predict: Predict = model.predict if hasattr(model, "predict") else model
+    return predict
 
 
 def _call(predict: Predict, rows: pd.DataFrame) -> Floats:
@@ -277,7 +286,7 @@ def _levels(model: Any, name: str) -> tuple[Any, ...]:
     return model.encoding.levels.get(name, ()) if isinstance(model, TrainedForest) else ()
 
 
-def _own_grid(grid: Any, k: int, count: int) -> Any:
+def _grid_argument(grid: Any, k: int, count: int) -> Any:
     if isinstance(grid, int) or count == 1:
         return grid
     return list(grid)[k]
@@ -304,7 +313,7 @@ def _edges(x: Floats, bins: int, name: str) -> Floats:
 
 
 def _bin_of(x: Floats, edges: Floats) -> npt.NDArray[np.int64]:
-    """Bin k holds edges[k] < x <= edges[k + 1]; the first holds its lower edge too."""
+    """Bin k is edges[k] < x <= edges[k + 1]; the first includes its lower edge."""
     return np.clip(np.searchsorted(edges, x, side="left") - 1, 0, len(edges) - 2)
 
 

@@ -1,4 +1,4 @@
-"""Do classes of land differ in an element? Tukey-Kramer and Games-Howell, on site means."""
+"""Differences of an element between classes of land: Tukey-Kramer and Games-Howell, on site means."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Test = Literal["auto", "tukey", "games-howell"]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """How groups differ. Made by `compare_groups`.
+    """Comparison of groups, returned by `compare_groups`.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class Comparison:
     mse : float
         Mean square within groups.
     unit : str
-        What one observation is: "site" or "row".
+        Unit of observation: "site" or "row".
     left_out : tuple of str
-        Groups with fewer than 2 observations: shown with their mean, without letters.
+        Groups with fewer than 2 observations: listed with their mean, without letters.
     """
 
     groups: pd.DataFrame
@@ -70,11 +70,11 @@ def compare_groups(
     value, group : str
         Columns.
     site : str or None
-        Column that names the site: values are averaged by site and group first, because replicates of one place are
-        not independent. None takes every row as an observation. A table without that column is taken by row, and
-        `unit` says so.
+        Column with the site: values are averaged by site and group first, because replicates of one place are
+        not independent. None: every row is an observation, also in a table without that column; `unit` is then
+        "row".
     test : {"auto", "tukey", "games-howell"}
-        "auto" takes Games-Howell where the Brown-Forsythe test finds unequal variances at 0.05, else Tukey-Kramer.
+        "auto": Games-Howell if the Brown-Forsythe test rejects equal variances at 0.05, else Tukey-Kramer.
     alpha : float
 
     Returns
@@ -84,18 +84,18 @@ def compare_groups(
     Raises
     ------
     InputError
-        For missing columns, fewer than 2 groups of 2 observations, or groups that do not vary at all.
+        For missing columns, fewer than 2 groups of 2 observations, or groups without any variance.
 
     Notes
     -----
     Tukey-Kramer: q = |difference| / sqrt(MSE / 2 (1/n_i + 1/n_j)), N - k degrees of freedom. Games-Howell: q =
     |difference| sqrt(2) / sqrt(s_i^2/n_i + s_j^2/n_j), Welch's degrees of freedom. Both by the studentized range of k
-    groups. Groups share a letter exactly where p >= alpha; letters go by descending mean.
+    groups. Groups share a letter exactly where p >= alpha; letters are in order of descending mean.
 
     Examples
     --------
-    >>> found = compare_groups([[1, 2, 3, 4], [2, 3, 4, 5], [6, 7, 8, 9]], test="tukey")
-    >>> found.groups["letters"].to_dict()
+    >>> comparison = compare_groups([[1, 2, 3, 4], [2, 3, 4, 5], [6, 7, 8, 9]], test="tukey")
+    >>> comparison.groups["letters"].to_dict()
     {'3': 'a', '2': 'b', '1': 'b'}
     """
     from scipy import stats
@@ -118,29 +118,29 @@ def compare_groups(
     freedom = float(n.sum() - len(n))
     mse = float(((n - 1) * variance).sum() / freedom)
     if mse == 0:
-        raise InputError("compare_groups: no group varies within itself; nothing can be tested")
+        raise InputError("compare_groups: no group has variance; nothing can be tested")
     with np.errstate(divide="ignore", invalid="ignore"):  # groups of two, or without spread: p is 0 or NaN
         levene = float(stats.levene(*samples, center="median").pvalue)
-    chosen = test if test != "auto" else ("games-howell" if levene < 0.05 else "tukey")
-    if chosen == "games-howell" and (variance == 0).any():
+    method = test if test != "auto" else ("games-howell" if levene < 0.05 else "tukey")
+    if method == "games-howell" and (variance == 0).any():
         if test == "games-howell":
             raise InputError(
-                f"compare_groups: group '{names[int(np.argmax(variance == 0))]}' does not vary; Games-Howell needs "
+                f"compare_groups: group '{names[int(np.argmax(variance == 0))]}' has no variance; Games-Howell needs "
                 "every group's variance, use test='tukey'"
             )
-        chosen = "tukey"
+        method = "tukey"
     critical: dict[float, float] = {}  # the studentized range's quantile takes 50 ms
     rows, different = [], np.zeros((len(names), len(names)), dtype=bool)
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
-            if chosen == "tukey":
+            if method == "tukey":
                 error, nu = np.sqrt(mse / 2 * (1 / n[i] + 1 / n[j])), freedom
             else:
                 a, b = variance[i] / n[i], variance[j] / n[j]
                 error = np.sqrt((a + b) / 2)
                 nu = float((a + b) ** 2 / (a**2 / (n[i] - 1) + b**2 / (n[j] - 1)))
-            gap = mean[i] - mean[j]
-            q = abs(gap) / error
+            difference = mean[i] - mean[j]
+            q = abs(difference) / error
             p = float(stats.studentized_range.sf(q, len(names), nu))
             if nu not in critical:
                 critical[nu] = float(stats.studentized_range.isf(alpha, len(names), nu))
@@ -150,11 +150,11 @@ def compare_groups(
                 {
                     "first": names[i],
                     "second": names[j],
-                    "difference": gap,
+                    "difference": difference,
                     "q": q,
                     "p": p,
-                    "low": gap - half,
-                    "high": gap + half,
+                    "low": difference - half,
+                    "high": difference + half,
                     "different": p < alpha,
                 }
             )
@@ -164,14 +164,14 @@ def compare_groups(
         index=pd.Index(names, name="group"),
     )
     if small:
-        alone = pd.DataFrame(
+        untested = pd.DataFrame(
             {"n": [len(parts[s]) for s in small], "mean": [float(parts[s].mean()) for s in small], "sd": np.nan,
              "letters": ""},
             index=pd.Index(small, name="group"),
         )  # fmt: skip
-        summary = pd.concat([summary, alone]).rename_axis("group")
-    anova = _welch(samples) if chosen == "games-howell" else float(stats.f_oneway(*samples).pvalue)
-    return Comparison(summary, pd.DataFrame(rows), chosen, anova, levene, mse, unit, small)
+        summary = pd.concat([summary, untested]).rename_axis("group")
+    anova = _welch(samples) if method == "games-howell" else float(stats.f_oneway(*samples).pvalue)
+    return Comparison(summary, pd.DataFrame(rows), method, anova, levene, mse, unit, small)
 
 
 def classes_of(values: npt.ArrayLike, edges: Sequence[float], names: Sequence[str] | None = None) -> pd.Series:
@@ -181,19 +181,19 @@ def classes_of(values: npt.ArrayLike, edges: Sequence[float], names: Sequence[st
     ----------
     values : array_like (n,)
     edges : sequence of float
-        Ascending inner borders; a value on a border belongs to the class above it.
+        Ascending inner borders; a value on a border is in the class above.
     names : sequence of str, optional
         One more than edges.
 
     Returns
     -------
     Series of str
-        NaN stays missing.
+        NaN is missing.
 
     Raises
     ------
     InputError
-        For edges that do not ascend, or another number of names.
+        For edges that are not ascending, or another number of names.
 
     Examples
     --------
@@ -208,10 +208,10 @@ def classes_of(values: npt.ArrayLike, edges: Sequence[float], names: Sequence[st
     if len(labels) != len(borders) + 1:
         raise InputError(f"classes_of: {len(labels)} names for {len(borders) + 1} classes")
     x = np.asarray(values, dtype=np.float64)
-    place = np.searchsorted(borders, np.where(np.isnan(x), borders[0], x), side="right")
-    found = np.array(labels, dtype=object)[place]
-    found[np.isnan(x)] = None
-    return pd.Series(found, index=values.index if isinstance(values, pd.Series) else None, name="class")
+    position = np.searchsorted(borders, np.where(np.isnan(x), borders[0], x), side="right")
+    classes = np.array(labels, dtype=object)[position]
+    classes[np.isnan(x)] = None
+    return pd.Series(classes, index=values.index if isinstance(values, pd.Series) else None, name="class")
 
 
 ARIDITY_EDGES: tuple[float, ...] = (0.05, 0.2, 0.5, 0.65)
@@ -226,12 +226,12 @@ def _observations(
         arrays = [np.asarray(part, dtype=np.float64) for part in table]
         label = np.repeat([str(k + 1) for k in range(len(arrays))], [len(a) for a in arrays])
         return pd.DataFrame({"group": label, "value": np.concatenate(arrays)}).dropna(), "row"
-    there = [str(column) for column in table.columns]
+    columns = [str(column) for column in table.columns]
     for name in (value, group):
-        if name not in there:
-            raise InputError(f"compare_groups: no column '{name}'{nearest_name(name, there)}")
+        if name not in columns:
+            raise InputError(f"compare_groups: no column '{name}'{nearest_name(name, columns)}")
     long: pd.DataFrame = pd.DataFrame({"group": table[group], "value": table[value]}).dropna()
-    if site is None or site not in there:
+    if site is None or site not in columns:
         return long, "row"
     long["site"] = table.loc[long.index, site]
     means: Any = long.groupby(["group", "site"], observed=True)["value"].mean().reset_index()

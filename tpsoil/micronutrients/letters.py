@@ -1,4 +1,4 @@
-"""Letters that say which groups differ (Piepho 2004): insert and absorb."""
+"""Compact letter display of group differences (Piepho 2004): insert and absorb."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def compact_letters(different: npt.ArrayLike, order: npt.ArrayLike | None = None) -> list[str]:
-    """Letters of groups, such that two share one exactly where they do not differ.
+    """Letters of groups: two groups share a letter exactly where they do not differ.
 
     Parameters
     ----------
     different : array_like (k, k), bool
         Whether groups i and j differ significantly; symmetric.
     order : array_like (k,), int, optional
-        Groups from the one that shall have "a" on; by default as they come. By descending mean in `compare_groups`.
+        Groups in order, the first one with the letter "a"; default: as in the matrix. `compare_groups`
+        sorts by descending mean.
 
     Returns
     -------
@@ -32,9 +33,9 @@ def compact_letters(different: npt.ArrayLike, order: npt.ArrayLike | None = None
 
     Notes
     -----
-    Start with one letter for all. For each pair that differs, split every letter that holds both into one without the
-    first and one without the second; then drop each letter whose groups are all held by another. At last drop, one by
-    one, letters that no pair needs. Letters are named by their highest group in `order`.
+    Start with one letter for all. For each pair that differs, split every letter of both into one without the
+    first and one without the second; then drop each letter whose groups all have another common letter. Finally drop,
+    one by one, letters that no pair needs. Letters are named by their highest group in `order`.
 
     References
     ----------
@@ -49,10 +50,10 @@ def compact_letters(different: npt.ArrayLike, order: npt.ArrayLike | None = None
     k = len(matrix)
     if matrix.shape != (k, k) or (matrix != matrix.T).any():
         raise InputError(f"compact_letters: the matrix has shape {matrix.shape}, expected square and symmetric")
-    places = np.arange(k) if order is None else np.asarray(order, dtype=np.int64)
+    sequence = np.arange(k) if order is None else np.asarray(order, dtype=np.int64)
     position = np.empty(k, dtype=np.int64)
-    position[places] = np.arange(k)
-    ranked = matrix[np.ix_(places, places)]
+    position[sequence] = np.arange(k)
+    ranked = matrix[np.ix_(sequence, sequence)]
     letters: list[frozenset[int]] = [frozenset(range(k))] if k else []
     for i in range(k):
         for j in range(i + 1, k):
@@ -76,11 +77,11 @@ def _absorb(letters: list[frozenset[int]]) -> list[frozenset[int]]:
 
 
 def _sweep(letters: list[frozenset[int]], different: npt.NDArray[np.bool_]) -> list[frozenset[int]]:
-    """Drop letters whose every pair, and every group, is held by the others."""
-    kept = list(letters)
-    for letter in sorted(letters, key=lambda held: (len(held), sorted(held))):
-        others = [other for other in kept if other != letter]
+    """Drop letters whose every pair, and every group, is covered by the others."""
+    remaining = list(letters)
+    for letter in sorted(letters, key=lambda groups: (len(groups), sorted(groups))):
+        others = [other for other in remaining if other != letter]
         pairs = {(i, j) for i in letter for j in letter if i <= j and not different[i, j]}
         if all(any({i, j} <= other for other in others) for i, j in pairs):
-            kept = others
-    return kept
+            remaining = others
+    return remaining

@@ -1,4 +1,4 @@
-"""From samples and a cube to maps: one forest an element, honest intervals, one pass over the covariates."""
+"""From samples and a cube to maps: one forest per element, prediction intervals, one pass over the covariates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tpsoil.variables import ELEMENTS, missing_code
 
 LABELS: Final = {symbol: name for name, symbol in ELEMENTS.items()}
 MAX_CENSORED: Final = 0.3
-"""Share of values below the detection limit above which an element is not mapped unless asked."""
+"""Share of values below the detection limit above which an element is not mapped by default."""
 
 
 def train_elements(
@@ -43,34 +43,34 @@ def train_elements(
     censored_as: Literal["half", "limit", "drop"] = "half",
     **options: Any,
 ) -> dict[str, TrainedForest]:
-    """Train one forest an element, refusing elements that are mostly below detection.
+    """Train one forest per element; elements that are mostly below detection are rejected.
 
     Parameters
     ----------
     samples : DataFrame
         Tidy (`site`, `element`, `value`, with `censored` and `detection_limit` where there are any) or wide (a column
-        an element). Holds the features, or positions (`lon`/`lat` or `x`/`y` of the cube) and a `cube` to take them
-        from. Replicates stay rows of their own and share a fold by `groups`.
+        an element). With the features, or with positions (`lon`/`lat` or `x`/`y` of the cube) and a `cube` that
+        has them. Replicates are separate rows in one fold, by `groups`.
     elements : sequence of str
     features : sequence of str
     cube : Dataset (y, x), optional
-        Gives the features that the samples lack: the value of the cell that holds the sample. Its layers record which
+        Source of the features missing in the samples: the value of the cell at the sample. Its layers record which
         features are classes.
     groups : str or None
-        Column that names the site; left out of use where the table does not have it.
+        Column with the site; ignored if the table does not have it.
     on_masked : {"move", "drop", "keep"}
-        What becomes of samples on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: moved to the nearest cell
-        with soil, and left out where there is none near; left out; or kept as they are. Counted in `counts`, and named
-        in a warning unless kept.
+        Treatment of samples on a cell without soil, see `tpsoil.soil_mask.with_soil_mask`: moved to the nearest cell
+        with soil, and dropped where none is near; dropped; or retained. Counted in `counts`, and listed
+        in a warning unless retained.
     masked_within_m : float, m, optional
-        How far they are moved at most; by default two cells.
+        Maximum distance of the move; default: two cells.
     transform : {"none", "log10"}
     max_censored : float
         Largest share of values below the detection limit, 0..1.
     allow_censored : bool
-        Train all the same.
+        Train in spite of more censored values.
     censored_as : {"half", "limit", "drop"}
-        What a censored value is in training: half its detection limit, the limit, or nothing (which biases the map
+        Value of censored samples in training: half the detection limit, the limit, or dropped (which biases the map
         upward).
     **options
         Of `tpsoil.forest.train`.
@@ -98,17 +98,19 @@ def train_elements(
         raise InputError(f"map: censored_as is '{censored_as}', expected 'half', 'limit' or 'drop'")
     if isinstance(elements, str) or not len(elements):
         raise InputError(f"map: elements are {elements!r}, expected a list of one or more")
-    placed, counted = with_covariates(samples, features, cube, on_masked=on_masked, within_m=masked_within_m)
+    located_samples, location_counts = with_covariates(
+        samples, features, cube, on_masked=on_masked, within_m=masked_within_m
+    )
     trained = {}
     for element in elements:
-        table, filled = _of_element(placed, element, max_censored, allow_censored, censored_as)
+        table, filled = _of_element(located_samples, element, max_censored, allow_censored, censored_as)
         site = groups if groups is not None and groups in table.columns else None
         if site is not None and not table[site].duplicated().any():
-            # One row a site: folds by site would be the random ones under another name.
+            # One row per site: folds by site would be equal to random ones.
             site = None
-        found = train(table, element, features, site, transform=transform, **options)
-        counts = {**found.counts, "censored_filled": filled, **counted}
-        trained[element] = replace(found, counts=counts)
+        forest = train(table, element, features, site, transform=transform, **options)
+        counts = {**forest.counts, "censored_filled": filled, **location_counts}
+        trained[element] = replace(forest, counts=counts)
     return trained
 
 
@@ -128,18 +130,18 @@ def map_elements(
     Parameters
     ----------
     samples : DataFrame, or mapping of element to TrainedForest
-        As in `train_elements`; or what it returned, so that scores and drivers can be seen first.
+        As in `train_elements`; or its result, for inspection of scores and drivers first.
     cube : Dataset (y, x)
-        Holds every feature by name. Cells without soil are missing, see `tpsoil.soil_mask.with_soil_mask`: where
+        Has every feature by name. Cells without soil are missing, see `tpsoil.soil_mask.with_soil_mask`: where
         `soil_mask` is not 1, and classes of water and ice.
     elements, features : sequence of str
         Needed with samples.
     level : float
-        Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
+        Nominal coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
     layers : mapping of str to str, optional
         Name in the cube of a feature that has another name there.
     unseen : {"nan", "error"}
-        What a cell is whose class no sample has, as in `TrainedForest.predict_cube`.
+        Treatment of cells whose class no sample has, as in `TrainedForest.predict_cube`.
     **options
         Of `train_elements` and `tpsoil.forest.train`, such as `trees`, `search`, `workers`.
 
@@ -148,7 +150,7 @@ def map_elements(
     Dataset (y, x)
         For iron: `iron` (mean, mg/kg), `iron_sd` (between trees, ddof 1), `iron_lower`, `iron_upper` (mg/kg),
         `iron_dissimilarity`, `iron_applicability` (1 inside, 0 outside, 255 missing). An element outside the catalogue
-        keeps its own name. Lazy where the cube is; several elements read each block of covariates once.
+        has its own name. Lazy where the cube is; several elements read each block of covariates once.
 
     Raises
     ------
@@ -159,10 +161,10 @@ def map_elements(
 
     Notes
     -----
-    `_sd` is what the study calls RF-SD: disagreement between trees, neither a prediction interval nor a standard
-    error. It compares with the study's only with `preset="randomForest"`, the defaults of the package that the study
-    used: trees grown to the last row disagree more. `_lower` and `_upper` are a quantile forest's limits, corrected so
-    that out-of-fold residuals of the deciding folds are held with the promised frequency.
+    `_sd` is the RF-SD of the study: disagreement between trees, neither a prediction interval nor a standard
+    error. It is comparable to the study's only with `preset="randomForest"`, the defaults of the package that the study
+    used: fully grown trees disagree more. `_lower` and `_upper` are a quantile forest's limits, corrected so
+    that the empirical coverage of out-of-fold observations of the deciding folds is the nominal one.
 
     Examples
     --------
@@ -189,8 +191,8 @@ def map_elements(
     else:
         trained = samples
         if elements is not None or features is not None or options:
-            raise InputError("map_elements: trained forests came; elements, features and options were theirs already")
-    models = {LABELS.get(element, element): MapModel.of(found, level=level) for element, found in trained.items()}
+            raise InputError("map_elements: with trained forests, omit elements, features and options")
+    models = {LABELS.get(element, element): MapModel.of(forest, level=level) for element, forest in trained.items()}
     maps = map_models(models, cube, layers, unseen=unseen)
     maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
     return maps
@@ -204,7 +206,7 @@ def with_covariates(
     on_masked: OnMasked = "move",
     within_m: float | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Samples with the features that they lack taken from the cube's cells.
+    """Samples with missing features from the cells of the cube.
 
     Parameters
     ----------
@@ -217,35 +219,37 @@ def with_covariates(
     Returns
     -------
     table : DataFrame
-        `attrs["kinds"]`: the kinds that the cube's layers record.
+        `attrs["kinds"]`: the kinds of the cube's layers.
     counts : dict of str to int
-        `off_grid`, rows outside the grid, left out; `masked`, rows on cells without soil, of them `masked_moved` and
+        `off_grid`, rows outside the grid, dropped; `masked`, rows on cells without soil, of them `masked_moved` and
         `masked_dropped`.
 
     Raises
     ------
     MissingInputError
-        For features that are nowhere.
+        For features that are neither in the samples nor in the cube.
     InputError
-        Without positions, or where no sample lies on the grid.
+        Without positions, or where no sample is on the grid.
     """
     counts = {"off_grid": 0, "masked": 0, "masked_moved": 0, "masked_dropped": 0}
-    wanted = [name for name in features if name not in samples.columns]
+    missing = [name for name in features if name not in samples.columns]
     if cube is not None:
         stored = layer_kinds(cube, {name: name for name in features})
         samples = samples.copy()
         samples.attrs[KINDS] = {**samples.attrs.get(KINDS, {}), **stored}
-    if not wanted:
+    if not missing:
         return samples, counts
-    known = [str(name) for name in samples.columns] + ([] if cube is None else [str(n) for n in cube.data_vars])
-    nowhere = [name for name in wanted if cube is None or name not in cube]
-    if nowhere or cube is None:
-        hints = "; ".join(f"no covariate '{name}'{nearest_name(name, known)}" for name in nowhere)
-        raise MissingInputError(f"map: {len(nowhere)} covariates are neither in the samples nor in the cube: {hints}")
+    names = [str(name) for name in samples.columns] + ([] if cube is None else [str(n) for n in cube.data_vars])
+    unavailable = [name for name in missing if cube is None or name not in cube]
+    if unavailable or cube is None:
+        hints = "; ".join(f"no covariate '{name}'{nearest_name(name, names)}" for name in unavailable)
+        raise MissingInputError(
+            f"map: {len(unavailable)} covariates are neither in the samples nor in the cube: {hints}"
+        )
     rows, columns = locate_points(samples, grid_of(cube, where="map"), where="map: samples")
     inside = rows >= 0
     if not inside.any():
-        raise InputError(f"map: none of {len(samples)} samples lies on the cube's grid; see their lon, lat or x, y")
+        raise InputError(f"map: none of {len(samples)} samples is on the cube's grid; check their lon, lat or x, y")
     counts["off_grid"] = int((~inside).sum())
     table, rows, columns = samples[inside].copy(), rows[inside], columns[inside]
     cube = with_soil_mask(cube)
@@ -254,13 +258,13 @@ def with_covariates(
         note = places.note(table.get("site", table.index.to_series()).tolist())
         if note and on_masked != "keep":
             warnings.warn(f"map: {note}", stacklevel=3)
-        kept = ~places.dropped if on_masked != "keep" else np.ones(len(table), dtype=bool)
+        retained = ~places.dropped if on_masked != "keep" else np.ones(len(table), dtype=bool)
         counts["masked"], counts["masked_moved"] = int(places.masked.sum()), int(places.moved.sum())
-        counts["masked_dropped"] = int((~kept).sum())
-        table, rows, columns = table[kept], places.rows[kept], places.cols[kept]
-    taken = take_points({name: cube[name].data for name in wanted}, rows, columns)
-    for name in wanted:
-        values, code = taken[name].astype(np.float64), missing_code(cube[name])
+        counts["masked_dropped"] = int((~retained).sum())
+        table, rows, columns = table[retained], places.rows[retained], places.cols[retained]
+    sampled = take_points({name: cube[name].data for name in missing}, rows, columns)
+    for name in missing:
+        values, code = sampled[name].astype(np.float64), missing_code(cube[name])
         table[name] = values if code is None else np.where(values == code, np.nan, values)
     return table, counts
 
@@ -268,42 +272,42 @@ def with_covariates(
 def _of_element(
     samples: pd.DataFrame, element: str, max_censored: float, allow_censored: bool, censored_as: str
 ) -> tuple[pd.DataFrame, int]:
-    """Rows of one element with a column of its name, and how many censored values were filled in."""
+    """Rows of one element with a column of its name, and number of substituted censored values."""
     tidy = {"element", "value"} <= set(samples.columns)
     if tidy:
         table = samples[samples["element"] == element]
-        there = [str(e) for e in pd.unique(samples["element"])]
+        names = [str(e) for e in pd.unique(samples["element"])]
     else:
-        table, there = samples, [str(c) for c in samples.columns]
+        table, names = samples, [str(c) for c in samples.columns]
     if not len(table) or (not tidy and element not in samples.columns):
-        raise InputError(f"map: no element '{element}' in the samples{nearest_name(element, there)}")
+        raise InputError(f"map: no element '{element}' in the samples{nearest_name(element, names)}")
     values = table["value" if tidy else element].astype(np.float64)
     if (values < 0).any():
         raise InputError(
-            f"map: '{element}' is negative in {int((values < 0).sum())} rows; a content cannot be: mend it, or read "
+            f"map: '{element}' is negative in {int((values < 0).sum())} rows; a content cannot be: correct it, or read "
             "the samples with negative='censor'"
         )
     censored = table["censored"].astype(bool) if tidy and "censored" in table else pd.Series(False, index=table.index)
     valid, below = int(values.notna().sum()), int(censored.sum())
     if not valid:
-        raise InputError(f"map: '{element}' has no valid value in {len(table)} rows; leave the element out")
+        raise InputError(f"map: '{element}' has no valid value in {len(table)} rows; omit the element")
     share = below / (valid + below)
     if share > max_censored and not allow_censored:
         raise InputError(
-            f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) lie below the detection "
-            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Leave it out, "
-            "or pass allow_censored=True to map it all the same"
+            f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) are below the detection "
+            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Omit it, "
+            "or pass allow_censored=True to map it"
         )
     filled = 0
     if below and censored_as != "drop":
         limit = table["detection_limit"].astype(np.float64) if "detection_limit" in table else values * np.nan
-        stand_in = limit / 2 if censored_as == "half" else limit
-        if stand_in[censored].isna().any():
+        imputed = limit / 2 if censored_as == "half" else limit
+        if imputed[censored].isna().any():
             raise InputError(
-                f"map: {int(stand_in[censored].isna().sum())} censored values of '{element}' have no detection limit; "
-                "give limits= when reading the samples, or pass censored_as='drop'"
+                f"map: {int(imputed[censored].isna().sum())} censored values of '{element}' have no detection limit; "
+                "pass limits= when reading the samples, or pass censored_as='drop'"
             )
-        values = values.where(~censored, stand_in)
+        values = values.where(~censored, imputed)
         filled = below
     drop = [c for c in ("element", "value", "detection_limit", "censored") if tidy and c in table.columns]
     return table.drop(columns=drop).assign(**{element: values}), filled

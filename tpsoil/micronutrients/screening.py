@@ -1,4 +1,4 @@
-"""Samples before any model: outliers, and what lies below the detection limit."""
+"""Screening of samples: outliers, and values below the detection limit."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ MAD_TO_SD: Final = 1.4826022185056018
 
 @dataclass(frozen=True, eq=False)
 class Screening:
-    """What a screening found.
+    """Result of a screening.
 
     Parameters
     ----------
     kept : DataFrame
         The table without the outliers.
     outlier : Series of bool
-        On the index of the table that came.
+        On the index of the original table.
     counts : DataFrame
         Index: element. `before` (valid values), `removed`, `after`, `share` (removed of before), `low`, `high` (the
-        fences in the unit of the values), `normal_share` (what a normal distribution would lose), `can_trigger`
-        (whether so few values can have an outlier at all).
+        fences in the unit of the values), `normal_share` (share of a normal distribution outside), `can_trigger`
+        (whether so few values can have an outlier).
     """
 
     kept: pd.DataFrame
@@ -50,24 +50,24 @@ def screen_outliers(
     iterate: bool = False,
     elements: Sequence[str] | None = None,
 ) -> Screening:
-    """Find values farther from their element's centre than a threshold.
+    """Detect values farther from their element's centre than a threshold.
 
     Parameters
     ----------
     samples : DataFrame or array_like
         Tidy (`site`, `element`, `value`), or the values of one element. Not changed.
     threshold : float
-        Standard deviations; > 0. A value exactly on the fence stays.
+        Standard deviations; > 0. A value exactly on the fence is retained.
     method : {"sd", "mad"}
         Centre and scale: mean and standard deviation (ddof 1), or median and 1.4826 times the median absolute
         deviation, which outliers cannot widen.
     log : bool
-        Screen the logarithms, as suits trace elements, which are nearly lognormal; on the plain scale a skewed
-        element loses good high values. Values of 0 or less are refused.
+        Screen the logarithms, as suits trace elements, which are nearly lognormal; on the linear scale a skewed
+        element loses valid high values. Values of 0 or less are rejected.
     iterate : bool
-        Screen again what is left until nothing is found; once by default, as in the study.
+        Repeat until no outlier is detected; default: once, as in the study.
     elements : sequence of str, optional
-        Those to screen; the others are kept whole.
+        Elements to screen; the others are not changed.
 
     Returns
     -------
@@ -81,12 +81,12 @@ def screen_outliers(
     Notes
     -----
     Outlier: |x - mean| > threshold sd, strictly. The largest possible |z| of n values is (n - 1) / sqrt(n), so 10 or
-    fewer values never have one beyond 3 sd; `can_trigger` says so.
+    fewer values never have one beyond 3 sd; see `can_trigger`.
 
     Examples
     --------
-    >>> found = screen_outliers([10.0] * 10 + [11.0, 90.0])
-    >>> found.outlier.sum(), found.counts.loc["value", "after"]
+    >>> screening = screen_outliers([10.0] * 10 + [11.0, 90.0])
+    >>> screening.outlier.sum(), screening.counts.loc["value", "after"]
     (np.int64(1), np.int64(11))
     """
     if method not in ("sd", "mad"):
@@ -95,24 +95,24 @@ def screen_outliers(
         raise InputError(f"screen_outliers: threshold is {threshold!r}, expected a positive number")
     table = samples if isinstance(samples, pd.DataFrame) else one_element(samples)
     require_tidy(table, "screen_outliers")
-    there = [str(e) for e in pd.unique(table["element"])]
+    names = [str(e) for e in pd.unique(table["element"])]
     for element in elements or ():
-        if element not in there:
-            raise InputError(f"screen_outliers: no element '{element}'{nearest_name(element, there)}")
+        if element not in names:
+            raise InputError(f"screen_outliers: no element '{element}'{nearest_name(element, names)}")
     outlier = pd.Series(False, index=table.index, name="outlier")
     flags = np.zeros(len(table), dtype=bool)
     rows: dict[str, dict[str, Any]] = {}
-    for element in there if elements is None else elements:
-        place = np.flatnonzero((table["element"] == element).to_numpy(dtype=bool))
-        values = table["value"].to_numpy(dtype=np.float64)[place]
-        found, low, high = _fences(values, threshold, method, log, iterate, element)
-        flags[place] = found
+    for element in names if elements is None else elements:
+        positions = np.flatnonzero((table["element"] == element).to_numpy(dtype=bool))
+        values = table["value"].to_numpy(dtype=np.float64)[positions]
+        flagged, low, high = _fences(values, threshold, method, log, iterate, element)
+        flags[positions] = flagged
         n = int(np.isfinite(values).sum())
         rows[element] = {
             "before": n,
-            "removed": int(found.sum()),
-            "after": n - int(found.sum()),
-            "share": float(found.sum() / n),
+            "removed": int(flagged.sum()),
+            "after": n - int(flagged.sum()),
+            "share": float(flagged.sum() / n),
             "low": low,
             "high": high,
             "normal_share": _normal_share(threshold),
@@ -123,7 +123,7 @@ def screen_outliers(
 
 
 def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
-    """How much of each element lies below its detection limit, or was not measured.
+    """Share of each element below its detection limit, or not measured.
 
     Parameters
     ----------
@@ -133,9 +133,9 @@ def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Index: element. `rows`, `valid`, `censored`, `missing`, `censored_share` (of all that were measured),
+        Index: element. `rows`, `valid`, `censored`, `missing`, `censored_share` (of all measured),
         `missing_share` (of all rows), `lowest` valid value, `detection_limit` (the highest), `truncated`: whether a
-        fifth of the rows or more is missing although no value is said to be censored, as when only detects were kept.
+        fifth of the rows or more is missing although no value is censored, as when only detects were stored.
 
     Examples
     --------
@@ -166,17 +166,17 @@ def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def require_tidy(table: pd.DataFrame, where: str) -> None:
-    """Refuse a table without the columns of a tidy one.
+    """Reject a table without the columns of a tidy one.
 
     Raises
     ------
     InputError
     """
-    there = [str(column) for column in table.columns]
-    lacking = [name for name in TIDY if name not in there]
+    columns = [str(column) for column in table.columns]
+    lacking = [name for name in TIDY if name not in columns]
     if lacking:
-        hints = "; ".join(f"no column '{name}'{nearest_name(name, there)}" for name in lacking)
-        raise InputError(f"{where}: {hints}; make the table with tpsoil.ingest.read_samples")
+        hints = "; ".join(f"no column '{name}'{nearest_name(name, columns)}" for name in lacking)
+        raise InputError(f"{where}: {hints}; read the table with tpsoil.ingest.read_samples")
 
 
 def one_element(values: npt.ArrayLike) -> pd.DataFrame:
@@ -193,27 +193,27 @@ def _fences(
 ) -> tuple[npt.NDArray[np.bool_], float, float]:
     valid = np.isfinite(values)
     if not valid.any():
-        raise InputError(f"screen_outliers: '{element}' has no valid value in {len(values)} rows; leave it out")
+        raise InputError(f"screen_outliers: '{element}' has no valid value in {len(values)} rows; omit it")
     if log and (values[valid] <= 0).any():
         bad = int((values[valid] <= 0).sum())
         raise InputError(f"screen_outliers: '{element}' is 0 or negative in {bad} rows; censor them or use log=False")
     scale = np.log(np.where(valid, values, np.nan)) if log else values
-    found = np.zeros(len(values), dtype=bool)
+    outlier = np.zeros(len(values), dtype=bool)
     while True:
-        kept = scale[valid & ~found]
+        remaining = scale[valid & ~outlier]
         if method == "sd":
-            centre, spread = kept.mean(), kept.std(ddof=1) if len(kept) > 1 else 0.0
+            centre, spread = remaining.mean(), remaining.std(ddof=1) if len(remaining) > 1 else 0.0
         else:
-            centre = np.median(kept)
-            spread = MAD_TO_SD * np.median(np.abs(kept - centre))
+            centre = np.median(remaining)
+            spread = MAD_TO_SD * np.median(np.abs(remaining - centre))
         low, high = centre - threshold * spread, centre + threshold * spread
         with np.errstate(invalid="ignore"):
-            # As |x - centre|, not x against a fence: a fence rounds, and a value on it must stay.
-            more = valid & ~found & (np.abs(scale - centre) > threshold * spread)
-        found |= more
-        if not iterate or not more.any():
+            # As |x - centre|, not x against a fence: a fence is rounded, and a value on it must be retained.
+            new = valid & ~outlier & (np.abs(scale - centre) > threshold * spread)
+        outlier |= new
+        if not iterate or not new.any():
             break
-    return found, float(np.exp(low) if log else low), float(np.exp(high) if log else high)
+    return outlier, float(np.exp(low) if log else low), float(np.exp(high) if log else high)
 
 
 def _normal_share(threshold: float) -> float:

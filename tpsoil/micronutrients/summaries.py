@@ -1,4 +1,4 @@
-"""Sites and elements in numbers: means, spreads, censored populations, and how well sites stand for the area."""
+"""Summaries of sites and elements: means, spreads, censored populations, and representativeness of the sites."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Floats = npt.NDArray[np.float64]
 
 
 def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a site and element: the mean of its replicates.
+    """Mean of the replicates of each site and element.
 
     Parameters
     ----------
     samples : DataFrame
-        Tidy: `site`, `element`, `value`, mg/kg; `censored` where there is one. Not changed.
+        Tidy: `site`, `element`, `value`, mg/kg; optional `censored`. Not changed.
     keep : sequence of str, optional
-        Columns of the site to carry over: the mean of numbers, the first of anything else. By default all.
+        Columns of the site to include: the mean of numbers, the first of anything else. Default: all.
 
     Returns
     -------
     DataFrame
         `site`, `element`, `mean`, `sd` (ddof 1; NaN for one replicate), `cv` (%; NaN where the mean is not positive),
-        `n` replicates with a value, `n_censored`, `n_missing`, then the kept columns. A site whose replicates are all
-        missing stays, with mean NaN and n 0. `.attrs["empty_sites"]` counts those by element.
+        `n` replicates with a value, `n_censored`, `n_missing`, then the other columns. A site whose replicates are all
+        missing is included, with mean NaN and n 0. `.attrs["empty_sites"]` counts those by element.
 
     Raises
     ------
@@ -47,21 +47,25 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None)
     negative = samples["value"] < 0
     if negative.any():
         which = ", ".join(sorted(samples.loc[negative, "element"].astype(str).unique()))
-        raise InputError(f"summarise_sites: {int(negative.sum())} values of {which} are negative; censor or mend them")
-    work = samples.assign(
+        raise InputError(
+            f"summarise_sites: {int(negative.sum())} values of {which} are negative; censor or correct them"
+        )
+    flagged_samples = samples.assign(
         censored=samples["censored"].astype(bool) if "censored" in samples else False,
         _valid=samples["value"].notna(),
     )
     keys = ["site", "element"]
-    groups = work.groupby(keys, sort=False, observed=True)
+    groups = flagged_samples.groupby(keys, sort=False, observed=True)
     result = groups["value"].agg(mean="mean", sd="std", n="count")
     result["cv"] = (100 * result["sd"] / result["mean"]).where(result["mean"] > 0)
     result["n_censored"] = groups["censored"].sum().astype(int)
     result["n_missing"] = groups.size() - result["n"] - result["n_censored"]
-    own = {*keys, "value", "replicate", "detection_limit", "censored", "_valid"}
-    others = [c for c in samples.columns if c not in own] if keep is None else list(keep)
+    reserved = {*keys, "value", "replicate", "detection_limit", "censored", "_valid"}
+    others = [c for c in samples.columns if c not in reserved] if keep is None else list(keep)
     for column in others:
-        numeric = pd.api.types.is_numeric_dtype(work[column]) and not pd.api.types.is_bool_dtype(work[column])
+        numeric = pd.api.types.is_numeric_dtype(flagged_samples[column]) and not pd.api.types.is_bool_dtype(
+            flagged_samples[column]
+        )
         result[column] = groups[column].mean() if numeric else groups[column].first()
     table = result.reset_index()
     empty = table[table["n"] == 0].groupby("element").size()
@@ -70,12 +74,12 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None)
 
 
 def summarise_elements(sites: pd.DataFrame) -> pd.DataFrame:
-    """One row an element: mean, spread and range over sites.
+    """Mean, spread and range of each element over sites.
 
     Parameters
     ----------
     sites : DataFrame
-        As `summarise_sites` gives it.
+        From `summarise_sites`.
 
     Returns
     -------
@@ -122,7 +126,7 @@ def coefficient_of_variation(mean: float, sd: float) -> float:
 
 
 def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread of elements of which some values lie below a detection limit.
+    """Mean and spread of elements with values below a detection limit.
 
     Parameters
     ----------
@@ -133,7 +137,7 @@ def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Index: element. `mean`, `sd`, `median` of the lognormal, mg/kg; `log_mean`, `log_sd` (natural); `detects_mean`,
-        the mean of the detects alone, which lies too high; `n`, `censored`.
+        the mean of the detects alone, which is biased high; `n`, `censored`.
 
     Raises
     ------
@@ -143,14 +147,14 @@ def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
     Notes
     -----
     Maximum likelihood: a detect adds the density of its logarithm, a censored row the probability below its limit
-    (Tobit). Sites are taken as independent: give site means where there are replicates.
+    (Tobit). Sites are assumed to be independent: pass site means where there are replicates.
 
     Examples
     --------
     >>> table = pd.DataFrame({"site": range(6), "element": "Ni", "value": [np.nan, 12, 20, 33, 15, 26],
     ...                       "censored": [True] + [False] * 5, "detection_limit": 10.0})
-    >>> found = censored_lognormal(table)
-    >>> bool(found.loc["Ni", "mean"] < found.loc["Ni", "detects_mean"])
+    >>> table = censored_lognormal(table)
+    >>> bool(table.loc["Ni", "mean"] < table.loc["Ni", "detects_mean"])
     True
     """
     from scipy.optimize import minimize
@@ -166,7 +170,7 @@ def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
         if not np.isfinite(limit).all() or (limit <= 0).any():
             raise InputError(f"censored_lognormal: '{element}' has censored rows without a positive detection limit")
         if len(value) < 3 or (value <= 0).any():
-            raise InputError(f"censored_lognormal: '{element}' needs 3 or more positive detects, {len(value)} came")
+            raise InputError(f"censored_lognormal: '{element}' needs 3 or more positive detects, got {len(value)}")
         logs, limits = np.log(value), np.log(limit)
 
         def loss(p: Floats, logs: Floats = logs, limits: Floats = limits) -> float:
@@ -193,14 +197,14 @@ def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
 def representation(
     sites: npt.ArrayLike, areas: Mapping[Any, float] | npt.ArrayLike, names: Mapping[Any, str] | None = None
 ) -> pd.DataFrame:
-    """How well sites stand for classes by area, such as biomes.
+    """Representativeness of the sites for classes by area, such as biomes.
 
     Parameters
     ----------
     sites : array_like (n,)
-        Class of each site; give each site once, not each replicate.
+        Class of each site; each site once, not each replicate.
     areas : mapping of class to area, or array_like
-        Areas in any one unit, or the class of every cell of an equal-area map (NaN and masked cells left out).
+        Areas in any one unit, or the class of every cell of an equal-area map (without NaN and masked cells).
     names : mapping of class to str, optional
 
     Returns
@@ -212,7 +216,7 @@ def representation(
     Raises
     ------
     InputError
-        Where no site or no area is left.
+        Without any site or area.
 
     Examples
     --------
@@ -227,7 +231,9 @@ def representation(
     else:
         area = pd.Series(np.asarray(areas).ravel()).dropna().value_counts().astype(np.float64)
     if not len(counts) or not area.sum() > 0:
-        raise InputError(f"representation: {int(counts.sum())} sites and an area of {area.sum():g} came, expected some")
+        raise InputError(
+            f"representation: {int(counts.sum())} sites and an area of {area.sum():g}, expected more than 0"
+        )
     table = pd.DataFrame({"sites": counts, "area": area}).fillna(0.0).sort_index()
     table["site_share"] = table["sites"] / table["sites"].sum()
     table["area_share"] = table["area"] / table["area"].sum()
