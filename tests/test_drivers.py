@@ -324,7 +324,7 @@ def test_effects_reject_invalid_input() -> None:
                          (["a", "a"], "one or two different")]:  # fmt: skip
         with pytest.raises(InputError, match=words):
             accumulated_local_effects(f, names, rows)
-    with pytest.raises(InputError, match="give the rows"):
+    with pytest.raises(InputError, match="pass the rows"):
         partial_dependence(f, "a")
     with pytest.raises(InputError, match="needs a TrainedForest"):
         partial_dependence(f, "a", rows, bootstrap=3)

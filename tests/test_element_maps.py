@@ -261,7 +261,7 @@ def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
         map_elements(wide.assign(lon=10.0), cube, ["Fe"], FEATURES, **options)
     with pytest.raises(InputError, match="elements= and features="):
         map_elements(wide, cube)
-    with pytest.raises(InputError, match="theirs already"):
+    with pytest.raises(InputError, match="with trained forests, omit"):
         map_elements(trained, cube, trees=5)
     with pytest.raises(MissingInputError, match="no layer 'elevation'"):
         map_elements(trained, cube.drop_vars("elevation"))
