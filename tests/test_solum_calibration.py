@@ -156,7 +156,7 @@ def test_every_unusable_profile_is_named_and_counted() -> None:
     assert reasons == {
         **{row: why for row, (_, _, why) in changes.items()},
         8: "no erosion at all, so no steady state",
-        10: "site given twice, averaged into the first",
+        10: "duplicate site, averaged into the first",
     }
     assert len(seen.table) == 4
     mean = (float(before.loc[9, "solum_thickness"]) + float(before.loc[10, "solum_thickness"])) / 2
@@ -211,12 +211,12 @@ def test_profiles_meet_their_cells() -> None:
         (lambda t: t.assign(depth_to_bedrock=900.0), UnitsError, "depth_to_bedrock is 900, expected metres"),
         (lambda t: t.assign(mean_annual_temperature=280.0), UnitsError, "looks like kelvin"),
         (lambda t: t.assign(water_erosion=0.0, wind_erosion=0.0), InputError, "are zero at all 20 profiles"),
-        (lambda t: t.assign(solum_thickness=-1.0), InputError, "none of 20 profiles can serve: 20 thickness is zero"),
-        (lambda t: t[:6], InputError, "6 profiles can serve, expected at least the 8 parameters"),
-        (lambda t: t[:0], InputError, "none of 0 profiles can serve: the table is empty"),
+        (lambda t: t.assign(solum_thickness=-1.0), InputError, "none of 20 profiles can be used: 20 thickness is zero"),
+        (lambda t: t[:6], InputError, "6 usable profiles, expected at least the 8 parameters"),
+        (lambda t: t[:0], InputError, "none of 0 profiles can be used: the table is empty"),
     ],
 )
-def test_unusable_tables_are_refused(change: object, error: type[Exception], message: str) -> None:
+def test_unusable_tables_are_rejected(change: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         calibrate(change(make_profiles({3: 20})), starts=1, effort=QUICK)  # type: ignore[operator]
 
@@ -252,7 +252,7 @@ def test_horizons_become_one_thickness() -> None:
     assert metres["solum_thickness"].tolist() == [0.5]
 
 
-def test_profile_tables_are_refused_with_their_line(tmp_path: Path) -> None:
+def test_profile_tables_are_rejected_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     for text, message in (
         ("lon,lat,thickness\n91,30,deep\n", "column 'thickness' has text in line 2: 'deep'"),
@@ -494,7 +494,7 @@ def test_members_fit_nearly_as_well_and_noise_has_its_spread(found: Calibration)
     assert len(table) == 240
 
 
-def test_ensembles_refuse() -> None:
+def test_invalid_ensembles_are_rejected() -> None:
     pixel = {"mean_annual_temperature": 3.0, "annual_precipitation": 600.0, "water_erosion": 2.0, "wind_erosion": 1.0,
              "general_curvature": 0.0}  # fmt: skip
     for chances in ((), (0.9, 0.1), (1.2,)):
@@ -542,7 +542,7 @@ def test_other_maps_come_in_metres_without_nodata() -> None:
     np.testing.assert_allclose(metres.values.ravel()[1:], first.values.ravel()[1:], atol=0.006)
     with pytest.raises(UnitsError, match="units 'kg'"):
         solum.thickness_map(first.assign_attrs(units="kg"))
-    with pytest.raises(UnitsError, match="states units 'cm', but units='m'"):
+    with pytest.raises(UnitsError, match="has units 'cm', not units='m'"):
         solum.thickness_map(cm, units="m")
 
 
@@ -585,7 +585,7 @@ def test_windows_and_transects() -> None:
     assert rows.loc["first", ["cells", "mean", "sd", "min", "max"]].tolist() == pytest.approx(
         [9, part.mean(), part.std(), part.min(), part.max()]
     )
-    with pytest.raises(InputError, match="holds no cell"):
+    with pytest.raises(InputError, match="has no cell"):
         solum.window_statistics({"first": first}, {"far": (0, 0, 1, 1)})
     with pytest.raises(InputError, match="expected west < east"):
         solum.window_statistics({"first": first}, {"turned": (2, 0, 1, 1)})

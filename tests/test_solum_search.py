@@ -226,7 +226,7 @@ def test_five_combinations_cover_the_box_of_eight(seed: int, preset: str) -> Non
     np.testing.assert_allclose(misfit.simulate_sites(row, sites, BALANCE), whole, rtol=1e-9)
 
 
-def test_combinations_outside_the_box_are_refused() -> None:
+def test_combinations_outside_the_box_are_rejected() -> None:
     box = PRESETS["paper"]
     outside = {"h0": 0.1, "b": 1e-5, "water_ratio": 1.0, "wind_ratio": 1e-8, "creep_ratio": 1e-8}
     assert not misfit.feasible(np.array(list(outside.values())), np.array(box.low), np.array(box.high))
@@ -376,7 +376,7 @@ def test_resumed_searches_are_not_run_again(tmp_path: Path, monkeypatch: pytest.
     assert len(calls) == 3
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_calibration_is_rejected(tmp_path: Path) -> None:
     effort, space, ledger = Effort(complexes=2, evaluations=300), search_space("paper", "eight"), tmp_path / "s.jsonl"
     search_all(space, plan(), 1, 5, effort, checkpoint=ledger)
     with pytest.raises(InputError, match="belongs to another calibration"):
@@ -415,16 +415,19 @@ def test_fixed_parameters_are_not_searched() -> None:
         (lambda: search_space("real"), "preset is 'real'"),
         (lambda: search_space("paper", "six"), "problem is 'six'"),
         (lambda: SearchSpace("eight", PRESETS["paper"], SolumOptions(density_ratio=-1.0)), "density_ratio is -1"),
-        (lambda: SearchSpace("eight", Bounds("fixed", PRESETS["paper"].low, PRESETS["paper"].low)), "nothing is left"),
+        (
+            lambda: SearchSpace("eight", Bounds("fixed", PRESETS["paper"].low, PRESETS["paper"].low)),
+            "no parameter can be calibrated",
+        ),
         (lambda: Bounds("x", (1.0,) * 8, (0.5,) * 8), "expected low <= high"),
         (lambda: Bounds("x", (0.1,) * 3, (0.5,) * 8), "expected 8 and 8"),
-        (lambda: Bounds("x", (-0.1, *PRESETS["paper"].low[1:]), PRESETS["paper"].high), "h0 .* leaves its domain"),
+        (lambda: Bounds("x", (-0.1, *PRESETS["paper"].low[1:]), PRESETS["paper"].high), "h0 .* is outside its domain"),
         (lambda: Effort(complexes=0), "complexes is 0"),
         (lambda: search_all(search_space(), plan(), 0, 1, Effort()), "starts is 0"),
         (lambda: solum.sensitivities({"water_erosion": [1.0]}, PUBLISHED[1]), "sites lack"),
     ],
 )
-def test_wrong_options_are_refused(make: Callable[[], object], message: str) -> None:
+def test_wrong_options_are_rejected(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
 

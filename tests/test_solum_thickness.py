@@ -335,7 +335,7 @@ def test_what_deposition_gives() -> None:
         assert float(result.erosion_rate) < 0
 
 
-def test_dust_is_subtracted_and_least_erosion_marks_what_diverges() -> None:
+def test_dust_is_subtracted_and_minimum_erosion_marks_diverging_cells() -> None:
     plain_rate = float(thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1]).erosion_rate)
     dusty = thickness(pixel(1, 5, 0.1, 0), PUBLISHED[1], SolumOptions(dust_input=1e-7))
     assert float(dusty.erosion_rate) == pytest.approx(plain_rate - 1e-7, rel=1e-12)

@@ -173,7 +173,7 @@ def test_another_seed_gives_the_same_zones(fitted: Zones) -> None:
     np.testing.assert_array_equal(other.predict(plateau()), fitted.predict(plateau()))
 
 
-def test_a_thinned_fit_reads_an_even_grid_of_cells() -> None:
+def test_a_decimated_fit_reads_an_even_grid_of_cells() -> None:
     thin = Zones(k=3, n_init=2, max_cells=300, start_cells=100).fit(plateau())
     assert thin.counts_.sum() <= 300
     data = plateau()
@@ -203,7 +203,7 @@ def test_zones_are_saved_and_read(fitted: Zones, tmp_path: Path) -> None:
     again = Zones.load(tmp_path / "zones.json")
     xr.testing.assert_identical(again.predict(plateau()), fitted.predict(plateau()))
     pd.testing.assert_frame_equal(again.summary_, fitted.summary_, check_dtype=False)
-    with pytest.raises(MissingInputError, match="are not there"):
+    with pytest.raises(MissingInputError, match="do not exist"):
         Zones.load(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(CorruptStoreError, match="fit them again"):
@@ -228,7 +228,7 @@ def test_numbers_alone_and_classes_alone() -> None:
         (Zones(k=2), plateau(), ["slope"], InputError, "no covariate varies"),
     ],
 )
-def test_zones_refuse(
+def test_invalid_zones_are_rejected(
     zones: Zones, layers: xr.Dataset, names: list[str] | None, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -303,7 +303,7 @@ def test_rows_with_holes_are_counted() -> None:
         (lambda d: d[["solum_thickness"]], {}, "every covariate"),
     ],
 )
-def test_ranking_refuses(change: object, options: dict[str, object], message: str) -> None:
+def test_invalid_rankings_are_rejected(change: object, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rank_covariates(change(table()), **{"seeds": 1, "trees": 5, **options})  # type: ignore[operator,arg-type]
 

@@ -243,7 +243,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         "parameters": "the study's Table 4" if table.parameters == "published" else "as in the recipe",
         **table.options.attributes(),
         "assumptions": "; ".join(
-            [*said, "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out"]
+            [*said, "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected"]
         ),
     }
     if table.published:

@@ -1,4 +1,4 @@
-"""Calibrations in one JSON file: readable by eye, exact to the last bit, strict JSON (NaN is null)."""
+"""Calibrations in one JSON file: human-readable, exact to the last bit, strict JSON (NaN is null)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "tra
 
 
 class Archived(Protocol):
-    """What is written of a calibration, beside its tables."""
+    """Content of a calibration, beside its tables."""
 
     @property
     def settings(self) -> Mapping[str, Any]: ...
@@ -44,19 +44,19 @@ def write_calibration(calibration: Archived, path: str | os.PathLike[str]) -> No
     ----------
     calibration : Calibration
     path : path
-        A `.json` file; replaced as a whole, never half.
+        A `.json` file; an existing one is replaced only when the new one is complete.
 
     Raises
     ------
     AccessError
-        For a place that cannot be written.
+        For a location that cannot be written.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(target.name + ".new")
-        half.write_text(_text(calibration))
-        half.replace(target)
+        partial = target.with_name(target.name + ".new")
+        partial.write_text(_text(calibration))
+        partial.replace(target)
     except OSError as error:
         raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
 
@@ -87,21 +87,21 @@ def read_archive(path: str | os.PathLike[str]) -> bytes:
     Raises
     ------
     MissingInputError
-        For a file that is not there.
+        For a missing file.
     """
     source = Path(path)
     if not source.is_file():
-        raise MissingInputError(f"calibration {source} is not there")
+        raise MissingInputError(f"calibration {source} does not exist")
     return source.read_bytes()
 
 
 def parse_archive(data: bytes, where: str) -> dict[str, Any]:
-    """The fields of the calibration that `calibration_bytes` wrote.
+    """The fields of a calibration written by `calibration_bytes`.
 
     Raises
     ------
     CorruptStoreError
-        For bytes that are no calibration.
+        For bytes that are not a calibration.
     """
     try:
         content = json.loads(data)
@@ -115,7 +115,7 @@ def parse_archive(data: bytes, where: str) -> dict[str, Any]:
         tables = {name: _table(content[name]) for name in TABLES}
         return {"parameters": parameters, "ensembles": ensembles, "settings": content["settings"], **tables}
     except (ValueError, KeyError, TypeError) as error:
-        raise CorruptStoreError(f"{where} is no tpsoil solum calibration: {error}; calibrate again") from error
+        raise CorruptStoreError(f"{where} is not a tpsoil solum calibration: {error}; calibrate again") from error
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a calibration is worth: which profiles calibrate what, held-out predictions, scores, spread."""
+"""Assessment of a calibration: calibration plan, held-out predictions, scores, spread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .identifiability import identifiability
 from .inputs import NEEDED
 from .observations import OBSERVED, POOLED, Observations
 from .parameters import NAMES, SolumParameters
-from .search import Found, Task
+from .search import SearchResult, Task
 from .space import SearchSpace, combinations
 from .validation import forest_baseline, zone_mean_baseline
 
@@ -28,14 +28,14 @@ Key = tuple[int, str, int]
 WEAK: Final = 25
 """Profiles below which a zone's calibration is called weak."""
 
-LEAST_TRAINING: Final = 8
-"""Profiles that a training fold must have for its score to be printed: the study scored none of its zone of 4."""
+MIN_TRAINING: Final = 8
+"""Minimum number of profiles in a training fold for a score: the study reports none for its zone of 4 profiles."""
 
 BAND: Final = (0.05, 0.5, 0.95)
 
 
 class Plan:
-    """Which profiles calibrate what: zones, the pool, folds."""
+    """Calibration plan: the profiles of each zone, of the pool and of each fold."""
 
     def __init__(
         self,
@@ -59,40 +59,40 @@ class Plan:
             )
         self.training: dict[Key, npt.NDArray[np.intp]] = {}
         for zone in (POOLED, *self.zones):
-            mine = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
-            if zone != POOLED and not self.enough(int(mine.sum())):
+            in_zone = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
+            if zone != POOLED and not self.enough(int(in_zone.sum())):
                 continue
-            self.training[(zone, "all", -1)] = np.flatnonzero(mine)
+            self.training[(zone, "all", -1)] = np.flatnonzero(in_zone)
             if zone == POOLED:
                 continue
             for scheme, fold in self.folds.items():
-                for k in np.unique(fold[mine]):
-                    rows = np.flatnonzero(mine & (fold != k))
-                    if self.enough(rows.size) and rows.size >= LEAST_TRAINING and mine.sum() >= 2 * folds:
+                for k in np.unique(fold[in_zone]):
+                    rows = np.flatnonzero(in_zone & (fold != k))
+                    if self.enough(rows.size) and rows.size >= MIN_TRAINING and in_zone.sum() >= 2 * folds:
                         self.training[(zone, scheme, int(k))] = rows
 
     def seen(self, key: Key, sites: Doubles) -> Doubles:
-        """What a calibration sees: its profiles and, of the zone's held-out ones, the place but not the thickness."""
+        """Sites of a calibration: its profiles and, of the zone's held-out ones, the location but not the thickness."""
         rows = self.training[key]
         zone, scheme, _ = key
         if not self.soil_is_steady or scheme == "all":
             return sites[rows]
-        held = np.setdiff1d(np.flatnonzero(self.zone == zone), rows)
-        places = sites[held].copy()
-        places[:, misfit.OBSERVED] = np.nan
-        return np.vstack([sites[rows], places])
+        held_out = np.setdiff1d(np.flatnonzero(self.zone == zone), rows)
+        locations = sites[held_out].copy()
+        locations[:, misfit.OBSERVED] = np.nan
+        return np.vstack([sites[rows], locations])
 
     def enough(self, profiles: int) -> bool:
-        """Whether so many profiles can determine the parameters."""
+        """Whether the number of profiles is sufficient for the parameters."""
         return profiles >= self.space.free.size
 
     def source(self, zone: int, scheme: str, fold: int) -> Key:
-        """The calibration that a zone's parameters come from: its own, or all profiles together."""
+        """The calibration of a zone's parameters: its own, or that of all profiles together."""
         key = (zone, scheme, fold)
         return key if key in self.training else (POOLED, "all", -1)
 
     def note(self, zone: int) -> str:
-        """What a reader of the zone's scores must know."""
+        """Note on the scores of a zone."""
         n = int((self.zone == zone).sum())
         if (zone, "all", -1) not in self.training:
             return f"only {n} profiles: parameters of all profiles together"
@@ -102,7 +102,7 @@ class Plan:
 
 
 def ensembles_by_zone(
-    plan: Plan, sites: Doubles, best: Mapping[Key, Found], seed: int, members: int
+    plan: Plan, sites: Doubles, best: Mapping[Key, SearchResult], seed: int, members: int
 ) -> dict[int, Ensemble]:
     """The ensemble of every calibration over all its profiles."""
     return {
@@ -121,25 +121,25 @@ def ensembles_by_zone(
 def predict_profiles(
     plan: Plan,
     sites: Doubles,
-    best: Mapping[Key, Found],
+    best: Mapping[Key, SearchResult],
     seed: int,
     members: int,
     baseline_features: tuple[str, ...],
 ) -> pd.DataFrame:
     """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`."""
     table, space = plan.table, plan.space
-    made = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
+    predictions = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
 
-    def simulated(found: Found, rows: npt.NDArray[np.intp]) -> Doubles:
-        row, here = space.row(np.array(found.values)), np.ascontiguousarray(sites[rows])
-        return np.asarray(misfit.simulate_sites(row, here, space.options.balance()))
+    def simulated(result: SearchResult, rows: npt.NDArray[np.intp]) -> Doubles:
+        row, selected = space.row(np.array(result.values)), np.ascontiguousarray(sites[rows])
+        return np.asarray(misfit.simulate_sites(row, selected, space.options.balance()))
 
     fit = np.full(len(table), np.nan)
     for zone in plan.zones:
         rows = np.flatnonzero(plan.zone == zone)
         fit[rows] = simulated(best[plan.source(zone, "all", -1)], rows)
-    made["fit"] = fit
-    # The forest may see what the model sees, and what else was asked for; whole columns only.
+    predictions["fit"] = fit
+    # The forest has the layers of the model and the additional features; complete columns only.
     features = [n for n in dict.fromkeys((*NEEDED, *baseline_features)) if n in table and table[n].notna().all()]
     for scheme, fold in plan.folds.items():
         kind = "cv" if scheme == "zones" else "cv_blocks"
@@ -150,43 +150,43 @@ def predict_profiles(
             rows = np.flatnonzero((plan.zone == zone) & (fold == k))
             if not rows.size:
                 continue
-            found = best[(zone, of, k)]
-            out[rows, 0] = simulated(found, rows)
+            result = best[(zone, of, k)]
+            out[rows, 0] = simulated(result, rows)
             if len(training) > len(space.combination_names):
                 one = behavioural(
-                    space, plan.seen((zone, of, k), sites), np.array(found.values), seed, members=members, region=False
+                    space, plan.seen((zone, of, k), sites), np.array(result.values), seed, members=members, region=False
                 )
-                held = table.iloc[rows]
+                held_out = table.iloc[rows]
                 out[rows, 1:] = quantiles_at(
-                    held,
+                    held_out,
                     {zone: one},
                     BAND,
                     space.options,
                     seed=seed,
                 )
-        made["fold" if kind == "cv" else "fold_blocks"] = fold
+        predictions["fold" if kind == "cv" else "fold_blocks"] = fold
         for j, suffix in enumerate(("", "_low", "_median", "_high")):
-            made[f"{kind}{suffix}"] = out[:, j]
-        made[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
-        made[f"forest_{kind}"] = forest_baseline(table, fold, features, seed)
-    return made
+            predictions[f"{kind}{suffix}"] = out[:, j]
+        predictions[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
+        predictions[f"forest_{kind}"] = forest_baseline(table, fold, features, seed)
+    return predictions
 
 
-def score_table(plan: Plan, made: pd.DataFrame) -> pd.DataFrame:
+def score_table(plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
     """`Calibration.scores`."""
     # The ensemble's median first: the set with the lowest RMSE changes with the last digit of a thickness.
     kinds = ["fit"]
     for kind in ("cv", "cv_blocks"):
-        if kind in made:
+        if kind in predictions:
             kinds += [f"{kind}_median", kind, f"zone_mean_{kind}", f"forest_{kind}"]
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         for zone in (*plan.zones, None):
-            part = made if zone is None else made[made["zone"] == zone]
+            part = predictions if zone is None else predictions[predictions["zone"] == zone]
             row: dict[str, Any] = {"kind": kind, "zone": "all" if zone is None else str(zone)}
             row.update(score(part["observed"], part[kind], measures=THICKNESS_MEASURES, missing="omit"))
             row["coverage"] = row["width"] = float("nan")
-            if f"{kind}_low" in made:
+            if f"{kind}_low" in predictions:
                 band = part.dropna(subset=[f"{kind}_low", f"{kind}_high"])
                 if len(band):
                     low, high = band[f"{kind}_low"], band[f"{kind}_high"]
@@ -199,8 +199,8 @@ def score_table(plan: Plan, made: pd.DataFrame) -> pd.DataFrame:
 
 def spread_table(
     plan: Plan,
-    found: Mapping[Task, Found],
-    best: Mapping[Key, Found],
+    results: Mapping[Task, SearchResult],
+    best: Mapping[Key, SearchResult],
     ensembles: Mapping[int, Ensemble],
     parameters: Mapping[int, SolumParameters],
 ) -> pd.DataFrame:
@@ -209,8 +209,8 @@ def spread_table(
     rows: list[dict[str, Any]] = []
     for zone in plan.zones:
         source = plan.source(zone, "all", -1)
-        values = np.array([r.values for t, r in found.items() if (t.zone, t.scheme, t.fold) == source])
-        hit = space.at_bounds(np.array(best[source].values))
+        values = np.array([r.values for t, r in results.items() if (t.zone, t.scheme, t.fold) == source])
+        at_bounds = space.at_bounds(np.array(best[source].values))
         parts: dict[str, Doubles] = {}
         if space.problem == "eight":
             parts = dict(zip(NAMES, values.T))
@@ -224,7 +224,7 @@ def spread_table(
             if one is not None and name in space.combination_names:
                 at = space.combination_names.index(name)
                 row.update({"low": one.low[at], "high": one.high[at]})
-            row["at_bound"] = hit.get(name, "")
+            row["at_bound"] = at_bounds.get(name, "")
             row["source"] = "pooled" if source[0] == POOLED else "zone"
             rows.append(row)
     return pd.DataFrame(rows)
@@ -234,17 +234,17 @@ def direction_table(plan: Plan, parameters: Mapping[int, SolumParameters]) -> pd
     """`Calibration.directions`."""
     rows = []
     for zone in plan.zones:
-        known = identifiability(plan.table[plan.zone == zone], parameters[zone], plan.space.options)
-        values = " ".join(f"{value:.3g}" for value in known["singular_values"])
-        rows.append({"zone": zone, **known, "singular_values": values})
+        directions = identifiability(plan.table[plan.zone == zone], parameters[zone], plan.space.options)
+        values = " ".join(f"{value:.3g}" for value in directions["singular_values"])
+        rows.append({"zone": zone, **directions, "singular_values": values})
     return pd.DataFrame(rows)
 
 
-def start_table(found: Mapping[Task, Found]) -> pd.DataFrame:
+def start_table(results: Mapping[Task, SearchResult]) -> pd.DataFrame:
     """`Calibration.starts`."""
     return pd.DataFrame(
         [
             {**task.__dict__, "rmse": result.rmse, "evaluations": result.evaluations, "reason": result.reason}
-            for task, result in found.items()
+            for task, result in results.items()
         ]
     )

@@ -1,5 +1,5 @@
-"""Calibration of the solum model: zones x folds x starts by SCE-UA, scored out of fold, with what the data cannot
-tell."""
+"""Calibration of the solum model: zones x folds x starts by SCE-UA, scored out of fold, with the parameters that
+the data cannot determine."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from .space import Problem, search_space
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibrated solum model and what is known of its worth.
+    """A calibrated solum model with its scores and uncertainty.
 
     Parameters
     ----------
     parameters : dict of int to SolumParameters
-        By zone; the set with the lowest RMSE that any start reached, one of many that fit nearly as well.
+        By zone; the set with the lowest RMSE of all starts, one of many with nearly the same RMSE.
     scores : DataFrame
         A row for each `kind` and `zone` ("all" pools the profiles): `n`, `tpsoil.evaluation.THICKNESS_MEASURES`,
         `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample); "cv_median" (folds within
@@ -60,11 +60,11 @@ class Calibration:
     traces : DataFrame
         Best score against evaluations of the searches over all profiles of a zone.
     excluded : DataFrame
-        Profiles that could not serve: `profile`, `reason`.
+        Profiles that cannot be used: `profile`, `reason`.
     ensembles : dict of int to Ensemble
-        By zone; zones that took the pooled parameters have the pooled ensemble.
+        By zone; zones with the pooled parameters have the pooled ensemble.
     settings : dict
-        Everything that was chosen.
+        All settings of the calibration.
     """
 
     parameters: Mapping[int, SolumParameters]
@@ -80,7 +80,7 @@ class Calibration:
 
     @property
     def options(self) -> SolumOptions:
-        """The physical options of the calibration, for every map made with it."""
+        """The physical options of the calibration, for every map computed with it."""
         stored = self.settings.get("options")
         if stored is None:  # written before the options were one object
             names = ("density_ratio", "greatest_thickness_m")
@@ -93,7 +93,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
-        """Read a calibration that `save` wrote."""
+        """Read a calibration written by `save`."""
         return calibration_from(read_archive(path), str(path))
 
     def table(self) -> pd.DataFrame:
@@ -102,10 +102,10 @@ class Calibration:
         for zone, values in self.parameters.items():
             row: dict[str, Any] = {"zone": zone, **{name: getattr(values, name) for name in NAMES}}
             for kind in ("fit", "cv"):
-                mine = self.scores[(self.scores["kind"] == kind) & (self.scores["zone"] == str(zone))]
-                row[f"rmse_{kind}"] = float(mine["rmse"].iloc[0]) if len(mine) else float("nan")
-                row["n"] = int(mine["n"].iloc[0]) if len(mine) and kind == "fit" else row.get("n", 0)
-                row["note"] = str(mine["note"].iloc[0]) if len(mine) else row.get("note", "")
+                zone_scores = self.scores[(self.scores["kind"] == kind) & (self.scores["zone"] == str(zone))]
+                row[f"rmse_{kind}"] = float(zone_scores["rmse"].iloc[0]) if len(zone_scores) else float("nan")
+                row["n"] = int(zone_scores["n"].iloc[0]) if len(zone_scores) and kind == "fit" else row.get("n", 0)
+                row["note"] = str(zone_scores["note"].iloc[0]) if len(zone_scores) else row.get("note", "")
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -133,12 +133,12 @@ class Calibration:
 
 
 def calibration_from(data: bytes, where: str = "calibration") -> Calibration:
-    """The calibration that `calibration_bytes` wrote.
+    """A calibration written by `calibration_bytes`.
 
     Raises
     ------
     CorruptStoreError
-        For bytes that are no calibration.
+        For bytes that are not a calibration.
     """
     return Calibration(**parse_archive(data, where))
 
@@ -168,19 +168,19 @@ def calibrate(
     Parameters
     ----------
     profiles : DataFrame
-        As `prepare_profiles` takes them: thickness in m, the model's layers (or `layers` to sample), `zone` (else all
-        are one zone, 1).
+        As in `prepare_profiles`: thickness in m, the model's layers (or `layers` to sample), `zone` (default: all
+        in one zone, 1).
     layers : Dataset, optional
         Sampled at the profiles.
     options : SolumOptions, optional
         Of the model. Fit, held-out predictions, ensembles and scores use all of them, and the map must too: pass
         `calibration.options` to `thickness` and `ensemble_thickness`.
     preset : {"paper", "physical"} or Bounds
-        Table 2's box, or one of soils' own densities and rates.
+        Bounds of Table 2, or of measured soil densities and rates.
     problem : {"eight", "five"}
         All eight parameters as in the study, or the five combinations that thickness can determine.
     starts : int
-        Independent searches of each calibration; 10 or more show whether they agree.
+        Independent searches of each calibration; 10 or more show whether their results agree.
     folds : int
         Within each zone.
     block_size : float, optional
@@ -195,9 +195,9 @@ def calibrate(
     baseline_features : tuple of str
         Columns for the forest baseline besides the model's own layers; sampled where `layers` has them.
     soil_is_steady : bool
-        Whether a held-out profile's place, not its thickness, bounds the search: soil stands there, so its balance must
-        have a steady state (E > 0). False keeps the place out too; a concave held-out site may then be predicted to
-        have none.
+        Whether the location of a held-out profile, not its thickness, constrains the search: there is soil, so its
+        balance must have a steady state (E > 0). False: the location is held out too; a concave held-out site may then
+        have no predicted steady state.
     progress : callable, optional
 
     Returns
@@ -211,17 +211,17 @@ def calibrate(
 
     Notes
     -----
-    Objective: RMSE (Eq. 10). A bare site counts with thickness 0; a site without a balance counts with an error of
+    Objective: RMSE (Eq. 10). A bare site has thickness 0; a site without a balance has an error of
     10 m; no profile is dropped by a parameter set. Under `deposition="clip_gravity"` such a site has the balance of
     water and wind; under "nan" it has no prediction, and the scores' `n` does not count it.
 
     Readings of the study (letters of the science sheet, section 2): (g) bounds that are hit are reported: such
     parameters are effective, not physical. (h) h0 from 0.001 m. (k) zones are scored separately and pooled, with
     their own n. (o) gamma and D act as a product; their split is arbitrary. (p) in-sample ("fit") and cross-validated
-    ("cv") errors never share a label.
+    ("cv") errors have different labels.
 
-    A zone with fewer profiles than the search has parameters takes the parameters of all profiles together, and its
-    note says so; with fewer than two a fold, or less than eight to train on, it has no cross-validated score.
+    A zone with fewer profiles than the search has parameters has the parameters of all profiles together, as stated in
+    its note; with fewer than two a fold, or less than eight to train on, it has no cross-validated score.
 
     References
     ----------
@@ -235,8 +235,8 @@ def calibrate(
     >>> table = pd.DataFrame({"mean_annual_temperature": rng.uniform(0, 12, 40),
     ...     "annual_precipitation": rng.uniform(200, 900, 40), "water_erosion": rng.uniform(0.5, 8, 40),
     ...     "wind_erosion": rng.uniform(0.1, 20, 40), "general_curvature": rng.uniform(0, 1e-3, 40)})
-    >>> made = model({name: table[name].to_numpy() for name in table}, PUBLISHED[3])
-    >>> table["solum_thickness"] = made.solum_thickness.values
+    >>> simulated = model({name: table[name].to_numpy() for name in table}, PUBLISHED[3])
+    >>> table["solum_thickness"] = simulated.solum_thickness.values
     >>> result = calibrate(table, starts=1, effort=Effort(evaluations=4000))
     >>> bool(result.scores.query("kind == 'cv'")["rmse"].max() < 0.01)
     True
@@ -244,16 +244,16 @@ def calibrate(
     options = options or SolumOptions()
     options = replace(options, density_ratio=options.calibrated_density_ratio)
     space = search_space(preset, problem, options)
-    seen = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
-    table, sites = seen.table, seen.sites()
+    observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
+    table, sites = observations.table, observations.sites()
     unknown = int(space.free.size)
     if len(table) < unknown:
         raise InputError(
-            f"{len(table)} profiles can serve, expected at least the {unknown} parameters that are calibrated; "
+            f"{len(table)} usable profiles, expected at least the {unknown} parameters that are calibrated; "
             "add profiles, or fix parameters with equal bounds"
         )
-    plan = Plan(space, seen, folds, block_size, seed, soil_is_steady)
-    found = search_all(
+    plan = Plan(space, observations, folds, block_size, seed, soil_is_steady)
+    results = search_all(
         space,
         {key: plan.seen(key, sites) for key in plan.training},
         starts,
@@ -263,19 +263,19 @@ def calibrate(
         checkpoint=checkpoint,
         progress=progress,
     )
-    best = {key: best_of(found, key) for key in plan.training}
+    best = {key: best_of(results, key) for key in plan.training}
     parameters = {zone: space.parameters(np.array(best[plan.source(zone, "all", -1)].values)) for zone in plan.zones}
     ensembles = ensembles_by_zone(plan, sites, best, seed, members)
     predictions = predict_profiles(plan, sites, best, seed, members, baseline_features)
     return Calibration(
         parameters=parameters,
         scores=score_table(plan, predictions),
-        spread=spread_table(plan, found, best, ensembles, parameters),
+        spread=spread_table(plan, results, best, ensembles, parameters),
         directions=direction_table(plan, parameters),
         predictions=predictions,
-        starts=start_table(found),
-        traces=pd.DataFrame(list(traces(found))),
-        excluded=seen.excluded,
+        starts=start_table(results),
+        traces=pd.DataFrame(list(traces(results))),
+        excluded=observations.excluded,
         ensembles={zone: ensembles[plan.source(zone, "all", -1)[0]] for zone in plan.zones},
         settings={
             "preset": space.box.name,

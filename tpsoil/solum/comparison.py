@@ -1,4 +1,4 @@
-"""This map beside others: the study's Table 5, differences, windows, transects, correlations."""
+"""Comparison of maps: the study's Table 5, differences, windows, transects, correlations."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ AGREEMENT = Variable(
 
 
 def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: float | None = None) -> xr.DataArray:
-    """Any thickness map in metres, its nodata as NaN.
+    """A thickness map in metres, with nodata as NaN.
 
     Parameters
     ----------
     layer : DataArray (y, x)
     units : str, optional
-        Of a layer that does not state its own.
+        Units of a layer without the attribute.
     nodata : float, optional
-        Of a layer that does not declare its own (`_FillValue`, `missing_value` or `nodata`).
+        Nodata value of a layer without one (`_FillValue`, `missing_value` or `nodata`).
 
     Returns
     -------
     DataArray (y, x), m
-        Lazy where the layer is. Negative values, which no thickness has, are NaN.
+        Lazy where the layer is. Negative values are NaN.
 
     Raises
     ------
@@ -65,10 +65,10 @@ def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: floa
     >>> thickness_map(layer, nodata=-9999).values.tolist()
     [[0.4, nan]]
     """
-    stated = str(layer.attrs.get("units", "")).strip()
-    if stated and units is not None and not same_unit(stated, units):
-        raise UnitsError(f"thickness map '{layer.name}' states units '{stated}', but units={units!r} was given")
-    unit = units or stated or "m"
+    declared = str(layer.attrs.get("units", "")).strip()
+    if declared and units is not None and not same_unit(declared, units):
+        raise UnitsError(f"thickness map '{layer.name}' has units '{declared}', not units={units!r}")
+    unit = units or declared or "m"
     if not convertible(unit, "m"):
         raise UnitsError(f"thickness map '{layer.name}' has units '{unit}', expected a length such as m or cm")
     to_metres = conversion(unit, "m", where=f"thickness map '{layer.name}'").factor
@@ -76,12 +76,12 @@ def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: floa
         nodata,
         *(layer.attrs.get(key, layer.encoding.get(key)) for key in ("_FillValue", "missing_value", "nodata")),
     ]
-    kept = layer.astype("float64" if layer.dtype == np.float64 else "float32")
-    kept = kept.where(kept >= 0)
+    valid = layer.astype("float64" if layer.dtype == np.float64 else "float32")
+    valid = valid.where(valid >= 0)
     for fill in fills:
         if fill is not None and np.isfinite(float(fill)):
-            kept = kept.where(layer != layer.dtype.type(fill))
-    scaled = kept * to_metres if to_metres != 1.0 else kept
+            valid = valid.where(layer != layer.dtype.type(fill))
+    scaled = valid * to_metres if to_metres != 1.0 else valid
     return scaled.assign_attrs({**layer.attrs, "units": "m"}).rename(layer.name)
 
 
@@ -93,11 +93,11 @@ def compare_maps(
     Parameters
     ----------
     maps : mapping of name to DataArray (y, x), m
-        On one grid; `thickness_map` makes them.
+        On one grid; see `thickness_map`.
     profiles : DataFrame, optional
         `solum_thickness` (m) and `lon`, `lat` or `x`, `y`.
     in_sample : iterable of str
-        Maps that were made with these profiles; their errors are labelled so (science sheet 2p).
+        Maps calibrated on these profiles; their errors are labelled (science sheet 2p).
 
     Returns
     -------
@@ -109,14 +109,14 @@ def compare_maps(
     Raises
     ------
     GridError
-        Where the maps lie on different grids.
+        Where the maps are on different grids.
     InputError
         Without maps, and for profiles without thickness or position.
 
     Notes
     -----
     Beside the study's own numbers (`PUBLISHED_SCORES`) cite its dataset DOI and preprint version; "independent?"
-    because survey profiles usually went into national maps too.
+    because survey profiles were usually used in national maps too.
     """
     if not maps:
         raise InputError("compare_maps: no maps")
@@ -136,14 +136,14 @@ def compare_maps(
         if column is None:
             hint = nearest_name(OBSERVED, map(str, profiles.columns))
             raise InputError(f"compare_maps: profiles have no column '{OBSERVED}'{hint}")
-        made = values_at(xr.Dataset(dict(maps)), profiles, list(maps))
-        seen = profiles[column].to_numpy(float)
-        common = np.isfinite(made[list(maps)].to_numpy(float)).all(axis=1)
+        sampled = values_at(xr.Dataset(dict(maps)), profiles, list(maps))
+        observed = profiles[column].to_numpy(float)
+        common = np.isfinite(sampled[list(maps)].to_numpy(float)).all(axis=1)
         for row in rows:
-            at = made[row["map"]].to_numpy(float)
-            scores = score(seen, at, measures=THICKNESS_MEASURES, missing="omit")
+            predicted = sampled[row["map"]].to_numpy(float)
+            scores = score(observed, predicted, measures=THICKNESS_MEASURES, missing="omit")
             row.update({key: value for key, value in scores.items() if key != "not_positive"})
-            row["common_rmse"] = score(seen[common], at[common], measures=("rmse",), missing="omit")["rmse"]
+            row["common_rmse"] = score(observed[common], predicted[common], measures=("rmse",), missing="omit")["rmse"]
             row["errors"] = "in sample" if row["map"] in set(in_sample) else "independent?"
     table = pd.DataFrame(rows)
     table["cells"] = table["cells"].astype(np.int64)
@@ -151,14 +151,14 @@ def compare_maps(
 
 
 def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float = 5.0) -> xr.Dataset:
-    """Where this map is thicker or thinner than another.
+    """Relative difference between two thickness maps.
 
     Parameters
     ----------
     this, other : DataArray (y, x), m
         On one grid.
     band : float
-        %; differences within it count as agreement. The study greys out +-5 %.
+        %; differences within it are agreement. The study shows +-5 % in grey.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float 
     Raises
     ------
     GridError
-        Where the maps lie on different grids.
+        Where the maps are on different grids.
     InputError
         For a negative band.
     """
@@ -191,9 +191,9 @@ class _Difference:
     def __call__(
         self, this: npt.NDArray[Any], other: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        mine, theirs = this.astype(np.float64), other.astype(np.float64)
+        this_m, other_m = this.astype(np.float64), other.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            percent = np.where(theirs > 0, 100.0 * (mine - theirs) / theirs, np.nan)
+            percent = np.where(other_m > 0, 100.0 * (this_m - other_m) / other_m, np.nan)
             code = np.where(percent > self.band, 2, np.where(percent < -self.band, 0, 1))
         return percent, np.where(np.isnan(percent), 255, code).astype(np.uint8)
 
@@ -225,7 +225,7 @@ def window_statistics(
     Raises
     ------
     InputError
-        For a box whose west is not below its east, or south below its north, and for one that holds no cell.
+        For a box whose west is not below its east, or south below its north, and for a box without cells.
     """
     data = layers if isinstance(layers, xr.Dataset) else xr.Dataset(dict(layers))
     box = grid_of(data, where="window_statistics")
@@ -235,14 +235,14 @@ def window_statistics(
             raise InputError(f"window '{window}' is {(west, south, east, north)}, expected west < east, south < north")
         inside = _inside(box, (west, south, east, north), degrees)
         if not inside.any():
-            raise InputError(f"window '{window}' holds no cell of the grid; degrees={degrees}")
+            raise InputError(f"window '{window}' has no cell of the grid; degrees={degrees}")
         where_y, where_x = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         part = {"y": slice(where_y[0], where_y[-1] + 1), "x": slice(where_x[0], where_x[-1] + 1)}
         names = [str(name) for name in data.data_vars if data[name].ndim == 2]
-        picked = compute_together([data[name].isel(part) for name in names])
-        chosen = inside[part["y"], part["x"]]
-        for name, layer in zip(names, picked):
-            values = np.asarray(layer.values, float)[chosen]
+        loaded = compute_together([data[name].isel(part) for name in names])
+        selected = inside[part["y"], part["x"]]
+        for name, layer in zip(names, loaded):
+            values = np.asarray(layer.values, float)[selected]
             values = values[np.isfinite(values)]
             row: dict[str, Any] = {"window": window, "layer": name, "cells": values.size}
             if values.size:
@@ -280,7 +280,7 @@ def transect(
     Parameters
     ----------
     layers : Dataset (y, x)
-        With a CRS; the cell that holds each point is read.
+        With a CRS; the cell of each point is read.
     start, end : (lon, lat) or (x, y)
     points : int
         >= 2.
@@ -329,7 +329,7 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     table : DataFrame or Dataset
         Columns, or layers of one shape (all cells are read).
     names : iterable of str, optional
-        Else all that are numbers.
+        Default: all numeric columns.
 
     Returns
     -------
@@ -339,32 +339,33 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     Raises
     ------
     InputError
-        For names that are not there.
+        For missing names.
 
     Notes
     -----
     p is that of independent samples. Neighbouring cells are not independent: over a raster every correlation is
-    "significant", so the asterisks of the study's Fig. 4 say little.
+    "significant", so the asterisks of the study's Fig. 4 have little meaning.
 
     Examples
     --------
-    >>> found = pearson_matrix(pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [1.0, 2.0, 3.0, 5.0]}))
-    >>> round(float(found.query("first == 'a' and second == 'b'")["r"].iloc[0]), 6)
+    >>> table = pearson_matrix(pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "b": [1.0, 2.0, 3.0, 5.0]}))
+    >>> round(float(table.query("first == 'a' and second == 'b'")["r"].iloc[0]), 6)
     0.982708
     """
     if isinstance(table, xr.Dataset):
-        chosen = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
-        _require(chosen, map(str, table.data_vars))
+        selected = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
+        _require(selected, map(str, table.data_vars))
         values = {
-            n: np.asarray(v.values, float).ravel() for n, v in zip(chosen, compute_together(table[n] for n in chosen))
+            n: np.asarray(v.values, float).ravel()
+            for n, v in zip(selected, compute_together(table[n] for n in selected))
         }
     else:
-        chosen = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
-        _require(chosen, map(str, table.columns))
-        values = {n: table[n].to_numpy(float) for n in chosen}
+        selected = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
+        _require(selected, map(str, table.columns))
+        values = {n: table[n].to_numpy(float) for n in selected}
     rows = []
-    for first in chosen:
-        for second in chosen:
+    for first in selected:
+        for second in selected:
             both = np.isfinite(values[first]) & np.isfinite(values[second])
             a, b = values[first][both], values[second][both]
             r = p = float("nan")
@@ -374,8 +375,8 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     return pd.DataFrame(rows)
 
 
-def _require(names: Iterable[str], known: Iterable[str]) -> None:
-    there = list(known)
-    missing = [name for name in names if name not in there]
+def _require(names: Iterable[str], available: Iterable[str]) -> None:
+    columns = list(available)
+    missing = [name for name in names if name not in columns]
     if missing:
-        raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], there)}")
+        raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], columns)}")

@@ -1,4 +1,4 @@
-"""Covariates as columns: which there are, which are classes, and how a direction becomes two numbers."""
+"""Covariates as columns: numeric, circular (two columns each) and categorical."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DROPPED_BY_STUDY: Final = frozenset(
 """Those with a mean decrease in accuracy that was not positive (section 3.1)."""
 
 KEPT_BY_STUDY: Final = tuple(name for name in COVARIATES if name not in DROPPED_BY_STUDY)
-"""The eleven that made the study's zones."""
+"""The eleven covariates of the study's zones."""
 
 
 def kind_of(name: str, categorical: Iterable[str], attrs: Mapping[str, Any] | None = None) -> str:
-    """How a covariate counts: as it is named, else by the catalogue, else by the layer's `kind` or `flag_values`."""
+    """Kind of a covariate: as declared, else by the catalogue, else by the layer's `kind` or `flag_values`."""
     if name in categorical:
         return "categorical"
     if name in CATALOGUE:
@@ -62,7 +62,7 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The covariates, in the order in which `numbers` and `classes` take them."""
+        """The covariates, in the order of `numbers` and `classes`."""
         return (*self.numeric, *self.circular, *self.categorical)
 
     @property
@@ -70,31 +70,31 @@ class Columns:
         """Names of the number columns."""
         return (*self.numeric, *(f"{part}_{name}" for name in self.circular for part in ("sin", "cos")))
 
-    def numbers(self, given: Mapping[str, npt.NDArray[Any]]) -> Doubles:
+    def numbers(self, layers: Mapping[str, npt.NDArray[Any]]) -> Doubles:
         """(n, f) float64 of flat arrays by name."""
-        parts: list[Doubles] = [given[name].astype(np.float64) for name in self.numeric]
+        parts: list[Doubles] = [layers[name].astype(np.float64) for name in self.numeric]
         for name in self.circular:
-            parts += prototypes.sine_and_cosine(given[name].astype(np.float64))
-        size = next(iter(given.values())).size
+            parts += prototypes.sine_and_cosine(layers[name].astype(np.float64))
+        size = next(iter(layers.values())).size
         return np.stack(parts, axis=1) if parts else np.empty((size, 0))
 
     def scales(self, numbers: Doubles) -> Doubles:
         """Population standard deviation of each number column; one for the sine and cosine of a direction.
 
-        Scaled apart, two directions a degree off north would lie as far from each other as north from south.
+        With separate scales, two directions a degree off north would be as far from each other as north from south.
         """
         spread = numbers.std(axis=0)
         for at in range(len(self.numeric), numbers.shape[1], 2):
             spread[at : at + 2] = np.sqrt((spread[at : at + 2] ** 2).mean())
         return np.asarray(spread)
 
-    def classes(self, given: Mapping[str, npt.NDArray[Any]], fills: Mapping[str, float]) -> Doubles:
+    def classes(self, layers: Mapping[str, npt.NDArray[Any]], fills: Mapping[str, float]) -> Doubles:
         """(n, c) float64 codes of flat arrays by name; NaN where a code is the layer's fill."""
         parts = []
         for name in self.categorical:
-            codes = given[name].astype(np.float64)
+            codes = layers[name].astype(np.float64)
             parts.append(np.where(codes == fills.get(name, np.nan), np.nan, codes))
-        size = next(iter(given.values())).size
+        size = next(iter(layers.values())).size
         return np.stack(parts, axis=1) if parts else np.empty((size, 0))
 
 
@@ -110,7 +110,7 @@ def columns_of(names: Iterable[str], categorical: Iterable[str], attrs: Mapping[
 def fill_of(name: str, layer: xr.DataArray) -> float:
     """The code of a class layer that means nodata; NaN for floating layers.
 
-    The layer's own `_FillValue` decides, then the catalogue, then the type: 255 for uint8, the lowest signed integer.
+    From the layer's `_FillValue`, else the catalogue, else the type: 255 for uint8, the lowest signed integer.
     """
     kind = np.dtype(layer.dtype)
     if kind.kind == "f":

@@ -14,7 +14,7 @@ from tpsoil.blocks import map_pixels
 from tpsoil.kernels import pedogenesis
 from tpsoil.variables import Variable, variable
 
-from .inputs import check_units, float_type, refuse_scalar, values_of
+from .inputs import check_units, float_type, reject_scalar, values_of
 
 Layer = TypeVar("Layer", xr.DataArray, npt.NDArray[Any])
 
@@ -62,15 +62,15 @@ def eemt(mean_annual_temperature: Any, annual_precipitation: Any) -> Any:
     Returns
     -------
     float, ndarray or DataArray, kJ m-2 a-1
-        The same kind as came in, lazy where that is lazy, float32 where every array is float32. NaN where an input is
+        The type of the input, lazy if the input is lazy, float32 where every array is float32. NaN where an input is
         NaN and, in arrays, where precipitation is negative or the temperature is outside -100..100 degC.
 
     Raises
     ------
     InputError
-        For a negative or infinite precipitation, or a temperature outside -100..100 degC, given as a number.
+        For a negative or infinite precipitation, or a temperature outside -100..100 degC, as a number.
     UnitsError
-        For a temperature above 100 given as a number, an array of them, or a DataArray whose units are not degC or mm.
+        For a temperature above 100 as a number, an array of them, or a DataArray whose units are not degC or mm.
 
     Notes
     -----
@@ -107,10 +107,10 @@ def eemt(mean_annual_temperature: Any, annual_precipitation: Any) -> Any:
 
 def _eemt_of_numbers(temperature: Any, precipitation: Any) -> Any:
     t, p = float(values_of(temperature)), float(values_of(precipitation))
-    refuse_scalar("mean_annual_temperature", t, -100, 100, "eemt")
-    refuse_scalar("annual_precipitation", p, 0, np.finfo(float).max, "eemt")
+    reject_scalar("mean_annual_temperature", t, -100, 100, "eemt")
+    reject_scalar("annual_precipitation", p, 0, np.finfo(float).max, "eemt")
     if t > 21.5 or p > 4412:
-        log.warning("eemt: T %g degC, P %g mm lie beyond the maximum at 21.5 degC, 4412 mm; EEMT falls there", t, p)
+        log.warning("eemt: T %g degC, P %g mm are beyond the maximum at 21.5 degC, 4412 mm; EEMT falls there", t, p)
     energy = float(pedogenesis.energy(t, p))
     if isinstance(temperature, xr.DataArray) or isinstance(precipitation, xr.DataArray):
         return xr.DataArray(energy, name="eemt", attrs=variable("eemt").attributes())

@@ -1,4 +1,4 @@
-"""How sure a thickness is: parameter sets that fit nearly as well, and what they make of a map."""
+"""Uncertainty of thickness: parameter sets of nearly equal misfit, and quantiles of a map."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ Doubles = npt.NDArray[np.float64]
 
 CHAINS: Final = 24
 DIMENSIONS: Final = 5
-LEAST_TOLERANCE_M: Final = 1e-3
-"""RMSE differences below a millimetre are no differences."""
+MIN_TOLERANCE_M: Final = 1e-3
+"""RMSE differences below a millimetre are negligible."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Parameter sets of one zone that the profiles cannot rule out.
+    """Parameter sets of one zone that are consistent with the profiles.
 
     Parameters
     ----------
     members : (m, 5) float64
-        Combinations, drawn in proportion to their likelihood; a sixth column is `a`, where the options have a rate of
-        their own (`SearchSpace.combination_names`).
+        Combinations, drawn in proportion to their likelihood; a sixth column is `a`, where the options have a constant
+        rate (`SearchSpace.combination_names`).
     sd : (m,) float64, m
         Residual standard deviation drawn with each member.
     low, high : (5,) or (6,) float64
@@ -58,7 +58,7 @@ NO_STEADY_STATE_SHARE: Final = Variable(
 
 
 def tolerated_rmse(best: float, profiles: int, dimensions: int = DIMENSIONS) -> float:
-    """The greatest RMSE of the joint 95 % region of all combinations, m.
+    """Maximum RMSE of the joint 95 % region of all combinations, m.
 
     Notes
     -----
@@ -68,26 +68,26 @@ def tolerated_rmse(best: float, profiles: int, dimensions: int = DIMENSIONS) -> 
     if profiles <= k:
         return float("inf")
     excess = k / (profiles - k) * float(stats.f.ppf(0.95, k, profiles - k))
-    return max(best * float(np.sqrt(1 + excess)), best + LEAST_TOLERANCE_M)
+    return max(best * float(np.sqrt(1 + excess)), best + MIN_TOLERANCE_M)
 
 
 def behavioural(
     space: SearchSpace, sites: Doubles, best: Doubles, seed: int, *, members: int = 200, region: bool = True
 ) -> Ensemble:
-    """The parameter sets around a calibrated one that the profiles cannot rule out.
+    """The parameter sets around a calibrated one that are consistent with the profiles.
 
     Parameters
     ----------
     space : SearchSpace
         Either problem; the walk is through the combinations that its box can give.
     sites : (n, 7) float64
-        What calibrated; more observed than combinations.
+        Sites of the calibration; more observed ones than combinations.
     best : (8,) or (5,) float64
         Calibrated values of `space`, on their natural scale.
     seed : int
     members : int
     region : bool
-        Whether the ranges are walked too; without, they are those of the members.
+        Whether the ranges are sampled too; else they are those of the members.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def behavioural(
     -----
     Members: differential-evolution Markov chains on the likelihood of Gaussian residuals with their variance integrated
     out, density RMSE^-n, flat in the combinations' logarithms within the box, inside the joint 95 % region. Ranges: the
-    same walk with a flat density. A range that ends at the box is no result of the data.
+    same walk with a flat density. A range that ends at the box is not determined by the data.
 
     References
     ----------
@@ -127,21 +127,21 @@ def behavioural(
             if misfit.misfit(trial, *arguments, *working) <= ceiling:
                 start[chain] = trial
                 break
-    keep = max(1, -(-members // CHAINS))
-    steps = 100 * keep
-    # The first walk only forgets the start.
-    warm, _, _ = shuffle.walk(start, rng, 1000, 1000, float(n), ceiling, low, high, *arguments)
-    drawn, scores, _ = shuffle.walk(warm, rng, steps, 100, float(n), ceiling, low, high, *arguments)
-    chosen = np.sort(rng.permutation(len(drawn))[:members])
-    values = np.array([five.values(vector) for vector in drawn[chosen]])
-    # Variance given a member: its sum of squares over a chi-square of the degrees of freedom that are left.
-    sd = scores[chosen] * np.sqrt(n / rng.chisquare(n - dimensions, len(chosen)))
-    reach = values
+    sweeps = max(1, -(-members // CHAINS))
+    steps = 100 * sweeps
+    # Burn-in.
+    burned_in, _, _ = shuffle.walk(start, rng, 1000, 1000, float(n), ceiling, low, high, *arguments)
+    drawn, scores, _ = shuffle.walk(burned_in, rng, steps, 100, float(n), ceiling, low, high, *arguments)
+    selection = np.sort(rng.permutation(len(drawn))[:members])
+    values = np.array([five.values(vector) for vector in drawn[selection]])
+    # Variance given a member: its sum of squares over a chi-square with the remaining degrees of freedom.
+    sd = scores[selection] * np.sqrt(n / rng.chisquare(n - dimensions, len(selection)))
+    sampled = values
     if region:
-        flat, _, _ = shuffle.walk(warm, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
+        flat, _, _ = shuffle.walk(burned_in, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
         ends = [five.values(vector) for vector in (flat.min(axis=0), flat.max(axis=0), centre)]
-        reach = np.vstack([values, ends])
-    return Ensemble(values, sd, reach.min(axis=0), reach.max(axis=0))
+        sampled = np.vstack([values, ends])
+    return Ensemble(values, sd, sampled.min(axis=0), sampled.max(axis=0))
 
 
 def member_rows(members: Doubles, density_ratio: float) -> Doubles:
@@ -153,7 +153,7 @@ def member_rows(members: Doubles, density_ratio: float) -> Doubles:
 
 
 def residual_noise(sd: Doubles, seed: int) -> Doubles:
-    """One residual a member: normal quantiles in a shuffled order, so that few members have the right spread."""
+    """One residual per member: normal quantiles in random order, so that few members have the right spread."""
     share = (np.arange(sd.size) + 0.5) / sd.size
     return np.asarray(sd * np.random.default_rng([seed, 13]).permutation(stats.norm.ppf(share)))
 
@@ -169,8 +169,8 @@ def quantiles_at(
 ) -> Doubles:
     """Quantiles of thickness at profiles, (n, q) m; NaN where a zone has no ensemble. See `ensemble_thickness`.
 
-    A profile at which too few members have a steady state is predicted as the map is there, by `deposition`: left out,
-    it would flatter the score.
+    A profile where too few members have a steady state is predicted by `deposition`, as in the map: without it the
+    score would be over-optimistic.
     """
     layers = {name: table[name].to_numpy(float) for name in (*NEEDED, "depth_to_bedrock", "zone") if name in table}
     maps = ensemble_thickness(
@@ -200,11 +200,11 @@ class _Quantiles:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, noise, lookup) = arguments
         shape, dtype = blocks[0].shape, np.dtype(self.dtype)
-        given = dict(zip(self.names, blocks))
-        layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = given.get("depth_to_bedrock")
+        named = dict(zip(self.names, blocks))
+        layers: list[Any] = [named[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = named.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
-        layers += [zone_rows(given.get("zone"), given.get("soil_mask"), lookup), table, noise]
+        layers += [zone_rows(named.get("zone"), named.get("soil_mask"), lookup), table, noise]
         layers += [np.array(self.probabilities), self.balance]
         quantiles, unbalanced = ensemble.thickness_quantiles(*layers)
         return [part.reshape(shape) for part in (*quantiles, unbalanced)]
@@ -230,7 +230,7 @@ def ensemble_thickness(
     Parameters
     ----------
     layers : Dataset
-        As `thickness` takes them; `zone` where `ensembles` is by zone.
+        As in `thickness`; `zone` where `ensembles` is by zone.
     ensembles : mapping of zone to Ensemble, or Ensemble
         `Calibration.ensembles`.
     options : SolumOptions, optional
@@ -238,8 +238,8 @@ def ensemble_thickness(
     probabilities : sequence of float
         Between 0 and 1, ascending.
     residual : bool
-        True: what a profile dug there would show (parameters and residuals); False: parameters alone, which is far
-        narrower and no statement about profiles.
+        True: distribution of a profile's thickness (parameters and residuals); False: parameters alone, which is far
+        narrower and does not apply to profiles.
     seed : int
         Of the residuals' order.
 
@@ -259,7 +259,7 @@ def ensemble_thickness(
 
     Notes
     -----
-    Every member is computed as the map is, with all options. A member without a steady state has no thickness, so it
+    Every member is computed with all options of the map. A member without a steady state has no thickness; it
     is counted in `no_steady_state_share` and not as the map's cap of 2.04 m. Memory: the members of one zone a pixel,
     not a map a member.
 
@@ -274,9 +274,9 @@ def ensemble_thickness(
     where = "solum.ensemble_thickness"
     data = as_dataset(layers, where)
     require_layers(data, NEEDED, where)
-    chances = tuple(float(p) for p in probabilities)
-    if not chances or any(not 0 <= p <= 1 for p in chances) or list(chances) != sorted(set(chances)):
-        raise InputError(f"{where}: probabilities are {chances}, expected ascending numbers from 0 to 1")
+    levels = tuple(float(p) for p in probabilities)
+    if not levels or any(not 0 <= p <= 1 for p in levels) or list(levels) != sorted(set(levels)):
+        raise InputError(f"{where}: probabilities are {levels}, expected ascending numbers from 0 to 1")
     by_zone = ensembles if isinstance(ensembles, Mapping) else {0: ensembles}
     if not by_zone:
         raise InputError(f"{where}: no ensemble; calibrate zones with more than {DIMENSIONS} profiles")
@@ -314,11 +314,11 @@ def ensemble_thickness(
             dtype=str(dtype),
             meaning=f"over {size} behavioural parameter sets; {kind}",
         )
-        for p in chances
+        for p in levels
     ]
     outputs.append(replace(NO_STEADY_STATE_SHARE, dtype=str(dtype)))
     results = map_pixels(
-        _Quantiles(names, str(dtype), chances, options.balance()),
+        _Quantiles(names, str(dtype), levels, options.balance()),
         *(data[name] for name in names),
         outputs=outputs,
         shared=(table, noise, lookup),

@@ -1,4 +1,4 @@
-"""What the data can tell of the parameters: sensitivities, rank, flat directions."""
+"""Identifiability of the parameters: sensitivities, rank, flat directions."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def sensitivities(
         The model's five layers, one row a site.
     parameters : SolumParameters
     options : SolumOptions, optional
-        Of the model; a site that they cap to the bedrock is taken as uncapped.
+        Of the model; a site capped at bedrock is treated as uncapped.
 
     Returns
     -------
     DataFrame
         Columns `SENSITIVITIES`, and `water_share`, `wind_share`, `gravity_share` of E. NaN where there is no steady
-        state (E <= 0, or the options' least erosion); 0 where bare.
+        state (E <= 0, or the options' minimum erosion); 0 where bare.
 
     Raises
     ------

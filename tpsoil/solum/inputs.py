@@ -1,4 +1,4 @@
-"""What the solum model takes: values checked once, at the border, before anything is computed."""
+"""Inputs of the solum model, checked once before any computation."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def as_dataset(layers: xr.Dataset | Mapping[str, Any], where: str) -> xr.Dataset
 
 
 def require_layers(layers: xr.Dataset, names: tuple[str, ...], where: str) -> None:
-    """All missing layers at once, each with the nearest name that is there."""
+    """All missing layers at once, each with the nearest existing name."""
     missing = [name for name in names if name not in layers]
     if missing:
         hints = "".join(f"\n  - {name}{nearest_name(name, map(str, layers.data_vars))}" for name in missing)
-        raise MissingInputError(f"{where}: {len(missing)} needed layer(s) are not there:{hints}")
+        raise MissingInputError(f"{where}: {len(missing)} needed layer(s) are missing:{hints}")
 
 
 def check_units(layer: Any, name: str, where: str) -> None:
-    """Reject a layer whose `units` attribute is not the catalogue's, and one that is plainly in another unit.
+    """Reject a layer whose `units` attribute is not the catalogue's, and a layer whose values show another unit.
 
     Parameters
     ----------
@@ -75,16 +75,16 @@ def check_units(layer: Any, name: str, where: str) -> None:
     name : str
         In the catalogue.
     where : str
-        Named in the error.
+        Name in error messages.
 
     Raises
     ------
     UnitsError
         For other units; for eager temperatures that are all above 100 (kelvin); for an eager depth to bedrock above
-        1000, or, where it does not state its unit, with a median above 100 (centimetres).
+        1000, or, without the attribute, with a median above 100 (centimetres).
     """
     spec = variable(name)
-    stated = str(layer.attrs.get("units", "")).strip() if isinstance(layer, xr.DataArray) else ""
+    declared = str(layer.attrs.get("units", "")).strip() if isinstance(layer, xr.DataArray) else ""
     require_unit(where, name, layer, spec.units, fix="tpsoil.add_layer converts: pass units= to it", period=spec.period)
     if name not in {"mean_annual_temperature", "depth_to_bedrock"} or is_lazy(layer):
         return
@@ -100,7 +100,7 @@ def check_units(layer: Any, name: str, where: str) -> None:
             "subtract 273.15 or pass units='K' to add_layer"
         )
     if name == "depth_to_bedrock" and (
-        finite.max() > DEEPEST_M or (not stated and float(np.median(finite)) > SUSPECT_MEDIAN_M)
+        finite.max() > DEEPEST_M or (not declared and float(np.median(finite)) > SUSPECT_MEDIAN_M)
     ):
         raise UnitsError(
             f"{where}: {name} is {finite.min():g}..{finite.max():g}, median {np.median(finite):g}, expected metres; "
@@ -108,7 +108,7 @@ def check_units(layer: Any, name: str, where: str) -> None:
         )
 
 
-def refuse_scalar(name: str, value: float, low: float, high: float, where: str) -> None:
+def reject_scalar(name: str, value: float, low: float, high: float, where: str) -> None:
     """Raise for a number out of its domain; NaN passes."""
     if not (np.isnan(value) or low <= value <= high):
         spec = variable(name)
@@ -116,9 +116,9 @@ def refuse_scalar(name: str, value: float, low: float, high: float, where: str) 
 
 
 def float_type(*layers: Any) -> np.dtype[Any]:
-    """float32 where every array is at most float32, else float64; bare numbers do not count.
+    """float32 where every array is at most float32, else float64; plain numbers are ignored.
 
-    The cube stores float32 and gets float32 back; an analyst's float64 keeps its digits.
+    float32 layers of a cube give float32; float64 input gives float64.
     """
     kinds = [np.dtype(layer.dtype) for layer in layers if getattr(layer, "ndim", 0) > 0]
     small = bool(kinds) and all(kind.kind == "f" and kind.itemsize <= 4 for kind in kinds)

@@ -1,5 +1,5 @@
-"""Profiles made ready for calibration: every profile that cannot serve is named and counted, none is lost in
-silence."""
+"""Preparation of profiles for calibration: every profile that cannot be used is listed and counted, none is silently
+dropped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .options import SolumOptions
 OBSERVED: Final = "solum_thickness"
 THICKNESS_NAMES: Final = (OBSERVED, "thickness", "observed_thickness")
 SUSPECT_THICKNESS_M: Final = 10.0
-"""Median thickness above which a table is taken for centimetres: no plateau has solums of 10 m."""
+"""Median thickness above which a table is assumed to be in centimetres: no plateau has solums of 10 m."""
 
 POOLED: Final = -1
 """The zone number of all profiles together."""
@@ -34,15 +34,15 @@ POOLED: Final = -1
 
 @dataclass(frozen=True)
 class Observations:
-    """Profiles that serve, and what became of the others.
+    """Usable profiles, and the reasons for excluding others.
 
     Parameters
     ----------
     table : DataFrame
         One row a site: `solum_thickness` (m), the five layers, `depth_to_bedrock` (m or NaN), `zone`, `censored`, and
-        every other column that came. `profile` holds the row number in the table that was given.
+        every other column. `profile` is the row number in the original table.
     excluded : DataFrame
-        `profile`, `reason`, one row for each profile that was left out or merged.
+        `profile`, `reason`, one row for each profile that was excluded or merged.
     """
 
     table: pd.DataFrame
@@ -64,7 +64,7 @@ class Observations:
 
 
 def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Values of the cells that hold points.
+    """Values of the cells at points.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
     -------
     DataFrame
         The index of `points`; `inside`, and one float64 column for each name: NaN outside the grid and, for classes,
-        where the layer holds its fill value.
+        where the layer has its fill value.
 
     Raises
     ------
@@ -95,9 +95,9 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
         "y": xr.DataArray(np.where(inside, row, 0), dims="point"),
         "x": xr.DataArray(np.where(inside, column, 0), dims="point"),
     }
-    picked = compute_together([layers[name].isel(at) if layers[name].ndim else layers[name] for name in names])
+    loaded = compute_together([layers[name].isel(at) if layers[name].ndim else layers[name] for name in names])
     result = pd.DataFrame({"inside": inside}, index=points.index)
-    for name, values in zip(names, picked):
+    for name, values in zip(names, loaded):
         column_values = np.broadcast_to(np.asarray(values.values, dtype=np.float64), inside.shape)
         fill = layers[name].encoding.get("_FillValue", layers[name].attrs.get("_FillValue"))
         if fill is None and layers[name].dtype == np.uint8:
@@ -120,7 +120,7 @@ def prepare_profiles(
     Parameters
     ----------
     profiles : DataFrame
-        A thickness in metres (`solum_thickness` or `thickness`); where `layers` is not given also the model's five
+        A thickness in metres (`solum_thickness` or `thickness`); without `layers` also the model's five
         layers; optional `depth_to_bedrock`, `zone`, `soil_mask`, `censored` (true where the pit ended inside the
         solum: it is at least that thick), `lon`/`lat` or `x`/`y`, `site`. Not changed.
     layers : Dataset, optional
@@ -128,9 +128,9 @@ def prepare_profiles(
     thickness : str, optional
         Name of the thickness column.
     extra : sequence of str
-        Further layers to sample, where they are there.
+        Further layers to sample, if they exist.
     options : SolumOptions, optional
-        Of the model that is calibrated: its curvature convention and dust decide which sites cannot have a balance.
+        Of the model that is calibrated: its curvature convention and dust determine which sites cannot have a balance.
 
     Returns
     -------
@@ -139,30 +139,30 @@ def prepare_profiles(
     Raises
     ------
     InputError
-        For missing columns, all at once; when no profile is left; when water and wind erosion are zero at all of them.
+        For missing columns, all at once; without any usable profile; if water and wind erosion are zero at all.
     UnitsError
         For thickness or depth to bedrock in centimetres, temperature in kelvin.
 
     Notes
     -----
-    Left out, named and counted: text or no thickness, zero or negative thickness, outside the grid, on a masked cell,
+    Excluded, listed and counted: text or no thickness, zero or negative thickness, outside the grid, on a masked cell,
     a layer that is missing or out of its domain, no zone, no erosion at all (Ew = Ed = 0 and not convex: no parameters
-    give a steady state). Sites given twice become one with the mean thickness: replicates share a cell, and folds must
-    not share a site. Where only the balance fails (E <= 0 for some parameters) the profile stays and is penalised.
+    give a steady state). Duplicate sites are merged, with the mean thickness: replicates share a cell, and folds must
+    not share a site. Where only the balance fails (E <= 0 for some parameters) the profile is retained and penalised.
 
     Examples
     --------
     >>> one = dict(solum_thickness=0.9, mean_annual_temperature=3.0, annual_precipitation=600.0, water_erosion=2.0,
     ...            wind_erosion=1.0, general_curvature=0.0)
-    >>> seen = prepare_profiles(pd.DataFrame([one, {**one, "solum_thickness": -1.0}]))
-    >>> seen.counts().to_dict()
+    >>> observations = prepare_profiles(pd.DataFrame([one, {**one, "solum_thickness": -1.0}]))
+    >>> observations.counts().to_dict()
     {'thickness is zero or negative': 1}
     """
     table = profiles.reset_index(drop=True).copy()
     name = thickness or next((name for name in THICKNESS_NAMES if name in table.columns), None)
     if name is None or name not in table.columns:
-        wanted = thickness or OBSERVED
-        raise InputError(f"profiles have no column '{wanted}'{nearest_name(wanted, map(str, table.columns))}")
+        column = thickness or OBSERVED
+        raise InputError(f"profiles have no column '{column}'{nearest_name(column, map(str, table.columns))}")
     table = table.rename(columns={name: OBSERVED})
     table.insert(0, "profile", np.arange(len(table)))
     reason = pd.Series("", index=table.index, dtype=object)
@@ -176,21 +176,21 @@ def prepare_profiles(
     missing = [n for n in NEEDED if n not in table.columns]
     if missing:
         raise InputError(
-            f"profiles lack {', '.join(missing)}; give layers=, or join them with tpsoil.sample_cube"
+            f"profiles lack {', '.join(missing)}; pass layers=, or join them with tpsoil.sample_cube"
             f"{nearest_name(missing[0], map(str, table.columns))}"
         )
     if "soil_mask" in table.columns:
         masked = pd.to_numeric(table["soil_mask"], errors="coerce") != 1
         _mark(reason, masked, "on a masked cell (glacier, lake, outside)")
-    seen = pd.to_numeric(table[OBSERVED], errors="coerce")
+    observed = pd.to_numeric(table[OBSERVED], errors="coerce")
     _mark(reason, table[OBSERVED].isna(), "thickness is missing")
-    _mark(reason, seen.isna(), "thickness is not a number")
-    _mark(reason, np.isinf(seen), "thickness is not a number")
-    _mark(reason, seen <= 0, "thickness is zero or negative")
-    table[OBSERVED] = seen
+    _mark(reason, observed.isna(), "thickness is not a number")
+    _mark(reason, np.isinf(observed), "thickness is not a number")
+    _mark(reason, observed <= 0, "thickness is zero or negative")
+    table[OBSERVED] = observed
     for column in (*NEEDED, *(c for c in ("depth_to_bedrock",) if c in table.columns)):
         table[column] = pd.to_numeric(table[column], errors="coerce")
-    _refuse_units(table[reason == ""])
+    _reject_units(table[reason == ""])
     for column in NEEDED:
         _mark(reason, ~np.isfinite(table[column]), f"{column} is missing")
     bad_climate = ~table["mean_annual_temperature"].between(-100, 100) | (table["annual_precipitation"] < 0)
@@ -206,32 +206,32 @@ def prepare_profiles(
     else:
         table["zone"] = 1.0
     table["censored"] = table["censored"].astype(bool) if "censored" in table.columns else False
-    good = table[reason == ""]
-    if len(good) and (good[["water_erosion", "wind_erosion"]] == 0).all(axis=None):
+    usable = table[reason == ""]
+    if len(usable) and (usable[["water_erosion", "wind_erosion"]] == 0).all(axis=None):
         raise InputError(
-            f"water_erosion and wind_erosion are zero at all {len(good)} profiles: nothing balances production; "
+            f"water_erosion and wind_erosion are zero at all {len(usable)} profiles: production has no balance; "
             "check the erosion layers' nodata and units"
         )
     model = options or SolumOptions()
     convex = model.curvature_scale * table["general_curvature"] > 0
-    still = (table["water_erosion"] == 0) & (table["wind_erosion"] == 0) & ~convex & (model.dust_input >= 0)
-    _mark(reason, still, "no erosion at all, so no steady state")
+    no_erosion = (table["water_erosion"] == 0) & (table["wind_erosion"] == 0) & ~convex & (model.dust_input >= 0)
+    _mark(reason, no_erosion, "no erosion at all, so no steady state")
     table = _merge_sites(table, reason)
     excluded = pd.DataFrame({"profile": reason.index[reason != ""], "reason": reason[reason != ""].to_numpy(object)})
     table = table[reason == ""].reset_index(drop=True)
     if not len(table):
-        listed = "; ".join(f"{count} {why}" for why, count in excluded["reason"].value_counts().items())
-        raise InputError(f"none of {len(profiles)} profiles can serve: {listed or 'the table is empty'}")
+        listed = "; ".join(f"{count} {cause}" for cause, count in excluded["reason"].value_counts().items())
+        raise InputError(f"none of {len(profiles)} profiles can be used: {listed or 'the table is empty'}")
     table["zone"] = table["zone"].astype(np.int64)
     return Observations(table, excluded.reset_index(drop=True))
 
 
-def _mark(reason: pd.Series[Any], where: Any, why: str) -> None:
-    """The first reason that applies is kept."""
-    reason[np.asarray(where, dtype=bool) & (reason == "").to_numpy()] = why
+def _mark(reason: pd.Series[Any], where: Any, cause: str) -> None:
+    """Set the reason of profiles without one: the first reason applies."""
+    reason[np.asarray(where, dtype=bool) & (reason == "").to_numpy()] = cause
 
 
-def _refuse_units(table: pd.DataFrame) -> None:
+def _reject_units(table: pd.DataFrame) -> None:
     checks: Mapping[str, tuple[float, str, str]] = {
         OBSERVED: (SUSPECT_THICKNESS_M, "metres", "centimetres; divide by 100"),
         "depth_to_bedrock": (SUSPECT_MEDIAN_M, "metres", "centimetres; divide by 100"),
@@ -249,12 +249,12 @@ def _merge_sites(table: pd.DataFrame, reason: pd.Series[Any]) -> pd.DataFrame:
     keys = [pairs[0].east, pairs[0].north] if pairs else ["site"]
     if not set(keys) <= set(table.columns):
         return table
-    good = table[reason == ""]
-    groups = good.groupby(keys, sort=False, dropna=True)["profile"]
+    usable = table[reason == ""]
+    groups = usable.groupby(keys, sort=False, dropna=True)["profile"]
     for members in groups.groups.values():
         if len(members) > 1:
             first = members[0]
             table.loc[first, OBSERVED] = table.loc[members, OBSERVED].mean()
             table.loc[first, "censored"] = bool(table.loc[members, "censored"].all())
-            reason[members[1:]] = "site given twice, averaged into the first"
+            reason[members[1:]] = "duplicate site, averaged into the first"
     return table

@@ -28,10 +28,10 @@ DEPOSITION: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SolumOptions:
-    """How the mass balance reads its layers, and what it does where there is no balance.
+    """Conventions of the layers of the mass balance, and treatment of cells without a balance.
 
-    A calibration belongs to its options: parameters that were fitted under one set of options and mapped under another
-    are two models in one output. `Calibration.options` has those of a calibration.
+    A calibration belongs to its options: parameters calibrated under one set of options and mapped under another
+    are two different models. `Calibration.options` has those of a calibration.
 
     Parameters
     ----------
@@ -39,21 +39,21 @@ class SolumOptions:
         Sign and scale of `general_curvature`: kappa = -laplacian in m-1; the mathematical Laplacian; ArcGIS's
         -100 laplacian.
     deposition : {"cap", "nan", "clip_gravity"}
-        What a cell with no steady state (E <= `least_erosion`) gets: min(`greatest_thickness_m`, depth to bedrock);
-        NaN; or the balance of water, wind and dust alone. Each keeps status 2.
+        Value of a cell without a steady state (E <= `least_erosion`): min(`greatest_thickness_m`, depth to bedrock);
+        NaN; or the balance of water, wind and dust alone. Its status is 2.
     greatest_thickness_m : float, m
         For `deposition="cap"`; >= 0. The default is the published map's maximum.
     cap_to_bedrock : bool
-        Whether thickness is bounded by `depth_to_bedrock`. False leaves it uncapped; saprolite is then 0 there.
+        Whether thickness is bounded by `depth_to_bedrock`. False: not capped; saprolite is then 0 there.
     dust_input : float, m a-1
         Deposited dust, subtracted from E.
     least_erosion : float, m a-1
         Lowering rates at or below it have no steady state: h* diverges as E falls to 0; >= 0.
     keep_negative : bool
-        Keep h* < 0 of bare cells instead of 0.
+        Retain h* < 0 of bare cells instead of 0.
     density_ratio : float, optional
-        Saprolite over solum bulk density; > 0. A calibration without it takes 1.35; a map takes that of its parameters,
-        which must be equal where both are given.
+        Saprolite over solum bulk density; > 0. Default of a calibration: 1.35; of a map: that of its parameters,
+        which must be equal to this value if both are set.
 
     Raises
     ------
@@ -82,10 +82,12 @@ class SolumOptions:
 
     def __post_init__(self) -> None:
         faults = []
-        for name, known in (("curvature_convention", get_args(Curvature)), ("deposition", get_args(Deposition))):
+        for name, accepted in (("curvature_convention", get_args(Curvature)), ("deposition", get_args(Deposition))):
             value = getattr(self, name)
-            if value not in known:
-                faults.append(f"{name} is {value!r}, expected one of {list(known)}{nearest_name(str(value), known)}")
+            if value not in accepted:
+                faults.append(
+                    f"{name} is {value!r}, expected one of {list(accepted)}{nearest_name(str(value), accepted)}"
+                )
         for name in ("greatest_thickness_m", "least_erosion"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
@@ -112,11 +114,11 @@ class SolumOptions:
 
     @property
     def absolute(self) -> bool:
-        """Whether a rate in m a-1 stands beside the parameters, so that `a` is no common scale."""
+        """Whether a rate in m a-1 is added to the balance, so that `a` is not a common scale."""
         return self.dust_input != 0 or self.least_erosion != 0
 
     def balance(self) -> pedogenesis.Balance:
-        """The options as the kernels take them."""
+        """The options for the kernels."""
         return pedogenesis.Balance(
             curvature_scale=self.curvature_scale,
             dust=float(self.dust_input),
@@ -128,7 +130,7 @@ class SolumOptions:
         )
 
     def require_density_ratio(self, parameters: SolumParameters | Mapping[int, SolumParameters], where: str) -> None:
-        """Reject parameters of another density ratio than these options state.
+        """Reject parameters of another density ratio than that of these options.
 
         Raises
         ------
@@ -141,7 +143,7 @@ class SolumOptions:
             if values.density_ratio != self.density_ratio:
                 raise InputError(
                     f"{where}: the options have density_ratio {self.density_ratio:g}, the parameters "
-                    f"{values.density_ratio:g}; give one of them"
+                    f"{values.density_ratio:g}; pass one of them"
                 )
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Final
 
-from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
 
-LEAST_H0_M: Final = 1e-3
+MIN_H0_M: Final = 1e-3
 """Smallest h0, m. Table 2 prints 0, by which Eq. 3 divides (science sheet 2h)."""
 
 DENSITY_RATIO: Final = 1.35
@@ -43,13 +42,13 @@ class SolumParameters:
     Raises
     ------
     InputError
-        For a value that is not finite or out of the ranges above. All of them are named at once.
+        For a value that is not finite or out of the ranges above. All of them are listed at once.
 
     Notes
     -----
     `a` is taken in m a-1 as Table 2 prints it, though 0.5..100 m a-1 is unphysical (literature 1e-5..1e-3): under Eq. 8
     only m a-1 reproduces 0.39..2.04 m; in m Ma-1 it gives at most 0.61 m and negative values in zones 5, 7, 8 (2f).
-    `rho_s` of 2400..2900 kg m-3 is a grain density, not a bulk density; it is kept because it is what was published
+    `rho_s` of 2400..2900 kg m-3 is a grain density, not a bulk density; the published values are retained
     (2e). `gamma` multiplies the fitted `D`; only their product acts (2o).
 
     Examples
@@ -92,7 +91,7 @@ class SolumParameters:
         return {name: float(value) for name, value in asdict(self).items()}
 
     def row(self) -> tuple[float, float, float, float, float, float]:
-        """What the kernel needs: h0, ln(r a), b, alpha/(10 rho_s), beta/(10 rho_s), gamma D."""
+        """Row of the kernel's table: h0, ln(r a), b, alpha/(10 rho_s), beta/(10 rho_s), gamma D."""
         per_loss = 1.0 / (10.0 * self.rho_s)  # 1 t ha-1 = 0.1 kg m-2 (Eq. 6)
         return (
             self.h0,
@@ -106,7 +105,7 @@ class SolumParameters:
 
 _INF: Final = math.inf
 _DOMAIN: Final[Mapping[str, tuple[float, float, bool]]] = {
-    "h0": (LEAST_H0_M, _INF, False),
+    "h0": (MIN_H0_M, _INF, False),
     "rho_s": (0.0, _INF, True),
     "a": (0.0, _INF, True),
     "b": (0.0, _INF, False),
@@ -123,7 +122,7 @@ NAMES: Final = ("h0", "rho_s", "a", "b", "alpha", "beta", "gamma", "D")
 LOGARITHMIC: Final = frozenset({"h0", "a", "b", "D"})
 """Parameters that are searched on a logarithmic scale."""
 
-LEAST_B: Final = 1e-7
+MIN_B: Final = 1e-7
 """Lower end of b on a logarithmic scale, m2 a kJ-1; the bound itself is 0."""
 
 
@@ -135,12 +134,12 @@ class Bounds:
     ----------
     name : str
     low, high : tuple of 8 floats
-        A parameter with equal bounds is held fixed.
+        A parameter with equal bounds is fixed.
 
     Raises
     ------
     InputError
-        Where a lower bound is above the upper one, or a bound lies outside the parameter's domain.
+        Where a lower bound is above the upper one, or a bound is outside the parameter's domain.
 
     Examples
     --------
@@ -158,16 +157,18 @@ class Bounds:
         for key, low, high in zip(NAMES, self.low, self.high):
             if not low <= high:
                 raise InputError(f"Bounds '{self.name}': {key} runs from {low:g} to {high:g}, expected low <= high")
-            least, most, open_below = _DOMAIN[key]
-            if low < least or high > most or (open_below and low == least):
-                raise InputError(f"Bounds '{self.name}': {key} {low:g}..{high:g} leaves its domain {least:g}..{most:g}")
+            minimum, maximum, open_below = _DOMAIN[key]
+            if low < minimum or high > maximum or (open_below and low == minimum):
+                raise InputError(
+                    f"Bounds '{self.name}': {key} {low:g}..{high:g} is outside its domain {minimum:g}..{maximum:g}"
+                )
 
 
 PRESETS: Final[Mapping[str, Bounds]] = MappingProxyType(
     {
         "paper": Bounds(
             "paper",
-            (LEAST_H0_M, 2400.0, 0.5, 0.0, 0.0, 0.0, 0.0, 1e-5),
+            (MIN_H0_M, 2400.0, 0.5, 0.0, 0.0, 0.0, 0.0, 1e-5),
             (0.5, 2900.0, 100.0, 0.1, 1.0, 1.0, 1.0, 1e-2),
         ),
         "physical": Bounds(
@@ -178,7 +179,7 @@ PRESETS: Final[Mapping[str, Bounds]] = MappingProxyType(
     }
 )
 """`paper`: Table 2 (h0 from 0.001 m instead of 0, 2h). `physical`: bulk density of soils, production rates of the
-cosmogenic literature, gamma = 1. Pelletier and Rasmussen's granite values would leave the plateau bare at the mean
+cosmogenic literature, gamma = 1. Pelletier and Rasmussen's granite values would give a bare plateau at the mean
 water erosion of 2.76 t ha-1 a-1, so the physical preset lets alpha < 1 (2f)."""
 
 
@@ -224,13 +225,13 @@ _TABLE_4: Final = {
 PUBLISHED: Final[Mapping[int, SolumParameters]] = MappingProxyType(
     {zone: SolumParameters(*values) for zone, values in _TABLE_4.items()}
 )
-"""Table 4 of the study: parameters of its eight zones. Many of them sit at their bounds (a 98..99.7, rho_s 2895..2900
+"""Table 4 of the study: parameters of its eight zones. Many of them are at their bounds (a 98..99.7, rho_s 2895..2900
 or 2400..2402, weights 0.99): they are effective, not physical (2g)."""
 
 
 @dataclass(frozen=True)
 class ZoneMeans:
-    """What the study prints of a zone (Tables 3 and 4).
+    """Published values of a zone (Tables 3 and 4).
 
     Parameters
     ----------
@@ -273,5 +274,3 @@ PUBLISHED_SCORES: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType(
 )
 """Table 5 as printed. Its "MAE" is almost surely an absolute mean error (2i), and its RMSE is called both a
 cross-validated and an in-sample one (2p)."""
-
-PUBLISHED_SOURCE: Final = SOLUM_STUDY

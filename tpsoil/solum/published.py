@@ -53,7 +53,7 @@ def published_zones(layers: xr.Dataset | Mapping[str, Any]) -> xr.DataArray:
     Raises
     ------
     MissingInputError
-        For layers that are not there, all at once.
+        For missing layers, all at once.
     UnitsError
         For layers in other units.
     GridError
@@ -63,9 +63,9 @@ def published_zones(layers: xr.Dataset | Mapping[str, Any]) -> xr.DataArray:
     -----
     Squared Euclidean distance to the means of Table 3, each variable divided by the population standard deviation of
     its eight published means (elevation 1030 m, temperature 5.18 degC, precipitation 196 mm, NDVI 0.244). The study's
-    own scaling is not published, and fixed numbers keep the zone of a cell independent of the region and chunks
-    around it. The nearer of two equally near clusters is the lower one. A stand-in for the study's k-prototypes
-    clusters, which used eleven layers: it reproduces their means, not their borders.
+    scaling is not published, and fixed numbers keep the zone of a cell independent of the region and chunks
+    around it. Of two equally near clusters the lower one is used. A substitute for the study's k-prototypes
+    clusters, which used eleven layers: it reproduces their means, not their boundaries.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Which covariates tell of thickness: out-of-bag permutation of a random forest, over many seeds."""
+"""Importance of covariates for thickness: out-of-bag permutation of a random forest, over many seeds."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def rank_covariates(
     Parameters
     ----------
     profiles : DataFrame
-        Thickness (m) and covariates, one row a site. Rows with a NaN are left out; `attrs["left_out"]` counts them.
+        Thickness (m) and covariates, one row a site. Rows with a NaN are omitted; `attrs["left_out"]` counts them.
     names : iterable of str, optional
-        Covariates; else those of the study's 16 that are there.
+        Covariates; default: the available ones of the study's 16.
     target : str, optional
-        Thickness column; `solum_thickness` or `thickness` unless given.
+        Thickness column; default: `solum_thickness` or `thickness`.
     categorical : iterable of str
-        Classes that the catalogue does not know as such.
+        Classes that are not classes in the catalogue.
     seeds : int
-        Forests. An importance near zero changes its sign with the seed, so its mean decides.
+        Forests. An importance near zero changes its sign with the seed, so the mean is used.
     trees : int
         Of each forest.
     seed : int
@@ -75,28 +75,34 @@ def rank_covariates(
     ['elevation', 'slope']
     """
     column = target or next((name for name in THICKNESS_NAMES if name in profiles.columns), THICKNESS_NAMES[0])
-    chosen = tuple(names) if names is not None else tuple(name for name in COVARIATES if name in profiles.columns)
-    missing = [name for name in (*chosen, column) if name not in profiles.columns]
-    if missing or not chosen:
+    features = tuple(names) if names is not None else tuple(name for name in COVARIATES if name in profiles.columns)
+    missing = [name for name in (*features, column) if name not in profiles.columns]
+    if missing or not features:
         hint = nearest_name(missing[0], map(str, profiles.columns)) if missing else ""
         raise InputError(f"rank_covariates: the table lacks {', '.join(missing) or 'every covariate'}{hint}")
     if seeds < 1 or trees < 1:
         raise InputError(f"rank_covariates: seeds is {seeds} and trees is {trees}, expected at least 1 each")
-    columns = columns_of(chosen, tuple(categorical), {})
-    given = {name: pd.to_numeric(profiles[name], errors="coerce").to_numpy(float) for name in chosen}
-    numbers, classes = columns.numbers(given), columns.classes(given, {})
-    seen = pd.to_numeric(profiles[column], errors="coerce").to_numpy(float)
-    whole = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1) & np.isfinite(seen)
-    if whole.sum() < 10:
-        raise InputError(f"rank_covariates: {int(whole.sum())} complete rows of {len(profiles)}, expected at least 10")
-    inputs, groups = _design(columns, numbers[whole], classes[whole])
-    each = np.stack([_decrease(inputs, seen[whole], list(groups.values()), trees, seed + s) for s in range(seeds)])
-    table = pd.DataFrame({"feature": list(groups), "importance": each.mean(axis=0)})
-    table["sd"] = each.std(axis=0, ddof=1) if seeds > 1 else 0.0
-    table["positive"] = (each > 0).mean(axis=0)
+    columns = columns_of(features, tuple(categorical), {})
+    layers = {name: pd.to_numeric(profiles[name], errors="coerce").to_numpy(float) for name in features}
+    numbers, classes = columns.numbers(layers), columns.classes(layers, {})
+    observed = pd.to_numeric(profiles[column], errors="coerce").to_numpy(float)
+    complete = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1) & np.isfinite(observed)
+    if complete.sum() < 10:
+        raise InputError(
+            f"rank_covariates: {int(complete.sum())} complete rows of {len(profiles)}, expected at least 10"
+        )
+    inputs, groups = _design(columns, numbers[complete], classes[complete])
+    by_seed = np.stack(
+        [_decrease(inputs, observed[complete], list(groups.values()), trees, seed + s) for s in range(seeds)]
+    )
+    table = pd.DataFrame({"feature": list(groups), "importance": by_seed.mean(axis=0)})
+    table["sd"] = by_seed.std(axis=0, ddof=1) if seeds > 1 else 0.0
+    table["positive"] = (by_seed > 0).mean(axis=0)
     table["kept"] = table["importance"] > 0
     table = table.sort_values("importance", ascending=False, kind="stable").reset_index(drop=True)
-    table.attrs.update({"left_out": int((~whole).sum()), "rows": int(whole.sum()), "seeds": seeds, "trees": trees})
+    table.attrs.update(
+        {"left_out": int((~complete).sum()), "rows": int(complete.sum()), "seeds": seeds, "trees": trees}
+    )
     return table
 
 
@@ -120,25 +126,25 @@ def _design(columns: Any, numbers: Doubles, classes: Doubles) -> tuple[npt.NDArr
 
 
 def _decrease(
-    inputs: npt.NDArray[np.float32], seen: Doubles, groups: Sequence[Sequence[int]], trees: int, seed: int
+    inputs: npt.NDArray[np.float32], observed: Doubles, groups: Sequence[Sequence[int]], trees: int, seed: int
 ) -> Doubles:
     """Increase of the out-of-bag MSE for each group of columns, the mean over trees of one forest."""
     from sklearn.ensemble import RandomForestRegressor
 
     forest = RandomForestRegressor(trees, max_features=1 / 3, min_samples_leaf=5, random_state=seed, n_jobs=1)
-    forest.fit(inputs, seen)
+    forest.fit(inputs, observed)
     rng = np.random.default_rng([seed, 23])
     total = np.zeros(len(groups))
     used = 0
     for tree, drawn in zip(forest.estimators_, forest.estimators_samples_):
-        out = np.setdiff1d(np.arange(len(seen)), drawn)
+        out = np.setdiff1d(np.arange(len(observed)), drawn)
         if len(out) < 2:
             continue
         used += 1
         rows = np.tile(inputs[out], (len(groups) + 1, 1)).reshape(len(groups) + 1, len(out), -1)
         for g, group in enumerate(groups):
             rows[g + 1][:, group] = rows[0][rng.permutation(len(out))][:, group]
-        made = tree.tree_.predict(rows.reshape(-1, rows.shape[2])).reshape(len(groups) + 1, len(out))
-        errors = ((made - seen[out]) ** 2).mean(axis=1)
+        predicted = tree.tree_.predict(rows.reshape(-1, rows.shape[2])).reshape(len(groups) + 1, len(out))
+        errors = ((predicted - observed[out]) ** 2).mean(axis=1)
         total += errors[1:] - errors[0]
     return total / max(used, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ REASONS: Final = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to search (Duan 1993; the defaults of the stopping rules are spotpy's).
+    """Settings of the search (Duan 1993; the defaults of the stopping rules are those of spotpy).
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class Task:
-    """One search: which profiles it sees, and which of the starts it is.
+    """One search: its profiles and its start.
 
     Parameters
     ----------
     zone : int
         -1 for all profiles together.
     scheme : str
-        "all", "zones" or "blocks": what the fold belongs to.
+        "all", "zones" or "blocks": kind of the fold.
     fold : int
         Held-out fold; -1 for none.
     start : int
@@ -82,14 +82,14 @@ class Task:
     start: int
 
     def seed(self, seed: int) -> np.random.SeedSequence:
-        """Its own stream, whatever runs beside it."""
+        """Independent random stream of the task."""
         scheme = ("all", "zones", "blocks").index(self.scheme)
         return np.random.SeedSequence([seed, self.zone + 1, scheme, self.fold + 1, self.start])
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one search found: values on their natural scale, m, evaluations, why it stopped, (evaluations, best)."""
+class SearchResult:
+    """Result of a search: values on their natural scale, RMSE in m, evaluations, reason of the end, trace."""
 
     values: tuple[float, ...]
     rmse: float
@@ -98,14 +98,14 @@ class Found:
     trace: tuple[tuple[float, float], ...]
 
 
-def search(space: SearchSpace, sites: Doubles, seed: np.random.SeedSequence, effort: Effort) -> Found:
+def search(space: SearchSpace, sites: Doubles, seed: np.random.SeedSequence, effort: Effort) -> SearchResult:
     """One SCE-UA search.
 
     Parameters
     ----------
     space : SearchSpace
     sites : (n, 7) float64
-        As the kernel takes them.
+        As in the kernel.
     seed : SeedSequence
     effort : Effort
 
@@ -120,7 +120,7 @@ def search(space: SearchSpace, sites: Doubles, seed: np.random.SeedSequence, eff
     improved = np.r_[True, np.diff(history[:, 1]) < 0]
     improved[-1] = True
     trace = tuple((float(at), float(score)) for at, score in history[improved])
-    return Found(tuple(map(float, space.values(best))), float(rmse), int(spent), REASONS[int(reason)], trace)
+    return SearchResult(tuple(map(float, space.values(best))), float(rmse), int(spent), REASONS[int(reason)], trace)
 
 
 def search_all(
@@ -133,22 +133,22 @@ def search_all(
     workers: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[Task, Found]:
+) -> dict[Task, SearchResult]:
     """Search for every set of profiles from every start.
 
     Parameters
     ----------
     space : SearchSpace
     sites : mapping of (zone, scheme, fold) to (n, 7) float64
-        The profiles that each calibration sees.
+        The profiles of each calibration.
     starts : int
         Searches of each, with independent random streams.
     seed : int
     effort : Effort
     workers : int
-        Threads; the kernels hold no GIL. The result does not depend on it.
+        Threads; the kernels release the GIL. The result does not depend on it.
     checkpoint : path, optional
-        A file that gains a line for each finished search. A search that it holds is not run again.
+        A file with a line for each finished search. A search in the file is not run again.
     progress : callable, optional
         `progress(done, total)`, called from this thread.
 
@@ -170,41 +170,41 @@ def search_all(
         raise InputError(f"starts is {starts} and workers is {workers}, expected at least 1 each")
     tasks = [Task(*key, start) for key in sites for start in range(starts)]
     ledger = Ledger(checkpoint, _digest(space, sites, seed, effort)) if checkpoint is not None else None
-    found: dict[Task, Found] = ledger.read() if ledger else {}
-    waiting = [task for task in tasks if task not in found]
-    done = len(tasks) - len(waiting)
+    results: dict[Task, SearchResult] = ledger.read() if ledger else {}
+    pending = [task for task in tasks if task not in results]
+    done = len(tasks) - len(pending)
     with ThreadPoolExecutor(workers) as pool:
         running = {
             pool.submit(search, space, sites[(task.zone, task.scheme, task.fold)], task.seed(seed), effort): task
-            for task in waiting
+            for task in pending
         }
         try:
             for future in as_completed(running):
-                found[running[future]] = future.result()
+                results[running[future]] = future.result()
                 done += 1
                 if ledger:
-                    ledger.write(running[future], found[running[future]])
+                    ledger.write(running[future], results[running[future]])
                 if progress:
                     progress(done, len(tasks))
         except BaseException:
             for future in running:
                 future.cancel()
             raise
-    return {task: found[task] for task in tasks}
+    return {task: results[task] for task in tasks}
 
 
-def best_of(found: Mapping[Task, Found], key: tuple[int, str, int]) -> Found:
+def best_of(results: Mapping[Task, SearchResult], key: tuple[int, str, int]) -> SearchResult:
     """The best start of one calibration; the first of equals."""
-    candidates = [result for task, result in found.items() if (task.zone, task.scheme, task.fold) == key]
+    candidates = [result for task, result in results.items() if (task.zone, task.scheme, task.fold) == key]
     return min(candidates, key=lambda result: result.rmse)
 
 
 class Ledger:
-    """Finished searches in a file of JSON lines; the first line says which calibration they belong to."""
+    """Finished searches in a file of JSON lines; the first line identifies the calibration."""
 
     def __init__(self, path: str | os.PathLike[str], digest: str) -> None:
         self.path, self.digest = Path(path), digest
-        self.seen: dict[Task, Found] = {}
+        self.finished: dict[Task, SearchResult] = {}
         lines = self._lines()
         if lines:
             try:
@@ -221,15 +221,15 @@ class Ledger:
                 task, result = _decode(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 continue  # the line that was being written when the run was killed
-            self.seen[task] = result
+            self.finished[task] = result
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Written afresh: appending to a half-written last line would spoil the next one too.
-            fresh = self.path.with_name(self.path.name + ".new")
-            with fresh.open("w") as handle:
+            # Rewritten: appending to an incomplete last line would corrupt the next one too.
+            rewritten = self.path.with_name(self.path.name + ".new")
+            with rewritten.open("w") as handle:
                 handle.write(json.dumps({"calibration": digest}) + "\n")
-                handle.writelines(_encode(task, result) for task, result in self.seen.items())
-            fresh.replace(self.path)
+                handle.writelines(_encode(task, result) for task, result in self.finished.items())
+            rewritten.replace(self.path)
         except OSError as error:
             raise AccessError(f"checkpoint {self.path} cannot be written: {error.strerror or error}") from error
 
@@ -241,27 +241,27 @@ class Ledger:
         except (OSError, UnicodeDecodeError) as error:
             raise AccessError(f"checkpoint {self.path} cannot be read: {error}") from error
 
-    def read(self) -> dict[Task, Found]:
-        """The searches that were finished."""
-        return dict(self.seen)
+    def read(self) -> dict[Task, SearchResult]:
+        """The finished searches."""
+        return dict(self.finished)
 
-    def write(self, task: Task, result: Found) -> None:
+    def write(self, task: Task, result: SearchResult) -> None:
         """Add one finished search."""
         with self.path.open("a") as handle:
             handle.write(_encode(task, result))
 
 
-def _encode(task: Task, result: Found) -> str:
+def _encode(task: Task, result: SearchResult) -> str:
     return (
         json.dumps({"task": [task.zone, task.scheme, task.fold, task.start], "found": list(result.__dict__.values())})
         + "\n"
     )
 
 
-def _decode(entry: Mapping[str, Any]) -> tuple[Task, Found]:
+def _decode(entry: Mapping[str, Any]) -> tuple[Task, SearchResult]:
     values, rmse, evaluations, reason, trace = entry["found"]
     pairs = tuple((float(at), float(best)) for at, best in trace)
-    return Task(*entry["task"]), Found(tuple(values), float(rmse), int(evaluations), str(reason), pairs)
+    return Task(*entry["task"]), SearchResult(tuple(values), float(rmse), int(evaluations), str(reason), pairs)
 
 
 def _digest(space: SearchSpace, sites: Mapping[tuple[int, str, int], Doubles], seed: int, effort: Effort) -> str:
@@ -272,14 +272,9 @@ def _digest(space: SearchSpace, sites: Mapping[tuple[int, str, int], Doubles], s
     return digest.hexdigest()[:16]
 
 
-def traces(found: Mapping[Task, Found]) -> Iterable[dict[str, float]]:
+def traces(results: Mapping[Task, SearchResult]) -> Iterable[dict[str, float]]:
     """Rows of the tidy table of best scores against evaluations: zone, start, evaluation, objective."""
-    for task, result in found.items():
+    for task, result in results.items():
         if task.scheme == "all":
             for at, best in result.trace:
                 yield {"zone": task.zone, "start": task.start, "evaluation": at, "objective": best}
-
-
-def keys_of(tasks: Sequence[Task]) -> list[tuple[int, str, int]]:
-    """The calibrations that tasks belong to, in order, each once."""
-    return list(dict.fromkeys((task.zone, task.scheme, task.fold) for task in tasks))

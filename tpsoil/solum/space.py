@@ -1,4 +1,4 @@
-"""What the calibration searches: eight parameters, or the five combinations that thickness data can determine."""
+"""The search space of the calibration: eight parameters, or the five combinations that thickness data can determine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tpsoil.errors import InputError
 from tpsoil.kernels import misfit
 
 from .options import SolumOptions
-from .parameters import LEAST_B, LOGARITHMIC, NAMES, Bounds, SolumParameters, bounds
+from .parameters import LOGARITHMIC, MIN_B, NAMES, Bounds, SolumParameters, bounds
 
 Doubles = npt.NDArray[np.float64]
 Problem = Literal["eight", "five"]
@@ -23,7 +23,7 @@ Problem = Literal["eight", "five"]
 COMBINATIONS: Final = ("h0", "b", "water_ratio", "wind_ratio", "creep_ratio")
 """h0; b; alpha/(a rho_s); beta/(a rho_s); gamma D/a. Units m, m2 a kJ-1, m2 a kg-1, m2 a kg-1, m."""
 
-LEAST_WEIGHT: Final = 1e-5
+MIN_WEIGHT: Final = 1e-5
 """Lower end of a weight of 0 on the logarithmic scale of a combination."""
 
 
@@ -57,13 +57,13 @@ def combinations(parameters: SolumParameters) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The box that SCE-UA searches, and the way from its vectors to parameters.
+    """The box of SCE-UA, and the conversion of its vectors to parameters.
 
     Parameters
     ----------
     problem : {"eight", "five"}
         The study's eight parameters, or the five combinations. The five are searched within exactly those values that
-        the eight's box can give. Where the options have a rate of their own, `a` joins the five.
+        are possible in the box of the eight. Where the options have a constant rate, `a` is added to the five.
     box : Bounds
     options : SolumOptions
     """
@@ -76,7 +76,7 @@ class SearchSpace:
         if self.problem not in ("eight", "five"):
             raise InputError(f"problem is {self.problem!r}, expected 'eight' or 'five'")
         if not self.free.size:
-            raise InputError(f"Bounds '{self.box.name}' hold every parameter fixed; nothing is left to calibrate")
+            raise InputError(f"Bounds '{self.box.name}' fix every parameter; no parameter can be calibrated")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,24 +100,24 @@ class SearchSpace:
 
     @cached_property
     def limits(self) -> tuple[Doubles, Doubles]:
-        """Lower and upper bounds of what is searched, on its natural scale."""
+        """Lower and upper bounds of the searched values, on their natural scale."""
         low, high = self.low.copy(), self.high.copy()
         if low[3] < high[3]:
-            low[3] = max(low[3], LEAST_B)
+            low[3] = max(low[3], MIN_B)
         if self.problem == "eight":
             return low, high
-        weight = np.maximum(low[4:6], np.where(high[4:6] > low[4:6], LEAST_WEIGHT, low[4:6]))
-        least_creep = max(low[6] * low[7], LEAST_WEIGHT * low[7] if high[6] > low[6] else 0.0)
-        least = [low[0], low[3], *(weight / (high[1] * high[2])), least_creep / high[2]]
-        most = [high[0], high[3], *(high[4:6] / (low[1] * low[2])), high[6] * high[7] / low[2]]
-        if min(least[2:]) <= 0.0:
+        weight = np.maximum(low[4:6], np.where(high[4:6] > low[4:6], MIN_WEIGHT, low[4:6]))
+        min_creep = max(low[6] * low[7], MIN_WEIGHT * low[7] if high[6] > low[6] else 0.0)
+        minimum = [low[0], low[3], *(weight / (high[1] * high[2])), min_creep / high[2]]
+        maximum = [high[0], high[3], *(high[4:6] / (low[1] * low[2])), high[6] * high[7] / low[2]]
+        if min(minimum[2:]) <= 0.0:
             raise InputError(
-                f"Bounds '{self.box.name}' hold alpha, beta, gamma or D at 0, which has no logarithm; "
+                f"Bounds '{self.box.name}' fix alpha, beta, gamma or D at 0, which has no logarithm; "
                 "use problem='eight'"
             )
         if self.options.absolute:
-            least, most = [*least, low[2]], [*most, high[2]]
-        return np.array(least), np.array(most)
+            minimum, maximum = [*minimum, low[2]], [*maximum, high[2]]
+        return np.array(minimum), np.array(maximum)
 
     @cached_property
     def free(self) -> npt.NDArray[np.int64]:
@@ -139,7 +139,7 @@ class SearchSpace:
 
     @property
     def arguments(self) -> Any:
-        """What the kernels take between the search vector and the sites."""
+        """Arguments of the kernels between the search vector and the sites."""
         base = self.limits[0].copy()
         ratio = math.log(self.options.calibrated_density_ratio)
         return base, self.free, self.logarithmic, self.low, self.high, ratio, self.options.balance()
@@ -151,7 +151,7 @@ class SearchSpace:
         return natural
 
     def vector(self, values: Doubles) -> Doubles:
-        """Search vector of natural values, moved onto the box by rounding at most."""
+        """Search vector of natural values, clipped to the box because of rounding."""
         low, high = self.search_box
         free = np.array(values[self.free], dtype=np.float64)
         return np.clip(np.log(np.maximum(free, 1e-300), where=self.logarithmic, out=free), low, high)
@@ -178,17 +178,17 @@ class SearchSpace:
         return row
 
     def at_bounds(self, values: Doubles) -> dict[str, str]:
-        """Which values lie within 1 % of the searched range of a bound: "low", "high" or ""."""
+        """Values within 1 % of the searched range of a bound: "low", "high" or ""."""
         low, high = self.search_box
         share = (self.vector(values) - low) / (high - low)
-        hit = dict.fromkeys(self.names, "fixed")
+        bound_of = dict.fromkeys(self.names, "fixed")
         for j, at in zip(self.free, share):
-            hit[self.names[j]] = "low" if at < 0.01 else "high" if at > 0.99 else ""
-        return hit
+            bound_of[self.names[j]] = "low" if at < 0.01 else "high" if at > 0.99 else ""
+        return bound_of
 
 
 def split(five: Mapping[str, float], box: Bounds) -> Doubles:
-    """Eight parameters within a box that have these five combinations.
+    """Eight parameters within a box with these five combinations.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def split(five: Mapping[str, float], box: Bounds) -> Doubles:
     Returns
     -------
     (8,) float64
-        In the order of `NAMES`; the geometric middle of all that serve, because data cannot tell them apart.
+        In the order of `NAMES`; the geometric middle of all possible ones, because data cannot distinguish them.
 
     Raises
     ------
@@ -209,18 +209,18 @@ def split(five: Mapping[str, float], box: Bounds) -> Doubles:
     low, high = np.array(box.low), np.array(box.high)
     w, v, g = five["water_ratio"], five["wind_ratio"], five["creep_ratio"]
     tiny = 1e-300
-    least_a = max(low[2], low[6] * low[7] / max(g, tiny))
-    most_a = min(high[2], high[6] * high[7] / max(g, tiny))
+    min_a = max(low[2], low[6] * low[7] / max(g, tiny))
+    max_a = min(high[2], high[6] * high[7] / max(g, tiny))
     if "a" in five:
-        least_a, most_a = max(least_a, five["a"]), min(most_a, five["a"])
+        min_a, max_a = max(min_a, five["a"]), min(max_a, five["a"])
     # s = a rho_s
-    least_s = max(low[4] / max(w, tiny), low[5] / max(v, tiny), least_a * low[1])
-    most_s = min(high[4] / max(w, tiny), high[5] / max(v, tiny), most_a * high[1])
+    min_s = max(low[4] / max(w, tiny), low[5] / max(v, tiny), min_a * low[1])
+    max_s = min(high[4] / max(w, tiny), high[5] / max(v, tiny), max_a * high[1])
     slack = 1 + 1e-6
-    if least_a > most_a * slack or least_s > most_s * slack:
+    if min_a > max_a * slack or min_s > max_s * slack:
         raise InputError(f"no parameters within the bounds '{box.name}' have the combinations {dict(five)}")
-    s = math.sqrt(least_s * most_s)
-    from_a, to_a = max(least_a, s / high[1]), min(most_a, s / low[1])
+    s = math.sqrt(min_s * max_s)
+    from_a, to_a = max(min_a, s / high[1]), min(max_a, s / low[1])
     a = float(np.clip(math.sqrt(from_a * to_a), low[2], high[2]))
     rho = float(np.clip(s / a, low[1], high[1]))
     gamma = float(np.clip(g * a / max(low[7], tiny), low[6], high[6]))

@@ -19,7 +19,7 @@ from tpsoil.kernels import pedogenesis
 from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
 
 from .energy import typed
-from .inputs import DEEPEST_M, NEEDED, as_dataset, check_units, float_type, refuse_scalar, require_layers
+from .inputs import DEEPEST_M, NEEDED, as_dataset, check_units, float_type, reject_scalar, require_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
 
@@ -36,7 +36,7 @@ OUTPUTS: Final = (
 
 @dataclass(frozen=True)
 class _Balance:
-    """The steady state of one chunk: sorts the blocks that are there to the kernel's arguments."""
+    """The steady state of one chunk: assigns the available blocks to the kernel's arguments."""
 
     names: tuple[str, ...]
     dtype: str
@@ -45,11 +45,11 @@ class _Balance:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, lookup) = arguments
         shape = blocks[0].shape
-        given = dict(zip(self.names, blocks))
+        named = dict(zip(self.names, blocks))
         dtype = np.dtype(self.dtype)
-        rows = zone_rows(given.get("zone"), given.get("soil_mask"), lookup)
-        layers: list[Any] = [given[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = given.get("depth_to_bedrock")
+        rows = zone_rows(named.get("zone"), named.get("soil_mask"), lookup)
+        layers: list[Any] = [named[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = named.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
         layers += [rows, table, self.balance]
         results = pedogenesis.steady_state(*layers)
@@ -91,9 +91,9 @@ def thickness(
     layers : Dataset
         `mean_annual_temperature` (degC), `annual_precipitation` (mm), `water_erosion`, `wind_erosion` (t ha-1 a-1),
         `general_curvature` (m-1, positive on ridges); optional `depth_to_bedrock` (m), `zone`, `soil_mask`. Numbers,
-        numpy or dask; a mapping of names serves too. Not changed.
+        numpy or dask; or a mapping of names. Not changed.
     parameters : SolumParameters, or mapping of zone to SolumParameters
-        With one set, `zone` is not looked at.
+        With one set, `zone` is not used.
     options : SolumOptions, optional
         Curvature convention, deposition, dust and so on. For calibrated parameters those of the calibration,
         `Calibration.options`.
@@ -102,7 +102,7 @@ def thickness(
     -------
     Dataset
         `solum_thickness` (m), `solum_status`, `saprolite_thickness` (m), `erosion_rate` (m a-1),
-        `potential_production` (m a-1, thickness of soil on bare bedrock; NaN where its number type cannot hold it),
+        `potential_production` (m a-1, thickness of soil on bare bedrock; NaN where it exceeds the number type),
         `production_status` (0 within the literature's rates, up to 1e-3 m a-1; 1 above; 2 above 1 m a-1, unphysical),
         `response_time` (a, NaN where E <= 0).
         float32 where every layer is float32, else float64. Lazy where a layer is lazy.
@@ -113,11 +113,11 @@ def thickness(
     Raises
     ------
     MissingInputError
-        For needed layers that are not there, all at once; for parameters by zone without a `zone` layer.
+        For missing layers, all at once; for parameters by zone without a `zone` layer.
     UnitsError
         For layers in other units than the catalogue's; temperatures in kelvin; depth to bedrock in centimetres.
     InputError
-        For parameters of another density ratio than the options state, and for numbers out of their domain where all
+        For parameters of another density ratio than that of the options, and for numbers out of their domain where all
         layers are numbers.
     GridError
         Where layers do not share one grid.
@@ -133,13 +133,13 @@ def thickness(
       -h0 ln(10 rho_s).
     - (b) Gravity erodes where the surface is convex, E_g = -D laplacian(z). Eq. 7's literal sign would erode valleys
       and grow ridges, against the study's own text.
-    - (c) Curvature is in m-1; ArcGIS's 1/100 m must be said.
-    - (d) Curvature depends on its resolution, so D and gamma do: take it on the native DEM, then aggregate.
-    - (l) Thickness is capped by depth to bedrock, as section 2.3.4 has it; `cap_to_bedrock=False` gives section 4.3's
+    - (c) Curvature is in m-1; ArcGIS's 1/100 m must be declared.
+    - (d) Curvature depends on its resolution, so D and gamma do: compute it on the native DEM, then aggregate.
+    - (l) Thickness is capped by depth to bedrock, as in section 2.3.4; `cap_to_bedrock=False` gives section 4.3's
       independent thickness.
-    - (m, n) What the text says of zones 7, 8 and of alpha does not follow from its numbers and is no target here.
-    - (q) Chemical erosion is left out; modern water and wind erosion stand for geomorphic rates; dust is `dust_input`,
-      0 unless given.
+    - (m, n) Statements of the text on zones 7, 8 and on alpha do not follow from its numbers and are no target here.
+    - (q) Chemical erosion is neglected; modern water and wind erosion are used as geomorphic rates; dust is
+      `dust_input`, default 0.
 
     The steady state may be far off: `response_time` of the published zones 1 to 4 is 32 000 to 173 000 years.
 
@@ -166,14 +166,14 @@ def thickness(
     if lookup is not None:
         if "zone" not in data:
             raise MissingInputError(
-                f"{where}: parameters are given for zones {sorted(parameters)}, but there is no layer 'zone'; "  # type: ignore[arg-type]
-                "add one with solum.published_zones or solum.Zones, or give one SolumParameters"
+                f"{where}: parameters are by zone {sorted(parameters)}, but there is no layer 'zone'; "  # type: ignore[arg-type]
+                "add one with solum.published_zones or solum.Zones, or pass one SolumParameters"
             )
         names = (*names, "zone")
     options = options or SolumOptions()
     options.require_density_ratio(parameters, where)
     if all(data[name].ndim == 0 for name in NEEDED):
-        _refuse_numbers(data, names, where)
+        _reject_numbers(data, names, where)
     dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
     balance = _Balance(names, str(dtype), options.balance())
     results = map_pixels(
@@ -187,7 +187,7 @@ def thickness(
         "references": SOLUM_STUDY,
         "parameters": _parameters_text(parameters),
         **options.attributes(),
-        "assumptions": "modern water and wind erosion stand for geomorphic rates; chemical erosion is left out",
+        "assumptions": "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected",
     }
     return xr.Dataset(dict(zip(OUTPUTS, results)), attrs=attrs)
 
@@ -211,18 +211,18 @@ def parameter_table(
 
 
 def status_counts(result: xr.Dataset) -> pd.Series[int]:
-    """How many cells have which status; computes the status layer.
+    """Number of cells of each status; computes the status layer.
 
     Parameters
     ----------
     result : Dataset
-        What `thickness` returned.
+        Result of `thickness`.
 
     Returns
     -------
     Series
-        Cells of "steady", "bare", "no steady state", "capped at bedrock", "nodata". The study's least thickness of
-        0.39 m means that it has no bare cell, which is implausible on ridges: report this share.
+        Cells of "steady", "bare", "no steady state", "capped at bedrock", "nodata". The study's minimum thickness of
+        0.39 m implies that it has no bare cell, which is implausible on ridges: report this share.
 
     Raises
     ------
@@ -244,16 +244,16 @@ def status_counts(result: xr.Dataset) -> pd.Series[int]:
     return pd.Series({name: int(counts[code]) for code, name in names.items()}, name="cells")
 
 
-def _refuse_numbers(data: xr.Dataset, names: tuple[str, ...], where: str) -> None:
-    greatest = float(np.finfo(float).max)
+def _reject_numbers(data: xr.Dataset, names: tuple[str, ...], where: str) -> None:
+    maximum = float(np.finfo(float).max)
     limits = {
         "mean_annual_temperature": (-100.0, 100.0),
-        "general_curvature": (-greatest, greatest),
+        "general_curvature": (-maximum, maximum),
         "depth_to_bedrock": (0.0, DEEPEST_M),
     }
     for name in names:
         if variable(name).kind == "continuous" and data[name].ndim == 0:
-            refuse_scalar(name, float(data[name].values), *limits.get(name, (0.0, greatest)), where)
+            reject_scalar(name, float(data[name].values), *limits.get(name, (0.0, maximum)), where)
 
 
 def _parameters_text(parameters: SolumParameters | Mapping[int, SolumParameters]) -> str:

@@ -48,7 +48,7 @@ def evolve(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any
     Notes
     -----
     ``h(t) = h0 logaddexp(ln R + ln(t/h0) + ln phi(x), h_i/h0 - x)`` with x = E t/h0 and phi(x) = (1 - e^-x)/x, valid
-    for E of any sign; R = 0 gives h_i - E t. Once bare the surface stays bare while R <= E. Goes beyond the study,
+    for E of any sign; R = 0 gives h_i - E t. A bare surface remains bare while R <= E. Goes beyond the study,
     whose steady state takes longer than the time since the last glaciation in its zones 1 to 4.
 
     Examples
@@ -69,7 +69,7 @@ def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h
     thickness : float, ndarray or DataArray, m
         At the start.
     climates : sequence of (potential_production, erosion_rate, years)
-        In their order; m a-1, m a-1, a. Each as `evolve` takes it.
+        In their order; m a-1, m a-1, a. Each as in `evolve`.
     h0 : float, ndarray or DataArray, m
 
     Returns
@@ -83,7 +83,7 @@ def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h
 
     Notes
     -----
-    Thickness is held at 0 inside each climate, so ground that went bare grows soil again from 0 in the next.
+    Thickness is at least 0 in each climate, so soil forms again from 0 on bare ground in the next.
 
     Examples
     --------
@@ -136,8 +136,8 @@ def _apply(
         numbers = [float(values_of(value)) for value in inputs]
         result = float(one(*numbers))
         if np.isnan(result) and not any(np.isnan(number) for number in numbers):
-            given = ", ".join(f"{name}={number:g}" for name, number in zip(names, numbers))
-            raise InputError(f"{where}: {given}: expected finite values, h0 > 0, and none but erosion_rate negative")
+            listed = ", ".join(f"{name}={number:g}" for name, number in zip(names, numbers))
+            raise InputError(f"{where}: {listed}: expected finite values, h0 > 0, and none but erosion_rate negative")
         if not any(isinstance(value, xr.DataArray) for value in inputs):
             return result
         spec = typed(output, np.dtype(float)) if isinstance(output, str) else output
@@ -146,5 +146,5 @@ def _apply(
     spec = typed(output, dtype) if isinstance(output, str) else output
     spec = Variable(**{**spec.__dict__, "dtype": str(dtype)})
     if spec.name == "solum_thickness":
-        spec = Variable(**{**spec.__dict__, "meaning": "surface to the top of the C horizon, after the given time"})
+        spec = Variable(**{**spec.__dict__, "meaning": "surface to the top of the C horizon, after a given time"})
     return map_pixels(FlatKernel(field, str(dtype)), *inputs, outputs=[spec])[0]

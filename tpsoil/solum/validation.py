@@ -1,4 +1,4 @@
-"""Baselines beside the solum model, and whether one prediction is better than another on the same profiles."""
+"""Baselines for the solum model, and paired comparison of predictions on the same profiles."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def zone_mean_baseline(table: pd.DataFrame, fold: npt.NDArray[np.int64]) -> Doub
     -------
     (n,) float64
     """
-    zone, seen = table["zone"].to_numpy(), table["solum_thickness"].to_numpy(float)
-    result = np.full(seen.size, np.nan)
+    zone, observed = table["zone"].to_numpy(), table["solum_thickness"].to_numpy(float)
+    result = np.full(observed.size, np.nan)
     for code in np.unique(zone):
         for k in np.unique(fold):
             train = (zone == code) & (fold != k)
             if train.any():
-                result[(zone == code) & (fold == k)] = seen[train].mean()
+                result[(zone == code) & (fold == k)] = observed[train].mean()
     return result
 
 
@@ -55,14 +55,14 @@ def forest_baseline(
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    inputs, seen = table[features].to_numpy(float), table["solum_thickness"].to_numpy(float)
-    result = np.full(seen.size, np.nan)
+    inputs, observed = table[features].to_numpy(float), table["solum_thickness"].to_numpy(float)
+    result = np.full(observed.size, np.nan)
     for k in np.unique(fold):
         train = fold != k
         if train.sum() < 2:
             continue
         forest = RandomForestRegressor(trees, min_samples_leaf=3, max_features=1 / 3, random_state=seed, n_jobs=1)
-        result[~train] = forest.fit(inputs[train], seen[train]).predict(inputs[~train])
+        result[~train] = forest.fit(inputs[train], observed[train]).predict(inputs[~train])
     return result
 
 
@@ -74,14 +74,14 @@ def paired_difference(
     Parameters
     ----------
     observed, first, second : array-like (n,), m
-        Triples with a NaN are left out.
+        Triples with a NaN are omitted.
     seed, resamples : int
 
     Returns
     -------
     dict
         `difference` (RMSE of first - RMSE of second, m), `low`, `high` (its 95 % bootstrap interval), `n`, and
-        `gain_percent`: 100 (RMSE second - RMSE first)/RMSE second. The study's abstract says 10-17 %; its Table 5 gives
+        `gain_percent`: 100 (RMSE second - RMSE first)/RMSE second. The study's abstract reports 10-17 %, its Table 5
         19.05 % (Liu) and 24.44 % (Shangguan), so it is recomputed here (science sheet 2j).
 
     Raises

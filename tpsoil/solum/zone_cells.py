@@ -76,33 +76,37 @@ def chosen_layers(data: xr.Dataset, names: Iterable[str] | None, where: str) -> 
 def encode(classes: Doubles, levels: Sequence[npt.NDArray[np.float64]]) -> Codes:
     """Codes as positions in `levels`, one array a column; -1 for a class that is not there."""
     out = np.full(classes.shape, -1, np.int32)
-    for j, known in enumerate(levels):
-        at = np.clip(np.searchsorted(known, classes[:, j]), 0, max(len(known) - 1, 0))
-        out[:, j] = np.where(known[at] == classes[:, j], at, -1)
+    for j, codes in enumerate(levels):
+        at = np.clip(np.searchsorted(codes, classes[:, j]), 0, max(len(codes) - 1, 0))
+        out[:, j] = np.where(codes[at] == classes[:, j], at, -1)
     return out
 
 
-def thinned(data: xr.Dataset, names: Sequence[str], most: int) -> dict[str, npt.NDArray[Any]]:
+def decimated_cells(data: xr.Dataset, names: Sequence[str], max_cells: int) -> dict[str, npt.NDArray[Any]]:
     """Flat arrays of every n-th row and column, row-major, of the covariates, the mask and the elevation."""
-    wanted = dict.fromkeys((*names, *(name for name in ("soil_mask", "elevation") if name in data)))
+    selected = dict.fromkeys((*names, *(name for name in ("soil_mask", "elevation") if name in data)))
     cells = math.prod(data[names[0]].shape)
-    step = max(1, math.ceil(math.sqrt(cells / most))) if data[names[0]].ndim == 2 else max(1, math.ceil(cells / most))
-    thin = {dim: slice(None, None, step) for dim in data[names[0]].dims}
-    picked = xr.broadcast(*(data[name].isel(thin, missing_dims="ignore") for name in wanted))
-    return {name: np.asarray(layer.values).reshape(-1) for name, layer in zip(wanted, compute_together(picked))}
+    step = (
+        max(1, math.ceil(math.sqrt(cells / max_cells)))
+        if data[names[0]].ndim == 2
+        else max(1, math.ceil(cells / max_cells))
+    )
+    step_by_dim = {dim: slice(None, None, step) for dim in data[names[0]].dims}
+    loaded = xr.broadcast(*(data[name].isel(step_by_dim, missing_dims="ignore") for name in selected))
+    return {name: np.asarray(layer.values).reshape(-1) for name, layer in zip(selected, compute_together(loaded))}
 
 
 def kmodes_start(numbers: Doubles, classes: Codes, k: int, gamma: float, seed: int) -> tuple[Doubles, Codes]:
     """Prototypes that kmodes finds on a few points."""
     from kmodes.kprototypes import KPrototypes
 
-    # kmodes wants one column of each kind; a constant one adds the same distance everywhere.
+    # kmodes needs one column of each kind; a constant one adds the same distance everywhere.
     left = numbers if numbers.shape[1] else np.zeros((len(classes), 1))
     right = classes if classes.shape[1] else np.zeros((len(numbers), 1), np.int32)
     mixed = np.hstack([left, right.astype(np.float64)]).astype(object)
     model = KPrototypes(k, init="Huang", n_init=1, gamma=gamma, max_iter=20, random_state=seed)
     model.fit(mixed, categorical=list(range(left.shape[1], mixed.shape[1])))
-    found = np.asarray(model.cluster_centroids_, dtype=np.float64)
-    centres = np.ascontiguousarray(found[:, : numbers.shape[1]])
-    modes = np.ascontiguousarray(found[:, left.shape[1] :][:, : classes.shape[1]]).astype(np.int32)
+    centroids = np.asarray(model.cluster_centroids_, dtype=np.float64)
+    centres = np.ascontiguousarray(centroids[:, : numbers.shape[1]])
+    modes = np.ascontiguousarray(centroids[:, left.shape[1] :][:, : classes.shape[1]]).astype(np.int32)
     return centres, modes

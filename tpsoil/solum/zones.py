@@ -26,7 +26,7 @@ from tpsoil.variables import NO_CLASS, variable
 from .covariates import Columns, columns_of, fill_of
 from .inputs import require_layers
 from .thickness import codes_of
-from .zone_cells import array_layers, chosen_layers, encode, is_array, kmodes_start, layers_of, thinned
+from .zone_cells import array_layers, chosen_layers, decimated_cells, encode, is_array, kmodes_start, layers_of
 
 Doubles = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -35,8 +35,8 @@ Codes = npt.NDArray[np.int32]
 COMPARED_CELLS = 20_000
 """Cells on which the starts are compared."""
 
-MOST_PASSES = 500
-"""Passes over the cells of one fit at most; by then labels move by a few cells in a million."""
+MAX_PASSES = 500
+"""Maximum number of passes over the cells of one fit; at this number a few labels in a million still change."""
 
 
 class NotFittedZonesError(InputError, NotFittedError):  # type: ignore[misc]
@@ -45,7 +45,7 @@ class NotFittedZonesError(InputError, NotFittedError):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _Prototypes:
-    """A fitted model as plain values: what a worker needs to assign a chunk."""
+    """A fitted model as plain values, for the assignment of a chunk on a worker."""
 
     columns: Columns
     fills: tuple[tuple[str, float], ...]
@@ -55,9 +55,9 @@ class _Prototypes:
     def __call__(self, *arguments: Any) -> npt.NDArray[np.uint8]:
         *blocks, (mean, scale, levels, centres, modes, gamma) = arguments
         shape = blocks[0].shape
-        given = {name: block.reshape(-1) for name, block in zip(self.columns.names, blocks)}
-        numbers = self.columns.numbers(given)[:, list(self.keep)]
-        classes = self.columns.classes(given, dict(self.fills))
+        named = {name: block.reshape(-1) for name, block in zip(self.columns.names, blocks)}
+        numbers = self.columns.numbers(named)[:, list(self.keep)]
+        classes = self.columns.classes(named, dict(self.fills))
         valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
         if self.masked:
             valid &= codes_of(blocks[-1]) == 1
@@ -77,25 +77,25 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     k : int
         Number of zones, 2 to 254; the study has 8.
     gamma : float, optional
-        What a mismatch of a class costs beside standardised squared distances; half the mean standard deviation of the
-        numeric columns, which is 0.5, unless given.
+        Cost of a mismatch of a class, relative to standardised squared distances; default: half the mean standard
+        deviation of the numeric columns, which is 0.5.
     n_init : int
-        Starts. kmodes runs each on `start_cells` cells and the kernel goes on from there on 20 000; the start with the
-        lowest cost there goes on over all cells of the fit.
+        Starts. kmodes runs each on `start_cells` cells, the kernel continues on 20 000; the start with the lowest cost
+        is continued on all cells of the fit.
     seed : int
     max_cells : int
-        Cells to fit on. A larger raster is thinned evenly, every n-th row and column, whatever its chunks.
+        Cells to fit on. A larger raster is decimated evenly, every n-th row and column, for any chunks.
     start_cells : int
-        Cells that kmodes sees.
+        Cells for kmodes.
 
     Attributes
     ----------
     columns_ : Columns
         Covariates by kind.
     dropped_ : tuple of str
-        Number columns without variance, which were left out.
+        Number columns without variance, which are not used.
     mean_, scale_ : (f,) float64
-        Of the number columns that were kept; population standard deviation, sine and cosine of a direction together.
+        Of the number columns in use; population standard deviation, sine and cosine of a direction together.
     levels_ : list of (m,) float64
         Class codes of each categorical covariate.
     centres_, modes_ : (k, f) float64, (k, c) int32
@@ -112,9 +112,9 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     ``d = sum_num (x - c)^2 + gamma sum_cat [x != mode]``. Labels are 1..k in order of mean elevation, so they are
-    stable from run to run. Cells with a NaN have no zone; a class that the fit has not seen is a mismatch everywhere.
-    Zones made from covariates that were ranked on the profiles carry target information: rank inside the
-    cross-validation for an honest score.
+    stable from run to run. Cells with a NaN have no zone; a class that is not in the fit is a mismatch everywhere.
+    Zones from covariates that were ranked on the profiles contain information on the target: rank inside the
+    cross-validation for an unbiased score.
 
     References
     ----------
@@ -155,20 +155,20 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         names: Iterable[str] | None = None,
         categorical: Iterable[str] = (),
     ) -> Zones:
-        """Find the zones.
+        """Fit the zones.
 
         Parameters
         ----------
         layers : Dataset (y, x), DataFrame of cells, or array (n, f)
-            Numpy or dask; only the cells of the fit are read. `soil_mask` is respected where it is there. Columns of an
+            Numpy or dask; only the cells of the fit are read. `soil_mask` is applied if present. Columns of an
             array are numbers.
         y : None
-            Not used; scikit-learn passes it.
+            Not used; for scikit-learn.
         names : iterable of str, optional
-            Covariates; else those of the study's eleven that are there. Other class layers are then named in a warning
-            of the log.
+            Covariates; default: the available ones of the study's eleven. Other class layers are then listed in a
+            warning of the log.
         categorical : iterable of str
-            Classes that neither the catalogue nor the layer's `kind` or `flag_values` show as such.
+            Classes that are not declared by the catalogue or by the layer's `kind` or `flag_values`.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MissingInputError
-            For covariates that are not there.
+            For missing covariates.
         InputError
             For a layer of text, a wrong k, gamma or n_init, for fewer complete cells than zones, when no column varies.
         """
@@ -192,15 +192,15 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             layers = array_layers(validate_data(self, layers, dtype=np.float64))
             names = tuple(layers) if names is None else names
         data = layers_of(layers, where)
-        chosen = chosen_layers(data, names, where)
-        self.n_features_in_ = len(chosen)
-        self.columns_ = columns_of(chosen, tuple(categorical), {str(n): data[n].attrs for n in data.data_vars})
+        selected = chosen_layers(data, names, where)
+        self.n_features_in_ = len(selected)
+        self.columns_ = columns_of(selected, tuple(categorical), {str(n): data[n].attrs for n in data.data_vars})
         self.fills_ = {name: fill_of(name, data[name]) for name in self.columns_.categorical}
-        given = thinned(data, self.columns_.names, self.max_cells)
-        numbers, classes = self.columns_.numbers(given), self.columns_.classes(given, self.fills_)
+        cells = decimated_cells(data, self.columns_.names, self.max_cells)
+        numbers, classes = self.columns_.numbers(cells), self.columns_.classes(cells, self.fills_)
         valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
-        if "soil_mask" in given:
-            valid &= codes_of(given["soil_mask"]) == 1
+        if "soil_mask" in cells:
+            valid &= codes_of(cells["soil_mask"]) == 1
         numbers, classes = numbers[valid], classes[valid]
         if len(numbers) < self.k:
             raise InputError(
@@ -210,14 +210,14 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         spread = self.columns_.scales(numbers)
         varies = spread > 1e-12 * np.maximum(np.abs(numbers).max(axis=0), 1e-300) if len(spread) else spread > 0
         self.keep_ = tuple(int(j) for j in np.flatnonzero(varies))
-        self.dropped_ = tuple(label for label, kept in zip(self.columns_.labels, varies) if not kept)
+        self.dropped_ = tuple(label for label, is_used in zip(self.columns_.labels, varies) if not is_used)
         self.levels_ = [np.unique(column) for column in classes.T]
-        if not self.keep_ and all(len(known) < 2 for known in self.levels_):
-            raise InputError(f"{where}: no covariate varies over {len(numbers)} cells; nothing makes zones")
+        if not self.keep_ and all(len(codes) < 2 for codes in self.levels_):
+            raise InputError(f"{where}: no covariate varies over {len(numbers)} cells; zones are not defined")
         self.mean_, self.scale_ = numbers[:, varies].mean(axis=0), spread[varies]
         standard = np.ascontiguousarray((numbers[:, varies] - self.mean_) / self.scale_)
         self._search(standard, encode(classes, self.levels_))
-        height = given["elevation"][valid].astype(float) if "elevation" in given else numbers[:, 0]
+        height = cells["elevation"][valid].astype(float) if "elevation" in cells else numbers[:, 0]
         self._order(height)
         labels = self._describe(numbers, classes)
         if as_array and len(labels) == data.sizes["cell"]:
@@ -231,22 +231,22 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     def _search(self, numbers: Doubles, classes: Codes) -> None:
         gamma = 0.5 * float(numbers.std(axis=0).mean()) if numbers.shape[1] else 1.0
         self.gamma_ = gamma if self.gamma is None else float(self.gamma)
-        deepest = max((len(known) for known in self.levels_), default=1)
+        deepest = max((len(codes) for codes in self.levels_), default=1)
         rng = np.random.default_rng([self.seed, 17])
         shuffled = rng.permutation(len(numbers))
-        few, some = (np.sort(shuffled[:most]) for most in (max(self.start_cells, 10 * self.k), COMPARED_CELLS))
-        least = math.inf
+        few, some = (np.sort(shuffled[:number]) for number in (max(self.start_cells, 10 * self.k), COMPARED_CELLS))
+        lowest = math.inf
         for start in range(self.n_init):
             centres, modes = kmodes_start(numbers[few], classes[few], self.k, self.gamma_, self.seed + start)
             labels = np.full(len(some), -1, np.int32)
             cost, _ = prototypes.fit(
-                numbers[some], classes[some], deepest, self.gamma_, centres, modes, labels, MOST_PASSES
+                numbers[some], classes[some], deepest, self.gamma_, centres, modes, labels, MAX_PASSES
             )
-            if cost < least:
-                least, self.centres_, self.modes_ = cost, centres, modes
+            if cost < lowest:
+                lowest, self.centres_, self.modes_ = cost, centres, modes
         self._labels = np.full(len(numbers), -1, np.int32)
         self.cost_, self.passes_ = prototypes.fit(
-            numbers, classes, deepest, self.gamma_, self.centres_, self.modes_, self._labels, MOST_PASSES
+            numbers, classes, deepest, self.gamma_, self.centres_, self.modes_, self._labels, MAX_PASSES
         )
 
     def _order(self, height: Doubles) -> None:
@@ -274,7 +274,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         layers : Dataset, DataFrame of cells, or array (n, f)
-            With the covariates of the fit; numbers, numpy or dask. `soil_mask` is respected where it is there.
+            With the covariates of the fit; numbers, numpy or dask. `soil_mask` is applied if present.
 
         Returns
         -------
@@ -286,7 +286,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         InputError
             Before `fit`.
         MissingInputError
-            For covariates that are not there.
+            For missing covariates.
         """
         if not hasattr(self, "centres_"):
             raise NotFittedZonesError(
@@ -328,7 +328,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             "dropped": self.dropped_,
             "mean": self.mean_.tolist(),
             "scale": self.scale_.tolist(),
-            "levels": [known.tolist() for known in self.levels_],
+            "levels": [codes.tolist() for codes in self.levels_],
             "centres": self.centres_.tolist(),
             "modes": self.modes_.tolist(),
             "gamma": self.gamma_,
@@ -340,29 +340,29 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Zones:
-        """Read zones that `save` wrote.
+        """Read zones written by `save`.
 
         Raises
         ------
         MissingInputError
-            For a file that is not there.
+            For a missing file.
         CorruptStoreError
-            For a file that holds no zones.
+            For a file without zones.
         """
         try:
             text = Path(path).read_text()
         except FileNotFoundError:
-            raise MissingInputError(f"zones {path} are not there") from None
+            raise MissingInputError(f"zones {path} do not exist") from None
         return cls.loads(text, str(path))
 
     @classmethod
     def loads(cls, text: str, where: str = "zones") -> Zones:
-        """Zones from the JSON that `dumps` gave.
+        """Zones from the JSON of `dumps`.
 
         Raises
         ------
         CorruptStoreError
-            For text that holds no zones.
+            For text without zones.
         """
         try:
             content = json.loads(text)
@@ -370,7 +370,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             zones.columns_ = Columns(**{kind: tuple(names) for kind, names in content["columns"].items()})
             zones.keep_, zones.dropped_ = tuple(content["keep"]), tuple(content["dropped"])
             zones.mean_, zones.scale_ = np.array(content["mean"]), np.array(content["scale"])
-            zones.levels_ = [np.array(known, dtype=float) for known in content["levels"]]
+            zones.levels_ = [np.array(codes, dtype=float) for codes in content["levels"]]
             zones.centres_ = np.array(content["centres"], dtype=float).reshape(zones.k, -1)
             zones.modes_ = np.array(content["modes"], dtype=np.int32).reshape(zones.k, -1)
             zones.gamma_, zones.cost_ = float(content["gamma"]), float(content["cost"])
