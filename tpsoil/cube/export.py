@@ -221,8 +221,8 @@ def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path)
 
 def _group_attrs(info: CubeInfo) -> dict[str, Any]:
     hidden = ("format", "format_version", "crs_wkt", "transform", "shape", "chunks")
-    kept = {key: value for key, value in info.attrs.items() if key not in hidden}
-    return {**kept, "exported_with": CREATED_WITH}
+    attrs = {key: value for key, value in info.attrs.items() if key not in hidden}
+    return {**attrs, "exported_with": CREATED_WITH}
 
 
 def _attribute(value: Any, dtype: np.dtype[Any], key: str) -> Any:

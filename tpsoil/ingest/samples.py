@@ -161,11 +161,11 @@ def read_samples(
             )
         )
     tidy = pd.concat(parts, ignore_index=True)
-    twice = tidy.duplicated(["site", "replicate", "element"])
-    if twice.any():
-        first = tidy[twice].iloc[0]
+    repeated = tidy.duplicated(["site", "replicate", "element"])
+    if repeated.any():
+        first = tidy[repeated].iloc[0]
         raise InputError(
-            f"{name}: {int(twice.sum())} samples are given twice, the first is site '{first['site']}', replicate "
+            f"{name}: {int(repeated.sum())} samples are given twice, the first is site '{first['site']}', replicate "
             f"{first['replicate']}, {first['element']}; give every replicate its own name"
         )
     for pair in position_pairs(tidy):
