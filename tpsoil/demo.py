@@ -156,7 +156,8 @@ def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
         cover_factor(vegetation_cover=cover, method="cai"),
     )
     water = (loss * (PLATEAU_EROSION / loss.where(soil).mean())).astype("float32").assign_attrs(loss.attrs)
-    wind = (BARE_WIND_EROSION * np.exp(-0.0438 * cover)).astype("float32").assign_attrs(units="t ha-1 a-1")
+    blown = (BARE_WIND_EROSION * np.exp(-0.0438 * cover.values)).astype("float32")
+    wind = cover.drop_attrs().copy(data=blown).assign_attrs(units="t ha-1 a-1")
     curvature = terrain_attributes(layers["elevation"])["general_curvature"]
     return thickness(layers.assign(water_erosion=water, wind_erosion=wind, general_curvature=curvature), ILLUSTRATIVE)
 
