@@ -113,17 +113,20 @@ class ClusterPool:
             ended.append(self._done.get(timeout=timeout))
             while True:
                 ended.append(self._done.get_nowait())
-        if self.client.status != "running":
-            raise WorkError(
-                f"the scheduler at {self.client.scheduler.address} went away; what is written stays good: run again to "
-                "go on"
-            )
+        self._require_scheduler()
         if ended:
             self._ended, self._note_after, self._silent_since = time.monotonic(), NOTE_SECONDS, None
         else:
             self._check_progress()
         ours = set(pending)
         return [future for future in ended if future in ours]
+
+    def _require_scheduler(self) -> None:
+        if self.client.status != "running":
+            raise WorkError(
+                f"the scheduler at {self.client.scheduler.address} went away; what is written stays good: run again to "
+                "go on"
+            )
 
     def _check_progress(self) -> None:
         """Report a wait without a finished tile, and end one that cannot end by itself.
@@ -155,12 +158,28 @@ class ClusterPool:
             self.report(f"{address}: {f'{trouble} for {idle:.0f} s' if trouble else workers}; still waiting")
 
     def result(self, future: Any) -> Any:
-        """What the call gave."""
+        """What the call gave.
+
+        Raises
+        ------
+        Lost
+            Where the workers that had the call died.
+        WorkError
+            Where its result stays away for `TPSOIL_TIMEOUT` seconds: the last worker died with it, and none is left to
+            make it again.
+        """
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
 
         try:
-            return future.result()
+            while True:
+                try:
+                    return future.result(timeout=ANSWER_SECONDS)
+                except TimeoutError:
+                    if future.status == "error":
+                        raise  # the call's own
+                    self._require_scheduler()
+                    self._check_progress()
         except KilledWorker as error:
             raise Lost(str(error.last_worker)) from error
         except FutureCancelledError as error:
