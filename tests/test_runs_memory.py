@@ -6,15 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+import rasterio.windows
 import small_run
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
+from tpsoil.cube import create_cube
 from tpsoil.engine.memory import BASE_BYTES, fit_memory, tile_bytes
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
+from tpsoil.grid import coordinates
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
@@ -64,6 +73,65 @@ how = json.loads(sys.argv[2])
 run(json.loads(sys.argv[1]), workers=2, progress=False, **how)
 print(peak_bytes())
 """
+
+
+LAYER_CHILD = """
+import json, sys
+from tpsoil.recipes import preview, run
+from tpsoil.engine.tiles import peak_bytes
+recipe = json.loads(sys.argv[1])
+forecast = preview(recipe, workers=1)[0].forecast.total
+run(recipe, workers=1, progress=False)
+print(forecast, peak_bytes())
+"""
+
+
+def write_strips(path: Path, box: GeoBox) -> None:
+    """A GeoTIFF in strips as wide as the raster."""
+    options = {"driver": "GTiff", "dtype": "float32", "count": 1, "compress": "deflate", "tiled": False}
+    height, width = box.shape
+    with rasterio.open(path, "w", height=height, width=width, crs=box.crs, transform=box.transform, **options) as file:
+        for top in range(0, height, 256):
+            rows = np.full((min(256, height - top), width), 5.0, np.float32)
+            file.write(rows, 1, window=rasterio.windows.Window(0, top, width, rows.shape[0]))
+
+
+def write_one_chunk(path: Path, box: GeoBox) -> None:
+    """A NetCDF file of one compressed chunk."""
+    values = np.full(box.shape, 5.0, np.float32)
+    array = xr.DataArray(values, dims=("y", "x"), coords=coordinates(box), name="layer", attrs={"units": "1"})
+    array.to_netcdf(path, encoding={"layer": {"zlib": True, "complevel": 1, "chunksizes": tuple(box.shape)}})
+
+
+@pytest.mark.parametrize(("name", "write", "shape"), [
+    ("wide.tif", write_strips, (2048, 65536)),
+    ("one_chunk.nc", write_one_chunk, (8192, 8192)),
+])  # fmt: skip
+def test_blocks_and_chunks_of_a_source_are_in_the_forecast(
+    tmp_path: Path, name: str, write: Callable[[Path, GeoBox], None], shape: tuple[int, int]
+) -> None:
+    """A tile reads 128 of its columns; the strips that it touches, or the chunk, are decoded whole."""
+    grid = small_run.small_grid(128)
+    create_cube(str(tmp_path / "cube.zarr"), grid, chunks=128)
+    west, north = grid.transform * (0, 0)
+    # A tile touches all strips: 16 rows a cell; of the chunk it touches one pixel a cell.
+    rows_a_cell = shape[0] / 128 if name.endswith("tif") else 1.0
+    step = grid.resolution.x
+    transform = Affine(step, 0, west, 0, -step / rows_a_cell, north)
+    write(tmp_path / name, GeoBox(shape, transform, grid.crs))
+    layer = {"name": "layer", "source": str(tmp_path / name), "units": "1", "kind": "continuous"}
+    recipe = {
+        "run": {"name": "layer", "output": str(tmp_path / "maps.zarr"), "cube": str(tmp_path / "cube.zarr")},
+        "layers": [layer | {"crs": grid.crs.to_wkt()}],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", LAYER_CHILD, json.dumps(recipe)],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    forecast, peak = (int(text) for text in done.stdout.split()[-2:])
+    print(f"forecast {forecast / 1e9:.2f} GB, peak {peak / 1e9:.2f} GB")
+    assert BASE_BYTES + 100 * 2**20 < peak <= forecast < 3 * peak, (forecast, peak)
 
 
 def test_a_run_keeps_to_its_limit_and_makes_the_same_maps(tmp_path: Path) -> None:

@@ -141,6 +141,9 @@ class Stage:
         be used. Called before the first tile.
     bytes_per_cell : float
         Peak of `compute`'s working memory for a cell of the window, beside the inputs and outputs.
+    source_bytes : callable, optional
+        `source_bytes(options, grid, (rows, columns))` gives the peak of memory while the files behind a tile of this
+        size are read, beside `bytes_per_cell`: they are decoded by block, strip or chunk.
     tally : callable, optional
         `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
         by name, as stored. Kept in the chunk's record.
@@ -174,6 +177,7 @@ class Stage:
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
     bytes_per_cell: float = 64.0
+    source_bytes: Callable[[Mapping[str, Any], GeoBox, tuple[int, int]], int] | None = None
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)

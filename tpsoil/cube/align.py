@@ -179,6 +179,23 @@ class _Reader:
             return np.concatenate(parts, axis=axis)
         return alignment.resample_at(self.raster.read(*window), window, located)
 
+    def source_bytes(self, rows: int, columns: int) -> int:
+        """Peak of memory while the source behind a target window of this size is read; of the grid's centre."""
+        height, width = (int(size) for size in self.alignment.target.shape)
+        rows, columns = min(rows, height), min(columns, width)
+        top, left = (height - rows) // 2, (width - columns) // 2
+        window = self.alignment.outline_window(slice(top, top + rows), slice(left, left + columns))
+        spans = self.alignment.source.shape if window is None else [part.stop - part.start for part in window]
+        down, across = (int(size) for size in spans)
+        while self.alignment.resampling != "none" and down * across > WINDOW_CELLS:
+            down, across = (-(-down // 2), across) if down >= across else (down, -(-across // 2))
+        return self.raster.read_bytes(down, across)
+
+
+def source_bytes_of(read: Callable[[slice, slice], Array], rows: int, columns: int) -> int:
+    """Peak of memory while `read`, of `aligned_reader`, reads the source of a target window, bytes."""
+    return read.source_bytes(rows, columns) if isinstance(read, _Reader) else 0
+
 
 def aligned_reader(
     raster: Raster, grid: GeoBox, *, resampling: str | None = None

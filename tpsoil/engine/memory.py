@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import InputError
 from tpsoil.stage import Stage
@@ -52,11 +53,12 @@ class Forecast:
         return self.processes * (BASE_BYTES + self.model + self.at_once * self.tile)
 
 
-def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int]) -> int:
-    """Memory for one tile: the stored and the decoded form of inputs and outputs, and the stage's working arrays."""
+def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], grid: GeoBox | None = None) -> int:
+    """Memory for one tile: stored and decoded inputs and outputs, the stage's working arrays, and its files' blocks."""
     halo = stage.halo
     if halo is None:
         window = cells = math.prod(tiling.shape)
+        rows, columns = tiling.shape
     else:
         side = tiling.side * tiling.chunk
         rows, columns = min(side, tiling.shape[0]), min(side, tiling.shape[1])
@@ -66,7 +68,10 @@ def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int]) -> int:
         window = (rows + min(reach, 2 * halo)) * (columns + min(reach, 2 * halo))
     read = window * sum(2 * size for size in itemsizes)
     written = cells * sum(2 * np.dtype(output.dtype).itemsize for output in stage.outputs)
-    return int(read + written + window * stage.bytes_per_cell)
+    files = 0
+    if grid is not None and stage.source_bytes is not None:
+        files = stage.source_bytes(stage.options, grid, (rows, columns))
+    return int(read + written + window * stage.bytes_per_cell + files)
 
 
 def fit_memory(
@@ -80,6 +85,7 @@ def fit_memory(
     limit: int | None,
     where: str,
     side: int | None = None,
+    grid: GeoBox | None = None,
 ) -> Forecast:
     """The largest tiles, then the most of them at once, that stay under a limit.
 
@@ -99,6 +105,8 @@ def fit_memory(
         The recipe, for the message.
     side : int, optional
         Chunks along a tile's side to begin with.
+    grid : GeoBox, optional
+        Of the run; with it the blocks of a stage's files count.
 
     Returns
     -------
@@ -116,7 +124,7 @@ def fit_memory(
     for at_once in range(threads, 0, -1):
         for candidate in sides:
             cut = Tiling(tiling.shape, tiling.chunk, candidate)
-            last = Forecast(tile_bytes(stage, cut, itemsizes), model, at_once, processes, candidate)
+            last = Forecast(tile_bytes(stage, cut, itemsizes, grid), model, at_once, processes, candidate)
             if limit is None or last.total <= limit:
                 return last
     if last is None:
@@ -124,7 +132,7 @@ def fit_memory(
     raise InputError(
         f"{where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x {tiling.chunk} cells "
         f"in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows {_gb(limit or 0)}; "
-        + _mend(stage, tiling, itemsizes, model, processes, limit or 0)
+        + _suggestion(stage, tiling, itemsizes, (processes * (BASE_BYTES + model), processes, limit or 0), grid)
     )
 
 
@@ -143,19 +151,23 @@ def memory_limit(memory: float | None) -> int | None:
     return int(memory * GIGABYTE)
 
 
-def _mend(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], model: int, processes: int, limit: int) -> str:
-    fixed = processes * (BASE_BYTES + model)
-    least = f"--memory {math.ceil(10 * (fixed + processes * tile_bytes(stage, tiling, itemsizes)) / 1e9) / 10:g}"
+def _suggestion(
+    stage: Stage, tiling: Tiling, itemsizes: Sequence[int], sizes: tuple[int, int, int], grid: GeoBox | None
+) -> str:
+    """What would fit; sizes: bytes whatever the tile, processes, limit."""
+    fixed, processes, limit = sizes
+    needed = fixed + processes * tile_bytes(stage, tiling, itemsizes, grid)
+    enough = f"--memory {math.ceil(10 * needed / GIGABYTE) / 10:g}"
     if stage.halo is None:
-        return f"this stage needs the whole grid at once: give {least}, or a coarser grid"
+        return f"this stage needs the whole grid at once: give {enough}, or a coarser grid"
     chunk = tiling.chunk
     while chunk > 16:
         chunk //= 2
-        if fixed + processes * tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes) <= limit:
-            return f"set chunks = {chunk} in [grid], or give {least}"
+        if fixed + processes * tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes, grid) <= limit:
+            return f"set chunks = {chunk} in [grid], or give {enough}"
     if processes > 1:
-        return f"give fewer --workers, or {least}"
-    return f"give {least}; {_gb(fixed)} of it are the libraries and the model"
+        return f"give fewer --workers, or {enough}"
+    return f"give {enough}; {_gb(fixed)} of it are the libraries and the model"
 
 
 def _gb(size: float) -> str:

@@ -102,6 +102,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             limit=memory_limit(memory),
             where=job.where,
             side=job.tile,
+            grid=place.grid,
         )
         outputs = existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}

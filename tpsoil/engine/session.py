@@ -292,6 +292,7 @@ def _make(
         limit=limit,
         where=job.where,
         side=job.tile,
+        grid=output.grid,
     )
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
     assignment = Assignment(
@@ -339,6 +340,7 @@ def _check_memory(job: Job, output: Output, pool: Pool, limit: int | None) -> No
             limit=limit,
             where=job.where,
             side=job.tile,
+            grid=output.grid,
         )
 
 

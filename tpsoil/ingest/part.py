@@ -39,6 +39,13 @@ class FileArray:
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "tpsoil.FileArray", self._opening
 
+    @property
+    def layout(self) -> tuple[int, tuple[int, ...]]:
+        """Bytes of a number, and the sizes of the chunks they are stored in; no sizes where they are not chunked."""
+        encoding = self._variable.encoding
+        sizes = encoding.get("chunksizes") or encoding.get("chunks") or ()
+        return self._variable.dtype.itemsize, tuple(int(size) for size in sizes)
+
     def read(self, rows: slice, cols: slice) -> Array:
         """Stored numbers of a window."""
         return np.asarray(self._variable[rows, cols].values)

@@ -30,11 +30,15 @@ from .checks import check_classes, check_range
 from .packing import unpacked
 from .part import Part
 from .parts import digest_files, find_parts, source_files
+from .reading import read_bytes
 
 Array = npt.NDArray[Any]
 Combine = Literal["mosaic", "mean", "sum", "min", "max"]
 
 COMBINE: Final = ("mosaic", "mean", "sum", "min", "max")
+
+LAYOUTS: Final = 16
+"""Parts whose layout is read for the forecast of memory: the files of one product are stored alike."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Raster:
         layers = (self._placed(part, place, rows, cols, shape) for part, place in placed)
         values = reduce(_MERGE[self.combine or "mosaic"], layers) if placed else np.full(shape, np.nan)
         return self.checked_values(values / len(self.parts) if self.combine == "mean" else values)
+
+    def read_bytes(self, rows: int, columns: int) -> int:
+        """Peak of memory while a window of this size is read; one part after the other is open."""
+        return max(read_bytes(part, rows, columns) for part in self.parts[:LAYOUTS])
 
     def converted(self, values: Array) -> Array:
         """Values of a block of `lazy_array`, as `read` would give them."""

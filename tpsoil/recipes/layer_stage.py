@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
 
 from tpsoil.cube import cube_info
-from tpsoil.cube.align import Alignment, aligned_reader
+from tpsoil.cube.align import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url
@@ -128,6 +128,7 @@ def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faul
                 attributes={"": {"source": ", ".join(shown_source(source) for source in sources)}},
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,
+                source_bytes=source_bytes,
                 needs_values=True,
             )
         )
@@ -146,6 +147,11 @@ def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, An
     return _source_reader(options, grid)[1]
 
 
+def source_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]) -> int:
+    """Peak of memory while the source behind a tile is read, bytes."""
+    return source_bytes_of(_source_reader(options, grid)[0], *shape)
+
+
 @dataclass(frozen=True)
 class _Averaged:
     """A raster averaged onto a coarser grid, as a raster of its own."""
@@ -158,6 +164,10 @@ class _Averaged:
     def read(self, rows: slice, columns: slice) -> Array:
         """Values of a window of the coarser grid."""
         return self.average(rows, columns)
+
+    def read_bytes(self, rows: int, columns: int) -> int:
+        """Peak of memory while a window of this size is averaged."""
+        return source_bytes_of(self.average, rows, columns)
 
 
 def averaged_raster(raster: Any, spec: Variable, box: GeoBox) -> Any:
