@@ -96,6 +96,20 @@ def test_odd_regions_have_geography_without_streaks(crs: str, bounds: tuple[floa
     assert len({text for _, text in net.bottom}) == len(net.bottom)
 
 
+def test_no_land_of_another_continent_lies_across_a_map_of_europe() -> None:
+    plane = Plane(CRS("EPSG:3035"), (2.5e6, 1.4e6, 7.4e6, 5.5e6))
+    atlantic = shapely.Point(plane.to_map(np.array([[-20.0, 57.0]]))[0])
+    sea = shapely.Point(plane.to_map(np.array([[5.0, 67.5]]))[0])  # at the latitude of Chukotka, which ends at 180
+    land = [shapely.make_valid(shapely.Polygon(ring)) for ring in context_of(plane).land]
+    assert not any(polygon.contains(point) for polygon in land for point in (atlantic, sea))
+
+
+def test_the_first_cities_are_the_important_ones() -> None:
+    names = [city.name for city in cities() if city.rank == 1]
+    assert names.index("Paris") < names.index("Vaduz")
+    assert not any("?" in name for name in names)
+
+
 def test_new_zealand_is_drawn_on_both_sides_of_the_date_line() -> None:
     context = context_of(Plane(CRS("EPSG:4326"), (165.0, -48.0, 190.0, -10.0)))
     assert min(ring[:, 0].min() for ring in context.land) < 172

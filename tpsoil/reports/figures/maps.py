@@ -24,6 +24,8 @@ from .stretch import colour_scale, finish_bar
 
 Floats = npt.NDArray[np.float64]
 
+MAP_WIDTH = 6.4
+"""Inches of a figure of 8.2 that are the map's."""
 MAX_CLASSES_BESIDE_GLOBE = 12
 """Maximum number of legend entries beside a globe."""
 
@@ -110,9 +112,13 @@ def map_layer(
     logarithmic = log if log is not None else str(layer.name) in palette.LOGARITHMIC
     omitted = ""
     if logarithmic:
-        hidden = int(np.sum(values <= 0))
-        values = np.where(values > 0, values, np.nan)
-        omitted = f"\n{hidden} drawn cells at or below 0 omitted" if hidden else ""
+        hidden = int(np.sum(values < 0))
+        positive = values[values > 0]
+        # No loss at all is the low end of the bar, not a hole in the map.
+        values = np.where(
+            values == 0, positive.min() if positive.size else np.nan, np.where(values > 0, values, np.nan)
+        )
+        omitted = f"\n{hidden} drawn cells below 0 omitted" if hidden else ""
     masked = draw_mask(axes, layer, picture, mask, longest_side)
     if masked is not None:
         values = np.where(masked, np.nan, values)
@@ -245,11 +251,25 @@ def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
     axes.set_xlim(frame[0], frame[1])
     axes.set_ylim(frame[2], frame[3])
     axes.set_aspect(111.32e3 / picture.metres if picture.unit == "°" else 1.0)
+    if globe:
+        _fit_figure(axes, picture, frame)
     geographic.draw_scale(axes, picture, frame)
     geographic.draw_geography(axes, picture, frame)
     plane = geographic.plane_of(picture, frame)
     if globe and plane is not None:
         geographic.draw_globe(axes, plane)
+
+
+def _fit_figure(axes: Axes, picture: Picture, frame: geographic.Frame) -> None:
+    """Give a figure of its own the height of what is drawn, so that neither title nor bar run out of it."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    stretch = 111.32e3 / picture.metres if picture.unit == "°" else 1.0
+    height = MAP_WIDTH * stretch * (frame[3] - frame[2]) / max(frame[1] - frame[0], 1e-12)
+    width = figure.get_size_inches()[0]
+    tall = float(np.clip(height, 1.6, 8.6))
+    figure.set_size_inches(width if tall >= height else max(4.5, width * tall / height), tall + 1.5)
 
 
 def _frame(axes: Axes, picture: Picture) -> geographic.Frame:

@@ -31,6 +31,10 @@ TOWNS: Final = (
 """Towns on and around the plateau that Natural Earth's 243 places lack; positions to 0.01 degree, GeoNames."""
 
 
+NAMES: Final = {"Chi?in?u": "Chișinău", "?saka": "Osaka"}
+"""Places whose letters the source has lost."""
+
+
 def decoded_arcs(topology: dict[str, Any]) -> list[Floats]:
     """Arcs of a TopoJSON in degrees: sums of the stored differences, scaled and shifted."""
     scale, shift = topology["transform"]["scale"], topology["transform"]["translate"]
@@ -49,7 +53,19 @@ def used_arcs(value: Any) -> Iterator[int]:
 def joined(indices: list[int], arcs: list[Floats]) -> Floats:
     """One line from arcs in order, their shared ends once."""
     parts = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in indices]
-    return np.concatenate([parts[0], *(part[1:] for part in parts[1:])])
+    return unwrapped(np.concatenate([parts[0], *(part[1:] for part in parts[1:])]))
+
+
+def unwrapped(part: Floats) -> Floats:
+    """A line across the date line without its jump of 360 degrees; a ring around a pole stays as it is."""
+    steps = np.diff(part[:, 0])
+    steps -= 360 * np.round(steps / 360)
+    longitude = part[0, 0] + np.concatenate([[0.0], np.cumsum(steps)])
+    closed = np.allclose(part[0], part[-1])
+    if closed and abs(longitude[-1] - longitude[0]) > 1:
+        return part
+    longitude -= 360 * np.round(0.5 * (longitude.min() + longitude.max()) / 360)
+    return np.column_stack([longitude, part[:, 1]])
 
 
 def lines(objects: dict[str, Any], arcs: list[Floats]) -> list[Floats]:
@@ -110,14 +126,17 @@ def scale_layers(topology: dict[str, Any], digits: int) -> dict[str, Any]:
 
 def main(folder: str, cities: str) -> None:
     """Write the bundled file."""
-    places = gpd.read_file(cities)
+    places = gpd.read_file(cities).iloc[::-1]  # the most important stand last
     content = {
         "source": "Natural Earth 4.1, public domain, naturalearthdata.com; towns of the plateau: GeoNames",
         "50m": scale_layers(json.loads(Path(folder, "world_50m.json").read_text()), 2),
         "110m": scale_layers(json.loads(Path(folder, "world_110m.json").read_text()), 1),
         "cities": [
             *([name, x, y, 2] for name, x, y in TOWNS),
-            *([row["name"], round(row.geometry.x, 2), round(row.geometry.y, 2), 1] for _, row in places.iterrows()),
+            *(
+                [NAMES.get(row["name"], row["name"]), round(row.geometry.x, 2), round(row.geometry.y, 2), 1]
+                for _, row in places.iterrows()
+            ),
         ],
     }
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()

@@ -226,8 +226,6 @@ def _near(parts: Iterable[Floats], area: Bounds) -> list[Floats]:
     west, south, east, north = area
     result = []
     for turn in (-360.0, 0.0, 360.0):
-        if west - turn > 180 or east - turn < -180:
-            continue
         result += [p + [turn, 0.0] for p in parts if p[:, 0].max() >= west - turn and p[:, 0].min() <= east - turn
                    and p[:, 1].max() >= south and p[:, 1].min() <= north]  # fmt: skip
     return result
