@@ -8,8 +8,11 @@ and to no other of that package.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from typing import Any, Final
 
 import tpsoil
 from tpsoil.errors import InputError
+from tpsoil.kernels.cache import cache_folder
 from tpsoil.stage import Stage
 
 ROOT: Final = Path(tpsoil.__file__).parent
@@ -102,6 +106,7 @@ def code_of(entries: tuple[str, ...]) -> Code:
         if name not in reached:
             reached[name] = module = _module(name)
             pending += sorted(module.inner - reached.keys())
+    _save_facts()
     packages: dict[str, str] = {}
     for name in sorted({outer for module in reached.values() for outer in module.outer} - INDIFFERENT):
         packages |= _versions(name)
@@ -135,24 +140,78 @@ def _module(name: str) -> _Module:
         return _Module("?", frozenset(), frozenset())
     if name.split(".")[0] == NAME:
         _require_unedited(name, path)
-    tree = _tree(path)
+    facts = _facts(path, _package_of(name, path))
     inner: set[str] = set()
     outer: set[str] = set()
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for target, names in _imports(tree, package):
+    for target, names in facts.imports:
         if target.split(".")[0] != NAME:
             outer.add(target.split(".")[0])
         elif names is None:
             inner |= {target} if _path(target) and target != NAME else set()
         else:
             inner |= {where for one in names for where in _definition(target, one)}
-    digest = hashlib.sha256(_shape(tree).encode()).hexdigest()[:DIGITS]
-    return _Module(digest, frozenset(inner - {name}), frozenset(outer - set(sys.stdlib_module_names)))
+    return _Module(facts.digest, frozenset(inner - {name}), frozenset(outer - set(sys.stdlib_module_names)))
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a source file states: the digest of its tree, and (module, names taken from it or None) of each import."""
+
+    digest: str
+    imports: tuple[tuple[str, tuple[str, ...] | None], ...]
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), str(path))
+def _facts(path: Path, package: str) -> _Facts:
+    """Facts of a file, from the user's cache where its bytes are there: parsing all modules takes 2 s."""
+    data = path.read_bytes()
+    key = hashlib.sha256(data + b"\0" + package.encode()).hexdigest()[: 2 * DIGITS]
+    stored = _stored_facts()
+    if key not in stored:
+        tree = ast.parse(data, str(path))
+        imports = [[target, names] for target, names in _imports(tree, package)]
+        stored[key] = [hashlib.sha256(_shape(tree).encode()).hexdigest()[:DIGITS], imports]
+        _new_facts.append(key)
+    digest, imports = stored[key]
+    return _Facts(str(digest), tuple((target, None if names is None else tuple(names)) for target, names in imports))
+
+
+_new_facts: Final[list[str]] = []
+
+
+def _facts_file() -> Path | None:
+    """In the user's own folder of compiled kernels, for one Python, one list of modules and one way of reading them."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    listing = "\n".join([sys.version, Path(__file__).read_text(encoding="utf-8"), *sorted(_AT_IMPORT)])
+    return folder / f"modules-{hashlib.sha256(listing.encode()).hexdigest()[:DIGITS]}.json"
+
+
+@cache
+def _stored_facts() -> dict[str, Any]:
+    path = _facts_file()
+    try:
+        content = json.loads(path.read_bytes()) if path is not None else {}
+    except (OSError, ValueError):
+        content = {}
+    return dict(content) if isinstance(content, dict) else {}
+
+
+def _save_facts() -> None:
+    """Keep what was read for the next process; a folder that cannot be written is no fault."""
+    path = _facts_file() if _new_facts else None
+    if path is None:
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        partial.write_text(json.dumps(_stored_facts()), encoding="utf-8")
+        partial.replace(path)
+    _new_facts.clear()
+
+
+def _package_of(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
 
 
 def _shape(tree: ast.Module) -> str:
@@ -203,7 +262,7 @@ def _definition(module: str, name: str) -> set[str]:
     if path is None or path.name != "__init__.py":
         return {module} if path else set()
     found: set[str] = set()
-    for target, names in _imports(_tree(path), module):
+    for target, names in _facts(path, module).imports:
         if names is not None and target.split(".")[0] == NAME and name in names:
             found |= _definition(target, name)
     return found or ({module} if module != NAME else set())
