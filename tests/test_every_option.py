@@ -19,10 +19,13 @@ from sweep import ABSENT, FAULT, Change, Sweep, at, merged, values_of
 from test_solum_options import SMALL_RATE, landscape, parameters_of
 
 import tpsoil
-from tpsoil.cube import add_layer, create_cube
+from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import TpsoilError
 from tpsoil.grid import coordinates, plateau_grid
-from tpsoil.recipes.jobs import preview
+from tpsoil.micronutrients import train_elements
+from tpsoil.recipes.element_samples import design_of
+from tpsoil.recipes.element_tables import tables_of
+from tpsoil.recipes.jobs import job_of, preview
 from tpsoil.recipes.reference import recipe_keys
 from tpsoil.solum import SolumOptions, thickness
 
@@ -409,6 +412,23 @@ def test_options_of_run_have_an_effect(tmp_path: Path) -> None:
     tiles = [preview({**recipe, "run": {**recipe["run"], "output": str(tmp_path / "new.zarr"), "tile": tile}})
              for tile in (1, 2)]  # fmt: skip
     assert [one[0].forecast.side for one in tiles if one[0].forecast] == [1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:samples.csv. no column names the sites")
+def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep) -> None:
+    """Of one forest, the permutations of the drivers and the bootstrap of the effects follow the seed of the run."""
+    options = {"drivers": True, "driver_repeats": 2, "effects": ["elevation", "climate_zone"], "bands": 3}
+    recipe = merged(elements.base, {"run": {"seed": 7}, "elements": options})
+    job = job_of(recipe)
+    table = job.stages[0].options["table"]
+    design = design_of(table, open_cube(job.cube).load(), Path("samples.csv"), "Fe").design
+    forest = train_elements(design, ["Fe"], list(table.features), groups=None, trees=4, n_folds=3, folds=["random"],
+                            coordinates=("lon", "lat"), seed=7)["Fe"]  # fmt: skip
+    first, second = (tables_of(table, "Fe", forest, design, None, seed) for seed in (0, 7))
+    for name in ("drivers", "importance_Fe", "effect_Fe_elevation", "effect_Fe_climate_zone"):
+        assert not first[name].equals(second[name]), name
+        assert elements.outcome(recipe)[f"table:{name}"] == second[name].to_csv(), name
+    assert first["elements"].equals(second["elements"])
 
 
 TABLES = {**SOLUM, **ELEMENTS, **FROM_FILES, "run": RUN}

@@ -117,7 +117,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         extra = train_elements(found.design, [symbol], wider, folds=kept, **how)[symbol]
     model = MapModel.of(trained, level=table.interval)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
-    tables = {**found.tables, **tables_of(table, symbol, trained, found.design, extra)}
+    tables = {**found.tables, **tables_of(table, symbol, trained, found.design, extra, int(options["seed"]))}
     return Prepared(model.dump(), tables, attributes, notes)
 
 

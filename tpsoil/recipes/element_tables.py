@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -16,7 +14,12 @@ from .element_options import ElementsTable
 
 
 def tables_of(
-    table: ElementsTable, symbol: str, trained: TrainedForest, design: pd.DataFrame, extra: TrainedForest | None
+    table: ElementsTable,
+    symbol: str,
+    trained: TrainedForest,
+    design: pd.DataFrame,
+    extra: TrainedForest | None,
+    seed: int,
 ) -> dict[str, pd.DataFrame]:
     """Every table of one element.
 
@@ -30,6 +33,8 @@ def tables_of(
         Samples with their classes.
     extra : TrainedForest or None
         With the columns that no layer has.
+    seed : int
+        Of the permutations of `driver_repeats` and of the bootstrap of `bands`.
 
     Returns
     -------
@@ -56,12 +61,12 @@ def tables_of(
         if table.interval is not None:
             tables["intervals_with_extra"] = _intervals(symbol, extra)
     if table.drivers:
-        ranked = importance(trained, repeats=table.driver_repeats).reset_index()
+        ranked = importance(trained, repeats=table.driver_repeats, seed=seed).reset_index()
         ranked["folds"] = trained.deciding
         tables[f"importance_{symbol}"] = ranked.rename(columns={"held_out_increase": "importance"}).round(5)
         tables["drivers"] = _drivers(symbol, trained, ranked)
     for effect in table.effects:
-        tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(table, trained, effect)
+        tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(trained, effect, table.bands, seed)
     if classes:
         tables["groups"] = pd.concat(
             [_groups(symbol, name, design, labels) for name, labels in classes.items()], ignore_index=True
@@ -113,18 +118,17 @@ def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.Da
     return told
 
 
-def _effect(table: ElementsTable, trained: TrainedForest, effect: str) -> pd.DataFrame:
+def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.DataFrame:
     names = effect.split("*")
     classes = [name for name in names if trained.encoding.levels.get(name)]
-    how: dict[str, Any] = {"bootstrap": table.bands}
     if classes:
-        found = partial_dependence(trained, names, **how)
+        curve = partial_dependence(trained, names, bootstrap=bands, seed=seed)
     else:
-        found = accumulated_local_effects(trained, names, **how)
+        curve = accumulated_local_effects(trained, names, bootstrap=bands, seed=seed)
     if len(names) == 1:
-        found = found.rename(columns={names[0]: "value"})
-        found.insert(0, "feature", names[0])
-    return found
+        curve = curve.rename(columns={names[0]: "value"})
+        curve.insert(0, "feature", names[0])
+    return curve
 
 
 def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
