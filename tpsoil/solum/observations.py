@@ -126,7 +126,7 @@ def prepare_profiles(
     layers : Dataset, optional
         Sampled at the profiles' cells; its layers replace columns of the same name.
     thickness : str, optional
-        Name of the thickness column.
+        Name of the thickness column, used in place of `solum_thickness` where the table has both.
     extra : sequence of str
         Further layers to sample, if they exist.
     options : SolumOptions, optional
@@ -163,7 +163,8 @@ def prepare_profiles(
     if name is None or name not in table.columns:
         column = thickness or OBSERVED
         raise InputError(f"profiles have no column '{column}'{nearest_name(column, map(str, table.columns))}")
-    table = table.rename(columns={name: OBSERVED})
+    if name != OBSERVED:
+        table = table.drop(columns=OBSERVED, errors="ignore").rename(columns={name: OBSERVED})
     table.insert(0, "profile", np.arange(len(table)))
     reason = pd.Series("", index=table.index, dtype=object)
     if layers is not None:
