@@ -221,7 +221,8 @@ def _pairs(observed: npt.ArrayLike, predicted: npt.ArrayLike, where: str, missin
     finite = np.isfinite(o) & np.isfinite(p)
     if missing == "reject" and not finite.all():
         raise InputError(
-            f"{where}: {int((~finite).sum())} of {o.size} pairs are not finite; leave them out and report how many"
+            f"{where}: {int((~finite).sum())} of {o.size} pairs are not finite; leave them out "
+            "(score: missing='omit') and report how many"
         )
     return o[finite], p[finite]
 
