@@ -20,12 +20,12 @@ from tpsoil.errors import TpsoilError
 RESULT = "result"
 
 
-def other(value: Any, *, names: str = "", **given: Any) -> Change:
+def other(value: Any, /, *, names: str = "", **given: Any) -> Change:
     """Another value of an option, which changes the result or is rejected; `given` applies before and after."""
     return Change(value, RESULT, given=given, names=names)
 
 
-def same(value: Any, reason: str, **given: Any) -> Change:
+def same(value: Any, reason: str, /, **given: Any) -> Change:
     """Another value of an option that must not change the result."""
     return Change(value, "none", given=given, reason=reason)
 

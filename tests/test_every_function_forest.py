@@ -1,0 +1,169 @@
+"""Every option of the functions and estimators of `tpsoil.forest` has an effect, or is rejected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from function_sweep import Case, other, parameters_of, require_complete, same
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from test_training import plots
+
+from tpsoil import forest
+from tpsoil.forest import CompiledForest, SoilForest
+
+pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
+
+TABLE = plots(30, 2).assign(
+    part=lambda table: np.arange(len(table)) % 12, east=lambda table: table["lat"], north=lambda table: table["lon"],
+    height=lambda table: np.where(np.arange(len(table)) == 3, np.nan, 4000 + 20 * table["slope"]),
+)  # fmt: skip
+FEATURES = ["slope", "wetness", "land_cover", "aspect"]
+NUMBERS = ["slope", "wetness"]
+SMALL = {"table": TABLE, "target": "Fe", "features": FEATURES, "groups": "site", "trees": 5, "n_folds": 3}
+LOG = {"transform": "log10"}
+SEARCH = {"search": {"min_samples_leaf": [1, 8]}, "search_trees": 8, "folds": "group"}
+WIDE_SEARCH = {**SEARCH, "search": {"min_samples_leaf": [1, 2, 3, 4], "max_features": [1, 2]}, "search_trees": 2}
+TRAINED = forest.train(TABLE, "Fe", FEATURES, "site", trees=5, n_folds=3)
+CODED = forest.train(TABLE, "Fe", ["slope", "land_cover"], "site", trees=5, n_folds=3).compile()
+X = TABLE[NUMBERS].astype("float32")
+Y = TABLE["Fe"].to_numpy()
+PLAIN = RandomForestRegressor(5, random_state=0).fit(X, Y)
+COMPILED = CompiledForest.from_sklearn(PLAIN, NUMBERS, responses=(X, Y))
+CLASSES = RandomForestClassifier(5, random_state=0).fit(X, (np.median(Y) < Y).astype(int))
+RNG = np.random.default_rng(0)
+CUBE = xr.Dataset({
+    "slope": (("y", "x"), RNG.uniform(0, 40, (4, 4)).astype("float32")),
+    "wetness": (("y", "x"), RNG.normal(8, 2, (4, 4)).astype("float32")),
+    "aspect": (("y", "x"), RNG.uniform(0, 360, (4, 4)).astype("float32")),
+    "land_cover": (("y", "x"), np.full((4, 4), 10, "uint8")),
+})  # fmt: skip
+STRANGE = CUBE.assign(land_cover=CUBE["land_cover"].where(CUBE["slope"] > 10, 5).astype("uint8"))
+STEEPER = CUBE.assign(incline=CUBE["slope"] + 9)
+
+
+def soil_forest(**options: Any) -> Any:
+    """Predictions of the estimator."""
+    return SoilForest(**options).fit(X, Y).predict_quantiles(X, [0.1, 0.9])
+
+
+TRAINING = {
+    "groups": other(None),
+    "folds": other("random"),
+    "deciding": other("random"),
+    "n_folds": other(4),
+    "block_size": other(5.0),
+    "coordinates": other(("east", "north")),
+    "trees": other(6),
+    "preset": other("randomForest"),
+    "search": other({"min_samples_leaf": [8]}),
+    "search_trees": other(3, **WIDE_SEARCH),
+    "search_folds": other(2, **WIDE_SEARCH),
+    "transform": other("log10"),
+    "back_transform": other("median", **LOG),
+    "missing": other("keep", features=["slope", "height"]),
+    "categories": other("onehot"),
+    "categorical": other(["part"], features=["slope", "part"], categories="onehot"),
+    "circular": other(["part"], features=["slope", "part"]),
+    "units": other("g kg-1"),
+    "seed": other(1),
+    "workers": same(2, "threads; each tree has its own seed"),
+    "settings": other({"min_samples_leaf": 6}),
+}
+CASES = {
+    "area_of_applicability": Case(
+        forest.area_of_applicability,
+        {"training": TRAINED, "new": STEEPER},
+        {
+            "weights": other({"slope": 9.0, "wetness": 1.0, "land_cover": 1.0, "aspect": 1.0}),
+            "folds": other(np.arange(len(TABLE)) % 2),
+            "layers": other({"slope": "incline"}),
+        },
+    ),
+    "conformal_intervals": Case(
+        forest.conformal_intervals,
+        {"trained": TRAINED},
+        {"level": other(0.5), "method": other("spread"), "kind": other("random")},
+    ),
+    "coverage_table": Case(
+        forest.coverage_table,
+        {"trained": TRAINED},
+        {
+            "levels": other([0.5]),
+            "by": other(np.where(TABLE["slope"] > 20, "steep", "flat")),
+            "kind": other("random"),
+            "method": other("residual"),
+        },
+    ),
+    "held_out_importance": Case(
+        forest.held_out_importance,
+        {"trained": TRAINED, "repeats": 2},
+        {
+            "sets": other({"terrain": ["slope", "aspect"]}),
+            "folds": other("random"),
+            "repeats": other(3),
+            "seed": other(1),
+            "workers": same(2, "threads; each fold has its own seed"),
+        },
+    ),
+    "permutation_importance": Case(
+        forest.permutation_importance,
+        {"forest": PLAIN, "design": X, "target": Y},
+        {"sets": other({"both": NUMBERS}), "repeats": other(2), "seed": other(1)},
+    ),
+    "predict_cube": Case(
+        forest.predict_cube,
+        {"model": TRAINED, "cube": STEEPER},
+        {
+            "layers": other({"slope": "incline"}),
+            "quantiles": other([0.1], model=COMPILED),
+            "probabilities": other(True, model=CLASSES),
+            "unseen": other("error", cube=STRANGE, names="never saw"),
+        },
+    ),
+    "predict_cube_many": Case(
+        forest.predict_cube_many,
+        {"forests": {"Fe": COMPILED}, "cube": STEEPER},
+        {
+            "layers": other({"slope": "incline"}),
+            "quantiles": other([0.1]),
+            "method": other("trees", quantiles=[0.1]),
+            "unseen": other("nan", forests={"Fe": CODED}, cube=STRANGE, names="never saw"),
+        },
+    ),
+    "score": Case(
+        forest.score,
+        {"observed": [1.0, 2.0, 4.0], "predicted": [1.5, 2.0, 3.0]},
+        {"measures": other(["rmse"]), "missing": other("omit", observed=[1.0, np.nan, 4.0])},
+    ),
+    "train": Case(forest.train, SMALL, TRAINING),
+    "SoilForest": Case(
+        soil_forest,
+        {"n_estimators": 5},
+        {
+            "n_estimators": other(6),
+            "preset": other("randomForest"),
+            "max_features": other(2),
+            "min_samples_split": other(12),
+            "min_samples_leaf": other(6),
+            "max_depth": other(2),
+            "random_state": other(1),
+            "n_jobs": same(2, "threads; each tree has its own seed"),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "option"), parameters_of(CASES))
+def test_an_option_has_an_effect_or_is_rejected(
+    name: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    CASES[name].check(name, option)
+
+
+def test_every_option_has_another_value_here() -> None:
+    require_complete(forest, CASES, ("SoilForest",))

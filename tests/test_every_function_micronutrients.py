@@ -1,0 +1,175 @@
+"""Every option of the functions of `tpsoil.micronutrients` has an effect, or is rejected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from function_sweep import Case, other, parameters_of, require_complete
+from test_training import plots
+
+from tpsoil import forest
+from tpsoil import micronutrients as elements
+from tpsoil.grid import coordinates, plateau_grid
+
+pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
+
+RNG = np.random.default_rng(3)
+NUMBERS = ["slope", "wetness"]
+SITES = plots(30, 2)
+TRAINED = forest.train(SITES, "Fe", NUMBERS, "site", trees=5, n_folds=3)
+X, Y = SITES[NUMBERS].astype("float32"), np.log10(SITES["Fe"].to_numpy())
+XRF = RNG.uniform(10, 50, 30)
+ICP = 2 + 1.1 * XRF + RNG.normal(0, 3, 30)
+VALUES = pd.DataFrame({
+    "site": np.repeat(np.arange(20), 3), "element": np.tile(["Fe", "Zn", "V"], 20),
+    "value": RNG.lognormal(3, 0.4, 60), "biome": np.repeat(np.arange(20) % 3, 3), "height": np.arange(60.0),
+}).assign(value=lambda t: t["value"].where(t.index != 4, 160).where(t.index != 7, 70))  # fmt: skip
+CLASSED = pd.DataFrame({"value": RNG.normal(0, 1, 40) + np.arange(40) % 2 * 0.7, "group": np.arange(40) % 2,
+                        "site": np.arange(40) // 4, "second": RNG.normal(0, 1, 40), "half": np.arange(40) // 20,
+                        "plot": np.arange(40) // 2})  # fmt: skip
+CLASSED["spread"] = CLASSED["value"] * np.where(CLASSED["group"] == 1, 20, 1)
+DIFFERENT = np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], dtype=bool)
+GRID = plateau_grid(100_000)[:8, :8]
+MASK = np.ones((8, 8), "uint8")
+MASK[2:4, 2:4] = 0
+CUBE = xr.Dataset(
+    {
+        "slope": (("y", "x"), RNG.uniform(0, 40, (8, 8)).astype("float32")),
+        "land_cover": (("y", "x"), np.repeat([7, 10, 16], (4, 2, 2)).astype("uint8") * np.ones((8, 1), "uint8")),
+        "soil_mask": (("y", "x"), MASK),
+    },
+    coords=coordinates(GRID),
+)
+STEEPER = CUBE.assign(incline=CUBE["slope"][::-1].drop_vars(("y", "x")))
+ROWS, COLUMNS = np.divmod(np.arange(48) * 4 % 63, 8)
+STEEP = CUBE["slope"].values[ROWS, COLUMNS]
+PLACED = pd.DataFrame({
+    "site": np.arange(48) // 2, "x": CUBE["x"].values[COLUMNS], "y": CUBE["y"].values[ROWS],
+    "Zn": 20 + 2 * STEEP + RNG.uniform(0, 5, 48), "V": 50 + STEEP, "plot": np.arange(48) // 4,
+})  # fmt: skip
+UNSEEN = PLACED[PLACED["x"] <= float(CUBE["x"][5])]
+TIDY = PLACED.rename(columns={"Zn": "value"}).assign(
+    element="Zn", censored=np.arange(48) < 6, detection_limit=np.where(np.arange(48) < 6, 20.0, np.nan),
+    value=lambda t: t["value"].where(t.index >= 6),
+)  # fmt: skip
+TRAINING = {"trees": 4, "n_folds": 3, "folds": ["random", "group"]}
+STRICT = {"max_censored": 0.01}
+BANDED = {"bootstrap": 3, "trees": 4}
+
+CASES = {
+    "accumulated_local_effects": Case(
+        elements.accumulated_local_effects,
+        {"model": TRAINED, "features": "slope"},
+        {
+            "X": other(X.iloc[::2]),
+            "bins": other(5),
+            "bootstrap": other(2, trees=4),
+            "band": other(0.5, **BANDED),
+            "trees": other(6, **BANDED),
+            "seed": other(1, **BANDED),
+        },
+    ),
+    "betasq": Case(elements.betasq, {"X": X, "y": Y}, {"with_lmg": other(False)}),
+    "calibrate_xrf": Case(
+        elements.calibrate_xrf,
+        {"xrf": XRF, "icp": ICP},
+        {"method": other("rma"), "variance_ratio": other(4.0, method="deming"), "min_pairs": other(31, names="31")},
+    ),
+    "classes_of": Case(
+        elements.classes_of, {"values": [1.0, 9.0], "edges": [5.0]}, {"names": other(["low", "high"])}
+    ),
+    "compact_letters": Case(elements.compact_letters, {"different": DIFFERENT}, {"order": other([2, 1, 0])}),
+    "compare_groups": Case(
+        elements.compare_groups,
+        {"table": CLASSED},
+        {
+            "value": other("second"),
+            "group": other("half"),
+            "site": other("plot"),
+            "test": other("tukey", value="spread", site=None),
+            "alpha": other(0.9999),
+        },
+    ),
+    "importance": Case(
+        elements.importance,
+        {"forest": TRAINED},
+        {
+            "X": other(X.iloc[::-1], forest=TRAINED.forest, X=X, y=Y),
+            "y": other(Y[::-1], forest=TRAINED.forest, X=X),
+            "sets": other({"both": NUMBERS}),
+            "folds": other("random"),
+            "repeats": other(2),
+            "seed": other(1),
+        },
+    ),
+    "map_elements": Case(
+        elements.map_elements,
+        {"samples": PLACED, "cube": STEEPER, "elements": ["Zn"], "features": ["slope"], **TRAINING},
+        {
+            "elements": other(["Zn", "V"]),
+            "features": other(["slope", "land_cover"]),
+            "level": other(0.5),
+            "layers": other({"slope": "incline"}),
+            "unseen": other("error", samples=UNSEEN, features=["slope", "land_cover"], names="never saw"),
+            "options": other({"trees": 5}),
+        },
+    ),
+    "partial_dependence": Case(
+        elements.partial_dependence,
+        {"model": TRAINED, "features": "slope"},
+        {
+            "X": other(X.iloc[::2]),
+            "grid": other(5),
+            "bootstrap": other(2, trees=4),
+            "band": other(0.5, **BANDED),
+            "trees": other(6, **BANDED),
+            "seed": other(1, **BANDED),
+        },
+    ),
+    "representation": Case(
+        elements.representation, {"sites": [1, 1, 2], "areas": {1: 5.0, 2: 5.0}}, {"names": other({1: "steppe"})}
+    ),
+    "screen_outliers": Case(
+        elements.screen_outliers,
+        {"samples": VALUES, "threshold": 2.0},
+        {
+            "threshold": other(1.0),
+            "method": other("mad"),
+            "log": other(True),
+            "iterate": other(True),
+            "elements": other(["Fe"]),
+        },
+    ),
+    "summarise_sites": Case(elements.summarise_sites, {"samples": VALUES}, {"keep": other(["height"])}),
+    "train_elements": Case(
+        elements.train_elements,
+        {"samples": TIDY, "elements": ["Zn"], "features": ["slope"], "cube": STEEPER, **TRAINING},
+        {
+            "cube": other(STEEPER.assign(slope=STEEPER["incline"])),
+            "groups": other("plot"),
+            "on_masked": other("drop"),
+            "masked_within_m": other(1000.0),
+            "transform": other("none"),
+            "max_censored": other(0.01, names="more than 1 %"),
+            "allow_censored": other(True, names="more than 1 %", **STRICT),
+            "censored_as": other("limit"),
+            "options": other({"trees": 5}),
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), parameters_of(CASES))
+def test_an_option_has_an_effect_or_is_rejected(
+    name: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    CASES[name].check(name, option)
+
+
+def test_every_option_has_another_value_here() -> None:
+    require_complete(elements, CASES)
