@@ -358,7 +358,10 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     both = Figure(figsize=(15, 6.5), layout="constrained")
     left, right = both.subplots(1, 2)
     illustrative = illustrative_thickness(cube)["solum_thickness"]
-    physical = "Illustrative: one physical parameter set, no zones,\nerosion varies in space, its mean by water set to 2.76 t/ha/a (not fitted to profiles)"
+    physical = (
+        "Illustrative: one physical parameter set, no zones, erosion varies in space,\n"
+        "its mean by water set to 2.76 t/ha/a (not fitted to profiles)"
+    )
     figures.map_layer(illustrative, ax=left, mask=mask, title=physical, limits=THICKNESS_LIMITS)
     published = "Published parameters of Table 4 by zone,\none assumed erosion rate"
     figures.map_layer(maps["solum_thickness"], ax=right, mask=mask, title=published, limits=THICKNESS_LIMITS)
