@@ -255,7 +255,7 @@ def require_values(
 
     Examples
     --------
-    >>> require_values(["ndvi"], [{"cells": 4, "valid": {"ndvi": 0}}], source="ndvi.tif")
+    >>> require_values(["ndvi"], [{"cells": 4, "valid": {"ndvi": 0}}], source="ndvi.tif")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tpsoil.errors.InputError: ndvi: none of the 4 cells of the grid has a value; ndvi.tif is empty there, or all of...
     """
