@@ -97,7 +97,7 @@ for correction in ("none", "phosphate", "mclennan"):
 
 # %% [markdown]
 # ## How the layers hang together
-# Pearson's r over soil cells, with stars for significance. Neighbouring cells are not independent, so the stars flatter.
+# Pearson's r over soil cells, with stars for significance. Neighbouring cells are not independent, so the stars are over-optimistic.
 
 # %%
 from scipy import stats
