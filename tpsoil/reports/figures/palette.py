@@ -202,9 +202,12 @@ def class_name(layer: xr.DataArray, code: int, names: Mapping[int, str]) -> str:
 
 
 def fill_codes(layer: xr.DataArray) -> set[int]:
-    """Codes that mean "nothing here" in a class layer that was read without decoding."""
+    """Codes that mean "nothing here" in a class layer, also in one that was masked as float without decoding."""
     fill = layer.attrs.get("_FillValue", layer.encoding.get("_FillValue"))
     codes = {int(fill)} if fill is not None and np.isfinite(fill) else set()
+    entry = CATALOGUE.get(str(layer.name))
+    if entry is not None and entry.kind == "categorical":
+        codes.add(int(entry.fill))
     if layer.dtype == np.uint8:
         codes.add(NO_CLASS)
     elif layer.dtype == np.int16:

@@ -148,7 +148,7 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     first = step // 2 if min(rows, columns) > step // 2 else 0
     raw = np.asarray(layer.isel(y=slice(first, None, step), x=slice(first, None, step)).values)
     values = raw.astype(np.float64)
-    if palette.layer_kind(layer) == "categorical" and raw.dtype.kind in "iu":
+    if palette.layer_kind(layer) == "categorical":
         values[np.isin(raw, list(palette.fill_codes(layer)))] = np.nan
     values[~np.isfinite(values)] = np.nan
     unit, scale = ("°", 1.0) if geographic else ("km", 1e-3)
