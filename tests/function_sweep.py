@@ -52,6 +52,8 @@ class Case:
         change = self.options[key]
         before = self.outcome(change.given)
         after = outcome_of(self.call, {**self.arguments, **change.given, **expanded(self.call, key, change.value)})
+        if key == "where":  # the name of the source in messages
+            before, after = ({RESULT: outcome.get(FAULT, outcome.get(RESULT, ""))} for outcome in (before, after))
         Sweep({}).compare(f"{name}.{key}", before, after, change)
 
     def outcome(self, given: Mapping[str, Any]) -> Outcome:
@@ -139,3 +141,8 @@ def require_complete(module: ModuleType, cases: Mapping[str, Case], estimators: 
 def parameters_of(cases: Mapping[str, Case]) -> list[tuple[str, str]]:
     """Function and option of every case, for `pytest.mark.parametrize`."""
     return [(name, key) for name, case in cases.items() for key in case.options]
+
+
+def require_reproducible(case: Case) -> None:
+    """Assert that a second call gives the same: else a random part would look like the effect of an option."""
+    assert case.outcome({}) == outcome_of(case.call, case.arguments)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, other, parameters_of, require_complete
+from function_sweep import Case, other, parameters_of, require_complete, require_reproducible
 from test_training import plots
 
 from tpsoil import forest
@@ -169,6 +169,11 @@ def test_an_option_has_an_effect_or_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     CASES[name].check(name, option)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equal_options_give_equal_results(name: str) -> None:
+    require_reproducible(CASES[name])
 
 
 def test_every_option_has_another_value_here() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, message_of, other, parameters_of, require_complete, same
+from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible, same
 from test_solum_options import SMALL_RATE, TRUTH, landscape, profiles_of
 
 from tpsoil import solum
@@ -166,6 +166,11 @@ def test_an_option_has_an_effect_or_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     CASES[name].check(name, option)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equal_options_give_equal_results(name: str) -> None:
+    require_reproducible(CASES[name])
 
 
 def test_every_option_has_another_value_here() -> None:

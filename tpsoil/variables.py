@@ -348,7 +348,7 @@ def describe_layer(
     name : str
     units, kind, long_name, flags, dtype
         Of a layer that is not in the catalogue; `units` and `kind` are required then. For a layer of the catalogue,
-        `flags` and `long_name` replace the catalogue's; `kind` and the stored `units` are the catalogue's.
+        `flags` and `long_name` replace the catalogue's; `kind`, `dtype` and the stored `units` are the catalogue's.
 
     Returns
     -------
@@ -357,7 +357,8 @@ def describe_layer(
     Raises
     ------
     InputError
-        For an unknown layer without `units` or `kind`, and for a `kind` that contradicts the catalogue.
+        For an unknown layer without `units` or `kind`, and for a `kind` or `dtype` that contradicts the
+        catalogue.
 
     Examples
     --------
@@ -377,4 +378,6 @@ def describe_layer(
         )
     if kind is not None and kind != entry.kind:
         raise InputError(f"layer '{name}' is {entry.kind} in the catalogue, not '{kind}'; omit kind")
+    if dtype is not None and dtype != entry.dtype:
+        raise InputError(f"layer '{name}' is {entry.dtype} in the catalogue, not '{dtype}'; omit dtype")
     return replace(entry, flags=dict(flags) if flags else entry.flags, long_name=long_name or entry.long_name)
