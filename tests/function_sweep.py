@@ -145,4 +145,5 @@ def parameters_of(cases: Mapping[str, Case]) -> list[tuple[str, str]]:
 
 def require_reproducible(case: Case) -> None:
     """Assert that a second call gives the same: else a random part would look like the effect of an option."""
+    assert FAULT not in case.outcome({}), case.outcome({})
     assert case.outcome({}) == outcome_of(case.call, case.arguments)
