@@ -219,8 +219,9 @@ def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
         "hydrology",
         "temperature",
         "erosivity",
-        "erodibility",
+        "vegetation",
         "cover",
+        "erodibility",
         "rusle",
     ]
     assert [s.name for s in selected_stages(stages, "water_erosion", "r")] == ["rusle"]
