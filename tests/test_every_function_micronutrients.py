@@ -13,6 +13,7 @@ from test_training import plots
 
 from tpsoil import forest
 from tpsoil import micronutrients as elements
+from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, plateau_grid
 
 pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
@@ -178,3 +179,8 @@ def test_equal_options_give_equal_results(name: str) -> None:
 
 def test_every_option_has_another_value_here() -> None:
     require_complete(elements, CASES)
+
+
+def test_a_kept_column_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match="keep: no column 'heigth'; did you mean 'height'"):
+        elements.summarise_sites(VALUES, keep=["heigth"])
