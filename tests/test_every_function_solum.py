@@ -14,6 +14,7 @@ from function_sweep import Case, message_of, other, parameters_of, require_compl
 from test_solum_options import SMALL_RATE, TRUTH, landscape, profiles_of
 
 from tpsoil import solum
+from tpsoil.errors import InputError
 from tpsoil.solum import PUBLISHED, Effort, Ensemble, SolumOptions, Zones
 
 LAYERS = landscape(SolumOptions())
@@ -175,6 +176,14 @@ def test_equal_options_give_equal_results(name: str) -> None:
 
 def test_every_option_has_another_value_here() -> None:
     require_complete(solum, CASES, ("Zones",))
+
+
+def test_in_sample_takes_any_iterable_and_rejects_an_unknown_map() -> None:
+    maps = {"own": MAP, "other": SHALLOWER}
+    table = solum.compare_maps(maps, SITES, in_sample=iter(["other"]))
+    assert table["errors"].tolist() == ["independent?", "in sample"]
+    with pytest.raises(InputError, match="in_sample names no map 'owm'; did you mean 'own'"):
+        solum.compare_maps(maps, SITES, in_sample=["owm"])
 
 
 def test_the_sweep_detects_an_option_without_effect() -> None:

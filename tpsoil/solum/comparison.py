@@ -111,7 +111,7 @@ def compare_maps(
     GridError
         Where the maps are on different grids.
     InputError
-        Without maps, and for profiles without thickness or position.
+        Without maps, for a name of `in_sample` that is no map, and for profiles without thickness or position.
 
     Notes
     -----
@@ -120,6 +120,10 @@ def compare_maps(
     """
     if not maps:
         raise InputError("compare_maps: no maps")
+    calibrated = set(in_sample)
+    unknown = sorted(calibrated - set(maps))
+    if unknown:
+        raise InputError(f"compare_maps: in_sample names no map '{unknown[0]}'{nearest_name(unknown[0], maps)}")
     if len(maps) > 1:
         require_same_grid(*maps.values(), where="compare_maps")
     lazy = []
@@ -144,7 +148,7 @@ def compare_maps(
             scores = score(observed, predicted, measures=THICKNESS_MEASURES, missing="omit")
             row.update({key: value for key, value in scores.items() if key != "not_positive"})
             row["common_rmse"] = score(observed[common], predicted[common], measures=("rmse",), missing="omit")["rmse"]
-            row["errors"] = "in sample" if row["map"] in set(in_sample) else "independent?"
+            row["errors"] = "in sample" if row["map"] in calibrated else "independent?"
     table = pd.DataFrame(rows)
     table["cells"] = table["cells"].astype(np.int64)
     return table
