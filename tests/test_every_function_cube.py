@@ -241,3 +241,21 @@ def test_another_type_of_a_layer_of_the_catalogue_is_rejected() -> None:
     classes = COARSE.copy(data=np.full((16, 16), 4, "int64")).assign_attrs(variable("climate_zone").attributes())
     cube.add_layers(place := copied(), {"climate_zone": classes})
     assert cube.open_cube(place)["climate_zone"].dtype == "uint8"
+
+
+NETCDF = {"source": "two.nc", "variable": "first", "crs": "EPSG:32646"}
+UNUSED = {
+    "a file with one variable": {"source": "fine.tif", "variable": "other"},
+    "an array of one variable": {"source": FINE, "variable": "other"},
+    "an array of one band": {"source": FINE, "band": 3},
+    "a NetCDF variable of one band": {**NETCDF, "band": 3},
+}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="add_layer and read_raster ignore variable= and band= where a source has only one"
+)
+@pytest.mark.parametrize("options", UNUSED.values(), ids=UNUSED)
+def test_a_variable_or_band_that_a_source_does_not_have_is_rejected(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        cube.add_layer(copied(), "elevation", **options)
