@@ -206,7 +206,8 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
 ) -> None:
     process = child(place, "none", 0, "--output", str(place / "maps.zarr"))
     limit = time.monotonic() + 60
-    while objects(place) < 8 and time.monotonic() < limit and process.poll() is None:
+    # Records are folded into one object a stage, so a later look may count fewer.
+    while objects(place) < 2 and time.monotonic() < limit and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

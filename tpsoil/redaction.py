@@ -18,6 +18,7 @@ _URL: Final = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@'\"<>]*@)?([^\s?'\"<>]*)(\?[^\s'\"<>]*?)?(?=[)\]:;,.]*(?:[\s'\"<>]|$))"
 )
 """Protocol, user and password, host and path, query; not the punctuation of the sentence that it stands in."""
+_PUBLIC_QUERY: Final = re.compile(r"\?\*\*\*(#[0-9a-f]{8})?")
 _SECRET_NAME: Final = re.compile(
     r"SECRET|PASSW|TOKEN|CREDENTIAL|SIGNATURE|ACCESS_KEY|API_?KEY|PRIVATE_KEY|AUTH", re.IGNORECASE
 )
@@ -56,7 +57,15 @@ def _without(text: str, secrets: Mapping[str, str]) -> str:
         text = text.replace(value, shown)
     if "://" not in text:
         return text
-    return _URL.sub(lambda m: m[1] + ("***@" if m[2] else "") + m[3] + ("?***" if m[4] else ""), text)
+    return _URL.sub(_shown, text)
+
+
+def _shown(match: re.Match[str]) -> str:
+    """A URL without user and query; what `public_name` returned stays as it is, with the digest of its query."""
+    query = match[4] or ""
+    if query and not _PUBLIC_QUERY.fullmatch(query):
+        query = "?***"
+    return match[1] + ("***@" if match[2] else "") + match[3] + query
 
 
 def public_name(url: str) -> str:
@@ -70,6 +79,9 @@ def public_name(url: str) -> str:
     'https://host/dem.tif?***'
     >>> public_name("https://host/dem.tif?year=2010") == public_name("https://host/dem.tif?year=2011")
     False
+    >>> name = public_name("https://host/dem.tif?year=2010")
+    >>> redacted(name) == name  # so that a stored name is still what its digest was taken of
+    True
     """
     query = [pair for pair in urlsplit(url).query.split("&") if pair and not _SIGNING.match(pair)]
     digest = hashlib.sha256("&".join(sorted(query)).encode()).hexdigest()[:8]
