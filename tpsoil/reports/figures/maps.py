@@ -262,9 +262,7 @@ def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
 
 def _fit_figure(axes: Axes, picture: Picture, frame: geographic.Frame) -> None:
     """Give a figure of its own the height of what is drawn, so that neither title nor bar run out of it."""
-    figure = axes.get_figure(root=True)
-    if figure is None:
-        return
+    figure = canvas.new_axes(axes)[0]
     stretch = 111.32e3 / picture.metres if picture.unit == "°" else 1.0
     height = MAP_WIDTH * stretch * (frame[3] - frame[2]) / max(frame[1] - frame[0], 1e-12)
     width = figure.get_size_inches()[0]
