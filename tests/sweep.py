@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,19 +149,21 @@ class Sweep:
 
     def __init__(self, base: Mapping[str, Any]) -> None:
         self.base = base
+        self.folder = Path.cwd()  # its paths are relative to it, whatever another sweep's fixture made the folder since
         self._known: dict[str, Outcome] = {}
 
     def within(self, tables: Mapping[str, Any]) -> Sweep:
         """The same outcomes, with other tables under each change."""
         other = Sweep(merged(self.base, tables))
-        other._known = self._known
+        other._known, other.folder = self._known, self.folder
         return other
 
     def outcome(self, recipe: Mapping[str, Any]) -> Outcome:
         """What a recipe gives."""
         key = json.dumps(recipe, sort_keys=True, default=str)
         if key not in self._known:
-            self._known[key] = outcome_of(recipe)
+            with contextlib.chdir(self.folder):
+                self._known[key] = outcome_of(recipe)
         return self._known[key]
 
     def check(self, path: str, key: str, change: Change) -> None:

@@ -415,8 +415,9 @@ def test_options_of_run_have_an_effect(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:samples.csv. no column names the sites")
-def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep) -> None:
+def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one forest, the permutations of the drivers and the bootstrap of the effects follow the seed of the run."""
+    monkeypatch.chdir(elements.folder)
     options = {"drivers": True, "driver_repeats": 2, "effects": ["elevation", "climate_zone"], "bands": 3}
     recipe = merged(elements.base, {"run": {"seed": 7}, "elements": options})
     job = job_of(recipe)

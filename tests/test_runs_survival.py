@@ -115,6 +115,8 @@ def child(folder: Path, kind: str = "none", n: int = 0, *more: str) -> subproces
         text=True,
         env={**os.environ, "PYTHONPATH": str(HERE.parent)},
         start_new_session=True,
+        # A script that was put into the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
