@@ -172,15 +172,6 @@ def fetch(
     return Fetched(where, grid, plans, client.bytes_read, tuple(one.choice.entry.layer for one in plans))
 
 
-def fetched_files(source: str, bbox: Box, resolution_m: float, network: Network | None = None) -> list[Path]:
-    """Local windows of one entry, for a recipe's `source = "catalogue:..."`."""
-    how = network or Network()
-    (choice,) = _choices([source], how)
-    cache = Cache(how.client or Client(offline=how.offline))
-    made = plan(choice, require_box(bbox), resolution_m, cache)
-    return [read(piece, cache) for piece in made.pieces]
-
-
 def _add(
     store: str, one: Plan, cache: Cache, *, overwrite: bool, progress: Callable[[str, int, int], None] | None
 ) -> list[Locked]:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 FILE: Final = Path(__file__).with_name("natural_earth.json.gz")
-SOURCE: Final = "Natural Earth"
 
 
 @dataclass(frozen=True)
