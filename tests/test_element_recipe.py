@@ -98,15 +98,15 @@ def test_tables_tell_what_was_done(done: tuple[Path, dict[str, Any]]) -> None:
     assert samples.loc["Fe", "removed"] >= 1  # the gross error
     assert samples.loc["Fe", "sites"] == 59  # a site lost all its replicates
     assert samples.loc["Zn", "censored"] > 0
-    line = tables["XRF carried to ICP-MS"].iloc[0]
+    line = tables["Calibration of XRF to ICP-MS"].iloc[0]
     assert (line["slope"], line["intercept"]) == (pytest.approx(1.1, rel=1e-3), pytest.approx(1000, rel=0.02))
     scores = tables["Elements, scores out of fold"]
     assert scores.groupby("element")["folds"].apply(list).to_dict() == {e: ["random", "group"] for e in ("Fe", "Zn")}
-    extra = tables["Scores with the extra features of the samples; no map is made of these"]
+    extra = tables["Scores with the extra features of the samples; these are not mapped"]
     by = {name: t[(t["element"] == "Fe") & (t["folds"] == "group")]["nse"].iloc[0] for name, t in
           (("maps", scores), ("extra", extra))}  # fmt: skip
     assert by["extra"] > by["maps"]
-    intervals = tables["Intervals out of fold: share of observations held"]
+    intervals = tables["Intervals out of fold: empirical coverage"]
     assert set(intervals["level"]) == {0.5, 0.8, 0.9, 0.95}
     assert set(tables["Observed on predicted (Pineiro), and Theil's parts of the error"]["folds"]) == {"group"}
     drivers = tables["Drivers: rise of the held-out error, % (95 % limits); %IncMSE scaled and unscaled; linear shares"]

@@ -16,13 +16,13 @@ FOUNDATION = {
     "redaction",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
-# A stage may use these neighbours; the design draws each of the arrows.
-ARROWS = {
+# Dependencies between packages of one level that the design allows.
+NEIGHBOURS = {
     "cube": {"ingest"},  # add_layer passes sources to ingest
     "micronutrients": {"forest"},  # the domain steps use the forest
 }
 ALLOWED = {
-    **{stage: FOUNDATION | ARROWS.get(stage, set()) for stage in STAGES},
+    **{stage: FOUNDATION | NEIGHBOURS.get(stage, set()) for stage in STAGES},
     "kernels": set(),
     "errors": {"redaction"},
     "redaction": set(),
@@ -62,32 +62,32 @@ def package_of(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-def imported(path: Path, tree: ast.AST) -> list[tuple[int, str]]:
-    """(line, dotted name) of everything imported, relative names made whole."""
+def imports_of(path: Path, tree: ast.AST) -> list[tuple[int, str]]:
+    """(line, dotted name) of everything imported, relative names resolved."""
     package = ["tpsoil", *path.relative_to(ROOT).parts[:-1]]
-    found: list[tuple[int, str]] = []
+    names: list[tuple[int, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
+            names += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            found += [(node.lineno, f"{stem}.{alias.name}") for alias in node.names]
+            names += [(node.lineno, f"{stem}.{alias.name}") for alias in node.names]
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in {
             "import_module",
             "__import__",
         }:
-            found += [(node.lineno, arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
-    return found
+            names += [(node.lineno, arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
+    return names
 
 
-def breaches(path: Path, source: str) -> list[str]:
+def forbidden_imports(path: Path, source: str) -> list[str]:
     here, relative = package_of(path), path.relative_to(ROOT).as_posix()
     faults = []
-    for line, name in imported(path, ast.parse(source)):
+    for line, name in imports_of(path, ast.parse(source)):
         parts = name.split(".")
         if parts[0] in {"dask", "distributed"} and relative not in DASK_USERS:
-            faults.append(f"{relative}:{line} imports {name}; dask belongs to blocks.py and engine/execute.py")
+            faults.append(f"{relative}:{line} imports {name}; only {sorted(DASK_USERS)} may import dask")
         if parts[0] != "tpsoil" or len(parts) < 2 or parts[1] in {here, "__version__"}:
             continue
         if parts[1] not in ALLOWED[here]:
@@ -101,8 +101,8 @@ def dotted(path: Path) -> str:
     return ".".join(["tpsoil", *(parts[:-1] if parts[-1] == "__init__" else parts)])
 
 
-def when_run(tree: ast.Module) -> ast.Module:
-    """A module without what only a type checker sees."""
+def without_type_checking(tree: ast.Module) -> ast.Module:
+    """A module without the imports under TYPE_CHECKING."""
 
     class Without(ast.NodeTransformer):
         def visit_If(self, node: ast.If) -> Any:
@@ -116,24 +116,26 @@ def when_run(tree: ast.Module) -> ast.Module:
 def import_circles(sources: Mapping[Path, str]) -> list[list[str]]:
     """Modules of one package that import each other, directly or through others, in functions too."""
     names = {dotted(path) for path in sources}
-    arrows: dict[str, set[str]] = {}
+    dependencies: dict[str, set[str]] = {}
     for path, source in sources.items():
         here = dotted(path)
         targets = {
             name if name in names else name.rpartition(".")[0]
-            for _, name in imported(path, when_run(ast.parse(source)))
+            for _, name in imports_of(path, without_type_checking(ast.parse(source)))
         }
-        arrows[here] = {one for one in targets & names if package_of_name(one) == package_of_name(here)} - {here}
-    reached: dict[str, set[str]] = {}
-    for start in arrows:
-        seen, front = set[str](), [start]
+        dependencies[here] = {one for one in targets & names if package_of_name(one) == package_of_name(here)} - {here}
+    reachable: dict[str, set[str]] = {}
+    for start in dependencies:
+        targets, front = set[str](), [start]
         while front:
-            for one in arrows[front.pop()] - seen:
-                seen.add(one)
+            for one in dependencies[front.pop()] - targets:
+                targets.add(one)
                 front.append(one)
-        reached[start] = seen
+        reachable[start] = targets
     circles = {
-        tuple(sorted({one} | {o for o in reached[one] if one in reached[o]})) for one in arrows if one in reached[one]
+        tuple(sorted({one} | {o for o in reachable[one] if one in reachable[o]}))
+        for one in dependencies
+        if one in reachable[one]
     }
     return [list(circle) for circle in sorted(circles)]
 
@@ -142,14 +144,14 @@ def package_of_name(name: str) -> str:
     return name.split(".")[1] if "." in name else ""
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_no_import_circle_within_a_package() -> None:
     assert import_circles({path: path.read_text() for path in modules()}) == []
 
 
 @pytest.mark.parametrize(
     "line", ["from .execute import drive", "from . import execute", "import tpsoil.engine.execute"]
 )
-def test_a_circle_of_imports_is_seen_inside_functions_too(line: str) -> None:
+def test_a_circle_of_imports_is_detected_inside_functions_too(line: str) -> None:
     execute, cluster, pools = (ROOT / "engine" / f"{name}.py" for name in ("execute", "cluster", "pools"))
     sources = {
         execute: "def f():\n    from .pools import open_pool\n",
@@ -162,8 +164,8 @@ def test_a_circle_of_imports_is_seen_inside_functions_too(line: str) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_imports_stay_within_the_walls(path: Path) -> None:
-    assert breaches(path, path.read_text()) == []
+def test_imports_follow_the_dependency_rules(path: Path) -> None:
+    assert forbidden_imports(path, path.read_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -176,12 +178,12 @@ def test_imports_stay_within_the_walls(path: Path) -> None:
         ("forest/compiled.py", "import tpsoil.solum.thickness"),
     ],
 )
-def test_a_breach_is_seen_inside_functions_too(module: str, line: str) -> None:
-    assert breaches(ROOT / module, line)
-    assert breaches(ROOT / module, f"def f():\n    if True:\n        {line}\n")
+def test_a_forbidden_import_is_detected_inside_functions_too(module: str, line: str) -> None:
+    assert forbidden_imports(ROOT / module, line)
+    assert forbidden_imports(ROOT / module, f"def f():\n    if True:\n        {line}\n")
 
 
-def test_no_room_for_leftovers() -> None:
+def test_no_module_with_an_unspecific_name() -> None:
     banned = {"utils", "helpers", "core", "misc", "common"}
     assert not [p for p in modules() if p.stem in banned or banned & set(p.relative_to(ROOT).parts)]
 

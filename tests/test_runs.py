@@ -547,4 +547,4 @@ def test_samples_off_the_grid_are_counted_and_said(
     with (folder / "samples.csv").open("a") as file:
         file.write("10,45,20000\n12,45,21000\n")
     run(recipe)
-    assert "samples.csv: 2 of 152 samples lie off the grid" in " ".join(capfd.readouterr().err.split())
+    assert "samples.csv: 2 of 152 samples are outside the grid" in " ".join(capfd.readouterr().err.split())

@@ -120,7 +120,7 @@ def test_files_and_layers_that_are_not_there_are_listed_together(tmp_path: Path)
     assert "did you mean 'elevation.tif'?" in text
     assert "mask.glaciers: no such file" in text
     assert "elements.samples: no such file" in text
-    assert "needs layer 'slope', which nothing before it gives; add it under [[layers]] or [derive]" in text
+    assert "needs layer 'slope', which no earlier stage provides; add it under [[layers]] or [derive]" in text
     assert "needs layer 'ndvi'" in text
 
 
@@ -152,7 +152,7 @@ def test_keys_in_a_url_are_refused_before_they_reach_a_log() -> None:
     with pytest.raises(RecipeError) as caught:
         read_recipe({"run": {"name": "a", "output": "s3://KEY:SECRET@bucket/a.zarr"}, "grid": GRID, "derive": {}})
     assert "SECRET" not in str(caught.value)
-    assert "run.output: holds a user or password" in str(caught.value)
+    assert "run.output: contains a user or password" in str(caught.value)
 
 
 def test_toml_that_is_none_and_a_recipe_that_is_not_there(tmp_path: Path) -> None:

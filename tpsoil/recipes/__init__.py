@@ -1,4 +1,4 @@
-"""TOML -> a validated recipe -> the stages of a run: the only place where the domain packages meet.
+"""TOML -> a validated recipe -> the stages of a run: the only package that combines the domain packages.
 
 How to add a stage
 ------------------

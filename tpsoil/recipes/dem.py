@@ -50,7 +50,7 @@ class DerivedRaster:
 class WindowsOfDem:
     """Local attributes by windows of the DEM's own grid; one pass gives all of them.
 
-    A cell's value depends on its nine cells and its row alone, so it is the same whatever window it comes in.
+    A cell's value depends on its nine cells and its row alone, so it does not depend on the window.
 
     Parameters
     ----------

@@ -30,14 +30,14 @@ def derive(
     overwrite: bool = False,
     progress: bool = False,
 ) -> list[str]:
-    """Derive groups of covariates into a cube; what a stopped call has stored is not computed again.
+    """Derive groups of covariates into a cube; chunks that an interrupted call has stored are not computed again.
 
     Parameters
     ----------
     store : path or URL
         Of a cube.
     groups : sequence of str
-        Groups, or layers that groups make, in any order; see `tpsoil cube derive --list`. What a group needs and the
+        Groups, or layers that groups compute, in any order; see `tpsoil cube derive --list`. What a group needs and the
         cube lacks is derived first where that is possible.
     dem : path, glob, URL, DataArray, or a list of them, optional
         For terrain and hydrology: these are derived at the DEM's own resolution and averaged to the cube, aspect as a
@@ -45,7 +45,7 @@ def derive(
     options : mapping, optional
         OPTION, of all groups that have it; GROUP, its main option; or GROUP.OPTION.
     overwrite : bool
-        Whether layers that are there are replaced: only chunks whose inputs, options or code have changed.
+        Whether existing layers are replaced: only chunks whose inputs, options or code have changed.
     progress : bool
         Whether to write progress on standard error.
 
@@ -57,20 +57,20 @@ def derive(
     Raises
     ------
     InputError
-        For unknown groups or options, options that have no effect, layers that are there: all at once.
+        For unknown groups or options, options that have no effect, layers that already exist: all at once.
     MissingInputError
         For layers or files that a group needs.
     UnitsError, GridError
 
     Notes
     -----
-    Attributes of every layer: `parents`, `formula`, the options that made it, `assumptions` where a constant stands for
+    Attributes of every layer: `parents`, `formula`, the options, `assumptions` where a constant replaces
     a map, and for terrain and hydrology `derived_at`, the DEM's grid.
     """
-    given = {**(options or {}), **({} if dem is None else {"dem": dem})}
+    chosen = {**(options or {}), **({} if dem is None else {"dem": dem})}
     info = cube_info(store)
     present = {name for name, state in layer_states(store).items() if state == "complete"}
-    items, settings, faults = _resolved(groups, given, present, overwrite=overwrite)
+    items, settings, faults = _resolved(groups, chosen, present, overwrite=overwrite)
     stages = [] if faults else derive_stages(items, settings, info.grid, at="", faults=faults)
     if faults:
         _raise(faults)
@@ -128,19 +128,19 @@ def derived_layers(
     InputError, MissingInputError, UnitsError, GridError
         As `derive`.
     """
-    given = {**(options or {}), **({} if dem is None else {"dem": dem})}
-    items, settings, faults = _resolved(groups, given, {str(name) for name in cube.data_vars}, overwrite=True)
+    chosen = {**(options or {}), **({} if dem is None else {"dem": dem})}
+    items, settings, faults = _resolved(groups, chosen, {str(name) for name in cube.data_vars}, overwrite=True)
     grid = grid_of(cube, where="derived_layers")
     if not faults:
         derive_stages(items, settings, grid, at="", faults=faults)
     if faults:
         _raise(faults)
-    made: dict[str, xr.DataArray] = {}
+    derived: dict[str, xr.DataArray] = {}
     for item in items:
-        layers = {**{str(name): layer for name, layer in cube.data_vars.items()}, **made}
+        layers = {**{str(name): layer for name, layer in cube.data_vars.items()}, **derived}
         results = lazy_group(item.group, {name: layers[name] for name in item.reads}, grid, chunks)
-        made |= {spec.name: results[spec.name] for spec in item.outputs}
-    return xr.Dataset(made)
+        derived |= {spec.name: results[spec.name] for spec in item.outputs}
+    return xr.Dataset(derived)
 
 
 def _resolved(

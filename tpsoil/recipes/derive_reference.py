@@ -47,15 +47,15 @@ def option_rows(group: str | None = None) -> list[OptionRow]:
     rows = []
     for name, kind in GROUPS.items():
         if group in (None, name):
-            rows += [_row(kind, key, known) for key, known in kind.model_fields.items()]
+            rows += [_row(kind, key, field) for key, field in kind.model_fields.items()]
     return rows
 
 
-def _row(kind: type[CovariateGroup], name: str, known: Any) -> OptionRow:
+def _row(kind: type[CovariateGroup], name: str, field: Any) -> OptionRow:
     conditions = settings(kind, name, "only")
     needs = "".join(f"; with {key} = {shown_values(values)}" for key, values in conditions)
-    default = known.default
-    if known.is_required():
+    default = field.default
+    if field.is_required():
         shown = "needed"
     elif default is None or default == "":
         shown = ""
@@ -70,10 +70,10 @@ def _row(kind: type[CovariateGroup], name: str, known: Any) -> OptionRow:
     return OptionRow(
         kind.group,
         name,
-        type_text(known.annotation),
+        type_text(field.annotation),
         settings(kind, name, "units") or "",
         shown,
-        known.description + needs,
+        field.description + needs,
     )
 
 

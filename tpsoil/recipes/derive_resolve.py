@@ -1,4 +1,4 @@
-"""In which order groups are derived: each after those that make what it needs and nothing supplies."""
+"""Order of derivation: each group after the groups that compute the layers it needs and that are not supplied."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .section import fault_line
 
 @dataclass(frozen=True)
 class Derivation:
-    """One group that will be made.
+    """One group to derive.
 
     Parameters
     ----------
@@ -38,19 +38,19 @@ class Derivation:
 def resolve(
     settings_: DeriveSettings, available: Set[str], *, supplied: Set[str], at: str, faults: list[str]
 ) -> list[Derivation]:
-    """Groups in an order in which each finds what it reads; prerequisites included.
+    """Groups in an order in which the inputs of each are available; prerequisites included.
 
     Parameters
     ----------
     settings_ : DeriveSettings
     available : set of str
-        Layers that are there.
+        Available layers.
     supplied : set of str
-        Those of them that a derived layer must not replace.
+        Available layers that a derived layer must not replace.
     at : str
         Prefix of the faults: "derive." in a recipe.
     faults : list of str
-        Grown.
+        Extended by one line for each fault.
 
     Returns
     -------
@@ -61,28 +61,28 @@ def resolve(
 
 class _Resolver:
     def __init__(
-        self, given: DeriveSettings, available: Set[str], supplied: Set[str], at: str, faults: list[str]
+        self, settings_: DeriveSettings, available: Set[str], supplied: Set[str], at: str, faults: list[str]
     ) -> None:
-        self.given, self.available, self.supplied, self.at, self.faults = given, available, supplied, at, faults
+        self.settings, self.available, self.supplied, self.at, self.faults = settings_, available, supplied, at, faults
         self.groups: dict[str, CovariateGroup] = {}
         self.needed: dict[str, set[str]] = {}
         self.order: list[str] = []
         self.used: set[str] = set()
 
     def run(self) -> list[Derivation]:
-        wanted: dict[str, set[str] | None] = {}
-        for name in self.given.wanted:
+        layers_by_group: dict[str, set[str] | None] = {}
+        for name in self.settings.requested:
             if name in GROUPS:
-                wanted[name] = None
+                layers_by_group[name] = None
             elif name in layer_makers():
                 maker = self.maker(name)
-                if wanted.get(maker, set()) is not None:
-                    wanted[maker] = {*(wanted.get(maker) or ()), name}
+                if layers_by_group.get(maker, set()) is not None:
+                    layers_by_group[maker] = {*(layers_by_group.get(maker) or ()), name}
             else:
                 self.faults.append(
                     f"{self.at}{WANTED}: no layer or group '{name}'{nearest_name(name, [*GROUPS, *layer_makers()])}"
                 )
-        for name, layers in wanted.items():
+        for name, layers in layers_by_group.items():
             self.visit(name, layers, "", ())
         if not self.faults:
             self.check_idle()
@@ -110,21 +110,23 @@ class _Resolver:
         self.groups[name] = group
         chosen = set(group.chosen) if layers is None else layers
         if not reader:
-            kept = sorted(chosen & set(self.supplied))
-            if kept and (layers is not None or group.layers is not None or kept == sorted(chosen)):
+            already_supplied = sorted(chosen & set(self.supplied))
+            if already_supplied and (
+                layers is not None or group.layers is not None or already_supplied == sorted(chosen)
+            ):
                 self.faults.append(
-                    f"{self.at}{name}: layer '{kept[0]}' is there already, and what is supplied is kept; leave "
-                    f"{self.at or 'group '}{name} out, or replace the layer with --overwrite on the command line"
+                    f"{self.at}{name}: layer '{already_supplied[0]}' already exists, and supplied layers are retained; "
+                    f"leave {self.at or 'group '}{name} out, or replace the layer with --overwrite on the command line"
                 )
         for option, layer in group.superseded(self.reachable).items():
             self.faults.append(
-                f"{self.at}{name}.{option} would have no effect: layer '{layer}' is available and is kept; leave the "
-                "option out"
+                f"{self.at}{name}.{option} would have no effect: layer '{layer}' is available and is retained; leave "
+                "the option out"
             )
         self.needed.setdefault(name, set()).update(chosen)
         for need in group.reads(self.reachable):
             if need in chosen and need not in self.available:
-                self.faults.append(f"{self.at}{name}: reads layer '{need}', which it makes itself; name another")
+                self.faults.append(f"{self.at}{name}: reads layer '{need}', which it computes itself; name another")
             elif need not in self.available and not any(need in self.needed[one] for one in self.order):
                 maker = self.maker(need)
                 if maker and maker != name:
@@ -137,20 +139,20 @@ class _Resolver:
     def lacking(self, group: CovariateGroup, need: str) -> str:
         near = nearest_name(need, self.available)
         guess = f"{near}; " if "did you mean" in near else ""
-        return f"which nothing before it gives; {guess.lstrip('; ')}{group.missing_input(need)}"
+        return f"which no earlier stage provides; {guess.lstrip('; ')}{group.missing_input(need)}"
 
     def maker(self, layer: str) -> str:
-        """The group that makes a layer: one with a table, else one whose options fit, else the first."""
+        """The group that computes a layer: one with a table, else one whose options are valid, else the first."""
         makers = layer_makers().get(layer, [])
-        configured = [name for name in makers if name in self.given.tables]
+        configured = [name for name in makers if name in self.settings.tables]
         usable = [name for name in makers if self.build(name, "?", None, quiet=True) is not None]
         return next(iter([*configured, *usable, *makers]), "")
 
     def build(self, name: str, reader: str, layers: set[str] | None, *, quiet: bool = False) -> CovariateGroup | None:
         """A group with its own and the shared options."""
         kind = GROUPS[name]
-        table = dict(self.given.tables.get(name, {}))
-        raw = {**_applicable(kind, table, self.given.shared), **table}
+        table = dict(self.settings.tables.get(name, {}))
+        raw = {**_applicable(kind, table, self.settings.shared), **table}
         try:
             group = kind.model_validate(raw)
         except ValidationError as error:
@@ -158,35 +160,35 @@ class _Resolver:
                 return None
             lines = [fault_line(kind, f"{self.at}{name}", fault) for fault in error.errors(include_url=False)]
             lines = [self.missing_meaning(kind, line) for line in lines]
-            if reader and name not in self.given.tables:
+            if reader and name not in self.settings.tables:
                 layer = next(iter(layers or kind.makes))
                 hint = f"give option {name}: " if kind.main_option else ""
-                said = "; ".join(line.removeprefix(self.at) for line in lines)
-                self.faults.append(f"{self.at}{reader}: {reader} needs layer '{layer}': add it, or {hint}{said}")
+                causes = "; ".join(line.removeprefix(self.at) for line in lines)
+                self.faults.append(f"{self.at}{reader}: {reader} needs layer '{layer}': add it, or {hint}{causes}")
             else:
                 self.faults += lines
             return None
         if not quiet:
-            self.used |= set(raw) & set(self.given.shared) - set(table)
+            self.used |= set(raw) & set(self.settings.shared) - set(table)
         return group
 
     def missing_meaning(self, kind: type[CovariateGroup], line: str) -> str:
         match = re.fullmatch(r"(.*)\.(\w+): is missing", line)
         if match is None or match.group(2) not in kind.model_fields:
             return line
-        known = kind.model_fields[match.group(2)]
-        return f"{line}: {known.description} ({type_text(known.annotation)})"
+        field = kind.model_fields[match.group(2)]
+        return f"{line}: {field.description} ({type_text(field.annotation)})"
 
     def check_idle(self) -> None:
         """Reject options that change nothing."""
-        for name in self.given.shared:
+        for name in self.settings.shared:
             if name not in self.used:
                 owners = ", ".join(one for one, kind in GROUPS.items() if name in kind.model_fields)
                 self.faults.append(
                     f"{self.at}{name} would have no effect: it is an option of {owners}, which is not derived or does "
                     "not use it; name that group too, or leave the option out"
                 )
-        for name in self.given.tables:
+        for name in self.settings.tables:
             if name not in self.groups:
                 self.faults.append(
                     f"{self.at}{name}: its options would have no effect, because {name} is not derived; name that "
@@ -202,7 +204,7 @@ def _applicable(kind: type[CovariateGroup], table: Mapping[str, Any], shared: Ma
         if name in kind.model_fields and settings(kind, name, "shared") and name not in table
     }
     while True:
-        values = {**{name: known.default for name, known in kind.model_fields.items()}, **chosen, **table}
+        values = {**{name: field.default for name, field in kind.model_fields.items()}, **chosen, **table}
         idle = [name for name in chosen if not _has_effect(kind, name, values)]
         if not idle:
             return chosen
@@ -211,9 +213,9 @@ def _applicable(kind: type[CovariateGroup], table: Mapping[str, Any], shared: Ma
 
 
 def _has_effect(kind: type[CovariateGroup], name: str, values: Mapping[str, Any]) -> bool:
-    for other, wanted in settings(kind, name, "only"):
+    for other, allowed in settings(kind, name, "only"):
         present = values[other]
-        texts = {str(value).lower() for value in wanted}
-        if str(present).lower() not in texts and not (SET in wanted and present is not None):
+        texts = {str(value).lower() for value in allowed}
+        if str(present).lower() not in texts and not (SET in allowed and present is not None):
             return False
     return True

@@ -27,22 +27,22 @@ class DeriveSettings:
         Options of single groups.
     shared : mapping of str to object
         Options of all groups that have them.
-    wanted : tuple of str
-        Groups and layers to make.
+    requested : tuple of str
+        Groups and layers to derive.
     """
 
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
-    wanted: tuple[str, ...] = ()
+    requested: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Files and folders that the options name, but for globs."""
-        found: list[str] = []
+        texts: list[str] = []
         for name, value in [*self.shared.items(), *(item for table in self.tables.values() for item in table.items())]:
             if source_kind(name):
-                found += _path_texts(value)
-        return tuple(text for text in found if not any(mark in text for mark in "*?["))
+                texts += _path_texts(value)
+        return tuple(text for text in texts if not any(mark in text for mark in "*?["))
 
 
 def source_kind(name: str) -> str:
@@ -51,17 +51,17 @@ def source_kind(name: str) -> str:
     return next((str(kind) for kind in kinds if kind), "")
 
 
-def settings_of_recipe(raw: Any, whole: Callable[[str], str], faults: list[str]) -> DeriveSettings:
+def settings_of_recipe(raw: Any, absolute_path: Callable[[str], str], faults: list[str]) -> DeriveSettings:
     """Settings of `[derive]`.
 
     Parameters
     ----------
     raw : mapping
-        As TOML gave it.
-    whole : callable
-        Makes a path of the recipe absolute.
+        As read from TOML.
+    absolute_path : callable
+        Converts a path of the recipe to an absolute path.
     faults : list of str
-        Grown.
+        Extended by one line for each fault.
     """
     if not isinstance(raw, Mapping):
         faults.append("derive: expected a table of keys")
@@ -69,10 +69,10 @@ def settings_of_recipe(raw: Any, whole: Callable[[str], str], faults: list[str])
     content = _without_old_names(dict(raw), faults)
     tables: dict[str, dict[str, Any]] = {}
     shared: dict[str, Any] = {}
-    wanted = content.pop(WANTED, [])
-    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+    requested = content.pop(WANTED, [])
+    if not isinstance(requested, list) or not all(isinstance(name, str) for name in requested):
         faults.append(f"derive.{WANTED}: expected a list of layers or groups")
-        wanted = []
+        requested = []
     for key, value in content.items():
         if key in GROUPS:
             table = _table_of(key, value, f"derive.{key}", faults)
@@ -81,15 +81,15 @@ def settings_of_recipe(raw: Any, whole: Callable[[str], str], faults: list[str])
         elif key in _shared_names():
             shared[key] = value
         else:
-            known = [*GROUPS, *_shared_names(), WANTED]
-            faults.append(f"derive.{key}: unknown key{nearest_name(key, known)}")
+            keys = [*GROUPS, *_shared_names(), WANTED]
+            faults.append(f"derive.{key}: unknown key{nearest_name(key, keys)}")
     for name, table in tables.items():
         if table.get("value") is not None and "reason" in GROUPS[name].model_fields and not table.get("reason"):
             faults.append(f"derive.{name}.reason: is missing; state why this value, it is written into the maps")
-    absolute = DeriveSettings(
-        {name: _absolute(table, whole) for name, table in tables.items()}, _absolute(shared, whole)
+    result = DeriveSettings(
+        {name: _absolute(table, absolute_path) for name, table in tables.items()}, _absolute(shared, absolute_path)
     )
-    return replace(absolute, wanted=(*tables, *(name for name in wanted if name not in tables)))
+    return replace(result, requested=(*tables, *(name for name in requested if name not in tables)))
 
 
 def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], faults: list[str]) -> DeriveSettings:
@@ -98,11 +98,11 @@ def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], fault
     Parameters
     ----------
     groups : sequence of str
-        Groups or layers to make.
+        Groups or layers to derive.
     options : mapping of str to object
         Values may be text.
     faults : list of str
-        Grown.
+        Extended by one line for each fault.
     """
     makers = [*GROUPS, *layer_makers()]
     faults += [f"no group '{name}'{nearest_name(name, makers)}" for name in groups if name not in makers]
@@ -112,8 +112,8 @@ def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], fault
         group, key = _place(name)
         head, _, part = key.partition(".")
         if group is None and head not in _shared_names():
-            known = [*_shared_names(), *(f"{one}.{key}" for one, kind in GROUPS.items() for key in kind.model_fields)]
-            faults.append(f"no option '{name}'{nearest_name(name, known)}")
+            keys = [*_shared_names(), *(f"{one}.{key}" for one, kind in GROUPS.items() for key in kind.model_fields)]
+            faults.append(f"no option '{name}'{nearest_name(name, keys)}")
             continue
         target = shared if group is None else tables.setdefault(group, {})
         if part:
@@ -127,14 +127,14 @@ def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], fault
 
 
 def type_text(annotation: Any) -> str:
-    """The type of an option as a reader writes it."""
+    """The type of an option in words."""
     text = str(annotation).replace("typing.", "").replace("tpsoil.covariates.groups.base.", "")
     text = re.sub(r"<class '(\w+)'>", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match.group(1).replace("'", "").replace(", ", " | "), text)
     text = text.replace(" | None", "").replace("tuple[str, ...]", "list of names").replace("collections.abc.", "")
     words = {
         "float": "number",
-        "int": "whole number",
+        "int": "integer",
         "str": "text",
         "bool": "true | false",
         "Dem": "file",
@@ -162,7 +162,7 @@ def _shared_names() -> dict[str, None]:
 
 
 def layer_makers() -> dict[str, list[str]]:
-    """Groups that make each layer."""
+    """Groups that compute each layer."""
     makers: dict[str, list[str]] = {}
     for name, kind in GROUPS.items():
         for layer in kind.makes:
@@ -182,7 +182,7 @@ def _table_of(group: str, value: Any, at: str, faults: list[str]) -> dict[str, A
 
 
 def _without_old_names(content: dict[str, Any], faults: list[str]) -> dict[str, Any]:
-    """`[derive.water_erosion]` as the four groups that it stands for."""
+    """`[derive.water_erosion]` as the four groups that it names."""
     old = content.pop("water_erosion", None)
     if old is None:
         return content
@@ -204,20 +204,20 @@ def _without_old_names(content: dict[str, Any], faults: list[str]) -> dict[str, 
     return content
 
 
-def _absolute(options: Mapping[str, Any], whole: Callable[[str], str]) -> dict[str, Any]:
-    return {name: _with_paths(value, whole) if source_kind(name) else value for name, value in options.items()}
+def _absolute(options: Mapping[str, Any], absolute_path: Callable[[str], str]) -> dict[str, Any]:
+    return {name: _with_paths(value, absolute_path) if source_kind(name) else value for name, value in options.items()}
 
 
-def _with_paths(value: Any, whole: Callable[[str], str]) -> Any:
+def _with_paths(value: Any, absolute_path: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         head, colon, names = value.rpartition(":")
         if colon and names and "/" not in names and "\\" not in names and len(head) > 1:
-            return f"{whole(head)}:{names}"
-        return whole(value)
+            return f"{absolute_path(head)}:{names}"
+        return absolute_path(value)
     if isinstance(value, list | tuple):
-        return [_with_paths(one, whole) for one in value]
+        return [_with_paths(one, absolute_path) for one in value]
     if isinstance(value, Mapping) and "path" in value:
-        return {**value, "path": _with_paths(value["path"], whole)}
+        return {**value, "path": _with_paths(value["path"], absolute_path)}
     return value
 
 

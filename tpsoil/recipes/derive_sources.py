@@ -71,14 +71,14 @@ class OpenSources:
     bytes_per_cell: float = 0.0
 
 
-def named_sources(group: CovariateGroup) -> dict[str, Dem | Stack | str]:
+def source_options(group: CovariateGroup) -> dict[str, Dem | Stack | str]:
     """The options of a group that name data, with their values."""
-    named = {}
+    sources = {}
     for name in type(group).model_fields:
         value = getattr(group, name)
         if settings(group, name, "source") and isinstance(value, Dem | Stack | str):
-            named[name] = value
-    return named
+            sources[name] = value
+    return sources
 
 
 def group_dependencies(group: CovariateGroup, at: Callable[[str], str], faults: list[str]) -> Dependencies:
@@ -90,16 +90,16 @@ def group_dependencies(group: CovariateGroup, at: Callable[[str], str], faults: 
     at : callable
         The key of an option, for the fault.
     faults : list of str
-        Grown.
+        Extended by one line for each fault.
     """
     files: list[Path] = []
     urls: list[str] = []
-    for name, value in named_sources(group).items():
+    for name, value in source_options(group).items():
         path = value if isinstance(value, str) else value.path
         for one in () if isinstance(path, ArraySource) else _listed(path):
-            found = behind(one, at(name), faults)
-            files += found.files
-            urls += found.urls
+            dependencies = behind(one, at(name), faults)
+            files += dependencies.files
+            urls += dependencies.urls
     return Dependencies(tuple(files), tuple(urls))
 
 
@@ -108,7 +108,7 @@ def _listed(path: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def group_indifferent(group: CovariateGroup) -> tuple[str, ...]:
-    """Options that do not decide a group's result, for its stage: paths, limits, and which layers are made."""
+    """Options that do not change a group's result, for its stage: paths, limits, and the selection of layers."""
     names = ["group.layers"]
     for name in type(group).model_fields:
         value = getattr(group, name)
@@ -123,7 +123,7 @@ def group_identity(group: CovariateGroup) -> dict[str, Any]:
     """Names of a group's sources; of a DataArray a digest."""
     return {
         f"source.{name}": Path(value).name if isinstance(value, str) else _path_identity(value.path)
-        for name, value in named_sources(group).items()
+        for name, value in source_options(group).items()
     }
 
 
@@ -134,12 +134,12 @@ def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
     ------
     InputError, UnitsError, GridError, MissingInputError
     """
-    paths = [value if isinstance(value, str) else value.path for value in named_sources(group).values()]
+    paths = [value if isinstance(value, str) else value.path for value in source_options(group).values()]
     forget_remote(one for path in paths if not isinstance(path, ArraySource) for one in _listed(path))
     sources = OpenSources()
     stacks = {
         name: open_stack(value, str(settings(group, name, "units")), name)
-        for name, value in named_sources(group).items()
+        for name, value in source_options(group).items()
         if isinstance(value, Stack)
     }
     for part in group.source_layers(stacks):
@@ -193,9 +193,9 @@ def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> 
             sources.readers[spec.name], _ = aligned_reader(_as_raster(windows.raster(spec.name)), grid)
         sources.bytes_per_cell += 160.0 * share
     else:
-        whole = _Whole(part, dem)
+        derived = _DerivedDem(part, dem)
         for spec in part.layers:
-            sources.readers[spec.name], _ = aligned_reader(_as_raster(whole.raster(spec)), grid)
+            sources.readers[spec.name], _ = aligned_reader(_as_raster(derived.raster(spec)), grid)
         sources.bytes_per_cell += 72.0 * share + 96.0
     sources.common |= {
         "dem": dem.origin,
@@ -213,7 +213,7 @@ def _as_raster(raster: DerivedRaster) -> Any:
 
 
 def _corner(box: GeoBox) -> xr.DataArray:
-    """A few missing cells of a grid, by which a function states its attributes."""
+    """A few missing cells of a grid, on which a function sets its attributes."""
     part = box[: min(3, box.shape[0]), : min(3, box.shape[1])]
     values = np.full(part.shape, np.nan, np.float32)
     return xr.DataArray(values, dims=("y", "x"), coords=coordinates(part), attrs={"units": "m"})
@@ -235,7 +235,7 @@ class _Reduced:
         for name, stack in zip(part.stacks, stacks):
             if not same_grid(grid_of(stack.isel(time=0), where=name), self.box):
                 raise InputError(
-                    f"{name}: lies on another grid than {part.stacks[0]}; bring both stacks onto one grid first"
+                    f"{name}: is on another grid than {part.stacks[0]}; bring both stacks onto one grid first"
                 )
         # Coordinates that differ in the last digits would not align.
         self.stacks = tuple(stack.assign_coords(y=first["y"], x=first["x"]) for stack in stacks)
@@ -250,7 +250,7 @@ class _Reduced:
         return read
 
     def attributes(self) -> list[dict[str, Any]]:
-        """What the reduction states of its layers."""
+        """Attributes that the reduction sets."""
         corners = [stack.isel(y=slice(0, 2), x=slice(0, 2)) for stack in self.stacks]
         empty = [corner.copy(data=np.full(corner.shape, np.nan)) for corner in corners]
         return [dict(layer.attrs) for layer in self.part.reduce(*empty)]
@@ -265,8 +265,8 @@ class _Reduced:
         return tuple(results)
 
 
-class _Whole:
-    """Layers of a whole DEM, computed when the first is read."""
+class _DerivedDem:
+    """Layers derived from a complete DEM, computed when the first is read."""
 
     def __init__(self, part: FromDem, dem: Raster) -> None:
         self.part, self.dem = part, dem
@@ -274,11 +274,11 @@ class _Whole:
         self.layers: dict[str, Array] | None = None
 
     def __reduce__(self) -> Any:
-        return _Whole, (self.part, self.dem)
+        return _DerivedDem, (self.part, self.dem)
 
     def raster(self, spec: Variable) -> DerivedRaster:
         """One of the layers."""
-        return DerivedRaster(_OfWhole(self, spec.name), spec, self.dem.box, self.dem.origin)
+        return DerivedRaster(_DerivedLayer(self, spec.name), spec, self.dem.box, self.dem.origin)
 
     def values(self, name: str) -> Array:
         """All cells of one layer."""
@@ -293,12 +293,12 @@ class _Whole:
 
 
 @dataclass(frozen=True, eq=False)
-class _OfWhole:
-    whole: _Whole
+class _DerivedLayer:
+    dem: _DerivedDem
     name: str
 
     def __call__(self, rows: slice, columns: slice) -> Array:
-        return self.whole.values(self.name)[rows, columns]
+        return self.dem.values(self.name)[rows, columns]
 
 
 def open_stack(stack: Stack, units: str, name: str) -> xr.DataArray:

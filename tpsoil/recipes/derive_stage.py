@@ -26,25 +26,25 @@ OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment
 
 
 def derive_stages(
-    items: Sequence[Derivation], given: DeriveSettings, grid: GeoBox, *, at: str, faults: list[str]
+    items: Sequence[Derivation], settings: DeriveSettings, grid: GeoBox, *, at: str, faults: list[str]
 ) -> list[Stage]:
-    """One stage for each derivation; files that cannot be opened are faults.
+    """One stage for each derivation; files that cannot be opened are reported as faults.
 
     Parameters
     ----------
     items : sequence of Derivation
-    given : DeriveSettings
+    settings : DeriveSettings
         For the place of an option in messages.
     grid : GeoBox
     at : str
         Prefix of faults.
     faults : list of str
-        Grown.
+        Extended by one line for each fault.
     """
     stages = []
     for item in items:
         group = item.group
-        dependencies = group_dependencies(group, _option_place(group, given, at), faults)
+        dependencies = group_dependencies(group, _option_place(group, settings, at), faults)
         if faults:
             continue
         try:
@@ -54,9 +54,9 @@ def derive_stages(
     return stages
 
 
-def _option_place(group: CovariateGroup, given: DeriveSettings, at: str) -> Callable[[str], str]:
+def _option_place(group: CovariateGroup, settings: DeriveSettings, at: str) -> Callable[[str], str]:
     def place(option: str) -> str:
-        own = option in given.tables.get(group.group, {})
+        own = option in settings.tables.get(group.group, {})
         return f"{at}{group.group}.{option}" if own else f"{at}{option}"
 
     return place
@@ -87,7 +87,7 @@ def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
 
 
 def _attributes(item: Derivation, grid: GeoBox, sources: OpenSources) -> dict[str, dict[str, Any]]:
-    """What `compute` states of its layers, by computing a few missing cells."""
+    """Attributes that `compute` sets, obtained by computing a few missing cells."""
     group = item.group
     part = grid[: min(3, grid.shape[0]), : min(3, grid.shape[1])]
     like = xr.DataArray(np.zeros(part.shape, np.float32), dims=("y", "x"), coords=coordinates(part))

@@ -42,7 +42,7 @@ def compute_group(window: Window) -> Mapping[str, Array]:
 
 
 def _sources_of(window: Window) -> OpenSources:
-    """The group's sources: kept for the next tile, but for a DEM that is derived as a whole."""
+    """The group's sources, retained for the next tile; not those of a DEM whose derivation needs the complete grid."""
     group: CovariateGroup = window.options["group"]
     if group.halo is None or CONTENT not in window.options:
         return open_sources(group, window.grid)
@@ -51,7 +51,7 @@ def _sources_of(window: Window) -> OpenSources:
 
 
 def _source_layers(sources: OpenSources, grid: GeoBox, rows: slice, columns: slice) -> dict[str, xr.DataArray]:
-    """What a group takes from files on a window, and the window's grid itself."""
+    """Layers that a group reads from files on a window, and the window's grid itself."""
     axes = axes_of(grid)
     coords = {**axes, "y": axes["y"][rows], "x": axes["x"][columns]}
     shape = (rows.stop - rows.start, columns.stop - columns.start)
@@ -80,7 +80,7 @@ def axes_of(grid: GeoBox) -> Any:
 def lazy_group(
     group: CovariateGroup, layers: Mapping[str, xr.DataArray], grid: GeoBox, chunks: int
 ) -> dict[str, xr.DataArray]:
-    """All layers of a group on a whole grid, lazily: the same values as its stage stores.
+    """All layers of a group on a complete grid, lazily: the same values as its stage stores.
 
     Parameters
     ----------

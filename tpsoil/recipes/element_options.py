@@ -1,4 +1,4 @@
-"""`[elements]` of a recipe: samples, their screening, the forests, and what is told about them."""
+"""`[elements]` of a recipe: samples, their screening, the forests, and their evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
 
 
 class ScreenTable(Section):
-    """`[elements.screen]`: outliers are left out of training, and counted.
+    """`[elements.screen]`: outliers are excluded from training, and counted.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ScreenTable(Section):
     log : bool
         Screen the logarithms.
     iterate : bool
-        Until nothing is found.
+        Repeat until no outlier remains.
     """
 
     threshold: float = Field(default=3.0, gt=0)
@@ -42,7 +42,7 @@ class ScreenTable(Section):
 
 
 class ElementsTable(Section):
-    """`[elements]`: samples, covariates, and how the forests are grown.
+    """`[elements]`: samples, covariates, and settings of the forests.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class ElementsTable(Section):
     log : bool
         Fit the logarithm to base 10.
     unseen_classes : "error" or "nodata"
-        For cells whose class no sample has: refuse, or leave them empty and count them.
+        For cells whose class no sample has: reject, or leave them empty and count them.
     masked_samples : "move", "drop" or "keep"
         Samples on a cell without soil (water, ice, masked): moved to the nearest cell with soil, and left out where
         there is none near; left out; or kept. They are counted and named.
@@ -104,15 +104,15 @@ class ElementsTable(Section):
     max_censored : float
         Largest share of censored samples of an element that is mapped.
     allow_censored : bool
-        Map an element with a larger share all the same.
+        Map an element also with a larger share.
     censored_as : "half", "limit" or "drop"
-        What a censored sample counts as: half the limit, the limit, or nothing.
+        Value of a censored sample: half the limit, the limit, or none.
     icp : table of symbol to column
-        ICP-MS readings of some of the samples; the others are carried to them by a calibration line.
+        ICP-MS readings of some of the samples; the others are converted by a calibration line.
     calibration : "ols", "deming" or "rma"
         How that line is fitted.
     screen : table
-        Outliers are left out of training.
+        Outliers are excluded from training.
     extra_features : list of str
         Columns of the samples without a layer: scored beside the map's own features, never mapped.
     compare : list of str
@@ -124,7 +124,7 @@ class ElementsTable(Section):
     bands : int
         Bootstrap samples of the band around each effect; none by default.
     simulated : bool
-        The samples are simulated, not measured: every output and figure says so.
+        The samples are simulated, not measured; recorded in every output and figure.
     """
 
     NEEDS: ClassVar = {
@@ -186,22 +186,22 @@ class ElementsTable(Section):
 
     @field_validator("elements")
     @classmethod
-    def _known_elements(cls, given: Any) -> Any:
-        strange = [symbol for symbol in given if symbol not in NAMES]
-        if strange or not given or len(set(given)) < len(given):
-            raise ValueError(f"is {list(given)}, expected each at most once of {', '.join(NAMES)}")
-        return given
+    def _check_elements(cls, elements: Any) -> Any:
+        unknown = [symbol for symbol in elements if symbol not in NAMES]
+        if unknown or not elements or len(set(elements)) < len(elements):
+            raise ValueError(f"is {list(elements)}, expected each at most once of {', '.join(NAMES)}")
+        return elements
 
     @field_validator("features")
     @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
             raise ValueError(f"names a layer twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
         return names
 
     @field_validator("folds")
     @classmethod
-    def _known_folds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_folds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         blocks = set()
         for text in kinds:
             match = FOLDS.match(text)
@@ -221,19 +221,19 @@ class ElementsTable(Section):
 
     @field_validator("interval")
     @classmethod
-    def _known_level(cls, level: float | None) -> float | None:
+    def _check_level(cls, level: float | None) -> float | None:
         if level is not None and level not in INTERVALS:
             raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
         return level
 
     @model_validator(mode="after")
-    def _known_names(self) -> ElementsTable:
+    def _check_names(self) -> ElementsTable:
         symbols = list(self.columns)
         per_element: dict[str, list[str]] = {"limits": list(self.limits), "icp": list(self.icp)}
         if isinstance(self.units, dict):
             per_element["units"] = list(self.units)
-        for key, given in per_element.items():
-            for symbol in given:
+        for key, symbols_of_key in per_element.items():
+            for symbol in symbols_of_key:
                 if symbol not in symbols:
                     raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
         for name in self.classes:

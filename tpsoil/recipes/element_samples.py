@@ -1,4 +1,4 @@
-"""Samples of one element on their way to a forest: read, screened, calibrated, placed on the cube."""
+"""Samples of one element: read, screened, calibrated, and located on the cube."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .element_options import ElementsTable
 
 
 @dataclass(frozen=True)
-class Design:
+class ElementSamples:
     """Samples ready for training.
 
     Parameters
@@ -38,10 +38,10 @@ class Design:
         Tidy: `site`, `replicate`, `element`, `value` (mg/kg), `detection_limit`, `censored`, `lon`, `lat`, the
         features, extra features, and a column `class NAME` for each class that is compared.
     tables : dict of str to DataFrame
-        What was found on the way: samples, calibration.
+        Counts of samples, and the XRF calibration.
     notes : list of str
     attributes : dict of str to str
-        For the maps: samples on masked cells, and what became of them.
+        For the maps: samples on masked cells, and how they were treated.
     """
 
     design: pd.DataFrame
@@ -50,16 +50,16 @@ class Design:
     attributes: dict[str, str]
 
 
-def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> Design:
+def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> ElementSamples:
     """Read, screen, calibrate and place the samples of one element.
 
     Raises
     ------
     InputError
-        For missing columns, text in number columns, swapped coordinates, samples that all lie off the grid, an element
-        without a valid value, negative contents.
+        For missing columns, text in number columns, swapped coordinates, samples that are all outside the grid, an
+        element without a valid value, negative contents.
     UnitsError
-        For contents a hundred times off a soil's usual ones.
+        For contents a hundred times above or below the usual ones of soils.
     """
     tidy = _read(table, path, symbol)
     notes: list[str] = []
@@ -67,23 +67,23 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
     if share["truncated"]:
         notes.append(
-            f"{symbol}: {int(share['missing'])} of {int(share['rows'])} samples have no value and none is said to be "
-            "below detection; if they were not detected, set empty_cells = 'censored', else the map lies too high"
+            f"{symbol}: {int(share['missing'])} of {int(share['rows'])} samples have no value and none is reported "
+            "as below detection; if they were not detected, set empty_cells = 'censored', or the map is biased high"
         )
     before, removed, fences = int(share["valid"]), 0, (float("nan"), float("nan"))
     if table.screen is not None:
-        found = screen_outliers(
+        screening = screen_outliers(
             tidy,
             threshold=table.screen.threshold,
             method=table.screen.method,
             log=table.screen.log,
             iterate=table.screen.iterate,
         )
-        told: dict[Any, Any] = found.counts.loc[symbol].to_dict()
-        removed, fences = int(told["removed"]), (float(told["low"]), float(told["high"]))
-        tidy = found.kept
+        counts: dict[Any, Any] = screening.counts.loc[symbol].to_dict()
+        removed, fences = int(counts["removed"]), (float(counts["low"]), float(counts["high"]))
+        tidy = screening.kept
     if symbol in table.icp:
-        # After the screening: one gross reading among the pairs would turn the line.
+        # After the screening: one gross outlier among the pairs would change the slope.
         tidy, tables["calibration"] = _calibrated(table, tidy, symbol, notes)
     summary: dict[Any, Any] = summarise_elements(summarise_sites(tidy, keep=[])).loc[symbol].to_dict()
     tables["samples"] = pd.DataFrame(
@@ -103,7 +103,7 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
         ]
     )
     design, attributes = _placed(table, cube, tidy, path, notes)
-    return Design(design, tables, notes, attributes)
+    return ElementSamples(design, tables, notes, attributes)
 
 
 def check_samples(table: ElementsTable, path: Path) -> None:
@@ -138,9 +138,9 @@ def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
         if feature not in table.features:
             raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
     check_degrees(samples[table.longitude], samples[table.latitude], where=path.name)
-    kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
+    columns_kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
     tidy = read_samples(
-        samples[[c for c in samples.columns if c in kept]],
+        samples[[c for c in samples.columns if c in columns_kept]],
         {symbol: table.columns[symbol]},
         site=table.site,
         replicate=table.replicate,
@@ -160,14 +160,16 @@ def _calibrated(
     column = table.icp[symbol]
     icp = pd.to_numeric(tidy[column], errors="coerce").to_numpy(dtype=np.float64)
     line = calibrate_xrf(tidy["value"].to_numpy(dtype=np.float64), icp, method=table.calibration)
-    carried = line.apply(tidy["value"])
-    outside, negative = int(carried["extrapolated"].sum()), int(carried["negative"].sum())
+    calibrated = line.apply(tidy["value"])
+    outside, negative = int(calibrated["extrapolated"].sum()), int(calibrated["negative"].sum())
     if outside:
-        notes.append(f"{symbol}: {outside} readings lie outside the calibrated {line.low:.4g} to {line.high:.4g} mg/kg")
+        notes.append(
+            f"{symbol}: {outside} readings are outside the calibrated range {line.low:.4g} to {line.high:.4g} mg/kg"
+        )
     if negative:
-        notes.append(f"{symbol}: {negative} calibrated values are negative and were left out")
-    value = carried["value"].where(~carried["negative"])
-    told = pd.DataFrame(
+        notes.append(f"{symbol}: {negative} calibrated values are negative and were excluded")
+    value = calibrated["value"].where(~calibrated["negative"])
+    calibration_table = pd.DataFrame(
         [
             {
                 "element": symbol,
@@ -181,7 +183,7 @@ def _calibrated(
             }
         ]
     )
-    return tidy.assign(value=value), told
+    return tidy.assign(value=value), calibration_table
 
 
 def _placed(
@@ -190,7 +192,9 @@ def _placed(
     layers = [name for name in table.features if name not in table.from_samples]
     design = tidy.reset_index(drop=True)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"tpsoil\b")  # said below, with the file's name
+        warnings.filterwarnings(
+            "ignore", category=UserWarning, module=r"tpsoil\b"
+        )  # reported below, with the file's name
         within = None if table.masked_within_km is None else 1000 * table.masked_within_km
         sampled = sample_cube(
             cube,
@@ -204,7 +208,7 @@ def _placed(
     if masked:
         notes.append(f"{path.name}: {masked}")
     if sampled.attrs["points_outside"]:
-        notes.append(f"{path.name}: {sampled.attrs['points_outside']} of {len(design)} samples lie off the grid")
+        notes.append(f"{path.name}: {sampled.attrs['points_outside']} of {len(design)} samples are outside the grid")
     design = design.loc[sampled.index].copy()
     design.attrs["kinds"] = sampled.attrs["kinds"]
     sources = {feature: design[column] for feature, column in table.from_samples.items()}

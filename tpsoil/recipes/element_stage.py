@@ -1,4 +1,4 @@
-"""`[elements]`: a forest for each element, trained on samples at the cube's cells and carried to every cell."""
+"""`[elements]`: a forest for each element, trained on samples at the cube's cells and mapped over all cells."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     """Read and screen the samples, take the covariates at their cells, train, explain, and compile for mapping."""
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
-    found = design_of(table, cube, Path(options["samples"]), symbol)
+    samples = design_of(table, cube, Path(options["samples"]), symbol)
     kinds, block = table.kinds
-    how: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "groups": "site" if table.site else None,
         "transform": "log10" if table.log else "none",
         "max_censored": table.max_censored,
@@ -87,37 +87,39 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         **table.settings,
     }
     # Where every row is a site of its own, folds by site are the random ones.
-    sites = not table.site or not found.design["site"].duplicated().any()
-    kept = [kind for kind in kinds if not (kind == "group" and sites)] or ["random"]
-    trained = train_elements(found.design, [symbol], list(table.features), folds=kept, **how)[symbol]
-    counts, notes = trained.counts, list(found.notes)
+    sites = not table.site or not samples.design["site"].duplicated().any()
+    fold_kinds = [kind for kind in kinds if not (kind == "group" and sites)] or ["random"]
+    trained = train_elements(samples.design, [symbol], list(table.features), folds=fold_kinds, **settings)[symbol]
+    counts, notes = trained.counts, list(samples.notes)
     if counts["used"] < counts["rows"]:
         notes.append(
             f"{symbol}: {counts['used']} of {counts['rows']} samples used; {counts['without_target']} have no value, "
             f"{counts['without_feature']} lack a covariate"
         )
-    attributes: dict[str, dict[str, Any]] = {"": {"samples_used": counts["used"], **found.attributes}}
+    attributes: dict[str, dict[str, Any]] = {"": {"samples_used": counts["used"], **samples.attributes}}
     if counts["censored_filled"]:
-        notes.append(f"{symbol}: {counts['censored_filled']} censored values taken as {table.censored_as} of the limit")
+        notes.append(
+            f"{symbol}: {counts['censored_filled']} censored values replaced by {table.censored_as} of the limit"
+        )
         attributes[""]["censored_filled"] = counts["censored_filled"]
     levels = {n: v for n, v in trained.encoding.levels.items() if not any(isinstance(k, str) for k in v)}
     unseen = unseen_classes(cube, levels)
     if unseen:
-        said = "; ".join(f"{name}: {', '.join(map(str, classes))}" for name, classes in unseen.items())
+        classes_text = "; ".join(f"{name}: {', '.join(map(str, classes))}" for name, classes in unseen.items())
         if table.unseen_classes == "error":
             raise InputError(
-                f"elements: the map has classes that no sample of {symbol} has ({said}); the forest knows nothing of "
-                "them: set unseen_classes = 'nodata' to leave their cells empty, or leave the layer out of features"
+                f"elements: the map has classes that no sample of {symbol} has ({classes_text}); the forest was not "
+                "trained on them: set unseen_classes = 'nodata' to leave their cells empty, or remove the feature"
             )
-        notes.append(f"{symbol}: cells of classes that no sample has stay empty ({said})")
-        attributes[""]["unseen_classes"] = said
+        notes.append(f"{symbol}: cells of classes that no sample has stay empty ({classes_text})")
+        attributes[""]["unseen_classes"] = classes_text
     extra = None
     if table.extra_features:
         wider = [*table.features, *table.extra_features]
-        extra = train_elements(found.design, [symbol], wider, folds=kept, **how)[symbol]
+        extra = train_elements(samples.design, [symbol], wider, folds=fold_kinds, **settings)[symbol]
     model = MapModel.of(trained, level=table.interval)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
-    tables = {**found.tables, **tables_of(table, symbol, trained, found.design, extra, int(options["seed"]))}
+    tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
     return Prepared(model.dump(), tables, attributes, notes)
 
 
@@ -129,12 +131,12 @@ def compute_element(window: Window) -> Mapping[str, Array]:
 
 
 def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
-    """The layers of one element, known before its forest is grown."""
+    """The layers of one element, known before its forest is trained."""
     return tuple(layer_variables(NAMES[symbol], table.interval))
 
 
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Classes that the layers have on soil and training had not; read block by block."""
+    """Classes present on soil in the layers but absent from training; read block by block."""
     present: dict[str, set[int]] = {name: set() for name in levels}
     complete = with_soil_mask(cube)
     names = [*levels, *([MASK] if MASK in complete else [])]
@@ -146,4 +148,4 @@ def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dic
             if MASK in part:
                 keep &= np.asarray(part[MASK].values) == 1
             present[name] |= {int(v) for v in np.unique(values[keep])}
-    return {name: sorted(seen - set(levels[name])) for name, seen in present.items() if seen - set(levels[name])}
+    return {name: sorted(codes - set(levels[name])) for name, codes in present.items() if codes - set(levels[name])}

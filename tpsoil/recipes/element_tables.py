@@ -1,4 +1,4 @@
-"""What a run tells of its forests: scores, coverage, agreement, drivers, effects, and classes compared."""
+"""Tables of a run's forests: scores, coverage, agreement, drivers, effects, and comparison of classes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tables_of(
     Returns
     -------
     dict of str to DataFrame
-        Tables named alike for all elements are put below each other; those named with the symbol stand alone, for the
+        Tables with the same name for all elements are concatenated; those with the symbol in their name are for
         figures.
     """
     classes = {name: design[f"class {name}"] for name in table.compare}
@@ -52,9 +52,9 @@ def tables_of(
             for name, labels in classes.items()
         ]
         if by_class:
-            told = pd.concat(by_class, ignore_index=True)
-            told.insert(0, "element", symbol)
-            tables["coverage_by_class"] = told[["element", "classes", "group", "n", "level", "conformal"]]
+            coverage = pd.concat(by_class, ignore_index=True)
+            coverage.insert(0, "element", symbol)
+            tables["coverage_by_class"] = coverage[["element", "classes", "group", "n", "level", "conformal"]]
     tables[f"predictions_{symbol}"] = _predictions(trained, table.interval)
     if extra is not None:
         tables["with_extra"] = _scores(symbol, extra)
@@ -81,41 +81,43 @@ def _scores(symbol: str, trained: TrainedForest) -> pd.DataFrame:
 
 
 def _agreement(symbol: str, trained: TrainedForest) -> pd.DataFrame:
-    kept = trained.predictions[trained.deciding]
-    found = observed_against_predicted(kept["observed"], kept["predicted"])
+    predictions = trained.predictions[trained.deciding]
+    agreement = observed_against_predicted(predictions["observed"], predictions["predicted"])
     names = ("slope", "intercept", "p_joint", "u_bias", "u_slope", "u_error")
-    return pd.DataFrame([{"element": symbol, "folds": trained.deciding, **{name: found[name] for name in names}}])
+    return pd.DataFrame([{"element": symbol, "folds": trained.deciding, **{name: agreement[name] for name in names}}])
 
 
 def _intervals(symbol: str, trained: TrainedForest) -> pd.DataFrame:
-    told = coverage_table(trained).drop(columns=["group", "interval_score"])
-    told.insert(0, "element", symbol)
-    return told.rename(columns={"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"})
+    coverage = coverage_table(trained).drop(columns=["group", "interval_score"])
+    coverage.insert(0, "element", symbol)
+    return coverage.rename(columns={"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"})
 
 
 def _predictions(trained: TrainedForest, interval: float | None) -> pd.DataFrame:
-    kept = trained.predictions[trained.deciding]
-    told = pd.DataFrame({"observed": kept["observed_original"], "predicted": kept["predicted_original"]})
+    out_of_fold = trained.predictions[trained.deciding]
+    predictions = pd.DataFrame(
+        {"observed": out_of_fold["observed_original"], "predicted": out_of_fold["predicted_original"]}
+    )
     if interval is not None:
-        low, high = (kept[f"q{t:g}"].to_numpy() for t in tails(interval))
-        told["lower"], told["upper"] = conformal_intervals(trained, interval).around_quantiles(low, high)
-    # Five digits say more than the measurement does, and the table is stored as text.
-    return told.reset_index(drop=True).map(lambda value: float(f"{value:.5g}"))
+        low, high = (out_of_fold[f"q{t:g}"].to_numpy() for t in tails(interval))
+        predictions["lower"], predictions["upper"] = conformal_intervals(trained, interval).around_quantiles(low, high)
+    # Five digits exceed the precision of the measurement, and the table is stored as text.
+    return predictions.reset_index(drop=True).map(lambda value: float(f"{value:.5g}"))
 
 
 def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.DataFrame:
     numeric = [f.name for f in trained.encoding.features if f.kind == "continuous"]
     rows = trained.rows[numeric].assign(_target=trained.fitted_target).dropna()
     names = {"held_out_increase": "held_out", "increase_mse": "scaled", "mean_increase": "unscaled"}
-    told = ranked.rename(columns=names)[["feature", "held_out", "low", "high", "rank", "scaled", "unscaled"]].copy()
-    told.insert(0, "element", symbol)
+    drivers = ranked.rename(columns=names)[["feature", "held_out", "low", "high", "rank", "scaled", "unscaled"]].copy()
+    drivers.insert(0, "element", symbol)
     try:
         linear = betasq(rows[numeric], rows["_target"])
-    except InputError:  # dependent regressors: importance still stands
+    except InputError:  # dependent regressors: importance is still valid
         linear = pd.DataFrame(columns=["betasq", "lmg", "vif"])
     for name in ("betasq", "lmg", "vif"):
-        told[name] = told["feature"].map(linear[name]) if name in linear else np.nan
-    return told
+        drivers[name] = drivers["feature"].map(linear[name]) if name in linear else np.nan
+    return drivers
 
 
 def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.DataFrame:
@@ -134,12 +136,12 @@ def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.Da
 def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     work = design.assign(group=labels)
     try:
-        found = compare_groups(work, "value", "group", site="site")
+        comparison = compare_groups(work, "value", "group", site="site")
     except InputError as error:
         nothing = {"group": f"not compared: {error}", "n": 0, "mean": np.nan, "sd": np.nan, "letters": "", "test": ""}
         return pd.DataFrame([{"element": symbol, "classes": name, **nothing}])
-    told = found.groups.reset_index()
-    told.insert(0, "element", symbol)
-    told.insert(1, "classes", name)
-    told["test"] = found.test
-    return told
+    groups = comparison.groups.reset_index()
+    groups.insert(0, "element", symbol)
+    groups.insert(1, "classes", name)
+    groups["test"] = comparison.test
+    return groups

@@ -31,7 +31,7 @@ ASSUMED_BYTES_A_SECOND: Final = 2e6
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch reads and makes.
+    """Result of `fetch`: what was read and written.
 
     Parameters
     ----------
@@ -114,9 +114,9 @@ def fetch(
     Parameters
     ----------
     store : path or URL
-        Of a cube; made where there is none.
+        Of a cube; created if it does not exist.
     bbox : (west, south, east, north), degrees, optional
-        Needed for a new cube; an existing one knows its own area.
+        Required for a new cube; not for an existing one.
     layers : sequence of str
         Groups (`soil`), layers (`elevation`) or entries (`soilgrids/clay?depth=5-15cm`) of the catalogue.
     resolution : float, optional
@@ -124,7 +124,7 @@ def fetch(
     crs : str, optional
         Of a new cube: by default the plateau's Albers projection, elsewhere an equal-area one centred on the box.
     overwrite : bool
-        Replace layers that are there.
+        Replace existing layers.
     dry_run : bool
         Only plan: read headers, write no cube.
     network : Network, optional
@@ -140,20 +140,26 @@ def fetch(
     InputError, GridError, MissingInputError, AccessError, RecipeError
         Before anything is written.
     SourceChangedError, WorkError
-        Where a source changed, or its bytes do not decode. What was cached stays.
+        Where a source changed, or its bytes do not decode. Cached windows remain.
 
     Notes
     -----
-    Every window is kept in the cache as it was read, so that the same call works without a network. `sources.lock`
+    Every window is stored in the cache as it was read, so that the same call works without a network. `sources.lock`
     beside a local cube names address, ETag, Last-Modified, length, SHA-256 of each window and day.
     """
-    how = network or Network()
-    choices = _choices(layers, how)
+    network = network or Network()
+    choices = _choices(layers, network)
     where = os.fspath(store)
     lock = _lock_path(where)
-    client = how.client or Client(offline=how.offline)
-    known = {url: one.version for url, one in read_lock(lock).items()} if how.locked and lock is not None else None
-    cache = Cache(client, locked=known) if how.cache is None else Cache(client, Path(how.cache), known)
+    client = network.client or Client(offline=network.offline)
+    locked_versions = (
+        {url: one.version for url, one in read_lock(lock).items()} if network.locked and lock is not None else None
+    )
+    cache = (
+        Cache(client, locked=locked_versions)
+        if network.cache is None
+        else Cache(client, Path(network.cache), locked_versions)
+    )
     existing = _existing_grid(where)
     grid, box = _grid_and_box(existing, bbox, resolution, crs)
     _require_free(where, existing, choices, overwrite=overwrite)
@@ -205,10 +211,10 @@ def _add(
     return [locked_piece(entry.name, piece, window) for piece, window in zip(one.pieces, windows, strict=True)]
 
 
-def _choices(layers: Sequence[str], how: Network) -> list[Choice]:
+def _choices(layers: Sequence[str], network: Network) -> list[Choice]:
     if not layers:
         raise InputError("fetch: no layers; name groups, layers or entries, such as elevation climate soil")
-    catalogue = read_catalogue(how.catalogue)
+    catalogue = read_catalogue(network.catalogue)
     choices = [choice for name in layers for choice in catalogue.select(name)]
     names = [choice.entry.layer for choice in choices]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -225,7 +231,7 @@ def _existing_grid(store: str) -> GeoBox | None:
 
 
 def _require_free(store: str, grid: GeoBox | None, choices: Sequence[Choice], *, overwrite: bool) -> None:
-    """Layers that are there are an error before anything is read."""
+    """Existing layers are an error before anything is read."""
     if grid is None or overwrite:
         return
     present = set(map(str, open_cube(store).data_vars))
@@ -239,13 +245,15 @@ def _grid_and_box(
 ) -> tuple[GeoBox, Box]:
     if existing is not None:
         if resolution is not None or crs is not None:
-            raise InputError("fetch: the cube has its grid; leave resolution and crs out, or name a new store")
+            raise InputError(
+                "fetch: an existing cube has its own grid; leave resolution and crs out, or name a new store"
+            )
         own = _box_of(existing)
         if bbox is None:
             return existing, own
         box = require_box((bbox[0], bbox[1], bbox[2], bbox[3]) if len(bbox) == 4 else tuple(bbox))  # type: ignore[arg-type]
         if box[0] >= own[2] or box[2] <= own[0] or box[1] >= own[3] or box[3] <= own[1]:
-            raise GridError(f"fetch: the box {box} lies outside the cube ({', '.join(f'{v:.3g}' for v in own)})")
+            raise GridError(f"fetch: the box {box} is outside the cube ({', '.join(f'{v:.3g}' for v in own)})")
         return existing, own
     if bbox is None or resolution is None:
         raise InputError("fetch: a new cube needs bbox (west south east north) and resolution (m)")

@@ -1,4 +1,4 @@
-"""The grid a recipe asks for."""
+"""The grid that `[grid]` describes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 LARGEST_CELLS = 10**11
 
 
-def grid_from_table(table: GridTable, whole: Callable[[str], str], *, where: str) -> GeoBox:
+def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, where: str) -> GeoBox:
     """The cells of `[grid]`.
 
     Parameters
     ----------
     table : GridTable
-    whole : callable
-        Makes a path of the recipe whole.
+    absolute_path : callable
+        Converts a path of the recipe to an absolute path.
     where : str
         Named in errors.
 
@@ -42,14 +42,14 @@ def grid_from_table(table: GridTable, whole: Callable[[str], str], *, where: str
     InputError, GridError, MissingInputError
     """
     if table.like is not None:
-        return grid_of_source(whole(table.like), where)
+        return grid_of_source(absolute_path(table.like), where)
     crs = CRS(PLATEAU_CRS if table.crs == "plateau" else table.crs)
     size = float(table.resolution or 0.0)
     if table.bounds is not None:
         return _snapped(table.bounds, size, crs, where)
     if table.cover is None:
         return plateau_grid(size)
-    box = grid_of_source(whole(table.cover), where)
+    box = grid_of_source(absolute_path(table.cover), where)
     own = box.boundingbox
     to_grid = Transformer.from_crs(box.crs.proj, crs.proj, always_xy=True)
     return _snapped(
@@ -58,12 +58,12 @@ def grid_from_table(table: GridTable, whole: Callable[[str], str], *, where: str
 
 
 def _snapped(bounds: tuple[float, float, float, float], size: float, crs: CRS, where: str) -> GeoBox:
-    """Outward to whole multiples of the cell size, so that grids of one CRS and size lie on one lattice."""
+    """Snapped outward to multiples of the cell size, so that grids of one CRS and cell size share one lattice."""
     left, bottom = (math.floor(v / size + 1e-9) for v in bounds[:2])
     right, top = (math.ceil(v / size - 1e-9) for v in bounds[2:])
     rows, columns = top - bottom, right - left
     if rows < 1 or columns < 1:
-        raise GridError(f"{where}: {bounds} holds no cell of {size:g}; check bounds and resolution")
+        raise GridError(f"{where}: {bounds} contains no cell of {size:g}; check bounds and resolution")
     if rows * columns > LARGEST_CELLS:
         raise InputError(
             f"{where}: {rows} x {columns} cells; is resolution {size:g} in the unit of {crs.to_epsg() or 'the CRS'}?"

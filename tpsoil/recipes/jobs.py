@@ -49,7 +49,7 @@ def run(
     memory : float, optional
         Limit for all processes of this machine together, GB (1e9 bytes). Tiles shrink to fit.
     only : str, optional
-        One stage, or one table of the recipe; what it reads must be there.
+        One stage, or one table of the recipe; its inputs must exist.
     progress : bool
         Whether to write progress on standard error (in Jupyter below the cell). The log file is written anyway.
 
@@ -67,11 +67,11 @@ def run(
     CorruptStoreError
         For stored bytes that do not decode.
     WorkError
-        Where work fails. What is stored stays valid, and the same call continues from there.
+        Where work fails. Stored tiles stay valid, and the same call continues from there.
 
     Notes
     -----
-    A tile's task reads its window, computes, writes whole chunks, then records what they were made from: digests of
+    A tile's task reads its window, computes, writes whole chunks, then records their origin: digests of
     the input chunks as stored, of model, recipe and kernels. The next run compares.
 
     Examples
@@ -119,7 +119,7 @@ def preview(
 
 
 def _check_tables(recipe: Recipe, sections: set[str]) -> None:
-    """Read the tables that the selected stages will read, so that a dry run rejects what the run would."""
+    """Read the tables that the selected stages will read, so that a dry run rejects the same input as the run."""
     if recipe.elements is not None and "elements" in sections:
         check_samples(recipe.elements, Path(recipe.path(recipe.elements.samples)))
     if recipe.solum is not None and recipe.solum.calibration is not None and "solum" in sections:

@@ -31,7 +31,7 @@ WindowReader: TypeAlias = tuple[Callable[[slice, slice], Array], Mapping[str, An
 """Reads a window of the grid; and attributes of the layer."""
 BYTES_PER_CELL: Final = 96.0
 """Measured: projected coordinates, the source's window in float64, and the result. A source window is read in parts of
-at most 4 million pixels whatever the tile covers."""
+at most 4 million pixels for any tile."""
 
 
 class LayerTable(Section):
@@ -44,19 +44,19 @@ class LayerTable(Section):
     source : str or list of str
         A raster, a glob, a URL, or several of them.
     units : str
-        Of the source, where it does not say or says wrong.
+        Of the source, where its units are missing or wrong.
     nodata : number, list of numbers or "none"
-        What stands for missing in the source, beside NaN.
+        Codes of missing values in the source, beside NaN.
     scale, offset : float
         Value = stored x scale + offset.
     variable, band : str, int
-        Of a source that holds several.
+        Of a source with several.
     crs : str
         Of a source that has none.
     combine : str
         How several rasters become one: "mosaic", "mean", "sum", "min", "max".
     resampling : str
-        By default what the kind of layer asks for.
+        By default the method of the kind of layer.
     through : str
         A raster onto whose coarser grid the source is averaged first; the result is then brought to the grid as a
         layer of that coarseness. For the ground that a coarse climate belongs to.
@@ -92,7 +92,7 @@ class LayerTable(Section):
         return self
 
     def described(self) -> Variable:
-        """What the layer becomes."""
+        """The variable that the layer is stored as."""
         flags = None if self.flags is None else {int(code): name for code, name in self.flags.items()}
         return describe_layer(self.name, units=self.units, kind=self.kind, long_name=self.long_name, flags=flags)
 
@@ -102,16 +102,16 @@ class LayerTable(Section):
         return (self.source,) if isinstance(self.source, str) else self.source
 
 
-def layer_stages(tables: Sequence[LayerTable], whole: Callable[[str], str], faults: list[str]) -> list[Stage]:
-    """One stage for each layer; files that are not there are faults."""
+def layer_stages(tables: Sequence[LayerTable], absolute_path: Callable[[str], str], faults: list[str]) -> list[Stage]:
+    """One stage for each layer; missing files are faults."""
     stages = []
     for number, table in enumerate(tables, start=1):
-        sources = tuple(whole(source) for source in table.sources)
-        named = [(f"layers[{number}].source", source) for source in sources]
-        through = None if table.through is None else whole(table.through)
+        sources = tuple(absolute_path(source) for source in table.sources)
+        keyed_sources = [(f"layers[{number}].source", source) for source in sources]
+        through = None if table.through is None else absolute_path(table.through)
         if through is not None:
-            named.append((f"layers[{number}].through", through))
-        sides = [behind(source, at, faults) for at, source in named]
+            keyed_sources.append((f"layers[{number}].through", through))
+        sides = [behind(source, at, faults) for at, source in keyed_sources]
         names = {"source": [shown_source(source) for source in sources], "through": through and shown_source(through)}
         stages.append(
             Stage(
@@ -143,7 +143,7 @@ def compute_layer(window: Window) -> Mapping[str, Array]:
 
 
 def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
-    """What is known of a layer's source when it is opened; refuses one that cannot serve."""
+    """Attributes of a layer's source, known when it is opened; raises for an unusable one."""
     return _source_reader(options, grid)[1]
 
 
@@ -216,17 +216,17 @@ def grid_of_source(source: str, where: str) -> GeoBox:
     """The grid of a raster file or of a cube."""
     if is_url(source) or source.rstrip("/").endswith(".zarr"):
         return cube_info(source).grid
-    # What the raster holds does not matter here: only where its pixels lie.
+    # Only the positions of the raster's pixels matter here, not its values.
     return read_raster(source, Variable(where, where, "1"), nodata="none", band=1).box
 
 
 def shown_source(source: str) -> str:
-    """A source without its folder, so that a digest does not depend on where the data lie."""
+    """A source without its folder, so that a digest does not depend on the location of the data."""
     return shown_url(source) if is_url(source) else Path(source).name
 
 
 def behind(source: str, at: str, faults: list[str]) -> Dependencies:
-    """Files and URLs behind a path, glob, folder or URL; a fault where there are none."""
+    """Files and URLs behind a path, glob, folder or URL; a fault if there are none."""
     if is_url(source):
         return dependencies_of([source])
     if any(mark in source for mark in "*?["):

@@ -31,10 +31,10 @@ class MaskTable(Section):
     glaciers, lakes : str, optional
         Polygons without soil.
     crs : str, optional
-        Of files that say none, such as a shapefile without its .prj.
+        Of files without a CRS, such as a shapefile without its .prj.
     no_soil : list of "water", "ice", "rock", "built_up"
-        Surfaces without soil: cells of the classes that mean them are masked, in every class layer of the recipe. An
-        empty list leaves the polygons alone.
+        Surfaces without soil: cells of these classes are masked, in every class layer of the recipe. An
+        empty list masks by the polygons only.
     """
 
     boundary: str | None = None
@@ -59,10 +59,10 @@ def mask_stages(
     table: MaskTable | None,
     layers: Sequence[Variable],
     available: Collection[str],
-    whole: Callable[[str], str],
+    absolute_path: Callable[[str], str],
     faults: list[str],
 ) -> list[Stage]:
-    """The stage that makes `soil_mask`.
+    """The stage of `soil_mask`.
 
     Parameters
     ----------
@@ -71,15 +71,15 @@ def mask_stages(
     layers : sequence of Variable
         Of the recipe; `land_cover` of an existing cube counts too.
     available : collection of str
-    whole : callable
+    absolute_path : callable
         A path of the recipe as a complete one.
     faults : list of str
-        Extended by files that are not there.
+        Extended by one line for each missing file.
 
     Returns
     -------
     list of Stage
-        One, or none where there is nothing to make.
+        One, or none without polygons or class layers.
     """
     surfaces = NO_SOIL if table is None else table.no_soil
     specs = {spec.name: spec for spec in layers if spec.kind == "categorical" and spec.name != MASK}
@@ -94,7 +94,7 @@ def mask_stages(
             f"mask.no_soil: no class layer of the recipe has a class of {', '.join(surfaces)}; add land_cover, or give "
             "the classes of your layer names with flags"
         )
-    paths = {key: whole(path) for key, path in files.items()}
+    paths = {key: absolute_path(path) for key, path in files.items()}
     crs = None if table is None else table.crs
     attributes: dict[str, Any] = {RECORD: " ".join(surfaces), "masked_classes": describe_classes(classes)}
     if classes:
@@ -156,7 +156,7 @@ def compute_mask(window: Window) -> Mapping[str, Array]:
 
 
 def describe_mask(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
-    """What is known of the mask's polygons when they are read."""
+    """Attributes of the mask's polygons, known when they are read."""
     return _mask_reader(options, grid)[1]
 
 

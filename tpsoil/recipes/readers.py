@@ -1,4 +1,4 @@
-"""Open sources of a process: each kept under the digest of what it contains, so that a changed file is opened again."""
+"""Open sources of a process, cached by the digest of their content, so that a changed file is opened again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Readers(Generic[Reader]):
     Parameters
     ----------
     limit : int
-        How many are kept.
+        Maximum number of open readers.
 
     Examples
     --------
@@ -34,14 +34,14 @@ class Readers(Generic[Reader]):
         self._known: OrderedDict[Hashable, tuple[str, Reader]] = OrderedDict()
 
     def get(self, source: Hashable, content: str, opened: Callable[[], Reader]) -> Reader:
-        """The reader of a source with this content; opened where there is none.
+        """The reader of a source with this content; opened if it is not cached.
 
         Parameters
         ----------
         source : hashable
-            What is read and how.
+            The source and its reading options.
         content : str
-            Digest of what it contains: the option `content` of a stage.
+            Digest of its content: the option `content` of a stage.
         opened : callable
             Opens it.
         """

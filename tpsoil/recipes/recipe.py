@@ -1,8 +1,8 @@
 """TOML -> a validated, frozen recipe; every fault of it listed at once.
 
-A path in a recipe is relative to the recipe's own folder. `${NAME}` in any text stands for the environment variable.
-One of them has a default: `TPSOIL_DATA` is `../shared/data` beside the project, which is the nearest folder above the
-recipe that holds a `pyproject.toml` (or the recipe's own folder where there is none).
+A path in a recipe is relative to the recipe's own folder. `${NAME}` in any text is replaced by the environment
+variable. One variable has a default: `TPSOIL_DATA` is `../shared/data` beside the project, the nearest folder above
+the recipe that contains a `pyproject.toml` (without one: the recipe's own folder).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 class RunTable(Section):
-    """`[run]`: what this is and where it goes.
+    """`[run]`: name, output and settings of the run.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ class RunTable(Section):
     description : str
         Title of the store and of its page.
     cube : str, optional
-        An existing datacube to read layers from; without it the layers of `[[layers]]` are laid in the output store.
+        An existing datacube to read layers from; without it the layers of `[[layers]]` are written to the output store.
     overwrite : bool
         Replace a store of another run or grid.
     seed : int
-        Of everything random.
+        Seed of all random numbers.
     tile : int, optional
         Chunks along a tile's side; by default as many as make 256 cells. Memory may make tiles smaller.
     """
@@ -84,7 +84,7 @@ class GridTable(Section):
     cover : str
         A raster whose extent is covered, snapped outward to whole cells.
     like : str
-        A raster or store whose grid is taken as it is; replaces all of the above.
+        A raster or store whose grid is used unchanged; replaces all of the above.
     chunks : int
         Side of the stored chunks, cells.
     """
@@ -98,26 +98,26 @@ class GridTable(Section):
 
     @field_validator("crs")
     @classmethod
-    def _known_crs(cls, text: str) -> str:
+    def _check_crs(cls, text: str) -> str:
         if text != "plateau":
             try:
-                known = CRS(text)
+                crs = CRS(text)
             except Exception as error:
                 raise ValueError(f"is {text!r}, expected 'plateau' or a CRS such as 'EPSG:3035'") from error
-            require_located(known, where=f"is {text[:40]!r}")
+            require_located(crs, where=f"is {text[:40]!r}")
         return text
 
     @model_validator(mode="after")
     def _one_way(self) -> GridTable:
         if self.like is not None:
             if self.resolution is not None or self.bounds is not None or self.cover is not None:
-                raise ValueError("like gives the whole grid; leave resolution, bounds and cover out")
+                raise ValueError("like defines the complete grid; leave resolution, bounds and cover out")
             if "crs" in self.model_fields_set:
-                raise ValueError("like gives the whole grid, its crs too; leave crs out")
+                raise ValueError("like defines the complete grid including its crs; leave crs out")
         elif self.resolution is None:
             raise ValueError("resolution is missing (cell size in the CRS's unit)")
         elif self.bounds is not None and self.cover is not None:
-            raise ValueError("bounds and cover are two ways to say the extent; give one")
+            raise ValueError("bounds and cover both define the extent; give one")
         elif self.crs != "plateau" and self.bounds is None and self.cover is None:
             raise ValueError("bounds or cover is missing; only the plateau has an extent of its own")
         if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
@@ -129,7 +129,7 @@ class GridTable(Section):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole recipe, checked; every path in it is made whole.
+    """A complete, checked recipe.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Recipe:
     folder : Path
         What relative paths start from.
     raw : mapping
-        As it was written, before variables were replaced; this is what stores record.
+        As written, before variables were replaced; stores record this.
     run, grid, layers, mask, derive, solum, elements
         The tables; None or empty where the recipe has none.
     """
@@ -155,22 +155,22 @@ class Recipe:
     elements: ElementsTable | None = None
 
     def path(self, text: str) -> str:
-        """A path or URL of the recipe, made whole; `~` is the home folder, a `file://` URL a path."""
+        """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""
         return _absolute(self.folder, text)
 
     @property
     def output(self) -> str:
-        """The store of the maps, made whole."""
+        """Absolute path or URL of the store of the maps."""
         return self.path(self.run.output)
 
     @property
     def cube(self) -> str | None:
-        """The store the layers come from, where that is another than the output."""
+        """Absolute path or URL of the cube from which layers are read; None where it is the output."""
         return None if self.run.cube is None else self.path(self.run.cube)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every path or URL that the recipe reads from, made whole, but for the cube and what a glob stands for."""
+        """Every absolute path or URL that the recipe reads, except the cube and globs."""
         names: list[str | None] = [name for table in self.layers for name in (*table.sources, table.through)]
         if self.grid is not None:
             names += [self.grid.cover, self.grid.like]
@@ -185,12 +185,12 @@ class Recipe:
         return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
 
 
-SECRET_FAULT: Final = "holds a user or password; keys come from the environment or profile files only"
+SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
 TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements")
 
 
 def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
-    """Read a recipe and check it as a whole, before anything is computed.
+    """Read a recipe and check all of it, before anything is computed.
 
     Parameters
     ----------
@@ -206,10 +206,10 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     Raises
     ------
     MissingInputError
-        For a recipe that is not there.
+        For a missing file.
     RecipeError
         For a file that is not TOML, and for any fault: unknown keys with the nearest name, values of a wrong kind,
-        a layer given twice, layers that nobody provides, files that are not there. All faults are listed at once.
+        a layer given twice, layers that no stage provides, missing files. All faults are listed at once.
 
     Examples
     --------
@@ -218,7 +218,7 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     tpsoil.errors.RecipeError: recipe: 3 faults
       - run.output: is missing
       - run.outptu: unknown key; did you mean 'output'?
-      - recipe: makes nothing; give [[layers]], [derive], [solum] or [elements]
+      - recipe: has nothing to compute; give [[layers]], [derive], [solum] or [elements]
     """
     if isinstance(recipe, Mapping):
         where, folder, raw = "recipe", Path.cwd(), dict(recipe)
@@ -230,8 +230,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         if has_secret(output):
             raise RecipeError(where, [f"output: {SECRET_FAULT}"])
         output = os.path.expanduser(_local(output))
-        whole = output if is_url(output) else os.path.realpath(output)
-        text["run"] = {**text["run"], "output": whole}
+        absolute = output if is_url(output) else os.path.realpath(output)
+        text["run"] = {**text["run"], "output": absolute}
     run = read_table(RunTable, text.get("run", {}), "run", faults)
     grid = _optional(GridTable, text, "grid", faults)
     mask = _optional(MaskTable, text, "mask", faults)
@@ -244,7 +244,7 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
     if not any(key in raw for key in ("layers", "derive", "solum", "elements")):
-        faults.append(f"{where}: makes nothing; give [[layers]], [derive], [solum] or [elements]")
+        faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum] or [elements]")
     if run is None or faults:
         raise RecipeError(where, faults)
     return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements)
@@ -275,13 +275,13 @@ def _layers(raw: Any, faults: list[str]) -> tuple[LayerTable, ...]:
     if not isinstance(raw, list):
         faults.append("layers: is one table, expected a list of them; write [[layers]] with two brackets")
         return ()
-    layers, seen = [], dict[str, int]()
+    layers, numbers = [], dict[str, int]()
     for number, entry in enumerate(raw, start=1):
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if isinstance(name, str):
-            if name in seen:
-                faults.append(f"layers[{number}].name: '{name}' is given twice, first as layers[{seen[name]}]")
-            seen.setdefault(name, number)
+            if name in numbers:
+                faults.append(f"layers[{number}].name: '{name}' is given twice, first as layers[{numbers[name]}]")
+            numbers.setdefault(name, number)
         layer = read_table(LayerTable, entry, f"layers[{number}]", faults)
         if layer is not None:
             layers.append(layer)
@@ -303,7 +303,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _local(text: str) -> str:
-    """The path that a `file://` URL stands for; anything else as it is."""
+    """The path of a `file://` URL; any other text unchanged."""
     if not text.startswith("file://"):
         return text
     return urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
@@ -319,19 +319,19 @@ def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any
 
     def replaced(match: re.Match[str]) -> str:
         name = match.group(1)
-        found = os.environ.get(name) or (str(_default_data(folder)) if name == DATA_VARIABLE else None)
-        if found is None:
+        value_of = os.environ.get(name) or (str(_default_data(folder)) if name == DATA_VARIABLE else None)
+        if value_of is None:
             faults.append(f"{at}: the environment variable {name} is not set")
             return match.group(0)
-        return found
+        return value_of
 
-    whole = _VARIABLE.sub(replaced, value)
-    if is_url(whole):
+    text = _VARIABLE.sub(replaced, value)
+    if is_url(text):
         for name in set(_VARIABLE.findall(value)) & set(os.environ):
             hide(os.environ[name], name)
-    if has_secret(whole):
+    if has_secret(text):
         faults.append(f"{at}: {SECRET_FAULT}")
-    return whole
+    return text
 
 
 def _default_data(folder: Path) -> Path:

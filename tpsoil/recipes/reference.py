@@ -67,7 +67,7 @@ def recipe_keys(table: str | None = None) -> list[Key]:
     Raises
     ------
     InputError
-        For a table that a recipe has not.
+        For a table that recipes do not have.
 
     Examples
     --------
@@ -77,8 +77,8 @@ def recipe_keys(table: str | None = None) -> list[Key]:
     tables = dict(_tables())
     if table is not None and table not in tables:
         raise InputError(f"recipe: no table '{table}'{nearest_name(table, tables)}")
-    wanted = [name for name in tables if table is None or name == table or name.startswith(f"{table}.")]
-    return [key for name in wanted for key in _keys(*tables[name])]
+    names = [name for name in tables if table is None or name == table or name.startswith(f"{table}.")]
+    return [key for name in names for key in _keys(*tables[name])]
 
 
 def reference_text(table: str | None = None) -> str:
@@ -125,9 +125,9 @@ def _tables() -> Iterator[tuple[str, tuple[str, type[BaseModel]]]]:
 
 def _inner(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
-        for found in _models(field.annotation):
+        for inner_model in _models(field.annotation):
             of_names = typing.get_origin(field.annotation) is dict
-            yield (f"{name}.NAME" if of_names else name), found
+            yield (f"{name}.NAME" if of_names else name), inner_model
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -161,8 +161,8 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
             head, _, kind = text.partition(" : ")
             if not kind and not text.endswith(",") and not re.fullmatch(r"[\w, ]+", text):
                 break
-            carried = names if names and meanings.get(names[-1]) == "," else []
-            names = [*carried, *(name.strip() for name in head.split(",") if name.strip())]
+            continued = names if names and meanings.get(names[-1]) == "," else []
+            names = [*continued, *(name.strip() for name in head.split(",") if name.strip())]
             for name in names:
                 meanings[name] = "," if text.endswith(",") else ""
         elif text and names:
@@ -172,7 +172,7 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
 
 
 def type_text(annotation: Any) -> str:
-    """A type as somebody who writes TOML says it.
+    """A type in the terms of TOML.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def type_text(annotation: Any) -> str:
         return f"list of {type_text(arguments[0])}s"
     if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "table"
-    words_of: dict[Any, str] = {str: "text", bool: "true or false", int: "whole number", float: "number", Any: "value"}
+    words_of: dict[Any, str] = {str: "text", bool: "true or false", int: "integer", float: "number", Any: "value"}
     return words_of.get(annotation, "value")
 
 

@@ -23,11 +23,11 @@ TITLES = {
     "solum_comparison": "Thickness maps compared",
     "solum_windows": "Thickness in windows",
     "solum_correlations": "Correlation with thickness",
-    "calibration": "XRF carried to ICP-MS",
+    "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
-    "with_extra": "Scores with the extra features of the samples; no map is made of these",
-    "intervals": "Intervals out of fold: share of observations held",
+    "with_extra": "Scores with the extra features of the samples; these are not mapped",
+    "intervals": "Intervals out of fold: empirical coverage",
     "intervals_with_extra": "Intervals with the extra features",
     "coverage_by_class": "Intervals by class",
     "agreement": "Observed on predicted (Pineiro), and Theil's parts of the error",
@@ -68,7 +68,7 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
 
 
 def map_layers(store: str) -> list[str]:
-    """Names of the maps of a run: what its models made, without the covariates."""
+    """Names of the maps of a run: the outputs of its models, without the covariates."""
     content: dict[str, Any] = Ledger.at(store, read_only=True).read_json(RUN_KEY) or {}
     return [
         str(name)

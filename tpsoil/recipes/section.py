@@ -1,4 +1,4 @@
-"""What every table of a recipe shares: frozen, no unknown keys, and its faults as lines a person can act on."""
+"""Base class of the tables of a recipe: frozen, unknown keys are faults, each fault is one line with its fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from tpsoil.errors import nearest_name
 
-PLAIN: Final = {"float_": "a number", "int_": "a whole number", "bool_": "true or false"}
+PLAIN: Final = {"float_": "a number", "int_": "an integer", "bool_": "true or false"}
 """Types of pydantic's faults, and what was expected."""
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -24,9 +24,9 @@ class Section(BaseModel):
 
     Notes
     -----
-    Frozen, so that a digest of it stays true; unknown keys are faults, because a misspelt option that is ignored gives
-    a map of something else; numbers are not taken from text. `NEEDS` gives, for an option that has an effect only
-    beside another, that other option and the values of it; any value that is set where there are none. Elsewhere the
+    Frozen, so that a digest of it stays valid; unknown keys are faults, because a misspelt option that is ignored gives
+    another map than the user described; text is not converted to numbers. `NEEDS` gives, for an option that has an
+    effect only beside another, that other option and its values; no values: any value that is set. Without them the
     option is a fault, because it would be ignored.
     """
 
@@ -41,8 +41,8 @@ class Section(BaseModel):
                 continue
             value = getattr(self, other)
             if value not in values if values else not value:
-                wanted = f" = {' or '.join(str(one).lower() for one in values)}" if values else ""
-                raise ValueError(f"{name} has no effect without {other}{wanted}; set {other}, or leave {name} out")
+                required = f" = {' or '.join(str(one).lower() for one in values)}" if values else ""
+                raise ValueError(f"{name} has no effect without {other}{required}; set {other}, or leave {name} out")
         return self
 
 
@@ -53,11 +53,11 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
     ----------
     model : type of Section
     raw : object
-        What TOML gave.
+        As read from TOML.
     at : str
         The table's key, such as `solum` or `layers[2]`.
     faults : list of str
-        Grown by one line a fault.
+        Extended by one line for each fault.
 
     Returns
     -------
@@ -74,15 +74,15 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
         return None
 
 
-def unknown_keys(raw: Mapping[str, Any], known: Iterable[str], at: str) -> list[str]:
+def unknown_keys(raw: Mapping[str, Any], keys: Iterable[str], at: str) -> list[str]:
     """One fault for every key that is not known, with the nearest name."""
-    names = list(known)
+    names = list(keys)
     where = f"{at}." if at else ""
     return [f"{where}{key}: unknown key{nearest_name(str(key), names)}" for key in raw if key not in names]
 
 
 def fault_line(model: type[BaseModel], at: str, fault: Any) -> str:
-    """One fault of pydantic's as a line that a person can act on.
+    """A fault reported by pydantic, as one line with the key, the value and what was expected.
 
     Parameters
     ----------
@@ -116,21 +116,21 @@ def _dotted(at: str, place: Sequence[int | str]) -> str:
         if isinstance(part, int):
             text += f"[{part + 1}]"
         elif not part.startswith("function-") and part not in TYPES and "[" not in part:
-            # pydantic names the branch of a union or a validator in the location; the reader wrote neither.
+            # pydantic names the branch of a union or a validator in the location; the recipe has neither.
             text += f".{part}"
     return text
 
 
 def _fields_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    found: list[type[BaseModel]] = [model]
+    models: list[type[BaseModel]] = [model]
     for part in place:
         inner: list[type[BaseModel]] = []
-        for candidate in found:
+        for candidate in models:
             if isinstance(part, str) and part in candidate.model_fields:
                 inner += _models_in(candidate.model_fields[part].annotation)
         # A list index, a mapping's key or a union's branch stays within the models found so far.
-        found = inner or found
-    return sorted({name for candidate in found for name in candidate.model_fields})
+        models = inner or models
+    return sorted({name for candidate in models for name in candidate.model_fields})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

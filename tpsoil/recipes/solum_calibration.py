@@ -1,4 +1,4 @@
-"""`[solum.calibration]`: profiles to parameters before the first tile, with everything that tells their worth."""
+"""`[solum.calibration]`: profiles to parameters before the first tile, with their scores and uncertainty."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.D
 
 
 def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
-    """Read the profiles, take the layers at their cells, calibrate, and tell."""
+    """Read the profiles, take the layers at their cells, calibrate, and report."""
     table: CalibrationTable = options["table"].calibration
     layers = with_assumptions(cube, options["table"].assumptions)
     if options["table"].zones == "published":
@@ -83,38 +83,40 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     )
     finished = None if bench.scratch is None else bench.scratch / "searches.jsonl"
     try:
-        found = search(checkpoint=finished)
+        calibration = search(checkpoint=finished)
     except CheckpointError:  # of the recipe, the profiles or the layers before they were changed
         if finished is not None:
             finished.unlink()
-        found = search(checkpoint=finished)
-    reasons = [str(reason) for reason in found.excluded["reason"]]
+        calibration = search(checkpoint=finished)
+    reasons = [str(reason) for reason in calibration.excluded["reason"]]
     notes += [f"{reasons.count(why)} profiles left out: {why}" for why in dict.fromkeys(reasons)]
-    fit = found.scores[found.scores["kind"] == "fit"]
+    fit = calibration.scores[calibration.scores["kind"] == "fit"]
     notes += [f"zone {zone}: {note}" for zone, note in zip(fit["zone"].astype(str), fit["note"].astype(str)) if note]
     attributes: dict[str, Any] = {
         "parameters": "calibrated on " + Path(options["profiles"]).name,
-        "profiles_used": int(found.settings["profiles_used"]),
-        "profiles_left_out": int(len(found.excluded) + problems.sum()),
+        "profiles_used": int(calibration.settings["profiles_used"]),
+        "profiles_left_out": int(len(calibration.excluded) + problems.sum()),
     }
-    bare = [zone for zone in _zones_of(options["table"].zones, layers) if zone not in found.parameters]
-    if bare:
-        said = ", ".join(map(str, bare))
+    zones_without_profiles = [
+        zone for zone in _zones_of(options["table"].zones, layers) if zone not in calibration.parameters
+    ]
+    if zones_without_profiles:
+        zones_text = ", ".join(map(str, zones_without_profiles))
         notes.append(
-            f"zone {said}: no profile, so no parameters; its cells stay empty. Give it profiles, or fewer zones"
+            f"zone {zones_text}: no profile, so no parameters; its cells stay empty. Add profiles, or use fewer zones"
         )
-        attributes["zones_without_profiles"] = said
+        attributes["zones_without_profiles"] = zones_text
     for kind in ("cv_median", "cv", "fit"):
-        whole = found.scores[(found.scores["kind"] == kind) & (found.scores["zone"] == "all")]
-        attributes[f"rmse_{kind}_m"] = round(float(whole["rmse"].iloc[0]), SCORE_DIGITS)
+        scores = calibration.scores[(calibration.scores["kind"] == kind) & (calibration.scores["zone"] == "all")]
+        attributes[f"rmse_{kind}_m"] = round(float(scores["rmse"].iloc[0]), SCORE_DIGITS)
     attributes["parameter_set"] = "lowest RMSE of all starts"
     if table.simulated:
         attributes["simulated"] = "true"
-    return Prepared(calibration_bytes(found), _tables(found), {"": attributes}, notes)
+    return Prepared(calibration_bytes(calibration), _tables(calibration), {"": attributes}, notes)
 
 
 def _zones_of(zoning: Any, layers: xr.Dataset) -> list[int]:
-    """Zones the map may have: the published ones, those that are found, or those a layer's flags name."""
+    """Zones the map may have: the published ones, those that are fitted, or those a layer's flags name."""
     if zoning == "published":
         return sorted(PUBLISHED)
     if zoning == "layer":
@@ -127,36 +129,36 @@ def load_calibration(data: bytes) -> Calibration:
     return calibration_from(data, "the run's calibration")
 
 
-def quantile_maps(layers: xr.Dataset, found: Calibration, table: CalibrationTable) -> Mapping[str, Array]:
+def quantile_maps(layers: xr.Dataset, calibration: Calibration, table: CalibrationTable) -> Mapping[str, Array]:
     """The quantile maps of one window."""
     if not table.quantiles:
         return {}
     maps = ensemble_thickness(
         layers,
-        found.ensembles if "zone" in layers else next(iter(found.ensembles.values())),
-        found.options,
+        calibration.ensembles if "zone" in layers else next(iter(calibration.ensembles.values())),
+        calibration.options,
         probabilities=table.quantiles,
         residual=table.quantiles_of == "profiles",
-        seed=int(found.settings["seed"]),
+        seed=int(calibration.settings["seed"]),
     )
     return {str(name): np.asarray(layer.values) for name, layer in maps.items()}
 
 
-def _tables(found: Calibration) -> dict[str, pd.DataFrame]:
+def _tables(calibration: Calibration) -> dict[str, pd.DataFrame]:
     """Tables that are printed, and long ones for figures."""
     predictions = pd.DataFrame(
-        {"observed": found.predictions["observed"], "predicted": found.predictions["cv_median"],
-         "lower": found.predictions["cv_low"], "upper": found.predictions["cv_high"],
-         "zone": found.predictions["zone"]}
+        {"observed": calibration.predictions["observed"], "predicted": calibration.predictions["cv_median"],
+         "lower": calibration.predictions["cv_low"], "upper": calibration.predictions["cv_high"],
+         "zone": calibration.predictions["zone"]}
     )  # fmt: skip
-    spread = found.spread[found.spread["at_bound"] != "fixed"]
+    spread = calibration.spread[calibration.spread["at_bound"] != "fixed"]
     return {
-        "solum_scores": found.scores.round(SCORE_DIGITS),
-        "solum_parameters": _five_digits(found.table()),
+        "solum_scores": calibration.scores.round(SCORE_DIGITS),
+        "solum_parameters": _five_digits(calibration.table()),
         "solum_spread": _five_digits(spread),
-        "solum_directions": found.directions,
+        "solum_directions": calibration.directions,
         "predictions_solum": predictions.dropna().round(SCORE_DIGITS),
-        "traces_solum": _five_digits(found.traces),
+        "traces_solum": _five_digits(calibration.traces),
     }
 
 

@@ -33,7 +33,7 @@ THICKNESS: Final = "solum_thickness"
 def comparison_stage(
     table: ComparisonTable, calibration: CalibrationTable | None, profiles: Path | None, available: set[str]
 ) -> Stage:
-    """The stage that compares; without other maps it makes tables alone."""
+    """The stage that compares; without other maps it writes tables only."""
     extra = [name for name in (*table.correlate, "elevation") if name in available]
     inputs = tuple(dict.fromkeys((THICKNESS, *table.maps, *table.correlate, *extra)))
     return Stage(
@@ -55,11 +55,11 @@ def comparison_stage(
 
 def difference_outputs(table: ComparisonTable) -> tuple[Variable, ...]:
     """Two layers for each other map."""
-    made = []
+    variables = []
     for name in table.maps:
-        made.append(replace(DIFFERENCE, name=f"difference_{name}", long_name=f"relative difference to {name}"))
-        made.append(replace(AGREEMENT, name=f"agreement_{name}", long_name=f"agreement with {name}"))
-    return tuple(made)
+        variables.append(replace(DIFFERENCE, name=f"difference_{name}", long_name=f"relative difference to {name}"))
+        variables.append(replace(AGREEMENT, name=f"agreement_{name}", long_name=f"agreement with {name}"))
+    return tuple(variables)
 
 
 def compute_differences(window: Window) -> Mapping[str, Array]:
@@ -67,9 +67,9 @@ def compute_differences(window: Window) -> Mapping[str, Array]:
     table: ComparisonTable = window.options["table"]
     results: dict[str, Array] = {}
     for name in table.maps:
-        found = relative_difference(window.layers[THICKNESS], window.layers[name], band=table.band)
-        results[f"difference_{name}"] = np.asarray(found["relative_difference"].values)
-        results[f"agreement_{name}"] = np.asarray(found["agreement"].values)
+        difference = relative_difference(window.layers[THICKNESS], window.layers[name], band=table.band)
+        results[f"difference_{name}"] = np.asarray(difference["relative_difference"].values)
+        results[f"agreement_{name}"] = np.asarray(difference["agreement"].values)
     return results
 
 
@@ -89,7 +89,7 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
                 window_statistics({THICKNESS: cube[THICKNESS], **{m: cube[m] for m in table.maps}}, {name: box})
             )
         except InputError:
-            if table.windows is not None:  # the two customary windows may lie beside the grid
+            if table.windows is not None:  # the two default windows may be outside the grid
                 raise
     if rows:
         tables["solum_windows"] = pd.concat(rows, ignore_index=True).round(4)
@@ -97,9 +97,9 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         names = [THICKNESS, *table.maps, *(["elevation"] if "elevation" in cube else [])]
         tables[f"transect_{name}"] = transect(cube[names], line.start, line.end, points=line.points).round(4)
     if table.correlate:
-        found = pearson_matrix(cube[[THICKNESS, *table.correlate]])
-        tables["solum_correlations"] = found[found["first"] == THICKNESS].round(4)
-        tables["correlations_solum"] = found.round(4)
+        correlations = pearson_matrix(cube[[THICKNESS, *table.correlate]])
+        tables["solum_correlations"] = correlations[correlations["first"] == THICKNESS].round(4)
+        tables["correlations_solum"] = correlations.round(4)
     return Prepared(b"", tables)
 
 

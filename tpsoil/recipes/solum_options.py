@@ -1,4 +1,4 @@
-"""`[solum.zones]`, `[solum.calibration]`, `[solum.comparison]`: what a recipe may say of them."""
+"""`[solum.zones]`, `[solum.calibration]`, `[solum.comparison]`: their tables in a recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .section import Section
 
 
 class ZonesTable(Section):
-    """`[solum.zones]`: zones of similar environment, found by k-prototypes.
+    """`[solum.zones]`: zones of similar environment, by k-prototypes clustering.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class ZonesTable(Section):
 
     @field_validator("covariates")
     @classmethod
-    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) != len(names):
             raise ValueError(f"is {list(names)}, expected each layer once")
         return names
@@ -90,7 +90,7 @@ class CalibrationTable(Section):
     baseline_features : list of str
         Layers that the forest baseline sees besides the model's own.
     simulated : bool
-        The profiles are simulated; everything made from them says so.
+        The profiles are simulated; recorded in every output.
     """
 
     NEEDS: ClassVar = {"quantiles_of": ("quantiles", ())}
@@ -114,11 +114,11 @@ class CalibrationTable(Section):
 
     @field_validator("columns")
     @classmethod
-    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        known = {"thickness", "profile", "top", "bottom", "designation"}
-        strange = sorted(set(columns) - known)
-        if strange:
-            raise ValueError(f"has {', '.join(strange)}, expected some of {', '.join(sorted(known))}")
+    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        allowed = {"thickness", "profile", "top", "bottom", "designation"}
+        unknown = sorted(set(columns) - allowed)
+        if unknown:
+            raise ValueError(f"has {', '.join(unknown)}, expected some of {', '.join(sorted(allowed))}")
         return columns
 
     @field_validator("quantiles")

@@ -56,7 +56,7 @@ BYTES_PER_CELL: Final = 260.0
 
 
 class Assumption(Section):
-    """One value for a layer that nobody measured; it is written into every map made with it.
+    """A constant for a layer without measurements; it is recorded in every map that depends on it.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Assumption(Section):
     reason : str
         Why this value; for the reader of the map.
     units : str, optional
-        Said again so that it can be checked.
+        Unit of `value`, checked against the catalogue.
     """
 
     value: float = Field(allow_inf_nan=False)
@@ -76,7 +76,7 @@ class Assumption(Section):
 # The tags are kinds of value, which messages leave out of a key's name.
 Zoning = Annotated[
     Annotated[Literal["published", "layer", "none"], Tag("str")] | Annotated[ZonesTable, Tag("dict")],
-    Discriminator(lambda given: "str" if isinstance(given, str) else "dict"),
+    Discriminator(lambda value: "str" if isinstance(value, str) else "dict"),
 ]
 
 
@@ -88,13 +88,13 @@ class SolumTable(Section):
     parameters : "published", or a table
         The study's Table 4 by zone; one table of h0, rho_s, a, b, alpha, beta, gamma, D; or such tables by zone.
     zones : "published", "layer", "none", or a table
-        Nearest published cluster; a layer `zone` of the cube; one zone for all; or zones to be found.
+        Nearest published cluster; a layer `zone` of the cube; one zone for all; or zones to be fitted.
     calibration : table, optional
         Parameters from profiles, in place of `parameters`.
     comparison : table, optional
         Other maps, windows, transects, correlations.
     assumptions : table of layer to `value`, `reason`
-        Constants for layers that are not there.
+        Constants for missing layers.
     erosion_normalisation : table of `mean`, `reference_mean`, optional
         Water erosion times reference_mean / mean, for the published parameters; recorded in the maps.
     maps : list of str
@@ -127,22 +127,22 @@ class SolumTable(Section):
 
     @property
     def published(self) -> bool:
-        """Whether the maps are made with the study's Table 4."""
+        """Whether the maps use the study's Table 4."""
         return self.parameters == "published" and self.calibration is None
 
     @field_validator("maps")
     @classmethod
-    def _known_maps(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        strange = [name for name in names if name not in MAPS]
-        if strange or not names:
+    def _check_maps(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in MAPS]
+        if unknown or not names:
             raise ValueError(f"is {list(names)}, expected some of {', '.join(MAPS)}")
         return names
 
     @field_validator("assumptions")
     @classmethod
-    def _known_layers(cls, given: dict[str, Assumption]) -> dict[str, Assumption]:
+    def _check_assumptions(cls, assumptions: dict[str, Assumption]) -> dict[str, Assumption]:
         allowed = {*FORCING, *ZONE_LAYERS, "depth_to_bedrock"}
-        for name, assumption in given.items():
+        for name, assumption in assumptions.items():
             if name not in allowed:
                 raise ValueError(f"has '{name}', expected layers the model reads: {', '.join(sorted(allowed))}")
             spec = variable(name)
@@ -150,14 +150,14 @@ class SolumTable(Section):
                 raise ValueError(f"{name} is given in '{assumption.units}', expected '{spec.units}'")
             if spec.outside(assumption.value):
                 raise ValueError(f"{name} is {assumption.value:g} {spec.units}, expected {spec.range_text}")
-        return given
+        return assumptions
 
     @model_validator(mode="after")
     def _usable_parameters(self) -> SolumTable:
         if isinstance(self.zones, ZonesTable):
             if self.calibration is None and self.parameters == "published":
                 raise ValueError(
-                    "zones are found here, so the published parameters are not theirs; give [solum.calibration]"
+                    "zones are fitted here, so the published parameters do not apply; give [solum.calibration]"
                 )
             if self.zones.rank and self.calibration is None:
                 raise ValueError("zones.rank needs the profiles of [solum.calibration]")
@@ -176,7 +176,7 @@ class SolumTable(Section):
             raise ValueError("comparison needs 'solum_thickness' among maps")
         if self.calibration is not None:
             if self.parameters != "published":
-                raise ValueError("parameters and calibration are two ways to say the parameters; give one")
+                raise ValueError("parameters and calibration both define the parameters; give one")
             return self
         try:
             parameters = solum_parameters(self.parameters)
@@ -188,27 +188,27 @@ class SolumTable(Section):
         return self
 
 
-def solum_parameters(given: Any) -> SolumParameters | dict[int, SolumParameters]:
+def solum_parameters(table: Any) -> SolumParameters | dict[int, SolumParameters]:
     """Parameters as a recipe writes them.
 
     Raises
     ------
     InputError
     """
-    if given == "published":
+    if table == "published":
         return dict(PUBLISHED)
-    if all(isinstance(value, Mapping) for value in given.values()):
+    if all(isinstance(values, Mapping) for values in table.values()):
         by_zone = {}
-        for zone, values in given.items():
+        for zone, values in table.items():
             if not str(zone).isdigit():
                 raise InputError(f"parameters: zone '{zone}', expected a number such as [solum.parameters.1]")
             by_zone[int(zone)] = _one_set(values, f"parameters.{zone}")
         return by_zone
-    return _one_set(given, "parameters")
+    return _one_set(table, "parameters")
 
 
 def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> list[Stage]:
-    """The stages of `[solum]`: zones where they are to be found, thickness, comparison where it is asked for."""
+    """The stages of `[solum]`: zones if they are fitted, thickness, and comparison if requested."""
     stages = []
     if isinstance(table.zones, ZonesTable):
         stages.append(zones_stage(table.zones, table.calibration, available, profiles, seed))
@@ -219,7 +219,7 @@ def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, 
 
 
 def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> Stage:
-    """The stage of thickness, reading what is available and assuming the rest as said."""
+    """The stage of thickness: reads the available layers and uses the recipe's assumptions for the others."""
     needed = [*FORCING, *(ZONE_LAYERS if table.zones == "published" else ())]
     inputs = [name for name in dict.fromkeys(needed) if name not in table.assumptions]
     if table.zones == "layer" or isinstance(table.zones, ZonesTable):
@@ -234,7 +234,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
     if calibration is not None:
         outputs += quantile_outputs(calibration)
         inputs += [n for n in calibration.baseline_features if n not in inputs and n not in table.assumptions]
-    said = [
+    assumed = [
         f"{name} = {a.value:g} {variable(name).units} everywhere: {a.reason}" for name, a in table.assumptions.items()
     ]
     common: dict[str, Any] = {
@@ -243,7 +243,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         "parameters": "the study's Table 4" if table.parameters == "published" else "as in the recipe",
         **table.options.attributes(),
         "assumptions": "; ".join(
-            [*said, "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected"]
+            [*assumed, "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected"]
         ),
     }
     if table.published:
@@ -307,22 +307,22 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
 def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     """Of one chunk, for each zone: cells with a thickness, their sum, minimum, maximum, cells of each status."""
     thick = layers["solum_thickness"].astype(np.float64).ravel()
-    known = np.isfinite(thick)
+    has_thickness = np.isfinite(thick)
     zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
     status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
     plausibility = _codes(layers["production_status"]) if "production_status" in layers else None
     if plausibility is None:
         plausibility = np.zeros(thick.size, np.intp)
-    found = {}
+    tallies = {}
     for code in np.unique(zone[zone != NO_CODE]):
         here = zone == code
-        values = thick[here & known]
+        values = thick[here & has_thickness]
         counts = np.bincount(status[here], minlength=NO_CODE + 1)
         ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
         numbers = [values.size, values.sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
         numbers.append(np.count_nonzero(plausibility[here] == UNPHYSICAL))
-        found[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
-    return found
+        tallies[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
+    return tallies
 
 
 def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
@@ -338,10 +338,10 @@ def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> 
 
 def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
     cells, total, least, greatest, *counts = zip(*parts)
-    known = [number > 0 for number in cells]
+    has_cells = [number > 0 for number in cells]
     row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / sum(cells), 3)}
-    row["least m"] = round(min(compress(least, known)), 3)
-    row["greatest m"] = round(max(compress(greatest, known)), 3)
+    row["least m"] = round(min(compress(least, has_cells)), 3)
+    row["greatest m"] = round(max(compress(greatest, has_cells)), 3)
     *statuses, unphysical = counts
     row |= {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), statuses)}
     return row | {"production above 1 m/a": int(sum(unphysical))}

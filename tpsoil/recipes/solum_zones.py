@@ -41,7 +41,7 @@ def zones_stage(
         indifferent=("calibration.profiles", "calibration.citation"),
         files=(profiles,) if table.rank and profiles is not None else (),
         prepare=prepare_zones,
-        prepares="finding zones",
+        prepares="fitting zones",
         load=load_zones,
         attributes={"": {"parents": " ".join(inputs), "model": "k-prototypes, Huang 1998"}},
         bytes_per_cell=BYTES_PER_CELL,
@@ -50,13 +50,13 @@ def zones_stage(
 
 def zone_variable(k: int) -> Variable:
     """The layer `zone` with names for its codes."""
-    known = CATALOGUE["zone"]
+    spec = CATALOGUE["zone"]
     flags = {zone: f"zone {zone}" for zone in range(1, k + 1)}
-    return Variable("zone", known.long_name, "1", dtype="uint8", kind="categorical", meaning=known.meaning, flags=flags)
+    return Variable("zone", spec.long_name, "1", dtype="uint8", kind="categorical", meaning=spec.meaning, flags=flags)
 
 
 def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
-    """Rank where asked, fit, and tell."""
+    """Rank covariates if requested, fit the zones, and report."""
     table: ZonesTable = options["table"]
     calibration: CalibrationTable | None = options["calibration"]
     names = tuple(options["pool"])
@@ -65,9 +65,9 @@ def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbenc
     if table.rank and calibration is not None:
         ranked = _rank(cube, names, table, calibration, Path(options["profiles"]), int(options["seed"]))
         tables["importance_solum"] = ranked
-        kept = set(ranked.loc[ranked["kept"], "feature"])
-        dropped = [name for name in names if name not in kept]
-        names = tuple(name for name in names if name in kept)
+        retained = set(ranked.loc[ranked["kept"], "feature"])
+        dropped = [name for name in names if name not in retained]
+        names = tuple(name for name in names if name in retained)
         if not names:
             raise InputError("solum.zones: no covariate has a positive importance; give covariates= and rank = false")
         if dropped:

@@ -1,4 +1,4 @@
-"""The stages of a recipe in their order, each sure to find what it reads."""
+"""The stages of a recipe in their order; the inputs of each stage are available when it starts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     Raises
     ------
     RecipeError
-        For layers that nobody provides or that two provide, and for files that are not there; all at once.
+        For layers that no stage provides or that two provide, and for missing files; all at once.
     """
     faults: list[str] = []
     available = set(in_cube)
@@ -51,10 +51,14 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
         for stage in more:
             for name in stage.inputs:
                 if name not in available:
-                    faults.append(f"{at}: needs layer '{name}', which nothing before it gives{_mend(name, available)}")
+                    faults.append(
+                        f"{at}: needs layer '{name}', which no earlier stage provides{_suggestion(name, available)}"
+                    )
             for output in stage.outputs:
-                if any(output.name == made.name for earlier in stages for made in earlier.outputs):
-                    faults.append(f"{at}: makes layer '{output.name}', which another part of the recipe makes too")
+                if any(output.name == existing.name for earlier in stages for existing in earlier.outputs):
+                    faults.append(
+                        f"{at}: provides layer '{output.name}', which another part of the recipe provides too"
+                    )
                 available.add(output.name)
             stages.extend(with_inherited([stage], assumed))
 
@@ -121,7 +125,7 @@ def with_inherited(stages: Sequence[Stage], assumed: dict[str, str]) -> list[Sta
     ----------
     stages : sequence of Stage
     assumed : dict of str to str
-        Assumptions by layer; grown by those of the stages.
+        Assumptions by layer; extended by those of the stages.
     """
     results = []
     for stage in stages:
@@ -146,6 +150,6 @@ def _assumption(stage: Stage, output: str) -> str:
     return str(of_one or stage.attributes.get("", {}).get("assumptions") or "")
 
 
-def _mend(name: str, available: set[str]) -> str:
+def _suggestion(name: str, available: set[str]) -> str:
     near = nearest_name(name, available)
     return near if "did you mean" in near else "; add it under [[layers]] or [derive]"

@@ -1,4 +1,4 @@
-"""Annotated recipes to start from, fitted to the layers of a cube."""
+"""Annotated recipes to start from, adapted to the layers of a cube."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ units = "mg kg-1"
 # site = "site"                 # the column that names the site of replicates: they stay in one fold
 features = [{features}]
 trees = 500
-folds = ["random", "block:3deg"]  # the last one decides; "group" keeps sites together
+folds = ["random", "block:3deg"]  # the last one decides; "group": all samples of a site in one fold
 interval = 0.9                  # a mapped prediction interval, conformal on the deciding folds
 drivers = true                  # rank the covariates at held-out rows
 """
@@ -58,7 +58,7 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
     ----------
     kind : {"solum", "elements", "both"}
     cube : str, optional
-        A cube; the recipe uses the layers that it has, and assumes what it lacks with a reason.
+        A cube; the recipe uses its layers, and has an assumption with a reason for each that is missing.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
     Raises
     ------
     InputError
-        For another kind, and for a cube that lacks what the model needs.
+        For another kind, and for a cube without the layers that the model needs.
 
     Examples
     --------
@@ -79,9 +79,9 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
         raise InputError(f"recipe new: no template '{kind}'{nearest_name(kind, KINDS)}")
     layers = set(FEATURES) | set(ZONE_LAYERS) if cube is None else _layers(cube)
     parts = [_head(kind, cube)]
-    if "elevation" in layers and (wanted := [name for name in DERIVABLE if cube is None or name not in layers]):
+    if "elevation" in layers and (derived := [name for name in DERIVABLE if cube is None or name not in layers]):
         parts.append(
-            f"[derive]\nlayers = [{_quoted(wanted)}]   # `tpsoil recipe show derive` lists what can be derived\n"
+            f"[derive]\nlayers = [{_quoted(derived)}]   # `tpsoil recipe show derive` lists what can be derived\n"
         )
     if kind in {"solum", "both"}:
         parts.append(_solum(layers, cube))
@@ -100,7 +100,7 @@ def _layers(cube: str) -> set[str]:
 def _head(kind: str, cube: str | None) -> str:
     name = {"solum": "solum", "elements": "elements", "both": "soil"}[kind]
     return (
-        "# A recipe of tpsoil: `tpsoil run RECIPE.toml --dry-run` shows what it would make.\n"
+        "# A recipe of tpsoil: `tpsoil run RECIPE.toml --dry-run` shows what it would compute.\n"
         "# Paths are relative to this file; `tpsoil recipe show TABLE` explains every key.\n\n"
         f'[run]\nname = "{name}"\ncube = "{cube or "cube.zarr"}"\noutput = "{name}_maps.zarr"\n'
     )
