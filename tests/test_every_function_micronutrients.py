@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, other, parameters_of, require_complete, require_reproducible
+from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible
 from test_training import plots
 
 from tpsoil import forest
@@ -61,7 +61,61 @@ TRAINING = {"trees": 4, "n_folds": 3, "folds": ["random", "group"]}
 STRICT = {"max_censored": 0.01}
 BANDED = {"bootstrap": 3, "trees": 4}
 
+MAJOR = pd.DataFrame({"Al": [65000.0, 6.0], "Ca": [20000.0, 2.0], "Na": [14000.0, 1.4], "K": [20000.0, 2.0],
+                      "P": [600.0, 0.06], "CaCO3": [2.0, 1.0], "rain": [1.0, 2.0]})  # fmt: skip
+MAJOR_COLUMNS = {name: name for name in ("Al", "Ca", "Na", "K", "P")}
+WET = pd.DataFrame({"annual_precipitation": np.arange(8.0), "chemical_index_of_alteration": RNG.random(8),
+                    "mm": RNG.random(8), "index": RNG.random(8), "site": np.arange(8) // 2,
+                    "plot": np.arange(8)})  # fmt: skip
+LINE = elements.calibrate_xrf(XRF, ICP)
+CALIBRATED = forest.train(pd.DataFrame({"Zn": LINE.apply(XRF)["value"], "slope": RNG.random(30)}), "Zn", ["slope"],
+                          trees=5, n_folds=3)  # fmt: skip
+MIXED = pd.Series([20000.0, 25000, 31000, 2.6, 3.1])
+COPIES = pd.DataFrame({"slope": [1.0, 4, 2, 9], "angle": [1.0, 4, 2, 9], "Fe": [3.0, 1, 4, 1]})
+
 CASES = {
+    "alteration_and_precipitation": Case(
+        elements.alteration_and_precipitation,
+        {"samples": WET},
+        {"precipitation": other("mm"), "index": other("index"), "site": other("plot")},
+    ),
+    "alteration_of_samples": Case(
+        elements.alteration_of_samples,
+        {"samples": MAJOR.iloc[:1], "columns": MAJOR_COLUMNS},
+        {
+            "basis": other("oxides", samples=MAJOR.iloc[1:]),
+            "correction": other("none"),
+            "carbonate": other("CaCO3", correction="none"),
+            "detection_limits": other({"Na": 20000.0}),
+        },
+    ),
+    "calibrated_coverage": Case(
+        elements.calibrated_coverage,
+        {"trained": CALIBRATED, "calibration": LINE, "icp": pd.Series(ICP)},
+        {"levels": other([0.5])},
+    ),
+    "calibration_lines": Case(
+        elements.calibration_lines,
+        {"xrf": XRF, "icp": ICP},
+        {"methods": other(["ols"]), "variance_ratio": other(4.0), "min_pairs": other(31, names="31")},
+    ),
+    "check_covariates": Case(
+        message_of(elements.check_covariates),
+        {"table": COPIES, "target": "Fe", "features": ["slope", "angle"]},
+        {"where": other("plots")},
+    ),
+    "check_one_unit": Case(
+        message_of(elements.check_one_unit), {"values": MIXED, "name": "Fe"}, {"where": other("plots")}
+    ),
+    "class_ranges": Case(
+        elements.class_ranges,
+        {"samples": VALUES, "group": "biome", "columns": ["height"]},
+        {"site": other(None)},
+    ),
+    "covariate_groups": Case(
+        elements.covariate_groups, {"features": NUMBERS}, {"groups": other({"water": ["wetness"]})}
+    ),
+    "published_values": Case(elements.published_values, {}, {"item": other("Fig. 3")}),
     "accumulated_local_effects": Case(
         elements.accumulated_local_effects,
         {"model": TRAINED, "features": "slope"},
@@ -115,6 +169,7 @@ CASES = {
             "features": other(["slope", "land_cover"]),
             "level": other(0.5),
             "layers": other({"slope": "incline"}),
+            "calibrations": other({"Zn": LINE}),
             "unseen": other("error", samples=UNSEEN, features=["slope", "land_cover"], names="never saw"),
             "options": other({"trees": 5}),
         },

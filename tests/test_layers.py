@@ -19,7 +19,7 @@ STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronu
 # Dependencies between packages of one level that the design allows.
 NEIGHBOURS = {
     "cube": {"ingest"},  # add_layer passes sources to ingest
-    "micronutrients": {"forest"},  # the domain steps use the forest
+    "micronutrients": {"forest", "covariates"},  # the domain steps use the forest, and the index of alteration
 }
 ALLOWED = {
     **{stage: FOUNDATION | NEIGHBOURS.get(stage, set()) for stage in STAGES},

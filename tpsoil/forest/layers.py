@@ -24,6 +24,7 @@ from tpsoil.forest.dissimilarity import Applicability
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.features import Feature, float_layer, require_cube, require_features
 from tpsoil.forest.intervals import Conformal, conformal_intervals
+from tpsoil.forest.measurement import MeasurementError
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.packing import encoding_of
 from tpsoil.forest.quantiles import Levels, Responses
@@ -59,6 +60,8 @@ class MapModel:
     area : Applicability or None
     facts : mapping
         What the attributes of the maps say: scores, folds, settings.
+    measurement : MeasurementError or None
+        Error of the training values, which widens the interval.
     """
 
     name: str
@@ -68,9 +71,12 @@ class MapModel:
     conformal: Conformal | None = None
     space: Encoding | None = None
     area: Applicability | None = None
+    measurement: MeasurementError | None = None
 
     @classmethod
-    def of(cls, trained: TrainedForest, *, level: float | None = 0.9) -> MapModel:
+    def of(
+        cls, trained: TrainedForest, *, level: float | None = 0.9, measurement: MeasurementError | None = None
+    ) -> MapModel:
         """Compile a trained forest for mapping.
 
         Parameters
@@ -78,6 +84,8 @@ class MapModel:
         trained : TrainedForest
         level : float or None
             Promised coverage of the interval: 0.5, 0.8, 0.9 or 0.95. None leaves out interval and applicability.
+        measurement : MeasurementError, optional
+            Error of the training values, in the target's unit; it is added to the interval in quadrature.
 
         Returns
         -------
@@ -114,6 +122,7 @@ class MapModel:
             conformal=conformal_intervals(trained, level),
             space=space.encoding,
             area=space.area,
+            measurement=measurement,
         )
 
     def __repr__(self) -> str:
@@ -150,6 +159,8 @@ class MapModel:
         if self.conformal is None or self.area is None or self.space is None or found.quantiles is None:
             return [found.mean[0], found.sd[0]]
         lower, upper = self.conformal.around_quantiles(found.quantiles[0, :, 0], found.quantiles[0, :, 1])
+        if self.measurement is not None:
+            lower, upper = self.measurement.widen(found.mean[0], lower, upper, self.conformal.level)
         # The area is judged from the index as it is stored, so that the two maps never contradict each other.
         index = np.full(wanted.size, np.nan, dtype=np.float32)
         kept = np.flatnonzero(wanted)
@@ -174,6 +185,9 @@ class MapModel:
             said["interval_method"] = "quantile forest, corrected by conformal scores of out-of-fold residuals"
             said["interval_correction"] = self.conformal.correction
             said["applicability_threshold"] = self.area.threshold
+        if self.conformal is not None and self.measurement is not None:
+            said["interval_includes"] = f"error of the {self.measurement.source}, in quadrature"
+            said["measurement_sd"] = round(float(self.measurement.sd(self.measurement.centre)), 4)
         return said
 
     @property
@@ -188,7 +202,10 @@ class MapModel:
         """The model as bytes: arrays and plain values, no code; `load` reads them."""
         arrays: dict[str, Array] = {}
         plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts)}
-        for part, held in (("encoding", self.encoding), ("space", self.space), ("conformal", self.conformal)):
+        for part, held in (
+            ("encoding", self.encoding), ("space", self.space), ("conformal", self.conformal),
+            ("measurement", self.measurement),
+        ):  # fmt: skip
             plain[part] = None if held is None else asdict(held)
         for part, stored in (("forest", self.forest), ("responses", self.forest.responses), ("area", self.area)):
             plain[part] = None if stored is None else {}
@@ -222,7 +239,7 @@ class MapModel:
             raise InputError("forest: these bytes are no map model; write them with dump()") from error
 
         def part(name: str, kind: Any) -> Any:
-            if plain[name] is None:
+            if plain.get(name) is None:
                 return None
             held = {key: _tuples(value) for key, value in plain[name].items()}
             own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
@@ -238,6 +255,7 @@ class MapModel:
             conformal=part("conformal", Conformal),
             space=None if plain["space"] is None else _encoding(plain["space"]),
             area=part("area", Applicability),
+            measurement=part("measurement", MeasurementError),
         )
 
 

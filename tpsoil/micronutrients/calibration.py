@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError
+from tpsoil.forest.measurement import MeasurementError
 
 Floats = npt.NDArray[np.float64]
 Line = Literal["ols", "deming", "rma"]
@@ -75,6 +76,31 @@ class XrfCalibration:
                 "negative": value < 0,
             },
             index=xrf.index if isinstance(xrf, pd.Series) else None,
+        )
+
+    def measurement_error(self) -> MeasurementError:
+        """Error of one calibrated value, as a function of the value, for the intervals of maps.
+
+        Returns
+        -------
+        MeasurementError
+
+        Notes
+        -----
+        The variance of `apply`, written in the calibrated value v: s^2 (1 + 1/n) + s^2 (v - mean)^2 / (slope^2 Sxx).
+
+        Examples
+        --------
+        >>> line = calibrate_xrf([10, 20, 30, 40, 50], [14, 26, 33, 49, 58], min_pairs=5)
+        >>> value = line.apply([12.0])
+        >>> bool(np.isclose(line.measurement_error().sd(value["value"])[0], value["prediction_sd"][0]))
+        True
+        """
+        return MeasurementError(
+            variance=self.residual_variance * (1 + 1 / self.n),
+            curvature=self.residual_variance / (self.slope**2 * self.sum_squares),
+            centre=self.intercept + self.slope * self.mean_xrf,
+            source=f"XRF calibration ({self.method}, {self.n} pairs)",
         )
 
 

@@ -18,6 +18,7 @@ from tpsoil.forest.features import KINDS, layer_kinds, require_cube
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
+from tpsoil.micronutrients.calibration import XrfCalibration
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
 from tpsoil.tiles import take_points
@@ -123,6 +124,7 @@ def map_elements(
     level: float = 0.9,
     layers: Mapping[str, str] | None = None,
     unseen: Unseen = "nan",
+    calibrations: Mapping[str, XrfCalibration] | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Map elements, lazily, with spread, prediction interval and area of applicability.
@@ -142,6 +144,8 @@ def map_elements(
         Name in the cube of a feature that has another name there.
     unseen : {"nan", "error"}
         Treatment of cells whose class no sample has, as in `TrainedForest.predict_cube`.
+    calibrations : mapping of element to XrfCalibration, optional
+        Lines that the training values were calibrated with: their prediction error widens the interval, in quadrature.
     **options
         Of `train_elements` and `tpsoil.forest.train`, such as `trees`, `search`, `workers`.
 
@@ -192,7 +196,16 @@ def map_elements(
         trained = samples
         if elements is not None or features is not None or options:
             raise InputError("map_elements: with trained forests, omit elements, features and options")
-    models = {LABELS.get(element, element): MapModel.of(forest, level=level) for element, forest in trained.items()}
+    lines = dict(calibrations or {})
+    unknown = [element for element in lines if element not in trained]
+    if unknown:
+        raise InputError(f"map_elements: calibrations name '{unknown[0]}'{nearest_name(unknown[0], trained)}")
+    models = {
+        LABELS.get(element, element): MapModel.of(
+            forest, level=level, measurement=lines[element].measurement_error() if element in lines else None
+        )
+        for element, forest in trained.items()
+    }
     maps = map_models(models, cube, layers, unseen=unseen)
     maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
     return maps
