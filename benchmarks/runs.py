@@ -232,7 +232,7 @@ def plan(folder: Path) -> list[str]:
             pool = cluster_pool_of(client)
             marks = (0, 1_000, 10_000, tiling.count)
             peaks = {}
-            tiles = tiling.tiles(first.wanted)
+            tiles = tiling.tiles(first.to_compute)
             began = time.perf_counter()
             for mark in marks:
                 drive(pool, pass_through, "shared", [next(tiles) for _ in range(mark - done)], count)
@@ -246,8 +246,8 @@ def plan(folder: Path) -> list[str]:
     return [
         f"A plan of {tiling.count:,} tiles of 512 x 512 cells ({tiling.shape[0] * tiling.shape[1]:.2e} cells)",
         "",
-        f"  planned for the first time        {fresh:8.2f} s   {len(first.wanted):,} missing",
-        f"  planned against a full manifest   {full:8.2f} s   {second.fresh:,} fresh, manifest {size / 1e6:.0f} MB",
+        f"  planned for the first time        {fresh:8.2f} s   {len(first.to_compute):,} missing",
+        f"  planned against a full manifest   {full:8.2f} s   {second.current:,} fresh, manifest {size / 1e6:.0f} MB",
         f"  handed out and taken back         {seconds:8.1f} s   {tiling.count / seconds:,.0f} tiles a second",
         *lines,
     ]

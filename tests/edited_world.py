@@ -1,4 +1,4 @@
-"""A small world of sources of every kind, edits of them, and runs of its recipe in fresh processes."""
+"""A small world of sources of every kind, edits of them, and runs of its recipe in new processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import xarray as xr
 from tpsoil.grid import coordinates
 
 SIDE, MARGIN = 32, 4
-TO_MAKE = re.compile(r" INFO (?P<title>[^:]+): (?P<count>\d+) tiles to make")
+TO_COMPUTE = re.compile(r" INFO (?P<title>[^:]+): (?P<count>\d+) tiles to compute")
 
 ZYGOTE = """
 import json, os, sys, traceback
@@ -43,7 +43,7 @@ for line in sys.stdin:
 """
 
 
-class Fresh:
+class NewProcess:
     """Runs in processes that have opened nothing before."""
 
     def __init__(self) -> None:
@@ -71,8 +71,8 @@ class Fresh:
 
 
 @contextlib.contextmanager
-def fresh_processes() -> Iterator[Fresh]:
-    one = Fresh()
+def new_processes() -> Iterator[NewProcess]:
+    one = NewProcess()
     try:
         yield one
     finally:
@@ -283,12 +283,12 @@ def shapely_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def tiles_made(log: Path, start: int) -> dict[str, int]:
-    """Tiles that runs made since a place of their log, by the title of their stage."""
+def tiles_computed(log: Path, start: int) -> dict[str, int]:
+    """Tiles that runs computed since a place of their log, by the title of their stage."""
     with log.open() as file:
         file.seek(start)
-        made: dict[str, int] = {}
+        computed: dict[str, int] = {}
         for line in file:
-            if match := TO_MAKE.search(line):
-                made[match["title"]] = made.get(match["title"], 0) + int(match["count"])
-    return made
+            if match := TO_COMPUTE.search(line):
+                computed[match["title"]] = computed.get(match["title"], 0) + int(match["count"])
+    return computed

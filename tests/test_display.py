@@ -68,7 +68,7 @@ def test_a_calibration_shows_its_parameters_and_errors() -> None:
 
 def test_a_runs_status_shows_tiles_and_reasons() -> None:
     def plan(**what: Any) -> Any:
-        return SimpleNamespace(total=4, fresh=1, missing=[1], stale={2: ["elevation changed"]}, wanted=[1, 2],
+        return SimpleNamespace(total=4, current=1, missing=[1], stale={2: ["elevation changed"]}, to_compute=[1, 2],
                                reasons=lambda: {"elevation changed": 1}, **what)  # fmt: skip
 
     text = Previews([Preview("solum thickness", plan())])._repr_html_()

@@ -20,7 +20,7 @@ from tpsoil.stage import CONTENT, Stage, decisive_options
 
 DIGESTS = """
 import json, sys
-from tpsoil.engine.code import code_of, whole_digest
+from tpsoil.engine.code import code_of, source_digest
 print(json.dumps([dict(code_of((name,)).modules) for name in sys.argv[1:]]))
 """
 

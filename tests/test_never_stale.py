@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import small_run
 import web
-from edited_world import Fresh, World, fresh_processes, tiles_made
+from edited_world import NewProcess, World, new_processes, tiles_computed
 
 from tpsoil.engine.code import ROOT, code_of, entries_of
 from tpsoil.recipes import result_tables, run, status
@@ -42,8 +42,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Iterator[Fresh]:
-    with fresh_processes() as one:
+def new_process() -> Iterator[NewProcess]:
+    with new_processes() as one:
         yield one
 
 
@@ -67,11 +67,11 @@ def differing(store: Path, other: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("where", PLACES)
-def test_edits_of_every_kind(where: str, tmp_path: Path, fresh: Fresh, full: bool) -> None:
+def test_edits_of_every_kind(where: str, tmp_path: Path, new_process: NewProcess, full: bool) -> None:
     seed = 20
     rng = np.random.default_rng(seed)
     maps, scratch, log = tmp_path / "maps.zarr", tmp_path / "scratch.zarr", tmp_path / "maps.log"
-    with web.serving(tmp_path) as address, _runner(where, fresh) as go:
+    with web.serving(tmp_path) as address, _runner(where, new_process) as go:
         world = World(tmp_path, address, seed)
         go(world.recipe, maps)
         edits = world.edits()
@@ -82,27 +82,27 @@ def test_edits_of_every_kind(where: str, tmp_path: Path, fresh: Fresh, full: boo
             edited = edits[name]()
             start = log.stat().st_size
             go(world.recipe, maps)
-            made = tiles_made(log, start)
+            computed = tiles_computed(log, start)
             allowed = descendants(world.recipe, maps, edited)
-            shown = f"edit {step}, {name}: {made}"
-            assert all(made.get(allowed[stage]) == TILES for stage in edited), shown
-            assert set(made) <= set(allowed.values()), shown
+            shown = f"edit {step}, {name}: {computed}"
+            assert all(computed.get(allowed[stage]) == TILES for stage in edited), shown
+            assert set(computed) <= set(allowed.values()), shown
             if full or step % 2 == 0:
                 shutil.rmtree(scratch, ignore_errors=True)
-                fresh.run(world.recipe, scratch)
+                new_process.run(world.recipe, scratch)
                 assert differing(maps, scratch) == [], shown
 
 
 class _runner:
     """How the edited world is run: each gives a function of recipe and output."""
 
-    def __init__(self, where: str, fresh: Fresh) -> None:
-        self.where, self.fresh = where, fresh
+    def __init__(self, where: str, new_process: NewProcess) -> None:
+        self.where, self.new_process = where, new_process
         self.cluster: Any = None
 
     def __enter__(self) -> Any:
         if self.where == "processes":
-            return self.fresh.run
+            return self.new_process.run
         if self.where == "one process":
             return lambda recipe, output: run(recipe, output=str(output), workers=2, progress=False)
         import distributed
@@ -164,7 +164,7 @@ def test_edits_of_code_and_packages(tmp_path: Path, full: bool) -> None:
             path.write_text(path.read_text() + f"\nEDITED_{step} = {step}\n")
             expected = {title for title, reached in modules.items() if name in reached}
         run_tree(tree, recipe, maps)
-        assert set(tiles_made(log, start)) == expected, name
+        assert set(tiles_computed(log, start)) == expected, name
         if full or name == "scikit-learn":
             shutil.rmtree(scratch, ignore_errors=True)
             run_tree(tree, recipe, scratch)
@@ -209,12 +209,12 @@ def test_a_table_is_of_the_maps_or_is_not_there(tmp_path: Path, monkeypatch: pyt
 def test_layers_that_the_recipe_no_longer_makes_are_removed_and_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """No record states any more what they were made from, so they cannot be called complete."""
+    """No record describes any more what they were computed from, so they cannot be called complete."""
     recipe = small_run.make_small(tmp_path, chunk=64)
     run(recipe, workers=2, progress=False)
     store = Path(recipe["run"]["output"])
     del recipe["elements"]
     run(recipe, workers=2, progress=True)
-    assert "layers that the recipe no longer makes were removed: iron, iron_sd" in capfd.readouterr().err
+    assert "layers that the recipe does not compute any more were removed: iron, iron_sd" in capfd.readouterr().err
     assert not (store / "iron").exists()
-    assert all(not item.plan.wanted for item in status(str(store)))
+    assert all(not item.plan.to_compute for item in status(str(store)))

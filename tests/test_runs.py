@@ -1,4 +1,4 @@
-"""The tile engine: what is made, what is left alone, and that it is the same whatever cuts it."""
+"""The tile engine: what is computed, what is not, and that the result does not depend on chunks or tiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tpsoil.engine.durable import sealed
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.lock import locked
 from tpsoil.engine.manifest import FORMAT
-from tpsoil.engine.tiles import make_tile
+from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import (
     AccessError,
     CorruptStoreError,
@@ -47,7 +47,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, case: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+def case_copy(tmp_path: Path, case: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
     """A copy of the cube and the finished run."""
     import shutil
 
@@ -60,16 +60,16 @@ def fresh(tmp_path: Path, case: tuple[Path, dict[str, Any]]) -> tuple[Path, dict
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
-    """Every tile that is made, as (stage, rectangle)."""
-    found: list[tuple[str, Any]] = []
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Every tile that is computed, as (stage, rectangle)."""
+    results: list[tuple[str, Any]] = []
 
     def counting(assignment: Any, rectangle: Any) -> Any:
-        found.append((assignment.stage.name, rectangle))
-        return make_tile(assignment, rectangle)
+        results.append((assignment.stage.name, rectangle))
+        return compute_tile(assignment, rectangle)
 
-    monkeypatch.setattr(session, "make_tile", counting)
-    return found
+    monkeypatch.setattr(session, "compute_tile", counting)
+    return results
 
 
 def change_chunk(cube: str, name: str, i: int, j: int, by: float = 1.0) -> None:
@@ -128,22 +128,24 @@ def test_results_do_not_depend_on_the_chunking(case: tuple[Path, dict[str, Any]]
         np.testing.assert_array_equal(one[name].values, other[name].values, err_msg=str(name))
 
 
-def test_nothing_changed_nothing_made(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
-    folder, recipe = fresh
+def test_nothing_changed_nothing_computed(case_copy: tuple[Path, dict[str, Any]], computed: list[Any]) -> None:
+    folder, recipe = case_copy
     before = small_run.files_of(folder / "maps.zarr")
     run(recipe, workers=1, progress=False)
-    assert made == []
+    assert computed == []
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
-def test_one_chunk_changed_makes_the_one_tile_it_touches(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
-    folder, recipe = fresh
+def test_one_chunk_changed_makes_the_one_tile_it_touches(
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any]
+) -> None:
+    folder, recipe = case_copy
     change_chunk(str(folder / "cube.zarr"), "water_erosion", 3, 5)
     plans = {item.plan.stage: item.plan for item in preview(recipe)}
     assert plans["solum"].stale == {(3, 5): ["water_erosion changed"]}
-    assert sum(len(plan.wanted) for plan in plans.values()) == 1
+    assert sum(len(plan.to_compute) for plan in plans.values()) == 1
     run(recipe, workers=1, progress=False)
-    assert made == [("solum", (3, 4, 5, 6))]
+    assert computed == [("solum", (3, 4, 5, 6))]
     whole = small_run.recipe_of(folder, output=str(folder / "again.zarr"))
     run(whole, workers=2, progress=False)
     again, partly = open_cube(str(folder / "again.zarr")), open_cube(str(folder / "maps.zarr"))
@@ -151,12 +153,14 @@ def test_one_chunk_changed_makes_the_one_tile_it_touches(fresh: tuple[Path, dict
         np.testing.assert_array_equal(again[name].values, partly[name].values, err_msg=str(name))
 
 
-def test_a_halo_reaches_the_neighbours_and_no_farther(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
-    folder, recipe = fresh
+def test_a_halo_reaches_the_neighbours_and_no_farther(
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any]
+) -> None:
+    folder, recipe = case_copy
     change_chunk(str(folder / "cube.zarr"), "elevation", 0, 4, by=0.5)
     run(recipe, workers=2, progress=False)
     by_stage: dict[str, set[tuple[int, int]]] = {}
-    for stage, (i, _, j, _) in made:
+    for stage, (i, _, j, _) in computed:
         by_stage.setdefault(stage, set()).add((i, j))
     around = {(i, j) for i in (0, 1) for j in (3, 4, 5)}
     assert by_stage["terrain"] == around
@@ -166,19 +170,19 @@ def test_a_halo_reaches_the_neighbours_and_no_farther(fresh: tuple[Path, dict[st
 
 
 def test_what_uses_a_layer_is_made_again_when_it_is_replaced(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     cube = str(folder / "cube.zarr")
     old = open_cube(cube)["ndvi"].load()
     add_layer(cube, "ndvi", xr.DataArray(old.values * 0.5, dims=("y", "x"), coords=dict(old.coords)), overwrite=True)
     run(recipe, workers=2, progress=False)
-    assert {stage for stage, _ in made} == {"solum"}
-    assert len(made) == TILES
+    assert {stage for stage, _ in computed} == {"solum"}
+    assert len(computed) == TILES
 
 
-def test_a_new_covariate_remakes_what_uses_it(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
-    _folder, recipe = fresh
+def test_a_new_covariate_remakes_what_uses_it(case_copy: tuple[Path, dict[str, Any]], computed: list[Any]) -> None:
+    _folder, recipe = case_copy
     recipe["elements"]["features"].append("ndvi")
     plans = {item.plan.stage: item for item in preview(recipe)}
     assert plans["element_Fe"].note == "the model will be trained again"
@@ -187,32 +191,32 @@ def test_a_new_covariate_remakes_what_uses_it(fresh: tuple[Path, dict[str, Any]]
         "option features gained 'ndvi'": TILES,
     }
     run(recipe, workers=2, progress=False)
-    assert {stage for stage, _ in made} == {"element_Fe"}
-    assert len(made) == TILES
+    assert {stage for stage, _ in computed} == {"element_Fe"}
+    assert len(computed) == TILES
 
 
 def test_a_recipe_edited_between_two_runs_remakes_what_it_touches(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     recipe["solum"]["dust_input"] = 1e-6
     del recipe["elements"]
     run(recipe, workers=2, progress=False)
-    assert {stage for stage, _ in made} == {"solum"}
+    assert {stage for stage, _ in computed} == {"solum"}
     assert not (folder / "maps.zarr" / "_tpsoil" / "manifest" / "element_Fe.json").exists()
 
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Elements whose forests are grown."""
-    found: list[str] = []
+    results: list[str] = []
 
     def counting(design: Any, symbols: list[str], *features: Any, **how: Any) -> Any:
-        found.extend(symbols)
+        results.extend(symbols)
         return train_elements(design, symbols, *features, **how)
 
     monkeypatch.setattr(element_stage, "train_elements", counting)
-    return found
+    return results
 
 
 def chunks_with_samples(folder: Path, recipe: dict[str, Any]) -> set[tuple[int, int]]:
@@ -221,35 +225,35 @@ def chunks_with_samples(folder: Path, recipe: dict[str, Any]) -> set[tuple[int, 
 
 
 def test_a_changed_chunk_without_a_sample_costs_its_tiles_and_no_training(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any], trained: list[str]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any], trained: list[str]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     inside = chunks_with_samples(folder, recipe)
     (i, j), *_ = sorted({(i, j) for i in range(8) for j in range(8)} - inside)
     change_chunk(recipe["run"]["cube"], "annual_precipitation", i, j)
     assert {item.note for item in preview(recipe)} == {""}
     run(recipe, workers=1, progress=False)
-    assert sorted(made) == [("element_Fe", (i, i + 1, j, j + 1)), ("solum", (i, i + 1, j, j + 1))]
+    assert sorted(computed) == [("element_Fe", (i, i + 1, j, j + 1)), ("solum", (i, i + 1, j, j + 1))]
     assert trained == []
 
 
 def test_a_changed_chunk_with_a_sample_trains_again(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any], trained: list[str]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any], trained: list[str]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     i, j = sorted(chunks_with_samples(folder, recipe))[0]
     change_chunk(recipe["run"]["cube"], "annual_precipitation", i, j, by=300)
     assert "the model will be trained again" in {item.note for item in preview(recipe)}
     run(recipe, workers=2, progress=False)
     assert trained == ["Fe"]
-    assert sum(stage == "element_Fe" for stage, _ in made) == TILES
+    assert sum(stage == "element_Fe" for stage, _ in computed) == TILES
 
 
 def test_a_summary_is_of_the_maps_as_they_are_though_it_reads_none(
-    fresh: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    case_copy: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One changed tile; the table says what a look at every cell says, from what the tiles left in their records."""
-    _folder, recipe = fresh
+    _folder, recipe = case_copy
     change_chunk(recipe["run"]["cube"], "wind_erosion", 2, 2, by=-3)
     with monkeypatch.context() as patch:
         patch.setattr(xr.Dataset, "compute", lambda self: pytest.fail("a map was read"))
@@ -268,30 +272,30 @@ def test_a_summary_is_of_the_maps_as_they_are_though_it_reads_none(
 
 
 def test_records_without_the_numbers_of_the_summary_are_made_again(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     path = folder / "maps.zarr" / "_tpsoil" / "manifest" / "solum.json"
     content = json.loads(path.read_text())
     content["tiles"]["0.0"] = content["tiles"]["0.0"][:3]
     path.write_text(json.dumps(sealed(content)))
     run(recipe, workers=1, progress=False)
-    assert made == [("solum", (0, 1, 0, 1))]
+    assert computed == [("solum", (0, 1, 0, 1))]
 
 
-def test_only_makes_one_stage(tmp_path: Path, made: list[Any]) -> None:
+def test_only_makes_one_stage(tmp_path: Path, computed: list[Any]) -> None:
     recipe = small_run.make_small(tmp_path)
     run(recipe, workers=1, progress=False, only="terrain")
-    assert {stage for stage, _ in made} == {"terrain"}
+    assert {stage for stage, _ in computed} == {"terrain"}
     assert state_of(recipe["run"]["output"])[0] == "running"
     assert open_cube(recipe["run"]["output"]).attrs["run_state"] == "running"
     plans = {item.plan.stage: item.plan for item in status(recipe["run"]["output"])}
-    assert plans["terrain"].fresh == TILES
+    assert plans["terrain"].current == TILES
     assert len(plans["solum"].missing) == TILES
 
 
-def test_an_input_chunk_that_is_damaged_is_named(fresh: tuple[Path, dict[str, Any]]) -> None:
-    folder, recipe = fresh
+def test_an_input_chunk_that_is_damaged_is_named(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = case_copy
     small_run.flip_bit(folder / "cube.zarr" / "wind_erosion" / "c" / "2" / "6")
     with pytest.raises(CorruptStoreError, match=r"chunk \(2, 6\) of layer 'wind_erosion'.*is corrupted") as caught:
         run(recipe, workers=1, progress=False)
@@ -308,9 +312,9 @@ def test_an_input_chunk_that_is_damaged_is_named(fresh: tuple[Path, dict[str, An
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
 def test_an_output_chunk_that_is_damaged_is_named_and_made_again(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any], capfd: pytest.CaptureFixture[str], harm: str
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any], capfd: pytest.CaptureFixture[str], harm: str
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     before = small_run.files_of(folder / "maps.zarr")
     path = folder / "maps.zarr" / "solum_thickness" / "c" / "4" / "1"
     if harm == "flip":
@@ -319,41 +323,41 @@ def test_an_output_chunk_that_is_damaged_is_named_and_made_again(
         path.write_bytes(path.read_bytes()[:30])
     else:
         path.unlink()
-    said = "is gone" if harm == "remove" else "is not what was written"
+    message = "is gone" if harm == "remove" else "is not what was written"
     stale = next(item.plan for item in status(recipe["run"]["output"]) if item.plan.stage == "solum").stale
     assert list(stale) == [(4, 1)]
-    assert f"solum_thickness/c/4/1 {said}" in stale[(4, 1)][0]
+    assert f"solum_thickness/c/4/1 {message}" in stale[(4, 1)][0]
     with pytest.raises(CorruptStoreError, match=r"chunk \(4, 1\) of layer 'solum_thickness'"):
         open_cube(recipe["run"]["output"])["solum_thickness"].values.sum()
     run(recipe, workers=1)
-    assert made == [("solum", (4, 5, 1, 2))]
-    assert f"solum_thickness/c/4/1 {said}" in capfd.readouterr().err
+    assert computed == [("solum", (4, 5, 1, 2))]
+    assert f"solum_thickness/c/4/1 {message}" in capfd.readouterr().err
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
 def test_a_damaged_manifest_is_named_and_its_tiles_are_made_again(
-    fresh: tuple[Path, dict[str, Any]], made: list[Any], capfd: pytest.CaptureFixture[str]
+    case_copy: tuple[Path, dict[str, Any]], computed: list[Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     before = small_run.files_of(folder / "maps.zarr")
     path = folder / "maps.zarr" / "_tpsoil" / "manifest" / "solum.json"
     path.write_bytes(path.read_bytes()[:-40])
     run(recipe, workers=1)
     assert "_tpsoil/manifest/solum.json does not decode" in capfd.readouterr().err
-    assert {stage for stage, _ in made} == {"solum"}
+    assert {stage for stage, _ in computed} == {"solum"}
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
-def test_an_existing_store_is_not_overwritten_without_leave(fresh: tuple[Path, dict[str, Any]]) -> None:
-    folder, _recipe = fresh
+def test_an_existing_store_is_not_overwritten_without_the_setting(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    folder, _recipe = case_copy
     older = str(shutil.copytree(folder / "cube.zarr", folder / "older.zarr"))  # the cube itself is rejected as such
-    with pytest.raises(StoreExistsError, match=r"a store that no run made.*overwrite = true") as caught:
+    with pytest.raises(StoreExistsError, match=r"a store that no run created.*overwrite = true") as caught:
         run(small_run.recipe_of(folder, output=older), progress=False)
     assert caught.value.exit_status == 2
-    with pytest.raises(StoreExistsError, match="holds run 'small', the recipe is run 'other'"):
+    with pytest.raises(StoreExistsError, match="contains run 'small', the recipe is run 'other'"):
         run(small_run.recipe_of(folder, run={"name": "other"}), progress=False)
     smaller = {"resolution": 1000, "bounds": [0, 0, 64_000, 64_000], "chunks": 16}
-    with pytest.raises(StoreExistsError, match="holds another grid"):
+    with pytest.raises(StoreExistsError, match="contains another grid"):
         run(small_run.recipe_of(folder, grid=smaller), progress=False)
     (folder / "notes").mkdir()
     (folder / "notes" / "precious.txt").write_text("keep")
@@ -365,8 +369,8 @@ def test_an_existing_store_is_not_overwritten_without_leave(fresh: tuple[Path, d
     assert again.attrs["run"] == "other"
 
 
-def test_a_store_of_a_newer_format_is_refused(fresh: tuple[Path, dict[str, Any]]) -> None:
-    folder, recipe = fresh
+def test_a_store_of_a_newer_format_is_refused(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = case_copy
     path = folder / "maps.zarr" / "_tpsoil" / "run.json"
     path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"format": FORMAT + 1})))
     for action in (lambda: run(recipe, progress=False), lambda: status(recipe["run"]["output"])):
@@ -376,9 +380,9 @@ def test_a_store_of_a_newer_format_is_refused(fresh: tuple[Path, dict[str, Any]]
             action()
 
 
-def test_records_of_an_older_format_do_not_count(fresh: tuple[Path, dict[str, Any]], made: list[Any]) -> None:
-    """Their digests are of another kind: the tiles are made again, and nothing is called damaged."""
-    folder, recipe = fresh
+def test_records_of_an_older_format_do_not_count(case_copy: tuple[Path, dict[str, Any]], computed: list[Any]) -> None:
+    """Their digests are of another kind: the tiles are computed again, and nothing is called damaged."""
+    folder, recipe = case_copy
     before = small_run.files_of(folder / "maps.zarr")
     for path in (folder / "maps.zarr" / "_tpsoil" / "manifest").glob("*.json"):
         content = json.loads(path.read_text()) | {"format": 1}
@@ -387,31 +391,33 @@ def test_records_of_an_older_format_do_not_count(fresh: tuple[Path, dict[str, An
         (TILES, {})
     ] * 3
     run(recipe, workers=2, progress=False)
-    assert len(made) == 3 * TILES
+    assert len(computed) == 3 * TILES
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
-def test_a_store_whose_cube_is_elsewhere_says_so(fresh: tuple[Path, dict[str, Any]]) -> None:
-    folder, recipe = fresh
+def test_a_store_whose_cube_is_elsewhere_is_reported(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = case_copy
     (folder / "cube.zarr").rename(folder / "moved.zarr")
     notes = {item.note for item in status(recipe["run"]["output"])}
     assert any("cube.zarr: no such store, which should hold the layer 'elevation'" in note for note in notes)
 
 
-def test_damage_of_many_chunks_is_said_once_a_layer(fresh: tuple[Path, dict[str, Any]]) -> None:
-    folder, recipe = fresh
+def test_damage_of_many_chunks_is_reported_once_a_layer(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    folder, recipe = case_copy
     for path in (folder / "maps.zarr" / "slope" / "c" / "2").iterdir():
         small_run.flip_bit(path)
     (folder / "maps.zarr" / "general_curvature" / "c" / "0" / "7").unlink()
     reasons = next(item.plan for item in status(recipe["run"]["output"]) if item.plan.stage == "terrain").reasons()
     assert reasons == {
-        "slope/c/2/0 and 7 more chunks of slope: each is not what was written (damage, or a write cut short)": 8,
+        "slope/c/2/0 and 7 more chunks of slope: each is not what was written (damage, or an interrupted write)": 8,
         "general_curvature/c/0/7 is gone": 1,
     }
 
 
-def test_another_run_on_the_same_store_is_refused_while_the_first_lives(fresh: tuple[Path, dict[str, Any]]) -> None:
-    _folder, recipe = fresh
+def test_another_run_on_the_same_store_is_rejected_while_the_first_is_running(
+    case_copy: tuple[Path, dict[str, Any]],
+) -> None:
+    _folder, recipe = case_copy
     ledger = Ledger.at(recipe["run"]["output"])
     with locked(ledger):
         with pytest.raises(AccessError, match=r"another run is writing to it \(process") as caught:
@@ -421,8 +427,8 @@ def test_another_run_on_the_same_store_is_refused_while_the_first_lives(fresh: t
     run(recipe, progress=False)
 
 
-def test_a_stale_lock_is_recognised(fresh: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
-    _folder, recipe = fresh
+def test_a_stale_lock_is_recognised(case_copy: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
+    _folder, recipe = case_copy
     ledger = Ledger.at(recipe["run"]["output"])
     dead = {"token": "x", "host": socket.gethostname(), "machine": lock.machine(), "process": 2**22 + 1}
     ledger.write_json("lock.json", dead)
@@ -435,9 +441,9 @@ def test_a_stale_lock_is_recognised(fresh: tuple[Path, dict[str, Any]], capfd: p
     "content", [b"abc", b"", b'{"process": "abc"}', b"[1]", b"\xff\x00", b'{"token": 5, "process": {}}']
 )
 def test_a_lock_that_no_run_wrote_is_taken_over(
-    fresh: tuple[Path, dict[str, Any]], content: bytes, monkeypatch: pytest.MonkeyPatch
+    case_copy: tuple[Path, dict[str, Any]], content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _folder, recipe = fresh
+    _folder, recipe = case_copy
     monkeypatch.setattr(lock, "STALE_SECONDS", 0.1)
     ledger = Ledger.at(recipe["run"]["output"])
     ledger.write("lock.json", content)
@@ -446,16 +452,18 @@ def test_a_lock_that_no_run_wrote_is_taken_over(
     assert ledger.read("lock.json") is None
 
 
-def test_memory_over_the_limit_is_refused_with_the_setting_that_fits(fresh: tuple[Path, dict[str, Any]]) -> None:
-    _folder, recipe = fresh
+def test_memory_over_the_limit_is_refused_with_the_setting_that_fits(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    _folder, recipe = case_copy
     with pytest.raises(InputError, match=r"--memory allows 0.10 GB; give --memory 0\.\d+; 0.4\d GB of it are"):
         run(recipe, memory=0.1, progress=False)
     forecasts = [item.forecast.total for item in preview(recipe, workers=2) if item.forecast]
     assert 0.3e9 < max(forecasts) < 1e9
 
 
-def test_a_read_only_output_is_said(fresh: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    _folder, recipe = fresh
+def test_a_read_only_output_is_reported(
+    case_copy: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder, recipe = case_copy
     from zarr.storage import LocalStore
 
     async def refuse(*_: Any, **__: Any) -> None:
@@ -476,17 +484,17 @@ def test_a_worker_thread_that_fails_stops_the_run_and_the_next_goes_on(
         calls.append(rectangle)
         if len(calls) == 90:
             raise WorkError("the machine stumbled")
-        return make_tile(assignment, rectangle)
+        return compute_tile(assignment, rectangle)
 
-    monkeypatch.setattr(session, "make_tile", failing)
+    monkeypatch.setattr(session, "compute_tile", failing)
     with pytest.raises(WorkError, match="stumbled"):
         run(recipe, workers=2, progress=False)
     stored = {item.plan.stage: item.plan for item in status(recipe["run"]["output"])}
-    assert stored["terrain"].fresh == TILES
-    assert 0 < stored["solum"].fresh < TILES
+    assert stored["terrain"].current == TILES
+    assert 0 < stored["solum"].current < TILES
     with pytest.warns(UserWarning, match="left out, because writing did not end"):
         assert "solum_thickness" not in open_cube(recipe["run"]["output"])
-    monkeypatch.setattr(session, "make_tile", make_tile)
+    monkeypatch.setattr(session, "compute_tile", compute_tile)
     run(recipe, workers=2, progress=False)
     run(small_run.recipe_of(tmp_path, output=str(tmp_path / "whole.zarr")), workers=1, progress=False)
     resumed, whole = (small_run.files_of(tmp_path / name) for name in ("maps.zarr", "whole.zarr"))
@@ -495,20 +503,20 @@ def test_a_worker_thread_that_fails_stops_the_run_and_the_next_goes_on(
     assert different <= {"zarr.json", "_tpsoil/run.json"}
 
 
-def test_progress_and_log(fresh: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
-    folder, recipe = fresh
+def test_progress_and_log(case_copy: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]) -> None:
+    folder, recipe = case_copy
     change_chunk(recipe["run"]["cube"], "water_erosion", 1, 1)
     run(recipe, workers=1)
     err = capfd.readouterr().err
     assert "solum thickness: 1 of 1 tiles in" in err
-    assert "small: complete; 1 of 192 tiles made, 191 were fresh" in err
+    assert "small: complete; 1 of 192 tiles computed, 191 were up to date" in err
     text = (folder / "maps.log").read_text()
     assert "tile (1, 1) is stale: water_erosion changed" in text
     assert "forecast of memory" in text
 
 
-def test_classes_that_training_never_saw(fresh: tuple[Path, dict[str, Any]]) -> None:
-    _folder, recipe = fresh
+def test_classes_that_training_never_saw(case_copy: tuple[Path, dict[str, Any]]) -> None:
+    _folder, recipe = case_copy
     cube = recipe["run"]["cube"]
     zone = open_cube(cube)["climate_zone"].load()
     values = zone.values.copy()
@@ -532,8 +540,8 @@ def test_classes_that_training_never_saw(fresh: tuple[Path, dict[str, Any]]) -> 
         ("longitude,latitude,Fe\n10,33,25000\n11,30,24000\n", "none of 2 points lies in the grid"),
     ],
 )
-def test_samples_that_cannot_be_used(fresh: tuple[Path, dict[str, Any]], text: str, message: str) -> None:
-    folder, recipe = fresh
+def test_samples_that_cannot_be_used(case_copy: tuple[Path, dict[str, Any]], text: str, message: str) -> None:
+    folder, recipe = case_copy
     (folder / "samples.csv").write_text(text)
     with pytest.raises(TpsoilError, match=message) as caught:
         run(recipe, progress=False)
@@ -541,9 +549,9 @@ def test_samples_that_cannot_be_used(fresh: tuple[Path, dict[str, Any]], text: s
 
 
 def test_samples_off_the_grid_are_counted_and_said(
-    fresh: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]
+    case_copy: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder, recipe = fresh
+    folder, recipe = case_copy
     with (folder / "samples.csv").open("a") as file:
         file.write("10,45,20000\n12,45,21000\n")
     run(recipe)

@@ -20,7 +20,7 @@ import small_run
 from loopback import Cluster
 
 from tpsoil.engine import cluster, execute, session
-from tpsoil.engine.tiles import make_tile, software
+from tpsoil.engine.tiles import compute_tile, software
 from tpsoil.errors import InputError, WorkError
 from tpsoil.recipes import run
 
@@ -57,14 +57,14 @@ def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
 @pytest.fixture
 def dask_cluster(tmp_path: Path) -> Iterator[Any]:
     """Makes clusters and ends them."""
-    made: list[Cluster] = []
+    clusters: list[Cluster] = []
 
     def make(**how: Any) -> Cluster:
-        made.append(Cluster(tmp_path, **how))
-        return made[-1]
+        clusters.append(Cluster(tmp_path, **how))
+        return clusters[-1]
 
     yield make
-    for one in made:
+    for one in clusters:
         one.close()
 
 
@@ -109,7 +109,9 @@ def test_a_lost_workers_tiles_are_made_by_others(
         striker.join()
         assert victim.wait(timeout=30) == -signal.SIGKILL
         assert small_run.files_of(place / "maps.zarr") == case[1], f"turn {turn}"
-    assert re.search(r"WARNING worker \w+://\S+ went away; the others make its tiles", (place / "maps.log").read_text())
+    assert re.search(
+        r"WARNING worker \w+://\S+ was lost; the others compute its tiles", (place / "maps.log").read_text()
+    )
 
 
 def test_processes_of_this_machine(place: Path, case: tuple[Path, dict[str, str]]) -> None:
@@ -123,16 +125,16 @@ def test_a_tile_that_kills_every_worker_is_given_up(
     cluster = dask_cluster(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     for _ in range(3):
         cluster.worker()
-    monkeypatch.setattr(session, "make_tile", _suicide)
-    monkeypatch.setattr(execute, "LOST_TRIES", 2)
-    with pytest.raises(WorkError, match=r"tile \(0, 1, 0, 1\): its worker died 2 times.*more memory"):
+    monkeypatch.setattr(session, "compute_tile", _suicide)
+    monkeypatch.setattr(execute, "MAX_TRIES", 2)
+    with pytest.raises(WorkError, match=r"tile \(0, 1, 0, 1\): its worker was lost 2 times.*more memory"):
         run(place / "recipe.toml", scheduler=cluster.address, progress=False)
 
 
 def _suicide(assignment: Any, rectangle: Any) -> Any:
     if rectangle == (0, 1, 0, 1):
         os.kill(os.getpid(), signal.SIGKILL)
-    return make_tile(assignment, rectangle)
+    return compute_tile(assignment, rectangle)
 
 
 def test_a_wrong_address_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +174,7 @@ def test_workers_with_another_tpsoil_are_refused(place: Path, monkeypatch: pytes
     stage = Stage("s", "s", "s", (), lambda window: {})
     assignment = Assignment(stage, small_run.small_grid(), Tiling((1, 1), 1), (), (), "x", "", "", "0.0.9+abc")
     with pytest.raises(InputError, match=r"has other code or packages for stage 's'.*install the same tpsoil"):
-        make_tile(assignment, (0, 1, 0, 1))
+        compute_tile(assignment, (0, 1, 0, 1))
     assert dataclasses.replace(assignment, store="y").store == "y"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tpsoil.engine import cluster, execute
-from tpsoil.engine.execute import LOST_TRIES, MOST_A_CALL, Lost, ThreadPool, drive
+from tpsoil.engine.execute import MAX_ITEMS_PER_CALL, MAX_TRIES, LostWorkerError, ThreadPool, drive
 from tpsoil.errors import WorkError
 
 
@@ -19,7 +19,7 @@ class Workers:
     def __init__(self, slots: int, seconds: float, killer: Callable[[Any], bool] = lambda item: False) -> None:
         self.slots, self.seconds, self.killer = slots, seconds, killer
         self.processes = self.threads_each = 1
-        self.ahead, self.call_seconds, self.bereft, self.where = 0, 0.5, False, "here"
+        self.ahead, self.call_seconds, self.lost_workers, self.where = 0, 0.5, False, "here"
         self.calls: list[tuple[Any, ...]] = []
         self.most = 0
         self.cancelled: list[Any] = []
@@ -35,7 +35,7 @@ class Workers:
     def result(self, future: int) -> Any:
         function, inner, shared, items = self.calls[future]
         if any(self.killer(item) for item in items):
-            raise Lost("worker 7")
+            raise LostWorkerError("worker 7")
         results, _ = function(inner, shared, items)
         return results, self.seconds * len(items)
 
@@ -61,17 +61,17 @@ class Client:
 def test_workers_that_join_or_go_away_change_the_slots_and_are_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(cluster, "QUERY_SECONDS", 0.0)
     client = Client()
     pool = cluster.ClusterPool(client)
     with caplog.at_level("INFO", logger="tpsoil.engine"):
-        assert (pool.slots, pool.bereft, caplog.text) == (2, False, "")
+        assert (pool.slots, pool.lost_workers, caplog.text) == (2, False, "")
         client.workers["tcp://two"] = 4
-        assert (pool.slots, pool.bereft) == (6, False)
+        assert (pool.slots, pool.lost_workers) == (6, False)
         assert "worker tcp://two joined" in caplog.text
         del client.workers["tcp://one"]
-        assert (pool.slots, pool.bereft) == (4, True)
-        assert "worker tcp://one went away; the others make its tiles" in caplog.text
+        assert (pool.slots, pool.lost_workers) == (4, True)
+        assert "worker tcp://one was lost; the others compute its tiles" in caplog.text
 
 
 def double(shared: int, item: int) -> int:
@@ -79,9 +79,9 @@ def double(shared: int, item: int) -> int:
 
 
 def test_every_item_is_done_once_and_short_ones_go_out_together() -> None:
-    pool, found = Workers(2, 0.01), []
-    drive(pool, double, 2, range(5_000), found.append)
-    assert sorted(found) == [2 * item for item in range(5_000)]
+    pool, results = Workers(2, 0.01), []
+    drive(pool, double, 2, range(5_000), results.append)
+    assert sorted(results) == [2 * item for item in range(5_000)]
     assert max(pool.sizes) == 50  # half a second of items of a hundredth
     assert len(pool.calls) < 200
     assert pool.sizes[0] == pool.sizes[-1] == 1  # before it is known how long they take, and so that all end together
@@ -89,10 +89,10 @@ def test_every_item_is_done_once_and_short_ones_go_out_together() -> None:
 
 
 def test_a_call_is_bounded_however_short_its_items() -> None:
-    pool, found = Workers(1, 0.0), []
-    drive(pool, double, 2, range(2_000), found.append)
-    assert max(pool.sizes) == MOST_A_CALL
-    assert len(found) == 2_000
+    pool, results = Workers(1, 0.0), []
+    drive(pool, double, 2, range(2_000), results.append)
+    assert max(pool.sizes) == MAX_ITEMS_PER_CALL
+    assert len(results) == 2_000
 
 
 def test_long_items_go_out_one_by_one() -> None:
@@ -102,12 +102,12 @@ def test_long_items_go_out_one_by_one() -> None:
 
 
 def test_threads_get_single_items() -> None:
-    pool, found = ThreadPool(2), []
+    pool, results = ThreadPool(2), []
     try:
-        drive(pool, double, 2, range(40), found.append)
+        drive(pool, double, 2, range(40), results.append)
     finally:
         pool.close()
-    assert sorted(found) == [2 * item for item in range(40)]
+    assert sorted(results) == [2 * item for item in range(40)]
 
 
 def test_memory_holds_calls_back() -> None:
@@ -117,19 +117,19 @@ def test_memory_holds_calls_back() -> None:
 
 
 def test_of_a_lost_call_the_item_at_fault_is_found_and_the_others_are_done() -> None:
-    found: list[int] = []
-    said: list[tuple[int, int]] = []
+    results: list[int] = []
+    losses: list[tuple[int, int]] = []
     pool = Workers(2, 0.01, killer=lambda item: item == 333)
-    with pytest.raises(WorkError, match=f"tile 333: its worker died {LOST_TRIES} times.*worker 7.*more memory"):
-        drive(pool, double, 1, range(1_000), found.append, lambda item, tries: said.append((item, tries)))
-    assert {tries for item, tries in said if item != 333} == {1}
-    assert len(said) > LOST_TRIES  # it was one of several at first
+    with pytest.raises(WorkError, match=f"tile 333: its worker was lost {MAX_TRIES} times.*worker 7.*more memory"):
+        drive(pool, double, 1, range(1_000), results.append, lambda item, tries: losses.append((item, tries)))
+    assert {tries for item, tries in losses if item != 333} == {1}
+    assert len(losses) > MAX_TRIES  # it was one of several at first
 
-    pool, found = Workers(2, 0.01), []
+    pool, results = Workers(2, 0.01), []
     strikes = iter([True])
     pool.killer = lambda item: item == 333 and next(strikes, False)
-    drive(pool, double, 1, range(1_000), found.append)
-    assert sorted(found) == list(range(1_000))
+    drive(pool, double, 1, range(1_000), results.append)
+    assert sorted(results) == list(range(1_000))
 
 
 def test_an_error_of_an_item_stops_the_rest() -> None:
@@ -138,8 +138,8 @@ def test_an_error_of_an_item_stops_the_rest() -> None:
             raise WorkError("stumbled")
         return item
 
-    pool, found = Workers(1, 3.0), []
+    pool, results = Workers(1, 3.0), []
     with pytest.raises(WorkError, match="stumbled"):
-        drive(pool, stumble, 0, range(100), found.append)
-    assert found == list(range(5))
+        drive(pool, stumble, 0, range(100), results.append)
+    assert results == list(range(5))
     assert len(pool.calls) <= 5 + execute.IN_FLIGHT

@@ -24,7 +24,7 @@ from loopback import make_bucket, objects_of, s3_service
 
 from tpsoil.engine import filelock, lock
 from tpsoil.engine.ledger import LOCK_KEY, Ledger
-from tpsoil.engine.lock import holder, locked
+from tpsoil.engine.lock import lock_owner, locked
 from tpsoil.engine.places import open_store
 from tpsoil.errors import AccessError, LockLostError
 from tpsoil.recipes import run
@@ -77,12 +77,12 @@ def of_elsewhere(count: int = 1) -> bytes:
 def test_a_lock_is_taken_once_and_released(store: str) -> None:
     ledger = Ledger.at(store)
     with locked(ledger) as own:
-        assert holder(ledger) == holder(own) is not None
+        assert lock_owner(ledger) == lock_owner(own) is not None
         with pytest.raises(AccessError, match=r"another run is writing to it \(process \d+ on"), locked(ledger):
             pass
         own.write("a", b"1")
     assert ledger.read(LOCK_KEY) is None
-    assert holder(ledger) is None
+    assert lock_owner(ledger) is None
     with locked(ledger):
         pass
 
@@ -119,7 +119,7 @@ def test_a_lock_of_another_machine_is_watched_by_the_own_clock(store: str, monke
     monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that was set back
     with locked(ledger, messages.append, stale=0.5) as own:
         own.write("a", b"1")
-    assert any("no sign of it for 0 s" in line or "no sign of it for 1 s" in line for line in messages), messages
+    assert any("no heartbeat for 0 s" in line or "no heartbeat for 1 s" in line for line in messages), messages
 
 
 def test_a_lock_of_another_process_space_on_the_same_machine(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_lock_of_another_process_space_on_the_same_machine(tmp_path: Path) -> 
         other.wait()
     messages: list[str] = []
     limit = time.monotonic() + 20
-    while holder(ledger) and time.monotonic() < limit:
+    while lock_owner(ledger) and time.monotonic() < limit:
         time.sleep(0.05)
     with locked(ledger, messages.append):
         pass

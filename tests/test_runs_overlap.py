@@ -28,7 +28,7 @@ def rejected(folder: Path, output: Path | str, **changes: Any) -> None:
     for call in (run, preview):
         options = {"progress": False} if call is run else {}
         with pytest.raises(
-            InputError, match=r"\[run\] output .* are one place, or one lies inside the other"
+            InputError, match=r"\[run\] output .* are the same place, or one is inside the other"
         ) as caught:
             call(recipe, **options)
         assert caught.value.exit_status == 2
@@ -56,7 +56,7 @@ def test_an_output_inside_the_cube_or_around_it(folder: Path) -> None:
     os.rename(folder / "cube.zarr", folder / "around.zarr" / "cube.zarr")
     before = small_run.files_of(folder)
     cube = str(folder / "around.zarr" / "cube.zarr")
-    with pytest.raises(InputError, match="one lies inside the other"):
+    with pytest.raises(InputError, match="one is inside the other"):
         run(small_run.recipe_of(folder, cube=cube, output=str(folder / "around.zarr")), progress=False)
     assert small_run.files_of(folder) == before
 
@@ -87,7 +87,7 @@ def test_an_output_that_is_another_source(folder: Path, key: str) -> None:
     if key == "cover":  # the grid is read before the job is there; the recipe lists it
         assert f"{old}/elevation.tif" in read_recipe(raw).sources
         return
-    with pytest.raises(InputError, match=r"\[run\] output .* one place"):
+    with pytest.raises(InputError, match=r"\[run\] output .* the same place"):
         run(raw, progress=False)
     assert (folder / "cube.zarr" / "elevation").is_dir()
 

@@ -184,7 +184,7 @@ def test_previews_and_tables_of_a_torn_store(place: Path) -> None:
     for name in ("_tpsoil/manifest/solum.json", "solum_thickness/zarr.json", "_tpsoil/tables/solum.csv"):
         tear(store / name, "half")
     plans = {item.plan.stage: item.plan for item in preview(place / "recipe.toml")}
-    assert (plans["terrain"].fresh, len(plans["solum"].missing)) == (4, 4)
+    assert (plans["terrain"].current, len(plans["solum"].missing)) == (4, 4)
     assert {item.plan.stage: len(item.plan.missing) for item in status(str(store))}["solum"] == 4
     assert "Solum thickness by zone" not in result_tables(str(store))
 
@@ -236,8 +236,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     point.mkdir()
     with image.open("wb") as stream:
         stream.truncate(64 * 2**20)
-    made = shutil.which("mkfs.ext4") and not subprocess.run(["mkfs.ext4", "-q", str(image)]).returncode
-    if not made or subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True).returncode:
+    formatted = shutil.which("mkfs.ext4") and not subprocess.run(["mkfs.ext4", "-q", str(image)]).returncode
+    if not formatted or subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True).returncode:
         pytest.skip("mounting a file system in a file needs root, ext4 and loop devices")
     yield point
     subprocess.run(["umount", "-l", str(point)], check=True)

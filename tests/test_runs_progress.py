@@ -75,7 +75,7 @@ def test_a_notebook_without_widgets_gets_lines_and_no_warning(monkeypatch: pytes
     monkeypatch.setattr(progress, "_in_notebook", lambda: True)
     monkeypatch.setattr(progress, "_has_widgets", lambda: widgets)
     reporter = Reporter(console=Console(file=io.StringIO(), width=80, soft_wrap=True))
-    assert reporter.lively == widgets
+    assert reporter.interactive == widgets
     if not widgets:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -88,5 +88,5 @@ def test_quiet_says_nothing_but_to_the_log(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level("DEBUG", logger="tpsoil.engine"):
         tell(Reporter(show=False, console=console))
     assert written(console) == ""
-    assert f"{LONGEST}: 5 tiles to make" in caplog.text
+    assert f"{LONGEST}: 5 tiles to compute" in caplog.text
     assert f"{LONGEST}: tile 4 in 0.010 s" in caplog.text

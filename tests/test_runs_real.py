@@ -62,9 +62,9 @@ def test_tibet_thickness_is_plausible_and_says_what_it_assumes(tibet: Path, full
     soil = maps["soil_mask"].values == 1
     assert not known[~soil].any()
     assert 0.2 < soil.mean() < 0.6
-    said = maps["solum_thickness"].attrs["assumptions"]
-    assert "soil_erodibility = 0.0197 everywhere: mean EPIC K of 16 places above 3000 m" in said
-    assert "wind_erosion = 10 t ha-1 a-1 everywhere" in said
+    output = maps["solum_thickness"].attrs["assumptions"]
+    assert "soil_erodibility = 0.0197 everywhere: mean EPIC K of 16 places above 3000 m" in output
+    assert "wind_erosion = 10 t ha-1 a-1 everywhere" in output
     assert "soil_erodibility = 0.0197" in maps.attrs["assumptions"]
     assert maps.attrs["run_state"] == "complete"
     assert (
@@ -203,7 +203,9 @@ def test_the_command_prints_tables_and_draws_maps(data: Path, tmp_path: Path) ->
     assert "0 of " in dry.stdout
     assert "tiles to compute" in dry.stdout
     store = str(tmp_path / "out" / "tibet_solum.zarr")
-    said = subprocess.run([*command[:3], "status", store], capture_output=True, text=True, env=environment, timeout=240)
-    assert f"{store}: complete" in said.stdout
+    output = subprocess.run(
+        [*command[:3], "status", store], capture_output=True, text=True, env=environment, timeout=240
+    )
+    assert f"{store}: complete" in output.stdout
     attributes = json.loads((Path(store) / "zarr.json").read_text())["attributes"]
     assert str(tmp_path) not in json.dumps(attributes)

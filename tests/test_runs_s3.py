@@ -15,7 +15,7 @@ from tpsoil.engine import session
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.lock import locked
 from tpsoil.engine.places import open_store
-from tpsoil.engine.tiles import make_tile
+from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import AccessError, TpsoilError
 from tpsoil.recipes import preview, run, state_of, status
 
@@ -68,17 +68,17 @@ def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in text for text in texts)
     assert state_of(url) == ("complete", None)
-    assert sum(item.plan.fresh for item in status(url)) == 12
+    assert sum(item.plan.current for item in status(url)) == 12
 
-    made: list[str] = []
+    computed: list[str] = []
 
     def counting(assignment: Any, rectangle: Any) -> Any:
-        made.append(assignment.stage.name)
-        return make_tile(assignment, rectangle)
+        computed.append(assignment.stage.name)
+        return compute_tile(assignment, rectangle)
 
-    monkeypatch.setattr(session, "make_tile", counting)
+    monkeypatch.setattr(session, "compute_tile", counting)
     run(folder / "recipe.toml", output=url, workers=2, progress=False)
-    assert made == []
+    assert computed == []
     store = open_store(url)
     from zarr.core.sync import sync
 
@@ -86,7 +86,7 @@ def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
     stale = {item.plan.stage: item.plan.stale for item in preview(folder / "recipe.toml", output=url)}
     assert stale["solum"] == {(1, 0): ["solum_thickness/c/1/0 is gone"]}
     run(folder / "recipe.toml", output=url, workers=2, progress=False)
-    assert made == ["solum"]
+    assert computed == ["solum"]
     again = objects_of(url, tmp_path)
     assert again == stored
 
@@ -100,7 +100,7 @@ def test_a_cube_in_s3_is_read_by_processes(
     small_run.make_cube(cube, chunk=CHUNK)
     recipe = small_run.recipe_of(folder, cube=cube, output=url)
     run(recipe, scheduler="processes", workers=2, progress=False)
-    assert sum(item.plan.fresh for item in status(url)) == 12
+    assert sum(item.plan.current for item in status(url)) == 12
     stored = objects_of(url, tmp_path)
     chunks = {key for key in whole if "/c/" in key}
     assert len(chunks) > 40

@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, or run out of disk: what is stored stays good, and the next run ends bit-identical."""
+"""Runs that are killed, stopped, or run out of disk: stored tiles remain valid, and the next run ends bit-identical."""
 
 from __future__ import annotations
 
@@ -214,8 +214,8 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "stopped; the tiles that are stored stay good" in err
-    assert f"Go on with tpsoil run {place / 'recipe.toml'} --output {place / 'maps.zarr'}" in " ".join(err.split())
+    assert "stopped; stored tiles remain valid" in err
+    assert f"Continue with tpsoil run {place / 'recipe.toml'} --output {place / 'maps.zarr'}" in " ".join(err.split())
     assert "Traceback" not in err
     assert not (place / "maps.zarr" / "_tpsoil" / "lock.json").exists()
     assert not list((place / "maps.zarr").rglob("*.partial"))
@@ -242,8 +242,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A tmpfs too small for the maps."""
     point = tmp_path / "disk"
     point.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(point)], capture_output=True)
-    if made.returncode:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(point)], capture_output=True)
+    if mounted.returncode:
         pytest.skip("mounting a tmpfs needs root")
     yield point
     subprocess.run(["umount", "-l", str(point)], check=True)
@@ -259,8 +259,8 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
     assert process.returncode == 1, err
     assert "no space left" in err
     assert "Traceback" not in err
-    fresh = sum(item.plan.fresh for item in status(str(output)))
-    assert fresh > 0
+    current = sum(item.plan.current for item in status(str(output)))
+    assert current > 0
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     run(folder / "recipe.toml", output=str(output), workers=2, progress=False)
     stored = small_run.files_of(output)

@@ -19,7 +19,7 @@ from loopback import Cluster
 
 from tpsoil.engine import cluster, execute, places, session
 from tpsoil.engine.places import TIMEOUT_VARIABLE, timeout_seconds
-from tpsoil.engine.tiles import make_tile
+from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import InputError, WorkError
 from tpsoil.recipes import preview, run
 
@@ -51,7 +51,7 @@ def dask_cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def _slow(assignment: Any, rectangle: Any) -> Any:
     time.sleep(1.0)
-    return make_tile(assignment, rectangle)
+    return compute_tile(assignment, rectangle)
 
 
 def _import_here() -> None:
@@ -69,10 +69,10 @@ def test_a_wait_without_an_end_is_reported_and_ended(
         client.run_on_scheduler(_import_here)
         client.run(_import_here)
     monkeypatch.setenv(TIMEOUT_VARIABLE, "3")
-    monkeypatch.setattr(session, "make_tile", _slow)
+    monkeypatch.setattr(session, "compute_tile", _slow)
     # A loaded machine delays the answers of a scheduler that is well; one that is stopped never answers.
     answer_seconds = 1.0 if way == "the scheduler is frozen" else 5.0
-    for name, seconds in {"NOTE_SECONDS": 1.0, "ASK_SECONDS": 0.2, "ANSWER_SECONDS": answer_seconds}.items():
+    for name, seconds in {"NOTE_SECONDS": 1.0, "QUERY_SECONDS": 0.2, "REPLY_SECONDS": answer_seconds}.items():
         monkeypatch.setattr(cluster, name, seconds)
 
     def strike() -> None:
@@ -86,7 +86,7 @@ def test_a_wait_without_an_end_is_reported_and_ended(
 
     striker = threading.Thread(target=strike)
     striker.start()
-    expected = "no worker" if way == "all workers die" else "no answer of the scheduler"
+    expected = "no worker" if way == "all workers die" else "no reply of the scheduler"
     began = time.monotonic()
     with pytest.raises(WorkError, match=rf"{expected} for \d+ s \(TPSOIL_TIMEOUT = 3\)"):
         run(place / "recipe.toml", scheduler=dask_cluster.address)
@@ -111,7 +111,7 @@ class Frozen:
 
 
 def test_ctrl_c_does_not_wait_for_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "REPLY_SECONDS", 0.2)
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
     client = Frozen()
     client.nthreads = dict  # type: ignore[method-assign]
@@ -138,7 +138,7 @@ class Orphan:
 
 def test_a_result_that_died_with_the_last_worker_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TIMEOUT_VARIABLE, "0.5")
-    for name in ("ANSWER_SECONDS", "ASK_SECONDS"):
+    for name in ("REPLY_SECONDS", "QUERY_SECONDS"):
         monkeypatch.setattr(cluster, name, 0.1)
     client = Frozen()
     client.nthreads = dict  # type: ignore[method-assign]
@@ -157,7 +157,7 @@ def test_a_result_that_died_with_the_last_worker_is_not_waited_for(monkeypatch: 
     ("error", "kind", "text"),
     [
         (MemoryError(), WorkError, "ran out of memory"),
-        (OSError("in <TCP>: Connection reset by peer"), WorkError, "a worker went away"),
+        (OSError("in <TCP>: Connection reset by peer"), WorkError, "a worker was lost"),
         (ModuleNotFoundError("No module named 'tpsoil'"), InputError, "install tpsoil"),
     ],
 )
@@ -190,11 +190,11 @@ def test_a_store_that_fails_in_mid_run_is_no_internal_error(place: Path) -> None
 
     with (
         pytest.raises(WorkError, match=r"s3://bucket/a.zarr\?\*\*\*: the store failed") as caught,
-        session.answering(Job()),  # type: ignore[arg-type]
+        session.naming_store_failures(Job()),  # type: ignore[arg-type]
     ):
         raise EndpointConnectionError(endpoint_url="http://x")
     assert caught.value.exit_status == 1
-    with pytest.raises(ZeroDivisionError), session.answering(Job()):  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError), session.naming_store_failures(Job()):  # type: ignore[arg-type]
         raise ZeroDivisionError
 
 
@@ -213,9 +213,9 @@ def test_a_time_that_is_no_number_is_rejected(text: str, monkeypatch: pytest.Mon
 
 
 def test_processes_of_this_machine_speak_tls_and_a_plain_address_is_warned_of() -> None:
-    assert cluster.open_to_others("tls://10.0.0.1:8786") == []
-    (line,) = cluster.open_to_others("tcp://10.0.0.1:8786")
-    assert "without TLS: whoever reaches this address can run code" in line
+    assert cluster.missing_encryption("tls://10.0.0.1:8786") == []
+    (line,) = cluster.missing_encryption("tcp://10.0.0.1:8786")
+    assert "without TLS: everyone who can reach this address can run code" in line
     with cluster.open_cluster("processes", 1) as pool:
         address = pool.client.scheduler.address
         assert address.startswith("tls://127.0.0.1:")

@@ -236,7 +236,7 @@ def test_a_run_stopped_while_it_calibrates_goes_on_from_the_searches_it_finished
         stop_at = count
         searched.clear()
         if count:
-            with pytest.raises(TpsoilError, match="stopped; the tiles that are stored stay good"):
+            with pytest.raises(TpsoilError, match="stopped; stored tiles remain valid"):
                 tpsoil.run(plan, workers=1, progress=False)
         else:
             tpsoil.run(plan, workers=1, progress=False)

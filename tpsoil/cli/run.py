@@ -96,7 +96,7 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
     rows = []
     for item in plans:
         plan = item.plan
-        row = {"stage": item.title, "tiles": plan.total, "up to date": plan.fresh}
+        row = {"stage": item.title, "tiles": plan.total, "up to date": plan.current}
         row |= {"missing": len(plan.missing), "stale": len(plan.stale)}
         if forecast:
             row["follows"] = plan.follows
@@ -108,7 +108,7 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
             typer.echo(f"{item.title}: {item.note}")
         for reason, count in list(item.plan.reasons().items())[:10]:
             typer.echo(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}")
-    stale_or_missing = sum(len(item.plan.wanted) for item in plans)
+    stale_or_missing = sum(len(item.plan.to_compute) for item in plans)
     follows = sum(item.plan.follows for item in plans)
     total = sum(item.plan.total for item in plans)
     suffix = f"; {follows} more are checked when those are computed" if follows else ""

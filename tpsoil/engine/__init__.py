@@ -1,11 +1,10 @@
 """Runs of stages over tiles; knows no soil.
 
-A `tpsoil.stage.Stage` names what it reads (`inputs`), makes (`outputs`), how far around a cell it looks (`halo`; None
-for the whole grid), the options that do not decide
-its result (`indifferent`), and, where it learns first, `prepare` and
-`load`. Its `compute` gets numpy layers with their attributes and coordinates, the halo included, and is called on any
-thread, process or host: it must be serial, and give a cell the same value whatever window the cell comes in. Reading,
-writing, resuming, digests, memory and progress are the engine's.
+A `tpsoil.stage.Stage` names what it reads (`inputs`) and computes (`outputs`), how many cells around a cell it needs
+(`halo`; None for the whole grid), the options that do not decide its result (`indifferent`), and, where it is trained
+first, `prepare` and `load`. Its `compute` receives numpy layers with their attributes and coordinates, the halo
+included, and is called on any thread, process or host: it must be serial, and return the same value for a cell in any
+window. The engine does the reading, writing, resuming, digests, memory and progress.
 """
 
 from __future__ import annotations

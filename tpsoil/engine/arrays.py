@@ -1,4 +1,4 @@
-"""The output arrays: made before the first tile, found again by the next run."""
+"""The output arrays: created before the first tile, reused by the next run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECIDING = ("_FillValue", "units", "flag_values", "kind", "scale_factor", "add_o
 
 
 def layer_place(store: str, name: str) -> LayerPlace:
-    """Where a stored layer lies.
+    """Location and layout of a stored layer.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def layer_place(store: str, name: str) -> LayerPlace:
         except FileNotFoundError:
             raise MissingInputError(f"{store}: no such store, which should hold the layer '{name}'") from None
         raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, known)}") from None
-    except (TypeError, ValueError):  # a group, in words of zarr's that changed more than once
+    except (TypeError, ValueError):  # a group, zarr's message for it has changed more than once
         raise MissingInputError(f"{store}: '{name}' is no layer (y, x)") from None
     return place_of(array, store, name)
 

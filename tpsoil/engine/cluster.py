@@ -1,7 +1,7 @@
 """Tiles on dask.distributed: worker processes of this machine, or a cluster by its scheduler's address.
 
 Certificates for `tls://` addresses, time limits and retries are dask's own settings (its configuration files or
-`DASK_DISTRIBUTED__...` variables); a recipe has no place for them.
+`DASK_DISTRIBUTED__...` variables); they are not set in a recipe.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, Final, TypeVar
 
 from tpsoil.errors import InputError, WorkError
 
-from .execute import Lost, available_processors
+from .execute import LostWorkerError, available_processors
 from .places import TIMEOUT_VARIABLE, timeout_seconds
 from .progress import log
 from .tiles import software
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 CONNECT_SECONDS: Final = 20
-ASK_SECONDS: Final = 2.0
-"""Between questions to the scheduler how many workers there are."""
-ANSWER_SECONDS: Final = 10.0
-"""A scheduler or worker that does not answer a short question for this long is taken for one that does not answer."""
+QUERY_SECONDS: Final = 2.0
+"""Between two queries of the number of workers."""
+REPLY_SECONDS: Final = 10.0
+"""A scheduler or worker that does not reply to a short query within this time counts as not responding."""
 NOTE_SECONDS: Final = 30.0
 """Without a finished tile a message is due after this long, and again after twice as long."""
 
@@ -46,9 +46,9 @@ class ClusterPool:
         self.client = client
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads: dict[str, int] = {}
-        self._asked = -math.inf
-        self._bereft = False
-        self._answers = True
+        self._workers_updated = -math.inf
+        self._lost_workers = False
+        self._scheduler_responds = True
         self._silent_since: float | None = None
         self._ended = time.monotonic()
         self._note_after = NOTE_SECONDS
@@ -62,27 +62,27 @@ class ClusterPool:
 
     @property
     def slots(self) -> int:
-        """Threads of all workers there are now; workers may come and go."""
-        if time.monotonic() - self._asked > ASK_SECONDS:
-            self._ask()
+        """Threads of all workers there are now; workers may join and leave."""
+        if time.monotonic() - self._workers_updated > QUERY_SECONDS:
+            self._update_workers()
         return sum(self._threads.values())
 
     @property
-    def bereft(self) -> bool:
-        """Whether a worker went away since the pool was made."""
-        self._ask()
-        return self._bereft
+    def lost_workers(self) -> bool:
+        """Whether a worker was lost since the pool was created."""
+        self._update_workers()
+        return self._lost_workers
 
-    def _ask(self) -> None:
-        self._asked = time.monotonic()
-        answer = answered(self.client.nthreads, ANSWER_SECONDS)
-        self._answers = answer is not None
-        if answer is None:
-            return  # what was known stays, until it answers or the time is up
-        now = dict(answer)
+    def _update_workers(self) -> None:
+        self._workers_updated = time.monotonic()
+        threads = call_within(self.client.nthreads, REPLY_SECONDS)
+        self._scheduler_responds = threads is not None
+        if threads is None:
+            return  # the last known workers count until it replies or the time is up
+        now = dict(threads)
         for worker in sorted(self._threads.keys() - now.keys()):
-            self._bereft = True
-            log.warning("worker %s went away; the others make its tiles", worker)
+            self._lost_workers = True
+            log.warning("worker %s was lost; the others compute its tiles", worker)
         for worker in sorted(now.keys() - self._threads.keys()) if self._threads else ():
             log.info("worker %s joined", worker)
         self._threads = now
@@ -90,24 +90,24 @@ class ClusterPool:
     @property
     def processes(self) -> int:
         """Workers there are now."""
-        self._ask()
+        self._update_workers()
         return max(1, len(self._threads))
 
     @property
     def threads_each(self) -> int:
         """Threads of the largest worker."""
-        self._ask()
+        self._update_workers()
         return max(self._threads.values(), default=1)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Hand one call to the scheduler."""
+        """Submit one call to the scheduler."""
         # pure=False: the key names this call, not its arguments, so nothing of an earlier run is taken for its result.
         future = self.client.submit(function, *arguments, pure=False)
         future.add_done_callback(self._done.put)
         return future
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
-        """Those that ended; they announce themselves, so that many in flight are not asked one by one."""
+        """Calls that ended: each puts itself into a queue, so that many in flight are not polled one by one."""
         ended = []
         with contextlib.suppress(queue.Empty):
             ended.append(self._done.get(timeout=timeout))
@@ -124,8 +124,8 @@ class ClusterPool:
     def _require_scheduler(self) -> None:
         if self.client.status != "running":
             raise WorkError(
-                f"the scheduler at {self.client.scheduler.address} went away; what is written stays good: run again to "
-                "go on"
+                f"the scheduler at {self.client.scheduler.address} was lost; stored tiles remain valid: run again to "
+                "continue"
             )
 
     def _check_progress(self) -> None:
@@ -134,23 +134,23 @@ class ClusterPool:
         Raises
         ------
         WorkError
-            Where there was no worker, or no answer of the scheduler, for `TPSOIL_TIMEOUT` seconds.
+            Where there was no worker, or no reply of the scheduler, for `TPSOIL_TIMEOUT` seconds.
         """
         now = time.monotonic()
         idle = now - self._ended
         if idle < min(NOTE_SECONDS, timeout_seconds()) / 2:
             return
-        if now - self._asked > ASK_SECONDS:
-            self._ask()
-        trouble = "" if self._answers else "no answer of the scheduler"
-        if self._answers and not self._threads:
+        if now - self._workers_updated > QUERY_SECONDS:
+            self._update_workers()
+        trouble = "" if self._scheduler_responds else "no reply of the scheduler"
+        if self._scheduler_responds and not self._threads:
             trouble = "no worker"
         self._silent_since = (self._silent_since or now) if trouble else None
         address = self.client.scheduler.address
         if self._silent_since is not None and now - self._silent_since > timeout_seconds():
             raise WorkError(
                 f"{address}: {trouble} for {now - self._silent_since:.0f} s ({TIMEOUT_VARIABLE} = "
-                f"{timeout_seconds():g}); what is written stays valid: start workers and run again to continue"
+                f"{timeout_seconds():g}); stored tiles remain valid: start workers and run again to continue"
             )
         if idle > self._note_after:
             self._note_after = 2 * idle
@@ -158,15 +158,15 @@ class ClusterPool:
             self.report(f"{address}: {f'{trouble} for {idle:.0f} s' if trouble else workers}; still waiting")
 
     def result(self, future: Any) -> Any:
-        """What the call gave.
+        """Result of the call.
 
         Raises
         ------
-        Lost
-            Where the workers that had the call died.
+        LostWorkerError
+            Where the workers that had the call were lost.
         WorkError
-            Where its result stays away for `TPSOIL_TIMEOUT` seconds: the last worker died with it, and none is left to
-            make it again.
+            Where its result does not arrive within `TPSOIL_TIMEOUT` seconds: the last worker was lost with it, and no
+            other can compute it.
         """
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
@@ -174,16 +174,16 @@ class ClusterPool:
         try:
             while True:
                 try:
-                    return future.result(timeout=ANSWER_SECONDS)
+                    return future.result(timeout=REPLY_SECONDS)
                 except TimeoutError:
                     if future.status == "error":
                         raise  # the call's own
                     self._require_scheduler()
                     self._check_progress()
         except KilledWorker as error:
-            raise Lost(str(error.last_worker)) from error
+            raise LostWorkerError(str(error.last_worker)) from error
         except FutureCancelledError as error:
-            raise Lost("dropped by the scheduler") from error
+            raise LostWorkerError("dropped by the scheduler") from error
         except RuntimeError as error:
             if "deserialization" not in str(error):
                 raise
@@ -192,7 +192,7 @@ class ClusterPool:
             future.release()
 
     def cancel(self, pending: Iterable[Any]) -> None:
-        """Drop what has not begun; wait for what has, as far as the scheduler can say."""
+        """Drop what has not begun; wait for what has, as far as the scheduler knows."""
         futures = list(pending)
 
         def drop() -> None:
@@ -205,21 +205,23 @@ class ClusterPool:
                 distributed.wait(started, timeout=CONNECT_SECONDS)
             self.client.cancel(started)
 
-        # A scheduler that does not answer, or has no workers, does not keep Ctrl-C.
-        answered(drop, CONNECT_SECONDS + ANSWER_SECONDS if self._answers and self._threads else ANSWER_SECONDS)
+        # A scheduler that does not reply, or has no workers, does not delay Ctrl-C.
+        call_within(
+            drop, CONNECT_SECONDS + REPLY_SECONDS if self._scheduler_responds and self._threads else REPLY_SECONDS
+        )
 
 
-def answered(question: Callable[[], Answer], seconds: float) -> Answer | None:
-    """What a call returned within some seconds; None where it failed or did not return, and goes on by itself."""
-    replies: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
+def call_within(function: Callable[[], Reply], seconds: float) -> Reply | None:
+    """Result of a call within some seconds; None where it failed or did not return in time (its thread continues)."""
+    replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def call() -> None:
         reply = None
         with contextlib.suppress(Exception):
-            reply = question()
+            reply = function()
         replies.put(reply)
 
-    threading.Thread(target=ask, name="tpsoil-ask", daemon=True).start()
+    threading.Thread(target=call, name="tpsoil-call", daemon=True).start()
     try:
         return replies.get(timeout=seconds)
     except queue.Empty:
@@ -227,7 +229,7 @@ def answered(question: Callable[[], Answer], seconds: float) -> Answer | None:
 
 
 def _failed(address: str, error: BaseException) -> InputError | WorkError:
-    """What a worker's failure means: other software there, or a worker that went away or has no memory left."""
+    """The error for a worker's failure: other software there, or a worker that was lost or ran out of memory."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
@@ -239,8 +241,8 @@ def _failed(address: str, error: BaseException) -> InputError | WorkError:
         )
     if any(isinstance(one, OSError | TimeoutError) and not isinstance(one, ImportError) for one in causes):
         return WorkError(
-            f"{address}: a worker went away ({type(error).__name__}: {str(error)[:200]}); it may have run out of "
-            "memory. What is written stays valid: run again to continue"
+            f"{address}: a worker was lost ({type(error).__name__}: {str(error)[:200]}); it may have run out of "
+            "memory. Stored tiles remain valid: run again to continue"
         )
     return InputError(
         f"{address}: a worker cannot run tpsoil ({type(error).__name__}: {str(error)[:200]}); install tpsoil "
@@ -262,7 +264,7 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
     Raises
     ------
     InputError
-        Where nothing answers, where it is not a dask scheduler, or where workers have another tpsoil.
+        Where nothing replies, where it is not a dask scheduler, or where workers have another tpsoil.
     """
     import distributed
 
@@ -290,7 +292,7 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"--scheduler {address}: no dask scheduler answers there within {CONNECT_SECONDS} s "
+            f"--scheduler {address}: no dask scheduler replies there within {CONNECT_SECONDS} s "
             f"({type(error).__name__}: {str(error)[:200]}); check the address and that the scheduler runs"
             + ("; a tls:// scheduler needs dask's distributed.comm.tls settings here too" if "tls" in address else "")
         ) from error
@@ -303,25 +305,25 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
                 f"expected at least {workers or 1}; start workers, or give --workers"
             ) from error
         pool = cluster_pool_of(client)
-        pool.notes += open_to_others(client.scheduler.address)
+        pool.notes += missing_encryption(client.scheduler.address)
         yield pool
     finally:
-        answered(client.close, ANSWER_SECONDS)
+        call_within(client.close, REPLY_SECONDS)
 
 
-def open_to_others(address: str) -> list[str]:
+def missing_encryption(address: str) -> list[str]:
     """A warning where a scheduler's address asks for no certificate."""
     if address.startswith(("tls://", "inproc://")):
         return []
     return [
-        f"{address} is used without TLS: whoever reaches this address can run code on the workers and here; start the "
-        "scheduler and workers with certificates (tls://), or keep the address behind a firewall"
+        f"{address} is used without TLS: everyone who can reach this address can run code on the workers and here; "
+        "start the scheduler and workers with certificates (tls://), or put the address behind a firewall"
     ]
 
 
 def _own_certificates() -> Any:
     """Certificates for this run's processes alone: no other user of this machine can connect to their ports."""
-    import cryptography  # noqa: F401  (dask makes the certificates with it, and does not require it)
+    import cryptography  # noqa: F401  (dask creates the certificates with it, and does not require it)
     import distributed
 
     return distributed.Security.temporary()
@@ -337,19 +339,19 @@ def cluster_pool_of(client: Any) -> ClusterPool:
     """
     failure: list[BaseException] = []
 
-    def ask() -> dict[str, str] | None:
+    def query() -> dict[str, str] | None:
         try:
             return dict(client.run(software))
         except Exception as error:
             failure.append(error)
             return None
 
-    versions = answered(ask, CONNECT_SECONDS)
+    versions = call_within(query, CONNECT_SECONDS)
     if versions is None and failure:
         raise _failed(client.scheduler.address, failure[0]) from failure[0]
     if versions is None:
         raise WorkError(
-            f"{client.scheduler.address}: a worker does not answer within {CONNECT_SECONDS} s; end or restart it, and "
+            f"{client.scheduler.address}: a worker does not reply within {CONNECT_SECONDS} s; end or restart it, and "
             "run again"
         )
     others = {worker: version for worker, version in versions.items() if version != software()}
@@ -362,7 +364,7 @@ def cluster_pool_of(client: Any) -> ClusterPool:
 
 
 def active_client() -> Any:
-    """The client that a notebook made current, or None."""
+    """The current client of a notebook, or None."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return None

@@ -1,7 +1,7 @@
 """Which code and which packages decide a stage's results: the modules that its functions reach, by their imports.
 
-The digest of a module is of its syntax tree without docstrings, so that a comment or a line break costs no tile.
-Imports inside functions count; a name that a package's `__init__` only passes on leads to the module that defines it,
+The digest of a module is of its syntax tree without docstrings, so that a comment or a line break makes no tile stale.
+Imports inside functions count; a name that a package's `__init__` only re-exports leads to the module that defines it,
 and to no other of that package.
 """
 
@@ -30,7 +30,7 @@ ROOT: Final = Path(tpsoil.__file__).parent
 NAME: Final = tpsoil.__name__
 DIGITS: Final = 16
 EVERY_TILE: Final = (f"{NAME}.stage", f"{NAME}.grid", f"{NAME}.cube.reading", f"{NAME}.cube.regions")
-"""Modules on the way of every tile, whatever the stage: what reads its window and writes its chunks."""
+"""Modules that compute every tile of any stage: they read its window and write its chunks."""
 INDIFFERENT: Final = frozenset(
     {
         "cloudpickle", "dask", "distributed", "fsspec", "google_crc32c", "joblib", "matplotlib", "numcodecs", "psutil",
@@ -41,11 +41,11 @@ INDIFFERENT: Final = frozenset(
 
 
 def _states() -> dict[str, tuple[int, int]]:
-    found = {}
+    states = {}
     for path in ROOT.rglob("*.py"):
         state = path.stat()
-        found[_module_of(path)] = (state.st_mtime_ns, state.st_size)
-    return found
+        states[_module_of(path)] = (state.st_mtime_ns, state.st_size)
+    return states
 
 
 def _module_of(path: Path) -> str:
@@ -54,7 +54,7 @@ def _module_of(path: Path) -> str:
 
 
 _AT_IMPORT: Final = _states()
-"""Of every source file as this process began: code that was edited since is not the code that runs."""
+"""State of every source file when this process started: code that was edited since is not the code that runs."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def code_of(entries: tuple[str, ...]) -> Code:
     Parameters
     ----------
     entries : tuple of str
-        Dotted names of modules; of tpsoil, or of a stage that somebody else wrote.
+        Dotted names of modules; of tpsoil, or of a stage defined elsewhere.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def code_of(entries: tuple[str, ...]) -> Code:
 
 
 @cache
-def whole_digest() -> str:
+def source_digest() -> str:
     """Digest of the source bytes of all of tpsoil, to compare installations."""
     digest = hashlib.sha256()
     for path in sorted(ROOT.rglob("*.py")):
@@ -136,7 +136,7 @@ class _Module:
 @cache
 def _module(name: str) -> _Module:
     path = _path(name)
-    if path is None:  # of no file: a function typed in a notebook
+    if path is None:  # without a file: a function defined in a notebook
         return _Module("?", frozenset(), frozenset())
     if name.split(".")[0] == NAME:
         _require_unedited(name, path)
@@ -155,7 +155,7 @@ def _module(name: str) -> _Module:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a source file states: the digest of its tree, and (module, names taken from it or None) of each import."""
+    """What a source file contains: the digest of its tree, and (module, names taken from it or None) of each import."""
 
     digest: str
     imports: tuple[tuple[str, tuple[str, ...] | None], ...]
@@ -199,7 +199,7 @@ def _stored_facts() -> dict[str, Any]:
 
 
 def _save_facts() -> None:
-    """Keep what was read for the next process; a folder that cannot be written is no fault."""
+    """Store what was read for the next process; a folder that cannot be written is not an error."""
     path = _facts_file() if _new_facts else None
     if path is None:
         return
@@ -261,11 +261,11 @@ def _definition(module: str, name: str) -> set[str]:
         return {f"{module}.{name}"}
     if path is None or path.name != "__init__.py":
         return {module} if path else set()
-    found: set[str] = set()
+    definitions: set[str] = set()
     for target, names in _facts(path, module).imports:
         if names is not None and target.split(".")[0] == NAME and name in names:
-            found |= _definition(target, name)
-    return found or ({module} if module != NAME else set())
+            definitions |= _definition(target, name)
+    return definitions or ({module} if module != NAME else set())
 
 
 def _path(name: str) -> Path | None:
@@ -273,8 +273,8 @@ def _path(name: str) -> Path | None:
     if first != NAME:
         file = getattr(sys.modules.get(name), "__file__", None)
         return Path(file) if file and file.endswith(".py") else None
-    whole = ROOT.joinpath(*rest)
-    options = (whole.with_suffix(".py"), whole / "__init__.py") if rest else (whole / "__init__.py",)
+    base = ROOT.joinpath(*rest)
+    options = (base.with_suffix(".py"), base / "__init__.py") if rest else (base / "__init__.py",)
     return next((path for path in options if path.is_file()), None)
 
 
@@ -296,15 +296,15 @@ def _home(function: Callable[..., Any]) -> str:
 
 def _versions(package: str) -> dict[str, str]:
     """Version of what a top-level name is installed by, and of the libraries that it brings."""
-    found = {}
+    versions = {}
     for distribution in sorted(set(_distributions().get(package, ()))):
         try:
-            found[distribution] = version(distribution)
+            versions[distribution] = version(distribution)
         except PackageNotFoundError:
             continue
-    if package in _BELOW:
-        found |= _BELOW[package]()
-    return found
+    if package in _LIBRARIES:
+        versions |= _LIBRARIES[package]()
+    return versions
 
 
 def _gdal() -> dict[str, str]:
@@ -325,7 +325,7 @@ def _geos() -> dict[str, str]:
     return {"GEOS": str(shapely.geos_version_string)}
 
 
-_BELOW: Final[Mapping[str, Callable[[], dict[str, str]]]] = {"rasterio": _gdal, "pyproj": _proj, "shapely": _geos}
+_LIBRARIES: Final[Mapping[str, Callable[[], dict[str, str]]]] = {"rasterio": _gdal, "pyproj": _proj, "shapely": _geos}
 
 
 @cache

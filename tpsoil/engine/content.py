@@ -1,4 +1,4 @@
-"""What the files and URLs behind a stage contain: digests of bytes, and what a server states of an object."""
+"""Contents of the files and URLs that a stage reads: digests of bytes, and the headers of an object."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .manifest import digest_file, digest_of
 
 HTTP_SECONDS: Final = 20.0
 SETTLED_NS: Final = 2 * 10**9
-"""A file that was written so shortly before is not remembered: a second write within the clock's step has its time."""
+"""The digest of a file that was written this recently is not cached: a second write could leave the same time."""
 NOT_CHECKED: Final = "not checked"
-"""Content of a source of which its server states neither ETag nor Last-Modified."""
-STATED: Final = frozenset(
+"""Content of a source whose server sends neither ETag nor Last-Modified."""
+HEADERS: Final = frozenset(
     {"created", "etag", "last-modified", "lastmodified", "content-length", "size", "mtime", "generation", "md5hash"}
 )
-DECIDING: Final = STATED - {"content-length", "size"}
+DECIDING: Final = HEADERS - {"content-length", "size"}
 
 _known: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
 def contents_of(files: Sequence[Path], urls: Sequence[str] = ()) -> dict[str, str]:
-    """Digest of everything behind a stage, by name; a folder does not matter.
+    """Digest of everything that a stage reads, by name without the folder.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def contents_of(files: Sequence[Path], urls: Sequence[str] = ()) -> dict[str, st
     Returns
     -------
     dict of str to str
-        For each file the digest of its bytes, for each URL one of what its server states of it, or `NOT_CHECKED`.
+        For each file the digest of its bytes, for each URL one of the headers that its server sends, or `NOT_CHECKED`.
         Names that occur twice are numbered in their order.
     """
     contents: dict[str, str] = {}
@@ -69,30 +69,30 @@ def shown_url(url: str) -> str:
 
 
 def digest_of_url(url: str) -> str:
-    """Digest of what a server states of an object, or of all objects of a Zarr store; else `NOT_CHECKED`."""
+    """Digest of the headers of an object, or of all objects of a Zarr store; else `NOT_CHECKED`."""
     try:
-        stated: list[Mapping[str, Any]] = _http(url) if url.startswith(("http://", "https://")) else _objects(url)
+        objects: list[Mapping[str, Any]] = _http(url) if url.startswith(("http://", "https://")) else _objects(url)
     except (OSError, ValueError, ImportError, urllib.error.URLError):
-        return NOT_CHECKED  # opening it says more of what is wrong
-    kept = [{key.lower(): str(value) for key, value in one.items() if key.lower() in STATED} for one in stated]
-    if not kept or any(not DECIDING & one.keys() for one in kept):
+        return NOT_CHECKED  # opening it raises an error with more detail
+    headers = [{key.lower(): str(value) for key, value in one.items() if key.lower() in HEADERS} for one in objects]
+    if not headers or any(not DECIDING & one.keys() for one in headers):
         return NOT_CHECKED
-    return digest_of([sorted(one.items()) for one in kept])
+    return digest_of([sorted(one.items()) for one in headers])
 
 
 def _http(url: str) -> list[Mapping[str, Any]]:
     store = url.split("?")[0].rstrip("/").endswith(".zarr")
     places = [f"{url.rstrip('/')}/{name}" for name in ("zarr.json", ".zmetadata", ".zattrs")] if store else [url]
-    stated: list[Mapping[str, Any]] = []
+    headers: list[Mapping[str, Any]] = []
     for place in places:
         request = urllib.request.Request(place, method="HEAD")
         with (
             contextlib.suppress(urllib.error.HTTPError),
-            urllib.request.urlopen(request, timeout=HTTP_SECONDS) as answer,
+            urllib.request.urlopen(request, timeout=HTTP_SECONDS) as reply,
         ):
-            stated.append(dict(answer.headers.items()))
+            headers.append(dict(reply.headers.items()))
     # The chunks of a store that is read by HTTP cannot be listed, and its description does not change with them.
-    return [] if store else stated
+    return [] if store else headers
 
 
 def _objects(url: str) -> list[Mapping[str, Any]]:
@@ -107,7 +107,7 @@ def _objects(url: str) -> list[Mapping[str, Any]]:
 
 
 def _digest_of_file(path: Path) -> str:
-    """Digest of a file's bytes, remembered while nothing of its state changes."""
+    """Digest of a file's bytes, cached while its state does not change."""
     state = os.stat(path)
     key = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
     before = _known.get(path)

@@ -1,4 +1,4 @@
-"""What survives a power cut: files and their folders forced to the disk, and objects that carry their checksum."""
+"""Protection against power cuts: files and their folders forced to the disk, and objects that carry their checksum."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CHECKSUM: Final = "checksum"
 
 
 def syncing() -> bool:
-    """Whether data are forced to the disk before the record that vouches for them."""
+    """Whether data are forced to the disk before the record that depends on them."""
     return os.environ.get(SYNC_VARIABLE, "1") != "0"
 
 
 def sync_files(paths: Iterable[Path], root: Path) -> None:
-    """Force files to the disk, then the folders that name them, up to the folder that holds `root`.
+    """Force files to the disk, then the folders that name them, up to the parent folder of `root`.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def sync_files(paths: Iterable[Path], root: Path) -> None:
 
 
 def sync_folders(folders: Iterable[Path]) -> None:
-    """Force the names in folders to the disk: what was put there, renamed or removed."""
+    """Force the names in folders to the disk: after files were added, renamed or removed."""
     if not syncing() or sys.platform == "win32":  # which cannot open a folder, and writes names through
         return
     for folder in folders:
@@ -83,8 +83,8 @@ def checksum(content: Mapping[str, Any]) -> str:
     >>> checksum({"a": 1.5, "checksum": "x"}) == checksum({"a": 1.5})
     True
     """
-    bare = {key: value for key, value in content.items() if key != CHECKSUM}
-    return checksum_bytes(json.dumps(bare, sort_keys=True, separators=(",", ":")).encode())
+    unsealed = {key: value for key, value in content.items() if key != CHECKSUM}
+    return checksum_bytes(json.dumps(unsealed, sort_keys=True, separators=(",", ":")).encode())
 
 
 def checksum_bytes(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Make tiles on threads, processes or a cluster: the same tiles, a bounded number of them in flight."""
+"""Compute tiles on threads, processes or a cluster: the same tiles, a bounded number of them in flight."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from tpsoil.errors import WorkError
 from .progress import log
 
 IN_FLIGHT: Final = 2
-"""Tiles handed out for each slot: one at work and one waiting, so no worker idles and no graph grows."""
+"""Tiles submitted for each slot: one running and one waiting, so no worker idles and no graph grows."""
 
-LOST_TRIES: Final = 3
-"""A tile whose worker died is handed out again this often; a tile that kills every worker is not tried for ever."""
+MAX_TRIES: Final = 3
+"""Times that a tile is submitted whose worker is lost; a tile that ends every worker is not tried for ever."""
 
 POLL_SECONDS: Final = 0.5
 NOTE_SECONDS: Final = 60.0
-"""Threads without a finished tile for this long are worth a line, and again after twice as long."""
-MOST_A_CALL: Final = 64
-"""Items in one call at most: what is lost with a worker, and what Ctrl-C waits for."""
+"""Threads without a finished tile for this long are reported, and again after twice as long."""
+MAX_ITEMS_PER_CALL: Final = 64
+"""Maximum items of one call: bounds what is lost with a worker and the delay of Ctrl-C."""
 
 
-class Lost(Exception):
-    """A tile whose worker died."""
+class LostWorkerError(Exception):
+    """A tile whose worker was lost."""
 
 
 class Pool(Protocol):
-    """Somewhere to compute."""
+    """Threads, processes or a cluster that compute tiles."""
 
     @property
     def slots(self) -> int:
@@ -56,33 +56,33 @@ class Pool(Protocol):
 
     @property
     def ahead(self) -> int:
-        """Calls to hand out at least: what hides the way to a scheduler and back."""
+        """Minimum number of calls to submit: hides the latency of a scheduler."""
 
     @property
     def call_seconds(self) -> float:
-        """How long a call should take, so that the way there and back does not count; 0 where it costs nothing."""
+        """How long a call should take, so that latency is negligible; 0 where there is none."""
 
     @property
     def where(self) -> str:
         """For messages."""
 
     @property
-    def bereft(self) -> bool:
-        """Whether a worker went away, perhaps amid a write."""
+    def lost_workers(self) -> bool:
+        """Whether a worker was lost, possibly while it wrote."""
 
     notes: list[str]
     """Warnings about it, for the user."""
     report: Callable[[str], None]
-    """Gets a line where nothing ends for long."""
+    """Called with a message where no call ends for a long time."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Hand one call out."""
+        """Submit one call."""
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
-        """Those of the pending calls that ended, after at most `timeout` seconds."""
+        """Pending calls that ended, after at most `timeout` seconds."""
 
     def result(self, future: Any) -> Any:
-        """What a call gave; raises what it raised, or `Lost`."""
+        """Result of a call; raises what it raised, or `LostWorkerError`."""
 
     def cancel(self, pending: Iterable[Any]) -> None:
         """Drop calls that have not begun and wait for those that have."""
@@ -96,7 +96,7 @@ class ThreadPool:
         self.processes = 1
         self.ahead = 0
         self.call_seconds = 0.0
-        self.bereft = False
+        self.lost_workers = False
         self.notes: list[str] = []
         self.report: Callable[[str], None] = log.warning
         self._ended, self._note_after = time.monotonic(), NOTE_SECONDS
@@ -105,11 +105,11 @@ class ThreadPool:
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Hand one call to a thread."""
+        """Submit one call to a thread."""
         return self._pool.submit(_serially, function, *arguments)
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
-        """Those that ended."""
+        """Calls that ended."""
         done, _ = concurrent.futures.wait(pending, timeout, concurrent.futures.FIRST_COMPLETED)
         idle = time.monotonic() - self._ended
         if done:
@@ -120,11 +120,11 @@ class ThreadPool:
         return list(done)
 
     def result(self, future: Any) -> Any:
-        """What the call gave."""
+        """Result of the call."""
         return future.result()
 
     def cancel(self, pending: Iterable[Any]) -> None:
-        """Tiles at work are finished, the others dropped."""
+        """Running tiles are finished, the others dropped."""
         waiting = list(pending)
         for future in waiting:
             future.cancel()
@@ -143,7 +143,7 @@ def _serially(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def computing_here() -> contextlib.AbstractContextManager[Any]:
-    """While it lasts lazy arrays are computed in threads of this process, whatever client is current."""
+    """A context in which lazy arrays are computed in threads of this process, not by the current client."""
     return dask.config.set(scheduler="threads")  # type: ignore[no-any-return]
 
 
@@ -168,25 +168,25 @@ def drive(
         Its first argument; small.
     items : sequence
     done : callable
-        Gets each result, in this thread.
+        Called with each result, in this thread.
     lost : callable
-        Gets an item whose worker died, and how often that happened.
+        Called with an item whose worker was lost, and how often that happened.
     at_once : int, optional
         Calls in flight at most, where memory allows fewer than there are slots.
 
     Raises
     ------
     WorkError
-        Where the worker of one item died `LOST_TRIES` times.
+        Where the worker of one item was lost `MAX_TRIES` times.
 
     Notes
     -----
-    Where the way to a worker costs more than a short item, several are handed out in one call, one after the other on
-    one thread. Items of calls that were lost go out again one by one, never two at a time: a worker that dies takes
-    with it what waits on it, and the one at fault is found.
+    Where the latency of a worker is longer than a short item, several are submitted in one call, one after the other
+    on one thread. Items of lost calls are submitted again one by one, never two at a time: a lost worker also loses
+    the calls that wait on it, and the item that causes the loss is identified this way.
 
-    Whatever stops it (an error of a tile, Ctrl-C), tiles at work are finished first and nothing more is handed out: a
-    chunk is never written by two.
+    Before it stops for any reason (an error of a tile, Ctrl-C), running tiles are finished and nothing more is
+    submitted: a chunk is never written by two processes.
     """
     source, left = iter(items), len(items)
     pending: dict[Any, tuple[Any, ...]] = {}
@@ -204,7 +204,9 @@ def drive(
                     suspects.update(group)
                 else:
                     # The last calls are short ones, so that all slots end together.
-                    size = min(int(pool.call_seconds / max(pace, 1e-6)), MOST_A_CALL, left // (slots * IN_FLIGHT))
+                    size = min(
+                        int(pool.call_seconds / max(pace, 1e-6)), MAX_ITEMS_PER_CALL, left // (slots * IN_FLIGHT)
+                    )
                     group = tuple(itertools.islice(source, max(1, size)))
                     left -= len(group)
                 pending[pool.submit(_several, function, shared, group)] = group
@@ -215,13 +217,13 @@ def drive(
                 suspects.difference_update(group)
                 try:
                     results, seconds = pool.result(future)
-                except Lost as loss:
+                except LostWorkerError as loss:
                     for item in group:
                         tries[item] = tries.get(item, 0) + 1
-                        if tries[item] >= LOST_TRIES:
+                        if tries[item] >= MAX_TRIES:
                             raise WorkError(
-                                f"tile {item}: its worker died {tries[item]} times ({loss}); it may need more memory "
-                                "than the worker has: give fewer --workers, or smaller chunks"
+                                f"tile {item}: its worker was lost {tries[item]} times ({loss}); it may need more "
+                                "memory than the worker has: give fewer --workers, or smaller chunks"
                             ) from loss
                         lost(item, tries[item])
                         again.append(item)

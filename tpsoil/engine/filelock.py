@@ -1,4 +1,4 @@
-"""A lock file of the operating system: released by the kernel when its process ends, however that ends."""
+"""A lock file of the operating system: released by the kernel when its process ends for any reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 
 TRIES: Final = 5
 TRY_SECONDS: Final = 0.05
-"""Between tries: somebody who only looks whether a lock is free has it for a moment."""
+"""Between tries: a process that only checks whether a lock is free has it for a moment."""
 
 UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 WINDOWS_BYTE: Final = 2**30
@@ -37,7 +37,7 @@ class FileLock:
         self._handle = -1
 
     def acquire(self) -> bytes | None:
-        """Lock the file; what it held before ("" for a new one), or None where another has it.
+        """Lock the file; its previous content ("" for a new one), or None where another process has it.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class FileLock:
             except BaseException:
                 os.close(handle)
                 raise
-            os.close(handle)  # another has it, or removed the file between opening and locking
+            os.close(handle)  # another process has it, or removed the file between opening and locking
         return None
 
     def write(self, content: bytes) -> None:
@@ -66,10 +66,10 @@ class FileLock:
         os.ftruncate(self._handle, len(content))
 
     def release(self, *, remove: bool = True) -> None:
-        """Unlock the file and remove it, unless `remove` is False because it is another's by now."""
+        """Unlock the file and remove it, unless `remove` is False because another process has it by now."""
         if self._handle < 0:
             return
-        # Removed while it is locked: whoever opened it before finds that it is not the file at its path any more.
+        # Removed while it is locked: a process that opened it before sees that it is no longer the file at its path.
         removed = False
         if remove:
             with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ class FileLock:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether somebody has the lock now; None where the file system cannot tell."""
+    """Whether a process has the lock now; None where the file system does not report it."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError:

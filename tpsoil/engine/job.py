@@ -1,4 +1,4 @@
-"""What the engine runs: stages, the grid of their maps, and the store that holds these."""
+"""Input of the engine: stages, the grid of their maps, and the store of the maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Job:
     name : str
         Of the run; a store of a run with another name is not continued.
     where : str
-        What messages name: the recipe's path.
+        The recipe's path, for messages.
     output : str
         The store of the maps: a path or URL.
     grid : GeoBox
@@ -33,7 +33,7 @@ class Job:
     recipe : mapping
         As it was written; recorded in the store.
     cube : str, optional
-        The store that layers are read from which no stage makes.
+        The store of the layers that no stage computes.
     sources : tuple of str
         Every other path or URL that is read: rasters, vectors, tables. The output must not overlap with any of them.
     description : str
@@ -68,5 +68,5 @@ class Job:
 
     @property
     def outputs(self) -> set[str]:
-        """Names of all layers that the stages make."""
+        """Names of all layers that the stages compute."""
         return {variable.name for stage in self.stages for variable in stage.outputs}

@@ -1,4 +1,4 @@
-"""Small objects beside the arrays of a store: read, write, list and remove by key, wherever zarr stores can be."""
+"""Small objects beside the arrays of a store: read, write, list and remove by key, in every kind of zarr store."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tpsoil.redaction import redacted_values
 from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
 
-ROOM: Final = "_tpsoil"
-"""The group that holds them; a zarr group of its own, so that readers of the store walk past it."""
+RECORDS_FOLDER: Final = "_tpsoil"
+"""The group that holds them; a zarr group of its own, so that readers of the store skip it."""
 
 LOCK_KEY: Final = "lock.json"
 RETRY_SECONDS: Final = 0.1
@@ -36,7 +36,7 @@ UNSEALED_FORMATS: Final = (1, 2)
 """Run formats whose JSON had no checksum."""
 
 BATCH: Final = 256
-"""Objects asked for at once: hides the latency of an object store."""
+"""Objects requested at once: hides the latency of an object store."""
 
 Result = TypeVar("Result")
 
@@ -50,14 +50,14 @@ class Ledger:
     where : str
         The store's path or URL, for messages.
     token : str
-        Of the run whose lock allows it to write; "" writes without asking.
+        Of the run whose lock allows it to write; "" writes without a check.
     damaged : dict of str to str, optional
-        Gets the key of every object that cannot be read, and why.
+        Receives the key of every object that cannot be read, and why.
 
     Notes
     -----
-    One object is written as a whole or not at all: zarr's local store renames a finished file into place, object stores
-    put whole objects.
+    An object is written completely or not at all: zarr's local store renames a finished file into place, object stores
+    put complete objects.
     """
 
     def __init__(self, store: Store, where: str, *, token: str = "", damaged: dict[str, str] | None = None) -> None:
@@ -74,7 +74,7 @@ class Ledger:
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
         if isinstance(self.store, LocalStore) and not self.store.root.exists():
-            return None  # zarr would make the folder to look into it
+            return None  # zarr would create the folder to read from it
         buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
         return None if buffer is None else bytes(buffer.to_bytes())
 
@@ -86,8 +86,8 @@ class Ledger:
     def read_json(self, key: str) -> dict[str, Any] | None:
         """The object as a JSON mapping without its checksum, or None where there is none that can be read.
 
-        One that does not decode or does not match its checksum is noted in `damaged`, and counts as missing: whatever
-        was in it is made again.
+        One that does not decode or does not match its checksum is noted in `damaged`, and counts as missing: its
+        content is computed again.
         """
         data = self.read(key)
         if data is None:
@@ -169,7 +169,7 @@ class Ledger:
         self.write(key, json.dumps(sealed(redacted_values(content)), sort_keys=True, indent=1).encode())
 
     def write_group(self) -> None:
-        """Make `_tpsoil/` a group of zarr's, so that whoever lists the store does not stumble over it."""
+        """Make `_tpsoil/` a group of zarr's, so that tools that list the store know it."""
         self.write("zarr.json", b'{"attributes": {}, "zarr_format": 3, "node_type": "group"}')
 
     def create(self, key: str, data: bytes) -> bool:
@@ -183,18 +183,18 @@ class Ledger:
         return self.read(key) == data
 
     def read_version(self, key: str) -> tuple[str, bytes | None]:
-        """An object and what tells it from a later one of the same name: its ETag, or "" where the store has none."""
+        """An object and its ETag, which a later object of the same name does not have; "" where the store has none."""
         version = ""
         if isinstance(self.store, FsspecStore):
             with contextlib.suppress(FileNotFoundError):
-                # Asked for before the bytes: if these are newer, `replace` fails, and never replaces what was not read.
+                # Requested before the bytes: if these are newer, `replace` fails, and never replaces what was not read.
                 version = str(_wait(lambda: self.store.fs._info(self._path(key), refresh=True)).get("ETag", ""))
         return version, self.read(key)
 
     def replace(self, key: str, data: bytes, version: str) -> bool:
         """Store an object in place of the version that was read; False where another is there by now.
 
-        A store without ETags is written at once; who needs to be sure reads again.
+        A store without ETags is written at once; a caller that must be sure reads it again.
         """
         if isinstance(self.store, FsspecStore) and version:
             with reaching(self.where):
@@ -220,7 +220,7 @@ class Ledger:
         return f"{self.store.path.rstrip('/')}/{self._full(key)}"
 
     def has_token(self, token: str) -> bool:
-        """Whether the store's lock bears a run's token."""
+        """Whether the store's lock has a run's token."""
         return token.encode() in (self.read(LOCK_KEY) or b"")
 
     def check_lock(self) -> None:
@@ -235,9 +235,9 @@ class Ledger:
         time.sleep(RETRY_SECONDS)
         if not self.has_token(self.token):
             raise LockLostError(
-                f"{self.where}: another run took this store over, or its lock was removed ({self.where}/{ROOM}/"
-                f"{LOCK_KEY}), while this run did not answer; this run stops and writes nothing more. The tiles that "
-                "are stored stay valid; run again once the other run has ended"
+                f"{self.where}: another run took this store over, or its lock was removed ("
+                f"{self.where}/{RECORDS_FOLDER}/{LOCK_KEY}), while this run did not respond; this run "
+                "stops and writes nothing more. Stored tiles remain valid; run again once the other run has ended"
             )
 
     def remove(self, key: str) -> None:
@@ -263,7 +263,7 @@ class Ledger:
             sync_folders([(Path(self.store.root) / self._full(folder)).parent])
 
     def remove_node(self, name: str) -> None:
-        """Remove an array or a group of the store, whatever is left of it."""
+        """Remove an array or a group of the store, also an incomplete one."""
         self.check_lock()
         _wait(lambda: self.store.delete_dir(name))
 
@@ -273,18 +273,18 @@ class Ledger:
         _wait(lambda: self.store.delete("zarr.json"))
 
     def scratch(self, name: str) -> Path | None:
-        """A folder of this machine for what is not finished, found again by the next run; None beside a URL."""
+        """A folder of this machine for unfinished results, which the next run reuses; None beside a URL."""
         if not isinstance(self.store, LocalStore):
             return None
-        return Path(self.store.root) / ROOM / "scratch" / name
+        return Path(self.store.root) / RECORDS_FOLDER / "scratch" / name
 
     def remove_scratch(self) -> None:
         """Remove all scratch folders."""
         if isinstance(self.store, LocalStore):
-            shutil.rmtree(self.store.root / ROOM / "scratch", ignore_errors=True)
+            shutil.rmtree(self.store.root / RECORDS_FOLDER / "scratch", ignore_errors=True)
 
     def _full(self, key: str) -> str:
-        return f"{ROOM}/{key}"
+        return f"{RECORDS_FOLDER}/{key}"
 
     def _all(self, keys: Sequence[str]) -> list[str]:
         return [self._full(key) for key in keys]
@@ -292,7 +292,7 @@ class Ledger:
 
 @contextlib.contextmanager
 def reaching(where: str) -> Iterator[None]:
-    """Turns what an object store's library says of a place that does not answer into an error that names it.
+    """Turns what an object store's library raises for a store that does not respond into an error that names it.
 
     Raises
     ------
@@ -310,7 +310,7 @@ def reaching(where: str) -> Iterator[None]:
 
 
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
-    """Stored bytes of several keys of a store, asked for at once."""
+    """Stored bytes of several keys of a store, requested at once."""
     return read_through(store, keys, bytes)
 
 

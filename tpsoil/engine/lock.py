@@ -1,10 +1,10 @@
-"""One writer a store: who has it, how a run that died is recognised, and how a run that lost it is stopped.
+"""One writer a store: its owner, how a run that ended without a release is recognised, how one that lost it is stopped.
 
-On a local disk the operating system's file lock decides: it ends with its process, whatever the clock, the host's name
-or the process numbers of a container say. On an object store the lock is an object that is put only where none is
-(`If-None-Match`), replaced only where it is still the one that was read (`If-Match`), and whose owner counts a number
-up; who finds one of another machine watches that number by its own clock. Every write of a record asks first whether
-the lock still bears this run's token.
+On a local disk the operating system's file lock decides: it ends with its process, independent of the clock, the host's
+name and the process numbers of a container. On an object store the lock is an object that is put only where none is
+(`If-None-Match`), replaced only where it is still the one that was read (`If-Match`), and its owner increments a number
+in it; a run on another machine watches that number by its own clock. Before every write of a record it is checked that
+the lock still has this run's token.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tpsoil.cube.location import writing
 from tpsoil.errors import AccessError, TpsoilError
 
 from .filelock import FileLock, UnsupportedLockError, is_locked
-from .ledger import LOCK_KEY, ROOM, Ledger
+from .ledger import LOCK_KEY, RECORDS_FOLDER, Ledger
 
-PULSE_SECONDS: Final = 15.0
+HEARTBEAT_SECONDS: Final = 15.0
 STALE_SECONDS: Final = 120.0
 """A lock of another machine whose number did not change for this long, by the watcher's clock, is taken over."""
 WATCH_SECONDS: Final = 0.5
@@ -43,7 +43,7 @@ def locked(
     ledger: Ledger,
     report: Callable[[str], None] = lambda message: None,
     *,
-    pulse: float = PULSE_SECONDS,
+    heartbeat: float = HEARTBEAT_SECONDS,
     stale: float | None = None,
 ) -> Iterator[Ledger]:
     """Reserve a store for one run.
@@ -53,7 +53,7 @@ def locked(
     ledger : Ledger
         Of the output store.
     report : callable
-        Gets one line where a lock is watched or taken over.
+        Called with one message where a lock is watched or taken over.
     pulse : float
         Seconds between changes of the lock's number.
     stale : float, optional
@@ -73,19 +73,21 @@ def locked(
     owner = _Owner(uuid.uuid4().hex)
     lock = _take(ledger, owner, report, STALE_SECONDS if stale is None else stale)
     stop = threading.Event()
-    keeper = threading.Thread(target=_beat, args=(lock, owner, pulse, stop), name="tpsoil-lock", daemon=True)
-    keeper.start()
+    renewal = threading.Thread(
+        target=_send_heartbeats, args=(lock, owner, heartbeat, stop), name="tpsoil-lock", daemon=True
+    )
+    renewal.start()
     try:
         yield Ledger(ledger.store, ledger.where, token=owner.token, damaged=ledger.damaged)
     finally:
         stop.set()
-        keeper.join(timeout=30)
+        renewal.join(timeout=30)
         with contextlib.suppress(TpsoilError, OSError, ValueError):
             lock.release(owner)
 
 
-def holder(ledger: Ledger) -> str | None:
-    """Who is writing to the store now, in words; None where the lock is free or its process is gone."""
+def lock_owner(ledger: Ledger) -> str | None:
+    """The process that is writing to the store now, for messages; None where the lock is free or its process ended."""
     data = ledger.read(LOCK_KEY)
     if data is None:
         return None
@@ -94,7 +96,7 @@ def holder(ledger: Ledger) -> str | None:
         taken = is_locked(_path(ledger))
         if taken is not None:
             return _describe(content) if taken else None
-    return None if _is_gone(content) else _describe(content)
+    return None if _has_ended(content) else _describe(content)
 
 
 class _Owner:
@@ -159,7 +161,7 @@ def _take(ledger: Ledger, owner: _Owner, report: Callable[[str], None], stale: f
         version, data = ledger.read_version(LOCK_KEY)
         if data is None:
             continue
-        _check_abandoned(ledger, data, report, stale)
+        _require_abandoned(ledger, data, report, stale)
         if ledger.replace(LOCK_KEY, owner.content(), version) and ledger.has_token(owner.token):
             return _ObjectLock(ledger)
     raise AccessError(f"{ledger.where}: another run took the lock at the same moment; run again")
@@ -170,14 +172,14 @@ def _take_file(ledger: Ledger, owner: _Owner, report: Callable[[str], None], sta
     with writing(ledger.where):
         before = lock.acquire()
     if before is None:
-        raise _occupied(ledger, _parsed(ledger.read(LOCK_KEY) or b""))
+        raise _in_use(ledger, _parsed(ledger.read(LOCK_KEY) or b""))
     try:
         content = _parsed(before)
         if before.strip() and (content.get("machine") == machine() or content.get("computer") == computer()):
             report(_taken_over(content, "its process is gone"))
         elif before.strip():
             # Another machine's, on a shared disk whose locks may not reach from one machine to the other.
-            _check_abandoned(ledger, before, report, stale)
+            _require_abandoned(ledger, before, report, stale)
         with writing(ledger.where):
             lock.write(owner.content())
     except BaseException:
@@ -186,25 +188,27 @@ def _take_file(ledger: Ledger, owner: _Owner, report: Callable[[str], None], sta
     return _FileLockOf(ledger, lock)
 
 
-def _check_abandoned(ledger: Ledger, data: bytes, report: Callable[[str], None], stale: float) -> None:
+def _require_abandoned(ledger: Ledger, data: bytes, report: Callable[[str], None], stale: float) -> None:
     """Return once it is sure that a lock's owner is gone.
 
     Raises
     ------
     AccessError
-        Where the owner lives.
+        Where the owner is running.
     """
     content = _parsed(data)
     if not content or content.get("token") is None:
-        report(f"took over a lock without a readable owner ({ledger.where}/{ROOM}/{LOCK_KEY})")
+        report(f"took over a lock without a readable owner ({ledger.where}/{RECORDS_FOLDER}/{LOCK_KEY})")
         return
-    gone = _is_gone(content)
+    gone = _has_ended(content)
     if gone:
         report(_taken_over(content, "its process is gone"))
         return
     if gone is False:
-        raise _occupied(ledger, content)
-    report(f"{ledger.where}: has a lock of {_describe(content)}; waiting up to {stale:.0f} s for a sign of that run")
+        raise _in_use(ledger, content)
+    report(
+        f"{ledger.where}: has a lock of {_describe(content)}; waiting up to {stale:.0f} s for a heartbeat of that run"
+    )
     began = time.monotonic()
     while time.monotonic() - began < stale:
         time.sleep(min(WATCH_SECONDS, stale))
@@ -212,14 +216,14 @@ def _check_abandoned(ledger: Ledger, data: bytes, report: Callable[[str], None],
         if now is None:
             return
         if now != data:
-            raise _occupied(ledger, _parsed(now) or content)
-    report(_taken_over(content, f"no sign of it for {stale:.0f} s"))
+            raise _in_use(ledger, _parsed(now) or content)
+    report(_taken_over(content, f"no heartbeat for {stale:.0f} s"))
 
 
-def _occupied(ledger: Ledger, content: Mapping[str, Any]) -> AccessError:
+def _in_use(ledger: Ledger, content: Mapping[str, Any]) -> AccessError:
     return AccessError(
         f"{ledger.where}: another run is writing to it ({_describe(content)}); wait for it or end it. "
-        f"Its lock is {ledger.where}/{ROOM}/{LOCK_KEY}"
+        f"Its lock is {ledger.where}/{RECORDS_FOLDER}/{LOCK_KEY}"
     )
 
 
@@ -227,14 +231,16 @@ def _taken_over(content: Mapping[str, Any], why: str) -> str:
     return f"took over the lock of a run that ended without releasing it ({_describe(content)}: {why})"
 
 
-def _beat(lock: _FileLockOf | _ObjectLock, owner: _Owner, pulse: float, stop: threading.Event) -> None:
-    while not stop.wait(pulse):
-        with contextlib.suppress(Exception):  # an object store's library raises what it likes; the next pulse may pass
+def _send_heartbeats(lock: _FileLockOf | _ObjectLock, owner: _Owner, heartbeat: float, stop: threading.Event) -> None:
+    while not stop.wait(heartbeat):
+        with contextlib.suppress(
+            Exception
+        ):  # an object store's library raises errors of many types; the next heartbeat may succeed
             lock.renew(owner)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    """A lock's content; empty for what no run wrote, such as one cut short by a full disk."""
+    """A lock's content; empty where no run wrote it, such as one truncated by a full disk."""
     try:
         content = json.loads(data)
     except ValueError:
@@ -247,10 +253,10 @@ def _describe(content: Mapping[str, Any]) -> str:
 
 
 def _path(ledger: Ledger) -> Path:
-    return Path(ledger.store.root) / ROOM / LOCK_KEY
+    return Path(ledger.store.root) / RECORDS_FOLDER / LOCK_KEY
 
 
-def _is_gone(content: Mapping[str, Any]) -> bool | None:
+def _has_ended(content: Mapping[str, Any]) -> bool | None:
     """Whether a lock's process has ended; None where this process cannot see it."""
     process = content.get("process")
     if content.get("machine") != machine() or content.get("space") != process_space() or sys.platform == "win32":
@@ -266,11 +272,11 @@ def _is_gone(content: Mapping[str, Any]) -> bool | None:
     state = _status(process)
     if state is None:
         return False
-    return state[0] == "Z" or content.get("started") not in (None, state[19])  # a zombie writes nothing
+    return state[0] == "Z" or content.get("started") not in (None, state[19])  # a zombie process writes nothing
 
 
 def machine() -> str:
-    """This machine since it started, also inside containers; another after each start where the system can say so."""
+    """This machine since it started, also inside containers; another after each start where the system reports it."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return computer()
@@ -290,7 +296,7 @@ def process_space() -> str:
 
 
 def process_start(process: int) -> str | None:
-    """When a process started, in the kernel's ticks since the machine did; None where the system does not say."""
+    """When a process started, in the kernel's ticks since the machine did; None where the system does not report it."""
     state = _status(process)
     return None if state is None else state[19]
 

@@ -1,16 +1,16 @@
-"""What every tile was made from, kept beside the maps: the record that decides fresh, missing or stale.
+"""What every tile was computed from, stored beside the maps: the record that decides current, missing or stale.
 
-Everything lies under `_tpsoil/` in the output store, through the store's own keys, so it works wherever zarr does:
+Everything is stored under `_tpsoil/` in the output store, by the store's own keys, so it works in every zarr store:
 
     _tpsoil/run.json                     the recipe as written, the stages, the state: "running" or "complete"
     _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what
     _tpsoil/origins/<stage>/<digest>.json  options, files, code and packages that the digest in records stands for
     _tpsoil/manifest/<stage>/<y>.<x>     one record a chunk, written by the worker after the chunk's data
-    _tpsoil/manifest/<stage>.json        the same records in one object, folded together when the stage ends
-    _tpsoil/scratch/<stage>/             what a stage has finished of its preparation; local, gone when the run is whole
+    _tpsoil/manifest/<stage>.json        the same records in one object, merged when the stage ends
+    _tpsoil/scratch/<stage>/             finished parts of a stage's preparation; local, removed with the last tile
 
-A record that lies alone is newer than the folded one. Nothing here holds a time, a host or a path, so a run that was
-killed and resumed leaves the same bytes as one that was not.
+A record in its own object is newer than the merged one. Nothing here contains a time, a host or a path, so a run that
+was killed and resumed leaves the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .ledger import Ledger
 FORMAT: Final = 3
 """Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil. Records of a lower one do
 not count (1 had digests of another kind, 2 knew neither the modules nor the packages behind a stage, nor checksums):
-their tiles are made again."""
+their tiles are computed again."""
 
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
@@ -47,8 +47,8 @@ PIECE_BYTES: Final = 2**24
 def digest_bytes(data: Any) -> str:
     """20 hexadecimal digits, 80 bits, of XXH3 over bytes.
 
-    Against chance and not against forgers: whoever can write a chunk can write its record. It is as fast as memory,
-    so that a run which finds nothing to do costs little more than reading its store.
+    Protects against accidental damage, not against forgery: a process that can write a chunk can write its record. It
+    is as fast as memory, so that a run with nothing to compute costs little more than reading its store.
     """
     return str(xxhash.xxh3_128_hexdigest(data))[:DIGITS]
 
@@ -59,22 +59,22 @@ def digest_file(path: str | Path) -> str | None:
         with open(path, "rb", buffering=0) as handle:
             if os.fstat(handle.fileno()).st_size <= PIECE_BYTES:
                 return digest_bytes(handle.read())
-            whole = xxhash.xxh3_128()
+            hasher = xxhash.xxh3_128()
             while piece := handle.read(PIECE_BYTES):
-                whole.update(piece)
-            return str(whole.hexdigest())[:DIGITS]
+                hasher.update(piece)
+            return str(hasher.hexdigest())[:DIGITS]
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def digest_of(value: Any) -> str:
-    """Digest of anything JSON can say, independent of the order of keys."""
+    """Digest of anything that has a JSON form, independent of the order of keys."""
     return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one chunk of a stage's outputs was made from.
+    """What one chunk of a stage's outputs was computed from.
 
     Parameters
     ----------
@@ -87,9 +87,9 @@ class Record:
     outputs : mapping of str to str
         For every output layer, the digest of the chunk's stored bytes.
     tally : mapping, optional
-        Numbers of the chunk that the stage's summary is made of, so that no summary reads the maps.
+        Numbers of the chunk that the stage's summary is computed from, so that no summary reads the maps.
     statistics : mapping, optional
-        Numbers of the chunk that the run's notes are made of, see `tpsoil.plausibility`; None in older records.
+        Numbers of the chunk that the run's notes are computed from, see `tpsoil.plausibility`; None in older records.
     """
 
     inputs: Mapping[str, str]
@@ -100,7 +100,7 @@ class Record:
     statistics: Mapping[str, Any] | None = None
 
     def reasons(self, now: Record) -> list[str]:
-        """Why this record is not what would be made now, but for its origin; empty where it is."""
+        """Differences from the record that would be written now, origin excluded; empty where there are none."""
         reasons = []
         if self.model != now.model:
             reasons.append("the model changed")
@@ -162,21 +162,21 @@ class Manifest:
         return records
 
     def digest(self) -> str:
-        """Digest of the folded records, which a table of the maps is kept with."""
+        """Digest of the merged records, which is stored with each table of the maps."""
         return digest_bytes(self.ledger.read(self._folded) or b"")
 
-    def fold(self, keep: Iterable[Chunk] | None = None) -> None:
-        """Bring single records into one object; `keep` drops the records of chunks that are no more."""
+    def fold(self, retain: Iterable[Chunk] | None = None) -> None:
+        """Merge single records into one object; records of chunks outside `retain` are dropped."""
         if not self._parts() and self.ledger.read(self._folded) is not None:
             return
         records = self.read()
-        if keep is not None:
-            wanted = set(keep)
-            records = {chunk: record for chunk, record in records.items() if chunk in wanted}
+        if retain is not None:
+            retained = set(retain)
+            records = {chunk: record for chunk, record in records.items() if chunk in retained}
         self.write_all(sorted(records.items()))
         self.ledger.remove_all(f"manifest/{self.stage}")
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """Drop all records, such as those of a stage that the recipe no longer has."""
         self.ledger.remove(self._folded)
         self.ledger.remove_all(f"manifest/{self.stage}")
@@ -234,15 +234,15 @@ def _unpack(data: bytes) -> dict[Chunk, Record]:
 
 
 def check_format(content: Mapping[str, Any], where: str) -> None:
-    """Refuse a store that a newer tpsoil wrote.
+    """Reject a store that a newer tpsoil wrote.
 
     Raises
     ------
     InputError
     """
-    found = content.get("format")
-    if not isinstance(found, int) or found > FORMAT:
+    stored = content.get("format")
+    if not isinstance(stored, int) or stored > FORMAT:
         raise InputError(
-            f"{where}: written by tpsoil {content.get('tpsoil', '?')} with run format {found}, "
+            f"{where}: written by tpsoil {content.get('tpsoil', '?')} with run format {stored}, "
             f"this tpsoil reads formats up to {FORMAT}; update tpsoil, or give another output"
         )

@@ -33,7 +33,7 @@ class Forecast:
     tile : int
         One tile's window, results and working arrays.
     model : int
-        What each process holds once.
+        Of the model in each process.
     at_once : int
         Tiles worked on at the same time in a process.
     processes : int
@@ -154,12 +154,12 @@ def memory_limit(memory: float | None) -> int | None:
 def _suggestion(
     stage: Stage, tiling: Tiling, itemsizes: Sequence[int], sizes: tuple[int, int, int], grid: GeoBox | None
 ) -> str:
-    """What would fit; sizes: bytes whatever the tile, processes, limit."""
+    """The setting that would fit; sizes: bytes that do not depend on the tile, processes, limit."""
     fixed, processes, limit = sizes
     needed = fixed + processes * tile_bytes(stage, tiling, itemsizes, grid)
     enough = f"--memory {math.ceil(10 * needed / GIGABYTE) / 10:g}"
     if stage.halo is None:
-        return f"this stage needs the whole grid at once: give {enough}, or a coarser grid"
+        return f"this stage needs the complete grid at once: give {enough}, or a coarser grid"
     chunk = tiling.chunk
     while chunk > 16:
         chunk //= 2

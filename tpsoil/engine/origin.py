@@ -1,7 +1,7 @@
-"""What decides a stage's results beside its input layers: options, files, code and packages, with a digest of all.
+"""What determines a stage's results beside its input layers: options, files, code and packages, with a digest of all.
 
-A record names the digest; what it stands for is kept once, at `_tpsoil/origins/<stage>/<digest>.json`, so that the next
-run can state what changed.
+A record names the digest; its description is stored once, at `_tpsoil/origins/<stage>/<digest>.json`, so that the next
+run can report what changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNKNOWN: Final = "options, files or code changed"
 
 @dataclass(frozen=True)
 class Origin:
-    """What decides the results of one stage.
+    """What determines the results of one stage.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Origin:
     layers : mapping
         Outputs, names of inputs, halo and tiling.
     files : mapping of str to str
-        Digests of what lies behind it.
+        Digests of the files and URLs that it reads.
     entries : tuple of str
         Modules of its functions.
     modules, packages : mapping of str to str
@@ -72,15 +72,15 @@ class Origin:
 
     @cached_property
     def content(self) -> str:
-        """Digest of what the files and URLs contain, under which readers of them are kept."""
+        """Digest of what the files and URLs contain, under which their readers are cached."""
         return content_digest(self.files)
 
     def with_content(self, stage: Stage) -> Stage:
         """The stage with the option `content`, as its functions get it."""
         return replace(stage, options={**stage.options, CONTENT: self.content})
 
-    def with_code_of_now(self) -> Origin:
-        """The same as this tpsoil and these packages would decide it."""
+    def with_current_code(self) -> Origin:
+        """The same with the installed tpsoil and packages."""
         code = code_of(self.entries)
         return replace(self, modules=code.modules, packages=code.packages, version=tpsoil.__version__)
 
@@ -116,7 +116,7 @@ class Origin:
 
 
 def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
-    """What decides a stage's results now.
+    """What determines a stage's results now.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
 
 
 def origin_from(stage: str, content: Mapping[str, Any]) -> Origin:
-    """The origin that a description states.
+    """The origin from its description.
 
     Raises
     ------
@@ -169,19 +169,19 @@ def origin_from(stage: str, content: Mapping[str, Any]) -> Origin:
 
 
 def write_origin(ledger: Ledger, origin: Origin) -> None:
-    """Keep an origin's description, before the first record that names it."""
+    """Store an origin's description, before the first record that names it."""
     key = _key(origin.stage, origin.digest)
     if ledger.read_json(key) is None:
         ledger.write_json(key, origin.description())
 
 
 def read_origin(ledger: Ledger, stage: str, digest: str) -> dict[str, Any] | None:
-    """The description that a record's digest stands for; None where it is lost."""
+    """The description of a record's digest; None where it is lost."""
     return ledger.read_json(_key(stage, digest))
 
 
 def remove_other_origins(ledger: Ledger, origin: Origin) -> None:
-    """Drop the descriptions that no record names any more."""
+    """Remove the descriptions that no record refers to."""
     for name in ledger.names(f"origins/{origin.stage}"):
         if name != f"{origin.digest}.json":
             ledger.remove(f"origins/{origin.stage}/{name}")
@@ -201,7 +201,7 @@ def _leaves(before: Any, now: Any, at: str) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _change(before: Any, now: Any) -> str:
-    """What changed in a value; of two lists what one of them lacks."""
+    """What changed in a value; of two lists the items that only one has."""
     if isinstance(before, list) and isinstance(now, list):
         parts = [
             f"{word} {listed([_short(one) for one in these if one not in those])}"

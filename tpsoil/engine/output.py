@@ -1,4 +1,4 @@
-"""The store a run writes: made whole-or-nothing, recognised by the next run, marked until it is complete."""
+"""The store that a run writes: created completely or not at all, and marked as running until complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tpsoil.variables import Variable
 
 from .arrays import layer_place, place_of
 from .job import Job
-from .ledger import ROOM, Ledger, reaching, read_raw
+from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
 from .manifest import FORMAT, Manifest, check_format, digest_of
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
@@ -40,8 +40,8 @@ from .repair import layout_attributes, layout_keys, restore_layers, restore_layo
 
 RUN_KEY: Final = "run.json"
 ADDED_KEY: Final = "added.json"
-"""Of a cube that no run made and that gained layers: its records do not make it a run's store."""
-KEPT_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
+"""Of a cube that no run created and that a run adds layers to: its records do not make it a run's store."""
+RETAINED_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
 STATE_ATTRIBUTE: Final = "run_state"
 """Of the root group: "running" until every tile of every stage is stored, then "complete"."""
 
@@ -69,12 +69,12 @@ class Output:
 
 
 def find_output(job: Job) -> Output:
-    """The output store as it is, or as it would be made. Writes nothing.
+    """The output store as it is, or as it would be created. Writes nothing.
 
     Raises
     ------
     StoreExistsError
-        For a store that no run made, or that a run of another name, grid or chunk size made, without `overwrite`.
+        For a store that no run created, or a run of another name, grid or chunk size, without `overwrite`.
     InputError
         For a store of a newer tpsoil, and for an output that overlaps with the cube or a source.
     """
@@ -88,7 +88,7 @@ def find_output(job: Job) -> Output:
         content = ledger.read_json(RUN_KEY)
     if content is None:
         if not _is_of_a_run(ledger):
-            _refuse_strangers(job)
+            _require_replaceable(job)
             return Output(job.output, ledger, grid, tiling, exists=False)
         content = _content_of_root(job, tiling)
     check_format(content, job.output)
@@ -97,13 +97,13 @@ def find_output(job: Job) -> Output:
     other = _difference(content, job, tiling)
     if other and not job.overwrite:
         raise StoreExistsError(
-            f"{job.output}: holds {other}; give another output, or set overwrite = true in [run] to replace it"
+            f"{job.output}: contains {other}; give another output, or set overwrite = true in [run] to replace it"
         )
     return Output(job.output, ledger, grid, tiling, exists=not other)
 
 
 def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
-    """Make the store where it is not there, and mark it as unfinished."""
+    """Create the store where there is none, and mark it as unfinished."""
     if job.adds:
         with writing(output.where):
             output.ledger.write_group()
@@ -118,13 +118,13 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
     earlier = {name for stage in before.get("stages", []) for name in stage["outputs"]}
     content["superseded"] = sorted({*earlier, *before.get("superseded", [])} - job.outputs)
     with writing(output.where):
-        # Before there is a root group: whoever lists it would stumble over a folder that zarr does not know.
+        # Before there is a root group: tools that list it would not know the folder.
         output.ledger.write_group()
         if not output.exists:
-            # The mark first: a run that dies between the two is not taken for somebody's cube.
-            doomed = _members(output)
-            output.ledger.write_json(RUN_KEY, content | {"state": "creating", "replaces": doomed})
-            _clear(output, doomed)
+            # The mark first: the store of a run that ends between the two is not taken for a cube of the user.
+            replaced = _members(output)
+            output.ledger.write_json(RUN_KEY, content | {"state": "creating", "replaces": replaced})
+            _clear(output, replaced)
             lay_out_cube(open_store(output.where), output.grid, output.tiling.chunk)
         else:
             restore_layers(output.ledger, output.grid, output.tiling.chunk, _recorded(output, job))
@@ -141,12 +141,12 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
 
 
 def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> list[str]:
-    """Mark the store as complete; drop what an earlier recipe left that this one no longer makes.
+    """Mark the store as complete; remove what an earlier recipe left and this one does not compute.
 
     Returns
     -------
     list of str
-        Layers that were removed: no record states any more what they were made from.
+        Layers that were removed: no record describes any more what they were computed from.
     """
     names = {stage.name for stage in job.stages}
     output.ledger.check_lock()
@@ -154,7 +154,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
     if job.adds:
         return []
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
-        Manifest(output.ledger, name).forget()
+        Manifest(output.ledger, name).remove()
     for name in set(output.ledger.names("origins")) - names:
         output.ledger.remove_all(f"origins/{name}")
     for key in output.ledger.names("models"):
@@ -168,7 +168,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         output.ledger.remove_node(name)
     with writing(output.where):
         root = zarr.open_group(open_store(output.where), mode="r+")
-        # All of them: what an older run or a flipped bit left in their place goes.
+        # All of them: attributes of an older run, or damaged ones, are replaced.
         layout = layout_attributes(output.grid, output.tiling.chunk)
         root.attrs.put(plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
         output.ledger.sync(["zarr.json"])
@@ -179,13 +179,13 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
 def ensure_arrays(
     output: Output, stage: Stage, attributes: Mapping[str, Mapping[str, Any]]
 ) -> tuple[tuple[LayerPlace, ...], bool]:
-    """The stage's arrays, made where they are missing or of another kind; their attributes brought up to date.
+    """The stage's arrays, created where they are missing or of another kind; their attributes are updated.
 
     Returns their places, and whether all of them are marked as complete.
     """
     root = zarr.open_group(open_store(output.where), mode="r+")
     side = output.tiling.chunk
-    said = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
+    layer_attributes = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
     places, complete = [], True
     for variable in stage.outputs:
         array = root.get(variable.name)
@@ -195,21 +195,25 @@ def ensure_arrays(
             or array.chunks != (side, side)
             or array.dtype != np.dtype(variable.dtype)
         ):
-            create_layers(output.where, [variable], attrs=said, overwrite=True)
+            create_layers(output.where, [variable], attrs=layer_attributes, overwrite=True)
             array = root[variable.name]
-        # What another run said of the layer goes, so that a run that was resumed leaves the same attributes.
-        kept = {key: array.attrs[key] for key in KEPT_ATTRIBUTES if key in array.attrs}
-        wanted = plain({**variable.attributes(), **said[variable.name], **kept, "created_with": CREATED_WITH})
-        if json.dumps(dict(array.attrs)) != json.dumps(wanted):  # in the same order, so that the bytes are the same too
+        # Attributes of another run are removed, so that a run that was resumed leaves the same ones.
+        retained = {key: array.attrs[key] for key in RETAINED_ATTRIBUTES if key in array.attrs}
+        expected = plain(
+            {**variable.attributes(), **layer_attributes[variable.name], **retained, "created_with": CREATED_WITH}
+        )
+        if json.dumps(dict(array.attrs)) != json.dumps(
+            expected
+        ):  # in the same order, so that the bytes are the same too
             with writing(output.where):
-                array.attrs.put(wanted)
+                array.attrs.put(expected)
         places.append(place_of(array, output.where, variable.name))
         complete = complete and array.attrs.get("state") == "complete"
     return tuple(places), complete
 
 
 def mark(output: Output, stage: Stage, state: str) -> None:
-    """Mark a stage's layers as being written or as complete; readers leave out what is being written."""
+    """Mark a stage's layers as being written or as complete; readers skip what is being written."""
     output.ledger.check_lock()
     root = zarr.open_group(open_store(output.where), mode="r+")
     with writing(output.where):
@@ -221,7 +225,7 @@ def mark(output: Output, stage: Stage, state: str) -> None:
 
 
 def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
-    """The stage's arrays that are there."""
+    """The stage's arrays that exist."""
     if not output.exists:
         return ()
     places = []
@@ -262,7 +266,7 @@ def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[st
 
 
 def _relative(cube: str | None, output: str) -> str | None:
-    """A cube's place seen from the output store, so that both can be moved together."""
+    """A cube's path relative to the output store, so that both can be moved together."""
     return cube if cube is None or is_url(cube) or is_url(output) else os.path.relpath(cube, output)
 
 
@@ -281,7 +285,7 @@ def _difference(content: Mapping[str, Any], job: Job, tiling: Tiling) -> str:
 
 
 def _is_of_a_run(ledger: Ledger) -> bool:
-    """Whether a run made the store although what it was called is lost: the object is damaged, or only it is gone."""
+    """Whether a run created the store although its name is lost: the object is damaged, or only it is missing."""
     if RUN_KEY in ledger.damaged:
         return True
     recorded = any(ledger.names(folder) for folder in ("manifest", "models", "tables"))
@@ -289,19 +293,19 @@ def _is_of_a_run(ledger: Ledger) -> bool:
 
 
 def _content_of_root(job: Job, tiling: Tiling) -> dict[str, Any]:
-    """What the root's attributes tell of a run whose own object is lost; the job's where they are lost too."""
+    """Description of a run from the root's attributes where its own object is lost; else the job's."""
     content = {"format": FORMAT, "name": job.name, "chunk": tiling.chunk, "shape": list(tiling.shape)}
     content |= {"crs": job.grid.crs.to_wkt(), "transform": list(job.grid.transform)[:6], "state": "running"}
     try:
         info = cube_info(job.output)
     except TpsoilError:
         return content
-    found = {"name": info.attrs.get("run", job.name), "chunk": info.chunks, "shape": list(info.grid.shape)}
-    return content | found | {"crs": info.grid.crs.to_wkt(), "transform": list(info.grid.transform)[:6]}
+    stored = {"name": info.attrs.get("run", job.name), "chunk": info.chunks, "shape": list(info.grid.shape)}
+    return content | stored | {"crs": info.grid.crs.to_wkt(), "transform": list(info.grid.transform)[:6]}
 
 
 def _recorded(output: Output, job: Job) -> list[Variable]:
-    """Layers that the store must have, because their chunks have records, or has in some form."""
+    """Layers that the store must have because their chunks have records, or of which it has some object."""
     variables = []
     manifests = {name.removesuffix(".json") for name in output.ledger.names("manifest")}
     for stage in job.stages:
@@ -311,41 +315,41 @@ def _recorded(output: Output, job: Job) -> list[Variable]:
 
 
 def _check_inputs_safe(job: Job) -> None:
-    """Reject an output that is, holds or lies in something that the run reads: it would be removed or changed."""
+    """Reject an output that is, contains or is inside something that the run reads: it would be removed or changed."""
     files = (str(path) for stage in job.stages for path in stage.files)
     named = [("[run] cube", job.cube)] if job.cube is not None else []
     for kind, place in [*named, *(("the source", text) for text in dict.fromkeys([*job.sources, *files]))]:
         if overlapping(job.output, place):
             raise InputError(
-                f"{job.where}: [run] output {job.output} and {kind} {place} are one place, or one lies inside the "
+                f"{job.where}: [run] output {job.output} and {kind} {place} are the same place, or one is inside the "
                 "other; the run would overwrite what it reads. Give another output"
             )
 
 
-def _refuse_strangers(job: Job) -> None:
-    """Whatever no run made is replaced only with leave, and never where it is no Zarr store."""
+def _require_replaceable(job: Job) -> None:
+    """Reject what no run created unless it is a Zarr store and overwriting is allowed."""
     path = local_path(job.output)
     if path is not None:
-        found = [] if not path.exists() else [p.name for p in path.iterdir()] if path.is_dir() else [path.name]
-        found = [name for name in found if name != ROOM]
-        stored = "zarr.json" in found
+        existing = [] if not path.exists() else [p.name for p in path.iterdir()] if path.is_dir() else [path.name]
+        existing = [name for name in existing if name != RECORDS_FOLDER]
+        stored = "zarr.json" in existing
     else:
         stored = read_raw(open_store(job.output), ["zarr.json"]) != [None]
-        found = ["zarr.json"] if stored else []
-    if found and not stored:
+        existing = ["zarr.json"] if stored else []
+    if existing and not stored:
         raise StoreExistsError(f"{job.output}: is there and is no Zarr store; give another output")
-    if found and not job.overwrite:
+    if existing and not job.overwrite:
         raise StoreExistsError(
-            f"{job.output}: there is a store that no run made; give another output, or set overwrite = true in "
+            f"{job.output}: there is a store that no run created; give another output, or set overwrite = true in "
             "[run] to replace it"
         )
 
 
 def sweep(where: str, names: Collection[str] = ()) -> None:
-    """Remove what writers that were killed left unfinished: zarr's local store has `.partial` files, then a rename.
+    """Remove partial files of writers that were killed: zarr's local store writes `.partial` files and renames them.
 
-    A folder that zarr does not know goes where it has the name of a layer, or nothing in it: its writer was killed
-    before the array's description was stored. Any other is somebody's.
+    A folder that zarr does not know is removed where it has the name of a layer, or is empty: its writer was killed
+    before the array's description was stored. Any other belongs to the user.
     """
     path = local_path(where)
     if path is None:
@@ -353,19 +357,19 @@ def sweep(where: str, names: Collection[str] = ()) -> None:
     for leftover in path.rglob("*.partial"):
         leftover.unlink(missing_ok=True)
     for folder in path.iterdir():
-        if not folder.is_dir() or folder.name == ROOM or (folder / "zarr.json").exists():
+        if not folder.is_dir() or folder.name == RECORDS_FOLDER or (folder / "zarr.json").exists():
             continue
         if folder.name in names or not any(part.is_file() for part in folder.rglob("*")):
             shutil.rmtree(folder)
 
 
 def _members(output: Output) -> list[str]:
-    """Names to remove before a store is laid out: of an older store, and of one whose making was cut short."""
+    """Names to remove before a store is laid out: of an older store, and of one whose creation was interrupted."""
     names = set((output.ledger.read_json(RUN_KEY) or {}).get("replaces", ()))
     with contextlib.suppress(FileNotFoundError), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # of a node whose making or removal was cut short
+        warnings.simplefilter("ignore", ZarrUserWarning)  # of a node whose creation or removal was interrupted
         names |= set(zarr.open_group(open_store(output.where), mode="r").keys())
-    return sorted({*names, *coordinates(output.grid)} - {ROOM})
+    return sorted({*names, *coordinates(output.grid)} - {RECORDS_FOLDER})
 
 
 def _clear(output: Output, names: Sequence[str]) -> None:

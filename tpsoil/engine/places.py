@@ -1,4 +1,4 @@
-"""Where stores are: a path or URL, whether two of them are one place, and the zarr store behind one."""
+"""Where stores are: a path or URL, whether two of them are the same, and the zarr store behind one."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def is_url(text: str) -> bool:
 
 
 def has_secret(text: str) -> bool:
-    """Whether a URL carries a user or password, which would end in manifests and logs."""
+    """Whether a URL carries a user or password, which would be written to manifests and logs."""
     return _SECRET.match(text) is not None
 
 
 def overlapping(first: str, second: str) -> bool:
-    """Whether two places are the same or one lies inside the other.
+    """Whether two places are the same or one is inside the other.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def _inodes(parts: tuple[str, ...]) -> list[object]:
 
 
 def timeout_seconds() -> float:
-    """Seconds without any worker, or without an answer of a scheduler or an object store, after which a run ends.
+    """Seconds without any worker, or without a reply of a scheduler or an object store, after which a run ends.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def timeout_seconds() -> float:
 def open_store(where: str, read_only: bool = False) -> Store:
     """The zarr store at a path or URL; the same object for the same name in one process.
 
-    zarr waits for an object store without an end unless it is set one.
+    zarr waits for an object store without limit by default; the time-out is set here.
     """
     if is_url(where) and zarr.config.get("async.timeout") is None:
         zarr.config.set({"async.timeout": timeout_seconds()})

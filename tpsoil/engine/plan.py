@@ -1,4 +1,4 @@
-"""Tiles, and what of them is fresh, missing or stale."""
+"""Tiles, and which of them are up to date, missing or stale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HASH_THREADS: Final = 4
 HASHED_AT_ONCE: Final = 256
 """Chunks read together when digests are taken; bounds the memory of planning."""
 
-LOST: Final = ("is gone", "is not what was written (damage, or a write cut short)")
+DAMAGE: Final = ("is gone", "is not what was written (damage, or an interrupted write)")
 
 Rectangle = tuple[int, int, int, int]
 """First and last+1 chunk row, first and last+1 chunk column."""
@@ -32,7 +32,7 @@ Rectangle = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class LayerPlace:
-    """Where a layer is stored and how it is cut.
+    """Where a layer is stored, and its chunks.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class LayerPlace:
         return self.keys.format(i=i, j=j)
 
     def touched(self, rows: slice, columns: slice) -> list[Chunk]:
-        """Chunks that a window lies on."""
+        """Chunks that a window overlaps."""
         return touched(rows, columns, self.chunks)
 
     def every_chunk(self) -> list[Chunk]:
@@ -68,7 +68,7 @@ class LayerPlace:
         return self.touched(slice(0, self.shape[0]), slice(0, self.shape[1]))
 
     def names_of(self, chunks: Collection[Chunk]) -> list[str] | Literal["all"]:
-        """Chunks as JSON says them."""
+        """Chunks in their JSON form."""
         if len(chunks) == len(self.every_chunk()):
             return "all"
         return [f"{i}.{j}" for i, j in sorted(chunks)]
@@ -82,7 +82,7 @@ class LayerPlace:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A grid cut into chunks, and chunks into tiles.
+    """A grid divided into chunks, and chunks grouped into tiles.
 
     Parameters
     ----------
@@ -140,17 +140,17 @@ class Tiling:
             slice(max(0, columns.start - halo), min(self.shape[1], columns.stop + halo)),
         )
 
-    def tiles(self, wanted: Iterable[Chunk], halo: int | None = 0) -> Iterator[Rectangle]:
-        """Tiles that cover exactly the wanted chunks; the whole grid where the stage needs it whole."""
+    def tiles(self, chunks: Iterable[Chunk], halo: int | None = 0) -> Iterator[Rectangle]:
+        """Tiles that cover exactly some chunks; one tile of the complete grid where the stage needs it."""
         if halo is None:
-            if any(True for _ in wanted):
+            if any(True for _ in chunks):
                 yield (0, self.rows, 0, self.columns)
             return
         if self.side == 1:
-            yield from ((i, i + 1, j, j + 1) for i, j in wanted)
+            yield from ((i, i + 1, j, j + 1) for i, j in chunks)
             return
         groups: dict[Chunk, list[Chunk]] = {}
-        for i, j in wanted:
+        for i, j in chunks:
             groups.setdefault((i // self.side, j // self.side), []).append((i, j))
         for (a, b), members in groups.items():
             i0, j0 = a * self.side, b * self.side
@@ -162,7 +162,7 @@ class Tiling:
 
 
 @dataclass(frozen=True)
-class MadeWith:
+class Dependencies:
     """What a stage's records carry beside the digests of layers.
 
     Parameters
@@ -199,8 +199,8 @@ class ChunkDigests:
             self.load(place, [chunk])
         return self._known[(place.store, key)]
 
-    def forget(self, store: str, names: Iterable[str]) -> None:
-        """Drop what was known of layers that were written since."""
+    def discard(self, store: str, names: Iterable[str]) -> None:
+        """Drop digests of layers that were written since."""
         prefixes = tuple(f"{name}/" for name in names)
         self._known = {k: v for k, v in self._known.items() if not (k[0] == store and k[1].startswith(prefixes))}
 
@@ -211,15 +211,15 @@ def _digests(store: Store, keys: Sequence[str], threads: concurrent.futures.Exec
         root = os.fspath(store.root)
         share = max(1, -(-len(keys) // HASH_THREADS))
         parts = [keys[start : start + share] for start in range(0, len(keys), share)]
-        found = threads.map(lambda part: [digest_file(f"{root}/{key}") for key in part], parts)
-        return [digest for part in found for digest in part]
+        digests = threads.map(lambda part: [digest_file(f"{root}/{key}") for key in part], parts)
+        return [digest for part in digests for digest in part]
     return read_through(store, keys, digest_bytes)
 
 
 def input_digest(place: LayerPlace, digests: Mapping[Chunk, str]) -> str:
     """Digest of the chunks of a layer that a window touched."""
-    found = ";".join(f"{i}.{j}={digest}" for (i, j), digest in sorted(digests.items()))
-    return digest_bytes(f"{place.signature}:{found}".encode())
+    touched_digests = ";".join(f"{i}.{j}={digest}" for (i, j), digest in sorted(digests.items()))
+    return digest_bytes(f"{place.signature}:{touched_digests}".encode())
 
 
 @dataclass
@@ -231,40 +231,42 @@ class StagePlan:
     stage : str
     total : int
         Chunks of the stage.
-    fresh : int
+    current : int
+        Up to date.
     missing : list of chunk
-        Never made.
+        Never computed.
     stale : mapping of chunk to reasons
     follows : int
-        Chunks that are fresh now and lie on tiles that an earlier stage will make again; checked when it is done.
+        Chunks that are up to date now and depend on tiles that an earlier stage will compute again; checked when it
+        is done.
     """
 
     stage: str
     total: int
-    fresh: int = 0
+    current: int = 0
     missing: list[Chunk] = field(default_factory=list)
     stale: dict[Chunk, list[str]] = field(default_factory=dict)
     follows: int = 0
 
     @property
-    def wanted(self) -> list[Chunk]:
-        """Chunks to make, row by row."""
+    def to_compute(self) -> list[Chunk]:
+        """Chunks to compute, row by row."""
         return sorted([*self.missing, *self.stale])
 
     def reasons(self) -> dict[str, int]:
-        """Why chunks are stale, with the number of chunks, the commonest first; damage is said once a layer."""
+        """Why chunks are stale, with the number of chunks, the most frequent first; damage is reported once a layer."""
         counts: dict[str, int] = {}
         damaged: dict[tuple[str, str], list[str]] = {}
         for why in self.stale.values():
             for reason in why:
-                key, _, lost = reason.partition(" ")
-                if lost in LOST:
-                    damaged.setdefault((key.partition("/")[0], lost), []).append(key)
+                key, _, damage = reason.partition(" ")
+                if damage in DAMAGE:
+                    damaged.setdefault((key.partition("/")[0], damage), []).append(key)
                 else:
                     counts[reason] = counts.get(reason, 0) + 1
-        for (layer, lost), keys in damaged.items():
+        for (layer, damage), keys in damaged.items():
             more = f"and {len(keys) - 1} more chunks of {layer}: each " if len(keys) > 1 else ""
-            counts[f"{keys[0]} {more}{lost}"] = len(keys)
+            counts[f"{keys[0]} {more}{damage}"] = len(keys)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -274,10 +276,10 @@ def plan_stage(
     manifest: Manifest,
     inputs: Sequence[LayerPlace],
     outputs: Sequence[LayerPlace],
-    made_with: MadeWith,
+    dependencies: Dependencies,
     digests: ChunkDigests,
 ) -> StagePlan:
-    """Compare every chunk's record with what would be made now.
+    """Compare every chunk's record with the one that would be written now.
 
     Parameters
     ----------
@@ -288,7 +290,7 @@ def plan_stage(
     inputs, outputs : sequence of LayerPlace
         Empty outputs where the arrays are not there yet: everything is missing.
     made_with : MadeWith
-        Of now.
+        Of the stage now.
     digests : ChunkDigests
 
     Returns
@@ -297,7 +299,7 @@ def plan_stage(
 
     Notes
     -----
-    Stored bytes are read only where a record could still be true: the plan of a first run reads nothing.
+    Stored bytes are read only where there is a record: the plan of a first run reads nothing.
     """
     plan = StagePlan(stage.name, tiling.count)
     records = manifest.read() if len(outputs) == len(stage.outputs) else {}
@@ -318,27 +320,27 @@ def plan_stage(
             continue
         rows, columns = windows[chunk]
         ins = {p.name: input_digest(p, {c: digests.of(p, c) for c in p.touched(rows, columns)}) for p in inputs}
-        reasons = record.reasons(Record(ins, made_with.origin.digest, made_with.model, {}))
-        if record.origin != made_with.origin.digest:
+        reasons = record.reasons(Record(ins, dependencies.origin.digest, dependencies.model, {}))
+        if record.origin != dependencies.origin.digest:
             if record.origin not in origins:
                 before = read_origin(manifest.ledger, stage.name, record.origin)
-                origins[record.origin] = made_with.origin.reasons(before)
+                origins[record.origin] = dependencies.origin.reasons(before)
             reasons = origins[record.origin] + reasons
         for place in outputs:
-            found = digests.of(place, chunk)
-            if found != record.outputs.get(place.name):
-                reasons.append(f"{place.key(*chunk)} {LOST[found != ABSENT]}")
+            stored = digests.of(place, chunk)
+            if stored != record.outputs.get(place.name):
+                reasons.append(f"{place.key(*chunk)} {DAMAGE[stored != ABSENT]}")
         if stage.tally is not None and record.tally is None:
             reasons.append("its numbers for the summary are not there")
         if reasons:
             plan.stale[chunk] = reasons
         else:
-            plan.fresh += 1
+            plan.current += 1
     return plan
 
 
 def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> set[Chunk]:
-    """Chunks of the same tiling whose window lies on changed ones."""
+    """Chunks of the same tiling whose window overlaps changed ones."""
     if halo is None:
         return set(tiling.chunks()) if any(True for _ in changed) else set()
     reach = -(-halo // tiling.chunk)

@@ -26,7 +26,7 @@ def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
     Raises
     ------
     InputError
-        For fewer than one worker, and for an address that does not answer.
+        For fewer than one worker, and for an address that does not reply.
     """
     if workers is not None and workers < 1:
         raise InputError(f"--workers is {workers}, expected at least 1")

@@ -1,4 +1,4 @@
-"""What a stage does once before its tiles: train, and keep the result with what it was made from."""
+"""What a stage does once before its tiles: train, and store the model with what it was trained from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .ledger import SUM_SUFFIX, Ledger
 from .manifest import Chunk, digest_bytes
 from .origin import Origin
 from .places import open_store
-from .plan import ChunkDigests, LayerPlace, MadeWith, input_digest
+from .plan import ChunkDigests, Dependencies, LayerPlace, input_digest
 from .progress import Reporter
-from .tiles import Listening
+from .tiles import DigestRecorder
 
 
 @dataclass(frozen=True)
-class Made:
+class PreparedStage:
     """A stage ready for its tiles.
 
     Parameters
     ----------
     made_with : MadeWith
-        What its records carry.
+        For its records.
     model_key : str
         For `Assignment`; "" without a model.
     model_bytes : int
@@ -39,11 +39,11 @@ class Made:
     attributes : mapping
         As in `Prepared`.
     trained : bool
-        Whether the model was made now.
+        Whether the model was trained now.
     notes : sequence of str
     """
 
-    made_with: MadeWith
+    dependencies: Dependencies
     model_key: str = ""
     model_bytes: int = 0
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -60,8 +60,8 @@ def prepare_stage(
     ledger: Ledger,
     reporter: Reporter,
     workers: int,
-) -> Made:
-    """Train what the stage needs trained, unless the same was trained before from the same.
+) -> PreparedStage:
+    """Train what the stage needs trained, unless the same model was trained before from the same data.
 
     Parameters
     ----------
@@ -71,29 +71,29 @@ def prepare_stage(
     inputs : sequence of LayerPlace
     digests : ChunkDigests
     ledger : Ledger
-        Of the output store, where the model is kept.
+        Of the output store, where the model is stored.
     reporter : Reporter
-        Told how far it is.
+        Shows the progress.
     workers : int
         Threads of this process to train with.
 
     Returns
     -------
-    Made
+    PreparedStage
 
     Notes
     -----
-    Kept with the model is what it was made from: the chunks that `prepare` read, as they were stored. It is repeated
-    where one of those changed; a changed chunk without a sample costs its tile, not a training. As it is deterministic,
-    it may give the same bytes again, and then no tile becomes stale by it.
+    Stored with the model are digests of the chunks that `prepare` read. It is repeated where one of those changed; a
+    changed chunk without a sample makes its tile stale, not the model. As training is deterministic, it may return the
+    same bytes again, and then no tile becomes stale by it.
     """
     if stage.prepare is None:
-        return Made(MadeWith(origin))
+        return PreparedStage(Dependencies(origin))
     described = ledger.read_json(f"models/{stage.name}.json")
     if described is not None and is_current(described, origin, inputs, digests):
         data = ledger.read(f"models/{stage.name}.bin")
         if data is not None and digest_bytes(data) == described["digest"]:
-            return _made(stage, origin, data, described, trained=False)
+            return _prepared_stage(stage, origin, data, described, trained=False)
     with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
         done, read = _run(stage, inputs, Workbench(workers, progress, ledger.scratch(stage.name)))
     described = {
@@ -107,7 +107,7 @@ def prepare_stage(
     ledger.write(f"models/{stage.name}.bin", done.model)
     ledger.write_json(f"models/{stage.name}.json", described)
     described = ledger.read_json(f"models/{stage.name}.json") or described  # as the next run reads it, keys in order
-    return _made(stage, origin, done.model, described, trained=True)
+    return _prepared_stage(stage, origin, done.model, described, trained=True)
 
 
 def is_current(
@@ -117,7 +117,7 @@ def is_current(
     digests: ChunkDigests,
     changing: Mapping[str, Collection[Chunk]] | None = None,
 ) -> bool:
-    """Whether a stored model is what the stage would make now.
+    """Whether a stored model is what the stage would train now.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def is_current(
     origin, inputs, digests
         Of now.
     changing : mapping of str to chunks, optional
-        Chunks of input layers that are about to be made again.
+        Chunks of input layers that will be computed again.
     """
     if described.get("origin") != origin.digest:
         return False
@@ -144,22 +144,22 @@ def is_current(
 
 
 def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:
-    """The digest that records carry for what was prepared: "" where no tile reads it."""
+    """The digest of the model in records: "" where no tile reads it."""
     return str(described["digest"]) if loads else ""
 
 
 def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Tables of several stages, those of one name put below each other."""
-    found: dict[str, list[pd.DataFrame]] = {}
+    """Tables of several stages, those of the same name concatenated."""
+    tables: dict[str, list[pd.DataFrame]] = {}
     for stage in stages:
         described = ledger.read_json(f"models/{stage}.json") or {}
         for name, text in described.get("tables", {}).items():
-            found.setdefault(name, []).append(pd.read_csv(io.StringIO(text)))
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+            tables.setdefault(name, []).append(pd.read_csv(io.StringIO(text)))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
 def remove_tables(ledger: Ledger, stage: str) -> None:
-    """Drop the tables of maps that are about to change: what a killed run leaves is no table, not an old one."""
+    """Remove the tables of maps that are about to change: a killed run leaves no table rather than an old one."""
     described = ledger.read_json(f"tables/{stage}.json")
     if described is None:
         return
@@ -170,28 +170,30 @@ def remove_tables(ledger: Ledger, stage: str) -> None:
 
 
 def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[Prepared, dict[str, Any]]:
-    """What a stage prepares, and the chunks that it read for it."""
-    stores = {place.store: Listening(open_store(place.store), name=place.store) for place in inputs}
+    """What a stage prepares, and the chunks that it read."""
+    stores = {place.store: DigestRecorder(open_store(place.store), name=place.store) for place in inputs}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
         parts = [open_cube(store)[[p.name for p in inputs if p.store == where]] for where, store in stores.items()]
     cube = xr.merge(parts, join="override", compat="override", combine_attrs="override") if parts else xr.Dataset()
-    # In threads of this process, where the stores are listened to, whatever client a notebook has.
+    # In threads of this process, where the reads are recorded, not by the client of a notebook.
     with computing_here():
         done = Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options, bench)
     read = {}
     for place in inputs:
-        heard = stores[place.store].heard
-        chunks = {chunk: heard[place.key(*chunk)] for chunk in place.every_chunk() if place.key(*chunk) in heard}
+        recorded = stores[place.store].digests
+        chunks = {chunk: recorded[place.key(*chunk)] for chunk in place.every_chunk() if place.key(*chunk) in recorded}
         read[place.name] = {"chunks": place.names_of(chunks), "digest": input_digest(place, chunks)}
     return done, read
 
 
-def _made(stage: Stage, origin: Origin, data: bytes, described: Mapping[str, Any], *, trained: bool) -> Made:
+def _prepared_stage(
+    stage: Stage, origin: Origin, data: bytes, described: Mapping[str, Any], *, trained: bool
+) -> PreparedStage:
     key = f"models/{stage.name}.bin#{described['digest']}"
     tables = {name: pd.read_csv(io.StringIO(text)) for name, text in described["tables"].items()}
-    return Made(
-        MadeWith(origin, model_digest(described, loads=stage.load is not None)),
+    return PreparedStage(
+        Dependencies(origin, model_digest(described, loads=stage.load is not None)),
         key,
         len(data),
         tables,

@@ -1,4 +1,4 @@
-"""What a run would do, and what a store is made of, without computing anything."""
+"""What a run would compute, and the state of a store, without computing anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .arrays import layer_place
 from .execute import available_processors
 from .job import Job
 from .ledger import Ledger
-from .lock import holder
+from .lock import lock_owner
 from .manifest import Chunk, Manifest, check_format
 from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin, origin_from, read_origin
@@ -24,8 +24,8 @@ from .output import RUN_KEY, existing_arrays, find_output
 from .places import is_url
 from .plan import (
     ChunkDigests,
+    Dependencies,
     LayerPlace,
-    MadeWith,
     StagePlan,
     Tiling,
     plan_stage,
@@ -54,17 +54,17 @@ class Preview:
 
 
 class Previews(list[Preview]):
-    """Previews of all stages, which show themselves as a table in a notebook."""
+    """Previews of all stages; shown as a table in a notebook."""
 
     def _repr_html_(self) -> str:
         rows = [
-            [one.title, one.plan.total, one.plan.fresh, len(one.plan.missing), len(one.plan.stale), one.note
+            [one.title, one.plan.total, one.plan.current, len(one.plan.missing), len(one.plan.stale), one.note
              or "; ".join(f"{count}: {reason}" for reason, count in list(one.plan.reasons().items())[:3])]
             for one in self
         ]  # fmt: skip
-        todo, total = sum(len(one.plan.wanted) for one in self), sum(one.plan.total for one in self)
-        table = html_table(["stage", "tiles", "fresh", "missing", "stale", "why"], rows)
-        return html_summary("Run", {"tiles to make": f"{todo} of {total}"}, table)
+        todo, total = sum(len(one.plan.to_compute) for one in self), sum(one.plan.total for one in self)
+        table = html_table(["stage", "tiles", "up to date", "missing", "stale", "why"], rows)
+        return html_summary("Run", {"tiles to compute": f"{todo} of {total}"}, table)
 
 
 def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
@@ -81,15 +81,16 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     Returns
     -------
     Previews
-        One `Preview` a stage, in order. A tile that an earlier stage's tiles feed is counted in `follows`: whether it
-        is stale shows when those are made, because a chunk that is made again often has the same bytes.
+        One `Preview` a stage, in order. A tile that depends on tiles of an earlier stage is counted in `follows`:
+        whether it is stale is known when those are computed, because a chunk that is computed again often has the same
+        bytes.
     """
     place = find_output(job)
     origins, job = with_origins(job, place.tiling)
     digests = ChunkDigests()
     here = job.outputs
     changing: dict[str, set[Chunk]] = {}
-    found = Previews()
+    previews = Previews()
     for stage in job.selected:
         threads = workers or available_processors()
         forecast = fit_memory(
@@ -109,23 +110,23 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
         inputs = _existing_inputs(stage, job.output, job.cube, here)
         if len(outputs) < len(stage.outputs) or inputs is None:
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
-            found.append(Preview(stage.title, plan, forecast))
+            previews.append(Preview(stage.title, plan, forecast))
         else:
-            made, note = _made_with(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
+            dependencies, note = _dependencies_of(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
             manifest = Manifest(place.ledger, stage.name)
-            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, made, digests)
-            wanted = set(plan.wanted)
+            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
+            to_compute = set(plan.to_compute)
             reached = {c for chunks in upstream.values() for c in touched_by(chunks, place.tiling, stage.halo)}
-            plan.follows = len(reached - wanted)
-            plan.fresh -= plan.follows
-            found.append(Preview(stage.title, plan, forecast, note))
+            plan.follows = len(reached - to_compute)
+            plan.current -= plan.follows
+            previews.append(Preview(stage.title, plan, forecast, note))
         for variable in stage.outputs:
-            changing[variable.name] = set(plan.wanted)
-    return found
+            changing[variable.name] = set(plan.to_compute)
+    return previews
 
 
 def status(store: str) -> Previews:
-    """Tiles of a store that are fresh, missing or stale, and why.
+    """Tiles of a store that are up to date, missing or stale, and the reasons.
 
     Parameters
     ----------
@@ -140,12 +141,12 @@ def status(store: str) -> Previews:
     Raises
     ------
     MissingInputError
-        For a place without a run.
+        For a path without a run.
 
     Notes
     -----
     Compares records with the stored layers, the stored model and this tpsoil. Files outside the store are compared by
-    `tpsoil run RECIPE --dry-run`, which knows where they are.
+    `tpsoil run RECIPE --dry-run`, which knows their paths.
     """
     place = store if is_url(store) else os.path.abspath(store)
     if not is_url(place) and not os.path.isdir(place):
@@ -153,11 +154,11 @@ def status(store: str) -> Previews:
     ledger = Ledger.at(place, read_only=True)
     content = ledger.read_json(RUN_KEY)
     if content is None:
-        raise MissingInputError(f"{store}: no run wrote here; tpsoil cube info describes a cube")
+        raise MissingInputError(f"{store}: no run wrote to it; tpsoil cube info describes a cube")
     check_format(content, place)
     tiling = Tiling((int(content["shape"][0]), int(content["shape"][1])), int(content["chunk"]))
     digests = ChunkDigests()
-    found = Previews()
+    previews = Previews()
     for entry in content["stages"]:
         stage = Stage(entry["name"], entry["title"], entry["section"], (), _nothing, halo=entry["halo"])
         names = [str(name) for name in entry["outputs"]]
@@ -168,31 +169,31 @@ def status(store: str) -> Previews:
                       for name, from_cube in entry["inputs"]]  # fmt: skip
             if stored is None:
                 raise MissingInputError(
-                    "its records are lost or of an older tpsoil; the next run makes its tiles again"
+                    "its records are lost or of an older tpsoil; the next run computes its tiles again"
                 )
         except MissingInputError as error:
             plan = StagePlan(stage.name, tiling.count, missing=list(tiling.chunks()))
-            found.append(Preview(stage.title, plan, note=str(error)))
+            previews.append(Preview(stage.title, plan, note=str(error)))
             continue
         described = ledger.read_json(f"models/{stage.name}.json")
         model = "" if described is None else model_digest(described, loads=entry["loads"])
-        made_with = MadeWith(origin_from(stage.name, stored).with_code_of_now(), model)
+        dependencies = Dependencies(origin_from(stage.name, stored).with_current_code(), model)
         like = replace(
             stage,
             outputs=tuple(range(len(outputs))),  # type: ignore[arg-type]
             tally=_no_numbers if entry["tallies"] else None,
         )
-        plan = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, made_with, digests)
-        found.append(Preview(stage.title, plan))
-    return found
+        plan = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, dependencies, digests)
+        previews.append(Preview(stage.title, plan))
+    return previews
 
 
 def state_of(store: str) -> tuple[str, str | None]:
-    """A store's state ("running" or "complete"), and who is writing to it now."""
+    """A store's state ("running" or "complete"), and the process that is writing to it now."""
     place = store if is_url(store) else os.path.abspath(store)
     ledger = Ledger.at(place, read_only=True)
     content = ledger.read_json(RUN_KEY) or {}
-    return str(content.get("state", "unknown")), holder(ledger)
+    return str(content.get("state", "unknown")), lock_owner(ledger)
 
 
 def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]) -> list[LayerPlace] | None:
@@ -202,22 +203,22 @@ def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]
         return None
 
 
-def _made_with(
+def _dependencies_of(
     stage: Stage,
     origin: Origin,
     inputs: list[LayerPlace],
     digests: ChunkDigests,
     ledger: Ledger,
     upstream: Mapping[str, Collection[Chunk]],
-) -> tuple[MadeWith, str]:
+) -> tuple[Dependencies, str]:
     if stage.prepare is None:
-        return MadeWith(origin), ""
+        return Dependencies(origin), ""
     described = ledger.read_json(f"models/{stage.name}.json")
     if described is None:
-        return MadeWith(origin), "the model will be trained"
+        return Dependencies(origin), "the model will be trained"
     current = is_current(described, origin, inputs, digests, upstream)
     note = "" if current else "the model will be trained again"
-    return MadeWith(origin, model_digest(described, loads=stage.load is not None)), note
+    return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note
 
 
 def _cube_of(content: Mapping[str, Any], place: str) -> str:

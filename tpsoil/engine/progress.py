@@ -1,4 +1,4 @@
-"""What a run says while it works: a bar in a terminal or a notebook, lines elsewhere, and a log file."""
+"""Messages of a run: a progress bar in a terminal or a notebook, lines elsewhere, and a log file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger("tpsoil.engine")
 
 
 class Reporter:
-    """Says what a run does.
+    """Reports the progress of a run.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class Reporter:
         self._task: int | None = None
         self._stage = ""
         self._done = self._total = 0
-        self._began = self._said = 0.0
+        self._began = self._last_line = 0.0
 
-    def say(self, message: str, *, warning: bool = False) -> None:
+    def report(self, message: str, *, warning: bool = False) -> None:
         """One line, in the log too."""
         message = redacted(message)
         log.log(logging.WARNING if warning else logging.INFO, message)
@@ -66,11 +66,11 @@ class Reporter:
     def stage(self, title: str, total: int) -> Iterator[None]:
         """Count the tiles of one stage."""
         self._stage, self._done, self._total = title, 0, total
-        self._began = self._said = time.monotonic()
-        log.info("%s: %d tiles to make", title, total)
-        lively = self.lively
+        self._began = self._last_line = time.monotonic()
+        log.info("%s: %d tiles to compute", title, total)
+        interactive = self.interactive
         try:
-            if lively:
+            if interactive:
                 self._bar = Progress(
                     TextColumn("{task.description}"),
                     BarColumn(),
@@ -85,22 +85,22 @@ class Reporter:
             yield
         finally:
             if self._bar is not None:
-                self._bar.refresh()  # a notebook would keep the picture of some tiles ago
+                self._bar.refresh()  # a notebook would retain the state of some tiles ago
                 self._bar.stop()
             self._bar, self._task = None, None
             seconds = time.monotonic() - self._began
             line = f"{title}: {self._done} of {total} tiles in {seconds:.1f} s"
             log.info(line)
-            if self.show and not lively:
+            if self.show and not interactive:
                 self.console.print(line, markup=False)
 
     @contextlib.contextmanager
     def preparing(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        """Say that something is done before the tiles of a stage; yields `progress(done, total)` for its parts."""
-        began = said = time.monotonic()
+        """Report what is done before the tiles of a stage; yields `progress(done, total)` for its parts."""
+        began = last_line = time.monotonic()
         log.info(title)
         bar: Progress | None = None
-        if self.lively:
+        if self.interactive:
             bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -114,12 +114,12 @@ class Reporter:
             self.console.print(title, markup=False)
 
         def progress(done: int, total: int) -> None:
-            nonlocal said
+            nonlocal last_line
             now = time.monotonic()
             if bar is not None:
                 bar.update(task, description=f"{title}, {done} of {total}")
-            elif self.show and now - said > LINE_SECONDS and done:
-                said = now
+            elif self.show and now - last_line > LINE_SECONDS and done:
+                last_line = now
                 left = (total - done) * (now - began) / done
                 self.console.print(f"{title}: {done} of {total}, {left:.0f} s left", markup=False)
 
@@ -134,8 +134,8 @@ class Reporter:
             self.console.print(line, markup=False)
 
     @property
-    def lively(self) -> bool:
-        """Whether what is written may be written over."""
+    def interactive(self) -> bool:
+        """Whether output may be overwritten in place."""
         return self.show and (_has_widgets() if _in_notebook() else self.console.is_terminal)
 
     def tile_done(self, name: str, seconds: float) -> None:
@@ -146,8 +146,8 @@ class Reporter:
             self._bar.advance(self._task)  # type: ignore[arg-type]
             return
         now = time.monotonic()
-        if self.show and now - self._said > LINE_SECONDS:
-            self._said = now
+        if self.show and now - self._last_line > LINE_SECONDS:
+            self._last_line = now
             rate = self._done / (now - self._began)
             left = (self._total - self._done) / rate
             self.console.print(
@@ -167,11 +167,11 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def logging_to(path: Path | None) -> Iterator[None]:
-    """Keep what a run says in a file; with times, which the store does not hold."""
+    """Write the messages of a run to a file; with times, which the store does not contain."""
     if path is None:
         yield
         return
-    # Somebody else who can write to the folder may have put a link there since the path was checked.
+    # Another user who can write to the folder may have put a link there since the path was checked.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     try:
         stream = os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8")
@@ -205,5 +205,5 @@ def _in_notebook() -> bool:
 
 
 def _has_widgets() -> bool:
-    """Whether what is below a notebook's cell may be written over; without ipywidgets rich only warns."""
+    """Whether the output of a notebook's cell may be overwritten; without ipywidgets rich only warns."""
     return importlib.util.find_spec("ipywidgets") is not None

@@ -1,4 +1,4 @@
-"""What a finished store states of its own making."""
+"""Attributes of a finished store: how it was computed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def root_attributes(job: Job, output: Output, origins: Mapping[str, Origin]) -> 
     job : Job
     output : Output
     origins : mapping of str to Origin
-        By stage; what its maps were made from.
+        By stage; what its maps were computed from.
 
     Notes
     -----
-    No time, host or path: the same recipe on the same inputs gives the same bytes. `packages` holds the versions by
+    No time, host or path: the same recipe on the same inputs gives the same bytes. `packages` has the versions by
     stage.
     """
     attributes: dict[str, Any] = {
@@ -41,12 +41,13 @@ def root_attributes(job: Job, output: Output, origins: Mapping[str, Origin]) -> 
     }
     if not_checked := sorted({name for origin in origins.values() for name in unchecked(origin.files)}):
         attributes["not_checked"] = (
-            f"changes of these sources cannot be recognised, their servers state too little: {', '.join(not_checked)}"
+            "changes of these sources cannot be recognised, their servers send neither ETag nor Last-Modified: "
+            + ", ".join(not_checked)
         )
     if job.references:
         attributes["references"] = ". ".join(job.references)
     texts = dict.fromkeys(str(stage.attributes.get("", {}).get("assumptions") or "") for stage in job.stages)
-    # A stage repeats what was assumed for the layers that it reads.
+    # A stage repeats the assumptions of the layers that it reads.
     assumptions = [text for text in texts if not any(text in other for other in texts if other != text)]
     if any(assumptions):
         attributes["assumptions"] = "; ".join(assumptions)

@@ -1,7 +1,7 @@
 """A store's descriptions and coordinates compared with what they must be, and written again where they differ.
 
-They are all known before a run begins: from the grid, the chunks and the stages' outputs. So whatever a power cut or a
-disk did to them is put right without reading it. Chunks are compared with their records, elsewhere.
+They are all known before a run begins: from the grid, the chunks and the stages' outputs. So damage by a power cut or a
+disk is repaired without reading them. Chunks are compared with their records, elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
     Parameters
     ----------
     ledger : Ledger
-        Of the output store; gets what was damaged.
+        Of the output store; records what was damaged.
     grid : GeoBox
     chunk : int
         Side of the stored chunks, cells.
@@ -67,14 +67,14 @@ def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable
     grid : GeoBox
     chunk : int
     variables : iterable of Variable
-        Layers that a run makes. One that is not there is created, in state "writing"; its chunks stay what they are,
-        and count where their records do.
+        Layers that a run computes. A missing one is created, in state "writing"; its chunks are not changed, and are
+        valid where their records are.
     """
-    wanted = list(variables)
+    expected = list(variables)
     memory = MemoryStore()
     lay_out_cube(memory, grid, chunk)
-    create_layers(memory, wanted)
-    keys = [f"{variable.name}/{ROOT_KEY}" for variable in wanted]
+    create_layers(memory, expected)
+    keys = [f"{variable.name}/{ROOT_KEY}" for variable in expected]
     for key, data, stored in zip(keys, read_raw(memory, keys), read_raw(ledger.store, keys)):
         if data is not None and not _same_array(stored, data):
             _note(ledger, key, stored)
@@ -102,7 +102,7 @@ def _note(ledger: Ledger, key: str, stored: bytes | None) -> None:
 
 
 def _same_root(stored: bytes | None, expected: bytes) -> bool:
-    """Whether the root says what it must; what runs add to its attributes may be there or not."""
+    """Whether the root is as expected; attributes that runs add may be there or not."""
     old, new = _parsed(stored), _parsed(expected)
     attributes = dict(old.pop("attributes", None) or {})
     return old == {k: v for k, v in new.items() if k != "attributes"} and all(
@@ -111,7 +111,7 @@ def _same_root(stored: bytes | None, expected: bytes) -> bool:
 
 
 def _same_array(stored: bytes | None, expected: bytes) -> bool:
-    """Whether an array is stored as it must be; its other attributes are brought up to date elsewhere."""
+    """Whether an array is stored as it must be; its other attributes are updated elsewhere."""
     old, new = _parsed(stored), _parsed(expected)
     attributes, needed = old.pop("attributes", None), new.pop("attributes")
     if not isinstance(attributes, dict) or old != new or attributes.get("state") not in STATES:
@@ -129,7 +129,7 @@ def _parsed(data: bytes | None) -> dict[str, Any]:
 
 def describe_damage(damaged: Mapping[str, str]) -> list[str]:
     """Lines for the user, one an object."""
-    return [f"{_shown(key)} {why}; it was made again" for key, why in sorted(damaged.items())]
+    return [f"{_shown(key)} {why}; it was restored" for key, why in sorted(damaged.items())]
 
 
 def _shown(key: str) -> str:

@@ -1,4 +1,4 @@
-"""One run: stages -> tiles -> maps that carry what they were made from."""
+"""One run: stages -> tiles -> maps with records of what they were computed from."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from .output import Output, begin, ensure_arrays, find_output, finish, mark, swe
 from .places import is_url, timeout_seconds
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .pools import open_pool
-from .prepare import Made, prepare_stage, remove_tables
+from .prepare import PreparedStage, prepare_stage, remove_tables
 from .progress import Reporter, log, logging_to
 from .provenance import root_attributes
 from .repair import describe_damage
-from .tiles import Assignment, TileDone, code_digest, make_tile
+from .tiles import Assignment, TileDone, code_digest, compute_tile
 
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
@@ -47,7 +47,7 @@ STORE_LIBRARIES: Final = {"botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec"
 
 
 class Interrupted(TpsoilError):
-    """A run that was asked to stop; what it stored stays good."""
+    """A run that was stopped by the user or the system; stored tiles remain valid."""
 
     exit_status = 130
 
@@ -82,7 +82,7 @@ def run(
     CorruptStoreError
         For stored bytes that do not decode.
     WorkError
-        Where work fails. What is stored stays valid, and the same call continues from there.
+        Where work fails. Stored tiles remain valid, and the same call continues from there.
     """
     place = find_output(job)
     origins, job = with_origins(job, place.tiling)
@@ -94,16 +94,16 @@ def run(
     with logging_to(_log_file(job)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
-            with open_pool(scheduler, workers) as pool, answering(job):
-                pool.report = partial(reporter.say, warning=True)
+            with open_pool(scheduler, workers) as pool, naming_store_failures(job):
+                pool.report = partial(reporter.report, warning=True)
                 for note in pool.notes:
-                    reporter.say(note, warning=True)
+                    reporter.report(note, warning=True)
                 _check_memory(job, place, pool, limit)
-                with locked(place.ledger, partial(reporter.say, warning=True)) as ledger:
+                with locked(place.ledger, partial(reporter.report, warning=True)) as ledger:
                     _work(job, origins, replace(place, ledger=ledger), pool, limit, reporter, described)
         except KeyboardInterrupt:
             log.warning("stopped")
-            raise Interrupted(f"stopped; the tiles that are stored stay good. Go on with {job.resume}") from None
+            raise Interrupted(f"stopped; stored tiles remain valid. Continue with {job.resume}") from None
         except TpsoilError as error:
             log.error("%s", error)
             raise
@@ -111,8 +111,8 @@ def run(
 
 
 @contextlib.contextmanager
-def answering(job: Job) -> Iterator[None]:
-    """Turn what the library of an object store raises when the store fails in mid-run into an error that names it.
+def naming_store_failures(job: Job) -> Iterator[None]:
+    """Turn errors of an object store's library during a run into an error that names the store.
 
     Raises
     ------
@@ -128,17 +128,17 @@ def answering(job: Job) -> Iterator[None]:
         if not places or not (package in STORE_LIBRARIES or isinstance(error, OSError | TimeoutError)):
             raise
         raise WorkError(
-            f"{', '.join(redacted(place) for place in places)}: the store failed or did not answer within "
-            f"{timeout_seconds():g} s ({type(error).__name__}: {redacted(str(error))[:300]}). What is written "
-            f"stays valid; continue with {job.resume}"
+            f"{', '.join(redacted(place) for place in places)}: the store failed or did not reply within "
+            f"{timeout_seconds():g} s ({type(error).__name__}: {redacted(str(error))[:300]}). Stored tiles "
+            f"remain valid; continue with {job.resume}"
         ) from error
 
 
 def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
-    """What decides the results of every stage now, and the job whose stages get the digest of their sources.
+    """What determines the results of every stage now, and the job whose stages have the digest of their sources.
 
-    Digests are taken before anything is opened: a source that changes later leaves records of what it was, which the
-    next run recognises.
+    Digests are taken before anything is opened: a source that changes later leaves records of its earlier
+    content, which the next run recognises.
     """
     origins = {stage.name: origin_of(stage, tiling.shape, tiling.chunk) for stage in job.stages}
     stages = {stage.name: origins[stage.name].with_content(stage) for stage in job.stages}
@@ -147,7 +147,7 @@ def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
 
 
 def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
-    """Some layers of a cube, lazily; nothing is said of others that are not whole."""
+    """Some layers of a cube, lazily; without warnings of other layers that are incomplete."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
         return open_cube(store)[list(names)]
@@ -171,8 +171,8 @@ def _work(
     begin(output, job, origins)
     for name, origin in origins.items():
         if names := unchecked(origin.files):
-            reporter.say(
-                f"{name}: changes of {', '.join(names)} cannot be recognised, as the server states neither ETag nor "
+            reporter.report(
+                f"{name}: changes of {', '.join(names)} cannot be recognised, as the server sends neither ETag nor "
                 "Last-Modified: not checked",
                 warning=True,
             )
@@ -181,43 +181,47 @@ def _work(
     notes: list[str] = []
     for stage in job.selected:
         inputs = places_of(job, stage)
-        made = prepare_stage(stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here)
-        for note in made.notes:
-            reporter.say(f"{stage.title}: {note}", warning=True)
-        places, complete = ensure_arrays(output, stage, _attributes(stage, made, described.get(stage.name, {})))
+        prepared = prepare_stage(
+            stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here
+        )
+        for note in prepared.notes:
+            reporter.report(f"{stage.title}: {note}", warning=True)
+        places, complete = ensure_arrays(output, stage, _attributes(stage, prepared, described.get(stage.name, {})))
         manifest = Manifest(output.ledger, stage.name)
-        plan = plan_stage(stage, output.tiling, manifest, inputs, places, made.made_with, digests)
+        plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
         plans[stage.name] = plan
-        if plan.wanted:
+        if plan.to_compute:
             mark(output, stage, "writing")
             remove_tables(output.ledger, stage.name)
-            _make(stage, plan, job, output, inputs, places, made, pool, limit, reporter)
-            digests.forget(output.where, (place.name for place in places))
+            _compute_tiles(stage, plan, job, output, inputs, places, prepared, pool, limit, reporter)
+            digests.discard(output.where, (place.name for place in places))
         manifest.fold(output.tiling.chunks())
         if stage.needs_values:
-            _require_values(stage, manifest, _attributes(stage, made, described.get(stage.name, {})))
+            _require_values(stage, manifest, _attributes(stage, prepared, described.get(stage.name, {})))
         remove_other_origins(output.ledger, origins[stage.name])
-        if plan.wanted or not complete:
+        if plan.to_compute or not complete:
             mark(output, stage, "complete")
         _summarise(stage, output, manifest, [*inputs, *places])
         notes += _notes_of_stage(stage, manifest)
     for line in describe_damage(output.ledger.damaged):
-        reporter.say(f"{output.where}: {line}", warning=True)
+        reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
-    notes = list(dict.fromkeys(notes))  # a layer that one stage makes and another reads is noted once
+    notes = list(dict.fromkeys(notes))  # a layer that one stage computes and another reads is noted once
     for line in notes:
-        reporter.say(f"note: {line}")
+        reporter.report(f"note: {line}")
     if len(job.selected) == len(job.stages):
         attributes = root_attributes(job, output, origins) | {PLAUSIBILITY_ATTRIBUTE: notes}
         if removed := finish(output, job, origins, attributes):
-            reporter.say(f"layers that the recipe no longer makes were removed: {', '.join(removed)}", warning=True)
-        done = sum(len(plan.wanted) for plan in plans.values())
+            reporter.report(
+                f"layers that the recipe does not compute any more were removed: {', '.join(removed)}", warning=True
+            )
+        done = sum(len(plan.to_compute) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
-        reporter.say(f"{job.name}: complete; {done} of {total} tiles made, {total - done} were fresh")
+        reporter.report(f"{job.name}: complete; {done} of {total} tiles computed, {total - done} were up to date")
 
 
 def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Reject what a source left without any value; the layer then stays incomplete."""
+    """Reject a layer for which the source has no value; the layer then stays incomplete."""
     statistics = [record.statistics or {"cells": 0, "valid": {}} for record in manifest.read().values()]
     common = attributes.get("", {})
     source = "; ".join(str(common[key]) for key in ("source", "masked_classes") if common.get(key)) or stage.title
@@ -226,7 +230,7 @@ def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, M
 
 
 def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
-    """What a reader should know of a stage's maps: they are empty, or leave published ranges."""
+    """Notes of a stage's maps: they are empty, or outside published ranges."""
     records = [record for _, record in sorted(manifest.read().items())]
     statistics = [record.statistics for record in records if record.statistics is not None]
     empty = emptiness(statistics)
@@ -263,14 +267,14 @@ def _summarise(stage: Stage, output: Output, manifest: Manifest, layers: Sequenc
     output.ledger.write_json(key, {"records": records, "tables": sorted(tables)})
 
 
-def _make(
+def _compute_tiles(
     stage: Stage,
     plan: StagePlan,
     job: Job,
     output: Output,
     inputs: Sequence[LayerPlace],
     places: Sequence[LayerPlace],
-    made: Made,
+    prepared: PreparedStage,
     pool: Pool,
     limit: int | None,
     reporter: Reporter,
@@ -279,14 +283,14 @@ def _make(
         log.info("%s: tile %s is stale: %s", stage.title, chunk, "; ".join(reasons))
     for reason, count in plan.reasons().items():
         if "is not what was written" in reason or "is gone" in reason:
-            reporter.say(f"{stage.title}: {reason}; made again", warning=True)
+            reporter.report(f"{stage.title}: {reason}; recomputed", warning=True)
         else:
             log.info("%s: %d tiles: %s", stage.title, count, reason)
     forecast = fit_memory(
         stage,
         output.tiling,
         [place.itemsize for place in inputs],
-        model=2 * made.model_bytes,
+        model=2 * prepared.model_bytes,
         threads=pool.threads_each,
         processes=pool.processes,
         limit=limit,
@@ -302,13 +306,13 @@ def _make(
         tuple(inputs),
         tuple(places),
         output.where,
-        made.made_with.origin.digest,
-        made.made_with.model,
+        prepared.dependencies.origin.digest,
+        prepared.dependencies.model,
         code_digest(stage),
-        made.model_key,
+        prepared.model_key,
         output.ledger.token,
     )
-    tiles = list(tiling.tiles(plan.wanted, stage.halo))
+    tiles = list(tiling.tiles(plan.to_compute, stage.halo))
     log.info("%s: forecast of memory %.2f GB on %s", stage.title, forecast.total / GIGABYTE, pool.where)
     peak = 0
 
@@ -318,17 +322,17 @@ def _make(
         reporter.tile_done(str(tile.rectangle), tile.seconds)
 
     def lost(item: Any, tries: int) -> None:
-        reporter.say(f"{stage.title}: the worker of tile {item} died; trying again", warning=True)
+        reporter.report(f"{stage.title}: the worker of tile {item} was lost; submitting the tile again", warning=True)
 
     with reporter.stage(stage.title, len(tiles)):
-        drive(pool, make_tile, assignment, tiles, done, lost, at_once=forecast.at_once * forecast.processes)
-    if pool.bereft:
+        drive(pool, compute_tile, assignment, tiles, done, lost, at_once=forecast.at_once * forecast.processes)
+    if pool.lost_workers:
         sweep(output.where)
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
 
 
 def _check_memory(job: Job, output: Output, pool: Pool, limit: int | None) -> None:
-    """Refuse before the first tile; models that are not trained yet count as what their samples suggest."""
+    """Reject over the limit, before the first tile; a model that is not trained yet counts as 0 bytes."""
     for stage in job.selected:
         fit_memory(
             stage,
@@ -344,9 +348,9 @@ def _check_memory(job: Job, output: Output, pool: Pool, limit: int | None) -> No
         )
 
 
-def _attributes(stage: Stage, made: Made, described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _attributes(stage: Stage, prepared: PreparedStage, described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     merged: dict[str, dict[str, Any]] = {}
-    for source in (stage.attributes, {"": described}, made.attributes):
+    for source in (stage.attributes, {"": described}, prepared.attributes):
         for name, values in source.items():
             merged.setdefault(name, {}).update(values)
     return merged

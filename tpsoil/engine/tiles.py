@@ -1,4 +1,4 @@
-"""One tile, on whatever worker: read its window, compute, write its chunks, then record what they were made from."""
+"""One tile, on any worker: read its window, compute, write its chunks, then record what they were computed from."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from tpsoil.grid import coordinates
 from tpsoil.plausibility import chunk_statistics
 from tpsoil.stage import Stage, Window, trimmed
 
-from .code import code_of, entries_of, whole_digest
+from .code import code_of, entries_of, source_digest
 from .ledger import Ledger
 from .manifest import ABSENT, Manifest, Record, digest_bytes, digest_of
 from .places import open_store
 from .plan import LayerPlace, Rectangle, Tiling, input_digest
 
-MOST_OPEN: Final = 256
+MAX_OPEN_ARRAYS: Final = 256
 _thread = threading.local()
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """All that a worker needs for the tiles of one stage; some kilobytes, whatever the grid.
+    """What a worker needs for the tiles of one stage; some kilobytes, for any size of the grid.
 
     Parameters
     ----------
     stage : Stage
     grid : GeoBox
-        Of the whole store.
+        Of the store.
     tiling : Tiling
     inputs, outputs : tuple of LayerPlace
     store : str
@@ -60,7 +60,7 @@ class Assignment:
     model_key : str
         Ledger key of the model's bytes; "" where the stage has none.
     token : str
-        Of the run's lock, checked before anything is written; "" in a store that nobody else writes to.
+        Of the run's lock, checked before anything is written; "" in a store that no other process writes to.
     """
 
     stage: Stage
@@ -78,7 +78,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TileDone:
-    """What a finished tile reports: its place, its time, and the peak memory of its process."""
+    """Report of a finished tile: its place, its time, and the peak memory of its process."""
 
     rectangle: Rectangle
     seconds: float
@@ -87,8 +87,8 @@ class TileDone:
 
 
 def software() -> str:
-    """The installed tpsoil: its version, and a digest of its whole source."""
-    return f"{tpsoil.__version__}+{whole_digest()}"
+    """The installed tpsoil: its version, and a digest of its source."""
+    return f"{tpsoil.__version__}+{source_digest()}"
 
 
 def code_digest(stage: Stage) -> str:
@@ -97,8 +97,8 @@ def code_digest(stage: Stage) -> str:
     return digest_of([tpsoil.__version__, code.modules, code.packages])
 
 
-def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
-    """Make one tile and record it.
+def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
+    """Compute one tile and record it.
 
     Raises
     ------
@@ -130,15 +130,15 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     )
     ledger = Ledger(open_store(assignment.store), assignment.store, token=assignment.token)
     ledger.check_lock()
-    made: dict[str, npt.NDArray[Any]] = {}
+    values_of: dict[str, npt.NDArray[Any]] = {}
     written: dict[str, dict[str, str]] = {}
     for output, place in zip(stage.outputs, assignment.outputs):
         values = trimmed(results[output.name], around, output.dtype)
         if values.shape != (rows.stop - rows.start, columns.stop - columns.start):
             raise WorkError(f"stage '{stage.name}': {output.name} has shape {values.shape} on tile {rectangle}")
         written[output.name] = _write(place, rows, columns, values)
-        made[output.name] = values
-    # On the disk before the record that vouches for it.
+        values_of[output.name] = values
+    # On the disk before the record that depends on it.
     ledger.sync(key for keys in written.values() for key in keys)
     manifest = Manifest(ledger, stage.name)
     for i in range(rectangle[0], rectangle[1]):
@@ -148,7 +148,7 @@ def make_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
                       for p in assignment.inputs}  # fmt: skip
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
             cells = tiling.cells((i, i + 1, j, j + 1))
-            within = _cut(made, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
+            within = _cut(values_of, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
             tally = None if stage.tally is None else stage.tally(within)
             statistics = chunk_statistics(stage.outputs, within)
             manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally, statistics))
@@ -167,67 +167,67 @@ def _cut(
     return {str(name): np.asarray(layers[str(name)])[part] for name in layers}
 
 
-class Listening(ObservedStore):
+class DigestRecorder(ObservedStore):
     """A store that records the digest of every object: of exactly the bytes that were decoded or written."""
 
-    def __init__(self, store: Store, heard: dict[str, str] | None = None, *, name: str = "") -> None:
+    def __init__(self, store: Store, digests: dict[str, str] | None = None, *, name: str = "") -> None:
         super().__init__(store)
-        self.heard: dict[str, str] = {} if heard is None else heard
+        self.digests: dict[str, str] = {} if digests is None else digests
         self.name = name or str(store)
 
     def __str__(self) -> str:
         return self.name
 
-    def with_read_only(self, read_only: bool = False) -> Listening:
-        return Listening(
-            self.observed.with_read_only(read_only), self.heard, name=self.name
+    def with_read_only(self, read_only: bool = False) -> DigestRecorder:
+        return DigestRecorder(
+            self.observed.with_read_only(read_only), self.digests, name=self.name
         )  # zarr's read-only copy shares the record
 
     def on_object(self, key: str, data: Any) -> None:
-        self.heard[key] = ABSENT if data is None else digest_bytes(data)
+        self.digests[key] = ABSENT if data is None else digest_bytes(data)
 
 
 def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Dataset, dict[str, dict[str, str]]]:
     arrays: dict[str, Any] = {}
     seen: dict[str, dict[str, str]] = {}
     for place in assignment.inputs:
-        listening, array = _opened(place, "r")
+        recorder, array = _opened(place, "r")
         info = CubeInfo(place.store, assignment.grid, place.chunks[0], {})
         values = LayerReader(info, place.name, array)(rows, columns)
         attrs = {key: value for key, value in array.attrs.items() if key not in HIDDEN}
         arrays[place.name] = xr.Variable(("y", "x"), values, attrs)
         if "_FillValue" in array.attrs:
             arrays[place.name].encoding["_FillValue"] = array.attrs["_FillValue"]
-        seen[place.name] = {place.key(*c): listening.heard.get(place.key(*c), ABSENT)
+        seen[place.name] = {place.key(*c): recorder.digests.get(place.key(*c), ABSENT)
                             for c in place.touched(rows, columns)}  # fmt: skip
-    whole = _coordinates(assignment.grid)
-    coords = {"y": whole["y"][rows], "x": whole["x"][columns], "spatial_ref": whole["spatial_ref"]}
+    complete = _coordinates(assignment.grid)
+    coords = {"y": complete["y"][rows], "x": complete["x"][columns], "spatial_ref": complete["spatial_ref"]}
     return xr.Dataset(arrays, coords=coords), seen
 
 
 @lru_cache(maxsize=4)
 def _coordinates(grid: GeoBox) -> Any:
-    """Of the whole grid: a window's are cut from them, so they are the same numbers whatever the window."""
+    """Of the whole grid: those of a window are slices of them, so they are the same numbers in any window."""
     return coordinates(grid)
 
 
 def _write(place: LayerPlace, rows: slice, columns: slice, values: npt.NDArray[Any]) -> dict[str, str]:
     with writing(place.store):
-        listening, array = _opened(place, "r+")
+        recorder, array = _opened(place, "r+")
         put_block(array, rows, columns, values)
-    return dict(listening.heard)
+    return dict(recorder.digests)
 
 
-def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[Listening, Any]:
-    """A layer's open array; each thread has its own, because a thread makes one tile at a time and listens to it."""
-    known: dict[Any, tuple[Listening, Any]] = _thread.__dict__.setdefault("arrays", {})
+def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[DigestRecorder, Any]:
+    """A layer's open array; each thread has its own, because it computes one tile at a time and records its objects."""
+    known: dict[Any, tuple[DigestRecorder, Any]] = _thread.__dict__.setdefault("arrays", {})
     key = (place, mode)
     if key not in known:
-        if len(known) >= MOST_OPEN:
+        if len(known) >= MAX_OPEN_ARRAYS:
             known.clear()
-        listening = Listening(open_store(place.store))
-        known[key] = (listening, zarr.open_array(store=listening, path=place.name, mode=mode))
-    known[key][0].heard.clear()
+        recorder = DigestRecorder(open_store(place.store))
+        known[key] = (recorder, zarr.open_array(store=recorder, path=place.name, mode=mode))
+    known[key][0].digests.clear()
     return known[key]
 
 
@@ -237,7 +237,7 @@ def _load_model(store: str, key: str, digest: str, load: Any) -> Any:
     if data is None:
         raise CorruptStoreError(f"{store}: the model {key} is gone; run again from the start of its stage")
     if digest_bytes(data) != digest:
-        raise CorruptStoreError(f"{store}: the model {key} is not what was stored; run again to make it anew")
+        raise CorruptStoreError(f"{store}: the model {key} is not what was stored; run again to train it again")
     return load(data)
 
 
@@ -249,8 +249,8 @@ def _model_of(assignment: Assignment) -> Any:
 
 
 def peak_bytes() -> int:
-    """Peak memory of this process; 0 where the system does not say."""
-    # Linux carries ru_maxrss from a parent into the processes it starts; VmHWM begins anew.
+    """Peak memory of this process; 0 where the system does not report it."""
+    # Linux carries ru_maxrss from a parent into the processes it starts; VmHWM starts at 0.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
