@@ -96,7 +96,7 @@ def test_exported_files_are_those_of_the_store(store: Path, cube: xr.Dataset, tm
             right.crs, right.transform, right.descriptions, right.units, right.nodata.hex(),
         )  # fmt: skip
         assert left.tags()["title"] == "of the accessor's tests"
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         cube.tpsoil.export(own[0], layers=["elevation", "water_erosion"])
     cube.tpsoil.export(own[0], layers=["elevation"], overwrite=True)
     assert sorted(file.name for file in (tmp_path / "own").iterdir()) == ["e.tif"]

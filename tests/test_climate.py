@@ -179,7 +179,7 @@ def test_aridity() -> None:
     (lambda: cov.aridity_index(field(np.ones((3, 3)), units="m"), 10.0), UnitsError, "expected 'mm'"),
     (lambda: cov.aridity_index(field(np.ones((3, 3))), field(np.ones((3, 3)), 900.0)), GridError, "aridity_index"),
     (lambda: evaporate(method="hargreaves", temperature=[1.0] * 12), InputError,
-     "takes minimum and maximum, got temperature"),
+     "requires minimum and maximum, got temperature"),
     (lambda: evaporate(method="penman", temperature=[1.0] * 12), InputError, "method is 'penman'"),
     (lambda: evaporate(method="thornthwaite", temperature=[1.0] * 12), InputError, "latitude="),
     (lambda: evaporate(method="thornthwaite", temperature=[280.0] * 12, latitude=3.0), InputError,

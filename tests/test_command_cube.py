@@ -121,12 +121,12 @@ def test_kelvin_declared_as_celsius(store: Path, tmp_path: Path, tpsoil_command:
 def test_layer_given_twice(store: Path, dem: Path, tpsoil_command: Command) -> None:
     assert tpsoil_command("cube", "add", store, "elevation", dem).status == 0
     message = wrong(tpsoil_command, "cube", "add", store, "elevation", dem)
-    assert "layer 'elevation' is there already; pass overwrite=True (--overwrite)" in message
+    assert "layer 'elevation' already exists; pass overwrite=True (--overwrite)" in message
     assert tpsoil_command("cube", "add", store, "elevation", dem, "--overwrite").status == 0
 
 
 def test_existing_store_and_place_that_cannot_be_written(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
-    assert "is there already; pass overwrite=True (--overwrite)" in wrong(tpsoil_command, "cube", "create", store)
+    assert "already exists; pass overwrite=True (--overwrite)" in wrong(tpsoil_command, "cube", "create", store)
     assert tpsoil_command("cube", "create", store, "--overwrite", "--resolution", 100_000).status == 0
     (tmp_path / "file").write_text("in the way")
     message = wrong(tpsoil_command, "cube", "create", tmp_path / "file" / "cube.zarr")
@@ -166,7 +166,7 @@ def test_points_are_sampled_and_those_outside_counted_dropped_reported(
     out = tmp_path / "values.csv"
     done = tpsoil_command("cube", "sample", sampled, path, out, "--number", "Fe")
     assert done.status == 0
-    assert "2 of 4 points lie outside the grid or have no position; dropped" in done.err
+    assert "2 of 4 points are outside the grid or have no position; dropped" in done.err
     assert done.out == f"wrote {out}: 2 of 4 points, 1 layers\n"
     lines = out.read_text().splitlines()
     assert lines[0] == "site,lon,lat,Fe,cell_row,cell_column,elevation"
@@ -185,7 +185,7 @@ def test_points_are_sampled_and_those_outside_counted_dropped_reported(
         ("site,lon,lat\na,81 E,32\n", [], "column 'lon' has text in line 2: '81 E'"),
         ("site,lon,lat\na,32,81\nb,33,82\n", [], "longitude and latitude are swapped"),
         ("site,lon\na,32\n", [], "have no position; expected lon and lat (degrees), or x and y"),
-        ("site,lon,lat\na,5,50\n", [], "none of 1 points lies in the grid"),
+        ("site,lon,lat\na,5,50\n", [], "none of 1 points is inside the grid"),
         ("site,lon,lat\n", [], "the table has no rows"),
         ("elevation,lon,lat\n1,81,32\n", [], "column 'elevation' named as layers of the cube"),
     ],

@@ -111,10 +111,10 @@ def test_other_software_reads_it(tmp_path: Path, dem: Path) -> None:
 def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path, dem: Path) -> None:
     place = tmp_path / "cube.zarr"
     tpsoil.create_cube(place, GRID)
-    with pytest.raises(StoreExistsError, match="cube.zarr: is there already; pass overwrite=True"):
+    with pytest.raises(StoreExistsError, match="cube.zarr: already exists; pass overwrite=True"):
         tpsoil.create_cube(place, GRID)
     tpsoil.add_layer(place, "elevation", dem)
-    with pytest.raises(InputError, match="layer 'elevation' is there already; pass overwrite=True"):
+    with pytest.raises(InputError, match="layer 'elevation' already exists; pass overwrite=True"):
         tpsoil.add_layer(place, "elevation", dem)
     tpsoil.add_layer(place, "elevation", dem, overwrite=True)
     assert list(tpsoil.create_cube(place, GRID, overwrite=True).data_vars) == []
@@ -128,7 +128,7 @@ def test_what_is_there_is_not_overwritten_unasked(tmp_path: Path, dem: Path) -> 
     tpsoil.create_cube(tmp_path / "empty", GRID)
     memory = f"memory://{tmp_path.name}-twice"
     tpsoil.create_cube(memory, GRID)
-    with pytest.raises(StoreExistsError, match="is there already"):
+    with pytest.raises(StoreExistsError, match="already exists"):
         tpsoil.create_cube(memory, GRID)
 
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_said(tmp_path: Path, dem: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tpsoil.cube.chunks.put_file", full)
-    with pytest.raises(WorkError, match="no space left to write; make room"):
+    with pytest.raises(WorkError, match="no space left to write; free some space"):
         tpsoil.add_layer(place, "elevation", dem)
     monkeypatch.undo()
     assert list(tpsoil.open_cube(place).data_vars) == []
@@ -401,7 +401,9 @@ def test_regions_are_whole_chunks_of_the_right_type(place: str) -> None:
     good = np.zeros((8, 6), np.float32)
     room.write_region(place, {"slope": good}, slice(8, 16), slice(16, 22))  # the ragged corner
     for rows, cols in ((slice(4, 12), slice(0, 8)), (slice(0, 8), slice(0, 9)), (slice(0, 24), slice(0, 8))):
-        with pytest.raises(InputError, match="cuts chunks of 8 cells; write whole chunks, one writer a chunk"):
+        with pytest.raises(
+            InputError, match="cuts chunks of 8 cells; write complete chunks, one writer for each chunk"
+        ):
             room.write_region(place, {"slope": good}, rows, cols)
     with pytest.raises(InputError, match=r"block of 'slope' is float64 \(8, 6\), expected float32 \(8, 6\)"):
         room.write_region(place, {"slope": good.astype(float)}, slice(8, 16), slice(16, 22))
@@ -521,7 +523,7 @@ def test_an_object_store(dem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(MissingInputError, match="s3://soil/plateau/cube.zarr: no Zarr group"):
             tpsoil.open_cube(place)
         tpsoil.create_cube(place, GRID, chunks=8)
-        with pytest.raises(StoreExistsError, match="is there already"):
+        with pytest.raises(StoreExistsError, match="already exists"):
             tpsoil.create_cube(place, GRID)
         tpsoil.add_layer(place, "elevation", dem)
         assert float(tpsoil.open_cube(place)["elevation"].max()) < 6000

@@ -222,7 +222,7 @@ def test_bad_input(store: str, groups: Any, options: Any, error: type[Exception]
 
 def test_layers_that_are_there_are_kept(store: str) -> None:
     derive(store, ["cover"])
-    with pytest.raises(InputError, match="'cover_factor' is there already"):
+    with pytest.raises(InputError, match="'cover_factor' already exists"):
         derive(store, ["cover"])
     derive(store, ["cover"], options={"cover": "cai"}, overwrite=True)
     assert open_cube(store).cover_factor.attrs["method"] == "cai"

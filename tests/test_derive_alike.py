@@ -231,7 +231,7 @@ def test_a_recipe_takes_a_supplied_factor(raw: Path, tmp_path: Path) -> None:
     run(recipe, workers=1, progress=False)
     assert open_cube(recipe["run"]["output"]).rainfall_erosivity.attrs["source"] == "prec_07.tif"
     recipe["derive"]["erosivity"] = {"method": "zhang_fu_annual"}
-    with pytest.raises(RecipeError, match=r"derive.erosivity: layer 'rainfall_erosivity' is there already"):
+    with pytest.raises(RecipeError, match=r"derive.erosivity: layer 'rainfall_erosivity' already exists"):
         run(recipe, progress=False)
 
 

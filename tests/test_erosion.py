@@ -340,7 +340,7 @@ ONES = np.ones((2, 2))
     (lambda: cov.rainfall_erosivity(layer(ONES, units="m"), method="zhang_fu_annual"), UnitsError, "expected 'mm'"),
     (lambda: cov.cover_factor(ndvi=1.2), InputError, r"NDVI lies within -1 to 1; divide scaled integers by 10000"),
     (lambda: cov.cover_factor(ndvi=layer(6000 * ONES)), InputError, "in 4 of 4 cells"),
-    (lambda: cov.cover_factor(ndvi=0.2, method="cai"), InputError, "takes vegetation_cover="),
+    (lambda: cov.cover_factor(ndvi=0.2, method="cai"), InputError, "requires vegetation_cover="),
     (lambda: cov.cover_factor(ndvi=0.2, method="kai"), InputError, "did you mean 'cai'"),
     (lambda: cov.rusle(layer(300 * ONES, units="hundreds of ft tonf in acre-1 h-1 a-1"), 0.04, 1.0, 1.0),
      UnitsError, "choose unit_system='US'"),

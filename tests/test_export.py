@@ -111,7 +111,7 @@ def test_what_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no such store"):
         room.export_store(tmp_path / "none.zarr", tmp_path / "e.tif")
     (tmp_path / "there.tif").write_text("mine")
-    with pytest.raises(StoreExistsError, match="there.tif: is there already; pass overwrite=True"):
+    with pytest.raises(StoreExistsError, match="there.tif: already exists; pass overwrite=True"):
         room.export_store(store, tmp_path / "there.tif", layers=["elevation"])
     assert (tmp_path / "there.tif").read_text() == "mine"
     room.export_store(store, tmp_path / "there.tif", layers=["elevation"], overwrite=True)

@@ -537,7 +537,7 @@ def test_classes_that_training_never_saw(case_copy: tuple[Path, dict[str, Any]])
         ("longitude,latitude\n90,33\n", "no column 'Fe'"),
         ("longitude,latitude,Fe\n90,33,low\n", "column 'Fe' has text in line 2: 'low'"),
         ("longitude,latitude,Fe\n33,90.5,2\n", "longitude and latitude are swapped"),
-        ("longitude,latitude,Fe\n10,33,25000\n11,30,24000\n", "none of 2 points lies in the grid"),
+        ("longitude,latitude,Fe\n10,33,25000\n11,30,24000\n", "none of 2 points is inside the grid"),
     ],
 )
 def test_samples_that_cannot_be_used(case_copy: tuple[Path, dict[str, Any]], text: str, message: str) -> None:

@@ -291,7 +291,9 @@ def test_no_space_is_an_error_of_the_work_not_of_the_input(
         put(path, data)
 
     monkeypatch.setattr(chunks, "put_file", full)
-    with pytest.raises(WorkError, match="no space left to write; make room and run the same command again") as caught:
+    with pytest.raises(
+        WorkError, match="no space left to write; free some space and run the same command again"
+    ) as caught:
         run(place / "recipe.toml", workers=2, progress=False)
     assert caught.value.exit_status == 1
     monkeypatch.setattr(chunks, "put_file", put)

@@ -74,7 +74,7 @@ def test_points_outside_are_counted_dropped_and_said(cube: xr.Dataset) -> None:
     points = degrees(np.array([5.5, -0.5, 39.9, 40.1, 7.0]), np.array([5.5, 5.5, 59.9, 3.0, 60.5]))
     points.loc[5] = ["s5", np.nan, 33.0]
     points.index = list("abcdef")
-    with pytest.warns(UserWarning, match="4 of 6 points lie outside the grid or have no position; dropped"):
+    with pytest.warns(UserWarning, match="4 of 6 points are outside the grid or have no position; dropped"):
         table = sample_cube(cube, points)
     assert table.index.tolist() == ["a", "c"]
     assert table["elevation"].tolist() == [505, 3959]
@@ -83,11 +83,11 @@ def test_points_outside_are_counted_dropped_and_said(cube: xr.Dataset) -> None:
         table = sample_cube(cube, points, outside="keep")
     assert table.index.tolist() == list("abcdef")
     assert table["elevation"].isna().tolist() == table["climate_zone"].isna().tolist() == [0, 1, 0, 1, 1, 1]
-    with pytest.raises(InputError, match="points: 4 of 6 points lie outside the grid"):
+    with pytest.raises(InputError, match="points: 4 of 6 points are outside the grid"):
         sample_cube(cube, points, outside="error")
     with pytest.raises(InputError, match="outside='ignore', expected 'drop'"):
         sample_cube(cube, points, outside="ignore")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="none of 2 points lies in the grid"):
+    with pytest.raises(InputError, match="none of 2 points is inside the grid"):
         sample_cube(cube, pd.DataFrame({"lon": [10.0, 11], "lat": [50.0, 51]}))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The public names, each with the room that holds it. A room is imported when one of its names is first asked for
+# The public names, each with its package, which is imported when one of its names is first used
 # (PEP 562), so that `tpsoil --help` does not wait for the forest's libraries.
 _PACKAGES = ("ingest", "cube", "covariates", "solum", "forest", "micronutrients", "engine", "recipes", "reports",
              "sources")  # fmt: skip

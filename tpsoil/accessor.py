@@ -132,7 +132,7 @@ class TpsoilAccessor:
         outside: Literal["drop", "keep", "error"] = "drop",
         on_masked: Literal["move", "drop", "keep"] = "keep",
     ) -> pd.DataFrame:
-        """Values of the cell that holds each point; see `tpsoil.sample_cube`.
+        """Values of the cell that contains each point; see `tpsoil.sample_cube`.
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ import pandas as pd
 from .errors import InputError
 
 MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
-"""Cells that stand for a missing value; anything else in a number column must be a number."""
+"""Cells that mean a missing value; anything else in a number column must be a number."""
 
 LINES: Final = "line_shifts"
 """Attribute of a table whose rows are not one a line: pairs (row, lines to add from this row on)."""
@@ -61,7 +61,7 @@ be a point
 
 
 def line_number(row: int, attrs: dict[Any, Any]) -> int:
-    """The line of the file that holds a row; the header is line 1.
+    """The line of the file with a row; the header is line 1.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """`tpsoil demo`: the sample cube to both maps, with soil observations that are simulated from a known truth.
 
-The covariates are real. No soil was measured in them, so the element samples are drawn from a truth that stands here in
-full, and every output that rests on them says *simulated*. What the demo can show is therefore how well a forest finds
-a known pattern again, not how well it maps the plateau.
+The covariates are real. No soil was measured in them, so the element samples are drawn from a truth that is defined
+here, and every output that depends on them is marked *simulated*. The demo can therefore show how well a forest
+recovers a known pattern, not how well it maps the plateau.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
     Parameters
     ----------
     folder : path
-        Made where it is missing; gets cube.zarr, simulated_samples.csv, demo.toml, maps.zarr, page.html
+        Created if it is missing; gets cube.zarr, simulated_samples.csv, demo.toml, maps.zarr, page.html
         and PNG files.
     overwrite : bool
         Replace the demo's own files in a folder that has them; nothing else in it is touched.
@@ -287,13 +287,13 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
     Raises
     ------
     StoreExistsError
-        Where a demo is there already and `overwrite` is False.
+        Where a demo already exists and `overwrite` is False.
     AccessError
         Where the folder cannot be written.
     """
     place = Path(folder)
     if (place / "maps.zarr").exists() and not overwrite:
-        raise StoreExistsError(f"{place} holds a demo already; give another folder, or --overwrite")
+        raise StoreExistsError(f"{place} already contains a demo; give another folder, or --overwrite")
     try:
         place.mkdir(parents=True, exist_ok=True)
         cube = write_sample(place / "cube.zarr", overwrite=True)

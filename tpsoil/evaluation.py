@@ -81,10 +81,10 @@ MEASURES: Final[Mapping[str, Callable[[Doubles, Doubles], float]]] = MappingProx
 """Every measure by its name."""
 
 THICKNESS_MEASURES: Final = ("rmse", "mae", "bias", "mre", "nse", "squared_correlation", "ccc")
-"""What the solum study prints (RMSE Eq. 10, MAE Eq. 11, MRE Eq. 12), and what stands beside it."""
+"""What the solum study prints (RMSE Eq. 10, MAE Eq. 11, MRE Eq. 12), and further scores."""
 
 ELEMENT_MEASURES: Final = ("nse", "squared_correlation", "ccc", "rmse", "mae", "bias")
-"""What the element study prints (R2, RMSE), and what stands beside it."""
+"""What the element study prints (R2, RMSE), and further scores."""
 
 
 def score(

@@ -1,7 +1,7 @@
-"""Secrets out of everything that is stored, logged, shown or raised: the one place that knows what a secret is.
+"""Secrets out of everything that is stored, logged, shown or raised: the one definition of a secret.
 
-Of a URL the user, the password and the whole query are left out: a signed URL carries its signature there. The values
-of environment variables are replaced by their names where the name tells of a secret, and where a recipe put the
+Of a URL the user, the password and the complete query are removed: a signed URL carries its signature there. The values
+of environment variables are replaced by their names where the name indicates a secret, and where a recipe put the
 variable into a URL.
 """
 
@@ -29,7 +29,7 @@ _SIGNING: Final = re.compile(
 )
 """Parameters of signed URLs of Amazon, Google and Azure, and whatever is named as a secret."""
 _SHORTEST: Final = 6
-"""Characters: a shorter value would be found in words that are no secret."""
+"""Characters: a shorter value would match ordinary words."""
 _hidden: Final[dict[str, str]] = {}
 
 

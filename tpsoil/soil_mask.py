@@ -1,7 +1,7 @@
 """Cells without soil: the one rule that every map of soil and every table of samples follows.
 
 `soil_mask` is 1 where there is soil. A cube without it gets one from its class layers, by the meaning of their classes;
-one that has it keeps its values, and classes of water and ice are masked beside it.
+an existing one retains its values, and classes of water and ice are masked beside it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a stage is to the engine: names of what it reads and makes, and a function of one window."""
+"""A stage of the engine: names of its input and output layers, and a function of one window."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Window:
     layers : Dataset (y, x), numpy
         The stage's inputs as `open_cube` gives them, with their attributes; the halo ends at the grid's edge.
     grid : GeoBox
-        The whole grid.
+        The complete grid.
     rows, columns : slice
         This window's cells of it.
     options : mapping
@@ -116,7 +116,7 @@ class Stage:
     inputs : sequence of str
         Layers it reads, from the output store or the cube.
     halo : int or None
-        Cells that `compute` needs around a cell. None: the whole grid is one tile.
+        Cells that `compute` needs around a cell. None: the complete grid is one tile.
     options : mapping
         For `compute` and `prepare`. All of them decide the result, but for those that `indifferent` names; of a `Path`
         its name alone.

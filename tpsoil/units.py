@@ -1,7 +1,8 @@
 """Units: read, compared and converted here and nowhere else.
 
-A small grammar and not pint: pint reads "mm a-1" as a difference and "C" as coulomb, and knows neither sums of a period
-nor oxides; here a unit with two meanings in field tables ("ton", "mg ha-1", "kg/m s") is rejected with a suggestion.
+A small grammar and not pint: pint reads "mm a-1" as a difference and "C" as coulomb, and supports neither sums of a
+period nor oxides; here a unit with two meanings in field tables ("ton", "mg ha-1", "kg/m s") is rejected with a
+suggestion.
 """
 
 from __future__ import annotations

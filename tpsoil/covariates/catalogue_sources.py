@@ -1,4 +1,4 @@
-"""Where every layer of the catalogue comes from: what the studies used, and what is open.
+"""Sources of every layer of the catalogue: those of the studies, and open ones.
 
 The table `sources.csv` rests on the studies' data sections and appendix. What they do not state is "not stated". What
 they used is one row a study; an alternative is open by its `access`.

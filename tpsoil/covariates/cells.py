@@ -115,8 +115,10 @@ def per_cell(
         numbers = kernel(*(np.asarray([float(layer)]) for layer in plain))
         return tuple(part.reshape(-1)[0].item() for part in (numbers if isinstance(numbers, tuple) else (numbers,)))
     single = all(array.dtype == np.float32 for array in arrays)
-    wanted = [spec if single or spec.kind == "categorical" else replace(spec, dtype="float64") for spec in outputs]
-    results = map_pixels(kernel, *plain, outputs=wanted, attrs=attrs)
+    stored_specs = [
+        spec if single or spec.kind == "categorical" else replace(spec, dtype="float64") for spec in outputs
+    ]
+    results = map_pixels(kernel, *plain, outputs=stored_specs, attrs=attrs)
     return cast(tuple[Cells, ...], results)
 
 
@@ -222,7 +224,7 @@ def _labelled(where: str, values: Any, dim: str) -> xr.DataArray:
     return xr.DataArray(array, dims=(dim, *(f"cell_{k}" for k in range(array.ndim - 1))))
 
 
-def require_known(where: str, name: str, value: str, known: Iterable[str]) -> None:
+def require_one_of(where: str, name: str, value: str, allowed: Iterable[str]) -> None:
     """Reject an option's value that is not among the known ones."""
-    if value not in known:
-        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), known)}")
+    if value not in allowed:
+        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), allowed)}")

@@ -183,15 +183,15 @@ def reclassify(
         raise InputError(f"{where}: the table is empty")
     outside = sorted({value for value in codes.values() if not 0 <= value < NO_CLASS})
     if outside:
-        raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 stands for missing")
+        raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 means missing")
     if unknown not in ("refuse", "nodata"):
         raise InputError(f"{where}: unknown is {unknown!r}, expected 'refuse' or 'nodata'")
     fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue")) if nodata is None else nodata
-    known = sorted(codes)
+    listed = sorted(codes)
     kernel = _Recode(
         where,
-        tuple(known),
-        tuple(codes[code] for code in known),
+        tuple(listed),
+        tuple(codes[code] for code in listed),
         None if fill is None or np.isnan(fill) else int(fill),
         unknown == "refuse",
     )
@@ -213,8 +213,8 @@ def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
         raise InputError(
             f"reclassify to {name}: '{name}' is {base.kind} in the catalogue, expected a categorical layer"
         )
-    named = dict(sorted(flags.items()))
-    return Variable(name, base.long_name, "1", dtype="uint8", kind="categorical", meaning=base.meaning, flags=named)
+    names = dict(sorted(flags.items()))
+    return Variable(name, base.long_name, "1", dtype="uint8", kind="categorical", meaning=base.meaning, flags=names)
 
 
 @dataclass(frozen=True)
@@ -237,9 +237,9 @@ class _Recode:
             )
         if self.fill is not None:
             missing |= integers == self.fill
-        known = np.asarray(self.codes, dtype=np.int64)
-        place = np.minimum(np.searchsorted(known, integers), len(known) - 1)
-        unlisted = (known[place] != integers) & ~missing
+        recoded = np.asarray(self.codes, dtype=np.int64)
+        place = np.minimum(np.searchsorted(recoded, integers), len(recoded) - 1)
+        unlisted = (recoded[place] != integers) & ~missing
         if self.refuse and unlisted.any():
             missing_codes, counts = np.unique(integers[unlisted], return_counts=True)
             listed = ", ".join(f"{code} ({count} cells)" for code, count in zip(missing_codes[:SHOWN], counts))

@@ -30,7 +30,7 @@ def lapse_rate_downscaling(
     *,
     lapse_rate_k_km: float = STANDARD_LAPSE_RATE_K_KM,
 ) -> xr.DataArray:
-    """Air temperature carried from the ground of a coarse grid to the ground of a fine one.
+    """Air temperature at the elevation of a fine grid, from that at the elevation of a coarse grid.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None
     >>> monthly_means(stack).values[:3].tolist()
     [6.0, 7.0, 8.0]
     """
-    order, span = _whole_years(monthly, years, "monthly_means")
+    order, span = _complete_years(monthly, years, "monthly_means")
     spec = Variable(str(monthly.name or "monthly"), str(monthly.attrs.get("long_name", monthly.name or "")), "1")
     parts = []
     for month in range(12):
@@ -176,7 +176,7 @@ def mean_annual_temperature(monthly: xr.DataArray, *, years: tuple[int, int] | N
     """
     where = "mean_annual_temperature"
     require_unit(where, "monthly", monthly, "degC", fix=ADD_LAYER)
-    order, span = _whole_years(monthly, years, where)
+    order, span = _complete_years(monthly, years, where)
     stack = monthly.isel(time=order)
     days = np.asarray(stack["time"].dt.days_in_month, dtype=np.float64)
     return per_series(
@@ -219,7 +219,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
     """
     where = "annual_precipitation"
     require_unit(where, "monthly", monthly, "mm", fix=ADD_LAYER, period="month")
-    order, span = _whole_years(monthly, years, where)
+    order, span = _complete_years(monthly, years, where)
     return per_series(
         _Weighted((12.0 / len(order),) * len(order), low=0.0, where=where, name="monthly"),
         monthly.isel(time=order),
@@ -295,7 +295,9 @@ class _Weighted:
         return weighted_sums(values, np.asarray(self.weights))
 
 
-def _whole_years(monthly: xr.DataArray, years: tuple[int, int] | None, where: str) -> tuple[npt.NDArray[np.int64], str]:
+def _complete_years(
+    monthly: xr.DataArray, years: tuple[int, int] | None, where: str
+) -> tuple[npt.NDArray[np.int64], str]:
     """Positions of the months, January to December, year after year; and the span in words."""
     if "time" not in monthly.coords or monthly["time"].dtype.kind != "M":
         raise InputError(f"{where}: the stack has dims {monthly.dims}, expected a datetime coordinate 'time'")
@@ -304,10 +306,10 @@ def _whole_years(monthly: xr.DataArray, years: tuple[int, int] | None, where: st
     first, last = (int(year_of.min()), int(year_of.max())) if years is None else (int(years[0]), int(years[1]))
     if last < first:
         raise InputError(f"{where}: years are {first} to {last}, expected the first before the last")
-    wanted = np.arange((first - 1970) * 12, (last - 1970 + 1) * 12)
+    months_required = np.arange((first - 1970) * 12, (last - 1970 + 1) * 12)
     order: list[int] = []
     faults: list[str] = []
-    for stamp in wanted:
+    for stamp in months_required:
         places = np.flatnonzero(stamps == stamp)
         if len(places) == 1:
             order.append(int(places[0]))
@@ -315,7 +317,7 @@ def _whole_years(monthly: xr.DataArray, years: tuple[int, int] | None, where: st
             faults.append(f"{stamp // 12 + 1970}-{stamp % 12 + 1:02d} {'missing' if not len(places) else 'twice'}")
     if faults:
         shown = ", ".join(faults[:12]) + (f" and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise InputError(f"{where}: whole years {first} to {last} are needed: {shown}; choose other years=")
+        raise InputError(f"{where}: complete years {first} to {last} are needed: {shown}; choose other years=")
     return np.asarray(order), f"{first}-{last}"
 
 

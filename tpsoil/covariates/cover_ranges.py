@@ -89,7 +89,7 @@ def read_cover_ranges(path: str) -> CoverRanges:
             try:
                 code, low, high = int(row["class"]), float(row["low"]), float(row["high"])
             except (TypeError, ValueError):
-                raise InputError(f"{where}, line {line}: expected a whole number and two numbers, got {row}") from None
+                raise InputError(f"{where}, line {line}: expected an integer and two numbers, got {row}") from None
             if not (0 <= low <= high <= 1) or math.isnan(low + high):
                 raise InputError(f"{where}, line {line}: low {low:g} and high {high:g}, expected 0 <= low <= high <= 1")
             if code in rows:
@@ -167,9 +167,9 @@ class _ByClass:
 
     def __call__(self, classes: Array, cover: Array) -> Array:
         require_range("cover_by_class", "vegetation_cover", cover, 0.0, 100.0, "cover is in %")
-        known = np.asarray(self.ranges.classes)
+        coded = np.asarray(self.ranges.classes)
         codes = np.where(np.isfinite(classes), classes, -1).astype(np.int64)
-        place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        place = np.minimum(np.searchsorted(coded, codes), len(coded) - 1)
         low, high = np.asarray(self.ranges.low)[place], np.asarray(self.ranges.high)[place]
         c = low + (high - low) * (1.0 - cover.astype(np.float64) / 100.0)
-        return np.where(known[place] == codes, c, np.nan)
+        return np.where(coded[place] == codes, c, np.nan)

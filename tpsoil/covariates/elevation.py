@@ -78,11 +78,11 @@ def checked_surface(elevation: xr.DataArray, *, where: str, cell_size_m: float |
 def _check_heights(elevation: xr.DataArray, where: str) -> None:
     if is_lazy(elevation) or elevation.size == 0:
         return
-    known = variable("elevation")
+    spec = variable("elevation")
     low, high = float(elevation.min()), float(elevation.max())
-    if low < known.low or high > known.high:
+    if low < spec.low or high > spec.high:
         raise InputError(
-            f"{where}: elevation runs from {low:g} to {high:g} m, expected {known.low:g} to {known.high:g}; "
+            f"{where}: elevation runs from {low:g} to {high:g} m, expected {spec.low:g} to {spec.high:g}; "
             "is it in feet, or is a nodata value such as -32767 not declared? add_layer takes units= and nodata="
         )
 

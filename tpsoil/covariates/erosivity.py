@@ -16,7 +16,7 @@ from tpsoil.kernels import erosion
 from tpsoil.units import Period, require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series, require_known
+from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series, require_one_of
 from .ranges import require_range
 from .water_erosion import R_US_TO_SI
 
@@ -97,7 +97,7 @@ def rescale_erosivity(erosivity: xr.DataArray, regional: RegionalMean) -> xr.Dat
 
     Notes
     -----
-    The pattern stays that of the method; the factor is of the region, not of the map, so a part of the region keeps
+    The pattern stays that of the method; the factor is of the region, not of the map, so a part of the region has
     its own mean.
 
     Examples
@@ -121,9 +121,9 @@ def rescale_erosivity(erosivity: xr.DataArray, regional: RegionalMean) -> xr.Dat
 
 def tally_precipitation(method: str, layers: Mapping[str, Array]) -> dict[str, int]:
     """Of one chunk: cells with a value of R, and those drier than the climates of the relation."""
-    known = np.isfinite(layers["rainfall_erosivity"])
-    drier = known & (layers["annual_precipitation"] < FITTED_PRECIPITATION[method])
-    return {"cells": int(np.count_nonzero(known)), "drier": int(np.count_nonzero(drier))}
+    has_value = np.isfinite(layers["rainfall_erosivity"])
+    drier = has_value & (layers["annual_precipitation"] < FITTED_PRECIPITATION[method])
+    return {"cells": int(np.count_nonzero(has_value)), "drier": int(np.count_nonzero(drier))}
 
 
 def precipitation_notes(method: str, tallies: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -199,9 +199,9 @@ def rainfall_erosivity(
     465.8383
     """
     where = "rainfall_erosivity"
-    require_known(where, "method", method, EROSIVITY)
-    named = str(getattr(precipitation, "name", None) or "precipitation")
-    attrs = {"parents": named, "formula": EROSIVITY[method], "method": method}
+    require_one_of(where, "method", method, EROSIVITY)
+    layer_name = str(getattr(precipitation, "name", None) or "precipitation")
+    attrs = {"parents": layer_name, "formula": EROSIVITY[method], "method": method}
     if method in FITTED_PRECIPITATION:
         attrs["fitted_range"] = f"precipitation of at least {FITTED_PRECIPITATION[method]:g} mm a-1, mostly rain"
     spec = variable("rainfall_erosivity")

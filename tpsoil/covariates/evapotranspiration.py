@@ -19,7 +19,7 @@ from tpsoil.tiles import from_tiles
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import ADD_LAYER, labelled_series, per_series, require_known
+from .cells import ADD_LAYER, labelled_series, per_series, require_one_of
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -97,17 +97,17 @@ def potential_evapotranspiration(
     1183
     """
     where = "potential_evapotranspiration"
-    require_known(where, "method", method, EVAPORATION)
+    require_one_of(where, "method", method, EVAPORATION)
     inputs = {"temperature": temperature, "minimum": minimum, "maximum": maximum}
-    wanted = ("temperature",) if method == "thornthwaite" else ("minimum", "maximum")
-    if any((inputs[name] is not None) != (name in wanted) for name in inputs):
-        raise InputError(f"{where}: method '{method}' takes {' and '.join(wanted)}, got {_named(inputs)}")
+    required = ("temperature",) if method == "thornthwaite" else ("minimum", "maximum")
+    if any((inputs[name] is not None) != (name in required) for name in inputs):
+        raise InputError(f"{where}: method '{method}' requires {' and '.join(required)}, got {_input_names(inputs)}")
     stacks = []
-    for name in wanted:
+    for name in required:
         require_unit(where, name, inputs[name], "degC", fix=ADD_LAYER)
         stacks.append(labelled_series(where, inputs[name], "month", name))
     if latitude is None:
-        if not isinstance(inputs[wanted[0]], xr.DataArray):
+        if not isinstance(inputs[required[0]], xr.DataArray):
             raise InputError(f"{where}: plain numbers have no latitude; pass latitude=")
         latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
     require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
@@ -119,9 +119,9 @@ def potential_evapotranspiration(
         where_to,
         dim="month",
         output=replace(variable(where), dtype="float32" if single else "float64"),
-        attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(wanted)},
+        attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(required)},
     )
-    if isinstance(inputs[wanted[0]], xr.DataArray):
+    if isinstance(inputs[required[0]], xr.DataArray):
         return result
     return result.item() if result.ndim == 0 else result.values
 
@@ -196,5 +196,5 @@ def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(np.full(first.shape, latitude), dims=first.dims, coords=first.coords)
 
 
-def _named(inputs: dict[str, Any]) -> str:
+def _input_names(inputs: dict[str, Any]) -> str:
     return " and ".join(name for name, value in inputs.items() if value is not None) or "nothing"

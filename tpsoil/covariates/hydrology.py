@@ -1,4 +1,4 @@
-"""Hydrology: upslope area, wetness, slope length, LS and sediment transport, routed over the whole grid at once."""
+"""Hydrology: upslope area, wetness, slope length, LS and sediment transport, routed over the complete grid at once."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def hydrology_attributes(
     Dataset (y, x), float32
         upslope_area (m, specific catchment area with the cell's own), topographic_wetness (1), slope_length (m),
         ls_factor (1), sediment_transport (1). NaN where the DEM is; the indices with slope in them also at its edges.
-        Lazy where `elevation` is, as one task over the whole grid.
+        Lazy where `elevation` is, as one task over the complete grid.
 
     Raises
     ------

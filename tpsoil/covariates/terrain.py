@@ -224,7 +224,7 @@ def _variables(curvature_units: str) -> list[Variable]:
     ]
 
 
-def _option(where: str, name: str, value: str, known: Mapping[str, Any]) -> Any:
-    if value not in known:
-        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), known)}")
-    return known[value]
+def _option(where: str, name: str, value: str, allowed: Mapping[str, Any]) -> Any:
+    if value not in allowed:
+        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), allowed)}")
+    return allowed[value]

@@ -12,7 +12,7 @@ from tpsoil.errors import InputError
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -85,7 +85,7 @@ def rusle(
     >>> round(rusle(300.0, 0.04, 2.5, 0.2), 9)
     6.0
     """
-    require_known("rusle", "unit_system", unit_system, ("SI", "US"))
+    require_one_of("rusle", "unit_system", unit_system, ("SI", "US"))
     us = unit_system == "US"
     other = f"these are not {unit_system} units; choose unit_system='{'SI' if us else 'US'}'"
     require_unit("rusle", "rainfall_erosivity", rainfall_erosivity, R_UNIT[unit_system], fix=other)
@@ -165,7 +165,7 @@ def soil_erodibility(
     0.029446182
     """
     where = "soil_erodibility"
-    require_known(where, "unit_system", unit_system, ("SI", "US"))
+    require_one_of(where, "unit_system", unit_system, ("SI", "US"))
     factor = K_US_TO_SI if unit_system == "SI" else 1.0
     contents = tuple(
         Argument(name, 0.0, 100.0, "%", "contents are mass shares in %; divide g/kg by 10")
@@ -236,10 +236,10 @@ def cover_factor(
     0.424372846
     """
     where = "cover_factor"
-    require_known(where, "method", method, COVER)
-    layer, wanted = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
+    require_one_of(where, "method", method, COVER)
+    layer, required = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
     if layer is None or (ndvi is not None and vegetation_cover is not None):
-        raise InputError(f"{where}: method '{method}' takes {wanted}= and nothing else")
+        raise InputError(f"{where}: method '{method}' requires {required}= only")
     if method == "van_der_knijff":
         if not beta > 0:
             raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
@@ -248,7 +248,7 @@ def cover_factor(
     else:
         argument = Argument("vegetation_cover", 0.0, 100.0, "%", "cover is in %")
         kernel = CellKernel("erosion", "cover_percent_cells", where, (argument,))
-    attrs: dict[str, Any] = {"parents": wanted, "formula": COVER[method], "method": method}
+    attrs: dict[str, Any] = {"parents": required, "formula": COVER[method], "method": method}
     if method == "van_der_knijff":
         attrs |= {"alpha": float(alpha), "beta": float(beta)}
     (result,) = per_cell(kernel, layer, outputs=[variable("cover_factor")], attrs=attrs)

@@ -72,10 +72,10 @@ def tally_erosion(layers: Mapping[str, Array]) -> dict[str, Any]:
         `cells`; the sum of each factor; `limits`, the minimum and maximum of each; `histograms`, of each cells by
         class, the integer part of 50 log10(value).
     """
-    known = np.isfinite(layers["water_erosion"])
-    factors = {name: layers[name][known] for name in SYMBOLS}
+    has_value = np.isfinite(layers["water_erosion"])
+    factors = {name: layers[name][has_value] for name in SYMBOLS}
     return {
-        "cells": float(known.sum()),
+        "cells": float(has_value.sum()),
         **{name: float(values.sum(dtype=np.float64)) for name, values in factors.items()},
         "limits": {name: [float(v.min()), float(v.max())] for name, v in factors.items() if v.size},
         "histograms": {name: _histogram(values) for name, values in factors.items()},

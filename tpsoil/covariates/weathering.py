@@ -12,7 +12,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
 
 Basis = Literal["oxides", "elements"]
 Correction = Literal["none", "phosphate", "mclennan"]
@@ -118,8 +118,8 @@ def chemical_index_of_alteration(
     0.527583329
     """
     where = "chemical_index_of_alteration"
-    require_known(where, "basis", basis, ("oxides", "elements"))
-    require_known(where, "correction", correction, CORRECTIONS)
+    require_one_of(where, "basis", basis, ("oxides", "elements"))
+    require_one_of(where, "correction", correction, CORRECTIONS)
     limits = dict(detection_limits or {})
     for name in limits:
         if name not in ("calcium", "sodium"):

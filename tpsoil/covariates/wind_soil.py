@@ -8,7 +8,7 @@ import xarray as xr
 
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_known
+from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
 from .water_erosion import Texture
 from .wind_erosion import as_dataset
 
@@ -147,7 +147,7 @@ def roughness_factor(ridge_cm: Cells | float, random_cm: Cells | float = 0.0, *,
     >>> round(roughness_factor(0.5, 1.0), 9)
     0.632290468
     """
-    require_known("roughness_factor", "random_weight", random_weight, RANDOM_ROUGHNESS)
+    require_one_of("roughness_factor", "random_weight", random_weight, RANDOM_ROUGHNESS)
     arguments = (Argument("ridge_cm", 0.0, units="cm"), Argument("random_cm", 0.0, units="cm"))
     (result,) = per_cell(
         CellKernel("erosion", "roughness_cells", "roughness_factor", arguments, (RANDOM_ROUGHNESS[random_weight],)),

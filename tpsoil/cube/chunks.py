@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
-    """Chunks that a window lies on, row by row.
+    """Chunks that a window overlaps, row by row.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int,
 
 
 class ObservedStore(WrapperStore[Store]):  # type: ignore[misc]
-    """A store that reports every whole object that is read or written, by zarr or by `LocalChunks`.
+    """A store that reports every complete object that is read or written, by zarr or by `LocalChunks`.
 
     Parameters
     ----------

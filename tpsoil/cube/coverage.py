@@ -72,7 +72,7 @@ def coverage_note(raster: Raster, alignment: Placed) -> dict[str, str]:
 
 
 def _coverage(alignment: Placed) -> float:
-    """The share of the grid's area that lies in the source's extent."""
+    """Share of the grid's area within the source's extent."""
     height, width = alignment.source.shape
     rows, cols = alignment.target.shape
     across, down = (cols * (np.arange(64) + 0.5) / 64, rows * (np.arange(64) + 0.5) / 64)

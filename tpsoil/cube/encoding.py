@@ -130,14 +130,14 @@ class ChunkEncoding:
         )
 
 
-def _configuration(part: Any, where: str, name: str, known: set[str]) -> Mapping[str, Any]:
-    """The configuration of a named extension; a bare name has none."""
+def _configuration(part: Any, where: str, name: str, allowed: set[str]) -> Mapping[str, Any]:
+    """The configuration of a named extension; a name alone has none."""
     if isinstance(part, str):
         part = {"name": part}
     if not isinstance(part, Mapping) or part.get("name") != name or part.keys() - {"name", "configuration"}:
         raise UnsupportedEncodingError(f"{where}: {part!r} is not supported")
     configuration = part.get("configuration", {})
-    if not isinstance(configuration, Mapping) or configuration.keys() - known:
+    if not isinstance(configuration, Mapping) or configuration.keys() - allowed:
         raise UnsupportedEncodingError(f"{where}: the configuration {configuration!r} of {name} is not supported")
     return configuration
 

@@ -62,7 +62,7 @@ def export_store(
     MissingInputError
         For a store or layer that is not there.
     StoreExistsError
-        For a file that is there already.
+        For a file that already exists.
     AccessError
         For a place that cannot be written.
     InputError
@@ -93,7 +93,7 @@ def export_store(
         files = {path.with_name(f"{path.stem}_{name}{path.suffix}"): [name] for name in names}
     for file in files:
         if file.exists() and not overwrite:
-            raise StoreExistsError(f"{file}: is there already; pass overwrite=True (--overwrite) to replace it")
+            raise StoreExistsError(f"{file}: already exists; pass overwrite=True (--overwrite) to replace it")
     for file, chosen in files.items():
         # Under another name until it is complete: a file with the final name is complete.
         part = file.with_name(f".{file.stem}-{uuid.uuid4().hex[:8]}{file.suffix}")

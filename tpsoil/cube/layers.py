@@ -194,7 +194,7 @@ def add_layers(
 def write_layers(
     store: Location, layers: Mapping[str, xr.DataArray], *, overwrite: bool = False, require_values: bool = False
 ) -> None:
-    """Write layers that lie on the cube's grid already; all of them in one pass, complete or not at all.
+    """Write layers that are on the cube's grid; all of them in one pass, complete or not at all.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ class _Writer:
         spec = next(one for one in self.specs if one.name == name)
         size = self.info.chunks
         block = np.asarray(block).astype(spec.dtype, copy=False)
-        # An array in memory comes as one block.
+        # An array in memory is one block.
         for top in range(rows.start, rows.stop, size):
             for left in range(cols.start, cols.stop, size):
                 down, across = slice(top, min(top + size, rows.stop)), slice(left, min(left + size, cols.stop))

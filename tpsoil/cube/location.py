@@ -54,7 +54,7 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
 
 
 def local_path(location: Location) -> Path | None:
-    """The folder of a local store, `~` replaced by the home folder; None for memory and object stores."""
+    """The folder of a local store, `~` replaced by the user's folder; None for memory and object stores."""
     if isinstance(location, Store):
         return location.root if isinstance(location, LocalStore) else None
     text = _text_of(location)
@@ -108,7 +108,9 @@ def writing(location: Location) -> Iterator[None]:
             raise
         where = describe_location(location)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkError(f"{where}: no space left to write; make room and run the same command again") from error
+            raise WorkError(
+                f"{where}: no space left to write; free some space and run the same command again"
+            ) from error
         raise AccessError(
             f"{where}: cannot be written ({error.strerror or error}); choose another place, or change its permissions"
         ) from error

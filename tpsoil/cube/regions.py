@@ -50,7 +50,7 @@ def create_layers(
     Raises
     ------
     InputError
-        For a layer that is there already, or named as a coordinate.
+        For a layer that already exists, or named as a coordinate.
     AccessError, WorkError
 
     Examples
@@ -75,7 +75,7 @@ def create_layers(
             raise InputError(f"{info.where}: '{name}' cannot name a layer; choose another name")
         if states.get(name) == "complete" and not overwrite:
             raise InputError(
-                f"{info.where}: layer '{name}' is there already; pass overwrite=True (--overwrite) to replace it"
+                f"{info.where}: layer '{name}' already exists; pass overwrite=True (--overwrite) to replace it"
             )
     with writing(store):
         for spec in specs:
@@ -91,7 +91,7 @@ def write_region(store: Location, blocks: Mapping[str, Array], rows: slice, cols
     blocks : mapping of layer to ndarray
         Values of the region, of the layer's type.
     rows, cols : slice
-        Whole chunks: starts are multiples of the chunk size, stops too or the grid's end.
+        Complete chunks: starts are multiples of the chunk size, stops too or the grid's end.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice,
 
 
 def put_block(array: Any, rows: slice, cols: slice, block: Array) -> None:
-    """Write whole chunks of an open array; every chunk leaves an object, all fill or not: a missing one was lost."""
+    """Write complete chunks of an open array; chunks of fill values are stored too, so a missing object was lost."""
     direct = LocalChunks.of(array)
     if direct is not None and not array.store_path.store.read_only:
         direct.write(rows, cols, block)
@@ -150,7 +150,7 @@ def require_aligned(info: CubeInfo, rows: slice, cols: slice) -> None:
         if not valid_start or (part.stop % info.chunks and part.stop != size):
             raise InputError(
                 f"{info.where}: the region {axis} {part.start}..{part.stop} cuts chunks of {info.chunks} cells; "
-                "write whole chunks, one writer a chunk"
+                "write complete chunks, one writer for each chunk"
             )
 
 

@@ -78,7 +78,7 @@ def sample_cube(
     Warns
     -----
     UserWarning
-        With the count, where points lie outside.
+        With the count, if points are outside.
 
     Examples
     --------
@@ -110,14 +110,14 @@ def sample_cube(
     count = int((~inside).sum())
     if not inside.any():
         raise InputError(
-            f"{name}: none of {len(table)} points lies in the grid {describe(grid)}; is it of another region?"
+            f"{name}: none of {len(table)} points is inside the grid {describe(grid)}; is it of another region?"
         )
     if count and outside == "error":
-        raise InputError(f"{name}: {count} of {len(table)} points lie outside the grid {describe(grid)}")
+        raise InputError(f"{name}: {count} of {len(table)} points are outside the grid {describe(grid)}")
     if count:
         treatment = "dropped" if outside == "drop" else "kept with missing values"
         warnings.warn(
-            f"{name}: {count} of {len(table)} points lie outside the grid or have no position; {treatment}",
+            f"{name}: {count} of {len(table)} points are outside the grid or have no position; {treatment}",
             stacklevel=2,
         )
     masked: dict[Hashable, Any] = {}

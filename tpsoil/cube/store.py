@@ -65,7 +65,7 @@ def create_cube(
     chunks : int
         Cells a side of a chunk, for all layers.
     overwrite : bool
-        Whether a cube that is there already may be deleted. Anything else that is there is never deleted.
+        Whether an existing cube may be deleted. Anything else is never deleted.
     attrs : mapping, optional
         Further attributes of the group.
 
@@ -77,7 +77,7 @@ def create_cube(
     Raises
     ------
     StoreExistsError
-        Where something is there already.
+        If the store exists.
     AccessError
         Where the place cannot be written.
     InputError
@@ -298,7 +298,7 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
 async def _described(store: Store) -> dict[str, bytes]:
     """The zarr.json of every member of the group but the coordinates, requested at once.
 
-    zarr's own listing warns of every other file that lies in the folder, and does not name a damaged member.
+    zarr's own listing warns of every other file in the folder, and does not name a damaged member.
     """
     names = [name async for name in store.list_dir("") if name not in COORDINATES and name != "zarr.json"]
     texts = await asyncio.gather(*(store.get(f"{name}/zarr.json", default_buffer_prototype()) for name in names))
@@ -326,7 +326,7 @@ def _clear_target(location: Location, target: Store, where: str, overwrite: bool
         if path.is_dir() and not any(path.iterdir()):
             return
         if not overwrite:
-            raise StoreExistsError(f"{where}: is there already; pass overwrite=True (--overwrite) to replace it")
+            raise StoreExistsError(f"{where}: already exists; pass overwrite=True (--overwrite) to replace it")
         if not path.is_dir() or not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs")):
             raise StoreExistsError(
                 f"{where}: is there and is no Zarr store, so it is not deleted; choose another place"
@@ -335,5 +335,5 @@ def _clear_target(location: Location, target: Store, where: str, overwrite: bool
         return
     if path is None and not sync(target.is_empty("")):
         if not overwrite:
-            raise StoreExistsError(f"{where}: is there already; pass overwrite=True (--overwrite) to replace it")
+            raise StoreExistsError(f"{where}: already exists; pass overwrite=True (--overwrite) to replace it")
         sync(target.delete_dir(""))

@@ -20,7 +20,7 @@ HUGE: Final = 1e30
 
 
 def mask(values: Array, fills: Sequence[float]) -> Array:
-    """float64 copy of stored values, NaN where one of `fills` stands."""
+    """float64 copy of stored values, NaN in place of `fills`."""
     out = values.astype(np.float64)
     for fill in fills:
         if np.isnan(fill):
@@ -79,7 +79,7 @@ def _side(value: float, word: str) -> str:
 
 
 def check_classes(values: Array, spec: Variable) -> Array:
-    """Class codes in their stored type, the fill code where NaN stands.
+    """Class codes in their stored type, the fill code in place of NaN.
 
     Raises
     ------
@@ -93,16 +93,16 @@ def check_classes(values: Array, spec: Variable) -> Array:
     broken = codes[(codes != np.rint(codes)) | (codes < limits.min) | (codes > limits.max)]
     if broken.size:
         raise InputError(
-            f"{spec.name}: class codes {_few(broken)} do not fit {spec.dtype}; expected whole numbers "
+            f"{spec.name}: class codes {_few(broken)} do not fit {spec.dtype}; expected integers "
             f"{limits.min}..{limits.max}, is this a continuous raster, or a nodata= not declared?"
         )
     unknown = codes[~np.isin(codes, list(spec.flags))] if spec.flags else codes[codes == spec.fill]
     if unknown.size:
-        known = (
+        listed_codes = (
             f"expected {_few(np.array(sorted(spec.flags)))}" if spec.flags else f"{spec.fill} is reserved for missing"
         )
         raise InputError(
-            f"{spec.name}: codes {_few(unknown)} are not classes ({known}); "
+            f"{spec.name}: codes {_few(unknown)} are not classes ({listed_codes}); "
             f"pass nodata={unknown[0]:g} if they mean missing, or flags= with their names"
         )
     return np.where(missing, spec.fill, values).astype(spec.dtype)

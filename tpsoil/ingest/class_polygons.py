@@ -94,11 +94,11 @@ def class_reader(
     for value in values.unique():
         if value:
             by_code.setdefault(codes[value], []).append(value)
-    left_out: list[str] = []
+    skipped: list[str] = []
     parts = []
     for code in sorted(by_code):
         chosen = frame[values.isin(by_code[code])]
-        parts.append((code, edges_of([chosen], grid, crs, left_out)))
+        parts.append((code, edges_of([chosen], grid, crs, skipped)))
     if not any(touches_grid(edges, grid) for _, edges in parts):
         raise GridError(f"{spec.name}: the polygons of {where.name} do not touch the grid {describe(grid)}")
     attrs = {
@@ -108,6 +108,6 @@ def class_reader(
         "column": column,
         "polygons_without_class": int((values == "").sum()),
     }
-    if left_out:
-        attrs["source_problem"] = "; ".join(left_out)
+    if skipped:
+        attrs["source_problem"] = "; ".join(skipped)
     return _Classes(grid, tuple(parts), int(spec.fill)), attrs

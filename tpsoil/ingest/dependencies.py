@@ -104,8 +104,8 @@ def _beside(path: Path) -> Iterator[str]:
     """Other files that are read with a file."""
     suffix = path.suffix.lower()
     if suffix in FAMILIES:
-        wanted = {f"{path.stem}{one}".lower() for one in FAMILIES[suffix]}
-        yield from sorted(str(one) for one in path.parent.iterdir() if one.name.lower() in wanted)
+        names = {f"{path.stem}{one}".lower() for one in FAMILIES[suffix]}
+        yield from sorted(str(one) for one in path.parent.iterdir() if one.name.lower() in names)
     elif suffix not in SINGLE and not any(suffix in family for family in FAMILIES.values()):
         yield from _listed_by_gdal(str(path))
 

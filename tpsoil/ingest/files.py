@@ -9,7 +9,7 @@ from tpsoil.errors import AccessError, InputError, MissingInputError
 
 
 def require_file(source: str | os.PathLike[str], *, where: str, content: str) -> Path:
-    """The path of a local file that can be read; `~` is the home folder.
+    """The path of a local file that can be read; `~` is the user's folder.
 
     Parameters
     ----------

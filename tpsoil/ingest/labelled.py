@@ -140,7 +140,7 @@ def _valid_range(attrs: Mapping[Any, Any]) -> tuple[float, float]:
 
 
 def _missing_chunks(path: str, array: xr.DataArray) -> str:
-    """What is not stored of a local Zarr array: its chunks read as the fill value, whatever was stored before."""
+    """Chunks that a local Zarr array does not store: its chunks read as the fill value, whatever was stored before."""
     if "://" in path or not is_zarr(path):
         return ""
     stored = zarr.open_array(path, path=str(array.name), mode="r")

@@ -26,7 +26,7 @@ _FILTERS: Final = threading.Lock()
 
 
 class FileArray:
-    """A variable of a NetCDF file or Zarr group: read by window, never as a whole.
+    """A variable of a NetCDF file or Zarr group: read by window, never completely.
 
     dask names a task by its arguments' contents, for which it would read all of a lazily opened variable; this one
     has a name of its own for each opening.
@@ -61,7 +61,7 @@ class Part:
         For messages.
     box : GeoBox
     nodata : tuple of float
-        Stored numbers that stand for missing; NaN always does.
+        Stored numbers that mean missing; NaN always does.
     scale, offset : float
         value = stored * scale + offset.
     units : str

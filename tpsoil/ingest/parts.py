@@ -1,4 +1,4 @@
-"""The rasters that a path, glob, URL or labelled array names. Read by window, never as a whole."""
+"""The rasters that a path, glob, URL or labelled array names. Read by window, never completely."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
             )
         bands = [k for k, colour in zip(file.indexes, file.colorinterp) if colour != ColorInterp.alpha]
         if band is None and len(bands) > 1 and not combined:
-            named = ", ".join(f"{k} {file.descriptions[k - 1] or ''}".strip() for k in bands)
-            raise InputError(f"{where}: {path} has {len(bands)} bands ({named}); pass band=, or combine= for all")
+            band_names = ", ".join(f"{k} {file.descriptions[k - 1] or ''}".strip() for k in bands)
+            raise InputError(f"{where}: {path} has {len(bands)} bands ({band_names}); pass band=, or combine= for all")
         if band is not None and band not in file.indexes:
             raise InputError(f"{where}: {path} has no band {band}, expected 1 to {file.count}")
         box = GeoBox(file.shape, file.transform, require_located(crs or own, where=f"{where}: {path}"))

@@ -68,7 +68,7 @@ def read_profiles(
     DataFrame
         `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not give it); `censored`, true where the
         pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations" or "depths";
-        `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` holds
+        `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` has
         `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
         text; and `columns_left_out`, those that differ between the horizons of a profile.
 
@@ -99,26 +99,29 @@ def read_profiles(
     >>> read_profiles(pit)["solum_thickness"].tolist()
     [0.55]
     """
-    named = dict(columns or {})
-    unknown = sorted(set(named) - {"thickness", "profile", "top", "bottom", "designation"})
+    column_names = dict(columns or {})
+    unknown = sorted(set(column_names) - {"thickness", "profile", "top", "bottom", "designation"})
     if unknown:
         raise InputError(
             f"columns: {', '.join(unknown)} is not known; expected thickness, profile, top, bottom, designation"
         )
     if units is not None and units not in SCALE:
         raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
-    table = read_table(source, needed=tuple(named.values()), where=where)
+    table = read_table(source, needed=tuple(column_names.values()), where=where)
     name = where or (os.fspath(source) if not isinstance(source, pd.DataFrame) else "profiles")
-    thickness = _column(table, named.get("thickness"), THICKNESS_NAMES)
-    top, bottom = _column(table, named.get("top"), TOP_NAMES), _column(table, named.get("bottom"), BOTTOM_NAMES)
+    thickness = _column(table, column_names.get("thickness"), THICKNESS_NAMES)
+    top, bottom = (
+        _column(table, column_names.get("top"), TOP_NAMES),
+        _column(table, column_names.get("bottom"), BOTTOM_NAMES),
+    )
     if thickness is None and (top is None or bottom is None):
         require_columns(
             table, ["solum_thickness"], where=f"{name} (neither a thickness nor horizons with top and bottom)"
         )
     if thickness is not None:
-        profiles = _from_thickness(table, thickness, SCALE[units or "m"], named, name)
+        profiles = _from_thickness(table, thickness, SCALE[units or "m"], column_names, name)
     else:
-        profiles = _from_horizons(table, str(top), str(bottom), SCALE[units or "cm"], named, name)
+        profiles = _from_horizons(table, str(top), str(bottom), SCALE[units or "cm"], column_names, name)
     profiles = _with_positions(profiles, name)
     median = profiles["solum_thickness"].median()
     if median > 10.0:
@@ -140,10 +143,10 @@ def _numbers(table: pd.DataFrame, column: str, where: str) -> pd.Series[float]:
 
 
 def _from_thickness(
-    table: pd.DataFrame, column: str, scale: float, named: Mapping[str, str], where: str
+    table: pd.DataFrame, column: str, scale: float, column_names: Mapping[str, str], where: str
 ) -> pd.DataFrame:
     values = _numbers(table, column, where) * scale
-    identity = _column(table, named.get("profile"), PROFILE_NAMES)
+    identity = _column(table, column_names.get("profile"), PROFILE_NAMES)
     profiles = table.drop(columns=[column])
     profiles["solum_thickness"] = values
     if identity is None:
@@ -163,14 +166,14 @@ def _truth(value: Any) -> bool:
 
 
 def _from_horizons(
-    table: pd.DataFrame, top: str, bottom: str, scale: float, named: Mapping[str, str], where: str
+    table: pd.DataFrame, top: str, bottom: str, scale: float, column_names: Mapping[str, str], where: str
 ) -> pd.DataFrame:
-    identity = _column(table, named.get("profile"), PROFILE_NAMES)
+    identity = _column(table, column_names.get("profile"), PROFILE_NAMES)
     if identity is None:
         raise InputError(
             f"{where}: horizons need a column that names their profile; expected {', '.join(PROFILE_NAMES)}"
         )
-    designation = _column(table, named.get("designation"), DESIGNATION_NAMES)
+    designation = _column(table, column_names.get("designation"), DESIGNATION_NAMES)
     work = table.copy()
     work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
     rows = []
@@ -202,9 +205,9 @@ def _from_horizons(
 
 def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: PositionColumns) -> None:
     """The first position of a pit's horizons; a problem where they are of different places."""
-    known = positions[np.isfinite(positions).all(axis=1)]
-    row[pair.east], row[pair.north] = known[0] if len(known) else (np.nan, np.nan)
-    if len(known) and np.ptp(known, axis=0).max() > SAME_POSITION[pair.degrees]:
+    located = positions[np.isfinite(positions).all(axis=1)]
+    row[pair.east], row[pair.north] = located[0] if len(located) else (np.nan, np.nan)
+    if len(located) and np.ptp(located, axis=0).max() > SAME_POSITION[pair.degrees]:
         row[pair.east], row[pair.north] = np.nan, np.nan
         row["problem"] = "its horizons have different positions"  # overlaps follow from it: two pits of one name
         row["solum_thickness"], row["censored"] = np.nan, False
@@ -262,9 +265,9 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
     if problems:
         listed = "; ".join(f"{count} {reason}" for reason, count in problems.items())
         unknown = profiles.attrs.get("unknown_designations", {})
-        named = f" ({', '.join(list(unknown)[:5])})" if unknown else ""
+        examples = f" ({', '.join(list(unknown)[:5])})" if unknown else ""
         warnings.warn(
-            f"{where}: {sum(problems.values())} of {len(profiles)} profiles have no thickness: {listed}{named}",
+            f"{where}: {sum(problems.values())} of {len(profiles)} profiles have no thickness: {listed}{examples}",
             stacklevel=3,
         )
 

@@ -184,7 +184,7 @@ def read_raster(
     units : str, optional
         Of the source: "K", "cm", "ft", "mm/month", "0.1 degC". By default the file's, else the catalogue's.
     nodata : float, sequence of float or "none", optional
-        Stored numbers that stand for missing, in place of the file's own nodata, fill value, mask and alpha; "none" for
+        Stored numbers that mean missing, in place of the file's own nodata, fill value, mask and alpha; "none" for
         none, which also lifts the file's valid range.
     scale, offset : float, optional
         value = stored * scale + offset; each replaces the file's own.
@@ -323,11 +323,11 @@ def _change(
         raise UnitsError(f"{name}: the rasters state different units {sorted(stated)}; convert them first")
     own = next(iter(stated))
     source_unit = units if units is not None else own
-    _require_named_oxide(parts[0].name, source_unit, spec)
+    _require_oxide_in_units(parts[0].name, source_unit, spec)
     if not source_unit and units is None:
         return Conversion(1.0, 0.0), {"source_units": f"{spec.units} (assumed: neither declared nor in the file)"}
-    known = convertible(source_unit, spec.units, period=spec.period, substance=spec.substance)
-    if units is None and not known:
+    units_convertible = convertible(source_unit, spec.units, period=spec.period, substance=spec.substance)
+    if units is None and not units_convertible:
         raise UnitsError(
             f"{name}: {parts[0].name} states units '{own}', expected '{spec.units}' or a unit that converts to it; "
             f"pass units= to name them (units='{spec.units}' if the file's word is only another spelling)"
@@ -338,7 +338,7 @@ def _change(
     return change, {"source_units": f"{source_unit} ({'stated by the file' if units is None else 'declared'})"}
 
 
-def _require_named_oxide(source: str, source_unit: str, spec: Variable) -> None:
+def _require_oxide_in_units(source: str, source_unit: str, spec: Variable) -> None:
     """Reject a content whose source is named for an oxide and whose unit does not name it."""
     formula = formula_in(PurePath(source).name) if spec.substance else ""
     if not formula or formula == spec.substance:

@@ -35,7 +35,7 @@ def read_bytes(part: Part, rows: int, columns: int) -> int:
     Notes
     -----
     GDAL retains the blocks of an open file, of all bands where they are interleaved by pixel, and the mask's. HDF5
-    decodes a whole chunk for any part of it.
+    decodes a complete chunk for any part of it.
 
     Examples
     --------

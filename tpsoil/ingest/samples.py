@@ -89,8 +89,8 @@ def read_samples(
     InputError
         For missing columns, text, negative values, an element without a valid value, samples given twice.
     UnitsError
-        For an unknown unit, an oxide's column whose unit does not name the oxide, contents above the whole soil, or a
-        median as of another unit; the message has the ratio.
+        For an unknown unit, an oxide's column whose unit does not name the oxide, contents above the total of the soil,
+        or a median as of another unit; the message has the ratio.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def read_samples(
 
 
 WHOLE_MG_KG: Final = 1e6
-"""The whole soil; a content above it is another unit, or a code for a missing value."""
+"""The total of the soil; a content above it is another unit, or a code for a missing value."""
 
 Piece = tuple[pd.Series, npt.NDArray[np.float64] | None, npt.NDArray[np.int64], list[str]]
 
@@ -231,11 +231,11 @@ def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name
 
 def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | None, name: str) -> dict[str, Piece]:
     symbols = [str(e) for e in pd.unique(table["element"].dropna())]
-    wanted = {e: e for e in symbols} if elements is None else (
+    columns = {e: e for e in symbols} if elements is None else (
         dict(elements) if isinstance(elements, Mapping) else {e: e for e in elements}
     )  # fmt: skip
     pieces: dict[str, Piece] = {}
-    for element, label in wanted.items():
+    for element, label in columns.items():
         rows = np.flatnonzero((table["element"] == label).to_numpy(dtype=bool))
         if not len(rows):
             raise InputError(f"{name}: no row of element '{label}'{nearest_name(label, symbols)}")

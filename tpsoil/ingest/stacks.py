@@ -174,8 +174,8 @@ def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:
     """Dims (time, y, x), north up, with a CRS."""
     north, east = (str(dim) for dim in stack.dims if dim != "time")
     degrees = {"lat", "latitude"} & {north.lower()} and {"lon", "longitude"} & {east.lower()}
-    known = crs or ("EPSG:4326" if degrees else None)
-    if known is None:
+    declared = crs or ("EPSG:4326" if degrees else None)
+    if declared is None:
         raise InputError(f"{where}: dims {north}, {east} and no CRS; pass crs=")
     # coordinates in float32 are off an even spacing by 1e-5 of a cell
     axes = {}
@@ -189,5 +189,5 @@ def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:
     stack = stack.transpose("time", north, east).assign_coords(axes).rename({north: "y", east: "x"})
     if stack["y"][0] < stack["y"][-1]:
         stack = stack.isel(y=slice(None, None, -1))
-    placed: xr.DataArray = stack.reset_coords(drop=True).odc.assign_crs(known)
+    placed: xr.DataArray = stack.reset_coords(drop=True).odc.assign_crs(declared)
     return placed

@@ -1,6 +1,6 @@
 """CSV tables: read, checked column by column, and every fault named with its row.
 
-A table is rejected as a whole on import: a needed column that is missing, text where a number is expected, rows given
+A table is rejected on import: a needed column that is missing, text where a number is expected, rows given
 twice. Points outside a grid are for the caller to count and report.
 """
 

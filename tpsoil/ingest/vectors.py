@@ -74,7 +74,7 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     Parameters
     ----------
     source : path, GeoDataFrame, list of them, or None
-        Polygons of the area inside; None for the whole grid. Of a file with several layers
+        Polygons of the area inside; None for the complete grid. Of a file with several layers
         `plateau.gpkg|layername=NAME`.
     grid : GeoBox
         North up.
@@ -145,17 +145,17 @@ def mask_reader(
     t = grid.transform
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
-    left_out: list[str] = []
-    within = None if source is None else edges_of(_listed(source), grid, crs, left_out)
-    without = None if outside is None else edges_of(_listed(outside), grid, crs, left_out)
+    skipped: list[str] = []
+    within = None if source is None else edges_of(_listed(source), grid, crs, skipped)
+    without = None if outside is None else edges_of(_listed(outside), grid, crs, skipped)
     if within is not None and not touches_grid(within, grid):
         raise GridError(
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
             "are they of another region, or is crs= wrong?"
         )
     if without is not None and not touches_grid(without, grid):
-        left_out.append(f"none of the polygons of {_names(outside)} touches the grid")
-    for text in left_out:
+        skipped.append(f"none of the polygons of {_names(outside)} touches the grid")
+    for text in skipped:
         warnings.warn(f"soil_mask: {text}", stacklevel=3)
     parts = ([f"inside {_names(source)}"] if source is not None else []) + (
         [f"outside {_names(outside)}"] if outside is not None else []
@@ -169,16 +169,16 @@ def mask_reader(
         "source_digest": digest_files(files) if files else "",
         "resampling": "cell centre in polygon",
     }
-    if left_out:
-        attrs["source_problem"] = "; ".join(left_out)
+    if skipped:
+        attrs["source_problem"] = "; ".join(skipped)
     if crs is not None:
         attrs["source_crs"] = f"{crs} (declared, for files without one)"
     return _Mask(grid, within, without), attrs
 
 
-def edges_of(items: Sequence[Any], grid: GeoBox, crs: Any, left_out: list[str]) -> Array:
+def edges_of(items: Sequence[Any], grid: GeoBox, crs: Any, skipped: list[str]) -> Array:
     """Segments of the union of all polygons, in the grid's CRS; `left_out` grows by a line for what is no polygon."""
-    shapes = [shape for item in items for shape in _polygons(item, grid, crs, left_out)]
+    shapes = [shape for item in items for shape in _polygons(item, grid, crs, skipped)]
     union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
     rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])
     segments = []
@@ -193,7 +193,7 @@ def _is_area(shapes: Array) -> Array:
     return np.asarray(shapely.get_dimensions(shapes) == 2)
 
 
-def _polygons(item: Any, grid: GeoBox, crs: Any, left_out: list[str]) -> list[Any]:
+def _polygons(item: Any, grid: GeoBox, crs: Any, skipped: list[str]) -> list[Any]:
     name = _names(item)
     frame = read_features(item) if isinstance(item, (str, os.PathLike)) else item
     if frame.crs is None:
@@ -208,7 +208,7 @@ def _polygons(item: Any, grid: GeoBox, crs: Any, left_out: list[str]) -> list[An
     if not len(frame):
         raise InputError(f"soil_mask: {name} has no polygons among its {features} features; expected areas")
     if len(frame) < features:
-        left_out.append(f"{features - len(frame)} of {features} features of {name} are no polygons and were left out")
+        skipped.append(f"{features - len(frame)} of {features} features of {name} are no polygons and were left out")
     longest = LONGEST_EDGE_DEG if frame.crs.is_geographic else LONGEST_EDGE_DEG * 111_000
     return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
 

@@ -218,7 +218,7 @@ def _image(figure: Figure, alt: str) -> str:
 
 
 def png_uri(figure: Figure, dpi: int = 90) -> str:
-    """A figure as a data URI, in a palette of 128 colours where that keeps it readable.
+    """A figure as a data URI, in a palette of 128 colours if it remains readable.
 
     Examples
     --------

@@ -104,8 +104,10 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
     lines = [f"{comment[:1].upper() if plain else comment[:1]}{comment[1:]}."] if comment else []
     if palette.layer_kind(layer) == "categorical":
         shown["classes"] = _classes(layer, picture)
-        named = [c for c in shown["classes"] if c["share"]]
-        alt = f"Map of {title}: " + (", ".join(f"{c['name']} {c['share']}" for c in named) or "no class anywhere")
+        classes_present = [c for c in shown["classes"] if c["share"]]
+        alt = f"Map of {title}: " + (
+            ", ".join(f"{c['name']} {c['share']}" for c in classes_present) or "no class anywhere"
+        )
     elif not finite.size:
         shown |= {"low": 0.0, "high": 1.0, "log": False, "colours": _colours("viridis"), "ticks": []}
         alt = f"Map of {title}: no cell has a value"

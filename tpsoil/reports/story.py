@@ -136,7 +136,7 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.parameters += _by_layer(layers, _PARAMETERS, "How each layer was computed")
     story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Attributes of the layers")
     story.excluded += _class_counts(store)
-    story.provenance += _by_layer(layers, _ORIGIN, "Where each layer comes from")
+    story.provenance += _by_layer(layers, _ORIGIN, "Source of each layer")
     story.attributes = _other_attributes(layers)
     story.results = [name for name in run.results if name in layers]
     return story

@@ -53,8 +53,8 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     out = _require(table, "write_csv")
     if palette.is_simulated(table) and "simulated" not in table.columns:
         out = table.assign(simulated="simulated")
-    named = any(name is not None for name in out.index.names)
-    return write_text(Path(path), out.to_csv(index=named, lineterminator="\n"), where="write_csv")
+    has_index = any(name is not None for name in out.index.names)
+    return write_text(Path(path), out.to_csv(index=has_index, lineterminator="\n"), where="write_csv")
 
 
 def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> str:

@@ -77,8 +77,8 @@ class Plan:
         zone, scheme, _ = key
         if not self.soil_is_steady or scheme == "all":
             return sites[rows]
-        held_out = np.setdiff1d(np.flatnonzero(self.zone == zone), rows)
-        locations = sites[held_out].copy()
+        other_rows = np.setdiff1d(np.flatnonzero(self.zone == zone), rows)
+        locations = sites[other_rows].copy()
         locations[:, misfit.OBSERVED] = np.nan
         return np.vstack([sites[rows], locations])
 
@@ -156,9 +156,9 @@ def predict_profiles(
                 one = behavioural(
                     space, plan.seen((zone, of, k), sites), np.array(result.values), seed, members=members, region=False
                 )
-                held_out = table.iloc[rows]
+                held_out_rows = table.iloc[rows]
                 out[rows, 1:] = quantiles_at(
-                    held_out,
+                    held_out_rows,
                     {zone: one},
                     BAND,
                     space.options,

@@ -200,11 +200,11 @@ class _Quantiles:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, noise, lookup) = arguments
         shape, dtype = blocks[0].shape, np.dtype(self.dtype)
-        named = dict(zip(self.names, blocks))
-        layers: list[Any] = [named[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = named.get("depth_to_bedrock")
+        blocks_by_name = dict(zip(self.names, blocks))
+        layers: list[Any] = [blocks_by_name[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = blocks_by_name.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
-        layers += [zone_rows(named.get("zone"), named.get("soil_mask"), lookup), table, noise]
+        layers += [zone_rows(blocks_by_name.get("zone"), blocks_by_name.get("soil_mask"), lookup), table, noise]
         layers += [np.array(self.probabilities), self.balance]
         quantiles, unbalanced = ensemble.thickness_quantiles(*layers)
         return [part.reshape(shape) for part in (*quantiles, unbalanced)]

@@ -43,17 +43,17 @@ def as_dataset(layers: xr.Dataset | Mapping[str, Any], where: str) -> xr.Dataset
     if not isinstance(layers, Mapping):
         raise InputError(f"{where}: layers are a {type(layers).__name__}, expected an xarray.Dataset of named layers")
     dims: dict[int, tuple[str, ...]] = {0: (), 1: ("cell",), 2: ("y", "x")}
-    named: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     for name, layer in layers.items():
         if isinstance(layer, xr.DataArray):
-            named[str(name)] = layer
+            variables[str(name)] = layer
         elif np.ndim(layer) in dims:
-            named[str(name)] = xr.DataArray(layer, dims=dims[np.ndim(layer)])
+            variables[str(name)] = xr.DataArray(layer, dims=dims[np.ndim(layer)])
         else:
             raise InputError(f"{where}: '{name}' has {np.ndim(layer)} dimensions, expected at most 2")
     try:
-        xr.align(*named.values(), join="exact", copy=False)
-        return with_soil_mask(xr.Dataset(named))
+        xr.align(*variables.values(), join="exact", copy=False)
+        return with_soil_mask(xr.Dataset(variables))
     except ValueError as error:
         raise GridError(f"{where}: the layers do not share one grid: {error}") from error
 

@@ -45,11 +45,11 @@ class _Balance:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, lookup) = arguments
         shape = blocks[0].shape
-        named = dict(zip(self.names, blocks))
+        blocks_by_name = dict(zip(self.names, blocks))
         dtype = np.dtype(self.dtype)
-        rows = zone_rows(named.get("zone"), named.get("soil_mask"), lookup)
-        layers: list[Any] = [named[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = named.get("depth_to_bedrock")
+        rows = zone_rows(blocks_by_name.get("zone"), blocks_by_name.get("soil_mask"), lookup)
+        layers: list[Any] = [blocks_by_name[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
+        bedrock = blocks_by_name.get("depth_to_bedrock")
         layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
         layers += [rows, table, self.balance]
         results = pedogenesis.steady_state(*layers)

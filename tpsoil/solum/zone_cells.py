@@ -59,11 +59,11 @@ def chosen_layers(data: xr.Dataset, names: Iterable[str] | None, where: str) -> 
     for name in chosen:
         if data[name].dtype.kind not in "fiub":
             raise InputError(
-                f"{where}: '{name}' holds {data[name].dtype}, expected numbers; give classes as integer codes, with "
+                f"{where}: '{name}' has type {data[name].dtype}, expected numbers; give classes as integer codes, with "
                 "their names in flag_values and flag_meanings"
             )
-    known = {*chosen, *COVARIATES, *NEEDED, "soil_mask", "zone", "solum_status"}
-    unused = [str(n) for n in data.data_vars if n not in known and data[n].ndim and data[n].dtype.kind in "iub"]
+    allowed = {*chosen, *COVARIATES, *NEEDED, "soil_mask", "zone", "solum_status"}
+    unused = [str(n) for n in data.data_vars if n not in allowed and data[n].ndim and data[n].dtype.kind in "iub"]
     if names is None and unused:
         log.warning(
             "%s: class layers that are not of the study are not used: %s; name them in names= to use them",
@@ -101,12 +101,12 @@ def kmodes_start(numbers: Doubles, classes: Codes, k: int, gamma: float, seed: i
     from kmodes.kprototypes import KPrototypes
 
     # kmodes needs one column of each kind; a constant one adds the same distance everywhere.
-    left = numbers if numbers.shape[1] else np.zeros((len(classes), 1))
+    initial = numbers if numbers.shape[1] else np.zeros((len(classes), 1))
     right = classes if classes.shape[1] else np.zeros((len(numbers), 1), np.int32)
-    mixed = np.hstack([left, right.astype(np.float64)]).astype(object)
+    mixed = np.hstack([initial, right.astype(np.float64)]).astype(object)
     model = KPrototypes(k, init="Huang", n_init=1, gamma=gamma, max_iter=20, random_state=seed)
-    model.fit(mixed, categorical=list(range(left.shape[1], mixed.shape[1])))
+    model.fit(mixed, categorical=list(range(initial.shape[1], mixed.shape[1])))
     centroids = np.asarray(model.cluster_centroids_, dtype=np.float64)
     centres = np.ascontiguousarray(centroids[:, : numbers.shape[1]])
-    modes = np.ascontiguousarray(centroids[:, left.shape[1] :][:, : classes.shape[1]]).astype(np.int32)
+    modes = np.ascontiguousarray(centroids[:, initial.shape[1] :][:, : classes.shape[1]]).astype(np.int32)
     return centres, modes

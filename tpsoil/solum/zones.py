@@ -55,9 +55,9 @@ class _Prototypes:
     def __call__(self, *arguments: Any) -> npt.NDArray[np.uint8]:
         *blocks, (mean, scale, levels, centres, modes, gamma) = arguments
         shape = blocks[0].shape
-        named = {name: block.reshape(-1) for name, block in zip(self.columns.names, blocks)}
-        numbers = self.columns.numbers(named)[:, list(self.keep)]
-        classes = self.columns.classes(named, dict(self.fills))
+        columns = {name: block.reshape(-1) for name, block in zip(self.columns.names, blocks)}
+        numbers = self.columns.numbers(columns)[:, list(self.keep)]
+        classes = self.columns.classes(columns, dict(self.fills))
         valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
         if self.masked:
             valid &= codes_of(blocks[-1]) == 1
@@ -377,7 +377,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             zones.n_features_in_ = len(zones.columns_.names)
             zones.counts_, zones.summary_ = np.array(content["counts"]), pd.DataFrame(content["summary"])
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptStoreError(f"{where} holds no tpsoil zones: {error}; fit them again") from error
+            raise CorruptStoreError(f"{where} contains no tpsoil zones: {error}; fit them again") from error
         return zones
 
 

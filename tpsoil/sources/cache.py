@@ -5,7 +5,7 @@ One folder a file, named by a digest of its address (without credentials and que
     META        JSON: address, length, ETag, Last-Modified
     N.piece     bytes N * PIECE to (N + 1) * PIECE, with their digest in front
 
-A piece is written beside its place and renamed, so that a killed process leaves whole pieces only; one that does not
+A piece is written beside its place and renamed, so that a killed process leaves complete pieces only; one that does not
 match its digest is fetched again.
 """
 
@@ -30,7 +30,7 @@ from .transfer import Client, OfflineError, Remote, SourceChangedError, shown
 PIECE: Final = 16 * 1024
 """Bytes; about half of a compressed 256 x 256 block of a SoilGrids or DEM tile."""
 LONGEST_RUN: Final = 256
-"""Pieces that one request asks for at most: 4 MB."""
+"""Maximum number of pieces in one request: 4 MB."""
 META: Final = "META"
 ABSENT: Final = -1
 """Length of a file that the source does not have, such as a tile of the sea."""
@@ -57,7 +57,7 @@ class Cache:
     locked : mapping of str to str, optional
         Address (as `shown`) to the version that a lock file names; any other version is an error.
     used : dict of str to Remote
-        What was asked for, by address.
+        Answers of this process, by address.
     failure : TpsoilError or None
         Why the last read of a `CachedFile` gave no bytes: an exception must not cross GDAL, which reads them.
     """
@@ -82,7 +82,7 @@ class Cache:
         return CachedFile(self, remote)
 
     def remote(self, url: str) -> Remote:
-        """What the source states of a file now; what the cache knows where no server answers.
+        """Current state of a file at its source; the cached state if no server answers.
 
         Notes
         -----
@@ -92,24 +92,24 @@ class Cache:
         if name in self.used:
             return self.used[name]
         place = self.place(url)
-        known = _known(place, url)
+        cached = _cached_remote(place, url)
         try:
-            remote = known if known is not None and self.client.offline else self.client.describe(url)
+            remote = cached if cached is not None and self.client.offline else self.client.describe(url)
         except MissingInputError:
             _write_meta(place, name, Remote(url, ABSENT))
             raise
         except AccessError as error:
             # The local copy works with the server down.
-            if known is None or isinstance(error, OfflineError):
+            if cached is None or isinstance(error, OfflineError):
                 raise
-            remote = known
+            remote = cached
         if remote.length == ABSENT:
-            raise MissingInputError(f"{name}: the server had no such file when it was last asked")
-        if known is not None and known.version != remote.version:
+            raise MissingInputError(f"{name}: the server had no such file at the last request")
+        if cached is not None and cached.version != remote.version:
             shutil.rmtree(place, ignore_errors=True)
-            known = None
+            cached = None
         self._require_locked(name, remote)
-        if known is None:
+        if cached is None:
             _write_meta(place, name, remote)
         self.used[name] = remote
         return remote
@@ -133,8 +133,8 @@ class Cache:
                 piece = data[at : at + PIECE]
                 _write(place / f"{number}.piece", hashlib.sha256(piece).digest()[:_DIGEST] + piece)
                 pieces[number] = piece
-        whole = b"".join(pieces[number] or b"" for number in range(first, last + 1))
-        return whole[start - first * PIECE : stop - first * PIECE]
+        content = b"".join(pieces[number] or b"" for number in range(first, last + 1))
+        return content[start - first * PIECE : stop - first * PIECE]
 
     def forget(self, url: str) -> None:
         """Drop a file's pieces, such as ones that do not decode."""
@@ -171,7 +171,7 @@ class Cache:
 
 
 class CachedFile(io.RawIOBase):
-    """A remote file as Python reads files; every byte comes through the cache."""
+    """A remote file as Python reads files; every byte is read through the cache."""
 
     def __init__(self, cache: Cache, remote: Remote) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class CachedFile(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """Bytes of the complete file."""
         return self._remote.length
 
 
@@ -226,7 +226,7 @@ def _write_meta(place: Path, name: str, remote: Remote) -> None:
     _write(place / META, json.dumps(content, sort_keys=True).encode())
 
 
-def _known(place: Path, url: str) -> Remote | None:
+def _cached_remote(place: Path, url: str) -> Remote | None:
     try:
         content = json.loads((place / META).read_bytes())
         return Remote(url, int(content["length"]), str(content["etag"]), str(content["last_modified"]))

@@ -1,4 +1,4 @@
-"""The catalogue of open data: entries in TOML, checked as a whole, extended by the user's own."""
+"""The catalogue of open data: entries in TOML, all checked, extended by the user's own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Entry(BaseModel):
     probes : tuple of (longitude, latitude, low, high)
         Places with the range that the value must lie in, in the layer's unit.
     probed : str
-        Day of the last successful probe, ISO 8601; empty where nobody did.
+        Day of the last successful probe, ISO 8601; empty if never probed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -102,10 +102,10 @@ class Entry(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Entry:
         keys = set(re.findall(r"\{(\w+)[^}]*\}", self.url))
-        wanted = set(self.choices) | (TILE_KEYS if self.driver == "tiles" else set())
-        if unknown := keys - wanted:
+        required = set(self.choices) | (TILE_KEYS if self.driver == "tiles" else set())
+        if unknown := keys - required:
             raise ValueError(f"url has {{{'}, {'.join(sorted(unknown))}}}, which no choice gives")
-        if missing := wanted - keys:
+        if missing := required - keys:
             raise ValueError(f"url lacks {{{'}, {'.join(sorted(missing))}}}")
         if self.driver == "tiles" and self.tile_degrees < 1:
             raise ValueError("tile_degrees is missing")
@@ -189,14 +189,14 @@ class Catalogue:
     groups: Mapping[str, tuple[str, ...]]
 
     def select(self, name: str) -> list[Choice]:
-        """The entries that a group, a layer or an entry's name with choices stands for.
+        """The entries that a group, a layer or an entry's name with choices selects.
 
         Raises
         ------
         MissingInputError
             For a name that nothing provides, with the nearest one.
         InputError
-            For a choice that an entry has not, or one that is listed only.
+            For a choice that an entry does not have, or one that is listed only.
         """
         text = name.removeprefix(PREFIX)
         head, _, query = text.partition("?")
@@ -208,8 +208,8 @@ class Catalogue:
             if listed:
                 entry = self.entries[listed[0]]
                 raise InputError(f"{head}: {entry.name} is listed only ({entry.login or entry.note}); fetch it by hand")
-            known = [*self.groups, *self.entries, *sorted({entry.layer for entry in self.entries.values()})]
-            raise MissingInputError(f"{head}: no entry of the catalogue provides it{nearest_name(head, known)}")
+            choices = [*self.groups, *self.entries, *sorted({entry.layer for entry in self.entries.values()})]
+            raise MissingInputError(f"{head}: no entry of the catalogue provides it{nearest_name(head, choices)}")
         chosen = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         return [_chosen(self.entries[key], chosen) for key in names]
 
@@ -231,17 +231,19 @@ def choose(name: str, path: str | os.PathLike[str] | None = None) -> Choice:
     Raises
     ------
     MissingInputError, InputError
-        As `Catalogue.select`; also for a name that stands for several entries.
+        As `Catalogue.select`; also for a name of several entries.
 
     Examples
     --------
     >>> choose("chelsa/bio1").entry.layer
     'mean_annual_temperature'
     """
-    found = read_catalogue(path).select(name)
-    if len(found) != 1:
-        raise InputError(f"{name}: stands for {', '.join(one.entry.name for one in found)}; name one of them")
-    return found[0]
+    choices = read_catalogue(path).select(name)
+    if len(choices) != 1:
+        raise InputError(
+            f"{name}: selects several entries, {', '.join(one.entry.name for one in choices)}; name one of them"
+        )
+    return choices[0]
 
 
 def read_catalogue(path: str | os.PathLike[str] | None = None) -> Catalogue:

@@ -1,4 +1,4 @@
-"""`sources.lock`: which bytes of which source a cube was made from."""
+"""`sources.lock`: which bytes of which source a cube was computed from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Locked:
         Of the catalogue.
     etag, last_modified : str
     length : int
-        Bytes of the whole file.
+        Bytes of the complete file.
     windows : mapping of str to str
         Window that was read (`overview:column,row,width,height`) to SHA-256 of its GeoTIFF.
     date : str
@@ -78,15 +78,15 @@ def locked_piece(entry: str, piece: Piece, window_file: Path) -> Locked:
 
 def write_lock(path: Path, sources: Sequence[Locked]) -> None:
     """Add sources to a lock file; the date of one that has not changed stays."""
-    known: dict[str, Locked] = read_lock(path) if path.exists() else {}
+    locked: dict[str, Locked] = read_lock(path) if path.exists() else {}
     for one in sources:
-        before = known.get(one.url)
+        before = locked.get(one.url)
         if before is not None and before.version == one.version:
             windows = {**before.windows, **one.windows}
-            known[one.url] = Locked(**{**asdict(before), "windows": dict(sorted(windows.items()))})
+            locked[one.url] = Locked(**{**asdict(before), "windows": dict(sorted(windows.items()))})
         else:
-            known[one.url] = one
-    content: dict[str, Any] = {"version": VERSION, "sources": [asdict(known[url]) for url in sorted(known)]}
+            locked[one.url] = one
+    content: dict[str, Any] = {"version": VERSION, "sources": [asdict(locked[url]) for url in sorted(locked)]}
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)

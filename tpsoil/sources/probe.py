@@ -20,7 +20,7 @@ from .transfer import shown
 
 @dataclass(frozen=True)
 class Check:
-    """What a probe of one entry found.
+    """Result of the probe of one entry.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def check(catalogue: Catalogue, cache: Cache, names: Sequence[str] = ()) -> Iter
     ----------
     catalogue : Catalogue
     cache : Cache
-        With a folder of its own, so that the sources are asked and not the cache.
+        With a folder of its own, so that the sources are read and not the cache.
     names : sequence of str
         Entries; all that are open without a login by default.
 

@@ -1,7 +1,7 @@
 """Windows of remote rasters as local GeoTIFFs: only the blocks of a box, at the overview that fits, checked.
 
-The stored values, type, nodata and cells of a window are those of the source, so that a layer made from it equals one
-made from the whole file.
+The stored values, type, nodata and cells of a window are those of the source, so that a layer computed from it equals
+one computed from the complete file.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def plan(choice: Choice, box: Box, resolution_m: float, cache: Cache) -> Plan:
 
 
 def read(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = None) -> Path:
-    """A window as a local GeoTIFF; the one that is there already where the source has not changed.
+    """A window as a local GeoTIFF; the existing one if the source has not changed.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def opened(cache: Cache, remote: Remote, overview: int = 1) -> Iterator[Any]:
     """A remote raster, read through the cache; also the files that a VRT names."""
 
     def opener(path: str, mode: str = "rb", **_: Any) -> Any:
-        if "://" not in path:  # rasterio asks for a path of its own to see whether this can open files
+        if "://" not in path:  # rasterio passes a path of its own to test whether this can open files
             raise FileNotFoundError(path)
         try:
             return cache.open(path)

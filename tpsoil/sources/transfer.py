@@ -30,12 +30,12 @@ class SourceChangedError(WorkError):
 
 
 class OfflineError(AccessError):
-    """A source is needed that no cache holds, and the network is not to be used."""
+    """A source is needed that is not cached, and the network is disabled."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How a source is asked.
+    """How a source is requested.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Policy:
     backoff_seconds : float
         Before the second try; doubled before each further one, with up to as much jitter.
     longest_wait_seconds : float
-        Of one wait, also where `Retry-After` asks for more.
+        Of one wait, also where `Retry-After` requests more.
     """
 
     connections: int = 4
@@ -120,7 +120,7 @@ class Client:
         if response.status == 206:
             total = headers.get("Content-Range", "").rpartition("/")[2]
             if not total.isdigit():
-                raise AccessError(f"{shown(url)}: the server does not tell the file's length; use a mirror")
+                raise AccessError(f"{shown(url)}: the server does not report the file's length; use a mirror")
             length = int(total)
         else:
             length = int(headers.get("Content-Length", 0) or 0)
@@ -203,7 +203,7 @@ class Client:
 
 
 class _Waits(Retry):
-    """urllib3's retries, with an upper limit to what `Retry-After` may ask for."""
+    """urllib3's retries, with an upper limit to `Retry-After`."""
 
     longest = 60.0
 
@@ -213,19 +213,19 @@ class _Waits(Retry):
         return self
 
     def new(self, **changes: Any) -> _Waits:
-        """As urllib3 makes the next state of retries."""
-        made: _Waits = super().new(**changes)
-        return made.limited(self.longest)
+        """The next state of urllib3's retries."""
+        state: _Waits = super().new(**changes)
+        return state.limited(self.longest)
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        """Seconds that a server asks to wait."""
-        asked = response.headers.get("Retry-After")
-        if asked is None:
+        """Seconds that a server requests to wait."""
+        header = response.headers.get("Retry-After")
+        if header is None:
             return None
-        if asked.strip().isdigit():
-            return min(float(asked), self.longest)
+        if header.strip().isdigit():
+            return min(float(header), self.longest)
         try:
-            date = email.utils.parsedate_to_datetime(asked)
+            date = email.utils.parsedate_to_datetime(header)
         except ValueError:
             return None
         wait = (date - datetime.datetime.now(tz=date.tzinfo)).total_seconds()

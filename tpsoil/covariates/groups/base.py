@@ -115,7 +115,7 @@ class Stack(BaseModel):
         return content
 
     @model_validator(mode="after")
-    def _named(self) -> Stack:
+    def _check_names(self) -> Stack:
         if not self.variable and isinstance(self.path, str) and not self.path.lower().endswith((".tif", ".tiff")):
             raise ValueError(f"is '{self.path}', expected PATH:VARIABLE, such as era.nc:t2m, or twelve GeoTIFFs")
         return self
@@ -146,7 +146,7 @@ class Dem(BaseModel):
 
 @dataclass(frozen=True)
 class FromDem:
-    """Layers made at a DEM's own resolution, then averaged to the grid.
+    """Layers derived at a DEM's own resolution, then averaged to the grid.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class FromDem:
         `derive(elevation)` gives a Dataset on the DEM's grid.
     window : callable, optional
         `window(z, dx, dy)` with one cell around gives the same for a part, where the layers are local; without it the
-        whole DEM is derived at once.
+        complete DEM is derived at once.
     """
 
     layers: tuple[Variable, ...]
@@ -165,7 +165,7 @@ class FromDem:
 
 @dataclass(frozen=True)
 class FromStacks:
-    """Layers made of time stacks on the stacks' own grid, then brought to the grid.
+    """Layers derived from time stacks on the stacks' own grid, then resampled to the grid.
 
     Parameters
     ----------
@@ -241,8 +241,10 @@ class CovariateGroup(BaseModel):
             raise ValueError(f"layers is {list(chosen)}, expected each at most once of {', '.join(self.makes)}")
         for name in sorted(self.model_fields_set):
             if getattr(self, name) != type(self).model_fields[name].default and not self.applies(name):
-                wanted = " and ".join(f"{key} = {shown_values(values)}" for key, values in settings(self, name, "only"))
-                raise ValueError(f"{name} has no effect here; it needs {wanted}")
+                required = " and ".join(
+                    f"{key} = {shown_values(values)}" for key, values in settings(self, name, "only")
+                )
+                raise ValueError(f"{name} has no effect here; it needs {required}")
         return self
 
     def applies(self, name: str) -> bool:
@@ -258,7 +260,7 @@ class CovariateGroup(BaseModel):
         return ()
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
-        """What it takes from files; `stacks` are its opened stacks by option."""
+        """Layers that it reads from files; `stacks` are its opened stacks by option."""
         return ()
 
     @property
@@ -277,7 +279,7 @@ class CovariateGroup(BaseModel):
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """Names of the layers to make."""
+        """Names of the layers to derive."""
         return self.makes if self.layers is None else self.layers
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
@@ -296,7 +298,7 @@ class CovariateGroup(BaseModel):
         raise NotImplementedError
 
     def assumptions(self, reads: Sequence[str]) -> str:
-        """What stands for a map by assumption, where these layers are read, for the attributes."""
+        """Assumed constants where these layers are read, for the attributes."""
         return ""
 
     def superseded(self, available: Set[str]) -> Mapping[str, str]:
@@ -304,7 +306,7 @@ class CovariateGroup(BaseModel):
         return {}
 
     def source_attributes(self, stacks: Layers) -> dict[str, Any]:
-        """Attributes that only the opened stacks tell."""
+        """Attributes that depend on the opened stacks."""
         return {}
 
     def tally(self, layers: Mapping[str, Array]) -> Mapping[str, Any]:

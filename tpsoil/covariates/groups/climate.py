@@ -51,7 +51,7 @@ class StackGroup(CovariateGroup):
 
 
 def stated(layer: xr.DataArray, stack: xr.DataArray) -> xr.DataArray:
-    """A layer that names the files it was made from, and for a climatology no years."""
+    """A layer with the names of its source files, and for a climatology without years."""
     layer.attrs["parents"] = stack.attrs["source"]
     if stack.attrs.get(CLIMATOLOGY):
         layer.attrs["years"] = "of the climatology"
@@ -88,14 +88,14 @@ class Climate(StackGroup):
     @property
     def chosen(self) -> tuple[str, ...]:
         """Those whose stack is given."""
-        given = {
+        available = {
             "mean_annual_temperature": self.monthly_temperature,
             "annual_precipitation": self.monthly_precipitation,
         }
-        return tuple(name for name in super().chosen if given[name] is not None)
+        return tuple(name for name in super().chosen if available[name] is not None)
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
-        """The fine ground, where temperature is carried to it."""
+        """Elevation of the fine grid, if temperature is adjusted to it."""
         return ("elevation",) if self.lapse_rate_k_km is not None else ()
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
@@ -117,7 +117,7 @@ class Climate(StackGroup):
         return (stated(annual_precipitation(stack, years=self.years(stack)), stack),)
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
-        """The means, temperature carried to the fine ground where that is asked for."""
+        """The means; temperature adjusted to the fine elevation if requested."""
         results = {name: layers[name] for name in self.chosen}
         if self.lapse_rate_k_km is not None and "mean_annual_temperature" in results:
             coarse = layers["mean_annual_temperature"]
@@ -134,7 +134,7 @@ class Climate(StackGroup):
 
 
 class Temperature(CovariateGroup):
-    """Mean annual temperature carried from the ground of a coarse grid to the DEM."""
+    """Mean annual temperature adjusted from the elevation of a coarse grid to the DEM."""
 
     group: ClassVar = "temperature"
     title: ClassVar = "temperature on the DEM"

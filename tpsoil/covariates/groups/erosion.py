@@ -287,9 +287,9 @@ class Rusle(CovariateGroup):
         if "soil_mask" in layers:
             loss = loss.where(layers["soil_mask"] == 1).astype(loss.dtype).assign_attrs(loss.attrs)
         loss.attrs["practice_factor"] = self.practice
-        carried = [str(layer.attrs["assumptions"]) for layer in factors if layer.attrs.get("assumptions")]
-        if carried:
-            loss.attrs["assumptions"] = "; ".join(carried)
+        inherited = [str(layer.attrs["assumptions"]) for layer in factors if layer.attrs.get("assumptions")]
+        if inherited:
+            loss.attrs["assumptions"] = "; ".join(inherited)
         return {"water_erosion": loss}
 
     def tally(self, layers: Mapping[str, Array]) -> Mapping[str, Any]:

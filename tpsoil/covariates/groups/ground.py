@@ -43,8 +43,8 @@ class Alteration(CovariateGroup):
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """Contents of the rock's bases."""
-        named = (*(getattr(self, name) for name in OXIDES), self.phosphorus)
-        return tuple(name for name in named if name is not None)
+        oxide_layers = (*(getattr(self, name) for name in OXIDES), self.phosphorus)
+        return tuple(name for name in oxide_layers if name is not None)
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """The index of every cell."""

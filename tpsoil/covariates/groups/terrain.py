@@ -1,4 +1,4 @@
-"""Groups made from a DEM: terrain attributes, and flow."""
+"""Groups derived from a DEM: terrain attributes, and flow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DemGroup(CovariateGroup):
     """A group whose layers come from a DEM at its own resolution, or from the layer `elevation`."""
 
     dem: Dem | None = option(
-        None, "DEM in its own files, at whose resolution it is made; default: the layer elevation", source="dem"
+        None, "DEM in its own files, at whose resolution it is derived; default: the layer elevation", source="dem"
     )
     dem_units: str | None = option(None, "unit of the DEM, where its file does not state it", only={"dem": [SET]})
 
@@ -64,7 +64,7 @@ class Terrain(DemGroup):
         return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem, kernel),)
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
-        """Attributes of the layer elevation, or those made from the DEM."""
+        """Attributes of the layer elevation, or those derived from the DEM."""
         if self.dem is not None:
             return {name: layers[name] for name in self.makes if name in layers}
         return _layers(self.on_dem(layers["elevation"]))
@@ -78,7 +78,7 @@ class Hydrology(DemGroup):
     """Upslope area, wetness, slope length, LS and sediment transport."""
 
     group: ClassVar = "hydrology"
-    title: ClassVar = "flow over the whole DEM"
+    title: ClassVar = "flow over the complete DEM"
     makes: ClassVar = HYDROLOGY_LAYERS
     formula: ClassVar = "D8 on the filled DEM; LS by Desmet and Govers"
     references: ClassVar = "Wang and Liu 2006, doi 10.1080/13658810500433453; Desmet and Govers 1996; Hickey 2000"
@@ -89,7 +89,7 @@ class Hydrology(DemGroup):
 
     @property
     def halo(self) -> None:
-        """Flow comes from the far side of the grid."""
+        """Flow paths cross the complete grid."""
         return
 
     @property
@@ -98,7 +98,7 @@ class Hydrology(DemGroup):
         return float(BYTES_A_CELL)
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
-        """All attributes of the whole DEM."""
+        """All attributes of the complete DEM."""
         if self.dem is None:
             return ()
         return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem),)

@@ -146,9 +146,13 @@ class Rweq(CovariateGroup):
         for month in range(1, 13):
             if f"wind_factor_{month:02d}" not in layers:
                 continue
-            dry, bare = (layers.get(f"{name}_{month:02d}", getattr(self, name)) for name in MONTHLY)
+            dry, bare_months = (layers.get(f"{name}_{month:02d}", getattr(self, name)) for name in MONTHLY)
             weather = weather_factor(
-                layers[f"wind_factor_{month:02d}"], layers["elevation"], layers["mean_annual_temperature"], dry, bare
+                layers[f"wind_factor_{month:02d}"],
+                layers["elevation"],
+                layers["mean_annual_temperature"],
+                dry,
+                bare_months,
             )
             blown = rweq(weather, soil["erodible_fraction"], crust, roughness, cover, distance_m=self.distance_m)
             loss = blown["wind_erosion"] if loss is None else loss + blown["wind_erosion"]

@@ -194,8 +194,8 @@ def _along_limb(placed: Floats, start: int) -> Floats:
     visible = np.asarray(np.isfinite(points).all(axis=1)).tolist()
     result: list[Floats] = []
     previous: Floats | None = None
-    for point, seen in zip(points, visible, strict=True):
-        if not seen:
+    for point, is_visible in zip(points, visible, strict=True):
+        if not is_visible:
             continue
         if previous is not None and result and np.hypot(*(point - previous)) > 0.2:
             a, b = np.arctan2(previous[1], previous[0]), np.arctan2(point[1], point[0])

@@ -126,7 +126,7 @@ def scale_layers(topology: dict[str, Any], digits: int) -> dict[str, Any]:
 
 def main(folder: str, cities: str) -> None:
     """Write the bundled file."""
-    places = gpd.read_file(cities).iloc[::-1]  # the most important stand last
+    places = gpd.read_file(cities).iloc[::-1]  # the most important are last
     content = {
         "source": "Natural Earth 4.1, public domain, naturalearthdata.com; towns of the plateau: GeoNames",
         "50m": scale_layers(json.loads(Path(folder, "world_50m.json").read_text()), 2),
