@@ -252,9 +252,6 @@ UNUSED = {
 }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="add_layer and read_raster ignore variable= and band= where a source has only one"
-)
 @pytest.mark.parametrize("options", UNUSED.values(), ids=UNUSED)
 def test_a_variable_or_band_that_a_source_does_not_have_is_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):

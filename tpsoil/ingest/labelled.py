@@ -65,6 +65,11 @@ def labelled_parts(
 ) -> list[Part]:
     """The rasters of a labelled array or dataset; `path` where it is a file."""
     array = _choose(item, where, name, variable, prefer) if isinstance(item, xr.Dataset) else item
+    if isinstance(item, xr.DataArray) and variable not in (None, item.name):
+        raise InputError(
+            f"{where}: the source is one array{f' named {item.name!r}' if item.name else ''}, so variable='{variable}' "
+            "would have no effect; leave it out"
+        )
     own = array.rio.crs if isinstance(item, xr.DataArray) else (array.rio.crs or item.rio.crs)
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -94,6 +99,8 @@ def labelled_parts(
         _transform(array, north, east, where, name),
         require_located(crs or CRS(own.to_wkt()), where=f"{where}: {name}"),
     )
+    if not steps and band not in (None, 1):
+        raise InputError(f"{where}: {name} has one band, expected band=1 or none, got band={band}")
     if not steps:
         return [_labelled_part(array, box, name, path)]
     count = array.sizes[steps[0]]

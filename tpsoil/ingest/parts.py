@@ -78,6 +78,11 @@ def find_parts(
             dataset = open_labelled(path, where)
             parts += labelled_parts(dataset, where, path, variable, band, declared, combined, prefer, path)
         else:
+            if variable is not None:
+                raise InputError(
+                    f"{where}: {path} has bands and no variables, so variable='{variable}' would have no effect; pass "
+                    "band=, or leave variable out"
+                )
             parts += _gdal(path, where, band, declared, combined)
     return parts
 
