@@ -209,6 +209,16 @@ CASES = {
             "where": other("my points", outside="error"),
         },
     ),
+    "zonal_statistics": Case(
+        cube.zonal_statistics,
+        {"layers": ELEVATION.rename("elevation"), "polygons": AREA.assign(basin="right", other=None)},
+        {
+            "by": other("basin"),
+            "statistics": other(["mean"]),
+            "partial_cells": other("centre", polygons=[shapely.box(405_200, 3_322_300, 411_700, 3_331_100)]),
+            "crs": other("EPSG:32645", polygons=[AREA.geometry[0]]),
+        },
+    ),
     "write_layers": Case(
         write_layers,
         {"layers": {"elevation": ELEVATION}},

@@ -324,7 +324,17 @@ FROM_FILES: dict[str, dict[str, Change]] = {
         "crs": Change("EPSG:32646", given={"lakes": "right.shp"}),
         "no_soil": Change(["water", "rock"]),
     },
+    "zonal": {
+        "name": Change("other", "table"),
+        "layers": Change(["own", "second"], "table", root={"layers": [OWN, {**OWN, "name": "second"}]}),
+        "polygons": Change("left.geojson", "table"),
+        "by": Change("basin", "table"),
+        "statistics": Change(["mean", "total"], "table"),
+        "partial_cells": Change("centre", "table", given={"polygons": "left.geojson"}),
+        "crs": Change("EPSG:32646", given={"polygons": "right.shp"}),
+    },
 }  # fmt: skip
+AREAS = {"name": "areas", "layers": ["own"], "polygons": "right.geojson"}
 
 
 @pytest.fixture(scope="module")
@@ -344,8 +354,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.M
     axes = {"y": 3_337_000 - 250 - 500.0 * np.arange(32), "x": 404_250 + 500.0 * np.arange(32)}
     stack = {"first": (("y", "x"), fine), "second": (("y", "x"), 2 * fine)}
     xr.Dataset(stack, coords=axes).to_netcdf(folder / "two.nc", engine="scipy")
-    right = geopandas.GeoDataFrame(geometry=[shapely.box(410_000, 3_300_000, 430_000, 3_340_000)], crs="EPSG:32646")
+    right = geopandas.GeoDataFrame(
+        {"basin": ["right"]}, geometry=[shapely.box(410_000, 3_300_000, 430_000, 3_340_000)], crs="EPSG:32646"
+    )
     right.to_file(folder / "right.geojson", driver="GeoJSON")
+    right.translate(xoff=-12_300).to_file(folder / "left.geojson", driver="GeoJSON")
     right.to_file(folder / "right.shp")
     (folder / "right.prj").unlink()
     monkeypatch_module.chdir(folder)
@@ -359,6 +372,12 @@ def files(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.M
 @pytest.mark.parametrize(("table", "key"), cases(FROM_FILES))
 def test_an_option_of_files_has_an_effect(files: Sweep, table: str, key: str) -> None:
     change = FROM_FILES[table][key]
+    if table == "zonal":
+        base = {**files.base, **change.root}
+        before = {**AREAS, **change.given}
+        first, second = ({**base, "zonal": [entry]} for entry in (before, {**before, key: change.value}))
+        files.compare(key, files.outcome(first), files.outcome(second), change)
+        return
     if table != "layers":
         more = {"layers": [WATER], "mask": {"no_soil": ["water"]}} if table == "mask" else {}
         files.within(more).check(table, key, change)

@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube
+    from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube, zonal_statistics
     from .grid import plateau_grid
     from .recipes import fetch, run
 
@@ -26,6 +26,7 @@ _NAMES = {
     "export_store": "cube",
     "open_cube": "cube",
     "sample_cube": "cube",
+    "zonal_statistics": "cube",
     "run": "recipes",
     "fetch": "recipes",
 }
@@ -40,6 +41,7 @@ __all__ = [
     "plateau_grid",
     "run",
     "sample_cube",
+    "zonal_statistics",
 ]
 
 

@@ -150,6 +150,54 @@ class TpsoilAccessor:
 
         return sample_cube(self._cube, points, layers=layers, outside=outside, on_masked=on_masked)
 
+    def zonal_statistics(
+        self,
+        polygons: Any,
+        *,
+        layers: Sequence[str] | None = None,
+        by: str | None = None,
+        statistics: Sequence[str] | None = None,
+        partial_cells: Literal["fraction", "centre"] = "fraction",
+        crs: Any = None,
+    ) -> pd.DataFrame:
+        """Mean, spread, quantiles, area and total by polygons; see `tpsoil.zonal_statistics`.
+
+        Parameters
+        ----------
+        polygons : path, GeoDataFrame, mapping of name to geometry, shapely geometry, or a sequence of them
+        layers : sequence of str, optional
+            All continuous layers with dims (y, x) by default.
+        by, statistics, partial_cells, crs
+            As in `zonal_statistics`.
+
+        Returns
+        -------
+        DataFrame
+            A row for each polygon and layer.
+
+        Raises
+        ------
+        MissingInputError
+            For a layer that is not there.
+        """
+        from .cube import zonal_statistics
+        from .cube.zonal import DEFAULT_STATISTICS
+        from .variables import stored_kind
+
+        names = (
+            list(layers)
+            if layers is not None
+            else [
+                str(name)
+                for name, layer in self._cube.items()
+                if layer.dims == ("y", "x") and stored_kind(str(name), layer.attrs) in {"continuous", None}
+            ]
+        )
+        chosen = xr.Dataset({name: self._layer(name, "zonal_statistics") for name in names})
+        return zonal_statistics(
+            chosen, polygons, by=by, statistics=statistics or DEFAULT_STATISTICS, partial_cells=partial_cells, crs=crs
+        )
+
     def export(
         self, path: str | os.PathLike[str], *, layers: Sequence[str] | None = None, overwrite: bool = False
     ) -> list[Path]:
@@ -231,7 +279,8 @@ class TpsoilAccessor:
         )
 
     def __repr__(self) -> str:
-        return "ds.tpsoil: terrain, solum_thickness, predict, sample, export, map; help(ds.tpsoil) for each"
+        names = "terrain, solum_thickness, predict, sample, zonal_statistics, export, map"
+        return f"ds.tpsoil: {names}; help(ds.tpsoil) for each"
 
     def _layer(self, name: str, method: str) -> xr.DataArray:
         from .errors import MissingInputError, nearest_name

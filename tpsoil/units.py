@@ -15,7 +15,7 @@ from .unit_text import DAYS_A_YEAR, LENGTH, NUMBER, SECONDS, Unit, formula_in, m
 
 __all__ = [
     "DAYS_A_YEAR", "Conversion", "Period", "Unit", "conversion", "convertible", "formula_in", "is_rate_of",
-    "mass_fraction", "read_unit", "require_unit", "same_unit",
+    "mass_fraction", "read_unit", "require_unit", "same_unit", "unit_times_area",
 ]  # fmt: skip
 
 Period = Literal["", "year", "month", "day"]
@@ -154,6 +154,32 @@ def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, 
     if stated is None or not str(stated).strip() or same_unit(str(stated), expected, period=period):
         return
     raise UnitsError(f"{where}: {name} has units '{stated}', expected '{expected}'{_of(period)}; {fix}")
+
+
+_PER_AREA = {"m-2": 1.0, "ha-1": 1e-4, "km-2": 1e-6}
+_LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3}
+
+
+def unit_times_area(unit: str) -> tuple[str, float]:
+    """Unit of a quantity that is summed over an area, and the factor from the quantity times m2.
+
+    Parameters
+    ----------
+    unit : str
+        Of the catalogue's form, such as "t ha-1 a-1".
+
+    Examples
+    --------
+    >>> unit_times_area("t ha-1 a-1"), unit_times_area("m"), unit_times_area("mm"), unit_times_area("degC")
+    (('t a-1', 0.0001), ('m3', 1.0), ('m3', 0.001), ('degC m2', 1.0))
+    """
+    words = unit.split()
+    for word in words:
+        if word in _PER_AREA:
+            return " ".join(one for one in words if one != word), _PER_AREA[word]
+    if words and words[0] in _LENGTHS:
+        return " ".join(["m3", *words[1:]]), _LENGTHS[words[0]]
+    return " ".join([*(word for word in words if word != "1"), "m2"]), 1.0
 
 
 def _chemical_factor(source: str, expected: str) -> float:

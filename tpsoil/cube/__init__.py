@@ -20,6 +20,7 @@ from .regions import (
 )
 from .sampling import sample_cube
 from .store import create_cube, cube_info, layer_states, open_cube
+from .zonal import zonal_statistics
 
 __all__ = [
     "CubeCheck",
@@ -44,4 +45,5 @@ __all__ = [
     "write_layers",
     "write_region",
     "writing",
+    "zonal_statistics",
 ]

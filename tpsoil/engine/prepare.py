@@ -93,6 +93,7 @@ def prepare_stage(
     if described is not None and is_current(described, origin, inputs, digests):
         data = ledger.read(f"models/{stage.name}.bin")
         if data is not None and digest_bytes(data) == described["digest"]:
+            _write_csv(stage, described, ledger)
             return _prepared_stage(stage, origin, data, described, trained=False)
     with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
         done, read = _run(stage, inputs, Workbench(workers, progress, ledger.scratch(stage.name)))
@@ -107,6 +108,7 @@ def prepare_stage(
     ledger.write(f"models/{stage.name}.bin", done.model)
     ledger.write_json(f"models/{stage.name}.json", described)
     described = ledger.read_json(f"models/{stage.name}.json") or described  # as the next run reads it, keys in order
+    _write_csv(stage, described, ledger)
     return _prepared_stage(stage, origin, done.model, described, trained=True)
 
 
@@ -141,6 +143,16 @@ def is_current(
         if input_digest(place, {chunk: digests.of(place, chunk) for chunk in chunks}) != read["digest"]:
             return False
     return True
+
+
+def _write_csv(stage: Stage, described: Mapping[str, Any], ledger: Ledger) -> None:
+    """Write the tables of a stage without maps as files too: they are its result."""
+    if stage.outputs:
+        return
+    for name, text in described.get("tables", {}).items():
+        key, data = f"models/{stage.name}.{name}.csv", str(text).encode()
+        if ledger.read(key) != data:
+            ledger.write(key, data)
 
 
 def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:

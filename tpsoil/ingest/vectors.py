@@ -213,14 +213,14 @@ def _polygons(item: Any, grid: GeoBox, crs: Any, skipped: list[str]) -> list[Any
     return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
 
 
-def read_features(item: str | os.PathLike[str]) -> Any:
-    """All features of one layer of a vector file."""
+def read_features(item: str | os.PathLike[str], *, where: str = "soil_mask") -> Any:
+    """All features of one layer of a vector file; `where` begins the messages."""
     import geopandas
 
     text, layer = _path_of(item)
-    path = require_file(text, where="soil_mask", content="a vector file")
+    path = require_file(text, where=where, content="a vector file")
     if path.suffix.lower() == ".shp":
-        _require_complete_shapefile(path)
+        _require_complete_shapefile(path, where)
     try:
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path)
@@ -230,14 +230,14 @@ def read_features(item: str | os.PathLike[str]) -> Any:
         if layer in names:
             return geopandas.read_file(path, layer=layer)
     except Exception as error:  # pyogrio, pyarrow and GDAL raise unrelated classes
-        raise InputError(f"soil_mask: {path} is not a vector file that can be read: {error}") from error
+        raise InputError(f"{where}: {path} is not a vector file that can be read: {error}") from error
     choices = " or ".join(f"'{path}{LAYER}{name}'" for name in names)
     if layer is None:
-        raise InputError(f"soil_mask: {path} has {len(names)} layers ({', '.join(names)}); name one of them: {choices}")
-    raise InputError(f"soil_mask: {path} has no layer '{layer}'{nearest_name(layer, names)}")
+        raise InputError(f"{where}: {path} has {len(names)} layers ({', '.join(names)}); name one of them: {choices}")
+    raise InputError(f"{where}: {path} has no layer '{layer}'{nearest_name(layer, names)}")
 
 
-def _require_complete_shapefile(path: Path) -> None:
+def _require_complete_shapefile(path: Path, where: str) -> None:
     """Compare a shapefile's own lengths with what is there: GDAL reads a file that ends too early without an error.
 
     ESRI Shapefile Technical Description (1998): bytes 24-27 of .shp and .shx hold the length in 16-bit words, big
@@ -259,11 +259,11 @@ def _require_complete_shapefile(path: Path) -> None:
             counts[suffix] = (stated - 100) // 8
         if size < stated:
             raise InputError(
-                f"soil_mask: {part} ends after {size} of {stated} bytes, features are missing; fetch or copy it again"
+                f"{where}: {part} ends after {size} of {stated} bytes, features are missing; fetch or copy it again"
             )
     if ".shx" in counts and ".dbf" in counts and counts[".shx"] != counts[".dbf"]:
         raise InputError(
-            f"soil_mask: {path} has {counts['.shx']} shapes and {counts['.dbf']} records in its .dbf; its files do not "
+            f"{where}: {path} has {counts['.shx']} shapes and {counts['.dbf']} records in its .dbf; its files do not "
             "belong together, fetch or copy them again"
         )
 

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -26,6 +26,7 @@ from tpsoil.cube import cube_info
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 from tpsoil.grid import require_located
+from tpsoil.ingest.vectors import LAYER
 from tpsoil.redaction import hide
 
 from .derive_settings import DeriveSettings, settings_of_recipe
@@ -35,7 +36,9 @@ from .layer_stage import LayerTable
 from .mask_stage import MaskTable
 from .section import Section, read_table, unknown_keys
 from .solum_stage import SolumTable
+from .zonal_stage import ZonalTable
 
+Named = TypeVar("Named", bound=Section)
 DATA_VARIABLE: Final = "TPSOIL_DATA"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -139,7 +142,7 @@ class Recipe:
         What relative paths start from.
     raw : mapping
         As written, before variables were replaced; stores record this.
-    run, grid, layers, mask, derive, solum, elements
+    run, grid, layers, mask, derive, solum, elements, zonal
         The tables; None or empty where the recipe has none.
     """
 
@@ -153,6 +156,7 @@ class Recipe:
     derive: DeriveSettings | None = None
     solum: SolumTable | None = None
     elements: ElementsTable | None = None
+    zonal: tuple[ZonalTable, ...] = ()
 
     def path(self, text: str) -> str:
         """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""
@@ -182,11 +186,12 @@ class Recipe:
             names += [self.solum.calibration.profiles]
         if self.elements is not None:
             names += [self.elements.samples]
+        names += [table.polygons.partition(LAYER)[0] for table in self.zonal]
         return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
 
 
 SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
-TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements")
+TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal")
 
 
 def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
@@ -218,7 +223,7 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     tpsoil.errors.RecipeError: recipe: 3 faults
       - run.output: is missing
       - run.outptu: unknown key; did you mean 'output'?
-      - recipe: has nothing to compute; give [[layers]], [derive], [solum] or [elements]
+      - recipe: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]
     """
     if isinstance(recipe, Mapping):
         where, folder, raw = "recipe", Path.cwd(), dict(recipe)
@@ -240,14 +245,15 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         derive = settings_of_recipe(text["derive"], lambda path: _absolute(folder, path), faults)
     solum = _optional(SolumTable, text, "solum", faults)
     elements = _optional(ElementsTable, text, "elements", faults)
-    layers = _layers(text.get("layers", []), faults)
+    layers = _named_tables(LayerTable, "layers", text.get("layers", []), faults)
+    zonal = _named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
-    if not any(key in raw for key in ("layers", "derive", "solum", "elements")):
-        faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum] or [elements]")
+    if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal")):
+        faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]")
     if run is None or faults:
         raise RecipeError(where, faults)
-    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements)
+    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements, zonal)
 
 
 def grid_of_recipe(recipe: Recipe) -> GeoBox:
@@ -271,9 +277,10 @@ def _optional(model: Any, raw: Mapping[str, Any], key: str, faults: list[str]) -
     return read_table(model, raw[key], key, faults) if key in raw else None
 
 
-def _layers(raw: Any, faults: list[str]) -> tuple[LayerTable, ...]:
+def _named_tables(model: type[Named], key: str, raw: Any, faults: list[str]) -> tuple[Named, ...]:
+    """The tables of a list such as `[[layers]]`, each with a name of its own."""
     if not isinstance(raw, list):
-        faults.append("layers: is one table, expected a list of them; write [[layers]] with two brackets")
+        faults.append(f"{key}: is one table, expected a list of them; write [[{key}]] with two brackets")
         return ()
     layers, numbers = [], dict[str, int]()
     for number, entry in enumerate(raw, start=1):

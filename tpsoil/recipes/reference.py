@@ -21,6 +21,7 @@ from .mask_stage import MaskTable
 from .recipe import GridTable, RunTable
 from .section import Section
 from .solum_stage import SolumTable
+from .zonal_stage import ZonalTable
 
 TOP: Final[dict[str, tuple[str, type[Section]]]] = {
     "run": ("[run]", RunTable),
@@ -29,6 +30,7 @@ TOP: Final[dict[str, tuple[str, type[Section]]]] = {
     "mask": ("[mask]", MaskTable),
     "solum": ("[solum]", SolumTable),
     "elements": ("[elements]", ElementsTable),
+    "zonal": ("[[zonal]]", ZonalTable),
 }
 """Tables of a recipe, beside `[derive]`, whose groups declare themselves."""
 

@@ -64,7 +64,20 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
             tables[name] = tables[name][[column for column in SCORES if column in tables[name]]]
     ordered = [name for name in TITLES if name in tables]
     ordered += [name for name in tables if name not in TITLES and not name.startswith(LONG)]
-    return {TITLES.get(name, name): tables[name] for name in ordered}
+    return {table_title(name): tables[name] for name in ordered}
+
+
+def table_title(name: str) -> str:
+    """Title of a table of a run.
+
+    Examples
+    --------
+    >>> table_title("zonal_basins")
+    'Statistics by polygon: basins'
+    """
+    if name.startswith("zonal_"):
+        return f"Statistics by polygon: {name.removeprefix('zonal_')}"
+    return TITLES.get(name, name)
 
 
 def map_layers(store: str) -> list[str]:

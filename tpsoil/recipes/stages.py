@@ -18,8 +18,9 @@ from .layer_stage import behind, layer_stages
 from .mask_stage import mask_stages
 from .recipe import Recipe, grid_of_recipe
 from .solum_stage import solum_stages
+from .zonal_stage import zonal_stages
 
-SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements")
+SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal")
 """What `--only` may name, beside the stages themselves."""
 
 
@@ -80,6 +81,7 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
         samples = recipe.path(recipe.elements.samples)
         behind(samples, "elements.samples", faults)
         add(element_stages(recipe.elements, available, Path(samples), recipe.run.seed), "elements")
+    add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages

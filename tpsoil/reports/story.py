@@ -158,7 +158,10 @@ def _simulated(store: xr.Dataset) -> str:
 
 def _place_table(story: Story, name: str, table: pd.DataFrame, *, simulated: bool) -> None:
     """A table of the run: drawn where it is long, else printed among the scores."""
-    table.attrs.update(caption=_TITLES.get(name, name.replace("_", " ").capitalize()), simulated=simulated)
+    caption = _TITLES.get(name, name.replace("_", " ").capitalize())
+    if name.startswith("zonal_"):
+        caption = f"Statistics by polygon: {name.removeprefix('zonal_')}"
+    table.attrs.update(caption=caption, simulated=simulated)
     if is_long(name):
         story.charts[name] = table
     else:
