@@ -282,17 +282,17 @@ def _named_tables(model: type[Named], key: str, raw: Any, faults: list[str]) -> 
     if not isinstance(raw, list):
         faults.append(f"{key}: is one table, expected a list of them; write [[{key}]] with two brackets")
         return ()
-    layers, numbers = [], dict[str, int]()
+    tables, numbers = [], dict[str, int]()
     for number, entry in enumerate(raw, start=1):
         name = entry.get("name") if isinstance(entry, Mapping) else None
         if isinstance(name, str):
             if name in numbers:
-                faults.append(f"layers[{number}].name: '{name}' is given twice, first as layers[{numbers[name]}]")
+                faults.append(f"{key}[{number}].name: '{name}' is given twice, first as {key}[{numbers[name]}]")
             numbers.setdefault(name, number)
-        layer = read_table(LayerTable, entry, f"layers[{number}]", faults)
-        if layer is not None:
-            layers.append(layer)
-    return tuple(layers)
+        table = read_table(model, entry, f"{key}[{number}]", faults)
+        if table is not None:
+            tables.append(table)
+    return tuple(tables)
 
 
 def _parse(path: Path) -> dict[str, Any]:
