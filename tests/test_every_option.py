@@ -187,6 +187,8 @@ def test_an_option_of_solum_has_an_effect(solum: Sweep, table: str, key: str) ->
 
 # -- [elements]
 
+PAIRS = {"path": "pairs.csv", "columns": {"Fe": ["Fe_xrf", "Fe_icp"]}}
+ALTERATION: dict[str, Any] = {"columns": {name: name for name in ("Al", "Ca", "Na", "K", "P")}}
 ELEMENTS: dict[str, dict[str, Change]] = {
     "elements": {
         "samples": Change("fewer.csv"),
@@ -207,6 +209,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "masked_within_km": Change(0.5),
         "settings": Change({"max_features": 3}),
         "search": Change({"min_samples_leaf": [8, 20]}, "table", also={"search_trees": 4}),
+        "search_folds": Change(2, "table", given={"search_trees": 20, "search": {"min_samples_leaf": [1, 2, 3]}}),
         "search_trees": Change(3, "table", given={"search_trees": 20, "search": {"min_samples_leaf": [1, 2, 3]}}),
         "interval": Change(0.9),
         "replicate": Change("part", "fault", given={"site": "plot"}),
@@ -220,14 +223,27 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "censored_as": Change("drop", given={"limits": {"Fe": 13000.0}}),
         "icp": Change({"Fe": "Fe_icp"}),
         "calibration": Change("rma", given={"icp": {"Fe": "Fe_icp"}}),
+        "pairs": Change(PAIRS),
+        "variance_ratio": Change(9.0, given={"icp": {"Fe": "Fe_icp"}, "calibration": "deming"}),
+        "calibration_error": Change(False, given={"icp": {"Fe": "Fe_icp"}, "interval": 0.9}),
+        "uncalibrated_maps": Change(True, given={"icp": {"Fe": "Fe_icp"}}),
+        "cia": Change({**ALTERATION, "features": ["elevation"]}),
         "screen": Change({"threshold": 2.0}),
         "extra_features": Change(["sand"], "table"),
         "compare": Change(["climate_zone"], "table"),
         "classes": Change({"elevation": [4200]}, "table", given={"compare": ["elevation"]}),
+        "group_test": Change(
+            "games-howell", "table", given={"compare": ["elevation"], "classes": {"elevation": [4200]}}
+        ),
+        "ranges": Change(["height"], "table", given={"compare": ["climate_zone"]}),
+        "representation": Change(["climate_zone"]),
         "drivers": Change(True, "table"),
+        "driver_groups": Change("five", "table", given={"drivers": True}),
         "driver_repeats": Change(3, "table", given={"drivers": True}),
         "effects": Change(["elevation"], "table"),
+        "dependence": Change(True, "table", given={"effects": ["elevation"]}),
         "bands": Change(2, "table", given={"effects": ["elevation"]}),
+        "published": Change("huo2026", "table"),
         "simulated": Change(True, "attributes"),
     },
     "elements.screen": {
@@ -236,8 +252,27 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "log": Change(True),
         "iterate": Change(True),
     },
+    "elements.pairs": {
+        "path": Change("other_pairs.csv"),
+        "columns": Change({"Fe": ["Fe_second", "Fe_icp"]}),
+        "units": Change("g kg-1", root={"elements": {"check_units": False}}),
+        "min_pairs": Change(99, names="99"),
+    },
+    "elements.cia": {
+        "columns": Change({**ALTERATION["columns"], "Al": "Al_second"}),
+        "basis": Change("oxides", names="aluminium"),
+        "correction": Change("none"),
+        "carbonate": Change("CaCO3", given={"correction": "none"}),
+        "limits": Change({"Na": 13000.0}),
+        "features": Change(["elevation"]),
+        "precipitation": Change("sand", "table"),
+    },
 }
-SCREENED = {"elements": {"screen": {"threshold": 1.5}}}
+WITHIN = {
+    "elements.screen": {"elements": {"screen": {"threshold": 1.5}}},
+    "elements.pairs": {"elements": {"pairs": PAIRS}},
+    "elements.cia": {"elements": {"cia": {**ALTERATION, "features": ["elevation", "annual_precipitation"]}}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +293,9 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     table["Fe_icp"] = np.where(rng.random(120) < 0.5, 1000 + 1.1 * table["Fe"] + rng.normal(0, 900, 120), np.nan)
     table["other_longitude"] = table["longitude"].to_numpy()[::-1]
     table["other_latitude"] = table["latitude"].to_numpy()[::-1]
+    for name, content in {"Al": 65_000, "Ca": 20_000, "Na": 14_000, "K": 20_000, "P": 600, "Al_second": 60_000}.items():
+        table[name] = content * rng.lognormal(0, 0.2, 120)
+    table["CaCO3"] = rng.uniform(0, 3, 120)
     table.loc[5, "Fe"], table.loc[7, "Fe"] = 60_000.0, 45_000.0
     table.loc[9:10, "Fe"] = np.nan
     table.to_csv(folder / "samples.csv", index=False)
@@ -265,6 +303,11 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     east = table["longitude"] > table["longitude"].quantile(0.4)
     table[east].to_csv(folder / "two_classes.csv", index=False)
     table.assign(Fe=table["Fe"].where(table.index != 20, -5.0)).to_csv(folder / "negative.csv", index=False)
+    paired = pd.DataFrame({"Fe_xrf": rng.uniform(10_000, 40_000, 40)})
+    paired["Fe_second"] = paired["Fe_xrf"] * rng.normal(1, 0.05, 40)
+    paired["Fe_icp"] = 2000 + 1.2 * paired["Fe_xrf"] + rng.normal(0, 900, 40)
+    paired.to_csv(folder / "pairs.csv", index=False)
+    paired.assign(Fe_icp=paired["Fe_icp"] + 5000).to_csv(folder / "other_pairs.csv", index=False)
     monkeypatch_module.chdir(folder)
     return Sweep({
         "run": {"name": "sweep", "output": "maps.zarr", "cube": "cube.zarr"},
@@ -277,7 +320,7 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
 
 @pytest.mark.parametrize(("table", "key"), cases(ELEMENTS))
 def test_an_option_of_elements_has_an_effect(elements: Sweep, table: str, key: str) -> None:
-    elements.within(SCREENED if table == "elements.screen" else {}).check(table, key, ELEMENTS[table][key])
+    elements.within(WITHIN.get(table, {})).check(table, key, ELEMENTS[table][key])
 
 
 # -- [grid], [[layers]] and [mask], from files

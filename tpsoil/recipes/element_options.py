@@ -8,11 +8,14 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tpsoil.errors import nearest_name
+from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.search import Preset
+from tpsoil.micronutrients.alteration import INDEX
+from tpsoil.micronutrients.covariate_groups import covariate_groups
 from tpsoil.soil_mask import OnMasked
 from tpsoil.variables import ELEMENTS
 
+from .element_study_options import AlterationTable, PairsTable
 from .section import Section
 
 NAMES: Final = {symbol: name for name, symbol in ELEMENTS.items()}
@@ -87,6 +90,8 @@ class ElementsTable(Section):
         Values that are tried within the training part of every fold, such as `max_features`.
     search_trees : int
         Of each forest of the search.
+    search_folds : int
+        Inner folds of the search, in the training part of each outer fold.
     interval : float
         Level of a mapped prediction interval, such as 0.9; none by default.
     replicate : str
@@ -109,8 +114,18 @@ class ElementsTable(Section):
         Value of a censored sample: half the limit, the limit, or none.
     icp : table of symbol to column
         ICP-MS readings of some of the samples; the others are converted by a calibration line.
+    pairs : table
+        Paired XRF and ICP-MS readings in a table of their own, in place of `icp`.
     calibration : "ols", "deming" or "rma"
-        How that line is fitted.
+        Method of the calibration line.
+    variance_ratio : float
+        Of "deming": error variance of ICP-MS over that of XRF.
+    calibration_error : bool
+        Widen the mapped interval by the prediction error of the calibration line, in quadrature.
+    uncalibrated_maps : bool
+        Map the XRF readings before calibration too, as `NAME_xrf`.
+    cia : table
+        Chemical index of alteration of the samples, as a column and as a predicted layer.
     screen : table
         Outliers are excluded from training.
     extra_features : list of str
@@ -119,19 +134,37 @@ class ElementsTable(Section):
         Class columns or layers whose classes are compared on site means.
     classes : table of column to breaks
         Columns of numbers that are cut into classes for `compare`.
+    group_test : "auto", "tukey" or "games-howell"
+        Test of the comparison; "auto" takes Games-Howell where the variances differ.
+    ranges : list of str
+        Features or columns of the samples whose range is listed for every class of `compare`.
+    representation : list of str
+        Class layers: share of the sites beside share of the area of each class, as a table, a figure and a map of their
+        ratio, `representation_NAME`.
+    driver_groups : "five", or table of group to list of str
+        Joint importance of groups of features; "five": climate, terrain, vegetation, soil and weathering.
     effects : list of str
         Features whose effect is drawn; `a*b` for two together.
+    dependence : bool
+        Partial dependence beside the accumulated local effect of each feature of `effects`.
     bands : int
         Bootstrap samples of the band around each effect; none by default.
+    published : "huo2026"
+        Tables set own numbers beside those of this study, and the page names the table or figure of the paper.
     simulated : bool
         The samples are simulated, not measured; recorded in every output and figure.
     """
 
     NEEDS: ClassVar = {
         "search_trees": ("search", ()),
+        "search_folds": ("search", ()),
+        "variance_ratio": ("calibration", ("deming",)),
+        "driver_groups": ("drivers", ()),
+        "dependence": ("effects", ()),
+        "group_test": ("compare", ()),
+        "ranges": ("compare", ()),
         "driver_repeats": ("drivers", ()),
         "bands": ("effects", ()),
-        "calibration": ("icp", ()),
         "classes": ("compare", ()),
         "masked_within_km": ("masked_samples", ("move",)),
     }
@@ -155,6 +188,7 @@ class ElementsTable(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, list[Any]] = Field(default_factory=dict)
     search_trees: int = Field(default=100, ge=2)
+    search_folds: int = Field(default=3, ge=2)
     interval: float | None = None
     replicate: str | None = None
     units: str | dict[str, str] = "mg kg-1"
@@ -166,15 +200,26 @@ class ElementsTable(Section):
     allow_censored: bool = False
     censored_as: Literal["half", "limit", "drop"] = "half"
     icp: dict[str, str] = Field(default_factory=dict)
+    pairs: PairsTable | None = None
     calibration: Literal["ols", "deming", "rma"] = "ols"
+    variance_ratio: float = Field(default=1.0, gt=0)
+    calibration_error: bool = True
+    uncalibrated_maps: bool = False
+    cia: AlterationTable | None = None
     screen: ScreenTable | None = None
     extra_features: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
     classes: dict[str, list[float]] = Field(default_factory=dict)
+    group_test: Literal["auto", "tukey", "games-howell"] = "auto"
+    ranges: tuple[str, ...] = ()
+    representation: tuple[str, ...] = ()
     drivers: bool = False
     driver_repeats: int = Field(default=5, ge=1, le=1000)
+    driver_groups: Literal["five"] | dict[str, list[str]] = Field(default_factory=dict)
     effects: tuple[str, ...] = ()
+    dependence: bool = False
     bands: int = Field(default=0, ge=0)
+    published: Literal["huo2026"] | None = None
     simulated: bool = False
 
     @property
@@ -225,6 +270,37 @@ class ElementsTable(Section):
         if level is not None and level not in INTERVALS:
             raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
         return level
+
+    @property
+    def calibrated(self) -> dict[str, str]:
+        """Symbol of each element with paired readings, and where they are: "icp" or "pairs"."""
+        paired = {} if self.pairs is None else dict.fromkeys(self.pairs.columns, "pairs")
+        return paired | dict.fromkeys(self.icp, "icp")
+
+    @property
+    def groups_of_features(self) -> dict[str, list[str]]:
+        """Features by group, empty where no joint importance is asked for."""
+        if not self.driver_groups:
+            return {}
+        return covariate_groups(self.features, None if self.driver_groups == "five" else self.driver_groups)
+
+    @model_validator(mode="after")
+    def _check_study(self) -> ElementsTable:
+        for key in ("calibration", "uncalibrated_maps", "calibration_error"):
+            if getattr(self, key) != type(self).model_fields[key].default and not self.calibrated:
+                raise ValueError(f"{key} has no effect without icp or pairs; set one of them, or leave {key} out")
+        for symbol in () if self.pairs is None else self.pairs.columns:
+            if symbol not in self.columns:
+                raise ValueError(f"pairs.columns names '{symbol}', which is none of {', '.join(self.columns)}")
+            if symbol in self.icp:
+                raise ValueError(f"'{symbol}' has readings in icp and in pairs; give one of them")
+        if self.cia is not None and INDEX in self.cia.features:
+            raise ValueError(f"cia.features names {INDEX} itself; leave it out")
+        try:
+            covariate_groups(self.features, self.driver_groups if isinstance(self.driver_groups, dict) else None)
+        except InputError as error:
+            raise ValueError(str(error).replace("covariate_groups: ", "driver_groups: ")) from error
+        return self
 
     @model_validator(mode="after")
     def _check_names(self) -> ElementsTable:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -15,17 +14,21 @@ from tpsoil.cube import sample_cube
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest import read_samples, read_table, require_columns
 from tpsoil.micronutrients import (
-    calibrate_xrf,
+    XrfCalibration,
     censored_shares,
+    check_one_unit,
     classes_of,
     screen_outliers,
     summarise_elements,
     summarise_sites,
 )
+from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.points import check_degrees
 from tpsoil.variables import class_names
 
 from .element_options import ElementsTable
+from .element_weathering import with_alteration
+from .element_xrf import line_of, readings_of, tables_of_line
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,36 @@ class ElementSamples:
     notes : list of str
     attributes : dict of str to str
         For the maps: samples on masked cells, and how they were treated.
+    calibration : XrfCalibration or None
+        The line that the values were calibrated with.
     """
 
     design: pd.DataFrame
     tables: dict[str, pd.DataFrame]
     notes: list[str]
     attributes: dict[str, str]
+    calibration: XrfCalibration | None = None
 
 
-def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -> ElementSamples:
+def design_of(
+    table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str, *, pairs: Path | None = None
+) -> ElementSamples:
     """Read, screen, calibrate and place the samples of one element.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    cube : Dataset (y, x)
+        Has the features.
+    path : Path
+        Table of the samples.
+    symbol : str
+    pairs : Path, optional
+        Table of `[elements.pairs]`.
+
+    Returns
+    -------
+    ElementSamples
 
     Raises
     ------
@@ -61,7 +84,7 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
     UnitsError
         For contents a hundred times above or below the usual ones of soils.
     """
-    tidy = _read(table, path, symbol)
+    tidy = read_element(table, path, symbol)
     notes: list[str] = []
     tables: dict[str, pd.DataFrame] = {}
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
@@ -82,9 +105,11 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
         counts: dict[Any, Any] = screening.counts.loc[symbol].to_dict()
         removed, fences = int(counts["removed"]), (float(counts["low"]), float(counts["high"]))
         tidy = screening.kept
-    if symbol in table.icp:
+    line = None
+    if symbol in table.calibrated:
         # After the screening: one gross outlier among the pairs would change the slope.
-        tidy, tables["calibration"] = _calibrated(table, tidy, symbol, notes)
+        tidy, line, of_line = _calibrated(table, tidy, symbol, pairs, notes)
+        tables |= of_line
     summary: dict[Any, Any] = summarise_elements(summarise_sites(tidy, keep=[])).loc[symbol].to_dict()
     tables["samples"] = pd.DataFrame(
         [
@@ -102,8 +127,8 @@ def design_of(table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str) -
             }
         ]
     )
-    design, attributes = _placed(table, cube, tidy, path, notes)
-    return ElementSamples(design, tables, notes, attributes)
+    design, attributes = placed_samples(table, cube, tidy, path, notes)
+    return ElementSamples(design, tables, notes, attributes, line)
 
 
 def check_samples(table: ElementsTable, path: Path) -> None:
@@ -117,23 +142,44 @@ def check_samples(table: ElementsTable, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the run reports them
         for symbol in table.elements:
-            _read(table, path, symbol)
+            read_element(table, path, symbol)
 
 
-def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+    """Samples of one element as they are read: one row a sample, before screening.
+
+    Returns
+    -------
+    DataFrame
+        Tidy, with `lon`, `lat`, the columns that the recipe needs, and the index of alteration where it is asked for.
+
+    Raises
+    ------
+    MissingInputError, InputError, UnitsError
+        As `design_of`, for what the table alone shows.
+    """
     columns = [c for c in table.compare if c not in table.features]
+    ranges = [name for name in table.ranges if name not in table.features]
+    index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
     needed = [
         table.longitude,
         table.latitude,
         table.columns[symbol],
         *table.from_samples.values(),
         *table.extra_features,
+        *ranges,
+        *index,
         *([table.site] if table.site else []),
         *([table.replicate] if table.replicate else []),
         *([table.icp[symbol]] if symbol in table.icp else []),
     ]
-    numbers = [table.longitude, table.latitude, *table.from_samples.values(), *table.extra_features]
+    numbers = [table.longitude, table.latitude, *table.from_samples.values(), *table.extra_features, *ranges, *index]
+    if table.cia is not None:  # computed here, not read
+        needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
     samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
+    if table.cia is not None:
+        samples = with_alteration(table.cia, samples)
+        needed.append(INDEX)
     for feature in table.from_samples:
         if feature not in table.features:
             raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
@@ -151,44 +197,44 @@ def _read(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
         check_units=table.check_units,
         where=path.name,
     )
-    return tidy.rename(columns={table.longitude: "lon", table.latitude: "lat"})
+    tidy = tidy.rename(columns={table.longitude: "lon", table.latitude: "lat"})
+    if table.check_units:
+        check_one_unit(tidy["value"], symbol, where=path.name)
+    return tidy
 
 
 def _calibrated(
-    table: ElementsTable, tidy: pd.DataFrame, symbol: str, notes: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    column = table.icp[symbol]
-    icp = pd.to_numeric(tidy[column], errors="coerce").to_numpy(dtype=np.float64)
-    line = calibrate_xrf(tidy["value"].to_numpy(dtype=np.float64), icp, method=table.calibration)
+    table: ElementsTable, tidy: pd.DataFrame, symbol: str, pairs: Path | None, notes: list[str]
+) -> tuple[pd.DataFrame, XrfCalibration, dict[str, pd.DataFrame]]:
+    readings = readings_of(table, tidy, symbol, pairs)
+    line = line_of(table, *readings)
     calibrated = line.apply(tidy["value"])
-    outside, negative = int(calibrated["extrapolated"].sum()), int(calibrated["negative"].sum())
-    if outside:
+    counts = {name: int(calibrated[name].sum()) for name in ("extrapolated", "negative")}
+    if counts["extrapolated"]:
         notes.append(
-            f"{symbol}: {outside} readings are outside the calibrated range {line.low:.4g} to {line.high:.4g} mg/kg"
+            f"{symbol}: {counts['extrapolated']} readings are outside the calibrated range {line.low:.4g} to "
+            f"{line.high:.4g} mg/kg"
         )
-    if negative:
-        notes.append(f"{symbol}: {negative} calibrated values are negative and were excluded")
+    if counts["negative"]:
+        notes.append(f"{symbol}: {counts['negative']} calibrated values are negative and were excluded")
     value = calibrated["value"].where(~calibrated["negative"])
-    calibration_table = pd.DataFrame(
-        [
-            {
-                "element": symbol,
-                "pairs": line.n,
-                "intercept": line.intercept,
-                "slope": line.slope,
-                "r2": line.r2,
-                "residual_sd": float(np.sqrt(line.residual_variance)),
-                "extrapolated": outside,
-                "negative": negative,
-            }
-        ]
-    )
-    return tidy.assign(value=value), calibration_table
+    tables = tables_of_line(table, symbol, line, readings, counts)
+    if symbol in table.icp:
+        tidy = tidy.assign(icp_reading=readings[1])
+    return tidy.assign(value=value), line, tables
 
 
-def _placed(
+def placed_samples(
     table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Samples with the covariates of their cells and the classes of the comparison; lines are added to `notes`.
+
+    Returns
+    -------
+    design : DataFrame
+    attributes : dict of str to str
+        For the maps: samples on masked cells.
+    """
     layers = [name for name in table.features if name not in table.from_samples]
     design = tidy.reset_index(drop=True)
     with warnings.catch_warnings():

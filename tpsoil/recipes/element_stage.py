@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,14 +13,25 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.outputs import layer_variables
-from tpsoil.micronutrients import train_elements
+from tpsoil.micronutrients import check_covariates, train_elements
+from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import Variable, missing_code
 
+from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
 from .element_options import NAMES, ElementsTable
+from .element_representation import representation_stages
 from .element_samples import design_of
+from .element_study import notes_of_study, study_tables
 from .element_tables import tables_of
+from .element_training import training_options
+from .element_uncalibrated import (
+    compute_uncalibrated,
+    prepare_uncalibrated,
+    uncalibrated_outputs,
+    uncalibrated_table,
+)
 from .mask_stage import mask_inputs
 
 __all__ = ["ElementsTable", "element_stages"]
@@ -30,67 +42,96 @@ BYTES_WITH_INTERVAL: Final = 160.0
 """The same with two quantiles, two limits, the index, and a batch of columns of covariate space."""
 
 
-def element_stages(table: ElementsTable, available: set[str], samples: Path, seed: int) -> list[Stage]:
-    """One stage for each element."""
-    inputs = tuple(dict.fromkeys((*table.features, *mask_inputs(available))))
-    stages = []
-    for symbol, column in table.columns.items():
-        own = {"symbol": symbol, "column": column}
-        stages.append(
-            Stage(
-                name=f"element_{symbol}",
-                title=f"topsoil {NAMES[symbol]}",
-                section="elements",
-                inputs=inputs,
-                outputs=outputs_of(table, symbol),
-                compute=compute_element,
-                options={"table": table, "samples": samples, "seed": seed, **own},
-                indifferent=("table.samples", "table.elements", "table.citation"),
-                files=(samples,),
-                prepare=prepare_element,
-                load=MapModel.load,
-                attributes={
-                    "": {
-                        "parents": " ".join(inputs),
-                        "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log else ""),
-                        "samples": samples.name,
-                        **({"simulated": "true"} if table.simulated else {}),
-                    }
-                },
-                bytes_per_cell=(BYTES_WITH_INTERVAL if table.interval else BYTES_PER_CELL) + 4 * len(table.features),
+def element_stages(
+    table: ElementsTable, available: set[str], samples: Path, seed: int, *, pairs: Path | None = None
+) -> list[Stage]:
+    """The index of alteration, one stage for each element, its map before calibration, and representation.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    available : set of str
+        Layers that stages before these give.
+    samples : Path
+    seed : int
+    pairs : Path, optional
+        Table of `[elements.pairs]`.
+
+    Returns
+    -------
+    list of Stage
+    """
+    masks = mask_inputs(available)
+    stages = index_stages(table, available, samples, seed, masks)
+    for symbol in table.columns:
+        stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
+        if table.uncalibrated_maps and symbol in table.calibrated:
+            raw = _element_stage(uncalibrated_table(table, symbol), symbol, (samples, None), seed, masks)
+            stages.append(
+                replace(
+                    raw,
+                    name=f"element_{symbol}_xrf",
+                    title=f"{raw.title} before calibration",
+                    outputs=uncalibrated_outputs(symbol),
+                    compute=compute_uncalibrated,
+                    prepare=prepare_uncalibrated,
+                )
             )
-        )
-    return stages
+    return [*stages, *representation_stages(table, samples, masks)]
+
+
+def _element_stage(
+    table: ElementsTable, symbol: str, files: tuple[Path, Path | None], seed: int, masks: Sequence[str]
+) -> Stage:
+    samples, pairs = files
+    of_index = table.cia.features if predicts_index(table) and table.cia is not None else ()
+    inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
+    return Stage(
+        name=f"element_{symbol}",
+        title=f"topsoil {NAMES[symbol]}",
+        section="elements",
+        inputs=inputs,
+        outputs=outputs_of(table, symbol),
+        compute=compute_element,
+        options={
+            "table": table,
+            "samples": samples,
+            "pairs": pairs,
+            "seed": seed,
+            "symbol": symbol,
+            "column": table.columns[symbol],
+        },
+        indifferent=("table.samples", "table.elements", "table.citation", "table.pairs.path"),
+        files=(samples,) if pairs is None else (samples, pairs),
+        prepare=prepare_element,
+        load=MapModel.load,
+        attributes={
+            "": {
+                "parents": " ".join(inputs),
+                "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log else ""),
+                "samples": samples.name,
+                **({"simulated": "true"} if table.simulated else {}),
+            }
+        },
+        bytes_per_cell=(BYTES_WITH_INTERVAL if table.interval else BYTES_PER_CELL) + 4 * len(table.features),
+    )
 
 
 def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Read and screen the samples, take the covariates at their cells, train, explain, and compile for mapping."""
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
-    samples = design_of(table, cube, Path(options["samples"]), symbol)
-    kinds, block = table.kinds
-    settings: dict[str, Any] = {
-        "groups": "site" if table.site else None,
-        "transform": "log10" if table.log else "none",
-        "max_censored": table.max_censored,
-        "allow_censored": table.allow_censored,
-        "censored_as": table.censored_as,
-        "n_folds": table.n_folds,
-        "block_size": block,
-        "coordinates": ("lon", "lat"),
-        "trees": table.trees,
-        "preset": table.preset,
-        "search": dict(table.search) or None,
-        "search_trees": table.search_trees,
-        "seed": int(options["seed"]),
-        "workers": bench.workers,
-        **table.settings,
-    }
-    # Where every row is a site of its own, folds by site are the random ones.
-    sites = not table.site or not samples.design["site"].duplicated().any()
-    fold_kinds = [kind for kind in kinds if not (kind == "group" and sites)] or ["random"]
-    trained = train_elements(samples.design, [symbol], list(table.features), folds=fold_kinds, **settings)[symbol]
-    counts, notes = trained.counts, list(samples.notes)
+    pairs = None if options["pairs"] is None else Path(options["pairs"])
+    samples = design_of(table, cube, Path(options["samples"]), symbol, pairs=pairs)
+    notes: list[str] = []
+    if predicts_index(table):
+        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
+        notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
+    check_covariates(samples.design, "value", list(table.features), where=f"elements, {symbol}")
+    settings = training_options(table, samples.design, int(options["seed"]), bench.workers)
+    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    counts = trained.counts
+    notes += [*samples.notes, *notes_of_study(table, symbol, trained, samples.design)]
     if counts["used"] < counts["rows"]:
         notes.append(
             f"{symbol}: {counts['used']} of {counts['rows']} samples used; {counts['without_target']} have no value, "
@@ -116,10 +157,13 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     extra = None
     if table.extra_features:
         wider = [*table.features, *table.extra_features]
-        extra = train_elements(samples.design, [symbol], wider, folds=fold_kinds, **settings)[symbol]
-    model = MapModel.of(trained, level=table.interval)
+        extra = train_elements(samples.design, [symbol], wider, **settings)[symbol]
+    line = samples.calibration
+    error = line.measurement_error() if line is not None and table.calibration_error else None
+    model = MapModel.of(trained, level=table.interval, measurement=error)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
+    tables |= study_tables(table, symbol, trained, samples, int(options["seed"]))
     return Prepared(model.dump(), tables, attributes, notes)
 
 

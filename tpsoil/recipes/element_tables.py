@@ -9,6 +9,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest, conformal_intervals, coverage_table, observed_against_predicted
 from tpsoil.forest.trained import tails
 from tpsoil.micronutrients import accumulated_local_effects, betasq, compare_groups, importance, partial_dependence
+from tpsoil.micronutrients.groups import Test
 
 from .element_options import ElementsTable
 
@@ -69,7 +70,8 @@ def tables_of(
         tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(trained, effect, table.bands, seed)
     if classes:
         tables["groups"] = pd.concat(
-            [_groups(symbol, name, design, labels) for name, labels in classes.items()], ignore_index=True
+            [_groups(symbol, name, design, labels, table.group_test) for name, labels in classes.items()],
+            ignore_index=True,
         )
     return tables
 
@@ -133,10 +135,10 @@ def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.Da
     return curve
 
 
-def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series, test: Test) -> pd.DataFrame:
     work = design.assign(group=labels)
     try:
-        comparison = compare_groups(work, "value", "group", site="site")
+        comparison = compare_groups(work, "value", "group", site="site", test=test)
     except InputError as error:
         nothing = {"group": f"not compared: {error}", "n": 0, "mean": np.nan, "sd": np.nan, "letters": "", "test": ""}
         return pd.DataFrame([{"element": symbol, "classes": name, **nothing}])

@@ -185,7 +185,7 @@ class Recipe:
         if self.solum is not None and self.solum.calibration is not None:
             names += [self.solum.calibration.profiles]
         if self.elements is not None:
-            names += [self.elements.samples]
+            names += [self.elements.samples, self.elements.pairs.path if self.elements.pairs is not None else None]
         names += [table.polygons.partition(LAYER)[0] for table in self.zonal]
         return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
 

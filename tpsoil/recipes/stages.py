@@ -80,7 +80,12 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     if recipe.elements is not None:
         samples = recipe.path(recipe.elements.samples)
         behind(samples, "elements.samples", faults)
-        add(element_stages(recipe.elements, available, Path(samples), recipe.run.seed), "elements")
+        pairs = None
+        if recipe.elements.pairs is not None:
+            pairs = Path(recipe.path(recipe.elements.pairs.path))
+            behind(str(pairs), "elements.pairs.path", faults)
+        elements = element_stages(recipe.elements, available, Path(samples), recipe.run.seed, pairs=pairs)
+        add(elements, "elements")
     add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))

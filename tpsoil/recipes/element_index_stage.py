@@ -1,0 +1,188 @@
+"""The predicted layer of the index of alteration: trained on the samples' index, with spread and interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.forest import TrainedForest
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.outputs import layer_variables
+from tpsoil.micronutrients import alteration_and_precipitation, train_elements
+from tpsoil.micronutrients.alteration import INDEX
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+from tpsoil.variables import Variable
+
+from .element_options import ElementsTable
+from .element_samples import ElementSamples, placed_samples, read_element
+from .element_training import training_options
+
+BYTES_PER_CELL = 160.0
+
+
+def index_table(table: ElementsTable) -> ElementsTable:
+    """What of the recipe's table decides the index: how samples are read, its features, and the forest's settings."""
+    neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
+               if not field.is_required()}  # fmt: skip
+    kept = {"longitude", "latitude", "site", "replicate", "trees", "preset", "folds", "n_folds", "settings",
+            "masked_samples", "masked_within_km", "interval", "cia", "simulated", "units"}  # fmt: skip
+    features = () if table.cia is None else table.cia.features
+    changed = {name: value for name, value in neutral.items() if name not in kept}
+    first = next(iter(table.columns.items()))
+    return table.model_copy(
+        update={**changed, "features": features, "elements": dict([first]), "check_units": False, "negative": "censor"}
+    )
+
+
+def index_stages(
+    table: ElementsTable, available: set[str], samples: Path, seed: int, masks: Sequence[str]
+) -> list[Stage]:
+    """The stage of the predicted index, where `[elements.cia]` names features."""
+    if table.cia is None or not table.cia.features:
+        return []
+    own = index_table(table)
+    rain = [table.cia.precipitation] if table.cia.precipitation in available else []
+    inputs = tuple(dict.fromkeys((*own.features, *rain, *masks)))
+    return [
+        Stage(
+            name="element_alteration",
+            title="chemical index of alteration",
+            section="elements",
+            inputs=inputs,
+            outputs=outputs_of_index(own),
+            compute=compute_index,
+            options={"table": own, "samples": samples, "seed": seed},
+            indifferent=("table.samples", "table.citation", "table.elements"),
+            files=(samples,),
+            prepare=prepare_index,
+            load=MapModel.load,
+            attributes={
+                "": {
+                    "parents": " ".join(inputs),
+                    "model": f"random forest, {own.trees} trees",
+                    "samples": samples.name,
+                    **({"simulated": "true"} if own.simulated else {}),
+                }
+            },
+            bytes_per_cell=BYTES_PER_CELL + 4 * len(inputs),
+        )
+    ]
+
+
+def outputs_of_index(table: ElementsTable) -> tuple[Variable, ...]:
+    """The layers of the index."""
+    return tuple(layer_variables(INDEX, table.interval, units="1"))
+
+
+def train_index(
+    table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int
+) -> tuple[TrainedForest, pd.DataFrame]:
+    """The forest of the index, and the samples that it was trained on.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        As `index_table` gives it.
+    cube : Dataset (y, x)
+        Has the features of the index.
+    samples : Path
+    seed, workers : int
+
+    Returns
+    -------
+    trained : TrainedForest
+    rows : DataFrame
+        Placed samples with `site`, `replicate` and the index; index of the forest's predictions.
+
+    Raises
+    ------
+    InputError
+        Where no sample has an index.
+    """
+    symbol = next(iter(table.columns))
+    tidy = read_element(table, samples, symbol)
+    tidy = tidy[np.isfinite(tidy[INDEX])]
+    if not len(tidy):
+        raise InputError(f"elements.cia: no row of {samples.name} has an index; see its columns and detection limits")
+    rain = () if table.cia is None or table.cia.precipitation not in cube else (table.cia.precipitation,)
+    placed = table.model_copy(update={"features": tuple(dict.fromkeys((*table.features, *rain)))})
+    rows, _ = placed_samples(placed, cube, tidy, samples, [])
+    wide = rows.drop(columns=["element", "value", "detection_limit", "censored"])
+    wide.attrs = dict(rows.attrs)
+    options = training_options(table, rows, seed, workers)
+    options |= {"transform": "none", "units": "1"}
+    return train_elements(wide, [INDEX], list(table.features), **options)[INDEX], rows
+
+
+def out_of_fold_index(table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int) -> pd.Series:
+    """Out-of-fold index of each sample, by (site, replicate): what a map gives at a place that was not sampled."""
+    trained, rows = train_index(index_table(table), cube, samples, seed, workers)
+    predicted = trained.predictions[trained.deciding]["predicted_original"]
+    keys = pd.MultiIndex.from_frame(rows.loc[predicted.index, ["site", "replicate"]])
+    return pd.Series(predicted.to_numpy(), index=keys, name=INDEX)
+
+
+def prepare_index(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Train the forest of the index, and relate the index to precipitation."""
+    table: ElementsTable = options["table"]
+    trained, rows = train_index(table, cube, Path(options["samples"]), int(options["seed"]), bench.workers)
+    model = MapModel.of(trained, level=table.interval)
+    scores = trained.scores.reset_index()
+    scores.insert(0, "layer", INDEX)
+    tables = {"alteration": scores}
+    notes: list[str] = []
+    rain = table.cia.precipitation if table.cia is not None else ""
+    if rain in rows:
+        sites = rows.groupby("site")[[rain, INDEX]].mean().dropna()
+        tables["alteration_precipitation"] = pd.DataFrame([alteration_and_precipitation(rows, precipitation=rain)])
+        tables[f"relation_{INDEX}"] = sites.reset_index(drop=True).map(lambda value: float(f"{value:.5g}"))
+    else:
+        notes.append(f"elements.cia: no layer '{rain}'; the correlation with precipitation was left out")
+    attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
+    return Prepared(model.dump(), tables, {"": {**attributes, "correction": _text(table)}}, notes)
+
+
+def compute_index(window: Window) -> Mapping[str, Array]:
+    """The layers of the index in one window."""
+    maps = map_models({INDEX: window.model}, window.layers)
+    return {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}
+
+
+def _text(table: ElementsTable) -> str:
+    if table.cia is None:
+        return ""
+    carbonate = f"; carbonate of column {table.cia.carbonate} subtracted" if table.cia.carbonate else ""
+    return f"{table.cia.correction}, from {table.cia.basis}{carbonate}"
+
+
+def predicts_index(table: ElementsTable) -> bool:
+    """Whether elements are predicted from the predicted layer of the index."""
+    return bool(
+        table.cia is not None and table.cia.features and INDEX in table.features and INDEX not in table.from_samples
+    )
+
+
+def with_out_of_fold_index(
+    table: ElementsTable, cube: xr.Dataset, samples: ElementSamples, options: Mapping[str, Any], workers: int
+) -> ElementSamples:
+    """Samples whose index is the out-of-fold prediction, where they have one; else that of the layer.
+
+    Notes
+    -----
+    At a sampled cell the layer fits the samples better than at any other cell. Trained on it, an element's forest would
+    rely on the index more than the map can support; out-of-fold values have the error of cells without samples.
+    """
+    values = out_of_fold_index(table, cube, Path(options["samples"]), int(options["seed"]), workers)
+    keys = pd.MultiIndex.from_frame(samples.design[["site", "replicate"]])
+    out_of_fold = values.reindex(keys).to_numpy()
+    layer = samples.design[INDEX].to_numpy(dtype=np.float64)
+    design = samples.design.assign(**{INDEX: np.where(np.isfinite(out_of_fold), out_of_fold, layer)})
+    design.attrs = dict(samples.design.attrs)
+    return replace(samples, design=design)

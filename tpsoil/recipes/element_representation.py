@@ -1,0 +1,124 @@
+"""Representation of the mapped area by the sites: shares of each class, and a map of their ratio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tpsoil.grid import grid_of
+from tpsoil.micronutrients import representation
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
+from tpsoil.variables import Variable, class_names, missing_code
+
+from .element_options import ElementsTable
+from .element_samples import placed_samples, read_element
+
+
+def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
+    """One stage for each class layer of `representation`."""
+    own = sampling_table(table)
+    return [
+        Stage(
+            name=f"representation_{layer}",
+            title=f"representation of {layer.replace('_', ' ')}",
+            section="elements",
+            inputs=tuple(dict.fromkeys((layer, *masks))),
+            outputs=(
+                Variable(
+                    f"representation_{layer}",
+                    f"share of sites over share of area, by {layer.replace('_', ' ')}",
+                    "1",
+                    low=0,
+                    meaning="1 where the sites represent the class in proportion to its area",
+                ),
+            ),
+            compute=compute_representation,
+            options={"table": own, "samples": samples, "layer": layer},
+            indifferent=("table.samples", "table.citation", "table.elements"),
+            files=(samples,),
+            prepare=prepare_representation,
+            prepares="counting",
+            load=ratios_of,
+            attributes={
+                "": {"parents": layer, "samples": samples.name, **({"simulated": "true"} if table.simulated else {})}
+            },
+        )
+        for layer in table.representation
+    ]
+
+
+def sampling_table(table: ElementsTable) -> ElementsTable:
+    """What of the recipe's table decides where the samples lie."""
+    kept = {"samples", "longitude", "latitude", "site", "replicate", "masked_samples", "masked_within_km", "units"}
+    neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
+               if name not in kept and not field.is_required()}  # fmt: skip
+    first = dict([next(iter(table.columns.items()))])
+    return table.model_copy(
+        update={**neutral, "features": (), "elements": first, "check_units": False, "negative": "censor"}
+    )
+
+
+def prepare_representation(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Count cells with soil and sites of each class."""
+    layer = options["layer"]
+    table: ElementsTable = options["table"].model_copy(update={"features": (layer,)})
+    tidy = read_element(table, Path(options["samples"]), next(iter(table.columns)))
+    notes: list[str] = []
+    placed, _ = placed_samples(table, cube, tidy, Path(options["samples"]), notes)
+    sites = placed.groupby("site")[layer].first().dropna().astype(int)
+    areas = _areas(cube, layer)
+    names = dict(class_names(layer, cube[layer].attrs))
+    result = representation(sites.to_numpy(), areas, names)
+    codes = sorted(set(areas) | set(sites))
+    ratios = {str(code): float(ratio) for code, ratio in zip(codes, result["ratio"], strict=True) if np.isfinite(ratio)}
+    shown = result.reset_index()
+    shown.insert(0, "layer", layer)
+    text = f"{layer}: sites against area, chi2 = {result.attrs['chi2']:.1f}, p = {result.attrs['p_value']:.2g}"
+    if result.attrs["classes_without_site"]:
+        text += f"; classes without a site: {', '.join(result.attrs['classes_without_site'])}"
+    return Prepared(json.dumps(ratios, sort_keys=True).encode(), {"representation": shown}, {}, [*notes, text])
+
+
+def _areas(cube: xr.Dataset, layer: str) -> dict[int, float]:
+    """Area of each class on soil, cells weighted by the cosine of the latitude on a geographic grid."""
+    complete = with_soil_mask(cube)
+    names = [layer, *([MASK] if MASK in complete else [])]
+    code = missing_code(cube[layer])
+    crs = grid_of(cube, where="representation").crs
+    geographic = crs is not None and crs.geographic
+    areas: dict[int, float] = {}
+    for part in blocks_of(complete[names]):
+        values = np.asarray(part[layer].values, dtype=np.float64)
+        keep = np.isfinite(values) & (True if code is None else values != code)
+        if MASK in part:
+            keep &= np.asarray(part[MASK].values) == 1
+        weight = np.cos(np.radians(np.asarray(part["y"].values))) if geographic else np.ones(values.shape[0])
+        cells = np.broadcast_to(weight[:, None], values.shape)[keep]
+        kinds, position = np.unique(values[keep], return_inverse=True)
+        for kind, area in zip(kinds, np.bincount(position, cells, len(kinds)), strict=True):
+            areas[int(kind)] = areas.get(int(kind), 0.0) + float(area)
+    return areas
+
+
+def ratios_of(data: bytes) -> dict[int, float]:
+    """The ratio of each class code."""
+    return {int(code): float(ratio) for code, ratio in json.loads(data).items()}
+
+
+def compute_representation(window: Window) -> Mapping[str, Array]:
+    """The ratio of the class of each cell; NaN without soil."""
+    layer = window.options["layer"]
+    masked = with_soil_mask(window.layers)
+    codes = np.asarray(masked[layer].values)
+    ratio = np.full(codes.shape, np.nan, dtype=np.float32)
+    for code, value in window.model.items():
+        ratio[codes == code] = value
+    if MASK in masked:
+        ratio[np.asarray(masked[MASK].values) != 1] = np.nan
+    return {f"representation_{layer}": ratio}

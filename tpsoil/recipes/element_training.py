@@ -1,0 +1,47 @@
+"""Options of `train_elements` from `[elements]`, shared by all its forests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from .element_options import ElementsTable
+
+
+def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, workers: int) -> dict[str, Any]:
+    """Keyword arguments of `tpsoil.micronutrients.train_elements`.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    design : DataFrame
+        Placed samples with `site`.
+    seed, workers : int
+
+    Returns
+    -------
+    dict
+    """
+    kinds, block = table.kinds
+    # Where every row is a site of its own, folds by site are the random ones.
+    single = not table.site or not design["site"].duplicated().any()
+    return {
+        "groups": "site" if table.site else None,
+        "folds": [kind for kind in kinds if not (kind == "group" and single)] or ["random"],
+        "transform": "log10" if table.log else "none",
+        "max_censored": table.max_censored,
+        "allow_censored": table.allow_censored,
+        "censored_as": table.censored_as,
+        "n_folds": table.n_folds,
+        "block_size": block,
+        "coordinates": ("lon", "lat"),
+        "trees": table.trees,
+        "preset": table.preset,
+        "search": dict(table.search) or None,
+        "search_trees": table.search_trees,
+        "search_folds": table.search_folds,
+        "seed": seed,
+        "workers": workers,
+        **table.settings,
+    }

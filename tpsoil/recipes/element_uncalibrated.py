@@ -1,0 +1,57 @@
+"""Maps of XRF readings before their calibration, to set beside the calibrated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.outputs import layer_variables
+from tpsoil.micronutrients import train_elements
+from tpsoil.stage import Array, Prepared, Window, Workbench
+from tpsoil.variables import CATALOGUE, Variable
+
+from .element_options import NAMES, ElementsTable
+from .element_samples import design_of
+from .element_training import training_options
+
+REPORTED = ("drivers", "driver_repeats", "driver_groups", "effects", "dependence", "bands", "compare", "classes",
+            "group_test", "ranges", "representation", "published", "interval", "extra_features", "icp", "pairs",
+            "calibration", "variance_ratio", "calibration_error", "uncalibrated_maps")  # fmt: skip
+"""Keys without effect on the map of the mean."""
+
+
+def uncalibrated_table(table: ElementsTable, symbol: str) -> ElementsTable:
+    """What of the recipe's table decides the map before calibration."""
+    fields = type(table).model_fields
+    neutral = {name: fields[name].get_default(call_default_factory=True) for name in REPORTED}
+    return table.model_copy(update={**neutral, "elements": {symbol: table.columns[symbol]}})
+
+
+def uncalibrated_outputs(symbol: str) -> tuple[Variable, ...]:
+    """Mean and spread, named `NAME_xrf`."""
+    name = NAMES[symbol]
+    title = f"{CATALOGUE[name].long_name if name in CATALOGUE else name} by XRF, before calibration"
+    return tuple(layer_variables(f"{name}_xrf", None, title=title))
+
+
+def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Train on the readings as they are."""
+    table: ElementsTable = options["table"]
+    symbol = options["symbol"]
+    samples = design_of(table, cube, Path(options["samples"]), symbol)
+    settings = training_options(table, samples.design, int(options["seed"]), bench.workers)
+    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    model = MapModel.of(trained, level=None)
+    attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
+    return Prepared(model.dump(), {}, {"": attributes}, [])
+
+
+def compute_uncalibrated(window: Window) -> Mapping[str, Array]:
+    """Mean and spread in one window."""
+    maps = map_models({f"{NAMES[window.options['symbol']]}_xrf": window.model}, window.layers)
+    return {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}
