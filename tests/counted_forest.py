@@ -13,11 +13,11 @@ COUNTER = "TPSOIL_TEST_PICKLES"
 class CountedForest(CompiledForest):
     """Counts in the file that the environment names."""
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Any:
         count("pickled")
         return super().__getstate__()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Any) -> None:
         count("loaded")
         super().__setstate__(state)
 

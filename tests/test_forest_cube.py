@@ -211,7 +211,7 @@ def test_several_forests_give_what_each_gives_alone(compiled: CompiledForest) ->
             label = f"{kind}_{name}_{target}" if target else f"{kind}_{name}"
             np.testing.assert_array_equal(together[label].values, alone[layer].values, err_msg=label)
         assert together.attrs[f"forest_digest_{name}"] == forest.digest
-    with pytest.raises(InputError, match="at least one forest, each under a name"):
+    with pytest.raises(InputError, match="at least one forest, each with a name"):
         predict_cube_many({}, cube)
 
 

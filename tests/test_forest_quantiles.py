@@ -14,6 +14,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from tpsoil.errors import InputError
 from tpsoil.forest import CompiledForest
+from tpsoil.forest.walking import packed_nodes
 
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.731, 0.95, 1.0)
 PAIRS = {
@@ -158,6 +159,6 @@ def test_the_wide_form_gives_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tpsoil.forest.packing.NARROW_THRESHOLDS", 3)
     forest = RandomForestRegressor(10, min_samples_leaf=2, random_state=0).fit(X, y)
     wide = CompiledForest.from_sklearn(forest, responses=(X, y))
-    assert (narrow.packed.dtype, wide.packed.dtype) == (np.uint16, np.uint32)
+    assert (packed_nodes(narrow).dtype, packed_nodes(wide).dtype) == (np.uint16, np.uint32)
     for a, b in zip(expected, wide.predict(single(X), LEVELS)):
         np.testing.assert_array_equal(a, b)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,24 +17,27 @@ from tpsoil.display import text_summary
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.kernels.trees import apply_rows
 
+from .derived import DerivedValues
 from .flatten import fitted_trees, flat_arrays
 from .mapping import count_unseen, map_forests
-from .packing import PackedForest, PackedResponses, encoding_of, pack, pack_responses
 from .quantiles import Responses, levels_of, responses_of
 from .storage import ARRAYS, load_forest, save_forest
 from .tables import columns_of, table_of, unseen_rows, usable
-from .walking import Group, Prediction, walk_columns
+from .walking import Prediction, Walker
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 ROWS = 1 << 20
-"""Rows of a table cast and walked together: bounds what `predict` needs beside its input and output."""
+"""Rows of a table cast and walked together: bounds the memory of `predict` beside its input and output."""
+DIGESTS: Final = DerivedValues(entries=128)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class CompiledForest:
-    """A regression forest as flat arrays. Made by `from_sklearn` or `load`.
+    """A regression forest as flat arrays. Created by `from_sklearn` or `load`.
+
+    Plain data: what the walk derives from it is in `tpsoil.forest.walking`.
 
     Parameters
     ----------
@@ -50,14 +52,14 @@ class CompiledForest:
     value : ndarray (nodes, outputs), float64
     features : tuple of str, in the order of the columns
     targets : tuple of str
-        One name an output; empty where they were not given.
+        One name for each output, or empty.
     units : str, of the prediction
     accepts_missing : bool
         Whether a missing feature is walked as scikit-learn walks it; else the prediction is NaN.
     categories : mapping of str to tuple of int
-        Levels that training saw, of each categorical feature.
+        Levels in training, of each categorical feature.
     feature_units : mapping of str to str
-        Units of the features, where they were given; a cube's layers are held to them.
+        Units of features; a cube's layers must have the same.
     responses : Responses, optional
         Training responses, for Meinshausen's quantiles.
     """
@@ -100,18 +102,18 @@ class CompiledForest:
         features : sequence of str, optional
             Names of the columns in training order; by default the forest's `feature_names_in_`, else `x0`, `x1`, ...
         targets : str or sequence of str, optional
-            One name an output.
+            One name for each output.
         units : str
             Of the target.
         categories : mapping of str to sequence of int, optional
-            Levels that training saw, by feature. A prediction for another level is refused or NaN, never made.
+            Levels in training, by feature. Rows with another level are rejected or NaN.
         feature_units : mapping of str to str, optional
-            Units of features; a layer of a cube that states another unit is refused.
+            Units of features; a layer of a cube with another unit is rejected.
         accepts_missing : bool, optional
             Whether the forest was trained with missing values. By default read from the trees: without missing
-            values scikit-learn sends them to the larger child at every node, so one node that does not is the proof.
+            values scikit-learn sends them to the larger child at every node; one node that does not is evidence.
         responses : (X, y), optional
-            What was given to `fit`; needed for Meinshausen's quantiles.
+            The training data, as for `fit`; needed for Meinshausen's quantiles.
         weighted : bool
             Whether a leaf of n training rows gives each 1 / n (Meinshausen 2006); else each row counts 1.
 
@@ -122,12 +124,12 @@ class CompiledForest:
         Raises
         ------
         InputError
-            For another kind of model, one not fitted, names that do not fit, and training data not the forest's.
+            For another kind of model, one that is not fitted, names that do not match, and other training data.
 
         Notes
         -----
         scikit-learn casts a feature to float32 and compares with a double threshold; thresholds are rounded down to
-        float32, which decides the same. About 22 bytes a node and 8 an output, and as much again once it is walked.
+        float32, which gives the same comparisons. About 22 bytes a node and 8 an output; once walked, as much again.
 
         References
         ----------
@@ -149,16 +151,16 @@ class CompiledForest:
         if len(names) != count or len(set(names)) != count:
             raise InputError(
                 f"CompiledForest: {len(names)} feature names were given ({len(set(names))} distinct), the forest was "
-                f"trained on {count} columns; give features= one name a column, in training order"
+                f"trained on {count} columns; pass features= with one name for each column, in training order"
             )
-        named = (targets,) if isinstance(targets, str) else tuple(str(target) for target in targets)
+        labels = (targets,) if isinstance(targets, str) else tuple(str(target) for target in targets)
         outputs = int(forest.n_outputs_)
-        if named and (len(named) != outputs or len(set(named)) != outputs):
-            raise InputError(f"CompiledForest: targets {named} came, the forest has {outputs} outputs; name each once")
-        for what, given in (("categories", categories), ("feature_units", feature_units)):
-            for name in given or {}:
+        if labels and (len(labels) != outputs or len(set(labels)) != outputs):
+            raise InputError(f"CompiledForest: targets are {labels}, the forest has {outputs} outputs; name each once")
+        for option, by_name in (("categories", categories), ("feature_units", feature_units)):
+            for name in by_name or {}:
                 if name not in names:
-                    raise InputError(f"CompiledForest: {what} name '{name}'{nearest_name(name, names)}")
+                    raise InputError(f"CompiledForest: {option} name '{name}'{nearest_name(name, names)}")
         arrays = flat_arrays(trees)
         larger_left = arrays.pop("larger_left")
         if accepts_missing is None:
@@ -167,7 +169,7 @@ class CompiledForest:
         compiled = cls(
             **arrays,  # type: ignore[arg-type]  # the names are the fields'
             features=names,
-            targets=named,
+            targets=labels,
             units=units,
             accepts_missing=accepts_missing,
             categories={str(k): tuple(sorted(int(v) for v in levels)) for k, levels in (categories or {}).items()},
@@ -189,37 +191,23 @@ class CompiledForest:
         """Number of outputs."""
         return int(self.value.shape[1])
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Digest of everything that a prediction depends on, names included; 64 hexadecimal digits."""
+        return DIGESTS.get((self,), "digest", self._compute_digest)
+
+    def _compute_digest(self) -> str:
         digest = hashlib.sha256()
-        stored = [getattr(self, name) for name in ARRAYS]
+        arrays = [getattr(self, name) for name in ARRAYS]
         if self.responses is not None:
-            stored += [self.responses.value, self.responses.begin, self.responses.member]
+            arrays += [self.responses.value, self.responses.begin, self.responses.member]
             digest.update(repr(self.responses.weighted).encode())
-        for array in stored:
+        for array in arrays:
             digest.update(f"{array.dtype.str}:{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr((self.features, self.targets, self.units, self.accepts_missing)).encode())
         digest.update(repr([sorted(self.categories.items()), sorted(self.feature_units.items())]).encode())
         return digest.hexdigest()
-
-    @cached_property
-    def packed(self) -> PackedForest:
-        """The layout that the walk reads; made once a process, never pickled."""
-        return pack(self)
-
-    @cached_property
-    def packed_responses(self) -> PackedResponses:
-        """The training responses as the walk reads them."""
-        if self.responses is None:
-            raise InputError("CompiledForest: no training responses; compile with responses=(X, y)")
-        return pack_responses(self.packed, self.responses)
-
-    @cached_property
-    def group(self) -> Group:
-        """This forest as a group of one."""
-        return Group((self,), encoding_of([self]))
 
     @property
     def nbytes(self) -> int:
@@ -235,14 +223,8 @@ class CompiledForest:
         return text_summary("CompiledForest", facts)
 
     def __sizeof__(self) -> int:
-        # What dask asks before it sends an object: 48 bytes would be taken for something that may ride in every task.
+        # dask reads it before it sends an object: one of 48 bytes would be part of every task.
         return self.nbytes
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return (type(self).__name__, self.digest)
@@ -266,9 +248,9 @@ class CompiledForest:
             Levels in 0 .. 1.
         method : {"trees", "responses"}, optional
             Quantiles between the trees' predictions, or Meinshausen's of the training responses; by default the latter
-            where the forest holds them.
+            where the forest has them.
         unseen : {"error", "nan"}
-            What to do with a class that training never saw.
+            Treatment of rows with a class that training never saw.
         threads : int
             Blocks of rows walked at once.
 
@@ -277,7 +259,7 @@ class CompiledForest:
         mean, sd : ndarray (n,), or (n, outputs) for several outputs
             NaN where a feature is missing, unless `accepts_missing`. `sd` has ddof 1; NaN for a single tree.
         quantiles : ndarray (n, k), or (n, outputs, k)
-            Only where asked for.
+            Only where requested.
 
         Raises
         ------
@@ -289,22 +271,20 @@ class CompiledForest:
         Notes
         -----
         Every row falls into scikit-learn's leaf of every tree, and the mean is the sum over trees in their order over
-        their number, as scikit-learn's on one thread. An infinite value is walked, where scikit-learn refuses it.
+        their number, as scikit-learn's on one thread. An infinite value is allowed, where scikit-learn rejects it.
         """
         levels = levels_of([self], quantiles, method)
         table = table_of(X, self.features)
-        refused = unseen_rows(table, self.features, self.categories, unseen)
+        rejected = unseen_rows(table, self.features, self.categories, unseen)
+        walker = Walker.of([self], levels)
         step = min(ROWS, max(1, -(-len(table) // max(threads, 1))))
         starts = range(0, max(len(table), 1), step)
 
         def part(start: int) -> Prediction:
             columns = columns_of(table[start : start + step])
-            here = ~refused[start : start + step]
-            return walk_columns(
-                self.group, columns, [here & usable(columns, here.size, self.accepts_missing)], levels=levels
-            )[0]
+            here = ~rejected[start : start + step]
+            return walker.walk(columns, [here & usable(columns, here.size, self.accepts_missing)], levels=levels)[0]
 
-        _ = self.group  # made before the threads start, so that it is made once
         if threads > 1 and len(starts) > 1:
             with ThreadPoolExecutor(threads) as pool:
                 parts = list(pool.map(part, starts))
@@ -329,8 +309,8 @@ class CompiledForest:
             Node indices within each tree; -1 where the prediction is NaN.
         """
         columns = columns_of(table_of(X, self.features))
-        wanted = usable(columns, len(X), self.accepts_missing)
-        return np.asarray(walk_columns(self.group, columns, [wanted], leaves=True)[0].leaves)
+        complete = usable(columns, len(X), self.accepts_missing)
+        return np.asarray(Walker.of([self]).walk(columns, [complete], leaves=True)[0].leaves)
 
     def predict_cube(
         self,
@@ -346,12 +326,12 @@ class CompiledForest:
         Parameters
         ----------
         cube : Dataset (y, x)
-            Holds every feature by name; where it has a `soil_mask`, cells other than 1 are NaN.
+            Has every feature by name; where it has a `soil_mask`, cells other than 1 are NaN.
         layers : mapping of str to str, optional
-            Name in the cube of a feature that has another name there; a list of names may only hold the features' own.
+            Name in the cube of a feature that has another name there; a list of names may only have the features' own.
         quantiles, method, unseen
-            As for `predict`. A class that training never saw is found when the cell is computed; with "nan" the cell is
-            NaN, and `unseen_categories` counts such cells.
+            As for `predict`. Classes are checked when a cell is computed; with "nan" a cell of a class that training
+            never saw is NaN, and `unseen_categories` counts such cells.
 
         Returns
         -------
@@ -364,7 +344,7 @@ class CompiledForest:
         MissingInputError
             Where the cube lacks features; all of them are listed.
         InputError, UnitsError
-            As for `predict`; where a layer states another unit than the forest was trained on.
+            As for `predict`; where a layer has another unit than in training.
         """
         return map_forests({"": self}, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
 

@@ -25,13 +25,13 @@ Style = Literal["codes", "ordered", "onehot"]
 
 STYLES: Final = ("codes", "ordered", "onehot")
 SHRINKAGE: Final = 5.0
-"""Samples: a class's mean is drawn to the overall mean as if by this many samples there, so that a class with one
-site cannot carry that site's value."""
+"""Samples with the overall mean that are added to each class, so that a class with one site does not have that site's
+value."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a table or a cube becomes the trees' columns; learned from training rows, kept with the model.
+    """How a table or a cube becomes the trees' columns; learned from training rows, part of the model.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ class Encoding:
         Parameters
         ----------
         table : DataFrame
-            Holds every feature by name; other columns are ignored.
+            Has every feature by name; other columns are ignored.
         unseen : {"error", "missing"}
-            What a class is that training never saw.
+            Treatment of a class that training never saw.
 
         Returns
         -------
@@ -85,11 +85,11 @@ class Encoding:
             column = table[feature.name]
             if feature.kind == "categorical":
                 position = _positions(column, feature)
-                strange = (position < 0) & column.notna().to_numpy()
-                if strange.any() and unseen == "error":
-                    shown = ", ".join(sorted({str(v) for v in column[strange]})[:5])
+                unknown = (position < 0) & column.notna().to_numpy()
+                if unknown.any() and unseen == "error":
+                    shown = ", ".join(sorted({str(v) for v in column[unknown]})[:5])
                     raise InputError(
-                        f"forest: '{feature.name}' has class {shown} in {int(strange.sum())} rows, which training "
+                        f"forest: '{feature.name}' has class {shown} in {int(unknown.sum())} rows, which training "
                         f"never saw (it saw {', '.join(map(str, feature.levels))}); drop these rows or retrain"
                     )
                 parts = _class_columns(position, feature, self.style)
@@ -103,36 +103,31 @@ class Encoding:
         infinite = np.isinf(frame.to_numpy()).any(axis=0)
         if infinite.any():
             raise InputError(
-                f"forest: '{frame.columns[infinite][0]}' is infinite in some rows; make it missing or mend it"
+                f"forest: '{frame.columns[infinite][0]}' is infinite in some rows; make it missing or correct it"
             )
         return frame
 
-    def array(self, raw: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def columns_of(self, raw: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
         """The trees' columns of rows of numbers.
 
         Parameters
         ----------
-        raw : ndarray (m, features)
-            In the order of `features`: classes as codes, directions in degrees.
+        raw : mapping of str to ndarray (m,)
+            Each feature: classes as codes, directions in degrees.
 
         Returns
         -------
-        columns : ndarray (m, columns), float64
-            NaN where missing, and for a class that training never saw.
-        strange : ndarray (m,), bool
-            Rows with such a class.
+        dict of str to ndarray (m,), float32
+            In training order; NaN where missing, and for a class that training never saw.
         """
-        parts: list[npt.NDArray[Any]] = []
-        strange = np.zeros(len(raw), dtype=bool)
-        for k, feature in enumerate(self.features):
-            if feature.kind == "continuous":
-                parts.append(raw[:, k].astype(np.float64))
-                continue
-            encoded = encode_block(raw[:, k], (feature, self.style))
-            if feature.kind == "categorical":
-                strange |= ~np.isnan(raw[:, k]) & np.isnan(encoded[0])
-            parts += encoded
-        return np.stack(parts, axis=1), strange
+        columns: dict[str, npt.NDArray[np.float32]] = {}
+        for feature in self.features:
+            values = raw[feature.name]
+            parts = [values] if feature.kind == "continuous" else encode_block(values, (feature, self.style))
+            columns.update(
+                (name, np.ascontiguousarray(part, dtype=np.float32)) for name, part in zip(feature.columns, parts)
+            )
+        return columns
 
     def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan") -> xr.Dataset:
         """The trees' columns as lazy layers.
@@ -140,11 +135,11 @@ class Encoding:
         Parameters
         ----------
         cube : Dataset (y, x)
-            Holds every feature by name; its soil mask is carried over, see `tpsoil.soil_mask.with_soil_mask`.
+            Has every feature by name; its soil mask is retained, see `tpsoil.soil_mask.with_soil_mask`.
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
         unseen : {"nan", "error"}
-            What a cell with soil is whose class training never saw.
+            Treatment of a cell with soil whose class training never saw.
 
         Returns
         -------
@@ -173,7 +168,7 @@ class Encoding:
             if any(isinstance(level, str) for level in feature.levels):
                 raise InputError(
                     f"map: classes of '{feature.name}' are text ({feature.levels[0]!r}) in the training table and "
-                    "codes in the cube; give the table the layer's codes"
+                    "codes in the cube; use the layer's codes in the table"
                 )
             outputs = [Variable(column, column, "1") for column in feature.columns]
             shared = (feature, self.style, unseen == "error")
@@ -190,11 +185,11 @@ def encode_layer(block: npt.NDArray[Any], *arguments: Any) -> list[npt.NDArray[A
     feature, style, reject = arguments[-1]
     encoded = encode_block(block, (feature, style))
     if reject and feature.kind == "categorical":
-        strange = ~np.isnan(block) & np.isnan(encoded[0])
+        unseen = ~np.isnan(block) & np.isnan(encoded[0])
         for mask in arguments[:-1]:
-            strange &= mask == 1
-        if strange.any():
-            raise InputError(unseen_message("predict_cube", feature.name, block[strange], feature.levels))
+            unseen &= mask == 1
+        if unseen.any():
+            raise InputError(unseen_message("predict_cube", feature.name, block[unseen], feature.levels))
     return encoded
 
 
@@ -224,16 +219,16 @@ def learn_encoding(
     Parameters
     ----------
     table : DataFrame
-        Whole design table: levels are all that stand in it.
+        The complete design table: every class in it is a level.
     features : sequence of str
     target : ndarray (n,)
         Orders the classes under "ordered".
     categorical, circular : sequence of str, optional
-        By default as `feature_kind` finds it.
+        By default by `feature_kind`.
     style : {"codes", "ordered", "onehot"}
-        "codes": the class number itself. "ordered": the class's mean target, drawn to the overall mean where it has
-        few samples, so that a tree's threshold splits classes into low and high; the best split of a class feature
-        for squared error is of this form (Breiman et al. 1984). "onehot": a column a class.
+        "codes": the class number itself. "ordered": the class's mean target, shrunk towards the overall mean where it
+        has few samples, so that a tree's threshold splits classes into low and high; the best split of a class feature
+        for squared error is of this form (Breiman et al. 1984). "onehot": a column for each class.
     rows : ndarray (n,), bool, optional
         Rows whose target may be used: the training part of a fold.
 

@@ -18,13 +18,13 @@ import xarray as xr
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
 from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.variables import Variable
+from tpsoil.variables import Variable, missing_code
 
 from .compiled import CompiledForest
-from .features import float_layer, require_cube, require_features
-from .mapping import forest_outputs
+from .features import require_cube, require_features
+from .mapping import forest_outputs, read_block
 from .quantiles import levels_of
-from .tables import Unseen, check_unseen, strange_classes, unseen_message
+from .tables import Unseen, check_unseen, unseen_classes, unseen_message
 from .trained import TrainedForest
 from .unwrapping import FittedModel, class_levels, unwrap
 
@@ -77,7 +77,7 @@ def predict_cube(
     Raises
     ------
     InputError
-        For what is no fitted regressor or classifier, one of several outputs, and options that it does not have.
+        For what is not a fitted regressor or classifier, one of several outputs, and options that it does not have.
         While computing: for cells that the estimator rejects, and unseen classes under "error".
     MissingInputError
         Where the cube lacks features; all are listed.
@@ -122,7 +122,7 @@ def predict_cube(
 
 @dataclass(frozen=True, eq=False)
 class BlockModel:
-    """An estimator with what a block of a cube needs; rides in the graph once.
+    """An estimator with what a block of a cube needs; in the graph once.
 
     Parameters
     ----------
@@ -139,6 +139,8 @@ class BlockModel:
         Of the pickled estimator.
     nbytes : int
         Of the pickled estimator.
+    fills : tuple of int or None
+        Fill value of each integer layer.
     """
 
     fitted: FittedModel
@@ -150,13 +152,14 @@ class BlockModel:
     reject_unseen: bool
     digest: str
     nbytes: int
+    fills: tuple[int | None, ...] = ()
 
     def __sizeof__(self) -> int:
         return self.nbytes
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         names = tuple(spec.name for spec in self.outputs)
-        return (type(self).__name__, self.digest, self.features, self.quantiles, names, self.reject_unseen)
+        return (type(self).__name__, self.digest, self.features, self.quantiles, names, self.reject_unseen, self.fills)
 
     def predict(self, rows: npt.NDArray[np.float64]) -> list[Array]:
         """The values of each output for complete rows (n, features)."""
@@ -193,34 +196,30 @@ class BlockModel:
 def predict_rows(*arguments: Any) -> list[Array]:
     """One block of a cube: a block of each feature, the mask where there is one, and the model."""
     model: BlockModel = arguments[-1]
-    count = len(model.features)
-    columns = [block.ravel() for block in arguments[:count]]
-    shape = arguments[0].shape
-    kept = np.ones(columns[0].size, dtype=bool)
-    for mask in arguments[count:-1]:
-        kept &= np.asarray(mask).ravel() == 1
+    columns, selected = read_block(arguments[:-1], model.fills)
     for column in columns:
-        kept &= ~np.isnan(column)
+        selected &= ~np.isnan(column)
     for name, column in zip(model.features, columns):
         if name not in model.levels:
             continue
-        strange = strange_classes(column, model.levels[name]) & kept
-        if model.reject_unseen and strange.any():
-            raise InputError(unseen_message(WHERE, name, column[strange], model.levels[name]))
-        kept &= ~strange
-    results = [np.full(kept.size, spec.fill, dtype=spec.dtype) for spec in model.outputs]
-    if kept.any():
-        rows = np.stack([column[kept] for column in columns], axis=1).astype(np.float64)
+        unseen = unseen_classes(column, model.levels[name]) & selected
+        if model.reject_unseen and unseen.any():
+            raise InputError(unseen_message(WHERE, name, column[unseen], model.levels[name]))
+        selected &= ~unseen
+    results = [np.full(selected.size, spec.fill, dtype=spec.dtype) for spec in model.outputs]
+    if selected.any():
+        rows = np.stack([column[selected] for column in columns], axis=1).astype(np.float64)
         for result, values in zip(results, model.predict(rows)):
-            result[kept] = values
-    return [result.reshape(shape) for result in results]
+            result[selected] = values
+    return [result.reshape(arguments[0].shape) for result in results]
 
 
 def _map(model: BlockModel, cube: xr.Dataset, sources: Sequence[str]) -> xr.Dataset:
     require_features(cube, sources, where=WHERE, noun="layer")
     cube = with_soil_mask(cube)
-    inputs = [float_layer(cube[source]) for source in sources]
+    inputs = [cube[source] for source in sources]
     masks = [cube[MASK]] if MASK in cube else []
+    model = replace(model, fills=tuple(missing_code(layer) for layer in inputs))
     results = map_pixels(predict_rows, *inputs, *masks, outputs=model.outputs, shared=model)
     attributes = {
         "model": model.fitted.description,
@@ -246,35 +245,35 @@ def _predict_trained(
 
 def _names(fitted: FittedModel, layers: Mapping[str, str] | Sequence[str] | None) -> tuple[str, ...]:
     """Names of the features in the order of training."""
-    given = None if layers is None or isinstance(layers, Mapping) else tuple(str(name) for name in layers)
+    ordered = None if layers is None or isinstance(layers, Mapping) else tuple(str(name) for name in layers)
     if fitted.named:
-        if given is not None and not set(fitted.features) <= set(given):
-            lacking = ", ".join(name for name in fitted.features if name not in given)
+        if ordered is not None and not set(fitted.features) <= set(ordered):
+            lacking = ", ".join(name for name in fitted.features if name not in ordered)
             raise InputError(
                 f"{WHERE}: layers is a list without {lacking}; the {fitted.name} matches features by name, so for "
-                "layers of other names give layers={feature: layer}"
+                "layers of other names pass layers={feature: layer}"
             )
         return fitted.features
-    if given is None:
+    if ordered is None:
         raise InputError(
-            f"{WHERE}: the {fitted.name} was fitted on an array, whose columns have no names; give layers= the "
+            f"{WHERE}: the {fitted.name} was fitted on an array, whose columns have no names; pass layers= the "
             f"{fitted.count} layers in the order of the columns, or fit it on a DataFrame"
         )
-    if len(given) != fitted.count or len(set(given)) != len(given):
+    if len(ordered) != fitted.count or len(set(ordered)) != len(ordered):
         raise InputError(
-            f"{WHERE}: layers names {len(given)} layers ({len(set(given))} distinct), the {fitted.name} was fitted on "
-            f"{fitted.count} columns; give one layer for each column, in order"
+            f"{WHERE}: layers names {len(ordered)} layers ({len(set(ordered))} distinct), the {fitted.name} was fitted "
+            f"on {fitted.count} columns; pass one layer for each column, in order"
         )
-    return given
+    return ordered
 
 
 def _ordered(names: Sequence[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def _reject(wanted: bool, option: str, model: str) -> None:
-    if wanted:
-        raise InputError(f"{WHERE}: {option} came with {model}, which has none; leave {option} out")
+def _reject(requested: bool, option: str, model: str) -> None:
+    if requested:
+        raise InputError(f"{WHERE}: {option} came with {model}, which has none; omit {option}")
 
 
 def _block_model(

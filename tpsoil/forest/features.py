@@ -1,4 +1,4 @@
-"""Features of a forest: what kind each is, where it stands in a table or cube, and its values as numbers."""
+"""Features of a forest: their kinds, and their values as numbers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Feature:
         In the table and in the cube.
     kind : {"continuous", "categorical", "circular"}
     levels : tuple
-        Classes that training saw, sorted: integers, or text (tables only).
+        Classes in training, sorted: integers, or text (tables only).
     values : tuple of float
-        What stands for each level under "codes" and "ordered".
+        Number that represents each level under "codes" and "ordered".
     columns : tuple of str
         Names of the trees' columns.
     """
@@ -51,14 +51,14 @@ def feature_kind(
     circular: Sequence[str] | None = None,
     stored: Mapping[str, Kind] | None = None,
 ) -> Kind:
-    """Kind of a feature: as the caller states, else as its layer records, else by the column's type or the catalogue.
+    """Kind of a feature: by the caller, else by its layer, else by the column's type or the catalogue.
 
     Parameters
     ----------
     column : Series
     name : str
     categorical, circular : sequence of str, optional
-        Complete lists, where they are given.
+        Complete lists, where passed.
     stored : mapping of str to kind, optional
         Kinds that the layers recorded, `attrs["kinds"]` of a table that `sample_cube` returned.
 
@@ -90,7 +90,7 @@ def layer_kinds(cube: xr.Dataset, names: Mapping[str, str]) -> dict[str, Kind]:
     Returns
     -------
     dict of str to kind
-        Without features whose layer is not there or of an unknown kind.
+        Without features whose layer does not exist or is of an unknown kind.
     """
     kinds = {feature: stored_kind(layer, cube[layer].attrs) for feature, layer in names.items() if layer in cube}
     return {feature: kind for feature, kind in kinds.items() if kind is not None}
@@ -99,16 +99,16 @@ def layer_kinds(cube: xr.Dataset, names: Mapping[str, str]) -> dict[str, Kind]:
 def require_features(
     table: pd.DataFrame | xr.Dataset, names: Sequence[str], *, where: str, noun: str = "column"
 ) -> None:
-    """Refuse a table or cube that lacks features; all of them are listed, each with the nearest name.
+    """Reject a table or cube that lacks features; all of them are listed, each with the nearest name.
 
     Raises
     ------
     MissingInputError
     """
-    there = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
-    lacking = [name for name in names if name not in there]
+    available = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
+    lacking = [name for name in names if name not in available]
     if lacking:
-        hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, there)}" for name in lacking)
+        hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, available)}" for name in lacking)
         raise MissingInputError(f"{where}: {len(lacking)} of {len(names)} features are missing: {hints}")
 
 
@@ -125,12 +125,12 @@ def numbers(column: pd.Series) -> Floats:
     except (ValueError, TypeError):
         text = next(str(v) for v in column if isinstance(v, str))
         raise InputError(
-            f"forest: column '{column.name}' has text ('{text}'), expected numbers; mend it or drop it"
+            f"forest: column '{column.name}' has text ('{text}'), expected numbers; correct it or drop it"
         ) from None
 
 
 def require_cube(cube: Any, where: str) -> xr.Dataset:
-    """Reject what is not a Dataset of layers, with the way to make one.
+    """Reject what is not a Dataset of layers, and show how to create one.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def require_cube(cube: Any, where: str) -> xr.Dataset:
 
 
 def float_layer(layer: xr.DataArray) -> xr.DataArray:
-    """A layer as float32 with NaN where it is missing: the missing code of an integer layer is never a number."""
+    """A layer as float32 with NaN where it is missing: the missing code of an integer layer is not a number."""
     values = layer.astype(np.float32)
     code = missing_code(layer)
     return values if code is None else values.where(layer != code)

@@ -1,11 +1,10 @@
-"""Forests over a cube: several at once share one read and one encoding of the covariates."""
+"""Forests over a cube: several share one read and one ranking of the covariates. The block mapper of all forests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,11 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
 
+from .encoding import Encoding
 from .features import require_cube
-from .packing import encoding_of
 from .quantiles import Levels, levels_of
-from .tables import check_unseen, strange_classes, unseen_message, usable
-from .walking import Group, walk_columns
+from .tables import check_unseen, unseen_classes, unseen_message, usable
+from .walking import Prediction, Walker
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
@@ -39,12 +38,12 @@ def predict_cube_many(
     method: str | None = None,
     unseen: str = "error",
 ) -> xr.Dataset:
-    """Several forests over one cube, reading and encoding its covariates once.
+    """Several forests over one cube, reading and ranking its covariates once.
 
     Parameters
     ----------
     forests : mapping of str to CompiledForest
-        By the name that their layers get. They may have different features, and several outputs each.
+        By the name of their layers. They may have different features, and several outputs each.
     cube : Dataset (y, x)
     layers, quantiles, method, unseen
         As for `CompiledForest.predict_cube`; the same for all forests.
@@ -52,8 +51,8 @@ def predict_cube_many(
     Returns
     -------
     Dataset
-        `mean_NAME`, `sd_NAME` and `qNN_NAME` of each forest, float32, lazy where the cube is: each equal bit for bit to
-        what the forest gives alone.
+        `mean_NAME`, `sd_NAME` and `qNN_NAME` of each forest, float32, lazy where the cube is: equal bit for bit to the
+        map of each forest alone.
 
     Raises
     ------
@@ -71,7 +70,7 @@ def predict_cube_many(
     ['mean_iron', 'mean_zinc', 'sd_iron', 'sd_zinc']
     """
     if not forests or not all(forests):
-        raise InputError("predict_cube_many: give at least one forest, each under a name")
+        raise InputError("predict_cube_many: pass at least one forest, each with a name")
     return map_forests(forests, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
 
 
@@ -84,26 +83,17 @@ def map_forests(
     method: str | None,
     unseen: str,
 ) -> xr.Dataset:
-    """What `predict_cube` and `predict_cube_many` share; a nameless forest's layers have no suffix."""
+    """The maps of `predict_cube` and `predict_cube_many`; layers of a forest without a name have no suffix."""
     levels = levels_of(list(forests.values()), quantiles, method)
     check_unseen("predict_cube", unseen)
     cube = require_cube(cube, "predict_cube")
     sources = _sources(forests.values(), cube, layers)
     cube = with_soil_mask(cube)
-    inputs = [cube[source] for source in sources.values()]
     for forest in forests.values():
         _check_units(forest, cube, sources)
-    model = CubeModel(
-        forests=tuple(forests.values()),
-        sources=tuple(sources.values()),
-        fills=tuple(missing_code(layer) for layer in inputs),
-        masked=MASK in cube,
-        levels=levels,
-        refuse_unseen=unseen == "error",
-    )
-    masks = [cube[MASK]] if MASK in cube else []
     outputs = [spec for name, forest in forests.items() for spec in forest_outputs(name, forest, levels)]
-    results = map_pixels(predict_block, *inputs, *masks, outputs=outputs, shared=model)
+    members = tuple(PlainForest(forest, levels) for forest in forests.values())
+    results = map_members("predict_cube", members, cube, sources, outputs=outputs, reject_unseen=unseen == "error")
     attrs: dict[str, Any] = {"kernels": kernel_digest(), "unseen_categories": unseen}
     for name, forest in forests.items():
         suffix = f"_{name}" if name else ""
@@ -114,96 +104,205 @@ def map_forests(
     return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
 
 
+class Member(Protocol):
+    """A forest as the block mapper needs it."""
+
+    @property
+    def forest(self) -> CompiledForest:
+        """The trees."""
+        ...
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """From features to the trees' columns; None where features are the columns."""
+        ...
+
+    @property
+    def levels(self) -> Levels | None:
+        """Quantiles that `finish` needs."""
+        ...
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Layers that it reads."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything that its layers depend on."""
+        ...
+
+    def finish(self, prediction: Prediction, raw: Sequence[Array], selected: Array) -> list[Array]:
+        """The layers of a block: its features `raw`, and the `selected` cells."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
-class CubeModel:
-    """What a block of a cube is predicted with; rides in the graph once.
+class PlainForest:
+    """A compiled forest whose features are layers: mean, spread and quantiles of each output."""
+
+    forest: CompiledForest
+    levels: Levels | None = None
+    encoding: None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Of the forest."""
+        return self.forest.features
+
+    @property
+    def digest(self) -> str:
+        """Of the forest."""
+        return self.forest.digest
+
+    def finish(self, prediction: Prediction, raw: Sequence[Array], selected: Array) -> list[Array]:
+        """Mean, then spread, then each quantile, of every output."""
+        layers = [*prediction.mean, *prediction.sd]
+        if prediction.quantiles is not None:
+            outputs, _, levels = prediction.quantiles.shape
+            layers += [prediction.quantiles[k, :, q] for q in range(levels) for k in range(outputs)]
+        return layers
+
+
+@dataclass(frozen=True, eq=False)
+class BlockMapper:
+    """What a block of a cube is mapped with; in the graph once.
 
     Parameters
     ----------
-    forests : tuple of CompiledForest
-    sources : tuple of str
-        Layer of each feature of the group.
+    members : tuple of Member
+    features : tuple of str
+        Of all members, in the order of the blocks.
     fills : tuple of int or None
         Fill value of each integer layer.
-    masked : bool
-        Whether the last block is the soil mask.
-    levels : Levels, optional
-    refuse_unseen : bool
+    reject_unseen : bool
+        Whether a class that training never saw is an error.
+    where : str
+        For messages.
     """
 
-    forests: tuple[CompiledForest, ...]
-    sources: tuple[str, ...]
+    members: tuple[Member, ...]
+    features: tuple[str, ...]
     fills: tuple[int | None, ...]
-    masked: bool
-    levels: Levels | None
-    refuse_unseen: bool
+    reject_unseen: bool
+    where: str
 
-    @cached_property
-    def group(self) -> Group:
-        """The forests with their common encoding; made once a process."""
-        return self.forests[0].group if len(self.forests) == 1 else Group(self.forests, encoding_of(self.forests))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "group"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def groups(self) -> list[tuple[list[int], Levels | None]]:
+        """Members whose trees have the same columns and quantiles: they are walked together."""
+        groups: dict[tuple[Encoding | None, Levels | None], list[int]] = {}
+        for k, member in enumerate(self.members):
+            groups.setdefault((member.encoding, member.levels), []).append(k)
+        return [(places, levels) for (_, levels), places in groups.items()]
 
     def __sizeof__(self) -> int:
-        return sum(forest.nbytes for forest in self.forests)
+        return sum(member.forest.nbytes for member in self.members)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        digests = tuple(forest.digest for forest in self.forests)
-        return (type(self).__name__, digests, self.sources, self.fills, self.masked, self.levels, self.refuse_unseen)
+        members = tuple((type(member).__name__, member.digest, member.levels) for member in self.members)
+        return (type(self).__name__, members, self.features, self.fills, self.reject_unseen, self.where)
 
 
-def predict_block(*arguments: Any) -> list[Array]:
-    """One block of a cube: a block of each feature, the mask where there is one, and the model."""
-    model: CubeModel = arguments[-1]
-    features = model.group.encoding.features
-    shape = arguments[0].shape
-    raw = [np.ascontiguousarray(block).ravel() for block in arguments[: len(features)]]
-    soil = np.asarray(arguments[len(features)]).ravel() == 1 if model.masked else np.ones(raw[0].size, dtype=bool)
-    columns = [_column(block, fill) for block, fill in zip(raw, model.fills)]
-    present = dict(zip(features, columns))
-    wanted = []
-    for forest in model.forests:
-        kept = usable([present[name] for name in forest.features], soil.size, forest.accepts_missing) & soil
-        for name, levels in forest.categories.items():
-            strange = strange_classes(present[name], levels) & kept
-            if model.refuse_unseen and strange.any():
-                raise InputError(unseen_message("predict_cube", name, present[name][strange], levels))
-            kept &= ~strange
-        wanted.append(kept)
-    results: list[Array] = []
-    for found in walk_columns(model.group, columns, wanted, levels=model.levels):
-        results += [*found.mean, *found.sd]
-        if found.quantiles is not None:
-            results += [
-                found.quantiles[k, :, q] for q in range(found.quantiles.shape[2]) for k in range(len(found.mean))
-            ]
-    return [result.reshape(shape) for result in results]
+def map_members(
+    where: str,
+    members: Sequence[Member],
+    cube: xr.Dataset,
+    sources: Mapping[str, str],
+    *,
+    outputs: Sequence[Variable],
+    reject_unseen: bool,
+) -> tuple[xr.DataArray | Array, ...]:
+    """The layers of several forests, lazily, in one pass over a cube with its soil mask.
+
+    Parameters
+    ----------
+    where : str
+        For messages.
+    members : sequence of Member
+    cube : Dataset (y, x)
+        From `with_soil_mask`.
+    sources : mapping of str to str
+        Layer of each feature.
+    outputs : sequence of Variable
+        Of all members, in order.
+    reject_unseen : bool
+        Whether a cell with soil of a class that training never saw is an error; else it is NaN.
+    """
+    inputs = [cube[source] for source in sources.values()]
+    masks = [cube[MASK]] if MASK in cube else []
+    fills = tuple(missing_code(layer) for layer in inputs)
+    mapper = BlockMapper(tuple(members), tuple(sources), fills, reject_unseen, where)
+    return map_pixels(map_block, *inputs, *masks, outputs=outputs, shared=mapper)
+
+
+def map_block(*arguments: Any) -> list[Array]:
+    """One block of a cube: a block of each feature, the mask where there is one, and the mapper."""
+    mapper: BlockMapper = arguments[-1]
+    inputs, soil = read_block(arguments[:-1], mapper.fills)
+    raw = dict(zip(mapper.features, inputs))
+    layers: list[list[Array]] = [[] for _ in mapper.members]
+    for places, levels in mapper.groups():
+        group = [mapper.members[k] for k in places]
+        walker = Walker.of([member.forest for member in group], levels)
+        encoding = group[0].encoding
+        columns = raw if encoding is None else encoding.columns_of(raw)
+        selected = [_selected(mapper, member, raw, columns, soil) for member in group]
+        predictions = walker.walk([columns[name] for name in walker.features], selected, levels=levels)
+        for k, member, cells, prediction in zip(places, group, selected, predictions):
+            layers[k] = member.finish(prediction, [raw[name] for name in member.features], cells)
+    return [layer.reshape(arguments[0].shape) for member_layers in layers for layer in member_layers]
+
+
+def read_block(blocks: Sequence[Array], fills: Sequence[int | None]) -> tuple[list[Array], Array]:
+    """The cells of a block: a float32 column of each layer, NaN where missing, and whether a cell has soil.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray
+        One for each of `fills`; then the soil mask, where the cube has one.
+    fills : sequence of int or None
+        Fill value of each integer layer.
+    """
+    columns = [_column(np.ascontiguousarray(block).ravel(), fill) for block, fill in zip(blocks, fills)]
+    soil = np.ones(columns[0].size, dtype=bool)
+    for mask in blocks[len(fills) :]:
+        soil &= np.asarray(mask).ravel() == 1
+    return columns, soil
+
+
+def _selected(
+    mapper: BlockMapper, member: Member, raw: Mapping[str, Array], columns: Mapping[str, Array], soil: Array
+) -> Array:
+    """Cells that a member predicts."""
+    forest = member.forest
+    cells = soil & usable([raw[name] for name in member.features], soil.size, forest.accepts_missing)
+    levels: Mapping[str, Sequence[float]] = forest.categories if member.encoding is None else member.encoding.levels
+    for name, known in levels.items():
+        unseen = unseen_classes(raw[name], known) & cells
+        if mapper.reject_unseen and unseen.any():
+            raise InputError(unseen_message(mapper.where, name, raw[name][unseen], known))
+        cells &= ~unseen
+    if member.encoding is None:
+        return cells
+    return cells & usable([columns[name] for name in forest.features], soil.size, forest.accepts_missing)
 
 
 def count_unseen(
     forest: CompiledForest, cube: xr.Dataset, layers: Mapping[str, str] | None
 ) -> dict[str, dict[int, int]]:
-    """Cells of a cube, within its soil mask, with a class that training never saw."""
+    """Number of cells on soil with a class that training never saw, by feature and class."""
     sources = _sources([forest], cube, layers)
     cube = with_soil_mask(cube)
     counts: dict[str, dict[int, int]] = {}
     for name, levels in forest.categories.items():
         layer = cube[sources[name]]
         fill = missing_code(layer)
-        strange = ~layer.isin(list(levels)) & layer.notnull()
+        unseen = ~layer.isin(list(levels)) & layer.notnull()
         if fill is not None:
-            strange &= layer != fill
+            unseen &= layer != fill
         if MASK in cube:
-            strange &= cube[MASK] == 1
-        both = xr.Dataset(
-            {"layer": layer.drop_vars(layer.coords), "strange": strange.drop_vars(strange.coords)}
-        ).compute()
-        classes, cells = np.unique(both["layer"].values[both["strange"].values], return_counts=True)
+            unseen &= cube[MASK] == 1
+        both = xr.Dataset({"layer": layer.drop_vars(layer.coords), "unseen": unseen.drop_vars(unseen.coords)}).compute()
+        classes, cells = np.unique(both["layer"].values[both["unseen"].values], return_counts=True)
         if classes.size:
             counts[name] = {int(c): int(n) for c, n in zip(classes, cells)}
     return counts
@@ -226,7 +325,7 @@ def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequenc
             raise InputError(
                 "predict_cube: layers is a list without "
                 f"{', '.join(name for name in features if name not in layers)}; features are matched by name, so for "
-                "layers of other names give layers={feature: layer}"
+                "layers of other names pass layers={feature: layer}"
             )
         layers = None
     for name in layers or {}:
@@ -242,11 +341,11 @@ def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequenc
 
 def _check_units(forest: CompiledForest, cube: xr.Dataset, sources: Mapping[str, str]) -> None:
     for name, unit in forest.feature_units.items():
-        stated = cube[sources[name]].attrs.get("units")
+        layer_unit = cube[sources[name]].attrs.get("units")
         period = CATALOGUE[name].period if name in CATALOGUE else ""
-        if stated is not None and not same_unit(str(stated), unit, period=period):
+        if layer_unit is not None and not same_unit(str(layer_unit), unit, period=period):
             raise UnitsError(
-                f"predict_cube: layer '{sources[name]}' is in '{stated}', the forest was trained on '{unit}'; "
+                f"predict_cube: layer '{sources[name]}' is in '{layer_unit}', the forest was trained on '{unit}'; "
                 "convert the layer, or add it again with tpsoil.add_layer(..., units=...)"
             )
 

@@ -1,8 +1,9 @@
-"""A forest in the layout that the walk reads, and the encoding that several forests share.
+"""A forest in the layout that the walk reads, and the ranking of covariates that several forests share.
 
 A node is one 64-bit word, each tree breadth first with siblings side by side. Thresholds become codes: the position
-among the forest's own thresholds of that feature. `Encoding` ranks covariates once among the thresholds of all forests
-of a group; a small table takes each rank to a forest's own code.
+among the forest's own thresholds of that feature. `Ranking` ranks covariates once among the thresholds of all forests
+of a group; a small table converts each rank to a forest's own code. Arrays only: nothing here refers to a forest, so
+that packed arrays can be cached for as long as their forest lives.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 NARROW_THRESHOLDS = 65533
-"""Most distinct thresholds of a feature that 16-bit codes hold: 1 .. m + 1 for values, 0 and 65535 for missing."""
+"""Maximum number of distinct thresholds of a feature in 16-bit codes: 1 .. m + 1 values, 0 and 65535 missing."""
 NARROW_NODES = 65536
-MOST_PLANES = 4095
-BUCKETS_A_THRESHOLD = 4
+MAX_PLANES = 4095
+BUCKETS_PER_THRESHOLD = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class PackedForest:
     thresholds : tuple of ndarray (m,), float32
         Of each feature, ascending.
     weights : tuple of ndarray (m,), float64
-        Of each threshold: the share of leaves below its nodes, a guess of how many pixels come by.
+        Of each threshold: the share of leaves below its nodes, an estimate of the share of pixels that reach them.
     """
 
     words: Array
@@ -66,17 +67,17 @@ class PackedForest:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of codes and of leaf labels: uint16 where the forest fits, else uint32."""
+        """Of codes and of leaf labels: uint16 where it is sufficient, else uint32."""
         return np.dtype(np.uint32 if self.wide.size else np.uint16)
 
 
 def pack(forest: CompiledForest) -> PackedForest:
-    """Lay a forest out for the walk.
+    """The arrays of a forest in the order of the walk.
 
     Raises
     ------
     InputError
-        For more than 4095 features (a feature on which both kinds of missing value occur counts twice).
+        For more than 4095 features; one whose missing values go left at some nodes and right at others counts twice.
     """
     inner = forest.left >= 0
     levels, order = _breadth_first(forest)
@@ -93,9 +94,9 @@ def pack(forest: CompiledForest) -> PackedForest:
         weights.append(np.bincount(place, weights=share[nodes], minlength=distinct.size))
         code[nodes] = place + 1
     kinds = np.unique(forest.feature[inner].astype(np.int64) * 2 + forest.missing_left[inner])
-    if kinds.size > MOST_PLANES:
+    if kinds.size > MAX_PLANES:
         raise InputError(
-            f"CompiledForest: the trees split on {kinds.size} features, at most {MOST_PLANES} can be walked"
+            f"CompiledForest: the trees split on {kinds.size} features, at most {MAX_PLANES} are supported"
         )
     plane = np.searchsorted(kinds, forest.feature.astype(np.int64) * 2 + forest.missing_left)
     sizes = np.diff(np.append(forest.root, order.size))
@@ -153,7 +154,7 @@ def pack_responses(packed: PackedForest, responses: Responses) -> PackedResponse
     begin = np.concatenate([[0], np.cumsum(sizes)])
     start = stored[packed.node]
     source = np.arange(begin[-1]) - np.repeat(begin[:-1] - start, sizes)
-    # numpy's default sort, as quantile-forest sorts: ties then stand in the same order.
+    # numpy's default sort, as in quantile-forest: ties are then in the same order.
     order = np.argsort(responses.value, axis=0).T
     rank = np.argsort(order, axis=1)
     return PackedResponses(
@@ -175,7 +176,7 @@ def _breadth_first(forest: CompiledForest) -> tuple[list[Array], Array]:
         current = np.stack([forest.left[split], forest.right[split]], axis=1).ravel().astype(np.int64)
     nodes = np.concatenate(levels)
     tree = np.searchsorted(forest.root, nodes, side="right")
-    # Stable: within a tree the levels' order stays.
+    # Stable: within a tree the order of the levels is retained.
     return levels, nodes[np.argsort(tree, kind="stable")]
 
 
@@ -190,8 +191,8 @@ def _leaves_below(forest: CompiledForest, levels: list[Array]) -> npt.NDArray[np
 
 
 @dataclass(frozen=True, eq=False)
-class Encoding:
-    """What turns covariates into ranks, and ranks into each forest's codes.
+class Ranking:
+    """How covariates become ranks, and ranks each forest's codes.
 
     Parameters
     ----------
@@ -223,51 +224,50 @@ class Encoding:
 
     @property
     def rank_dtype(self) -> np.dtype[Any]:
-        """Of the ranks: uint16 where they fit."""
+        """Of the ranks: uint16 where it is sufficient."""
         return np.dtype(np.uint16 if max(t.size for t in self.thresholds) < NARROW_NODES else np.uint32)
 
 
-def encoding_of(forests: Sequence[CompiledForest]) -> Encoding:
-    """The encoding that a group of forests shares.
+def ranking_of(features: Sequence[tuple[str, ...]], packed: Sequence[PackedForest]) -> Ranking:
+    """The ranking that a group of forests shares.
 
     Parameters
     ----------
-    forests : sequence of CompiledForest
-        Their features are matched by name.
+    features : sequence of tuple of str
+        Of each forest; matched by name.
+    packed : sequence of PackedForest
 
     Returns
     -------
-    Encoding
+    Ranking
     """
-    features = tuple(dict.fromkeys(name for forest in forests for name in forest.features))
-    packed = [forest.packed for forest in forests]
+    union = tuple(dict.fromkeys(name for names in features for name in names))
     thresholds: list[Array] = []
     weights: list[Array] = []
-    for name in features:
-        holders = [(f.features.index(name), p) for f, p in zip(forests, packed) if name in f.features]
-        every = np.concatenate([p.thresholds[k] for k, p in holders])
-        distinct, place = np.unique(every, return_inverse=True)
+    for name in union:
+        members = [(names.index(name), p) for names, p in zip(features, packed) if name in names]
+        distinct, place = np.unique(np.concatenate([p.thresholds[k] for k, p in members]), return_inverse=True)
         thresholds.append(distinct)
-        shares = np.concatenate([p.weights[k] for k, p in holders])
+        shares = np.concatenate([p.weights[k] for k, p in members])
         weights.append(np.bincount(place, weights=shares, minlength=distinct.size))
     low, scale, starts = zip(*(_buckets(t) for t in thresholds))
     # Missing values lie beyond the last rank, as far away as the feature is important.
     work = [np.concatenate([[0.0], np.cumsum(w), [2 * w.sum()]]) for w in weights]
     plane_feature, tables, offsets = [], [], []
-    for forest, own in zip(forests, packed):
-        columns = np.array([features.index(name) for name in forest.features], dtype=np.int64)
+    for names, own in zip(features, packed):
+        columns = np.array([union.index(name) for name in names], dtype=np.int64)
         rows = []
         for feature, missing_left in zip(own.plane_feature, own.plane_missing_left):
-            union = thresholds[columns[feature]]
-            below = np.zeros(union.size + 1, dtype=np.int64)
-            below[1:] = np.cumsum(np.isin(union, own.thresholds[feature]))
+            limits = thresholds[columns[feature]]
+            below = np.zeros(limits.size + 1, dtype=np.int64)
+            below[1:] = np.cumsum(np.isin(limits, own.thresholds[feature]))
             missing = 0 if missing_left else np.iinfo(own.dtype).max
             rows.append(np.append(below + 1, missing).astype(own.dtype))
         plane_feature.append(columns[own.plane_feature])
         tables.append(np.concatenate([*rows, np.empty(0, dtype=own.dtype)]))
         offsets.append(np.concatenate([[0], np.cumsum([row.size for row in rows])[:-1]]).astype(np.int64)[: len(rows)])
-    return Encoding(
-        features=features,
+    return Ranking(
+        features=union,
         thresholds=tuple(np.append(t, np.full(FEW, np.inf, dtype=np.float32)) for t in thresholds),
         low=low,
         scale=scale,
@@ -282,10 +282,10 @@ def encoding_of(forests: Sequence[CompiledForest]) -> Encoding:
 
 def _buckets(thresholds: Array) -> tuple[float, float, Array]:
     finite = thresholds[np.isfinite(thresholds)].astype(np.float64)
-    count = int(min(max(BUCKETS_A_THRESHOLD * thresholds.size, 1), 1 << 17))
+    count = int(min(max(BUCKETS_PER_THRESHOLD * thresholds.size, 1), 1 << 17))
     low = float(finite[0]) if finite.size else 0.0
-    reach = float(finite[-1]) - low if finite.size else 0.0
-    scale = count / reach if reach > 0 else 0.0
+    extent = float(finite[-1]) - low if finite.size else 0.0
+    scale = count / extent if extent > 0 else 0.0
     starts = np.empty(count + 1, dtype=np.int32)
     fill_buckets(thresholds, low, scale, starts)
     return low, scale, starts

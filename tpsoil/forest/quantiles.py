@@ -1,10 +1,9 @@
-"""Which quantiles a prediction gives, and the training responses that Meinshausen's need."""
+"""Requested quantiles of a prediction, and the training responses that Meinshausen's need."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -31,9 +30,9 @@ class Responses:
     begin : ndarray (nodes + 1,), uint32
         Rows of a leaf are member[begin[leaf]] .. member[begin[leaf + 1] - 1]; a split node has none.
     member : ndarray, uint32
-        A row that the bootstrap drew twice stands twice.
+        A row that the bootstrap drew twice is listed twice.
     weighted : bool
-        A leaf of n rows gives each the weight 1 / n, as Meinshausen has it; else every row in a leaf counts 1.
+        A leaf of n rows gives each the weight 1 / n, Meinshausen 2006, eq. 5; else every row in a leaf counts 1.
     """
 
     value: Array
@@ -44,7 +43,7 @@ class Responses:
 
 @dataclass(frozen=True)
 class Levels:
-    """Quantiles asked of a prediction.
+    """Requested quantiles of a prediction.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ class Levels:
     levels: tuple[float, ...]
     method: Method
 
-    @cached_property
+    @property
     def array(self) -> npt.NDArray[np.float64]:
         """The levels as an array."""
         return np.array(self.levels, dtype=np.float64)
@@ -71,7 +70,7 @@ def _percent(level: float) -> str:
 
 
 def levels_of(forests: Sequence[CompiledForest], levels: Sequence[float] | None, method: str | None) -> Levels | None:
-    """Check what was asked.
+    """Check the requested quantiles.
 
     Raises
     ------
@@ -82,20 +81,22 @@ def levels_of(forests: Sequence[CompiledForest], levels: Sequence[float] | None,
         raise InputError(f"quantiles: method '{method}'; expected {' or '.join(get_args(Method))}")
     if levels is None:
         if method is not None:
-            raise InputError("quantiles: a method came without levels; give quantiles=(0.05, 0.5, 0.95)")
+            raise InputError("quantiles: a method came without levels; pass quantiles=(0.05, 0.5, 0.95)")
         return None
-    asked = tuple(float(q) for q in np.atleast_1d(np.asarray(levels, dtype=np.float64)))
-    if not asked or not all(0 <= q <= 1 for q in asked) or len(set(asked)) < len(asked):
-        raise InputError(f"quantiles: levels {asked}; expected distinct numbers from 0 to 1, such as (0.05, 0.5, 0.95)")
+    requested = tuple(float(q) for q in np.atleast_1d(np.asarray(levels, dtype=np.float64)))
+    if not requested or not all(0 <= q <= 1 for q in requested) or len(set(requested)) < len(requested):
+        raise InputError(
+            f"quantiles: levels {requested}; expected distinct numbers from 0 to 1, such as (0.05, 0.5, 0.95)"
+        )
     stored = all(forest.responses is not None for forest in forests)
     if method is None:
         method = "responses" if stored else "trees"
     if method == "responses" and not stored:
         raise InputError(
             "quantiles: method 'responses' needs the training data; compile with "
-            "CompiledForest.from_sklearn(forest, responses=(X, y)), or ask for method='trees'"
+            "CompiledForest.from_sklearn(forest, responses=(X, y)), or use method='trees'"
         )
-    return Levels(asked, "responses" if method == "responses" else "trees")
+    return Levels(requested, "responses" if method == "responses" else "trees")
 
 
 def responses_of(forest: Any, leaves: Array, y: Any, nodes: int, root: Array, weighted: bool) -> Responses:
@@ -114,7 +115,7 @@ def responses_of(forest: Any, leaves: Array, y: Any, nodes: int, root: Array, we
     Raises
     ------
     InputError
-        Where X and y are not what the forest was trained on, as far as that shows.
+        Where X and y are not the training data of the forest, as far as their shapes show.
     """
     value = np.asarray(y, dtype=np.float64)
     value = value.reshape(len(value), -1)
@@ -123,10 +124,10 @@ def responses_of(forest: Any, leaves: Array, y: Any, nodes: int, root: Array, we
     if len(value) != rows or rows != trained or value.shape[1] != forest.n_outputs_:
         raise InputError(
             f"CompiledForest: responses have {rows} rows of X and y of shape {value.shape}; the forest was trained on "
-            f"{trained} rows and {forest.n_outputs_} outputs; give the X and y that were given to fit"
+            f"{trained} rows and {forest.n_outputs_} outputs; pass the X and y of fit"
         )
     if not np.isfinite(value).all():
-        raise InputError("CompiledForest: the responses hold missing or infinite values; give the y given to fit")
+        raise InputError("CompiledForest: the responses hold missing or infinite values; pass the y of fit")
     drawn = _drawn(forest, rows)
     node = np.concatenate([leaves[rows_of_tree, tree] for tree, rows_of_tree in enumerate(drawn)])
     member = np.concatenate(drawn)

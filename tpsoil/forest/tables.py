@@ -1,4 +1,4 @@
-"""Rows as a forest takes them: numbers, one column a feature, and no class that training never saw."""
+"""Rows as a forest needs them: numbers, one column for each feature, and no class that training never saw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Unseen = Literal["nan", "error"]
 
 
 def check_unseen(where: str, unseen: str) -> None:
-    """Reject a rule for unseen classes that is none.
+    """Reject an unknown treatment of unseen classes.
 
     Raises
     ------
@@ -45,37 +45,37 @@ def table_of(X: Any, features: Sequence[str]) -> Array:
     if table.ndim != 2 or table.shape[1] != len(features):
         raise InputError(f"predict: X has shape {table.shape}, expected (n, {len(features)}): {', '.join(features)}")
     if table.dtype.kind not in "fiub":
-        raise InputError(f"predict: X is {table.dtype}, expected numbers; encode classes as the integers trained on")
+        raise InputError(f"predict: X is {table.dtype}, expected numbers; encode classes as the integers of training")
     return table
 
 
 def columns_of(table: Array) -> list[Array]:
-    """Each column as contiguous float32: what scikit-learn casts to; beyond its range becomes infinite."""
+    """Each column as contiguous float32, the dtype of scikit-learn's trees; values beyond its range become infinite."""
     with np.errstate(over="ignore"):
         return [np.ascontiguousarray(table[:, k], dtype=np.float32) for k in range(table.shape[1])]
 
 
 def usable(columns: Sequence[Array], n: int, accepts_missing: bool) -> Array:
-    """Rows that can be predicted: those that miss no feature, unless missing ones are accepted."""
-    kept = np.ones(n, dtype=bool)
+    """Rows that can be predicted: all where missing features are accepted, else the complete ones."""
+    complete = np.ones(n, dtype=bool)
     if not accepts_missing:
         for column in columns:
-            kept &= ~np.isnan(column)
-    return kept
+            complete &= ~np.isnan(column)
+    return complete
 
 
-def strange_classes(column: Array, levels: Sequence[float]) -> Array:
-    """Where a column has a class that is none of the levels; a missing value is none."""
-    strange = ~np.isin(column, np.asarray(levels))
-    return strange & ~np.isnan(column) if column.dtype.kind == "f" else strange
+def unseen_classes(column: Array, levels: Sequence[float]) -> Array:
+    """Where a column has a class that is none of the levels; a missing value is no class."""
+    unseen = ~np.isin(column, np.asarray(levels))
+    return unseen & ~np.isnan(column) if column.dtype.kind == "f" else unseen
 
 
 def unseen_message(where: str, name: str, values: Array, levels: Sequence[float]) -> str:
-    """The message for classes that training never saw."""
+    """Message about classes that training never saw."""
     classes = ", ".join(f"{v:g}" for v in np.unique(values)[:10])
     return (
         f"{where}: feature '{name}' has class {classes} in {values.size} cells, which training never saw (it saw "
-        f"{', '.join(map(str, levels))}); mask them, merge the class, or give unseen='nan'"
+        f"{', '.join(map(str, levels))}); mask them, merge the class, or pass unseen='nan'"
     )
 
 
@@ -88,11 +88,11 @@ def unseen_rows(table: Array, features: Sequence[str], categories: Mapping[str, 
         Where there are such rows and `unseen` is "error".
     """
     check_unseen("predict", unseen)
-    strange = np.zeros(len(table), dtype=bool)
+    rejected = np.zeros(len(table), dtype=bool)
     for name, levels in categories.items():
         column = table[:, list(features).index(name)]
-        here = strange_classes(column, levels)
+        here = unseen_classes(column, levels)
         if unseen == "error" and here.any():
             raise InputError(unseen_message("predict", name, column[here], levels))
-        strange |= here
-    return strange
+        rejected |= here
+    return rejected

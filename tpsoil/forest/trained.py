@@ -1,11 +1,11 @@
-"""A trained forest with everything that is needed to use it, judge it, save it and train it again."""
+"""A trained forest with everything that is needed to use it, evaluate it, save it and train it again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import xarray as xr
 from tpsoil.display import html_summary, html_table, text_summary
 from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.derived import DerivedValues
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.leaves import with_leaf_means
 from tpsoil.forest.tables import Unseen
@@ -27,33 +28,34 @@ Transform = Literal["none", "log10"]
 BackTransform = Literal["mean", "median"]
 
 LEVELS: Final = (0.5, 0.8, 0.9, 0.95)
-"""Central intervals whose out-of-fold limits are kept."""
+"""Central intervals whose out-of-fold limits are stored."""
+COMPILED: Final = DerivedValues(entries=32)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedForest:
-    """A forest with what is needed to use it, judge it and train it again. Made by `train`.
+    """A forest with what is needed to use it, evaluate it and train it again. Created by `train`.
 
     Parameters
     ----------
     forest : RandomForestRegressor
         Fitted on the scale of `settings["transform"]`; its columns are `encoding.columns`.
     features : tuple of str
-        As asked for, in order.
+        As requested, in order.
     target, units : str
     encoding : Encoding
         Feature order, kinds and class levels.
     scores : DataFrame
-        One row a kind of folds, pooled out of fold: `n` and `tpsoil.evaluation.ELEMENT_MEASURES` on the
+        One row for each kind of folds, pooled out of fold: `n` and `tpsoil.evaluation.ELEMENT_MEASURES` on the
         scale of the fit; with a transform the same with `_original` in the target's own unit.
     folds : DataFrame
-        The fold of every used row, one column a kind; index of the table.
+        The fold of every used row, one column for each kind; index of the table.
     predictions : mapping of str to DataFrame
         By kind of folds: `observed`, `predicted` and `sd` between trees on the fit's scale, `fold`;
         `observed_original`, `predicted_original`, and the out-of-fold quantiles `q0.05` and so on, in the target's own
         unit.
     settings : mapping
-        Everything chosen and asked: the forest's settings, the settings of each outer fold, transform, folds, seed.
+        All options and choices: settings of the forest and of each outer fold, transform, folds, seed.
     counts : mapping of str to int
         `rows`, `used`, and why rows were dropped.
     design : DataFrame
@@ -83,7 +85,7 @@ class TrainedForest:
 
     @property
     def deciding(self) -> str:
-        """The kind of folds that decides, the most demanding one unless asked otherwise."""
+        """Kind of folds that chooses settings and calibrates intervals; by default the most demanding one."""
         return str(self.settings["deciding"])
 
     @property
@@ -120,17 +122,18 @@ class TrainedForest:
             Whether it predicts in the target's own unit; else on the scale of the fit. Without a transform both are
             the forest itself.
         responses : bool
-            Keep the training target too, for quantiles of the soil's values.
+            Include the training target, for quantiles of the soil's values.
 
         Returns
         -------
         CompiledForest
-            With `back_transform="mean"` each leaf holds the mean of its samples in the target's own unit; with
+            With `back_transform="mean"` each leaf has the mean of its samples in the target's own unit; with
             "median" 10 to the power of its mean logarithm. Mean and spread are then taken between trees.
         """
-        key = f"_compiled_{original}_{responses}"
-        if key in self.__dict__:
-            return cast(CompiledForest, self.__dict__[key])
+        # Flattening takes a second, and an analysis of drivers predicts hundreds of times.
+        return COMPILED.get((self,), (original, responses), lambda: self._compile(original, responses))
+
+    def _compile(self, original: bool, responses: bool) -> CompiledForest:
         twin, units = self.forest, self.units
         if self.settings["transform"] == "log10" and original:
             twin = in_own_unit(self.forest, self._columns, self.observed.to_numpy(), self.settings["back_transform"])
@@ -138,7 +141,7 @@ class TrainedForest:
             units = f"log10({self.units})"
         coded = self.encoding.style == "codes"
         levels = {n: v for n, v in self.encoding.levels.items() if coded and not any(isinstance(k, str) for k in v)}
-        compiled = CompiledForest.from_sklearn(
+        return CompiledForest.from_sklearn(
             twin,
             self.encoding.columns,
             targets=[self.target],
@@ -147,12 +150,6 @@ class TrainedForest:
             accepts_missing=self.settings["missing"] == "keep",
             responses=(self._columns, self.observed if original else self.fitted_target) if responses else None,
         )
-        # Kept: flattening takes a second, and a driver analysis predicts hundreds of times.
-        self.__dict__[key] = compiled
-        return compiled
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_compiled")}
 
     def predict(self, table: pd.DataFrame, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Predictions for a table's rows, in the target's own unit.
@@ -160,7 +157,7 @@ class TrainedForest:
         Parameters
         ----------
         table : DataFrame
-            Holds every feature by name.
+            Has every feature by name.
         quantiles : sequence of float, in 0..1
 
         Returns
@@ -177,10 +174,10 @@ class TrainedForest:
             For a class that training never saw.
         """
         rows = self.encoding.table(table)
-        found = self.compile(responses=bool(len(quantiles))).predict(rows, quantiles if len(quantiles) else None)
-        result = pd.DataFrame({"mean": found[0], "sd": found[1]}, index=table.index)
+        predicted = self.compile(responses=bool(len(quantiles))).predict(rows, quantiles if len(quantiles) else None)
+        result = pd.DataFrame({"mean": predicted[0], "sd": predicted[1]}, index=table.index)
         if len(quantiles):
-            result[[f"q{q:g}" for q in quantiles]] = found[2]
+            result[[f"q{q:g}" for q in quantiles]] = predicted[2]
         return result
 
     def predict_cube(
@@ -191,11 +188,11 @@ class TrainedForest:
         Parameters
         ----------
         cube : Dataset (y, x)
-            Holds every feature by name, classes as codes, directions in degrees.
+            Has every feature by name, classes as codes, directions in degrees.
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
         unseen : {"nan", "error"}
-            What a cell with soil is whose class training never saw.
+            Treatment of a cell with soil whose class training never saw.
 
         Returns
         -------
@@ -207,7 +204,7 @@ class TrainedForest:
         MissingInputError
             Where the cube lacks features; all are listed.
         InputError
-            For what is no Dataset; with `unseen="error"` while computing.
+            For what is not a Dataset; with `unseen="error"` while computing.
         """
         columns = self.encoding.cube(cube, layers, unseen=unseen)
         maps = self.compile().predict_cube(columns)
@@ -260,7 +257,7 @@ def load_trained(path: str | Path) -> TrainedForest:
     Parameters
     ----------
     path : path
-        A file that you wrote yourself: reading one runs code that it may hold.
+        A file that you wrote yourself: reading one executes code that it may contain.
 
     Returns
     -------
@@ -269,13 +266,15 @@ def load_trained(path: str | Path) -> TrainedForest:
     Raises
     ------
     InputError
-        For a file of something else.
+        For another file.
     """
     import joblib
 
     trained = joblib.load(path)
     if not isinstance(trained, TrainedForest):
-        raise InputError(f"{path}: holds a {type(trained).__name__}, expected a trained forest; write it with .save()")
+        raise InputError(
+            f"{path}: contains a {type(trained).__name__}, expected a trained forest; write it with .save()"
+        )
     return trained
 
 
@@ -296,7 +295,7 @@ def forward(values: Floats, transform: str) -> Floats:
 
 
 def in_own_unit(forest: Any, columns: npt.NDArray[np.float32], observed: Floats, back_transform: str) -> Any:
-    """A forest grown on log10 whose leaves hold the target's own unit: arithmetic means, or 10**(mean logarithm)."""
+    """A forest grown on log10 whose leaves have the target's own unit: arithmetic means, or 10**(mean logarithm)."""
     if back_transform == "mean":
         return with_leaf_means(forest, columns, np.asarray(observed, dtype=np.float64))
     twin = with_leaf_means(forest, columns, np.log10(observed))

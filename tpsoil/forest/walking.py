@@ -1,24 +1,27 @@
-"""Columns of covariates in, mean, spread and quantiles out, for a group of forests that share one encoding.
+"""The walker: columns of covariates in, mean, spread and quantiles out, for a group of forests.
 
-Works through the pixels in blocks, so that memory depends on neither their number nor the trees': about 110 bytes a
-pixel of a block of 262 144, and a bounded buffer of leaves where quantiles are asked for.
+The packed arrays of a forest belong to the walker, which keeps them while the forest lives, up to a number of forests;
+a CompiledForest itself is plain data. Pixels are processed in blocks, so that memory depends on neither their number
+nor the trees': about 110 bytes a pixel of a block of 262 144, and a bounded buffer of leaves for quantiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from tpsoil.errors import InputError
 from tpsoil.kernels.trees_encode import FEW, encode_words, order_pixels, rank_column
 from tpsoil.kernels.trees_lanes import LANES
 from tpsoil.kernels.trees_quantiles import response_quantiles, tree_quantiles
 from tpsoil.kernels.trees_walk import mean_and_spread, walk_block
 
-from .packing import Encoding, PackedResponses
+from .derived import DerivedValues
+from .packing import PackedForest, PackedResponses, Ranking, pack, pack_responses, ranking_of
 from .quantiles import Levels
 
 if TYPE_CHECKING:
@@ -28,37 +31,24 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 BLOCK = 1 << 18
-"""Pixels ordered and walked together: more make likelier neighbours, fewer fit the cache better."""
+"""Pixels ordered and walked together: with more, neighbours are more alike; fewer fit the cache better."""
 BATCH = 48
 """Trees walked together: measured flat from 32 to 128, slower below."""
 LEAF_BUFFER_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Forests that are walked on the same pixels.
-
-    Parameters
-    ----------
-    forests : tuple of CompiledForest
-    encoding : Encoding
-        `encoding_of(forests)`.
-    """
-
-    forests: tuple[CompiledForest, ...]
-    encoding: Encoding
+PACKED: Final = DerivedValues(entries=128)
+"""Packed nodes, packed responses and rankings of live forests."""
 
 
 @dataclass(eq=False)
 class Prediction:
-    """One forest's answer.
+    """Prediction of one forest.
 
     Parameters
     ----------
     mean, sd : ndarray (outputs, n), float64
     quantiles : ndarray (outputs, n, levels), float64, or None
     leaves : ndarray (n, trees), int64, or None
-        Node indices within each tree, where they were asked for.
+        Node indices within each tree, where requested.
     """
 
     mean: Floats
@@ -67,164 +57,214 @@ class Prediction:
     leaves: Array | None = None
 
 
-def walk_columns(
-    group: Group,
-    columns: Sequence[Array],
-    wanted: Sequence[Array],
-    *,
-    levels: Levels | None = None,
-    leaves: bool = False,
-) -> list[Prediction]:
-    """Walk every forest of a group on the pixels that it wants.
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """Forests that are walked together on the same pixels. Created by `Walker.of`.
 
     Parameters
     ----------
-    group : Group
-    columns : sequence of ndarray (n,), float32
-        One a feature of the encoding, contiguous.
-    wanted : sequence of ndarray (n,), bool
-        One a forest; the others' pixels are NaN.
-    levels : Levels, optional
-        Quantiles to give too.
-    leaves : bool
-        Also return every pixel's leaf in every tree, an array of n x trees.
-
-    Returns
-    -------
-    list of Prediction
-        One a forest.
+    packed : tuple of PackedForest
+    ranking : Ranking
+        Of all of them.
+    responses : tuple of PackedResponses
+        Of each forest, or empty.
     """
-    n = wanted[0].size
-    results = [_empty(forest, n, levels, leaves) for forest in group.forests]
-    anyone = np.logical_or.reduce(list(wanted)) if len(wanted) > 1 else wanted[0]
-    kept = np.flatnonzero(anyone).astype(np.uint32)
-    for start in range(0, kept.size, BLOCK):
-        where = kept[start : start + BLOCK].copy()
-        ranks = _ranks(group.encoding, columns, where)
-        order_pixels(ranks, ranks.view(np.uint64), where, group.encoding.weight, group.encoding.offset)
-        for k, forest in enumerate(group.forests):
-            _walk(forest, group.encoding, k, ranks, where, levels, results[k])
-    for result, mask in zip(results, wanted):
-        if mask is not anyone:
-            result.mean[:, ~mask] = np.nan
-            result.sd[:, ~mask] = np.nan
-            if result.quantiles is not None:
-                result.quantiles[:, ~mask] = np.nan
-    return results
+
+    packed: tuple[PackedForest, ...]
+    ranking: Ranking
+    responses: tuple[PackedResponses, ...] = ()
+
+    @classmethod
+    def of(cls, forests: Sequence[CompiledForest], levels: Levels | None = None) -> Walker:
+        """The walker of a group of forests; packs each of them once.
+
+        Parameters
+        ----------
+        forests : sequence of CompiledForest
+        levels : Levels, optional
+            Quantiles that it has to predict.
+
+        Raises
+        ------
+        InputError
+            For a forest without training responses where they are needed, and more than 4095 features.
+        """
+        group = tuple(forests)
+        packed = tuple(packed_nodes(forest) for forest in group)
+        names = [forest.features for forest in group]
+        ranking = PACKED.get(group, "ranking", lambda: ranking_of(names, packed))
+        with_responses = levels is not None and levels.method == "responses"
+        return cls(packed, ranking, tuple(map(packed_responses, group)) if with_responses else ())
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Of all the forests: the order of the columns of `walk`."""
+        return self.ranking.features
+
+    def walk(
+        self,
+        columns: Sequence[Array],
+        selected: Sequence[Array],
+        *,
+        levels: Levels | None = None,
+        leaves: bool = False,
+    ) -> list[Prediction]:
+        """Predict each forest's selected pixels.
+
+        Parameters
+        ----------
+        columns : sequence of ndarray (n,), float32
+            One for each of `features`, contiguous.
+        selected : sequence of ndarray (n,), bool
+            One for each forest; its other pixels are NaN.
+        levels : Levels, optional
+            Quantiles to predict too.
+        leaves : bool
+            Also return every pixel's leaf in every tree, an array of n x trees.
+
+        Returns
+        -------
+        list of Prediction
+            One for each forest.
+        """
+        n = selected[0].size
+        results = [_empty(packed, n, levels, leaves) for packed in self.packed]
+        union = np.logical_or.reduce(list(selected)) if len(selected) > 1 else selected[0]
+        pixels = np.flatnonzero(union).astype(np.uint32)
+        for start in range(0, pixels.size, BLOCK):
+            where = pixels[start : start + BLOCK].copy()
+            ranks = _ranks(self.ranking, columns, where)
+            order_pixels(ranks, ranks.view(np.uint64), where, self.ranking.weight, self.ranking.offset)
+            for k in range(len(self.packed)):
+                self._walk_one(k, ranks, where, levels, results[k])
+        for result, mask in zip(results, selected):
+            if mask is not union:
+                result.mean[:, ~mask] = np.nan
+                result.sd[:, ~mask] = np.nan
+                if result.quantiles is not None:
+                    result.quantiles[:, ~mask] = np.nan
+        return results
+
+    def _walk_one(self, k: int, ranks: Array, where: Array, levels: Levels | None, result: Prediction) -> None:
+        packed, ranking = self.packed[k], self.ranking
+        n, outputs, trees = where.size, packed.value.shape[0], packed.root.size
+        planes = ranking.plane_feature[k].size
+        words = -(-n // LANES)
+        batch = min(BATCH, trees)
+        queue = np.empty(8 * (LANES * batch + 16), dtype=np.uint64)
+        labels = np.zeros(LANES * batch, dtype=packed.dtype)
+        step, buffer = words, np.empty((0, 0, 0), dtype=packed.dtype)
+        if levels is not None or result.leaves is not None:
+            step = min(words, max(1, LEAF_BUFFER_BYTES // (LANES * trees * packed.dtype.itemsize)))
+            buffer = np.empty((step, trees, LANES), dtype=packed.dtype)
+        codes = _aligned(step * planes * LANES, packed.dtype)
+        sums = np.empty((4, outputs, step * LANES))
+        for first in range(0, words, step):
+            count = min(step, words - first)
+            encode_words(
+                ranks, n, first, count, ranking.plane_feature[k], ranking.table[k], ranking.table_offset[k], codes
+            )
+            sums[1:] = 0
+            shift, total, deviation, square = sums
+            walk_block(
+                codes,
+                count,
+                planes,
+                packed.words,
+                packed.wide,
+                packed.root,
+                packed.value,
+                batch,
+                queue,
+                labels,
+                shift,
+                total,
+                deviation,
+                square,
+                buffer,
+            )
+            here = where[first * LANES : (first + count) * LANES]
+            for output in range(outputs):
+                mean_and_spread(
+                    trees,
+                    total[output],
+                    deviation[output],
+                    square[output],
+                    here,
+                    result.mean[output],
+                    result.sd[output],
+                )
+            if levels is not None and result.quantiles is not None:
+                for output in range(outputs):
+                    self._quantiles(k, output, buffer[:count], levels, here, result.quantiles[output])
+            if result.leaves is not None:
+                labelled = buffer[:count].transpose(0, 2, 1).reshape(-1, trees)[: here.size].astype(np.int64)
+                result.leaves[here] = packed.node[labelled + packed.root] - packed.root
+
+    def _quantiles(self, k: int, output: int, leaves: Array, levels: Levels, where: Array, result: Floats) -> None:
+        packed = self.packed[k]
+        if levels.method == "trees":
+            tree_quantiles(leaves, packed.root, packed.value[output], levels.array, where, 0, result)
+            return
+        stored = self.responses[k]
+        response_quantiles(
+            leaves,
+            packed.root,
+            stored.begin,
+            stored.member,
+            stored.rank[output],
+            stored.ascending[output],
+            stored.weighted,
+            levels.array,
+            where,
+            0,
+            result,
+        )
 
 
-def _empty(forest: CompiledForest, n: int, levels: Levels | None, leaves: bool) -> Prediction:
-    shape = (forest.outputs, n)
+def packed_nodes(forest: CompiledForest) -> PackedForest:
+    """The nodes of a forest as the walk reads them."""
+    return PACKED.get((forest,), "nodes", lambda: pack(forest))
+
+
+def packed_responses(forest: CompiledForest) -> PackedResponses:
+    """The training responses of a forest as the walk reads them.
+
+    Raises
+    ------
+    InputError
+        For a forest without them.
+    """
+    responses = forest.responses
+    if responses is None:
+        raise InputError("CompiledForest: no training responses; compile with responses=(X, y)")
+    return PACKED.get((forest,), "responses", lambda: pack_responses(packed_nodes(forest), responses))
+
+
+def _empty(packed: PackedForest, n: int, levels: Levels | None, leaves: bool) -> Prediction:
+    shape = (len(packed.value), n)
     return Prediction(
         np.full(shape, np.nan),
         np.full(shape, np.nan),
         None if levels is None else np.full((*shape, len(levels.levels)), np.nan),
-        np.full((n, forest.trees), -1, dtype=np.int64) if leaves else None,
+        np.full((n, packed.root.size), -1, dtype=np.int64) if leaves else None,
     )
 
 
-def _ranks(encoding: Encoding, columns: Sequence[Array], where: Array) -> Array:
-    dtype = encoding.rank_dtype
+def _ranks(ranking: Ranking, columns: Sequence[Array], where: Array) -> Array:
+    dtype = ranking.rank_dtype
     # Padded to whole 64-bit words, by which pixels are moved.
     words = 8 // dtype.itemsize
     ranks = np.zeros((where.size, -(-len(columns) // words) * words), dtype=dtype)
     for k, values in enumerate(columns):
-        limits = encoding.thresholds[k]
-        bucket = (encoding.low[k], encoding.scale[k], encoding.starts[k])
+        limits = ranking.thresholds[k]
+        bucket = (ranking.low[k], ranking.scale[k], ranking.starts[k])
         rank_column(values, where, limits, limits.size - FEW, *bucket, ranks, k)
     return ranks
 
 
-def _walk(
-    forest: CompiledForest,
-    encoding: Encoding,
-    k: int,
-    ranks: Array,
-    where: Array,
-    levels: Levels | None,
-    result: Prediction,
-) -> None:
-    packed = forest.packed
-    n, outputs, trees = where.size, packed.value.shape[0], packed.root.size
-    planes = encoding.plane_feature[k].size
-    words = -(-n // LANES)
-    batch = min(BATCH, trees)
-    queue = np.empty(8 * (LANES * batch + 16), dtype=np.uint64)
-    labels = np.zeros(LANES * batch, dtype=packed.dtype)
-    step, buffer = words, np.empty((0, 0, 0), dtype=packed.dtype)
-    if levels is not None or result.leaves is not None:
-        step = min(words, max(1, LEAF_BUFFER_BYTES // (LANES * trees * packed.dtype.itemsize)))
-        buffer = np.empty((step, trees, LANES), dtype=packed.dtype)
-    codes = _aligned(step * planes * LANES, packed.dtype)
-    sums = np.empty((4, outputs, step * LANES))
-    for first in range(0, words, step):
-        count = min(step, words - first)
-        encode_words(
-            ranks, n, first, count, encoding.plane_feature[k], encoding.table[k], encoding.table_offset[k], codes
-        )
-        sums[1:] = 0
-        shift, total, deviation, square = sums
-        walk_block(
-            codes,
-            count,
-            planes,
-            packed.words,
-            packed.wide,
-            packed.root,
-            packed.value,
-            batch,
-            queue,
-            labels,
-            shift,
-            total,
-            deviation,
-            square,
-            buffer,
-        )
-        here = where[first * LANES : (first + count) * LANES]
-        for output in range(outputs):
-            mean_and_spread(
-                trees,
-                total[output],
-                deviation[output],
-                square[output],
-                here,
-                result.mean[output],
-                result.sd[output],
-            )
-        if levels is not None and result.quantiles is not None:
-            for output in range(outputs):
-                _quantiles(forest, output, buffer[:count], levels, here, result.quantiles[output])
-        if result.leaves is not None:
-            found = buffer[:count].transpose(0, 2, 1).reshape(-1, trees)[: here.size].astype(np.int64)
-            result.leaves[here] = packed.node[found + packed.root] - packed.root
-
-
-def _quantiles(
-    forest: CompiledForest, output: int, leaves: Array, levels: Levels, where: Array, result: Floats
-) -> None:
-    packed = forest.packed
-    if levels.method == "trees":
-        tree_quantiles(leaves, packed.root, packed.value[output], levels.array, where, 0, result)
-        return
-    stored: PackedResponses = forest.packed_responses
-    response_quantiles(
-        leaves,
-        packed.root,
-        stored.begin,
-        stored.member,
-        stored.rank[output],
-        stored.ascending[output],
-        stored.weighted,
-        levels.array,
-        where,
-        0,
-        result,
-    )
-
-
 def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    """Uninitialised memory on a cache line's border, so that no vector of codes straddles two."""
+    """Uninitialised memory aligned to a cache line, so that no vector of codes is in two of them."""
     raw = np.empty(size * dtype.itemsize + 64, dtype=np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size * dtype.itemsize].view(dtype)
