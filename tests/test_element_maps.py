@@ -192,7 +192,7 @@ def test_a_model_survives_bytes_and_pickle(cube: xr.Dataset, trained: dict) -> N
     plain = MapModel.load(MapModel.of(trained["Fe"], level=None).dump())
     assert list(map_models({"iron": plain}, cube)) == ["iron", "iron_sd"]
     assert layer_variables("Cr", 0.9)[0].name == "Cr"
-    with pytest.raises(InputError, match="no map model"):
+    with pytest.raises(InputError, match="not a map model"):
         MapModel.load(b"nothing")
     with pytest.raises(InputError, match="promise different coverage"):
         map_models({"iron": model, "zinc": MapModel.of(trained["Zn"], level=0.9)}, cube)

@@ -188,7 +188,7 @@ def test_columns_without_names_are_the_layers_in_order() -> None:
     X, y = training()
     model = LinearRegression().fit(X.to_numpy("f8"), y)
     cube = cube_of().rename(ndvi="greenness")
-    with pytest.raises(InputError, match="fitted on an array.*give layers= the 3 layers"):
+    with pytest.raises(InputError, match="fitted on an array.*pass layers= the 3 layers"):
         predict_cube(model, cube)
     maps = predict_cube(model, cube, ["slope", "greenness", "parent_material"])
     named = predict_cube(LinearRegression().fit(X.astype("f8"), y), cube, {"ndvi": "greenness"})

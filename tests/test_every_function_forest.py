@@ -71,7 +71,17 @@ TRAINING = {
     "units": other("g kg-1"),
     "seed": other(1),
     "workers": same(2, "threads; each tree has its own seed"),
-    "settings": other({"min_samples_leaf": 6}),
+    "max_features": other(1),
+    "min_samples_split": other(12),
+    "min_samples_leaf": other(6),
+    "max_depth": other(2),
+    "max_leaf_nodes": other(3),
+    "max_samples": other(0.5),
+    "min_impurity_decrease": other(5.0),
+    "min_weight_fraction_leaf": other(0.2),
+    "ccp_alpha": other(5.0),
+    "criterion": other("absolute_error"),
+    "monotonic_cst": other([-1, -1], features=NUMBERS),
 }
 CASES = {
     "area_of_applicability": Case(

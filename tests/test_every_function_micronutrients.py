@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible
+from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible, same
 from test_training import plots
 
 from tpsoil import forest
@@ -60,6 +60,40 @@ TIDY = PLACED.rename(columns={"Zn": "value"}).assign(
 TRAINING = {"trees": 4, "n_folds": 3, "folds": ["random", "group"]}
 STRICT = {"max_censored": 0.01}
 BANDED = {"bootstrap": 3, "trees": 4}
+SEARCHED = {"search": {"min_samples_leaf": [1, 2, 3, 4, 5, 6, 7, 8]}, "search_trees": 1}
+GAPS = STEEPER.assign(slope=STEEPER["slope"].where(STEEPER["slope"] > 8))
+FOREST_OPTIONS = {
+    "folds": other(["random"]),
+    "deciding": other("random"),
+    "n_folds": other(4),
+    "block_size": other(200_000.0, folds=["random", "block"]),
+    "coordinates": other(("y", "x"), folds=["random", "block"], block_size=200_000.0),
+    "trees": other(5),
+    "preset": other("randomForest"),
+    "search": other({"min_samples_leaf": [9]}),
+    "search_trees": other(30, **SEARCHED),
+    "search_folds": other(5, **SEARCHED),
+    "transform": other("none"),
+    "back_transform": other("median"),
+    "missing": other("error", cube=GAPS, names="missing"),
+    "categories": other("onehot", features=["slope", "land_cover"]),
+    "categorical": other([], features=["slope", "land_cover"], categories="onehot"),
+    "circular": other(["slope"]),
+    "units": other("%"),
+    "seed": other(1),
+    "workers": same(2, "threads; each tree has its own seed"),
+    "max_features": other(2, features=["slope", "land_cover"]),
+    "min_samples_split": other(20),
+    "min_samples_leaf": other(9),
+    "max_depth": other(1),
+    "max_leaf_nodes": other(3),
+    "max_samples": other(0.4),
+    "min_impurity_decrease": other(0.01),
+    "min_weight_fraction_leaf": other(0.3),
+    "ccp_alpha": other(0.01),
+    "criterion": other("absolute_error"),
+    "monotonic_cst": other([1]),
+}
 
 MAJOR = pd.DataFrame({"Al": [65000.0, 6.0], "Ca": [20000.0, 2.0], "Na": [14000.0, 1.4], "K": [20000.0, 2.0],
                       "P": [600.0, 0.06], "CaCO3": [2.0, 1.0], "rain": [1.0, 2.0]})  # fmt: skip
@@ -171,7 +205,13 @@ CASES = {
             "layers": other({"slope": "incline"}),
             "calibrations": other({"Zn": LINE}),
             "unseen": other("error", samples=UNSEEN, features=["slope", "land_cover"], names="never saw"),
-            "options": other({"trees": 5}),
+            "groups": other("plot"),
+            "on_masked": other("drop"),
+            "masked_within_m": other(1000.0),
+            "max_censored": other(0.01, names="more than 1 %", samples=TIDY),
+            "allow_censored": other(True, names="more than 1 %", samples=TIDY, **STRICT),
+            "censored_as": other("limit", samples=TIDY),
+            **FOREST_OPTIONS,
         },
     ),
     "partial_dependence": Case(
@@ -209,11 +249,10 @@ CASES = {
             "groups": other("plot"),
             "on_masked": other("drop"),
             "masked_within_m": other(1000.0),
-            "transform": other("none"),
             "max_censored": other(0.01, names="more than 1 %"),
             "allow_censored": other(True, names="more than 1 %", **STRICT),
             "censored_as": other("limit"),
-            "options": other({"trees": 5}),
+            **FOREST_OPTIONS,
         },
     ),
 }  # fmt: skip

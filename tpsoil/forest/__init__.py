@@ -11,6 +11,7 @@ from tpsoil.forest.held_out import held_out_importance
 from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
 from tpsoil.forest.mapping import predict_cube_many
+from tpsoil.forest.options import TrainingOptions
 from tpsoil.forest.trained import TrainedForest, load_trained
 from tpsoil.forest.training import train
 
@@ -18,6 +19,7 @@ __all__ = [
     "CompiledForest",
     "SoilForest",
     "TrainedForest",
+    "TrainingOptions",
     "area_of_applicability",
     "conformal_intervals",
     "coverage_table",

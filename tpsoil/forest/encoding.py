@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,11 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.variables import Variable
 
 from .features import KINDS, Feature, feature_kind, float_layer, numbers, require_cube, require_features
+from .options import Style
 from .tables import Unseen, check_unseen, unseen_message
 
 Floats = npt.NDArray[np.float64]
-Style = Literal["codes", "ordered", "onehot"]
-
-STYLES: Final = ("codes", "ordered", "onehot")
+STYLES: Final = get_args(Style)
 SHRINKAGE: Final = 5.0
 """Samples with the overall mean that are added to each class, so that a class with one site does not have that site's
 value."""

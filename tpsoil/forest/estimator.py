@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.growing import grow
-from tpsoil.forest.search import PRESETS
+from tpsoil.forest.options import PRESETS
 from tpsoil.forest.tables import Unseen
 
 Floats = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     n_estimators : int
         Trees.
     preset : {"default", "randomForest"}
-        Settings that are left None; "randomForest": the defaults of R's package, see `tpsoil.forest.search.PRESETS`.
+        Settings that are left None; "randomForest": the defaults of R's package, see `tpsoil.forest.options.PRESETS`.
     max_features : float, int, str or None
         As in RandomForestRegressor, where 1.0 tries all features at each split; None: a third of them, by the preset.
     min_samples_split, min_samples_leaf : int, float or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +12,13 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.growing import grow
+from tpsoil.forest.options import PRESETS, RESERVED, SETTINGS
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-
-Preset = Literal["default", "randomForest"]
-
-PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "default": {"max_features": 1 / 3, "min_samples_leaf": 1},
-    "randomForest": {"max_features": 1 / 3, "min_samples_leaf": 1, "min_samples_split": 6},
-}
-"""Settings of a forest where nothing else is asked. Both try a third of the covariates at each split and draw as many
-rows as there are, with replacement. "default" grows until no leaf can be split. "randomForest" has the defaults of R's
-package for regression: mtry = p/3, and nodesize = 5, so that a node of five rows or fewer is not split."""
-
-TAKEN: Final = {"n_estimators": "trees", "random_state": "seed", "n_jobs": "workers", "oob_score": "", "warm_start": "",
-                "verbose": "", "bootstrap": ""}  # fmt: skip
 
 
 def grid_of_settings(
@@ -44,7 +32,7 @@ def grid_of_settings(
         Fixed settings of RandomForestRegressor.
     search : mapping of str to sequence, optional
     preset : {"default", "randomForest"}
-        What `settings` and `search` leave open.
+        Of settings that are neither fixed nor searched.
 
     Returns
     -------
@@ -54,24 +42,19 @@ def grid_of_settings(
     Raises
     ------
     InputError
-        For a name that RandomForestRegressor does not have, one that `train` sets itself, or an empty list.
+        For an unknown setting, one that `train` sets itself, or an empty list.
 
     Examples
     --------
     >>> [s["min_samples_leaf"] for s in grid_of_settings({}, {"min_samples_leaf": [1, 5]})]
     [1, 5]
     """
-    from sklearn.ensemble import RandomForestRegressor
-
-    if preset not in PRESETS:
-        raise InputError(f"train: preset is '{preset}', expected one of {list(PRESETS)}{nearest_name(preset, PRESETS)}")
-    known = set(RandomForestRegressor().get_params()) - set(TAKEN)
-    for name in [*settings, *(search or {})]:
-        if name in TAKEN:
-            mend = f"; use {TAKEN[name]}=" if TAKEN[name] else "; train sets it itself"
-            raise InputError(f"train: '{name}' cannot be set here{mend}")
-        if name not in known:
-            raise InputError(f"train: no option '{name}'{nearest_name(name, known)}")
+    for name in search or {}:
+        if name in RESERVED:
+            fix = f"; use {RESERVED[name]}=" if RESERVED[name] else "; train sets it itself"
+            raise InputError(f"train: '{name}' cannot be searched{fix}")
+        if name not in SETTINGS:
+            raise InputError(f"train: search has no setting '{name}'{nearest_name(name, SETTINGS)}")
     names = list(search or {})
     for name in names:
         values = (search or {})[name]
@@ -93,7 +76,7 @@ def fit_forest(
     trees : int
     settings : mapping
     stream : sequence of int
-        Names the forest's own stream of random numbers: seed and position in the work, never the order of the work.
+        Identifies the forest's own stream of random numbers: seed and position in the work, never its order.
     workers : int
         Threads; every tree has its own seed, so the forest does not depend on it.
 
@@ -122,7 +105,7 @@ def choose_settings(
     stream: Sequence[int],
     workers: int,
 ) -> dict[str, Any]:
-    """The settings with the least squared error over inner folds.
+    """The settings with the minimum squared error over inner folds.
 
     Parameters
     ----------
@@ -147,11 +130,11 @@ def choose_settings(
     places = np.flatnonzero(part)
     losses = np.zeros(len(grid))
     for k in range(int(inner.max()) + 1):
-        past = np.zeros_like(part)
-        past[places[inner != k]] = True
+        train_rows = np.zeros_like(part)
+        train_rows[places[inner != k]] = True
         test = places[inner == k]
-        design = columns(past)
+        design = columns(train_rows)
         for g, settings in enumerate(grid):
-            forest = fit_forest(design[past], target[past], trees, settings, [*stream, 7, k], workers)
+            forest = fit_forest(design[train_rows], target[train_rows], trees, settings, [*stream, 7, k], workers)
             losses[g] += float(((forest.predict(design.iloc[test]) - target[test]) ** 2).sum())
     return dict(grid[int(np.argmin(losses))])

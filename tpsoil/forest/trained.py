@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
 
 Floats = npt.NDArray[np.float64]
-Transform = Literal["none", "log10"]
-BackTransform = Literal["mean", "median"]
 
 LEVELS: Final = (0.5, 0.8, 0.9, 0.95)
 """Central intervals whose out-of-fold limits are stored."""

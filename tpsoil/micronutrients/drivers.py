@@ -37,7 +37,7 @@ def importance(
     forest : TrainedForest or RandomForestRegressor
         A scikit-learn forest has no held-out rows: its covariates are ranked by the unscaled %IncMSE.
     X, y : array_like, optional
-        Training rows and target of a RandomForestRegressor, on the scale it was fitted on.
+        Training rows and target of a RandomForestRegressor, on the scale it was fitted on; not with a TrainedForest.
     sets : mapping of str to sequence of str, optional
         Covariates that are permuted together. Of correlated covariates each alone seems unimportant, because the
         others replace it: permute them together, such as `{"climate": ["mean_annual_temperature", "ndvi"]}`.
@@ -59,8 +59,8 @@ def importance(
     Raises
     ------
     InputError
-        For a set that names an unknown covariate, folds that the forest was not scored by, or a forest without
-        bootstrapping.
+        For a set that names an unknown covariate, folds that the forest was not scored by, a forest without
+        bootstrapping, or X and y with a trained forest.
 
     Notes
     -----
@@ -83,6 +83,8 @@ def importance(
     ['slope', 'noise']
     """
     if isinstance(forest, TrainedForest):
+        if X is not None or y is not None:
+            raise InputError("importance: a TrainedForest has its own training rows; omit X and y")
         columns = columns_of_sets(forest.encoding.sources, sets)
         out_of_bag = permutation_importance(
             forest.forest, forest.design, forest.fitted_target, columns, repeats=repeats or 1, seed=seed

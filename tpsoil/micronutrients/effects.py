@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -25,9 +26,9 @@ def partial_dependence(
     *,
     grid: int | npt.ArrayLike | Sequence[npt.ArrayLike] = 25,
     bootstrap: int = 0,
-    band: float = 0.95,
-    trees: int = 100,
-    seed: int = 0,
+    band: float | None = None,
+    trees: int | None = None,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Mean prediction with one or two covariates fixed.
 
@@ -43,11 +44,12 @@ def partial_dependence(
         class covariate its levels.
     bootstrap : int
         Forests that are retrained on resampled sites for the band; trained forests only.
-    band : float
-        Share of the bootstrap curves between `low` and `high`.
-    trees : int
-        Of each of these forests.
-    seed : int
+    band : float, optional
+        Share of the bootstrap curves between `low` and `high`; default 0.95.
+    trees : int, optional
+        Of each of these forests; default 100.
+    seed : int, optional
+        Default 0. `band`, `trees` and `seed` are rejected without `bootstrap`.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def partial_dependence(
     Raises
     ------
     InputError
-        For a covariate that the model does not have.
+        For a covariate that the model does not have, and options of the bootstrap without one.
 
     Notes
     -----
@@ -71,6 +73,7 @@ def partial_dependence(
     >>> partial_dependence(lambda t: t["a"] * t["b"], "a", rows, grid=[0.5])["effect"].tolist()
     [0.5]
     """
+    resampling = Resampling.of("partial_dependence", bootstrap, band, trees, seed)
     predict, rows = _model(model, X)
     names = _names(features, rows)
     values = [_grid_of(model, rows, name, _grid_argument(grid, k, len(names))) for k, name in enumerate(names)]
@@ -78,10 +81,9 @@ def partial_dependence(
     table = pd.DataFrame(dict(zip(names, mesh)))
     table["effect"] = _dependence(predict, rows, names, mesh)
     curves = [
-        _dependence(predict_again, rows, names, mesh)
-        for predict_again, _ in _resampled_forests(model, bootstrap, trees, seed)
+        _dependence(predict_again, rows, names, mesh) for predict_again, _ in _resampled_forests(model, resampling)
     ]
-    return _with_band(table, curves, band)
+    return _with_band(table, curves, resampling.band)
 
 
 def accumulated_local_effects(
@@ -91,9 +93,9 @@ def accumulated_local_effects(
     *,
     bins: int = 20,
     bootstrap: int = 0,
-    band: float = 0.95,
-    trees: int = 100,
-    seed: int = 0,
+    band: float | None = None,
+    trees: int | None = None,
+    seed: int | None = None,
 ) -> pd.DataFrame:
     """Effect of one covariate, or the interaction of two, from local differences.
 
@@ -136,6 +138,7 @@ def accumulated_local_effects(
     >>> table["effect"].round(2).tolist()
     [-0.99, -0.49, 0.01, 0.51, 1.01]
     """
+    resampling = Resampling.of("accumulated_local_effects", bootstrap, band, trees, seed)
     predict, rows = _model(model, X)
     names = _names(features, rows)
     for name in names:
@@ -150,18 +153,18 @@ def accumulated_local_effects(
         table.attrs["rows_by_bin"] = counts.tolist()
         curves = [
             _ale_one(predict_again, resampled, names[0], edges[0])[0]
-            for predict_again, resampled in _resampled_forests(model, bootstrap, trees, seed)
+            for predict_again, resampled in _resampled_forests(model, resampling)
         ]
-        return _with_band(table, curves, band)
+        return _with_band(table, curves, resampling.band)
     surface, counts, empty = _ale_two(predict, rows, names, edges)
     first, second = np.meshgrid(*edges, indexing="ij")
     table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
     table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
     curves = [
         _ale_two(predict_again, resampled, names, edges)[0].ravel()
-        for predict_again, resampled in _resampled_forests(model, bootstrap, trees, seed)
+        for predict_again, resampled in _resampled_forests(model, resampling)
     ]
-    return _with_band(table, curves, band)
+    return _with_band(table, curves, resampling.band)
 
 
 def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -230,18 +233,36 @@ def _dependence(predict: Predict, rows: pd.DataFrame, names: Sequence[str], mesh
     return result
 
 
-def _resampled_forests(model: Any, bootstrap: int, trees: int, seed: int) -> Iterator[tuple[Predict, pd.DataFrame]]:
+@dataclass(frozen=True)
+class Resampling:
+    """Forests that are retrained on resampled sites, and the band between their curves."""
+
+    bootstrap: int
+    band: float
+    trees: int
+    seed: int
+
+    @classmethod
+    def of(cls, where: str, bootstrap: int, band: float | None, trees: int | None, seed: int | None) -> Resampling:
+        """Fill in the defaults; options without an effect are rejected."""
+        for name, value in (("band", band), ("trees", trees), ("seed", seed)):
+            if value is not None and not bootstrap:
+                raise InputError(f"{where}: {name} has no effect without bootstrap; pass bootstrap= or omit {name}")
+        return cls(bootstrap, 0.95 if band is None else band, 100 if trees is None else trees, seed or 0)
+
+
+def _resampled_forests(model: Any, resampling: Resampling) -> Iterator[tuple[Predict, pd.DataFrame]]:
     """Forests retrained on resampled sites (rows where there are no sites), each with its rows."""
-    if bootstrap == 0:
+    if resampling.bootstrap == 0:
         return
     if not isinstance(model, TrainedForest):
         raise InputError("effects: a bootstrap band needs a TrainedForest, which can be retrained")
     groups = np.arange(len(model.rows)) if model.groups is None else pd.factorize(model.groups)[0]
     by_group = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
-    for k in range(bootstrap):
-        rng = np.random.default_rng([seed, 31, k])
+    for k in range(resampling.bootstrap):
+        rng = np.random.default_rng([resampling.seed, 31, k])
         rows = np.concatenate([by_group[g] for g in rng.integers(0, len(by_group), len(by_group))])
-        forest = model.refit(rows, trees=trees, seed=int(rng.integers(2**31)))
+        forest = model.refit(rows, trees=resampling.trees, seed=int(rng.integers(2**31)))
         yield _predict_of(forest), forest.rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Final, Literal, Unpack
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest import TrainedForest, train
 from tpsoil.forest.features import KINDS, layer_kinds, require_cube
 from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.options import TrainingKeywords, TrainingOptions, with_keywords_of
 from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
 from tpsoil.micronutrients.calibration import XrfCalibration
@@ -29,6 +30,18 @@ MAX_CENSORED: Final = 0.3
 """Share of values below the detection limit above which an element is not mapped by default."""
 
 
+class ElementKeywords(TrainingKeywords, total=False):
+    """The keywords of `train_elements`."""
+
+    groups: str | None
+    on_masked: OnMasked
+    masked_within_m: float | None
+    max_censored: float
+    allow_censored: bool
+    censored_as: Literal["half", "limit", "drop"]
+
+
+@with_keywords_of(TrainingOptions, transform="log10")
 def train_elements(
     samples: pd.DataFrame,
     elements: Sequence[str],
@@ -38,11 +51,10 @@ def train_elements(
     groups: str | None = "site",
     on_masked: OnMasked = "move",
     masked_within_m: float | None = None,
-    transform: Literal["none", "log10"] = "log10",
     max_censored: float = MAX_CENSORED,
     allow_censored: bool = False,
     censored_as: Literal["half", "limit", "drop"] = "half",
-    **options: Any,
+    **options: Unpack[TrainingKeywords],
 ) -> dict[str, TrainedForest]:
     """Train one forest per element; elements that are mostly below detection are rejected.
 
@@ -65,7 +77,6 @@ def train_elements(
         in a warning unless retained.
     masked_within_m : float, m, optional
         Maximum distance of the move; default: two cells.
-    transform : {"none", "log10"}
     max_censored : float
         Largest share of values below the detection limit, 0..1.
     allow_censored : bool
@@ -74,7 +85,7 @@ def train_elements(
         Value of censored samples in training: half the detection limit, the limit, or dropped (which biases the map
         upward).
     **options
-        Of `tpsoil.forest.train`.
+        Of `tpsoil.forest.train`, see `tpsoil.forest.TrainingOptions`; `transform` is "log10" by default.
 
     Returns
     -------
@@ -102,6 +113,7 @@ def train_elements(
     located_samples, location_counts = with_covariates(
         samples, features, cube, on_masked=on_masked, within_m=masked_within_m
     )
+    keywords: TrainingKeywords = {"transform": "log10", **options}
     trained = {}
     for element in elements:
         table, filled = _of_element(located_samples, element, max_censored, allow_censored, censored_as)
@@ -109,12 +121,13 @@ def train_elements(
         if site is not None and not table[site].duplicated().any():
             # One row per site: folds by site would be equal to random ones.
             site = None
-        forest = train(table, element, features, site, transform=transform, **options)
+        forest = train(table, element, features, site, **keywords)
         counts = {**forest.counts, "censored_filled": filled, **location_counts}
         trained[element] = replace(forest, counts=counts)
     return trained
 
 
+@with_keywords_of(train_elements, omit=("cube",))
 def map_elements(
     samples: pd.DataFrame | Mapping[str, TrainedForest],
     cube: xr.Dataset,
@@ -125,7 +138,7 @@ def map_elements(
     layers: Mapping[str, str] | None = None,
     unseen: Unseen = "nan",
     calibrations: Mapping[str, XrfCalibration] | None = None,
-    **options: Any,
+    **options: Unpack[ElementKeywords],
 ) -> xr.Dataset:
     """Map elements, lazily, with spread, prediction interval and area of applicability.
 
@@ -147,7 +160,7 @@ def map_elements(
     calibrations : mapping of element to XrfCalibration, optional
         Lines that the training values were calibrated with: their prediction error widens the interval, in quadrature.
     **options
-        Of `train_elements` and `tpsoil.forest.train`, such as `trees`, `search`, `workers`.
+        Each a keyword of `train_elements`, such as `on_masked`, `trees`, `search`, `workers`.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.forest.search import Preset
+from tpsoil.forest.options import Preset
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.micronutrients.covariate_groups import covariate_groups
 from tpsoil.soil_mask import OnMasked

@@ -59,7 +59,9 @@ def study_tables(
         tables["joint_drivers"] = printed
     if table.dependence:
         for name in dict.fromkeys(effect for effect in table.effects if "*" not in effect):
-            curve = partial_dependence(trained, [name], bootstrap=table.bands, seed=seed)
+            curve = partial_dependence(
+                trained, [name], **({"bootstrap": table.bands, "seed": seed} if table.bands else {})
+            )
             curve = curve.rename(columns={name: "value"})
             curve.insert(0, "feature", name)
             tables[f"dependence_{symbol}_{name}"] = curve

@@ -126,9 +126,9 @@ def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.Da
     names = effect.split("*")
     classes = [name for name in names if trained.encoding.levels.get(name)]
     if classes:
-        curve = partial_dependence(trained, names, bootstrap=bands, seed=seed)
+        curve = partial_dependence(trained, names, **({"bootstrap": bands, "seed": seed} if bands else {}))
     else:
-        curve = accumulated_local_effects(trained, names, bootstrap=bands, seed=seed)
+        curve = accumulated_local_effects(trained, names, **({"bootstrap": bands, "seed": seed} if bands else {}))
     if len(names) == 1:
         curve = curve.rename(columns={names[0]: "value"})
         curve.insert(0, "feature", names[0])

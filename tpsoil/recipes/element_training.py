@@ -26,6 +26,7 @@ def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, work
     kinds, block = table.kinds
     # Where every row is a site of its own, folds by site are the random ones.
     single = not table.site or not design["site"].duplicated().any()
+    search = {"search": dict(table.search), "search_trees": table.search_trees, "search_folds": table.search_folds}
     return {
         "groups": "site" if table.site else None,
         "folds": [kind for kind in kinds if not (kind == "group" and single)] or ["random"],
@@ -38,9 +39,7 @@ def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, work
         "coordinates": ("lon", "lat"),
         "trees": table.trees,
         "preset": table.preset,
-        "search": dict(table.search) or None,
-        "search_trees": table.search_trees,
-        "search_folds": table.search_folds,
+        **(search if table.search else {}),
         "seed": seed,
         "workers": workers,
         **table.settings,
