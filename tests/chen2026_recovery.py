@@ -1,6 +1,6 @@
 """How well a run on the twin of the solum study recovers the truth.
 
-    python tests/chen2026_recovery.py FOLDER STORE
+python tests/chen2026_recovery.py FOLDER STORE
 """
 
 from __future__ import annotations

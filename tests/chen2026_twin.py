@@ -162,7 +162,7 @@ def _covariates(twin: Twin, sample: xr.Dataset, soil: Mask) -> xr.Dataset:
     fine = abs(twin.grid.transform.a) < RESOLUTION_M
     ground = resampled(sample["elevation"], twin.grid)
     if fine:
-        ground += _detail(twin, sample)
+        ground = np.maximum(ground + _detail(twin, sample), 0.2 * ground)  # no valley below the sea
     elevation = twin.layer("elevation", ground, "m")
     coarse = resampled(sample["elevation"], twin.grid)
     warmth = resampled(sample["mean_annual_temperature"], twin.grid) - LAPSE_K_M * (ground - coarse)
@@ -215,9 +215,7 @@ def _detail(twin: Twin, sample: xr.Dataset) -> Doubles:
     return np.asarray(amplitude * twin.field(5, 1, smoothness=1.0))
 
 
-def _parent_material(
-    twin: Twin, height: Doubles, slope: Doubles, rain: Doubles, soil: Mask
-) -> npt.NDArray[np.integer]:
+def _parent_material(twin: Twin, height: Doubles, slope: Doubles, rain: Doubles, soil: Mask) -> npt.NDArray[np.integer]:
     high, steep, wet = (standardised(values, soil) for values in (height, slope, rain))
     means = {1: 0.8 * steep, 2: 0.5 * steep + 0.3, 3: -0.7 * steep, 4: -1.0 * steep - 0.4 * wet, 5: -0.9 * wet - 0.4,
              6: 0.9 * high + 0.3 * steep - 0.4, 7: 0.4 * high - 0.2, 8: -1.2 * high - 0.3 * wet - 0.6}  # fmt: skip

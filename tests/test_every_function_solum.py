@@ -95,6 +95,11 @@ CASES = {
         {"sites": SITES, "parameters": TRUTH},
         {"options": other(DUSTY), "resolution_m": other(2.0)},
     ),
+    "one_at_a_time": Case(
+        solum.one_at_a_time,
+        {"layers": LAYERS, "parameters": TRUTH},
+        {"options": other(DUSTY), "change": other(0.2), "temperature_change": other(3.0)},
+    ),
     "paired_difference": Case(
         solum.paired_difference,
         {"observed": OBSERVED, "first": OBSERVED * 1.1 + 0.05, "second": OBSERVED[::-1]},

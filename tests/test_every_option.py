@@ -52,6 +52,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "zones": Change("published", root={"solum": {"parameters": "published", "zones": "layer"}}),
         "calibration": Change(CALIBRATION, given={"parameters": ABSENT, "zones": "published"}),
         "comparison": Change({"correlate": ["elevation"]}, "table"),
+        "sensitivity": Change({}, "table"),
         "assumptions": Change(
             {"ndvi": {"value": 0.4, "reason": "a test"}},
             names="ndvi",
@@ -107,6 +108,12 @@ SOLUM: dict[str, dict[str, Change]] = {
         "windows": Change({"all": [80.0, 26.0, 100.0, 40.0]}, "table"),
         "transects": Change({"line": LINE}, "table"),
         "correlate": Change(["elevation"], "table"),
+        "published": Change(True, "table"),
+    },
+    "solum.sensitivity": {
+        "change": Change(0.2, "table"),
+        "temperature_change": Change(2.0, "table"),
+        "max_cells": Change(100, "table"),
     },
     "solum.erosion_normalisation": {"mean": Change(9.0), "reference_mean": Change(3.5)},
     "solum.comparison.transects.NAME": {
@@ -128,6 +135,7 @@ CONTEXT: dict[str, Mapping[str, Any]] = {
     "solum.zones": ZONED,
     "solum.calibration": {"solum": {**CALIBRATED["solum"], "zones": "none"}},
     "solum.comparison": COMPARED,
+    "solum.sensitivity": {"solum": {"sensitivity": {}}},
     "solum.erosion_normalisation": {"solum": {**PUBLISHED_ZONES, "erosion_normalisation": {"mean": 4.0}}},
     "solum.comparison.transects.NAME": {"solum": {"comparison": {"transects": {"NAME": LINE}}}},
     "solum.assumptions.NAME": ASSUMED,

@@ -20,9 +20,16 @@ TITLES = {
     "solum_scores": "Solum thickness at profiles: in sample (fit), out of fold (cv), baselines",
     "solum_spread": "Spread of the parameters: over starts, and over the joint 95 % region",
     "solum_directions": "Directions of the parameters that the profiles can see",
+    "solum_gain_baselines": "RMSE of the held-out model below that of baselines, %: difference with its 95 % interval",
+    "solum_bounds": "Bounds of the parameters",
+    "solum_sensitivity": "Sensitivity: mean change of thickness when one input changes, mean absolute change by zone",
     "solum_comparison": "Thickness maps compared",
+    "solum_gain": "RMSE of this map below that of other maps, %: difference with its 95 % interval",
     "solum_windows": "Thickness in windows",
+    "solum_environment": "Covariates in windows",
     "solum_correlations": "Correlation with thickness",
+    "solum_published": "This run beside the published study",
+    "solum_published_zones": "Zones and parameters as the study published them",
     "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
@@ -35,7 +42,8 @@ TITLES = {
     "groups": "Classes compared on site means; classes that share a letter do not differ",
 }
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
-LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
+LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
+        "sites_", "sensitivity_")  # fmt: skip
 """Tables of one element, kept for the figures and not printed."""
 
 

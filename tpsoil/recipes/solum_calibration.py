@@ -13,6 +13,7 @@ import xarray as xr
 
 from tpsoil.errors import CheckpointError
 from tpsoil.ingest import read_profiles
+from tpsoil.points import position_columns
 from tpsoil.solum import (
     PUBLISHED,
     Calibration,
@@ -29,6 +30,7 @@ from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
 from .solum_options import CalibrationTable
+from .solum_study import bounds_table, gain_over_baselines
 
 SCORE_DIGITS = 4
 
@@ -112,7 +114,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     attributes["parameter_set"] = "lowest RMSE of all starts"
     if table.simulated:
         attributes["simulated"] = "true"
-    return Prepared(calibration_bytes(calibration), _tables(calibration), {"": attributes}, notes)
+    return Prepared(calibration_bytes(calibration), _tables(calibration, usable), {"": attributes}, notes)
 
 
 def _zones_of(zoning: Any, layers: xr.Dataset) -> list[int]:
@@ -144,7 +146,7 @@ def quantile_maps(layers: xr.Dataset, calibration: Calibration, table: Calibrati
     return {str(name): np.asarray(layer.values) for name, layer in maps.items()}
 
 
-def _tables(calibration: Calibration) -> dict[str, pd.DataFrame]:
+def _tables(calibration: Calibration, profiles: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables that are printed, and long ones for figures."""
     predictions = pd.DataFrame(
         {"observed": calibration.predictions["observed"], "predicted": calibration.predictions["cv_median"],
@@ -152,13 +154,20 @@ def _tables(calibration: Calibration) -> dict[str, pd.DataFrame]:
          "zone": calibration.predictions["zone"]}
     )  # fmt: skip
     spread = calibration.spread[calibration.spread["at_bound"] != "fixed"]
+    places = position_columns(profiles, where="solum.calibration")
+    sites = profiles.loc[calibration.predictions["profile"].to_numpy(int), [places.east, places.north]]
+    sites = sites.set_axis([places.east, places.north], axis="columns").reset_index(drop=True)
+    sites["observed_m"] = calibration.predictions["observed"].to_numpy(float)
     return {
+        "solum_bounds": bounds_table(calibration),
         "solum_scores": calibration.scores.round(SCORE_DIGITS),
         "solum_parameters": _five_digits(calibration.table()),
         "solum_spread": _five_digits(spread),
         "solum_directions": calibration.directions,
         "predictions_solum": predictions.dropna().round(SCORE_DIGITS),
         "traces_solum": _five_digits(calibration.traces),
+        "solum_gain_baselines": gain_over_baselines(calibration).round(SCORE_DIGITS),
+        "sites_solum": sites.round(6),
     }
 
 

@@ -17,15 +17,19 @@ from tpsoil.solum import (
     PUBLISHED_SCORES,
     compare_maps,
     pearson_matrix,
+    published_zone_table,
     relative_difference,
+    thickness_map,
     transect,
     window_statistics,
 )
 from tpsoil.solum.comparison import AGREEMENT, DIFFERENCE
+from tpsoil.solum.observations import values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
 from .solum_options import CalibrationTable, ComparisonTable
+from .solum_study import beside_published, gain_row
 
 THICKNESS: Final = "solum_thickness"
 
@@ -67,7 +71,8 @@ def compute_differences(window: Window) -> Mapping[str, Array]:
     table: ComparisonTable = window.options["table"]
     results: dict[str, Array] = {}
     for name in table.maps:
-        difference = relative_difference(window.layers[THICKNESS], window.layers[name], band=table.band)
+        other = thickness_map(window.layers[name])
+        difference = relative_difference(window.layers[THICKNESS], other, band=table.band)
         results[f"difference_{name}"] = np.asarray(difference["relative_difference"].values)
         results[f"agreement_{name}"] = np.asarray(difference["agreement"].values)
     return results
@@ -77,30 +82,62 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     """The tables: Table 5, windows, transects, correlations."""
     table: ComparisonTable = options["table"]
     calibration: CalibrationTable | None = options["calibration"]
-    maps = {"this map": cube[THICKNESS], **{name: cube[name] for name in table.maps}}
-    profiles = None
+    others = {name: thickness_map(cube[name]) for name in table.maps}
+    maps = {"this map": cube[THICKNESS], **others}
+    profiles, notes = None, list[str]()
     if calibration is not None and options["profiles"] is not None:
         profiles = read_profiles(Path(options["profiles"]), units=calibration.units, columns=calibration.columns)
+        usable = (profiles["problem"] == "") & (profiles["solum_thickness"] > 0)
+        if not usable.all():
+            notes.append(f"{int((~usable).sum())} profiles without a usable thickness are not compared")
+        profiles = profiles[usable].reset_index(drop=True)
     tables = {"solum_comparison": _with_published(compare_maps(maps, profiles, in_sample=["this map"]))}
-    rows = []
-    for name, box in table.boxes.items():
-        try:
-            rows.append(
-                window_statistics({THICKNESS: cube[THICKNESS], **{m: cube[m] for m in table.maps}}, {name: box})
-            )
-        except InputError:
-            if table.windows is not None:  # the two default windows may be outside the grid
-                raise
-    if rows:
-        tables["solum_windows"] = pd.concat(rows, ignore_index=True).round(4)
+    if profiles is not None and others:
+        tables["solum_gain"] = _gains(cube[THICKNESS], others, profiles)
+    environment = [name for name in dict.fromkeys(("elevation", *table.correlate)) if name in cube]
+    tables |= _windows(table, {THICKNESS: cube[THICKNESS], **others}, {name: cube[name] for name in environment})
     for name, line in table.transects.items():
-        names = [THICKNESS, *table.maps, *(["elevation"] if "elevation" in cube else [])]
-        tables[f"transect_{name}"] = transect(cube[names], line.start, line.end, points=line.points).round(4)
+        along = xr.Dataset({THICKNESS: cube[THICKNESS], **others, **_only(cube, "elevation")}, attrs=cube.attrs)
+        tables[f"transect_{name}"] = transect(along, line.start, line.end, points=line.points).round(4)
     if table.correlate:
         correlations = pearson_matrix(cube[[THICKNESS, *table.correlate]])
         tables["solum_correlations"] = correlations[correlations["first"] == THICKNESS].round(4)
         tables["correlations_solum"] = correlations.round(4)
-    return Prepared(b"", tables)
+    if table.published:
+        tables["solum_published"] = beside_published(tables)
+        tables["solum_published_zones"] = published_zone_table()
+    return Prepared(b"", tables, notes=notes)
+
+
+def _only(cube: xr.Dataset, name: str) -> dict[str, xr.DataArray]:
+    return {name: cube[name]} if name in cube else {}
+
+
+def _gains(this: xr.DataArray, others: Mapping[str, xr.DataArray], profiles: pd.DataFrame) -> pd.DataFrame:
+    """RMSE of this map below that of each other map at the profiles; this map's errors are in sample."""
+    sampled = values_at(xr.Dataset({THICKNESS: this, **others}), profiles, [THICKNESS, *others])
+    observed = profiles["solum_thickness"]
+    rows = [{"beside": name, **gain_row(observed, sampled[THICKNESS], sampled[name])} for name in others]
+    return pd.DataFrame(rows).assign(errors="this map in sample").round(4)
+
+
+def _windows(
+    table: ComparisonTable, thick: Mapping[str, xr.DataArray], environment: Mapping[str, xr.DataArray]
+) -> dict[str, pd.DataFrame]:
+    """Statistics of the thickness maps and of the covariates in each window, with the window's box."""
+    parts: dict[str, list[pd.DataFrame]] = {"solum_windows": [], "solum_environment": []}
+    for name, box in table.boxes.items():
+        try:
+            rows = window_statistics(thick, {name: box})
+        except InputError:
+            if table.windows is not None:  # the two default windows may be outside the grid
+                raise
+            continue
+        parts["solum_windows"].append(rows.assign(**dict(zip(("west", "south", "east", "north"), box))))
+        numeric = {key: layer for key, layer in environment.items() if layer.dtype.kind == "f"}
+        if numeric:
+            parts["solum_environment"].append(window_statistics(numeric, {name: box}))
+    return {key: pd.concat(rows, ignore_index=True).round(4) for key, rows in parts.items() if rows}
 
 
 def _with_published(table: pd.DataFrame) -> pd.DataFrame:

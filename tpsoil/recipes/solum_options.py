@@ -138,6 +138,24 @@ class CalibrationTable(Section):
         return self
 
 
+class SensitivityTable(Section):
+    """`[solum.sensitivity]`: one parameter or layer at a time is changed, the others stay.
+
+    Parameters
+    ----------
+    change : float
+        Relative change of parameters, and of layers other than temperature.
+    temperature_change : float
+        Of the mean annual temperature, K.
+    max_cells : int
+        Cells to compute on; a larger map is decimated evenly.
+    """
+
+    change: float = Field(default=0.1, gt=0, lt=1)
+    temperature_change: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    max_cells: int = Field(default=200_000, ge=100)
+
+
 class Transect(Section):
     """`[solum.comparison.transects]`: one line over the maps.
 
@@ -160,7 +178,7 @@ class ComparisonTable(Section):
     Parameters
     ----------
     maps : list of str
-        Layers of other thickness maps, in m (give them under `[[layers]]` with kind and units).
+        Layers of other thickness maps, in any unit of length (give them under `[[layers]]` with kind and units).
     band : float
         %; differences within it count as agreement.
     windows : table of name to [west, south, east, north], degrees
@@ -168,7 +186,10 @@ class ComparisonTable(Section):
     transects : table of name to `start`, `end`
         Lines over the maps, drawn as profiles.
     correlate : list of str
-        Layers whose Pearson correlation with thickness is listed.
+        Layers whose Pearson correlation with thickness is listed, and their means within the windows.
+    published : bool
+        Print what the study published beside the values of this run: of the thickness layer, and of layers named
+        shangguan_thickness, liu_thickness, elevation, ndvi, mean_annual_temperature and general_curvature.
     """
 
     NEEDS: ClassVar = {"band": ("maps", ())}
@@ -178,6 +199,7 @@ class ComparisonTable(Section):
     windows: dict[str, tuple[float, float, float, float]] | None = None
     transects: dict[str, Transect] = Field(default_factory=dict)
     correlate: tuple[str, ...] = ()
+    published: bool = False
 
     @field_validator("maps")
     @classmethod

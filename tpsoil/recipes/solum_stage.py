@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -17,9 +18,18 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
-from tpsoil.solum import PUBLISHED, PUBLISHED_ZONES, SolumOptions, SolumParameters, published_zones, thickness
+from tpsoil.solum import (
+    PUBLISHED,
+    PUBLISHED_ZONES,
+    Calibration,
+    SolumOptions,
+    SolumParameters,
+    one_at_a_time,
+    published_zones,
+    thickness,
+)
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
-from tpsoil.stage import Array, Stage, Window
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, PRODUCTION_STATUS, SOLUM_STATUS, Variable, variable
 
@@ -27,8 +37,9 @@ from .mask_stage import mask_inputs
 from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
 from .solum_comparison import comparison_stage
-from .solum_options import CalibrationTable, ComparisonTable, ZonesTable
+from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
 from .solum_pairing import PAIRING, ErosionNormalisation, normalised, pairing_notes
+from .solum_study import sensitivity_table
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -93,6 +104,8 @@ class SolumTable(Section):
         Parameters from profiles, in place of `parameters`.
     comparison : table, optional
         Other maps, windows, transects, correlations.
+    sensitivity : table, optional
+        Change of thickness when one parameter or one layer changes.
     assumptions : table of layer to `value`, `reason`
         Constants for missing layers.
     erosion_normalisation : table of `mean`, `reference_mean`, optional
@@ -108,6 +121,7 @@ class SolumTable(Section):
     zones: Zoning = "published"
     calibration: CalibrationTable | None = None
     comparison: ComparisonTable | None = None
+    sensitivity: SensitivityTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     erosion_normalisation: ErosionNormalisation | None = None
     maps: tuple[str, ...] = MAPS
@@ -260,8 +274,8 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
         indifferent=("table.comparison", "table.calibration.profiles", "table.calibration.citation"),
         files=(profiles,) if profiles is not None else (),
-        prepare=prepare_calibration if calibration is not None else None,
-        prepares="calibrating",
+        prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,
+        prepares="calibrating" if calibration is not None else "computing sensitivities",
         load=load_calibration if calibration is not None else None,
         attributes={"": common},
         bytes_per_cell=BYTES_PER_CELL,
@@ -283,20 +297,42 @@ def _fitted_climate() -> dict[int, dict[str, float]]:
     }
 
 
-def compute_solum(window: Window) -> Mapping[str, Array]:
-    """Zones and thickness of one window."""
-    table: SolumTable = window.options["table"]
-    layers = normalised(with_assumptions(window.layers, table.assumptions), table.erosion_normalisation)
-    results: dict[str, Any] = {}
-    calibrated = window.model if table.calibration is not None else None
+def prepare_solum(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Calibrate where that is asked for, then the sensitivity of the map."""
+    table: SolumTable = options["table"]
+    prepared = prepare_calibration(cube, options, bench) if table.calibration is not None else Prepared(b"")
+    if table.sensitivity is None:
+        return prepared
+    step = max(1, math.ceil(math.sqrt(cube.sizes["y"] * cube.sizes["x"] / table.sensitivity.max_cells)))
+    decimated = cube.isel(y=slice(step // 2, None, step), x=slice(step // 2, None, step)).load()
+    calibrated = load_calibration(prepared.model) if table.calibration is not None else None
+    layers, parameters, physics = _model_of(decimated, table, calibrated)
+    rows = one_at_a_time(
+        layers, parameters, physics,
+        change=table.sensitivity.change, temperature_change=table.sensitivity.temperature_change,
+    )  # fmt: skip
+    sensitivity = {"solum_sensitivity": sensitivity_table(rows), "sensitivity_solum": rows.round(5)}
+    return replace(prepared, tables={**prepared.tables, **sensitivity})
+
+
+def _model_of(layers: xr.Dataset, table: SolumTable, calibrated: Calibration | None) -> tuple[xr.Dataset, Any, Any]:
+    """Layers, parameters and options of the map."""
+    layers = normalised(with_assumptions(layers, table.assumptions), table.erosion_normalisation)
     parameters: Any = solum_parameters(table.parameters) if calibrated is None else dict(calibrated.parameters)
     if table.zones == "none":
         layers = layers.drop_vars("zone", errors="ignore")
         parameters = next(iter(parameters.values())) if isinstance(parameters, dict) else parameters
     if table.zones == "published":
-        results["zone"] = published_zones(layers)
-        layers = layers.assign(zone=results["zone"])
-    options = table.options if calibrated is None else calibrated.options
+        layers = layers.assign(zone=published_zones(layers))
+    return layers, parameters, table.options if calibrated is None else calibrated.options
+
+
+def compute_solum(window: Window) -> Mapping[str, Array]:
+    """Zones and thickness of one window."""
+    table: SolumTable = window.options["table"]
+    calibrated = window.model if table.calibration is not None else None
+    layers, parameters, options = _model_of(window.layers, table, calibrated)
+    results: dict[str, Any] = {"zone": layers["zone"]} if table.zones == "published" else {}
     maps = thickness(layers, parameters, options)
     results |= {name: maps[name] for name in table.maps}
     if calibrated is not None and table.calibration is not None:

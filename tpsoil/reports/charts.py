@@ -12,7 +12,8 @@ from tpsoil.variables import CATALOGUE, ELEMENTS
 
 from . import figures
 
-LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_")
+LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
+               "sites_", "sensitivity_")  # fmt: skip
 """Prefixes of the names of tables that are drawn, not printed."""
 
 

@@ -32,7 +32,9 @@ from .parameters import (
 from .published import published_zones
 from .ranking import rank_covariates
 from .search import Effort
+from .sensitivity import one_at_a_time
 from .space import COMBINATIONS, combinations, search_space
+from .study import PUBLISHED_VALUES, PublishedValue, published_zone_table
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
 from .validation import paired_difference
@@ -45,6 +47,7 @@ __all__ = [
     "PRESETS",
     "PUBLISHED",
     "PUBLISHED_SCORES",
+    "PUBLISHED_VALUES",
     "PUBLISHED_ZONES",
     "WINDOWS",
     "Bounds",
@@ -52,6 +55,7 @@ __all__ = [
     "Effort",
     "Ensemble",
     "Observations",
+    "PublishedValue",
     "SolumOptions",
     "SolumParameters",
     "ZoneMeans",
@@ -68,9 +72,11 @@ __all__ = [
     "evolve",
     "evolve_through",
     "identifiability",
+    "one_at_a_time",
     "paired_difference",
     "pearson_matrix",
     "prepare_profiles",
+    "published_zone_table",
     "published_zones",
     "quantile_name",
     "rank_covariates",

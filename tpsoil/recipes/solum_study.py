@@ -1,0 +1,128 @@
+"""Tables that stand for those of the study: bounds, gains over baselines and other maps, published values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.solum import PUBLISHED_VALUES, Calibration, paired_difference
+from tpsoil.solum.parameters import NAMES
+
+MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "h0": ("characteristic thickness", "m"),
+    "rho_s": ("bulk density of the solum", "kg m-3"),
+    "a": ("lithology coefficient", "m a-1"),
+    "b": ("climate coefficient", "m2 a kJ-1"),
+    "alpha": ("weight of water erosion", "1"),
+    "beta": ("weight of wind erosion", "1"),
+    "gamma": ("weight of erosion by gravity", "1"),
+    "D": ("diffusion coefficient", "m2 a-1"),
+}
+THIS: Final = "solum_thickness"
+
+
+def bounds_table(calibration: Calibration) -> pd.DataFrame:
+    """Bounds of the parameters, the study's Table 2 for this calibration."""
+    low, high = calibration.settings["low"], calibration.settings["high"]
+    return pd.DataFrame([
+        {"parameter": name, "meaning": MEANINGS[name][0], "low": low[k], "high": high[k], "units": MEANINGS[name][1],
+         "preset": calibration.settings["preset"]}
+        for k, name in enumerate(NAMES)
+    ])  # fmt: skip
+
+
+def sensitivity_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row for each input: mean change of thickness of the map, mm, and the mean absolute change in each zone, mm."""
+    mean = rows[rows["zone"] == "all"].set_index("input")
+    table = pd.DataFrame({
+        "input": mean.index, "change": mean["change"].to_numpy(),
+        "decrease mm": 1000 * mean["decrease_m"].to_numpy(), "increase mm": 1000 * mean["increase_m"].to_numpy(),
+    })  # fmt: skip
+    zones = [zone for zone in dict.fromkeys(rows["zone"]) if zone != "all"]
+    for zone in zones if len(zones) > 1 else []:
+        of_zone = rows[rows["zone"] == zone].set_index("input")["mean_absolute_m"]
+        table[f"zone {zone} mm"] = 1000 * of_zone.reindex(mean.index).to_numpy()
+    return table.round(2)
+
+
+def gain_over_baselines(calibration: Calibration) -> pd.DataFrame:
+    """RMSE of the held-out model below that of a forest and of the zone's mean on the same folds, with its test."""
+    predictions = calibration.predictions
+    rows = []
+    for folds in ("cv", "cv_blocks"):
+        for baseline in ("forest", "zone_mean"):
+            other = f"{baseline}_{folds}"
+            if other in predictions:
+                row = gain_row(predictions["observed"], predictions[f"{folds}_median"], predictions[other])
+                rows.append({"folds": "within zones" if folds == "cv" else "spatial blocks",
+                             "beside": baseline.replace("_", " "), **row})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def gain_row(observed: Any, this: Any, other: Any) -> dict[str, Any]:
+    """RMSE of two predictions, m, their difference with its 95 % interval, the gain in %, and whether 0 is outside."""
+    sides = [np.asarray(side, dtype=np.float64) for side in (observed, this, other)]
+    complete = np.isfinite(np.stack(sides)).all(axis=0)
+    if complete.sum() < 2:
+        return {"n": int(complete.sum())}
+    seen, first, second = (side[complete] for side in sides)
+    test = paired_difference(seen, first, second)
+    return {
+        "n": int(test["n"]),
+        "rmse": float(np.sqrt(((first - seen) ** 2).mean())),
+        "rmse_beside": float(np.sqrt(((second - seen) ** 2).mean())),
+        "gain_percent": test["gain_percent"],
+        "difference": test["difference"],
+        "low": test["low"],
+        "high": test["high"],
+        "differs": bool(test["low"] > 0 or test["high"] < 0),
+    }
+
+
+def beside_published(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Values of this run beside those that the study printed.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        Of the comparison: `solum_comparison`, and where they are there `solum_windows`, `solum_environment`,
+        `solum_correlations`, `solum_gain`, `solum_polygons`.
+
+    Returns
+    -------
+    DataFrame
+        `layer`, `place`, `statistic`, `this_run` (NaN where the run has no such value), `published`, `units`,
+        `source`.
+    """
+    rows = []
+    for item in PUBLISHED_VALUES:
+        value = _value_of(tables, item.layer, item.statistic, item.place)
+        rows.append({"layer": item.layer, "place": item.place, "statistic": item.statistic, "this_run": value,
+                     "published": item.value, "units": item.units, "source": item.source})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _value_of(tables: Mapping[str, pd.DataFrame], layer: str, statistic: str, place: str) -> float:
+    if statistic == "gain_percent":
+        return _cell(tables.get("solum_gain"), {"beside": layer}, statistic)
+    if statistic == "r":
+        return _cell(tables.get("solum_correlations"), {"second": layer}, "r")
+    if place in {"plateau", "profiles"}:
+        return _cell(tables.get("solum_comparison"), {"map": "this map" if layer == THIS else layer}, statistic)
+    for name, column in (("solum_windows", "window"), ("solum_environment", "window"), ("solum_polygons", "polygon")):
+        value = _cell(tables.get(name), {column: place, "layer": layer}, statistic)
+        if np.isfinite(value):
+            return value
+    return float("nan")
+
+
+def _cell(table: pd.DataFrame | None, where: Mapping[str, str], column: str) -> float:
+    if table is None or column not in table or not set(where) <= set(table.columns):
+        return float("nan")
+    rows = table
+    for key, value in where.items():
+        rows = rows[rows[key].astype(str) == value]
+    return float(rows[column].iloc[0]) if len(rows) else float("nan")
