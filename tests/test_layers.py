@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
-    "redaction",
+    "redaction", "depths", "sampling_depths",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -37,6 +37,8 @@ ALLOWED = {
     "units": {"errors", "constants", "unit_text"},
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
+    "depths": {"errors"},
+    "sampling_depths": {"depths", "errors"},
     "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
     "evaluation": {"errors", "constants"},
     "plausibility": {"errors", "variables", "units", "constants"},
