@@ -197,6 +197,18 @@ def test_a_checksum_is_of_the_content() -> None:
     assert not is_sealed({"a": 1})
 
 
+@pytest.mark.parametrize("way", ["empty", "half"])
+def test_a_root_torn_while_the_store_was_created(case: tuple[Path, dict[str, str]], place: Path, way: str) -> None:
+    """Its members cannot be listed by zarr then; those that are there are replaced all the same."""
+    store = place / "maps.zarr"
+    content = json.loads((store / "_tpsoil/run.json").read_text())
+    (store / "_tpsoil/run.json").write_text(json.dumps(sealed(content | {"state": "creating"})))
+    for name in ("zarr.json", "x/zarr.json", "solum_thickness/zarr.json"):
+        tear(store / name, way)
+    run(place / "recipe.toml", workers=1, progress=False)
+    assert small_run.files_of(store) == case[1]
+
+
 def test_power_cuts_at_every_write(case: tuple[Path, dict[str, str]], full: bool) -> None:
     """Fifty moments with --full."""
     folder, complete = case

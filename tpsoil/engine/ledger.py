@@ -28,6 +28,9 @@ from .places import open_store
 RECORDS_FOLDER: Final = "_tpsoil"
 """The group that holds them; a zarr group of its own, so that readers of the store skip it."""
 
+NODE_KEYS: Final = ("zarr.json", ".zarray", ".zgroup")
+"""Descriptions of an array or a group, in both formats of Zarr."""
+
 LOCK_KEY: Final = "lock.json"
 RETRY_SECONDS: Final = 0.1
 
@@ -266,6 +269,17 @@ class Ledger:
         """Remove an array or a group of the store, also an incomplete one."""
         self.check_lock()
         _wait(lambda: self.store.delete_dir(name))
+
+    def nodes(self) -> list[str]:
+        """Names of the arrays and groups at the store's root, also where the root or they cannot be read; sorted."""
+        if isinstance(self.store, FsspecStore):
+            self.store.fs.invalidate_cache()
+
+        async def collect() -> list[str]:
+            names = [name async for name in self.store.list_dir("")]
+            return [n for n in names if any([await self.store.exists(f"{n}/{key}") for key in NODE_KEYS])]
+
+        return sorted(_wait(collect))
 
     def remove_root(self) -> None:
         """Remove the description of the store's root group."""

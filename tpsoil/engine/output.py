@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +15,6 @@ import zarr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from zarr.errors import ZarrUserWarning
 
 import tpsoil
 from tpsoil.cube.location import attribute as plain
@@ -366,10 +364,7 @@ def sweep(where: str, names: Collection[str] = ()) -> None:
 def _members(output: Output) -> list[str]:
     """Names to remove before a store is laid out: of an older store, and of one whose creation was interrupted."""
     names = set((output.ledger.read_json(RUN_KEY) or {}).get("replaces", ()))
-    with contextlib.suppress(FileNotFoundError), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # of a node whose creation or removal was interrupted
-        names |= set(zarr.open_group(open_store(output.where), mode="r").keys())
-    return sorted({*names, *coordinates(output.grid)} - {RECORDS_FOLDER})
+    return sorted({*names, *output.ledger.nodes(), *coordinates(output.grid)} - {RECORDS_FOLDER})
 
 
 def _clear(output: Output, names: Sequence[str]) -> None:
