@@ -57,14 +57,16 @@ def run(**arguments: Any) -> Any:
         return [maps, sorted(path.name for path in Path().iterdir())]
 
 
-def fetch(*, existing: bool = False, **arguments: Any) -> Any:
-    """The cube, which layers were written, and the grid."""
+def fetch(*, existing: bool = False, store: str | None = "cube.zarr", **arguments: Any) -> Any:
+    """The cube, which layers were written, and the grid; without a store the lazy layers."""
     place = {"bbox": (90.2, 29.2, 90.8, 29.8), "resolution": 5000}
     with own_folder():
         if existing:
             tpsoil.fetch("cube.zarr", **place, layers=["chelsa/bio12"], network=NETWORK)
         options = {"layers": ["chelsa/bio12"], "network": NETWORK, **({} if existing else place), **arguments}
-        fetched = tpsoil.fetch("cube.zarr", **options)
+        fetched = tpsoil.fetch(store, **options)
+        if store is None:
+            return [fetched.load(), (), None]
         layers = cube.open_cube("cube.zarr").load() if Path("cube.zarr").exists() else None
         return [layers, fetched.written, fetched.grid]
 
@@ -78,6 +80,7 @@ CASES = {
         fetch,
         {},
         {
+            "store": other(None),
             "bbox": other((90.4, 29.4, 90.9, 29.9)),
             "layers": other(["depth_to_bedrock"]),
             "resolution": other(8000),

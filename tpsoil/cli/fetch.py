@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,8 @@ def fetch(
     """Fetch open data for a box: only the windows needed, checked against the catalogue, cited in every map."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tpsoil.recipes.fetching import ASSUMED_BYTES_A_SECOND, Network
+    from tpsoil.recipes import Network
+    from tpsoil.recipes.fetching import ASSUMED_BYTES_A_SECOND
     from tpsoil.recipes.fetching import fetch as work
 
     network = Network(catalogue=catalogue, offline=offline, locked=locked)
@@ -59,4 +61,5 @@ def fetch(
         seconds = total / ASSUMED_BYTES_A_SECOND
         typer.echo(f"about {total / 1e6:.1f} MB to read, {seconds:.0f} s at 2 MB/s; nothing was written")
     else:
-        typer.echo(f"{result.bytes_read / 1e6:.2f} MB read over the network; sources.lock lists every file")
+        ratio = "" if math.isnan(result.ratio) else f", {result.ratio:.2f} of the windows' compressed size"
+        typer.echo(f"{result.bytes_read / 1e6:.2f} MB read over the network{ratio}; sources.lock lists every file")

@@ -16,8 +16,9 @@ from tpsoil.engine import Preview, state_of, status
 
 from .derive import derived_layers
 from .derive_reference import reference_text
-from .fetching import Fetched, Network, fetch
+from .fetching import Fetched, fetch
 from .jobs import preview, run
+from .open_data import Network
 from .recipe import Recipe, read_recipe
 from .results import map_layers, result_tables
 

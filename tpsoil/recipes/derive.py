@@ -18,7 +18,7 @@ from .derive_resolve import Derivation, resolve
 from .derive_settings import DeriveSettings, settings_of_options
 from .derive_stage import derive_stages
 from .derive_tiles import lazy_group
-from .stages import with_inherited
+from .stages import inherited_of, with_inherited
 
 
 def derive(
@@ -75,12 +75,7 @@ def derive(
     if faults:
         _raise(faults)
     cube = open_cube(store)
-    assumed = {
-        str(name): str(layer.attrs["assumptions"])
-        for name, layer in cube.data_vars.items()
-        if layer.attrs.get("assumptions")
-    }
-    stages = with_inherited(stages, assumed)
+    stages = with_inherited(stages, inherited_of({str(name): layer.attrs for name, layer in cube.data_vars.items()}))
     job = Job(
         name="derive",
         where="derive",

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
+import xarray as xr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.cube import add_layer, create_cube, cube_info, open_cube
+from tpsoil.cube.align import align
 from tpsoil.cube.location import local_path
 from tpsoil.errors import GridError, InputError, MissingInputError
-from tpsoil.grid import PLATEAU_CRS
-from tpsoil.sources import Cache, Choice, Client, Plan, plan, read, read_catalogue, require_box
-from tpsoil.sources.lockfile import Locked, locked_piece, read_lock, write_lock
+from tpsoil.grid import PLATEAU_CRS, same_grid
+from tpsoil.sources import Choice, Plan, read_catalogue, require_box
+
+from .lazy_sources import lazy_raster
+from .open_data import WINDOWS, Network, OpenData, read_options
 
 Box = tuple[float, float, float, float]
 
-LOCK_NAME: Final = "sources.lock"
 PLATEAU_BOX: Final = (70.0, 25.0, 105.0, 41.0)
 """Boxes inside it are mapped on the plateau's Albers projection by default."""
 ASSUMED_BYTES_A_SECOND: Final = 2e6
@@ -42,7 +45,7 @@ class Fetched:
     bytes_read : int
         Over the network; 0 where the cache had everything.
     written : tuple of str
-        Layers that were added; empty for a dry run.
+        Layers that were added; without those that the cube has of the same windows. Empty for a dry run.
     """
 
     store: str
@@ -53,8 +56,19 @@ class Fetched:
 
     @property
     def expected_bytes(self) -> int:
-        """To read at most, by the files' own compression."""
+        """Compressed size of the windows: to read at most, but for the files' headers."""
         return sum(one.expected_bytes for one in self.plans)
+
+    @property
+    def ratio(self) -> float:
+        """Bytes read over the network by the windows' compressed size; NaN where a source does not state the size."""
+        exact = self.plans and self.expected_bytes and all(one.exact for one in self.plans)
+        return self.bytes_read / self.expected_bytes if exact else float("nan")
+
+    @property
+    def non_commercial(self) -> tuple[str, ...]:
+        """Entries whose licence excludes commercial use."""
+        return tuple(one.choice.entry.name for one in self.plans if one.choice.entry.non_commercial)
 
     def table(self) -> list[dict[str, Any]]:
         """One row a layer: entry, files, megabytes, licence, citation."""
@@ -72,31 +86,19 @@ class Fetched:
         ]
 
 
-@dataclass(frozen=True)
-class Network:
-    """How sources are reached.
-
-    Parameters
-    ----------
-    catalogue : path, optional
-        A catalogue of the user's own over the package's.
-    offline : bool
-        Use the cache only.
-    locked : bool
-        Accept only what `sources.lock` beside the cube names.
-    client : Client, optional
-        With other time limits or tries.
-    cache : path, optional
-        Folder of the cache; the user's by default.
-    """
-
-    catalogue: str | os.PathLike[str] | None = None
-    offline: bool = False
-    locked: bool = False
-    client: Client | None = None
-    cache: str | os.PathLike[str] | None = None
+@overload
+def fetch(
+    store: None = None,
+    bbox: Sequence[float] | None = None,
+    *,
+    layers: Sequence[str],
+    resolution: float | None = None,
+    crs: str | None = None,
+    network: Network | None = None,
+) -> xr.Dataset: ...
 
 
+@overload
 def fetch(
     store: str | os.PathLike[str],
     bbox: Sequence[float] | None = None,
@@ -108,21 +110,36 @@ def fetch(
     dry_run: bool = False,
     network: Network | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Fetched:
-    """Fetch layers of open data for a box into a cube; only the windows that the box needs are read.
+) -> Fetched: ...
+
+
+def fetch(
+    store: str | os.PathLike[str] | None = None,
+    bbox: Sequence[float] | None = None,
+    *,
+    layers: Sequence[str],
+    resolution: float | None = None,
+    crs: str | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    network: Network | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Fetched | xr.Dataset:
+    """Fetch layers of open data for a box; only the windows that the box needs are read.
 
     Parameters
     ----------
-    store : path or URL
-        Of a cube; created if it does not exist.
+    store : path or URL, optional
+        Of a cube; created if it does not exist. Without it the layers are a lazy Dataset: a chunk is read from its
+        source when it is computed.
     bbox : (west, south, east, north), degrees, optional
-        Required for a new cube; not for an existing one.
+        Required for a new cube and for a lazy Dataset; not for an existing cube.
     layers : sequence of str
         Groups (`soil`), layers (`elevation`) or entries (`soilgrids/clay?depth=5-15cm`) of the catalogue.
     resolution : float, optional
-        Cell size of a new cube, m.
+        Cell size of a new grid, m.
     crs : str, optional
-        Of a new cube: by default the plateau's Albers projection, elsewhere an equal-area one centred on the box.
+        Of a new grid: by default the plateau's Albers projection, elsewhere an equal-area one centred on the box.
     overwrite : bool
         Replace existing layers.
     dry_run : bool
@@ -133,82 +150,111 @@ def fetch(
 
     Returns
     -------
-    Fetched
+    Fetched, or Dataset (y, x), lazy, without a store
+        The lazy layers equal those of a cube bit for bit. Answers of NetCDF and Zarr services are read at once.
 
     Raises
     ------
     InputError, GridError, MissingInputError, AccessError, RecipeError
-        Before anything is written.
+        Before anything is written. `overwrite`, `dry_run` and `progress` are rejected without a store.
     SourceChangedError, WorkError
         Where a source changed, or its bytes do not decode. Cached windows remain.
 
     Notes
     -----
-    Every window is stored in the cache as it was read, so that the same call works without a network. `sources.lock`
-    beside a local cube names address, ETag, Last-Modified, length, SHA-256 of each window and day.
+    Every window is stored in the cache as it was read, so that the same call works without a network, also with a cube
+    that exists: a layer of the same windows stays as it is. A killed fetch continues with the same call. `sources.lock`
+    beside a local cube names address, ETag, Last-Modified and length of each file that was read, the SHA-256 of the
+    values of each window, and the day.
     """
     network = network or Network()
     choices = _choices(layers, network)
+    if store is None:
+        if overwrite or dry_run or progress is not None:
+            raise InputError("fetch: overwrite, dry_run and progress belong to a store; name one, or leave them out")
+        return _lazy(choices, bbox, resolution, crs, network)
     where = os.fspath(store)
-    lock = _lock_path(where)
-    client = network.client or Client(offline=network.offline)
-    locked_versions = (
-        {url: one.version for url, one in read_lock(lock).items()} if network.locked and lock is not None else None
-    )
-    cache = (
-        Cache(client, locked=locked_versions)
-        if network.cache is None
-        else Cache(client, Path(network.cache), locked_versions)
-    )
+    data = OpenData.of(network, where)
+    client = data.cache.client
+    started = client.bytes_read
     existing = _existing_grid(where)
     grid, box = _grid_and_box(existing, bbox, resolution, crs)
-    _require_free(where, existing, choices, overwrite=overwrite)
-    metres = _cell_metres(grid)
-    plans = tuple(plan(choice, box, metres, cache) for choice in choices)
-    before = client.bytes_read
+    present = {} if existing is None or overwrite else _entries_of_layers(where, choices)
+    plans = tuple(data.plan(choice, box, cell_metres(grid)) for choice in choices)
+    _report_non_commercial(plans)
     if dry_run:
-        return Fetched(where, grid, plans, before, ())
+        return Fetched(where, grid, plans, client.bytes_read - started, ())
+    windows = [data.read(one, _layer_progress(one, progress)) for one in plans]
     if existing is None:
-        create_cube(where, grid, chunks=min(512, max(16, *map(int, grid.shape))))
-    sources: list[Locked] = []
+        _create(where, grid)
+    written = []
+    for one, files in zip(plans, windows, strict=True):
+        layer = one.choice.entry.layer
+        attrs = data.attributes(one)
+        if layer in present:
+            if present[layer] != attrs[WINDOWS]:
+                raise InputError(
+                    f"{where}: {layer} is of other source files; pass overwrite=True (--overwrite) to replace"
+                )
+            continue
+        options = read_options(one)
+        add_layer(where, layer, [str(file) for file in files], attrs=attrs, origin=one.choice.entry.citation,
+                  overwrite=overwrite, **options)  # fmt: skip
+        written.append(layer)
+    data.write_lock()
+    return Fetched(where, grid, plans, client.bytes_read - started, tuple(written))
+
+
+def _report_non_commercial(plans: Sequence[Plan]) -> None:
+    """Name licences that exclude commercial use before any value is read."""
     for one in plans:
-        sources += _add(where, one, cache, overwrite=overwrite, progress=progress)
-    if lock is not None:
-        write_lock(lock, sources)
-    return Fetched(where, grid, plans, client.bytes_read, tuple(one.choice.entry.layer for one in plans))
+        entry = one.choice.entry
+        if entry.non_commercial:
+            warnings.warn(f"{entry.name}: non-commercial use only ({entry.licence})", UserWarning, stacklevel=3)
 
 
-def _add(
-    store: str, one: Plan, cache: Cache, *, overwrite: bool, progress: Callable[[str, int, int], None] | None
-) -> list[Locked]:
-    entry = one.choice.entry
+def _layer_progress(one: Plan, progress: Callable[[str, int, int], None] | None) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
     total, done = one.expected_bytes, 0
 
     def step(count: int) -> None:
         nonlocal done
         done += count
-        if progress is not None:
-            progress(entry.layer, done, max(total, done))
+        progress(one.choice.entry.layer, done, max(total, done))
 
-    windows = [read(piece, cache, step) for piece in one.pieces]
-    attrs = {"licence": entry.licence, "citation": entry.citation, "catalogue": one.choice.text}
-    if one.absent:
-        attrs["absent_tiles"] = f"{len(one.absent)}: {entry.absent_tiles}"
-    overviews = sorted({piece.overview for piece in one.pieces})
-    if overviews != [1]:
-        attrs["read_at_overview"] = ", ".join(map(str, overviews))
-    options: dict[str, Any] = {"units": entry.unit, "attrs": attrs, "origin": entry.citation, "overwrite": overwrite}
-    if entry.kind == "categorical":
-        options |= {"kind": "categorical", "flags": {int(code): name for code, name in entry.flags.items()} or None}
-        options = {key: value for key, value in options.items() if value is not None}
-    else:
-        options |= {"scale": entry.scale, "offset": entry.offset}
-    if len(windows) > 1:
-        options["combine"] = "mosaic"
-    if entry.nodata is not None:
-        options["nodata"] = entry.nodata
-    add_layer(store, entry.layer, [str(window) for window in windows], **options)
-    return [locked_piece(entry.name, piece, window) for piece, window in zip(one.pieces, windows, strict=True)]
+    return step
+
+
+def _create(store: str, grid: GeoBox) -> None:
+    """A new cube; a local one appears complete, so that a killed process leaves none that is half laid out."""
+    path = local_path(store)
+    if path is None or path.exists():
+        create_cube(store, grid, chunks=_chunks(grid))
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial.zarr")
+    create_cube(partial, grid, chunks=_chunks(grid), overwrite=True)
+    partial.replace(path)
+
+
+def _lazy(
+    choices: Sequence[Choice], bbox: Sequence[float] | None, resolution: float | None, crs: str | None, how: Network
+) -> xr.Dataset:
+    """Layers on a new grid, none of whose values have been read."""
+    data = OpenData.of(how, None)
+    grid, box = _grid_and_box(None, bbox, resolution, crs)
+    layers = {}
+    for choice in choices:
+        one = data.plan(choice, box, cell_metres(grid))
+        raster = lazy_raster(one, data.cache)
+        layer = align(raster, grid, chunks=_chunks(grid))
+        layer.attrs |= {"source": choice.entry.citation, **data.attributes(one)}
+        layers[choice.entry.layer] = layer
+    return xr.Dataset(layers)
+
+
+def _chunks(grid: GeoBox) -> int:
+    return min(512, max(16, *map(int, grid.shape)))
 
 
 def _choices(layers: Sequence[str], network: Network) -> list[Choice]:
@@ -230,25 +276,38 @@ def _existing_grid(store: str) -> GeoBox | None:
         return None
 
 
-def _require_free(store: str, grid: GeoBox | None, choices: Sequence[Choice], *, overwrite: bool) -> None:
-    """Existing layers are an error before anything is read."""
-    if grid is None or overwrite:
-        return
-    present = set(map(str, open_cube(store).data_vars))
-    there = [choice.entry.layer for choice in choices if choice.entry.layer in present]
-    if there:
-        raise InputError(f"{store}: has {', '.join(there)} already; pass overwrite=True (--overwrite) to replace")
+def _entries_of_layers(store: str, choices: Sequence[Choice]) -> dict[str, str]:
+    """Digests of the windows that existing layers were made of.
+
+    Raises
+    ------
+    InputError
+        For layers that are of another source than the entries, before anything is read.
+    """
+    layers = open_cube(store).data_vars
+    present = {
+        choice.entry.layer: layers[choice.entry.layer].attrs for choice in choices if choice.entry.layer in layers
+    }
+    wanted = {choice.entry.layer: choice.text for choice in choices}
+    others = [name for name, attrs in present.items() if attrs.get("catalogue") != wanted[name]]
+    if others:
+        raise InputError(f"{store}: has {', '.join(others)} already; pass overwrite=True (--overwrite) to replace")
+    return {name: str(attrs.get(WINDOWS, "")) for name, attrs in present.items()}
 
 
 def _grid_and_box(
     existing: GeoBox | None, bbox: Sequence[float] | None, resolution: float | None, crs: str | None
 ) -> tuple[GeoBox, Box]:
     if existing is not None:
+        if bbox is not None and resolution is not None:
+            asked = _new_grid(require_box(tuple(bbox)), float(resolution), crs)  # type: ignore[arg-type]
+            if same_grid(asked, existing):
+                return existing, box_of(existing)
         if resolution is not None or crs is not None:
             raise InputError(
                 "fetch: an existing cube has its own grid; leave resolution and crs out, or name a new store"
             )
-        own = _box_of(existing)
+        own = box_of(existing)
         if bbox is None:
             return existing, own
         box = require_box((bbox[0], bbox[1], bbox[2], bbox[3]) if len(bbox) == 4 else tuple(bbox))  # type: ignore[arg-type]
@@ -261,7 +320,7 @@ def _grid_and_box(
     if not (np.isfinite(resolution) and resolution > 0):
         raise InputError(f"fetch: resolution is {resolution}, expected metres above 0")
     grid = _new_grid(box, float(resolution), crs)
-    return grid, _box_of(grid)  # the cells of a projected grid reach past the box
+    return grid, box_of(grid)  # the cells of a projected grid reach past the box
 
 
 def _new_grid(box: Box, resolution: float, crs: str | None) -> GeoBox:
@@ -284,7 +343,8 @@ def _new_grid(box: Box, resolution: float, crs: str | None) -> GeoBox:
     return GeoBox(shape, transform, target)
 
 
-def _box_of(grid: GeoBox) -> Box:
+def box_of(grid: GeoBox) -> Box:
+    """The box in degrees around a grid."""
     bounds = grid.boundingbox
     back = Transformer.from_crs(grid.crs.proj, 4326, always_xy=True)
     west, south, east, north = back.transform_bounds(
@@ -293,11 +353,7 @@ def _box_of(grid: GeoBox) -> Box:
     return require_box((west, south, east, north))
 
 
-def _cell_metres(grid: GeoBox) -> float:
+def cell_metres(grid: GeoBox) -> float:
+    """Side of a grid's cells, m; of one in degrees at the equator."""
     size = float(abs(grid.transform.e))
     return size * 111_320.0 if grid.crs.geographic else size
-
-
-def _lock_path(store: str) -> Path | None:
-    path = local_path(store)
-    return None if path is None else path.with_name(f"{path.name.removesuffix('.zarr')}.{LOCK_NAME}")

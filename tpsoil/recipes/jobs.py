@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import xarray as xr
 
 from tpsoil import engine
 from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
-from tpsoil.cube import cube_info, layer_states
+from tpsoil.cube import cube_info, layer_states, open_cube
 from tpsoil.engine import Job, Previews
 from tpsoil.ingest import read_profiles
 
+from .catalogue_names import with_open_data
 from .element_samples import check_samples
 from .recipe import Recipe, read_recipe, target_grid
 from .stages import selected_stages, stages_of
@@ -81,7 +83,7 @@ def run(
     tpsoil.errors.RecipeError: recipe: 1 fault
       - grid.resolutoin: unknown key; did you mean 'resolution'?
     """
-    job = job_of(recipe, output=output, only=only)
+    job = job_of(recipe, output=output, only=only, progress=_report if progress else None)
     return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
 
 
@@ -94,7 +96,7 @@ def preview(
     memory: float | None = None,
     only: str | None = None,
 ) -> Previews:
-    """What `run` would compute, and its forecast of memory. Writes nothing.
+    """What `run` would compute, and its forecast of memory. Writes nothing but the cache of open data.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def preview(
         As `run`, also for tables of samples and profiles, which are read.
     """
     job = job_of(recipe, output=output, only=only)
-    _check_tables(read_recipe(recipe, output=output), {stage.section for stage in job.selected})
+    _check_tables(with_open_data(read_recipe(recipe, output=output)), {stage.section for stage in job.selected})
     return engine.preview(job, workers=workers, processes=processes, memory=memory)
 
 
@@ -129,15 +131,36 @@ def _check_tables(recipe: Recipe, sections: set[str]) -> None:
             read_profiles(Path(recipe.path(table.profiles)), units=table.units, columns=table.columns)
 
 
-def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = None) -> Job:
+def _report(line: str) -> None:
+    """A line on standard error before an entry of the catalogue is fetched."""
+    print(line, file=sys.stderr)
+
+
+def job_of(
+    recipe: AnyRecipe,
+    *,
+    output: str | None = None,
+    only: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Job:
     """The job that a recipe describes, with all its stages checked against each other and their files.
+
+    Parameters
+    ----------
+    recipe, output, only
+        As in `run`.
+    progress : callable, optional
+        `progress(line)` before each entry of the catalogue is fetched.
 
     Raises
     ------
     RecipeError, MissingInputError, GridError
+    AccessError, WorkError
+        Where open data that the recipe names cannot be fetched.
     """
-    checked = read_recipe(recipe, output=output)
-    stages = stages_of(checked, in_cube=_layers_of_cube(checked))
+    checked = with_open_data(read_recipe(recipe, output=output), progress)
+    present = _layers_of_cube(checked)
+    stages = stages_of(checked, in_cube=present, cube_attributes=_attributes_of_cube(checked, present))
     if checked.grid is not None:
         grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
     else:
@@ -167,6 +190,12 @@ def _layers_of_cube(recipe: Recipe) -> list[str]:
     if recipe.cube is None:
         return []
     return [name for name, state in layer_states(recipe.cube).items() if state == "complete"]
+
+
+def _attributes_of_cube(recipe: Recipe, present: Collection[str]) -> dict[str, dict[str, Any]]:
+    if recipe.cube is None or not present:
+        return {}
+    return {str(name): dict(layer.attrs) for name, layer in open_cube(recipe.cube).data_vars.items() if name in present}
 
 
 def _references(recipe: Recipe) -> tuple[str, ...]:

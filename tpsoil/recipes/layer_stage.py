@@ -42,7 +42,8 @@ class LayerTable(Section):
     name : str
         In the catalogue, or a name of your own with `units` and `kind`.
     source : str or list of str
-        A raster, a glob, a URL, or several of them.
+        A raster, a glob, a URL, or several of them; or an entry of the catalogue of open data, such as
+        "catalogue:soilgrids/clay?depth=0-5cm".
     units : str
         Of the source, where its units are missing or wrong.
     nodata : number, list of numbers or "none"
@@ -102,8 +103,24 @@ class LayerTable(Section):
         return (self.source,) if isinstance(self.source, str) else self.source
 
 
-def layer_stages(tables: Sequence[LayerTable], absolute_path: Callable[[str], str], faults: list[str]) -> list[Stage]:
-    """One stage for each layer; missing files are faults."""
+def layer_stages(
+    tables: Sequence[LayerTable],
+    absolute_path: Callable[[str], str],
+    faults: list[str],
+    fetched: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[Stage]:
+    """One stage for each layer; missing files are faults.
+
+    Parameters
+    ----------
+    tables : sequence of LayerTable
+    absolute_path : callable
+        Makes a path of the recipe absolute.
+    faults : list of str
+        Extended.
+    fetched : mapping of str to mapping, optional
+        Further attributes of layers of open data, such as their licence.
+    """
     stages = []
     for number, table in enumerate(tables, start=1):
         sources = tuple(absolute_path(source) for source in table.sources)
@@ -125,7 +142,10 @@ def layer_stages(tables: Sequence[LayerTable], absolute_path: Callable[[str], st
                 identity=names,
                 files=tuple(file for side in sides for file in side.files),
                 urls=tuple(url for side in sides for url in side.urls),
-                attributes={"": {"source": ", ".join(shown_source(source) for source in sources)}},
+                attributes={
+                    "": {"source": ", ".join(shown_source(source) for source in sources)},
+                    table.name: dict((fetched or {}).get(table.name, {})),
+                },
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,
                 source_bytes=source_bytes,

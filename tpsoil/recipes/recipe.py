@@ -14,7 +14,7 @@ import tomllib
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +28,7 @@ from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 from tpsoil.grid import require_located
 from tpsoil.ingest.vectors import LAYER
 from tpsoil.redaction import hide
+from tpsoil.sources.catalogue import PREFIX
 
 from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
@@ -71,6 +72,24 @@ class RunTable(Section):
     overwrite: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     tile: int | None = Field(default=None, ge=1)
+
+
+class SourcesTable(Section):
+    """`[sources]`: how the open data that the recipe names as `catalogue:PROVIDER/NAME` are reached.
+
+    Parameters
+    ----------
+    catalogue : str, optional
+        A catalogue of your own, which goes before the package's.
+    offline : bool
+        Use the cache only.
+    locked : bool
+        Accept only the files that the lock file beside the output names.
+    """
+
+    catalogue: str | None = None
+    offline: bool = False
+    locked: bool = False
 
 
 class GridTable(Section):
@@ -142,8 +161,10 @@ class Recipe:
         What relative paths start from.
     raw : mapping
         As written, before variables were replaced; stores record this.
-    run, grid, layers, mask, derive, solum, elements, zonal
-        The tables; None or empty where the recipe has none.
+    run, grid, layers, mask, derive, solum, elements, zonal, network
+        The tables; None or empty where the recipe has none. `network` is `[sources]`.
+    fetched : mapping of str to mapping
+        Licence, citation and origin of each layer of open data, by its name; filled by `with_open_data`.
     """
 
     where: str
@@ -157,6 +178,8 @@ class Recipe:
     solum: SolumTable | None = None
     elements: ElementsTable | None = None
     zonal: tuple[ZonalTable, ...] = ()
+    network: SourcesTable = field(default_factory=SourcesTable)
+    fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def path(self, text: str) -> str:
         """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""
@@ -191,7 +214,7 @@ class Recipe:
 
 
 SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
-TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal")
+TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal", "sources")
 
 
 def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
@@ -247,13 +270,14 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     elements = _optional(ElementsTable, text, "elements", faults)
     layers = _named_tables(LayerTable, "layers", text.get("layers", []), faults)
     zonal = _named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
+    network = _optional(SourcesTable, text, "sources", faults) or SourcesTable()
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
     if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal")):
         faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]")
     if run is None or faults:
         raise RecipeError(where, faults)
-    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements, zonal)
+    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements, zonal, network)
 
 
 def grid_of_recipe(recipe: Recipe) -> GeoBox:
@@ -267,6 +291,8 @@ def target_grid(recipe: Recipe, table: GridTable) -> GeoBox:
 
 
 def _absolute(folder: Path, text: str) -> str:
+    if text.startswith(PREFIX):
+        return text
     text = os.path.expanduser(_local(text))
     if is_url(text) or os.path.isabs(text):
         return text

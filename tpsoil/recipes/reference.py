@@ -18,7 +18,7 @@ from .derive_reference import reference_text as derive_text
 from .element_options import ElementsTable
 from .layer_stage import LayerTable
 from .mask_stage import MaskTable
-from .recipe import GridTable, RunTable
+from .recipe import GridTable, RunTable, SourcesTable
 from .section import Section
 from .solum_stage import SolumTable
 from .zonal_stage import ZonalTable
@@ -31,6 +31,7 @@ TOP: Final[dict[str, tuple[str, type[Section]]]] = {
     "solum": ("[solum]", SolumTable),
     "elements": ("[elements]", ElementsTable),
     "zonal": ("[[zonal]]", ZonalTable),
+    "sources": ("[sources]", SourcesTable),
 }
 """Tables of a recipe, beside `[derive]`, whose groups declare themselves."""
 

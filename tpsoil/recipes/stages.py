@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tpsoil.errors import RecipeError, TpsoilError, nearest_name
 from tpsoil.stage import Stage
@@ -24,7 +24,26 @@ SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal")
 """What `--only` may name, beside the stages themselves."""
 
 
-def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
+@dataclass(frozen=True)
+class Inherited:
+    """What a map lists of the layers that it was made from.
+
+    Parameters
+    ----------
+    assumptions : str
+    licences : tuple of str
+        `layer: licence`.
+    citations : tuple of str
+    """
+
+    assumptions: str = ""
+    licences: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
+
+
+def stages_of(
+    recipe: Recipe, in_cube: Sequence[str], cube_attributes: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Stage]:
     """All stages of a recipe, checked against each other and against the files they name.
 
     Parameters
@@ -32,6 +51,8 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     recipe : Recipe
     in_cube : sequence of str
         Layers of the cube that `[run] cube` names.
+    cube_attributes : mapping of str to mapping, optional
+        Their attributes: assumptions, licences and citations are inherited.
 
     Returns
     -------
@@ -46,7 +67,7 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
     faults: list[str] = []
     available = set(in_cube)
     stages: list[Stage] = []
-    assumed: dict[str, str] = {}
+    inherited = inherited_of(cube_attributes or {})
 
     def add(more: Sequence[Stage], at: str) -> None:
         for stage in more:
@@ -61,9 +82,9 @@ def stages_of(recipe: Recipe, in_cube: Sequence[str]) -> list[Stage]:
                         f"{at}: provides layer '{output.name}', which another part of the recipe provides too"
                     )
                 available.add(output.name)
-            stages.extend(with_inherited([stage], assumed))
+            stages.extend(with_inherited([stage], inherited))
 
-    add(layer_stages(recipe.layers, recipe.path, faults), "layers")
+    add(layer_stages(recipe.layers, recipe.path, faults, recipe.fetched), "layers")
     specs = [table.described() for table in recipe.layers]
     add(mask_stages(recipe.mask, specs, available, recipe.path, faults), "mask")
     if recipe.derive is not None:
@@ -125,36 +146,69 @@ def selected_stages(stages: Sequence[Stage], only: str | None, where: str) -> li
     return selected
 
 
-def with_inherited(stages: Sequence[Stage], assumed: dict[str, str]) -> list[Stage]:
-    """Stages whose maps also list what was assumed for the layers that they read.
+def with_inherited(stages: Sequence[Stage], inherited: dict[str, Inherited]) -> list[Stage]:
+    """Stages whose maps also list assumptions, licences and citations of the layers that they read.
 
     Parameters
     ----------
     stages : sequence of Stage
-    assumed : dict of str to str
-        Assumptions by layer; extended by those of the stages.
+    inherited : dict of str to Inherited
+        By layer; extended by those of the stages.
     """
     results = []
     for stage in stages:
-        results.append(_inheriting(stage, assumed))
+        results.append(_inheriting(stage, inherited))
+        common = results[-1].attributes.get("", {})
         for output in stage.outputs:
-            if text := _assumption(results[-1], output.name):
-                assumed[output.name] = text
+            own = inherited_of({output.name: {**common, **results[-1].attributes.get(output.name, {})}})
+            inherited |= own
     return results
 
 
-def _inheriting(stage: Stage, assumed: Mapping[str, str]) -> Stage:
-    own = str(stage.attributes.get("", {}).get("assumptions", ""))
-    inherited = [text for name in stage.inputs if (text := assumed.get(name)) and text not in own]
-    if not inherited:
+def inherited_of(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Inherited]:
+    """What maps of these layers inherit; layers without any of it are left out.
+
+    Parameters
+    ----------
+    layers : mapping of str to mapping
+        Attributes by the layer's name.
+
+    Examples
+    --------
+    >>> inherited_of({"clay": {"licence": "CC-BY-4.0"}, "slope": {}})["clay"].licences
+    ('clay: CC-BY-4.0',)
+    """
+    results = {}
+    for name, attrs in layers.items():
+        own = Inherited(
+            assumptions=str(attrs.get("assumptions") or ""),
+            licences=_texts(attrs, "licences") or tuple(f"{name}: {text}" for text in _texts(attrs, "licence")),
+            citations=_texts(attrs, "citations") or _texts(attrs, "citation"),
+        )
+        if own != Inherited():
+            results[name] = own
+    return results
+
+
+def _texts(attrs: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = attrs.get(key) or ()
+    return (value,) if isinstance(value, str) else tuple(str(text) for text in value)
+
+
+def _inheriting(stage: Stage, inherited: Mapping[str, Inherited]) -> Stage:
+    common = dict(stage.attributes.get("", {}))
+    parents = [inherited[name] for name in stage.inputs if name in inherited]
+    own = str(common.get("assumptions", ""))
+    assumed = [one.assumptions for one in parents if one.assumptions and one.assumptions not in own]
+    if assumed:
+        common["assumptions"] = "; ".join([*dict.fromkeys(assumed), *([own] if own else [])])
+    for key in ("licences", "citations"):
+        texts = [text for one in parents for text in getattr(one, key)]
+        if texts:
+            common[key] = list(dict.fromkeys([*texts, *_texts(common, key)]))
+    if common == dict(stage.attributes.get("", {})):
         return stage
-    text = "; ".join([*dict.fromkeys(inherited), *([own] if own else [])])
-    return replace(stage, attributes={**stage.attributes, "": {**stage.attributes.get("", {}), "assumptions": text}})
-
-
-def _assumption(stage: Stage, output: str) -> str:
-    of_one = stage.attributes.get(output, {}).get("assumptions")
-    return str(of_one or stage.attributes.get("", {}).get("assumptions") or "")
+    return replace(stage, attributes={**stage.attributes, "": common})
 
 
 def _suggestion(name: str, available: set[str]) -> str:

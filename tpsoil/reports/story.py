@@ -28,7 +28,7 @@ _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_c
                       "formula", "features", "trees", "seed", "folds")  # fmt: skip
 _EXCLUDED: Final = ("excluded", "exclusions", "dropped", "masked", "counts", "notes", "samples_used", "unseen_classes",
                     "left_out", "bound_hits", "outside")  # fmt: skip
-_CITED: Final = ("citation", "citations", "references", "reference", "licence", "license")
+_CITED: Final = ("citation", "citations", "references", "reference")
 _ORIGIN: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
 _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
@@ -127,7 +127,8 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.assumptions = _sentences(everywhere, ("assumptions", "assumption"))
     story.notes = [*_sentences(everywhere, ("notes",)), *run.notes]
     story.plausibility = _sentences([attrs], ("plausibility_notes",))
-    story.citations = [*_sentences(everywhere, _CITED), f"Computed with tpsoil {tpsoil.__version__}."]
+    cited = [*_sentences(everywhere, _CITED), *_licences(attrs, layers)]
+    story.citations = [*cited, f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
     order = list(_TITLES)
     for key, table in sorted(
@@ -299,6 +300,15 @@ def _sentences(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> l
                 if item and not any(item in earlier for earlier in sentences):
                     sentences = [earlier for earlier in sentences if earlier not in item] + [item]
     return sentences
+
+
+def _licences(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Licence of the store and of each layer, with those that the layers inherit from what they were made of."""
+    named = {
+        name: {"licences": [f"{name}: {one['licence']}"]} if one.get("licence") else one for name, one in layers.items()
+    }
+    texts = [*_sentences([attrs], ("licence", "license")), *_sentences([attrs, *named.values()], ("licences",))]
+    return [f"Licence of {text}" if ": " in text else f"Licence: {text}" for text in texts]
 
 
 def _parsed(value: Any) -> Any:

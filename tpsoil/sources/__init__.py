@@ -2,7 +2,9 @@
 
 from .cache import Cache, cache_folder
 from .catalogue import Catalogue, Choice, Entry, choose, read_catalogue
-from .regions import Plan, plan, read, require_box
+from .files import fetch_file
+from .plans import Plan, plan, read
+from .regions import require_box
 from .transfer import Client, OfflineError, Policy, SourceChangedError
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "SourceChangedError",
     "cache_folder",
     "choose",
+    "fetch_file",
     "plan",
     "read",
     "read_catalogue",

@@ -5,6 +5,8 @@ One folder a file, named by a digest of its address (without credentials and que
     META        JSON: address, length, ETag, Last-Modified
     N.piece     bytes N * PIECE to (N + 1) * PIECE, with their digest in front
 
+Answers of services (a subset, a page of a search) are stored complete, under `answers`, by address and query.
+
 A piece is written beside its place and renamed, so that a killed process leaves complete pieces only; one that does not
 match its digest is fetched again.
 """
@@ -16,6 +18,7 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,7 +28,8 @@ from typing import Any, Final
 
 from tpsoil.errors import AccessError, MissingInputError, TpsoilError
 
-from .transfer import Client, OfflineError, Remote, SourceChangedError, shown
+from .addresses import shown
+from .transfer import Client, ClientSettings, OfflineError, Remote, SourceChangedError
 
 PIECE: Final = 16 * 1024
 """Bytes; about half of a compressed 256 x 256 block of a SoilGrids or DEM tile."""
@@ -58,15 +62,28 @@ class Cache:
         Address (as `shown`) to the version that a lock file names; any other version is an error.
     used : dict of str to Remote
         Answers of this process, by address.
+    trace : set of str
+        Addresses of the requests since the caller emptied it.
     failure : TpsoilError or None
         Why the last read of a `CachedFile` gave no bytes: an exception must not cross GDAL, which reads them.
+    lock : RLock
+        Held while a window is read: threads share `trace` and `failure`.
+
+    Notes
+    -----
+    In another process a cache has the same folder, and a client of its own with the same settings.
     """
 
     client: Client
     folder: Path = field(default_factory=cache_folder)
     locked: dict[str, str] | None = None
     used: dict[str, Remote] = field(default_factory=dict)
+    trace: set[str] = field(default_factory=set)
     failure: TpsoilError | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def __reduce__(self) -> Any:
+        return _rebuilt, (self.client.settings, self.folder, self.locked)
 
     def open(self, url: str) -> CachedFile:
         """A remote file to read from.
@@ -89,6 +106,7 @@ class Cache:
         A changed file empties its cache: pieces of two versions never meet.
         """
         name = shown(url)
+        self.trace.add(name)
         if name in self.used:
             return self.used[name]
         place = self.place(url)
@@ -103,6 +121,8 @@ class Cache:
             if cached is None or isinstance(error, OfflineError):
                 raise
             remote = cached
+        if cached is not None and not remote.etag and not remote.last_modified and cached.length == remote.length:
+            remote = cached  # a mirror: what it states of its copy does not hold for the file's own server
         if remote.length == ABSENT:
             raise MissingInputError(f"{name}: the server had no such file at the last request")
         if cached is not None and cached.version != remote.version:
@@ -136,6 +156,48 @@ class Cache:
         content = b"".join(pieces[number] or b"" for number in range(first, last + 1))
         return content[start - first * PIECE : stop - first * PIECE]
 
+    def answer(self, url: str, *, suffix: str, ask_first: bool = False) -> Path:
+        """The whole answer of a service, as a file.
+
+        Parameters
+        ----------
+        url : str
+            With its query, which has no secret.
+        suffix : str
+            Of the file, such as ".nc".
+        ask_first : bool
+            Ask the service where there is a network, and use what is kept only where it does not answer. Otherwise
+            what is kept is used, so that the same request gives the same bytes.
+
+        Raises
+        ------
+        MissingInputError, AccessError
+        SourceChangedError
+            For an answer that a lock file does not name.
+        """
+        path = self.folder / "answers" / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}{suffix}"
+        data = _read(path.with_name(f"{path.name}.digest")) if path.exists() else None
+        content = path.read_bytes() if data is not None else b""
+        if data is not None and hashlib.sha256(content).digest() != data:
+            data = None
+        if data is None or (ask_first and not self.client.offline):
+            try:
+                content = self.client.body(url)
+            except AccessError:
+                if data is None:
+                    raise
+        if not ask_first:
+            remote = Remote(url, len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
+            self._require_locked(url, remote)
+            self.trace.add(url)
+            self.used[url] = remote
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(content).digest()
+        if data != digest:
+            _write(path, content)
+            _write(path.with_name(f"{path.name}.digest"), hashlib.sha256(digest).digest()[:_DIGEST] + digest)
+        return path
+
     def forget(self, url: str) -> None:
         """Drop a file's pieces, such as ones that do not decode."""
         shutil.rmtree(self.place(url), ignore_errors=True)
@@ -163,6 +225,9 @@ class Cache:
             return
         if name not in self.locked:
             raise SourceChangedError(f"{name}: sources.lock does not name it; fetch without --locked to add it")
+        at_mirror = not remote.etag and not remote.last_modified
+        if at_mirror and self.locked[name].endswith(remote.version.rpartition("|")[2]):
+            return  # the digest of the window is compared when it is read
         if self.locked[name] != remote.version:
             raise SourceChangedError(
                 f"{name}: is another version ({remote.version}) than sources.lock names ({self.locked[name]}); fetch "
@@ -218,6 +283,10 @@ class CachedFile(io.RawIOBase):
     def size(self) -> int:
         """Bytes of the complete file."""
         return self._remote.length
+
+
+def _rebuilt(settings: ClientSettings, folder: Path, locked: dict[str, str] | None) -> Cache:
+    return Cache(settings.client(), folder, locked)
 
 
 def _write_meta(place: Path, name: str, remote: Remote) -> None:

@@ -25,7 +25,10 @@ PREFIX: Final = "catalogue:"
 COMMON: Final = "_common"
 TILE_KEYS: Final = frozenset({"NS", "EW", "lat", "lon"})
 
-Driver = Literal["raster", "tiles", "list"]
+Driver = Literal["raster", "tiles", "stac", "netcdf", "zarr", "vector", "table", "list"]
+GRIDDED: Final = ("raster", "tiles", "stac", "netcdf", "zarr")
+"""Drivers whose entries become layers; `vector` and `table` become files that a recipe names."""
+BOX_KEYS: Final = frozenset({"west", "south", "east", "north"})
 
 
 class Entry(BaseModel):
@@ -35,12 +38,31 @@ class Entry(BaseModel):
     ----------
     layer : str
         The layer that it becomes.
-    driver : {"raster", "tiles", "list"}
-        One raster (a COG, or a VRT over several), tiles by degrees, or listed only: a login or licence forbids more.
+    driver : {"raster", "tiles", "stac", "netcdf", "zarr", "vector", "table", "list"}
+        One raster (a COG, or a VRT over several), tiles by degrees, the assets that a STAC search lists, the answer of
+        a NetCDF subset service, a Zarr group, polygons (a file, or a member of a zip archive), a table (of a WFS, or a
+        member of a zip archive), or listed only: a login or licence forbids more.
     url : str
-        With `{choice}` for each of `choices`, and `{NS}`, `{lat}`, `{EW}`, `{lon}` of a tile's lower left corner.
+        With `{choice}` for each of `choices`; `{NS}`, `{lat}`, `{EW}`, `{lon}` of a tile's lower left corner; of a
+        service `{west}`, `{south}`, `{east}`, `{north}` of the box, degrees.
     mirrors : tuple of str
-        Other addresses of the same bytes.
+        Other addresses of the same bytes; they are used where `url` gives no answer.
+    asset : str
+        Of a STAC item: the key of the raster.
+    items : str
+        Of STAC items: what their ids begin with.
+    token : str
+        Address of the service that gives the tokens by which the assets are read.
+    member : str
+        Of a zip archive: the file to read, such as the `.shp`.
+    variable : str
+        Of a NetCDF or Zarr source.
+    reduce : {"", "mean", "sum", "min", "max"}
+        How its steps become one layer.
+    also_missing : tuple of float
+        Stored numbers beside `nodata` that stand for missing.
+    non_commercial : bool
+        Whether the licence excludes commercial use.
     tile_degrees : int
         Side of a tile.
     absent_tiles : str
@@ -61,6 +83,8 @@ class Entry(BaseModel):
     choices : mapping of str to tuple of str
         What a user may choose; the first is the default.
     version, years, licence, citation, documentation, note : str
+    unverified : str
+        What of the entry no documentation confirms; empty where all was confirmed.
     login : str
         How to get a login, where one is needed.
     probes : tuple of (longitude, latitude, low, high)
@@ -76,6 +100,13 @@ class Entry(BaseModel):
     driver: Driver
     url: str
     mirrors: tuple[str, ...] = ()
+    asset: str = ""
+    items: str = ""
+    token: str = ""
+    member: str = ""
+    variable: str = ""
+    reduce: Literal["", "mean", "sum", "min", "max"] = ""
+    also_missing: tuple[float, ...] = ()
     tile_degrees: int = Field(default=0, ge=0, le=90)
     absent_tiles: str = ""
     crs: str
@@ -92,8 +123,10 @@ class Entry(BaseModel):
     version: str
     years: str = ""
     licence: str = Field(min_length=1)
+    non_commercial: bool = False
     citation: str = Field(min_length=1)
     documentation: str = Field(min_length=1)
+    unverified: str = ""
     login: str = ""
     probes: tuple[tuple[float, float, float, float], ...] = ()
     probed: str = Field(default="", pattern=r"^(\d{4}-\d{2}-\d{2})?$")
@@ -103,16 +136,23 @@ class Entry(BaseModel):
     def _consistent(self) -> Entry:
         keys = set(re.findall(r"\{(\w+)[^}]*\}", self.url))
         required = set(self.choices) | (TILE_KEYS if self.driver == "tiles" else set())
-        if unknown := keys - required:
+        keys |= set(re.findall(r"\{(\w+)\}", self.member))
+        of_box = BOX_KEYS if self.driver in {"stac", "netcdf", "table"} else frozenset()
+        if unknown := keys - required - of_box:
             raise ValueError(f"url has {{{'}, {'.join(sorted(unknown))}}}, which no choice gives")
         if missing := required - keys:
             raise ValueError(f"url lacks {{{'}, {'.join(sorted(missing))}}}")
         if self.driver == "tiles" and self.tile_degrees < 1:
             raise ValueError("tile_degrees is missing")
+        for key, drivers in (("asset", {"stac"}), ("variable", {"netcdf", "zarr"})):
+            if self.driver in drivers and not getattr(self, key):
+                raise ValueError(f"{key} is missing")
         try:
             read_unit(self.unit)
         except UnitsError as error:
             raise ValueError(f"unit: {error}") from None
+        if self.driver not in {*GRIDDED, "list"}:
+            return self
         if self.layer not in CATALOGUE and self.kind == "categorical" and not self.flags:
             raise ValueError(f"layer '{self.layer}' is not in the catalogue of layers; give its classes as flags")
         return self
@@ -156,8 +196,15 @@ class Choice:
         query = urllib.parse.urlencode(dict(self.values), safe="-.")
         return f"{PREFIX}{self.entry.name}" + (f"?{query}" if query else "")
 
-    def url(self, *, latitude: int = 0, longitude: int = 0, base: str | None = None) -> str:
-        """The address; of a tile by its lower left corner in degrees.
+    def url(
+        self,
+        *,
+        latitude: int = 0,
+        longitude: int = 0,
+        base: str | None = None,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> str:
+        """The address; of a tile by its lower left corner in degrees, of a service by the box.
 
         Examples
         --------
@@ -168,7 +215,20 @@ class Choice:
         if self.entry.driver == "tiles":
             fields |= {"NS": "N" if latitude >= 0 else "S", "EW": "E" if longitude >= 0 else "W",
                        "lat": abs(latitude), "lon": abs(longitude)}  # fmt: skip
+        if box is not None:
+            fields |= dict(zip(("west", "south", "east", "north"), box))
         return (base or self.entry.url).format(**fields)
+
+    @property
+    def member(self) -> str:
+        """The file of an archive."""
+        return self.entry.member.format(**self.values)
+
+    @property
+    def missing(self) -> tuple[float, ...]:
+        """Stored numbers that stand for missing."""
+        own = () if self.entry.nodata is None else (self.entry.nodata,)
+        return (*own, *self.entry.also_missing)
 
 
 @dataclass(frozen=True)
@@ -202,7 +262,10 @@ class Catalogue:
         head, _, query = text.partition("?")
         names: tuple[str, ...] = self.groups.get(head, (head,))
         if head not in self.groups and head not in self.entries:
-            names = tuple(key for key, entry in self.entries.items() if entry.layer == head and entry.open)[:1]
+            names = tuple(
+                key for key, entry in self.entries.items()
+                if entry.layer == head and entry.open and entry.driver in GRIDDED
+            )[:1]  # fmt: skip
         if not names:
             listed = [key for key, entry in self.entries.items() if entry.layer == head]
             if listed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +11,7 @@ from typing import Any
 
 from tpsoil.errors import InputError, MissingInputError
 
-from .regions import Piece
-from .transfer import Remote, shown
+from .transfer import Remote
 
 VERSION = 1
 
@@ -32,7 +30,7 @@ class Locked:
     length : int
         Bytes of the complete file.
     windows : mapping of str to str
-        Window that was read (`overview:column,row,width,height`) to SHA-256 of its GeoTIFF.
+        Window that was read (`overview:column,row,width,height`) to SHA-256 of its stored values.
     date : str
         Day of the fetch, ISO 8601.
     """
@@ -67,13 +65,21 @@ def read_lock(path: Path) -> dict[str, Locked]:
         raise InputError(f"{path}: is no lock file of sources ({error}); remove it and fetch again") from error
 
 
-def locked_piece(entry: str, piece: Piece, window_file: Path) -> Locked:
-    """What a lock file states of a window that was read."""
-    w = piece.window
-    key = f"{piece.overview}:{int(w.col_off)},{int(w.row_off)},{int(w.width)},{int(w.height)}"
-    digest = hashlib.sha256(window_file.read_bytes()).hexdigest()
-    remote, today = piece.remote, datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    return Locked(shown(remote.url), entry, remote.etag, remote.last_modified, remote.length, {key: digest}, today)
+def locked_file(remote: Remote, name: str, entry: str, windows: Mapping[str, str]) -> Locked:
+    """What a lock file states of a file that was read.
+
+    Parameters
+    ----------
+    remote : Remote
+    name : str
+        Its address, without secrets.
+    entry : str
+        Of the catalogue.
+    windows : mapping of str to str
+        Windows with the digests of their values; empty for a file that was read as a part of another, such as a tile.
+    """
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    return Locked(name, entry, remote.etag, remote.last_modified, remote.length, dict(windows), today)
 
 
 def write_lock(path: Path, sources: Sequence[Locked]) -> None:

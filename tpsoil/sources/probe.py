@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import xarray as xr
 from pyproj import Transformer
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from tpsoil.errors import TpsoilError
 
+from .addresses import shown
 from .cache import Cache
-from .catalogue import Catalogue, Choice, Entry, tile_corners
+from .catalogue import GRIDDED, Catalogue, Choice, Entry, tile_corners
+from .files import fetch_file
 from .regions import opened, require_as_stated
-from .transfer import shown
+from .stac import assets
+from .subsets import EAST, NORTH, plan_subset, read_subset
+
+PROBE_BOX: Final = (91.0, 29.0, 92.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ def check(catalogue: Catalogue, cache: Cache, names: Sequence[str] = ()) -> Iter
 
 def _check(choice: Choice, cache: Cache) -> Check:
     entry = choice.entry
+    if entry.driver not in GRIDDED:
+        return _check_file(choice, cache)
     if not entry.probes:
         return Check(entry.name, False, "the entry has no probe pixels")
     try:
@@ -77,13 +87,36 @@ def _check(choice: Choice, cache: Cache) -> Check:
     return Check(entry.name, True, f"{parts[0][1]}; {', '.join(f'{value:g}' for value, _ in parts)} {entry.unit}")
 
 
+def _check_file(choice: Choice, cache: Cache) -> Check:
+    """Whether an archive is there and has the member, or a service answers; no rows are read of an archive."""
+    entry = choice.entry
+    url = choice.url(box=PROBE_BOX)
+    try:
+        if not choice.member:
+            size = fetch_file(choice, PROBE_BOX, cache).stat().st_size
+            return Check(entry.name, True, f"{size} bytes of rows in a box of one degree")
+        with cache.open(url) as file, zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(choice.member)
+        return Check(entry.name, True, f"{file.size} bytes; {choice.member}, {member.compress_size} bytes")
+    except (TpsoilError, OSError, KeyError, zipfile.BadZipFile) as error:
+        return Check(entry.name, False, str(cache.failure or error))
+
+
 def _value(choice: Choice, cache: Cache, longitude: float, latitude: float) -> tuple[float, str]:
     """The value at a place in the entry's unit, and the file's size and CRS."""
     entry: Entry = choice.entry
     corner = (0, 0)
+    point = (longitude, latitude, longitude + 1e-6, latitude + 1e-6)
+    if entry.driver in {"netcdf", "zarr"}:
+        return _subset_value(choice, point, cache)
     if entry.driver == "tiles":
-        corner = tile_corners((longitude, latitude, longitude + 1e-6, latitude + 1e-6), entry.tile_degrees)[0]
+        corner = tile_corners(point, entry.tile_degrees)[0]
     url = choice.url(latitude=corner[0], longitude=corner[1])
+    if entry.driver == "stac":
+        listed = assets(choice, point, cache)
+        if not listed:
+            return float("nan"), "no item of the search lies there"
+        url = listed[0]
     remote = cache.remote(url)
     with opened(cache, remote) as source:
         require_as_stated(entry, source, shown(url))
@@ -93,6 +126,18 @@ def _value(choice: Choice, cache: Cache, longitude: float, latitude: float) -> t
             return float("nan"), "outside"
         stored = float(source.read(1, window=Window(column, row, 1, 1))[0, 0])
         note = f"{source.height} x {source.width} cells, {source.crs.to_string()[:20]}"
-    if entry.nodata is not None and (stored == entry.nodata or (np.isnan(stored) and np.isnan(entry.nodata))):
+    if stored in choice.missing or np.isnan(stored):
         return float("nan"), note
     return stored * entry.scale + entry.offset, note
+
+
+def _subset_value(choice: Choice, point: tuple[float, float, float, float], cache: Cache) -> tuple[float, str]:
+    """The nearest cell of a subset in the entry's unit, with its steps reduced."""
+    path = read_subset(plan_subset(choice, point, cache), cache)
+    with xr.open_dataset(path, decode_times=False) as dataset:
+        layer = dataset[choice.entry.variable]
+        east, north = (next(str(dim) for dim in layer.dims if str(dim).lower() in names) for names in (EAST, NORTH))
+        cell = layer.sel({east: point[0], north: point[1]}, method="nearest").values
+        note = " x ".join(f"{size} {dim}" for dim, size in layer.sizes.items())
+    reduced = {"sum": float(cell.sum()), "min": float(cell.min()), "max": float(cell.max())}
+    return reduced.get(choice.entry.reduce, float(cell.mean())), note

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -21,16 +22,20 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from tpsoil.errors import GridError, InputError, MissingInputError, TpsoilError, WorkError
+from tpsoil.errors import InputError, MissingInputError, TpsoilError, WorkError
 
+from .addresses import shown
 from .cache import Cache
-from .catalogue import Choice, Entry, tile_corners
-from .transfer import Remote, shown
+from .catalogue import Entry
+from .transfer import Remote
 
 Box = tuple[float, float, float, float]
 
 MARGIN_CELLS: Final = 3
 """Around a window, at its overview: what bilinear resampling and the average of a rotated cell reach for."""
+METRES_A_DEGREE: Final = 111_320.0
+MOST_BLOCKS: Final = 20_000
+"""Blocks of a window whose sizes are added up; of a larger one they are estimated."""
 STRIP_CELLS: Final = 4_000_000
 ASSUMED_SHARE: Final = 0.5
 """Stored bytes by bytes of the values where a file does not show it (a VRT)."""
@@ -50,34 +55,26 @@ class Piece:
         Factor; 1 is the file itself.
     expected_bytes : int
         To read, by the file's own compression.
+    exact : bool
+        Whether these are the stored sizes of the window's blocks, and not an estimate.
     """
 
     remote: Remote
     window: Window
     overview: int
     expected_bytes: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be read of an entry.
-
-    Parameters
-    ----------
-    choice : Choice
-    pieces : tuple of Piece
-    absent : tuple of str
-        Tiles that the source does not have.
-    """
-
-    choice: Choice
-    pieces: tuple[Piece, ...]
-    absent: tuple[str, ...]
+    exact: bool = False
 
     @property
-    def expected_bytes(self) -> int:
-        """To read at most; less where the cache has some."""
-        return sum(piece.expected_bytes for piece in self.pieces)
+    def url(self) -> str:
+        """Address of the file, as it is recorded."""
+        return shown(self.remote.url)
+
+    @property
+    def key(self) -> str:
+        """Name of the window in a lock file."""
+        w = self.window
+        return f"{self.overview}:{int(w.col_off)},{int(w.row_off)},{int(w.width)},{int(w.height)}"
 
 
 def require_box(box: Box) -> Box:
@@ -113,58 +110,7 @@ def require_box(box: Box) -> Box:
     return west, south, east, north
 
 
-def plan(choice: Choice, box: Box, resolution_m: float, cache: Cache) -> Plan:
-    """The windows of an entry's files that a box needs; reads headers only.
-
-    Parameters
-    ----------
-    choice : Choice
-    box : (west, south, east, north)
-        Degrees.
-    resolution_m : float
-        Of the target; the coarsest overview that is not coarser is read.
-    cache : Cache
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    InputError
-        For a file that is not as the entry states: CRS, scale, offset, nodata.
-    GridError
-        Where the box lies outside the source.
-    MissingInputError, AccessError, WorkError
-    """
-    pieces: list[Piece] = []
-    absent: list[str] = []
-    for url in _urls(choice, box):
-        try:
-            remote = cache.remote(url)
-        except MissingInputError:
-            if not choice.entry.absent_tiles:
-                raise
-            absent.append(shown(url))
-            continue
-        try:
-            with opened(cache, remote) as source:
-                require_as_stated(choice.entry, source, shown(url))
-                piece = _piece(remote, source, box, resolution_m)
-        except RasterioError as error:
-            cache.forget(url)
-            raise WorkError(f"{shown(url)}: is no raster that GDAL reads ({error})") from error
-        if piece is not None:
-            pieces.append(piece)
-    if not pieces:
-        reason = (
-            f"the source has no tile there ({choice.entry.absent_tiles})" if absent else "it lies outside the source"
-        )
-        raise GridError(f"{choice.entry.name}: no data in the box {' '.join(f'{v:g}' for v in box)}: {reason}")
-    return Plan(choice, tuple(pieces), tuple(absent))
-
-
-def read(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = None) -> Path:
+def read_window(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = None) -> Path:
     """A window as a local GeoTIFF; the existing one if the source has not changed.
 
     Parameters
@@ -182,15 +128,22 @@ def read(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = No
     ------
     WorkError
         For bytes that do not decode; they are read once more first.
+
+    Notes
+    -----
+    Beside the window stands a list of all files that it was read from, such as the tiles of a VRT: it is read again
+    where one of them is another one now.
     """
-    window = piece.window
-    identity = (f"{shown(piece.remote.url)}|{piece.remote.version}|{piece.overview}|{window.col_off}|{window.row_off}|"
-                f"{window.width}|{window.height}")  # fmt: skip
-    stem = Path(shown(piece.remote.url)).stem
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    target = cache.folder / "windows" / f"{stem}-{digest}.tif"
-    if target.exists():
+    with cache.lock:
+        return _read_window(piece, cache, progress)
+
+
+def _read_window(piece: Piece, cache: Cache, progress: Callable[[int], None] | None) -> Path:
+    digest = hashlib.sha256(f"{piece.url}|{piece.remote.version}|{piece.key}".encode()).hexdigest()[:16]
+    target = cache.folder / "windows" / f"{Path(piece.url).stem}-{digest}.tif"
+    if target.exists() and unchanged(target, cache):
         return target
+    cache.trace = {piece.url}
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.tif")
     try:
@@ -202,6 +155,7 @@ def read(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = No
             cache.forget(remote.url)
             cache.remote(remote.url)
             _copy(piece, cache, partial, progress)
+        record_sources(target, cache)
         partial.replace(target)
     except RasterioError as error:
         raise WorkError(
@@ -210,6 +164,52 @@ def read(piece: Piece, cache: Cache, progress: Callable[[int], None] | None = No
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def empty_window(piece: Piece, cache: Cache) -> Path:
+    """A window as a local GeoTIFF with the place, type, scale and nodata of its source, and no values."""
+    digest = hashlib.sha256(f"{piece.url}|{piece.remote.version}|{piece.key}".encode()).hexdigest()[:16]
+    target = cache.folder / "windows" / f"{Path(piece.url).stem}-{digest}-empty.tif"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.tif")
+    with (
+        opened(cache, piece.remote, piece.overview) as source,
+        rasterio.open(partial, "w", **_profile(source, piece.window), SPARSE_OK=True) as local,
+    ):
+        local.scales, local.offsets = source.scales[:1], source.offsets[:1]
+    partial.replace(target)
+    return target
+
+
+def record_sources(target: Path, cache: Cache) -> None:
+    """List the files that were asked for since `cache.trace` was emptied, beside a file that is made of them."""
+    used = [cache.used[name] for name in sorted(cache.trace & set(cache.used))]
+    listed = [[one.url if one.etag.startswith("sha256:") else shown(one.url), one.version] for one in used]
+    partial = target.with_name(f".{target.name}.{os.getpid()}.json")
+    partial.write_text(json.dumps(listed), encoding="utf-8")
+    partial.replace(target.with_name(f"{target.name}.json"))
+
+
+def unchanged(target: Path, cache: Cache) -> bool:
+    """Whether the files that a file was made of are still what they were; a server that is asked may be down."""
+    try:
+        listed = json.loads(target.with_name(f"{target.name}.json").read_bytes())
+        return all(cache.remote(str(url)).version == version for url, version in listed)
+    except (OSError, ValueError, MissingInputError):
+        return False
+
+
+def values_digest(path: Path) -> str:
+    """SHA-256 of a window's stored values, which does not depend on how they are compressed; else of the bytes."""
+    if path.suffix != ".tif":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with rasterio.open(path) as file:
+        for _, block in file.block_windows(1):
+            digest.update(file.read(1, window=block).tobytes())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -265,17 +265,22 @@ def require_as_stated(entry: Entry, source: Any, where: str) -> None:
         raise InputError(f"{where}: {'; '.join(faults)}; correct the entry {entry.name} in a catalogue of your own")
 
 
-def _urls(choice: Choice, box: Box) -> list[str]:
-    if choice.entry.driver == "raster":
-        return [choice.url()]
-    corners = tile_corners(box, choice.entry.tile_degrees)
-    return [choice.url(latitude=latitude, longitude=longitude) for latitude, longitude in corners]
+def window_of(remote: Remote, source: Any, box: Box, resolution_m: float, *, tiled: bool) -> Piece | None:
+    """The window of an open raster that a box needs; None where they do not touch.
 
-
-def _piece(remote: Remote, source: Any, box: Box, resolution_m: float) -> Piece | None:
+    Parameters
+    ----------
+    remote : Remote
+    source : DatasetReader
+    box : (west, south, east, north)
+    resolution_m : float
+        Of the target.
+    tiled : bool
+        Whether it is one tile of several: they share one lattice only at overviews that divide a tile's size.
+    """
     left, bottom, right, top = transform_bounds("EPSG:4326", source.crs, *box, densify_pts=41)
     transform = source.transform
-    overview = _fitting(source, resolution_m)
+    overview = _fitting(source, resolution_m, tiled=tiled)
     columns = sorted(((left - transform.c) / transform.a, (right - transform.c) / transform.a))
     rows = sorted(((top - transform.f) / transform.e, (bottom - transform.f) / transform.e))
     width, height = -(-source.width // overview), -(-source.height // overview)
@@ -288,6 +293,9 @@ def _piece(remote: Remote, source: Any, box: Box, resolution_m: float) -> Piece 
     if columns[0] >= source.width or rows[0] >= source.height:
         return None
     window = Window(first[0], first[1], last[0] - first[0], last[1] - first[1])
+    stored = _stored_bytes(source, window, overview)
+    if stored is not None:
+        return Piece(remote, window, overview, stored, exact=True)
     item = np.dtype(source.dtypes[0]).itemsize
     share = ASSUMED_SHARE
     if source.driver == "GTiff":
@@ -296,12 +304,32 @@ def _piece(remote: Remote, source: Any, box: Box, resolution_m: float) -> Piece 
     return Piece(remote, window, overview, int(share * item * window.width * window.height))
 
 
-def _fitting(source: Any, resolution_m: float) -> int:
+def _fitting(source: Any, resolution_m: float, *, tiled: bool) -> int:
     """The largest overview factor whose cells are not wider than the target's."""
-    metres = 111_320.0 if source.crs.is_geographic else 1.0
+    metres = METRES_A_DEGREE if source.crs.is_geographic else 1.0
     cell = abs(source.transform.e) * metres
     fitting = [factor for factor in source.overviews(1) if cell * factor <= resolution_m * (1 + 1e-9)]
+    if tiled:
+        fitting = [factor for factor in fitting if source.width % factor == 0 and source.height % factor == 0]
     return max(fitting, default=1)
+
+
+def _stored_bytes(source: Any, window: Window, overview: int) -> int | None:
+    """Compressed bytes of the blocks that a window touches, as a GeoTIFF lists them; None where it does not."""
+    if source.driver != "GTiff":
+        return None
+    level = None if overview == 1 else list(source.overviews(1)).index(overview)
+    down, across = source.block_shapes[0]  # overviews of a COG have the same blocks
+    rows = range(int(window.row_off) // down, -(-int(window.row_off + window.height) // down))
+    columns = range(int(window.col_off) // across, -(-int(window.col_off + window.width) // across))
+    if len(rows) * len(columns) > MOST_BLOCKS:
+        return None
+    sizes = [
+        source.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1, ovr=level)
+        for row in rows
+        for column in columns
+    ]
+    return sum(int(size) for size in sizes if size is not None) if any(sizes) else None
 
 
 def _level(cache: Cache, remote: Remote, overview: int) -> int:
@@ -309,16 +337,19 @@ def _level(cache: Cache, remote: Remote, overview: int) -> int:
         return int(list(source.overviews(1)).index(overview))
 
 
+def _profile(source: Any, window: Window) -> dict[str, Any]:
+    return {
+        "driver": "GTiff", "width": int(window.width), "height": int(window.height), "count": 1,
+        "dtype": source.dtypes[0], "crs": source.crs, "transform": source.window_transform(window),
+        "nodata": source.nodata, "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256,
+    }  # fmt: skip
+
+
 def _copy(piece: Piece, cache: Cache, target: Path, progress: Callable[[int], None] | None) -> None:
     window = piece.window
     with opened(cache, piece.remote, piece.overview) as source:
         before = cache.client.bytes_read
-        profile = {
-            "driver": "GTiff", "width": int(window.width), "height": int(window.height), "count": 1,
-            "dtype": source.dtypes[0], "crs": source.crs, "transform": source.window_transform(window),
-            "nodata": source.nodata, "compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256,
-        }  # fmt: skip
-        with rasterio.open(target, "w", **profile) as local:
+        with rasterio.open(target, "w", **_profile(source, window)) as local:
             local.scales, local.offsets = source.scales[:1], source.offsets[:1]
             block = source.block_shapes[0][0]
             rows = max(block, STRIP_CELLS // max(1, int(window.width)) // block * block)
