@@ -1,10 +1,11 @@
-"""Addresses of sources: without secrets, with a login, and those of mirrors."""
+"""Addresses of sources: without secrets, with a login, those of mirrors, and of tiles."""
 
 from __future__ import annotations
 
 import netrc
 import os
 import urllib.parse
+from itertools import product
 
 import urllib3
 
@@ -55,3 +56,21 @@ def different_beginnings(url: str, mirror: str) -> tuple[str, str]:
         first.pop()
         second.pop()
     return "/".join([*first, ""]), "/".join([*second, ""])
+
+
+def tile_corners(bounds: tuple[float, float, float, float], degrees: int) -> list[tuple[int, int]]:
+    """Lower left corners (latitude, longitude) of the tiles that a box touches.
+
+    Examples
+    --------
+    >>> tile_corners((88.2, 29.5, 89.0, 30.5), 1)
+    [(29, 88), (30, 88)]
+    """
+    west, south, east, north = bounds
+    eps = 1e-9
+
+    def steps(low: float, high: float) -> range:
+        first = int((low + eps) // degrees) * degrees
+        return range(first, int(-(-(high - eps) // degrees)) * degrees, degrees)
+
+    return list(product(steps(south, north), steps(west, east)))

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -381,21 +380,3 @@ def _line(key: str, fault: Any) -> str:
         return f"{key}: {place} is not a key of an entry{nearest_name(place, Entry.model_fields)}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{key}: {f'{place}: ' if place else ''}{message}"
-
-
-def tile_corners(bounds: tuple[float, float, float, float], degrees: int) -> list[tuple[int, int]]:
-    """Lower left corners (latitude, longitude) of the tiles that a box touches.
-
-    Examples
-    --------
-    >>> tile_corners((88.2, 29.5, 89.0, 30.5), 1)
-    [(29, 88), (30, 88)]
-    """
-    west, south, east, north = bounds
-    eps = 1e-9
-
-    def steps(low: float, high: float) -> range:
-        first = int((low + eps) // degrees) * degrees
-        return range(first, int(-(-(high - eps) // degrees)) * degrees, degrees)
-
-    return list(product(steps(south, north), steps(west, east)))

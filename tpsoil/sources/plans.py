@@ -10,9 +10,9 @@ from rasterio.errors import RasterioError
 
 from tpsoil.errors import GridError, InputError, MissingInputError, WorkError
 
-from .addresses import shown
+from .addresses import shown, tile_corners
 from .cache import Cache
-from .catalogue import GRIDDED, Choice, tile_corners
+from .catalogue import GRIDDED, Choice
 from .regions import Box, Piece, opened, read_window, require_as_stated, window_of
 from .stac import assets
 from .subsets import Subset, plan_subset, read_subset

@@ -15,9 +15,9 @@ from rasterio.windows import Window
 
 from tpsoil.errors import TpsoilError
 
-from .addresses import shown
+from .addresses import shown, tile_corners
 from .cache import Cache
-from .catalogue import GRIDDED, Catalogue, Choice, Entry, tile_corners
+from .catalogue import GRIDDED, Catalogue, Choice, Entry
 from .files import fetch_file
 from .regions import opened, require_as_stated
 from .stac import assets
