@@ -85,7 +85,7 @@ def test_windows_of_a_dem_equal_its_whole(finished: Finished) -> None:
     terrain = WindowsOfDem(raster, tuple(variable(name) for name in TERRAIN_LAYERS), TerrainKernel())
     windows = [(0, height, 0, width), (0, 1, 0, 1), (37, 60, 45, 80), (height - 9, height, width - 13, width)]
     for name in TERRAIN_LAYERS:
-        read = terrain.raster(name).read
+        read = terrain.raster(variable(name)).read
         for top, bottom, left, right in windows:
             part = whole[name].values[top:bottom, left:right]
             assert read(slice(top, bottom), slice(left, right)).tobytes() == np.ascontiguousarray(part).tobytes(), name

@@ -25,6 +25,32 @@ keeps of a source (an open reader) is kept under it, never under a path alone.""
 
 
 @dataclass(frozen=True)
+class SourceBytes:
+    """Peak of memory that reading the files behind a stage takes, beside the window's own cells.
+
+    Parameters
+    ----------
+    tile : int
+        Of each tile, bytes: blocks, strips and chunks that it touches.
+    process : int
+        Of each process, however many tiles it works on at the same time, bytes: decoded chunks that are retained,
+        stacks and polygons in memory.
+
+    Examples
+    --------
+    >>> SourceBytes(10, 5) | SourceBytes(7, 2)
+    SourceBytes(tile=10, process=7)
+    """
+
+    tile: int = 0
+    process: int = 0
+
+    def __or__(self, other: SourceBytes) -> SourceBytes:
+        """Of two sources that a tile reads one after the other."""
+        return SourceBytes(max(self.tile, other.tile), self.process + other.process)
+
+
+@dataclass(frozen=True)
 class Window:
     """What a stage's `compute` gets: one tile with its halo.
 
@@ -142,8 +168,8 @@ class Stage:
     bytes_per_cell : float
         Peak of `compute`'s working memory for a cell of the window, beside the inputs and outputs.
     source_bytes : callable, optional
-        `source_bytes(options, grid, (rows, columns))` gives the peak of memory while the files behind a tile of this
-        size are read, beside `bytes_per_cell`: they are decoded by block, strip or chunk.
+        `source_bytes(options, grid, (rows, columns))` gives the memory that reading the files behind a tile of this
+        size takes, beside `bytes_per_cell`: they are decoded by block, strip or chunk.
     tally : callable, optional
         `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
         by name, as stored. Kept in the chunk's record.
@@ -177,7 +203,7 @@ class Stage:
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
     bytes_per_cell: float = 64.0
-    source_bytes: Callable[[Mapping[str, Any], GeoBox, tuple[int, int]], int] | None = None
+    source_bytes: Callable[[Mapping[str, Any], GeoBox, tuple[int, int]], SourceBytes] | None = None
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
     summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.grid import coordinates, same_grid
 from tpsoil.ingest.rasters import Raster
 from tpsoil.kernels import resample
+from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles, from_windows
 from tpsoil.variables import Variable
 
@@ -179,7 +180,7 @@ class _Reader:
             return np.concatenate(parts, axis=axis)
         return alignment.resample_at(self.raster.read(*window), window, located)
 
-    def source_bytes(self, rows: int, columns: int) -> int:
+    def source_bytes(self, rows: int, columns: int) -> SourceBytes:
         """Peak of memory while the source behind a target window of this size is read; of the grid's centre."""
         height, width = (int(size) for size in self.alignment.target.shape)
         rows, columns = min(rows, height), min(columns, width)
@@ -192,9 +193,9 @@ class _Reader:
         return self.raster.read_bytes(down, across)
 
 
-def source_bytes_of(read: Callable[[slice, slice], Array], rows: int, columns: int) -> int:
-    """Peak of memory while `read`, of `aligned_reader`, reads the source of a target window, bytes."""
-    return read.source_bytes(rows, columns) if isinstance(read, _Reader) else 0
+def source_bytes_of(read: Callable[[slice, slice], Array], rows: int, columns: int) -> SourceBytes:
+    """Peak of memory while `read`, of `aligned_reader`, reads the source of a target window."""
+    return read.source_bytes(rows, columns) if isinstance(read, _Reader) else SourceBytes()
 
 
 def aligned_reader(

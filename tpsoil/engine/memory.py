@@ -11,7 +11,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import InputError
-from tpsoil.stage import Stage
+from tpsoil.stage import SourceBytes, Stage
 
 from .plan import Tiling
 
@@ -33,7 +33,7 @@ class Forecast:
     tile : int
         One tile's window, results and working arrays.
     model : int
-        Of the model in each process.
+        Of the model in each process, and of what it retains of sources.
     at_once : int
         Tiles worked on at the same time in a process.
     processes : int
@@ -56,22 +56,30 @@ class Forecast:
 def tile_bytes(stage: Stage, tiling: Tiling, itemsizes: Sequence[int], grid: GeoBox | None = None) -> int:
     """Memory for one tile: stored and decoded inputs and outputs, the stage's working arrays, and its files' blocks."""
     halo = stage.halo
-    if halo is None:
-        window = cells = math.prod(tiling.shape)
-        rows, columns = tiling.shape
-    else:
-        side = tiling.side * tiling.chunk
-        rows, columns = min(side, tiling.shape[0]), min(side, tiling.shape[1])
-        cells = rows * columns
+    rows, columns = _tile_shape(stage, tiling)
+    window = cells = rows * columns
+    if halo is not None:
         # A window with a halo decodes every chunk it touches.
         reach = 2 * (-(-halo // tiling.chunk)) * tiling.chunk
         window = (rows + min(reach, 2 * halo)) * (columns + min(reach, 2 * halo))
     read = window * sum(2 * size for size in itemsizes)
     written = cells * sum(2 * np.dtype(output.dtype).itemsize for output in stage.outputs)
-    files = 0
-    if grid is not None and stage.source_bytes is not None:
-        files = stage.source_bytes(stage.options, grid, (rows, columns))
-    return int(read + written + window * stage.bytes_per_cell + files)
+    return int(read + written + window * stage.bytes_per_cell + source_bytes(stage, tiling, grid).tile)
+
+
+def source_bytes(stage: Stage, tiling: Tiling, grid: GeoBox | None) -> SourceBytes:
+    """Memory that the files behind a stage take, of each tile and of each process; none without a grid."""
+    if grid is None or stage.source_bytes is None:
+        return SourceBytes()
+    return stage.source_bytes(stage.options, grid, _tile_shape(stage, tiling))
+
+
+def _tile_shape(stage: Stage, tiling: Tiling) -> tuple[int, int]:
+    """Rows and columns of the largest tile."""
+    if stage.halo is None:
+        return tiling.shape
+    side = tiling.side * tiling.chunk
+    return min(side, tiling.shape[0]), min(side, tiling.shape[1])
 
 
 def fit_memory(
@@ -124,7 +132,8 @@ def fit_memory(
     for at_once in range(threads, 0, -1):
         for candidate in sides:
             cut = Tiling(tiling.shape, tiling.chunk, candidate)
-            last = Forecast(tile_bytes(stage, cut, itemsizes, grid), model, at_once, processes, candidate)
+            retained = model + source_bytes(stage, cut, grid).process
+            last = Forecast(tile_bytes(stage, cut, itemsizes, grid), retained, at_once, processes, candidate)
             if limit is None or last.total <= limit:
                 return last
     if last is None:
@@ -132,7 +141,7 @@ def fit_memory(
     raise InputError(
         f"{where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x {tiling.chunk} cells "
         f"in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows {_gb(limit or 0)}; "
-        + _suggestion(stage, tiling, itemsizes, (processes * (BASE_BYTES + model), processes, limit or 0), grid)
+        + _suggestion(stage, tiling, itemsizes, (processes * (BASE_BYTES + last.model), processes, limit or 0), grid)
     )
 
 
@@ -167,7 +176,7 @@ def _suggestion(
             return f"set chunks = {chunk} in [grid], or give {enough}"
     if processes > 1:
         return f"give fewer --workers, or {enough}"
-    return f"give {enough}; {_gb(fixed)} of it are the libraries and the model"
+    return f"give {enough}; {_gb(fixed)} of it are the libraries, the model and the sources"
 
 
 def _gb(size: float) -> str:

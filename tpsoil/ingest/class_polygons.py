@@ -30,6 +30,11 @@ class _Classes:
     edges: tuple[tuple[int, Array], ...]
     fill: int
 
+    @property
+    def parts(self) -> tuple[Array, ...]:
+        """All edges."""
+        return tuple(edges for _, edges in self.edges)
+
     def __call__(self, rows: slice, cols: slice) -> Array:
         t = self.grid.transform
         y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 import warnings
+import weakref
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +22,7 @@ from rasterio.windows import Window
 from tpsoil.errors import InputError
 
 from .checks import mask
+from .decoded import CHUNKS, MIN_CHUNK_BYTES
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +39,7 @@ class FileArray:
     def __init__(self, variable: xr.DataArray) -> None:
         self._variable = variable
         self._opening = uuid.uuid4().hex
+        weakref.finalize(self, CHUNKS.discard, self._opening)
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return "tpsoil.FileArray", self._opening
@@ -46,9 +51,38 @@ class FileArray:
         sizes = encoding.get("chunksizes") or encoding.get("chunks") or ()
         return self._variable.dtype.itemsize, tuple(int(size) for size in sizes)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self._variable.shape
+        return int(height), int(width)
+
+    @property
+    def has_large_chunks(self) -> bool:
+        """Whether its chunks are decoded once a process and retained, see `decoded`."""
+        itemsize, sizes = self.layout
+        return len(sizes) > 1 and itemsize * math.prod(sizes) >= MIN_CHUNK_BYTES
+
     def read(self, rows: slice, cols: slice) -> Array:
         """Stored numbers of a window."""
-        return np.asarray(self._variable[rows, cols].values)
+        if not self.has_large_chunks:
+            return np.asarray(self._variable[rows, cols].values)
+        down, across = self.layout[1][-2:]
+        window = np.empty((rows.stop - rows.start, cols.stop - cols.start), self._variable.dtype)
+        for i in range(rows.start // down, -(-rows.stop // down)):
+            for j in range(cols.start // across, -(-cols.stop // across)):
+                chunk = CHUNKS.get((self._opening, i, j), partial(self._chunk, i, j))
+                top, left = max(rows.start, i * down), max(cols.start, j * across)
+                bottom, right = min(rows.stop, (i + 1) * down), min(cols.stop, (j + 1) * across)
+                part = chunk[top - i * down : bottom - i * down, left - j * across : right - j * across]
+                window[top - rows.start : bottom - rows.start, left - cols.start : right - cols.start] = part
+        return window
+
+    def _chunk(self, i: int, j: int) -> Array:
+        down, across = self.layout[1][-2:]
+        rows, cols = slice(i * down, (i + 1) * down), slice(j * across, (j + 1) * across)
+        # Of a chunk with several steps only the step of this raster is retained.
+        return np.ascontiguousarray(self._variable[rows, cols].values)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
 from tpsoil.redaction import redacted
+from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
 from tpsoil.units import Conversion, conversion, convertible, formula_in, read_unit
 from tpsoil.variables import Variable
@@ -105,9 +106,10 @@ class Raster:
         values = reduce(_MERGE[self.combine or "mosaic"], layers) if placed else np.full(shape, np.nan)
         return self.checked_values(values / len(self.parts) if self.combine == "mean" else values)
 
-    def read_bytes(self, rows: int, columns: int) -> int:
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
         """Peak of memory while a window of this size is read; one part after the other is open."""
-        return max(read_bytes(part, rows, columns) for part in self.parts[:LAYOUTS])
+        sizes = [read_bytes(part, rows, columns) for part in self.parts[:LAYOUTS]]
+        return SourceBytes(max(size.tile for size in sizes), max(size.process for size in sizes))
 
     def converted(self, values: Array) -> Array:
         """Values of a block of `lazy_array`, as `read` would give them."""

@@ -7,6 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from tpsoil.stage import SourceBytes
+
+from .decoded import retained_bytes
+from .labelled import is_zarr
 from .part import Part, open_raster
 
 DECODED_COPIES: Final = 3
@@ -17,7 +21,7 @@ WINDOW_BYTES: Final = 48
 """For each pixel of the window: the stored number, float64 values with their temporary arrays, and the mask."""
 
 
-def read_bytes(part: Part, rows: int, columns: int) -> int:
+def read_bytes(part: Part, rows: int, columns: int) -> SourceBytes:
     """Peak of memory while a window is read.
 
     Parameters
@@ -29,13 +33,14 @@ def read_bytes(part: Part, rows: int, columns: int) -> int:
 
     Returns
     -------
-    int
-        Bytes: the blocks, strips or chunks that a window of this size can touch, decoded, and the window itself.
+    SourceBytes
+        The blocks, strips or chunks that a window of this size can touch, decoded, and the window itself.
 
     Notes
     -----
     GDAL retains the blocks of an open file, of all bands where they are interleaved by pixel, and the mask's. HDF5
-    decodes a complete chunk for any part of it.
+    and Zarr decode a complete chunk for any part of it, HDF5 one at a time in a process; large ones are retained, see
+    `decoded`.
 
     Examples
     --------
@@ -46,28 +51,34 @@ def read_bytes(part: Part, rows: int, columns: int) -> int:
     >>> grid = plateau_grid(100_000)
     >>> array = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid))
     >>> read_bytes(find_parts(array, where="elevation")[0], 10, 10)
-    4800
+    SourceBytes(tile=4800, process=0)
     """
     height, width = (int(size) for size in part.box.shape)
     rows, columns = min(rows, height), min(columns, width)
     window = rows * columns * WINDOW_BYTES
     if part.array is not None:
-        return window
+        return SourceBytes(window)
     if part.stored is not None:
         itemsize, sizes = part.stored.layout
         if not sizes:
-            return window
+            return SourceBytes(window)
         chunk = itemsize * math.prod(sizes)
-        touched = chunk * _touched(rows, sizes[-2], height) * _touched(columns, sizes[-1], width)
-        retained = touched if part.path.rstrip("/").lower().endswith(".zarr") else min(touched, CHUNK_CACHE_BYTES)
-        return window + DECODED_COPIES * chunk + retained
+        decoding = DECODED_COPIES * chunk
+        if part.stored.has_large_chunks:
+            retained = retained_bytes(itemsize * sizes[-2] * sizes[-1], itemsize * height * width)
+        else:
+            retained = min(chunk * _touched(rows, sizes[-2], height) * _touched(columns, sizes[-1], width),
+                           CHUNK_CACHE_BYTES)  # fmt: skip
+        if is_zarr(part.path):
+            return SourceBytes(window + decoding, retained)
+        return SourceBytes(window, decoding + retained)
     with open_raster(part.path) as file:
         down, across = file.block_shapes[part.band - 1]
         together = file.count if file.profile.get("interleave") == "pixel" else 1
         itemsize = together * max(np.dtype(name).itemsize for name in file.dtypes) + part.masked
     block = int(itemsize * down * across)
     # Each block once in GDAL's cache, and one more while it is decompressed.
-    return window + block * (_touched(rows, down, height) * _touched(columns, across, width) + 1)
+    return SourceBytes(window + block * (_touched(rows, down, height) * _touched(columns, across, width) + 1))
 
 
 def _touched(window: int, block: int, size: int) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import odc.geo.xr  # noqa: F401
@@ -16,7 +16,15 @@ import xarray as xr
 from odc.geo.crs import CRS
 
 from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion, is_rate_of, read_unit
+
+COPIES_IN_MEMORY: Final = 3
+"""Peak while a stack is loaded, times its float64 numbers: as stored, converted, and one temporary array."""
+COPIES_LAZY: Final = 3
+"""The same of the chunks of a lazy one."""
+WINDOW_COPIES: Final = 3
+"""Of the numbers of a window while they are reduced over time: themselves and two temporary arrays."""
 
 
 def read_stack(
@@ -91,6 +99,35 @@ def read_stack(
     if len(names) > 1:
         stack.attrs["vector_components"] = " ".join(names)
     return stack
+
+
+def stack_bytes(stack: xr.DataArray, rows: int, columns: int) -> SourceBytes:
+    """Peak of memory while a window of a stack is read and reduced over time.
+
+    Parameters
+    ----------
+    stack : DataArray (time, y, x)
+        From `read_stack`.
+    rows, columns : int
+        Of the window, cells.
+
+    Returns
+    -------
+    SourceBytes
+        Of a stack in memory all of it, in each process; of a lazy one the chunks that a window can touch.
+
+    Examples
+    --------
+    >>> stack_bytes(xr.DataArray(np.zeros((12, 10, 10)), dims=("time", "y", "x")), 5, 5)
+    SourceBytes(tile=7200, process=28800)
+    """
+    window = WINDOW_COPIES * stack.sizes["time"] * rows * columns * stack.dtype.itemsize
+    if stack.chunks is None:
+        return SourceBytes(window, COPIES_IN_MEMORY * stack.nbytes)
+    down, across = (max(sizes) for sizes in stack.chunks[-2:])
+    height, width = stack.shape[-2:]
+    cells = min(rows + 2 * down, height) * min(columns + 2 * across, width)
+    return SourceBytes(window + COPIES_LAZY * stack.sizes["time"] * cells * stack.dtype.itemsize)
 
 
 def _open(file: Path, where: str) -> xr.Dataset:

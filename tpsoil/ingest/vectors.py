@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import coordinates, describe
 from tpsoil.kernels.polygons import inside
+from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import variable
 
@@ -33,6 +34,11 @@ LAYER: Final = "|layername="
 """Between a file of several layers and the name of one, as in `plateau.gpkg|layername=lakes`."""
 LONGEST_EDGE_DEG: Final = 0.05
 """Edges longer than this are cut before they are projected: a parallel is no straight line on the map."""
+
+
+POLYGON_COPIES: Final = 8
+"""Peak while polygons are opened, times their edges of four float64: read, cut, projected, made valid, united (measured
+by `tests/test_runs_memory.py`)."""
 
 
 def is_vector(source: Any) -> bool:
@@ -57,6 +63,11 @@ class _Mask:
     grid: GeoBox
     within: Array | None
     without: Array | None
+
+    @property
+    def parts(self) -> tuple[Array | None, ...]:
+        """All edges."""
+        return self.within, self.without
 
     def __call__(self, rows: slice, cols: slice) -> Array:
         t = self.grid.transform
@@ -176,8 +187,14 @@ def mask_reader(
     return _Mask(grid, within, without), attrs
 
 
+def polygon_bytes(read: Callable[[slice, slice], Array]) -> SourceBytes:
+    """Peak of memory that a reader of polygons takes in each process: while they are opened, copies of all points."""
+    parts = getattr(read, "parts", ())
+    return SourceBytes(0, POLYGON_COPIES * sum(one.nbytes for one in parts if one is not None))
+
+
 def edges_of(items: Sequence[Any], grid: GeoBox, crs: Any, skipped: list[str]) -> Array:
-    """Segments of the union of all polygons, in the grid's CRS; `left_out` grows by a line for what is no polygon."""
+    """Segments of the union of all polygons, in the grid's CRS; `skipped` gets a line for what is no polygon."""
     shapes = [shape for item in items for shape in _polygons(item, grid, crs, skipped)]
     union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
     rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])

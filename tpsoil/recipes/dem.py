@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,15 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.grid import cell_sizes_m, describe
 from tpsoil.ingest import Raster, read_raster
+from tpsoil.stage import SourceBytes
 from tpsoil.variables import Variable, variable
 
 Array = npt.NDArray[Any]
+
+RETAINED_WINDOWS: Final = 4
+"""Of a source, in each process: tiles of several threads, and the layers that one pass gives."""
+KERNEL_BYTES: Final = 64
+"""For each pixel of a window: the heights with their halo, and the results in float64."""
 
 
 def open_dem(source: Any, **how: Any) -> Raster:
@@ -43,8 +49,13 @@ class DerivedRaster:
     spec: Variable
     box: GeoBox
     origin: str
+    size: Callable[[int, int], SourceBytes] | None = None
     lazy_array: None = None
     notes: tuple[tuple[str, str], ...] = ()
+
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
+        """Peak of memory while a window of this size is derived."""
+        return SourceBytes() if self.size is None else self.size(rows, columns)
 
 
 class WindowsOfDem:
@@ -67,19 +78,25 @@ class WindowsOfDem:
         transform = dem.box.transform
         dx, dy = cell_sizes_m(dem.box)
         self.dx, self.dy = np.copysign(dx, transform.a), np.copysign(dy, -transform.e)
-        self.window = lru_cache(maxsize=4)(self._window)
+        self.window = lru_cache(maxsize=RETAINED_WINDOWS)(self._window)
 
     def __reduce__(self) -> Any:
         return WindowsOfDem, (self.dem, self.layers, self.kernel)
 
-    def raster(self, name: str) -> DerivedRaster:
+    def raster(self, spec: Variable) -> DerivedRaster:
         """One attribute as a raster."""
-        place = [layer.name for layer in self.layers].index(name)
+        place = [layer.name for layer in self.layers].index(spec.name)
 
         def read(rows: slice, columns: slice) -> Array:
             return self.window(rows.start, rows.stop, columns.start, columns.stop)[place]
 
-        return DerivedRaster(read, self.layers[place], self.dem.box, self.dem.origin)
+        return DerivedRaster(read, self.layers[place], self.dem.box, self.dem.origin, self.read_bytes)
+
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
+        """Peak of memory while a window of this size is derived."""
+        read = self.dem.read_bytes(rows + 2, columns + 2)
+        retained = RETAINED_WINDOWS * rows * columns * sum(np.dtype(layer.dtype).itemsize for layer in self.layers)
+        return SourceBytes(read.tile + rows * columns * KERNEL_BYTES, read.process + retained)
 
     def _window(self, top: int, bottom: int, left: int, right: int) -> tuple[Array, ...]:
         height, width = (int(size) for size in self.dem.box.shape)

@@ -7,9 +7,9 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +29,23 @@ from tpsoil.covariates.groups.base import (
     Stack,
     settings,
 )
-from tpsoil.cube.align import aligned_reader, pixels_per_cell
+from tpsoil.covariates.hydrology import BYTES_A_CELL
+from tpsoil.cube.align import aligned_reader, source_bytes_of
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, grid_of, same_grid
 from tpsoil.ingest import Raster, read_raster, read_stack
 from tpsoil.ingest.checks import check_range
 from tpsoil.ingest.class_polygons import class_reader
 from tpsoil.ingest.dependencies import Dependencies, forget_remote
+from tpsoil.ingest.parts import find_parts
+from tpsoil.ingest.reading import read_bytes
+from tpsoil.ingest.stacks import stack_bytes
+from tpsoil.ingest.vectors import polygon_bytes
+from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion
 from tpsoil.variables import Variable
 
-from .dem import DerivedRaster, WindowsOfDem, open_dem, resolution_of
+from .dem import RETAINED_WINDOWS, DerivedRaster, WindowsOfDem, open_dem, resolution_of
 from .layer_stage import averaged_raster, behind
 
 Array = npt.NDArray[Any]
@@ -60,15 +66,27 @@ class OpenSources:
         Of each source layer.
     common : mapping
         Attributes of all layers of the group.
+    sizes : list of callable
+        `size(rows, columns)` gives the memory that reading a source takes for a tile; one for each source.
     bytes_per_cell : float
-        Memory that reading takes for a cell of the grid.
+        Memory that reading takes for a cell of the grid, beside `sizes`.
     """
 
     readers: dict[str, Reader] = field(default_factory=dict)
     specs: dict[str, Variable] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     common: dict[str, Any] = field(default_factory=dict)
+    sizes: list[Callable[[int, int], SourceBytes]] = field(default_factory=list)
     bytes_per_cell: float = 0.0
+
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
+        """Peak of memory while the sources of a tile of this size are read."""
+        return reduce(SourceBytes.__or__, (size(rows, columns) for size in self.sizes), SourceBytes())
+
+    def add(self, spec: Variable, raster: DerivedRaster | Raster, grid: GeoBox) -> str:
+        """Add a source layer on the grid; the resampling."""
+        self.readers[spec.name], method = aligned_reader(cast("Raster", raster), grid)
+        return method
 
 
 def source_options(group: CovariateGroup) -> dict[str, Dem | Stack | str]:
@@ -142,6 +160,10 @@ def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
         for name, value in source_options(group).items()
         if isinstance(value, Stack)
     }
+    for value in source_options(group).values():
+        if isinstance(value, Stack) and not isinstance(value.path, ArraySource) and _is_geotiff(value.path):
+            (first, *_) = find_parts(sorted(glob.glob(_listed(value.path)[0]))[0], where="stack", crs=value.crs)
+            sources.sizes.append(partial(read_bytes, first))
     for part in group.source_layers(stacks):
         _add(part, group, grid, stacks, sources)
     sources.common |= group.source_attributes(stacks)
@@ -161,6 +183,7 @@ def _add(
         sources.readers[spec.name] = read
         sources.attributes[spec.name] = attrs | {"parents": attrs["source"]}
         sources.bytes_per_cell += 16.0
+        sources.sizes.append(lambda _rows, _columns: polygon_bytes(read))
         return
     if isinstance(part, FromDem):
         _add_dem(part, _dem_of(group), grid, sources)
@@ -170,33 +193,27 @@ def _add(
         box = grid_of(stack.isel(time=0), where=part.stack)
         (spec,) = part.layers
         dem = _dem_of(group)
-        sources.readers[spec.name], _ = aligned_reader(averaged_raster(dem, spec, box), grid)
+        sources.add(spec, averaged_raster(dem, spec, box), grid)
+        sources.sizes.append(partial(source_bytes_of, sources.readers[spec.name]))
         sources.attributes[spec.name] = {"dem": dem.origin}
         return
     arrays = [stacks[name] for name in part.stacks]
     reduced = _Reduced(part, tuple(arrays))
     probe = reduced.attributes()
     for place, spec in enumerate(part.layers):
-        raster = DerivedRaster(reduced.reader(place), spec, reduced.box, str(arrays[0].attrs["source"]))
-        sources.readers[spec.name], method = aligned_reader(_as_raster(raster), grid)
-        sources.attributes[spec.name] = probe[place] | {"resampling": method}
-    share = max(1.0, pixels_per_cell(reduced.box, grid) ** 2)
-    times = sum(stack.sizes["time"] for stack in arrays)
-    sources.bytes_per_cell += 24.0 * times * share / max(1.0, pixels_per_cell(grid, reduced.box) ** 2) + 16.0
+        origin = str(arrays[0].attrs["source"])
+        raster = DerivedRaster(reduced.reader(place), spec, reduced.box, origin, reduced.read_bytes)
+        sources.attributes[spec.name] = probe[place] | {"resampling": sources.add(spec, raster, grid)}
+    sources.sizes.append(partial(source_bytes_of, sources.readers[part.layers[0].name]))
+    sources.bytes_per_cell += 16.0
 
 
 def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> None:
-    share = max(1.0, pixels_per_cell(dem.box, grid) ** 2)
-    if part.window is not None:
-        windows = WindowsOfDem(dem, part.layers, part.window)
-        for spec in part.layers:
-            sources.readers[spec.name], _ = aligned_reader(_as_raster(windows.raster(spec.name)), grid)
-        sources.bytes_per_cell += 160.0 * share
-    else:
-        derived = _DerivedDem(part, dem)
-        for spec in part.layers:
-            sources.readers[spec.name], _ = aligned_reader(_as_raster(derived.raster(spec)), grid)
-        sources.bytes_per_cell += 72.0 * share + 96.0
+    derived = _DerivedDem(part, dem) if part.window is None else WindowsOfDem(dem, part.layers, part.window)
+    for spec in part.layers:
+        sources.add(spec, derived.raster(spec), grid)
+    sources.sizes.append(partial(source_bytes_of, sources.readers[part.layers[0].name]))
+    sources.bytes_per_cell += 96.0
     sources.common |= {
         "dem": dem.origin,
         "dem_digest": dem.digest,
@@ -205,11 +222,6 @@ def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> 
     }
     stated = part.derive(_corner(dem.box))
     sources.attributes |= {spec.name: dict(stated[spec.name].attrs) for spec in part.layers}
-
-
-def _as_raster(raster: DerivedRaster) -> Any:
-    """To `aligned_reader` what was derived is a raster like any other."""
-    return raster
 
 
 def _corner(box: GeoBox) -> xr.DataArray:
@@ -239,7 +251,13 @@ class _Reduced:
                 )
         # Coordinates that differ in the last digits would not align.
         self.stacks = tuple(stack.assign_coords(y=first["y"], x=first["x"]) for stack in stacks)
-        self.window = lru_cache(maxsize=4)(self._window)
+        self.window = lru_cache(maxsize=RETAINED_WINDOWS)(self._window)
+
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
+        """Peak of memory while a window of this size is read and reduced."""
+        parts = [stack_bytes(stack, rows, columns) for stack in self.stacks]
+        retained = RETAINED_WINDOWS * rows * columns * sum(np.dtype(spec.dtype).itemsize for spec in self.part.layers)
+        return SourceBytes(sum(part.tile for part in parts), sum(part.process for part in parts) + retained)
 
     def reader(self, place: int) -> Reader:
         """One of the layers."""
@@ -278,7 +296,13 @@ class _DerivedDem:
 
     def raster(self, spec: Variable) -> DerivedRaster:
         """One of the layers."""
-        return DerivedRaster(_DerivedLayer(self, spec.name), spec, self.dem.box, self.dem.origin)
+        return DerivedRaster(_DerivedLayer(self, spec.name), spec, self.dem.box, self.dem.origin, self.read_bytes)
+
+    def read_bytes(self, _rows: int, _columns: int) -> SourceBytes:
+        """Peak of memory while the DEM is read and routed, whatever window is needed."""
+        height, width = (int(size) for size in self.dem.box.shape)
+        read = self.dem.read_bytes(height, width)
+        return SourceBytes(max(read.tile, (4 + BYTES_A_CELL) * height * width), read.process)
 
     def values(self, name: str) -> Array:
         """All cells of one layer."""
@@ -321,11 +345,15 @@ def open_stack(stack: Stack, units: str, name: str) -> xr.DataArray:
     if isinstance(path, ArraySource):
         return _array_stack(path.layer, units, name)
     listed = [path] if isinstance(path, str) else list(path)
-    if all(one.lower().endswith((".tif", ".tiff")) for one in listed):
+    if _is_geotiff(path):
         return _geotiff_stack(listed, stack, units, name)
     names = [part.strip() for part in stack.variable.split(",")]
     source: Any = listed if len(listed) > 1 else listed[0]
     return read_stack(source, names if len(names) > 1 else names[0], units, came_in=stack.units, crs=stack.crs)
+
+
+def _is_geotiff(path: str | tuple[str, ...]) -> bool:
+    return all(one.lower().endswith((".tif", ".tiff")) for one in _listed(path))
 
 
 def _array_stack(layer: xr.DataArray, units: str, name: str) -> xr.DataArray:

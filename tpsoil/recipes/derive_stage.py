@@ -19,7 +19,7 @@ from tpsoil.variables import CATALOGUE
 from .derive_resolve import Derivation
 from .derive_settings import DeriveSettings
 from .derive_sources import OpenSources, group_dependencies, group_identity, group_indifferent, open_sources
-from .derive_tiles import GRID_LAYER, compute_group, described
+from .derive_tiles import GRID_LAYER, compute_group, described, group_bytes
 
 OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max",
                          "flag_values", "flag_meanings", "_FillValue", "grid_mapping")  # fmt: skip
@@ -80,6 +80,7 @@ def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
         urls=dependencies.urls,
         indifferent=group_indifferent(group),
         bytes_per_cell=max(group.bytes_per_cell if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
+        source_bytes=group_bytes,
         tally=None if group.summary is None and group.notes is None else group.tally,
         summary=group.summary,
         notes=group.notes,

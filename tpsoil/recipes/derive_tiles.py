@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.covariates.groups.base import CovariateGroup
 from tpsoil.grid import coordinates
-from tpsoil.stage import CONTENT, Window
+from tpsoil.stage import CONTENT, SourceBytes, Window
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import Variable
 
@@ -43,11 +43,19 @@ def compute_group(window: Window) -> Mapping[str, Array]:
 
 def _sources_of(window: Window) -> OpenSources:
     """The group's sources, retained for the next tile; not those of a DEM whose derivation needs the complete grid."""
-    group: CovariateGroup = window.options["group"]
-    if group.halo is None or CONTENT not in window.options:
-        return open_sources(group, window.grid)
-    opened = partial(open_sources, group, window.grid)
-    return _readers.get((group, window.grid), str(window.options[CONTENT]), opened)
+    return _opened(window.options, window.grid)
+
+
+def _opened(options: Mapping[str, Any], grid: GeoBox) -> OpenSources:
+    group: CovariateGroup = options["group"]
+    if group.halo is None or CONTENT not in options:
+        return open_sources(group, grid)
+    return _readers.get((group, grid), str(options[CONTENT]), partial(open_sources, group, grid))
+
+
+def group_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]) -> SourceBytes:
+    """Peak of memory while the sources behind a tile of a group are read."""
+    return _opened(options, grid).read_bytes(*shape)
 
 
 def _source_layers(sources: OpenSources, grid: GeoBox, rows: slice, columns: slice) -> dict[str, xr.DataArray]:

@@ -19,7 +19,7 @@ from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest.dependencies import Dependencies, dependencies_of, forget_remote
 from tpsoil.ingest.rasters import read_raster
-from tpsoil.stage import CONTENT, Array, Stage, Window
+from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
 
 from .readers import Readers
@@ -167,8 +167,8 @@ def describe_source(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, An
     return _source_reader(options, grid)[1]
 
 
-def source_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]) -> int:
-    """Peak of memory while the source behind a tile is read, bytes."""
+def source_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]) -> SourceBytes:
+    """Peak of memory while the source behind a tile is read."""
     return source_bytes_of(_source_reader(options, grid)[0], *shape)
 
 
@@ -185,7 +185,7 @@ class _Averaged:
         """Values of a window of the coarser grid."""
         return self.average(rows, columns)
 
-    def read_bytes(self, rows: int, columns: int) -> int:
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
         """Peak of memory while a window of this size is averaged."""
         return source_bytes_of(self.average, rows, columns)
 

@@ -9,9 +9,9 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from pydantic import model_validator
 
-from tpsoil.ingest.vectors import mask_reader
+from tpsoil.ingest.vectors import mask_reader, polygon_bytes
 from tpsoil.soil_mask import MASK, NO_SOIL, RECORD, describe_classes, surface_codes, with_soil_mask
-from tpsoil.stage import CONTENT, Array, Stage, Window
+from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Variable, variable
 
 from .layer_stage import WindowReader, behind, shown_source
@@ -119,6 +119,7 @@ def mask_stages(
             attributes={"": attributes},
             describe=describe_mask if paths else None,
             bytes_per_cell=16,
+            source_bytes=mask_bytes if paths else None,
             needs_values=True,
         )
     ]
@@ -158,6 +159,11 @@ def compute_mask(window: Window) -> Mapping[str, Array]:
 def describe_mask(options: Mapping[str, Any], grid: GeoBox) -> Mapping[str, Any]:
     """Attributes of the mask's polygons, known when they are read."""
     return _mask_reader(options, grid)[1]
+
+
+def mask_bytes(options: Mapping[str, Any], grid: GeoBox, _shape: tuple[int, int]) -> SourceBytes:
+    """Peak of memory that the mask's polygons take."""
+    return polygon_bytes(_mask_reader(options, grid)[0])
 
 
 _masks: Final = Readers[WindowReader](limit=8)
