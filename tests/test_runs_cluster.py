@@ -78,7 +78,7 @@ def test_threads_and_a_cluster_over_tls_give_the_same_bytes(
     with dask.config.set(cluster.settings):
         run(place / "recipe.toml", scheduler=cluster.address, workers=2, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]
-    with pytest.raises(InputError, match=r"no dask scheduler answers there.*distributed\.comm\.tls settings"):
+    with pytest.raises(InputError, match=r"no dask scheduler replies there.*distributed\.comm\.tls settings"):
         run(place / "recipe.toml", scheduler=cluster.address, progress=False)
 
 
@@ -139,7 +139,7 @@ def _suicide(assignment: Any, rectangle: Any) -> Any:
 
 def test_a_wrong_address_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no dask scheduler answers there within 1 s") as caught:
+    with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: no dask scheduler replies there within 1 s") as caught:
         run(place / "recipe.toml", scheduler="tcp://127.0.0.1:9", progress=False)
     assert caught.value.exit_status == 2
     with pytest.raises(InputError, match="expected 'threads', 'processes' or an address such as"):

@@ -110,9 +110,14 @@ def test_a_lock_of_another_machine_is_watched_by_the_own_clock(store: str, monke
     monkeypatch.setattr(lock, "WATCH_SECONDS", 0.05)
     ledger = Ledger.at(store)
     ledger.write(LOCK_KEY, of_elsewhere())
-    alive = threading.Timer(0.3, lambda: ledger.write(LOCK_KEY, of_elsewhere(2)))
-    alive.start()
-    with pytest.raises(AccessError, match="process 1 on elsewhere"), locked(ledger, stale=30):
+    watched: list[str] = []
+
+    def renew(message: str) -> None:
+        """The other machine renews its lock while this one watches it."""
+        watched.append(message)
+        ledger.write(LOCK_KEY, of_elsewhere(2))
+
+    with pytest.raises(AccessError, match="process 1 on elsewhere"), locked(ledger, renew, stale=30):
         pass
     alive.join()
     messages: list[str] = []
@@ -245,7 +250,7 @@ def test_a_run_that_slept_stops_and_its_successor_is_complete(
     sleeper.send_signal(signal.SIGSTOP)
     assert sleeper.poll() is None
     monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
-    monkeypatch.setattr(lock, "_is_gone", lambda content: None)  # as on another machine, where its process is not seen
+    monkeypatch.setattr(lock, "_has_ended", lambda content: None)  # as on another machine, where its process is not seen
     run(recipe, output=url, workers=1, progress=False)
     stored = objects_of(url, tmp_path)
     sleeper.send_signal(signal.SIGCONT)
@@ -262,4 +267,4 @@ def test_windows_sends_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(os, "kill", lambda *arguments: pytest.fail("a signal was sent"))
     content = {"machine": lock.machine(), "space": lock.process_space(), "process": os.getpid()}
-    assert lock._is_gone(content) is None
+    assert lock._has_ended(content) is None
