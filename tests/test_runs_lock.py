@@ -119,7 +119,6 @@ def test_a_lock_of_another_machine_is_watched_by_the_own_clock(store: str, monke
 
     with pytest.raises(AccessError, match="process 1 on elsewhere"), locked(ledger, renew, stale=30):
         pass
-    alive.join()
     messages: list[str] = []
     monkeypatch.setattr(time, "time", lambda: 0.0)  # a clock that was set back
     with locked(ledger, messages.append, stale=0.5) as own:
@@ -250,7 +249,9 @@ def test_a_run_that_slept_stops_and_its_successor_is_complete(
     sleeper.send_signal(signal.SIGSTOP)
     assert sleeper.poll() is None
     monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
-    monkeypatch.setattr(lock, "_has_ended", lambda content: None)  # as on another machine, where its process is not seen
+    monkeypatch.setattr(
+        lock, "_has_ended", lambda content: None
+    )  # as on another machine, where its process is not seen
     run(recipe, output=url, workers=1, progress=False)
     stored = objects_of(url, tmp_path)
     sleeper.send_signal(signal.SIGCONT)

@@ -173,7 +173,9 @@ def a_netcdf_stack(folder: Path, grid: GeoBox) -> dict[str, Any]:
 
 def a_zarr_stack(folder: Path, grid: GeoBox) -> dict[str, Any]:
     """The same in a Zarr store of one chunk."""
-    write_months(folder, grid).to_zarr(folder / "tas.zarr", consolidated=False, encoding={"tas": {"chunks": (12, 1024, 1024)}})
+    write_months(folder, grid).to_zarr(
+        folder / "tas.zarr", consolidated=False, encoding={"tas": {"chunks": (12, 1024, 1024)}}
+    )
     return {"derive": {"monthly_temperature": f"{folder / 'tas.zarr'}:tas", "climate": ["mean_annual_temperature"]}}
 
 
