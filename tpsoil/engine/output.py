@@ -34,6 +34,7 @@ from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
 from .prepare import remove_tables
+from .progress import log
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
 RUN_KEY: Final = "run.json"
@@ -168,7 +169,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         root = zarr.open_group(open_store(output.where), mode="r+")
         # All of them: attributes of an older run, or damaged ones, are replaced.
         layout = layout_attributes(output.grid, output.tiling.chunk)
-        root.attrs.put(plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
+        _put_attributes(output, root, "", plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
         output.ledger.sync(["zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
     return superseded
@@ -200,14 +201,22 @@ def ensure_arrays(
         expected = plain(
             {**variable.attributes(), **layer_attributes[variable.name], **retained, "created_with": CREATED_WITH}
         )
-        if json.dumps(dict(array.attrs)) != json.dumps(
-            expected
-        ):  # in the same order, so that the bytes are the same too
-            with writing(output.where):
-                array.attrs.put(expected)
+        _put_attributes(output, array, variable.name, expected)
         places.append(place_of(array, output.where, variable.name))
         complete = complete and array.attrs.get("state") == "complete"
     return tuple(places), complete
+
+
+def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, expected: Mapping[str, Any]) -> None:
+    """Store the attributes of an array or of the root where they differ, and log which: some may have been damaged."""
+    stored, new = dict(node.attrs), dict(expected)
+    if json.dumps(stored) == json.dumps(new):  # in the same order, so that the bytes are the same too
+        return
+    different = sorted(key for key in {*stored, *new} if stored.get(key) != new.get(key))
+    if stored and different != [STATE_ATTRIBUTE]:
+        log.info("%s: attributes written again: %s", f"{name}/zarr.json".lstrip("/"), ", ".join(different) or "order")
+    with writing(output.where):
+        node.attrs.put(new)
 
 
 def mark(output: Output, stage: Stage, state: str) -> None:
