@@ -83,9 +83,11 @@ class OpenSources:
         """Peak of memory while the sources of a tile of this size are read."""
         return reduce(SourceBytes.__or__, (size(rows, columns) for size in self.sizes), SourceBytes())
 
-    def add(self, spec: Variable, raster: DerivedRaster | Raster, grid: GeoBox) -> str:
-        """Add a source layer on the grid; the resampling."""
+    def add(self, spec: Variable, raster: DerivedRaster | Raster, grid: GeoBox, *, counted: bool = True) -> str:
+        """Add a source layer on the grid; its resampling. `counted`: whether it is the first of its source."""
         self.readers[spec.name], method = aligned_reader(cast("Raster", raster), grid)
+        if counted:
+            self.sizes.append(partial(source_bytes_of, self.readers[spec.name]))
         return method
 
 
@@ -194,7 +196,6 @@ def _add(
         (spec,) = part.layers
         dem = _dem_of(group)
         sources.add(spec, averaged_raster(dem, spec, box), grid)
-        sources.sizes.append(partial(source_bytes_of, sources.readers[spec.name]))
         sources.attributes[spec.name] = {"dem": dem.origin}
         return
     arrays = [stacks[name] for name in part.stacks]
@@ -203,23 +204,19 @@ def _add(
     for place, spec in enumerate(part.layers):
         origin = str(arrays[0].attrs["source"])
         raster = DerivedRaster(reduced.reader(place), spec, reduced.box, origin, reduced.read_bytes)
-        sources.attributes[spec.name] = probe[place] | {"resampling": sources.add(spec, raster, grid)}
-    sources.sizes.append(partial(source_bytes_of, sources.readers[part.layers[0].name]))
+        sources.attributes[spec.name] = probe[place] | {
+            "resampling": sources.add(spec, raster, grid, counted=place == 0)
+        }
     sources.bytes_per_cell += 16.0
 
 
 def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> None:
     derived = _DerivedDem(part, dem) if part.window is None else WindowsOfDem(dem, part.layers, part.window)
-    for spec in part.layers:
-        sources.add(spec, derived.raster(spec), grid)
-    sources.sizes.append(partial(source_bytes_of, sources.readers[part.layers[0].name]))
+    for place, spec in enumerate(part.layers):
+        sources.add(spec, derived.raster(spec), grid, counted=place == 0)
     sources.bytes_per_cell += 96.0
-    sources.common |= {
-        "dem": dem.origin,
-        "dem_digest": dem.digest,
-        "derived_at": resolution_of(dem),
-        "parents": dem.origin,
-    }
+    sources.common |= {"dem": dem.origin, "dem_digest": dem.digest}
+    sources.common |= {"derived_at": resolution_of(dem), "parents": dem.origin}
     stated = part.derive(_corner(dem.box))
     sources.attributes |= {spec.name: dict(stated[spec.name].attrs) for spec in part.layers}
 
