@@ -1,0 +1,144 @@
+"""How sure a score is: bootstrap intervals, and paired tests between models on the same folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.evaluation.scores import MEASURES, score
+
+
+def score_intervals(
+    observed: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    *,
+    groups: npt.ArrayLike | None = None,
+    measures: Sequence[str] = tuple(MEASURES),
+    level: float = 0.9,
+    draws: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Scores with bootstrap intervals.
+
+    Parameters
+    ----------
+    observed, predicted : array_like (n,)
+    groups : array_like (n,), optional
+        Whole groups (sites, blocks) are drawn, because rows of a group err together.
+    measures : sequence of str
+    level : float
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Indexed by measure: `value`, `lower`, `upper` (percentiles of the draws).
+
+    Raises
+    ------
+    InputError
+        As `tpsoil.evaluation.score`; for a single group, or groups of another length.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=200)
+    >>> table = score_intervals(x, x + rng.normal(size=200), measures=["rmse"], draws=200)
+    >>> bool(table.loc["rmse", "lower"] < 1 < table.loc["rmse", "upper"])
+    True
+    """
+    values = score(observed, predicted, measures=measures)
+    o, p = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    members = _members(groups, len(o), "score_intervals")
+    rng = np.random.default_rng([seed, 13])
+    drawn = np.empty((draws, len(measures)))
+    for k in range(draws):
+        rows = np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
+        drawn[k] = [MEASURES[name](o[rows], p[rows]) for name in measures]
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return pd.DataFrame(
+        {"value": [values[name] for name in measures], "lower": low, "upper": high},
+        index=pd.Index(measures, name="measure"),
+    )
+
+
+def compare_models(
+    observed: npt.ArrayLike,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    *,
+    groups: npt.ArrayLike | None = None,
+    measure: str = "rmse",
+    level: float = 0.9,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Difference of a score between two models on the same rows, with its bootstrap interval and test.
+
+    Parameters
+    ----------
+    observed, first, second : array_like (n,)
+        Predictions of both models out of the same folds.
+    groups : array_like (n,), optional
+        Whole groups are drawn.
+    measure : str
+    level : float
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    dict
+        `first`, `second`, `difference` (first - second), `lower`, `upper`, `p` (two-sided, from the share of draws on
+        the other side of 0).
+
+    Raises
+    ------
+    InputError
+        For an unknown measure or what `score` rejects.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=100)
+    >>> compare_models(x, x + rng.normal(size=100), x + 0.1 * rng.normal(size=100), draws=200)["p"] < 0.05
+    True
+    """
+    if measure not in MEASURES:
+        raise InputError(f"compare_models: no measure '{measure}'{nearest_name(measure, MEASURES)}")
+    one, two = (score(observed, p, measures=[measure])[measure] for p in (first, second))
+    o, a, b = (np.asarray(v, dtype=np.float64) for v in (observed, first, second))
+    members = _members(groups, len(o), "compare_models")
+    rng = np.random.default_rng([seed, 19])
+    gap = np.empty(draws)
+    for k in range(draws):
+        rows = np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
+        gap[k] = MEASURES[measure](o[rows], a[rows]) - MEASURES[measure](o[rows], b[rows])
+    low, high = np.nanquantile(gap, [(1 - level) / 2, (1 + level) / 2])
+    side = min(float((gap <= 0).mean()), float((gap >= 0).mean()))
+    return {
+        "first": one,
+        "second": two,
+        "difference": one - two,
+        "lower": float(low),
+        "upper": float(high),
+        "p": min(1.0, 2.0 * max(side, 1.0 / draws)),
+    }
+
+
+def _members(groups: npt.ArrayLike | None, count: int, where: str) -> list[npt.NDArray[Any]]:
+    if groups is None:
+        return [np.array([k]) for k in range(count)]
+    labels = np.asarray(groups)
+    if labels.shape != (count,):
+        raise InputError(f"{where}: groups have shape {labels.shape}, expected ({count},): one label a row")
+    members = [np.asarray(part) for part in pd.Series(np.arange(count)).groupby(labels).indices.values()]
+    if len(members) < 2:
+        raise InputError(f"{where}: all rows are one group, expected at least two groups to draw from")
+    return members
