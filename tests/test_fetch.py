@@ -525,6 +525,16 @@ def test_a_box_outside_the_source_and_a_layer_that_is_there(mirror: Mirror, tmp_
     assert mirror.requests == before
 
 
+def test_a_box_that_is_not_the_extent_of_an_existing_cube_is_rejected(mirror: Mirror, tmp_path: Path) -> None:
+    how = network(mirror, tmp_path)
+    get(mirror, tmp_path, layers=("chelsa/bio1",))
+    west, south, east, north = BOX
+    with pytest.raises(InputError, match="is not the extent of the cube"):
+        fetch(tmp_path / "cube.zarr", (west, south, (west + east) / 2, north), layers=["chelsa/bio12"], network=how)
+    fetch(tmp_path / "cube.zarr", BOX, layers=["chelsa/bio12"], network=how)  # the box that the cube was created for
+    assert "annual_precipitation" in open_cube(tmp_path / "cube.zarr")
+
+
 # --- probes ----------------------------------------------------------------------------------------------------
 
 

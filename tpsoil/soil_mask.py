@@ -273,6 +273,20 @@ class SoilPlaces:
         return f"{text}; {'; '.join(parts)}"
 
 
+def require_movable(on_masked: OnMasked, within_m: float | None, where: str) -> None:
+    """A distance for moving samples has an effect only where they are moved.
+
+    Raises
+    ------
+    InputError
+    """
+    if within_m is not None and on_masked != "move":
+        raise InputError(
+            f"{where}: masked_within_m has no effect with on_masked='{on_masked}'; pass on_masked='move', or leave "
+            "masked_within_m out"
+        )
+
+
 def place_on_soil(
     mask: xr.DataArray,
     rows: npt.NDArray[np.int64],

@@ -16,7 +16,7 @@ from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.tables import read_table
 from tpsoil.points import locate_points
-from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
+from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
 from tpsoil.tiles import take_points
 from tpsoil.variables import missing_code, stored_kind
 
@@ -92,6 +92,7 @@ def sample_cube(
     name = where or (os.fspath(points) if isinstance(points, (str, os.PathLike)) else "points")
     if outside not in ("drop", "keep", "error"):
         raise InputError(f"sample_cube: outside={outside!r}, expected 'drop', 'keep' or 'error'")
+    require_movable(on_masked, masked_within_m, "sample_cube")
     table = read_table(points, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
     if isinstance(cube, (str, os.PathLike)):
         cube = open_cube(cube)

@@ -16,7 +16,7 @@ from tpsoil.grid import describe
 from tpsoil.variables import Variable
 
 from .parts import digest_files
-from .vectors import cells_inside, edges_of, file_family, read_features, touches_grid
+from .vectors import cells_inside, edges_of, file_family, read_features, require_effect, touches_grid
 
 Array = npt.NDArray[Any]
 SHOWN = 12
@@ -90,6 +90,7 @@ def class_reader(
         raise InputError(f"{spec.name}: {where.name} has no column '{column}'{nearest_name(column, map(str, frame))}")
     if frame.crs is None and crs is None:
         raise GridError(f"{spec.name}: {where.name} has no CRS; pass crs='EPSG:4326' or the one it is in")
+    require_effect(crs, [frame], spec.name)
     values = frame[column].map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
     unlisted = values[~values.isin([*codes, ""])].value_counts()
     if len(unlisted):
@@ -103,7 +104,7 @@ def class_reader(
     parts = []
     for code in sorted(by_code):
         chosen = frame[values.isin(by_code[code])]
-        parts.append((code, edges_of([chosen], grid, crs, skipped)))
+        parts.append((code, edges_of([(where.name, chosen)], grid, crs, skipped)))
     if not any(touches_grid(edges, grid) for _, edges in parts):
         raise GridError(f"{spec.name}: the polygons of {where.name} do not touch the grid {describe(grid)}")
     attrs = {

@@ -92,7 +92,7 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     outside : path, GeoDataFrame or list of them, optional
         Polygons of what is no soil.
     crs : str, optional
-        Of files without one, such as a shapefile without its .prj.
+        Of files without one, such as a shapefile without its .prj; rejected where all have one.
     chunks : int
 
     Returns
@@ -157,8 +157,10 @@ def mask_reader(
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
     skipped: list[str] = []
-    within = None if source is None else edges_of(_listed(source), grid, crs, skipped)
-    without = None if outside is None else edges_of(_listed(outside), grid, crs, skipped)
+    inner, outer = ([] if one is None else [_named_frame(item) for item in _listed(one)] for one in (source, outside))
+    require_effect(crs, [frame for _, frame in (*inner, *outer)], "soil_mask")
+    within = edges_of(inner, grid, crs, skipped) if inner else None
+    without = edges_of(outer, grid, crs, skipped) if outer else None
     if within is not None and not touches_grid(within, grid):
         raise GridError(
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
@@ -193,9 +195,20 @@ def polygon_bytes(read: Callable[[slice, slice], Array]) -> SourceBytes:
     return SourceBytes(0, POLYGON_COPIES * sum(one.nbytes for one in parts if one is not None))
 
 
-def edges_of(items: Sequence[Any], grid: GeoBox, crs: Any, skipped: list[str]) -> Array:
-    """Segments of the union of all polygons, in the grid's CRS; `skipped` gets a line for what is no polygon."""
-    shapes = [shape for item in items for shape in _polygons(item, grid, crs, skipped)]
+def require_effect(crs: Any, frames: Sequence[Any], where: str) -> None:
+    """A declared CRS has an effect only on polygons without one.
+
+    Raises
+    ------
+    InputError
+    """
+    if crs is not None and frames and all(frame.crs is not None for frame in frames):
+        raise InputError(f"{where}: crs='{crs}' has no effect, because the polygons have their own CRS; leave crs out")
+
+
+def edges_of(frames: Sequence[tuple[str, Any]], grid: GeoBox, crs: Any, skipped: list[str]) -> Array:
+    """Segments of the union of all polygons, in the grid's CRS; `skipped` is extended by a line for other features."""
+    shapes = [shape for name, frame in frames for shape in _polygons(name, frame, grid, crs, skipped)]
     union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
     rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])
     segments = []
@@ -210,9 +223,11 @@ def _is_area(shapes: Array) -> Array:
     return np.asarray(shapely.get_dimensions(shapes) == 2)
 
 
-def _polygons(item: Any, grid: GeoBox, crs: Any, skipped: list[str]) -> list[Any]:
-    name = _names(item)
-    frame = read_features(item) if isinstance(item, (str, os.PathLike)) else item
+def _named_frame(item: Any) -> tuple[str, Any]:
+    return _names(item), read_features(item) if isinstance(item, (str, os.PathLike)) else item
+
+
+def _polygons(name: str, frame: Any, grid: GeoBox, crs: Any, skipped: list[str]) -> list[Any]:
     if frame.crs is None:
         if crs is None:
             raise GridError(

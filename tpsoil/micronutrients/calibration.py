@@ -122,7 +122,7 @@ def calibrate_xrf(
         "ols" predicts ICP from XRF with the minimum error and is suitable for calibration. "deming" and "rma" (reduced
         major axis) fit the relation between two noisy methods, to test whether they agree.
     variance_ratio : float
-        Deming: error variance of ICP over that of XRF.
+        Deming: error variance of ICP over that of XRF. Rejected with other methods.
     min_pairs : int
         Minimum number of pairs.
 
@@ -155,6 +155,8 @@ def calibrate_xrf(
         raise InputError(f"calibrate_xrf: method is '{method}', expected 'ols', 'deming' or 'rma'")
     if not (np.isfinite(variance_ratio) and variance_ratio > 0):
         raise InputError(f"calibrate_xrf: variance_ratio is {variance_ratio!r}, expected a positive number")
+    if method != "deming" and variance_ratio != 1:
+        raise InputError(f"calibrate_xrf: variance_ratio has no effect with method '{method}'; pass method='deming'")
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both], y[both]
     n = len(x)

@@ -21,7 +21,7 @@ from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
 from tpsoil.micronutrients.calibration import XrfCalibration
 from tpsoil.points import locate_points
-from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
+from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
 from tpsoil.tiles import take_points
 from tpsoil.variables import ELEMENTS, missing_code
 
@@ -110,6 +110,9 @@ def train_elements(
         raise InputError(f"map: censored_as is '{censored_as}', expected 'half', 'limit' or 'drop'")
     if isinstance(elements, str) or not len(elements):
         raise InputError(f"map: elements are {elements!r}, expected a list of one or more")
+    if cube is None and masked_within_m is not None:
+        raise InputError("train_elements: masked_within_m has no effect without cube; pass the cube, or leave it out")
+    require_movable(on_masked, masked_within_m, "train_elements")
     located_samples, location_counts = with_covariates(
         samples, features, cube, on_masked=on_masked, within_m=masked_within_m
     )

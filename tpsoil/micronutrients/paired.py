@@ -54,9 +54,12 @@ def calibration_lines(
     {'ols': 1.11, 'deming': 1.116932, 'rma': 1.116244}
     """
     x, y = np.asarray(xrf, dtype=np.float64), np.asarray(icp, dtype=np.float64)
+    if variance_ratio != 1 and "deming" not in methods:
+        raise InputError("calibration_lines: variance_ratio has no effect without method 'deming'; leave it out")
     rows = {}
     for method in methods:
-        line = calibrate_xrf(x, y, method=method, variance_ratio=variance_ratio, min_pairs=min_pairs)
+        ratio = variance_ratio if method == "deming" else 1.0
+        line = calibrate_xrf(x, y, method=method, variance_ratio=ratio, min_pairs=min_pairs)
         rows[method] = {
             "n": line.n,
             "intercept": line.intercept,

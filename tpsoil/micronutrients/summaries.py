@@ -210,6 +210,7 @@ def representation(
     areas : mapping of class to area, or array_like
         Areas in any one unit, or the class of every cell of an equal-area map (without NaN and masked cells).
     names : mapping of class to str, optional
+        May list further classes only if it names all classes of the table.
 
     Returns
     -------
@@ -239,6 +240,14 @@ def representation(
             f"representation: {int(counts.sum())} sites and an area of {area.sum():g}, expected more than 0"
         )
     table = pd.DataFrame({"sites": counts, "area": area}).fillna(0.0).sort_index()
+    labels = dict(names or {})
+    unused = [key for key in labels if key not in table.index]
+    unnamed = [key for key in table.index if key not in labels]
+    if unused and unnamed:
+        raise InputError(
+            f"representation: names has no class of the table at {unused[0]!r}, and class {unnamed[0]!r} has no name"
+            f"{nearest_name(str(unused[0]), map(str, unnamed))}"
+        )
     table["site_share"] = table["sites"] / table["sites"].sum()
     table["area_share"] = table["area"] / table["area"].sum()
     table["ratio"] = (table["site_share"] / table["area_share"]).where(table["area_share"] > 0)
@@ -247,7 +256,7 @@ def representation(
     inside = mapped["sites"].sum()
     test = chisquare(mapped["sites"], mapped["area_share"] * inside) if len(mapped) > 1 and inside > 0 else None
     result = table[["sites", "site_share", "area_share", "ratio", "expected"]].astype({"sites": int})
-    result.index = pd.Index([(names or {}).get(key, key) for key in table.index], name="class")
+    result.index = pd.Index([labels.get(key, key) for key in table.index], name="class")
     result.attrs["chi2"] = float(test.statistic) if test is not None else float("nan")
     result.attrs["p_value"] = float(test.pvalue) if test is not None else float("nan")
     result.attrs["classes_without_site"] = [str(c) for c in result.index[(result["sites"] == 0).to_numpy()]]

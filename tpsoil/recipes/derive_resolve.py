@@ -188,7 +188,15 @@ class _Resolver:
                     f"{self.at}{name} would have no effect: it is an option of {owners}, which is not derived or does "
                     "not use it; name that group too, or leave the option out"
                 )
-        for name in self.settings.tables:
+        for name, table in self.settings.tables.items():
+            group = self.groups.get(name)
+            unused = [] if group is None else group.unused_options(self.needed[name])
+            self.faults += [
+                f"{self.at}{name}.{option} would have no effect: it changes {group.changed_by(option)}, which is not "
+                "derived; leave the option out"
+                for option in unused
+                if group is not None and option in table
+            ]
             if name not in self.groups:
                 self.faults.append(
                     f"{self.at}{name}: its options would have no effect, because {name} is not derived; name that "

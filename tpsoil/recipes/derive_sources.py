@@ -166,6 +166,7 @@ def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
         if isinstance(value, Stack) and not isinstance(value.path, ArraySource) and _is_geotiff(value.path):
             (first, *_) = find_parts(sorted(glob.glob(_listed(value.path)[0]))[0], where="stack", crs=value.crs)
             sources.sizes.append(partial(read_bytes, first))
+    group.check_stacks(stacks)
     for part in group.source_layers(stacks):
         _add(part, group, grid, stacks, sources)
     sources.common |= group.source_attributes(stacks)

@@ -133,7 +133,7 @@ def fetch(
         Of a cube; created if it does not exist. Without it the layers are a lazy Dataset: a chunk is read from its
         source when it is computed.
     bbox : (west, south, east, north), degrees, optional
-        Required for a new cube and for a lazy Dataset; not for an existing cube.
+        Required for a new cube and for a lazy Dataset. Of an existing cube its own extent, or left out.
     layers : sequence of str
         Groups (`soil`), layers (`elevation`) or entries (`soilgrids/clay?depth=5-15cm`) of the catalogue.
     resolution : float, optional
@@ -313,6 +313,12 @@ def _grid_and_box(
         box = require_box((bbox[0], bbox[1], bbox[2], bbox[3]) if len(bbox) == 4 else tuple(bbox))  # type: ignore[arg-type]
         if box[0] >= own[2] or box[2] <= own[0] or box[1] >= own[3] or box[3] <= own[1]:
             raise GridError(f"fetch: the box {box} is outside the cube ({', '.join(f'{v:.3g}' for v in own)})")
+        same_box = np.allclose(box, own, rtol=0, atol=1e-6)
+        if not same_box and not same_grid(existing, _new_grid(box, abs(existing.transform.a), existing.crs.to_wkt())):
+            raise InputError(
+                f"fetch: the box {box} is not the extent of the cube ({', '.join(f'{v:.6g}' for v in own)}), whose "
+                "cells are all fetched; leave bbox out, or name a new store"
+            )
         return existing, own
     if bbox is None or resolution is None:
         raise InputError("fetch: a new cube needs bbox (west south east north) and resolution (m)")

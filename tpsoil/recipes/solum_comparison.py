@@ -91,7 +91,11 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         if not usable.all():
             notes.append(f"{int((~usable).sum())} profiles without a usable thickness are not compared")
         profiles = profiles[usable].reset_index(drop=True)
-    tables = {"solum_comparison": _with_published(compare_maps(maps, profiles, in_sample=["this map"]))}
+    tables = {
+        "solum_comparison": _with_published(
+            compare_maps(maps, profiles, in_sample=[] if profiles is None else ["this map"])
+        )
+    }
     if profiles is not None and others:
         tables["solum_gain"] = _gains(cube[THICKNESS], others, profiles)
     environment = [name for name in dict.fromkeys(("elevation", *table.correlate)) if name in cube]

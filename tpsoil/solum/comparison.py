@@ -124,6 +124,8 @@ def compare_maps(
     unknown = sorted(calibrated - set(maps))
     if unknown:
         raise InputError(f"compare_maps: in_sample names no map '{unknown[0]}'{nearest_name(unknown[0], maps)}")
+    if calibrated and profiles is None:
+        raise InputError("compare_maps: in_sample has no effect without profiles; pass them, or leave in_sample out")
     if len(maps) > 1:
         require_same_grid(*maps.values(), where="compare_maps")
     lazy = []

@@ -128,7 +128,7 @@ def prepare_profiles(
     thickness : str, optional
         Name of the thickness column, used in place of `solum_thickness` where the table has both.
     extra : sequence of str
-        Further layers to sample, if they exist.
+        Further layers to sample, or columns of the table.
     options : SolumOptions, optional
         Of the model that is calibrated: its curvature convention and dust determine which sites cannot have a balance.
 
@@ -174,6 +174,10 @@ def prepare_profiles(
         sampled = values_at(layers, table, list(dict.fromkeys(names)))
         _mark(reason, ~sampled.pop("inside").astype(bool), "outside the grid")
         table[list(sampled.columns)] = sampled
+    for name in extra:
+        if name not in table.columns:
+            choices = [str(key) for key in (*table.columns, *(() if layers is None else layers.data_vars))]
+            raise InputError(f"prepare_profiles: extra names no layer or column '{name}'{nearest_name(name, choices)}")
     missing = [n for n in NEEDED if n not in table.columns]
     if missing:
         raise InputError(

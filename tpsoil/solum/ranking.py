@@ -80,9 +80,12 @@ def rank_covariates(
     if missing or not features:
         hint = nearest_name(missing[0], map(str, profiles.columns)) if missing else ""
         raise InputError(f"rank_covariates: the table lacks {', '.join(missing) or 'every covariate'}{hint}")
+    for name in (categorical := tuple(categorical)):
+        if name not in features:
+            raise InputError(f"rank_covariates: categorical names no covariate '{name}'{nearest_name(name, features)}")
     if seeds < 1 or trees < 1:
         raise InputError(f"rank_covariates: seeds is {seeds} and trees is {trees}, expected at least 1 each")
-    columns = columns_of(features, tuple(categorical), {})
+    columns = columns_of(features, categorical, {})
     layers = {name: pd.to_numeric(profiles[name], errors="coerce").to_numpy(float) for name in features}
     numbers, classes = columns.numbers(layers), columns.classes(layers, {})
     observed = pd.to_numeric(profiles[column], errors="coerce").to_numpy(float)

@@ -6,7 +6,7 @@ from the declaration; `compute` is the one implementation, on lazy layers in Pyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -35,6 +35,7 @@ def option(
     units: str = "",
     only: Mapping[str, Sequence[Any]] | None = None,
     source: str = "",
+    layers: Sequence[str] = (),
     shared: bool = True,
     decisive: bool = True,
     **constraints: Any,
@@ -51,6 +52,8 @@ def option(
         Values of other options with which this one has an effect; with others it is rejected.
     source : {"", "dem", "stack", "file"}
         What kind of data it names.
+    layers : sequence of str
+        Layers of the group that it changes; all by default. Without one of them it is rejected.
     shared : bool
         Whether it may be given once for all groups that have it.
     decisive : bool
@@ -59,7 +62,8 @@ def option(
         Of `pydantic.Field`, such as `gt=0`.
     """
     extra: dict[str, Any] = {
-        "units": units, "only": dict(only or {}), "source": source, "shared": shared, "decisive": decisive,
+        "units": units, "only": dict(only or {}), "source": source, "layers": tuple(layers), "shared": shared,
+        "decisive": decisive,
     }  # fmt: skip
     return Field(default=default, description=meaning, json_schema_extra=extra, **constraints)
 
@@ -245,7 +249,24 @@ class CovariateGroup(BaseModel):
                     f"{key} = {shown_values(values)}" for key, values in settings(self, name, "only")
                 )
                 raise ValueError(f"{name} has no effect here; it needs {required}")
+        if idle := self.unused_options(self.chosen):
+            name = idle[0]
+            raise ValueError(f"{name} has no effect on {', '.join(self.chosen)}, only on {self.changed_by(name)}")
         return self
+
+    def unused_options(self, layers: Collection[str]) -> list[str]:
+        """Options with another value than the default that change none of these layers."""
+        return [
+            name
+            for name in sorted(self.model_fields_set)
+            if getattr(self, name) != type(self).model_fields[name].default
+            and (changed := settings(self, name, "layers"))
+            and not set(changed) & set(layers)
+        ]
+
+    def changed_by(self, name: str) -> str:
+        """Layers that an option changes, for a message."""
+        return ", ".join(settings(self, name, "layers"))
 
     def applies(self, name: str) -> bool:
         """Whether an option has an effect with the values of the others."""
@@ -258,6 +279,14 @@ class CovariateGroup(BaseModel):
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """Layers of the cube that it needs, and those it uses where they are available."""
         return ()
+
+    def check_stacks(self, stacks: Layers) -> None:
+        """Reject options that have no effect with the opened stacks.
+
+        Raises
+        ------
+        InputError
+        """
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
         """Layers that it reads from files; `stacks` are its opened stacks by option."""

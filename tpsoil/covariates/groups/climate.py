@@ -17,6 +17,7 @@ from tpsoil.covariates.climate import (
     monthly_means,
 )
 from tpsoil.covariates.evapotranspiration import potential_evapotranspiration
+from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
 from .base import CLIMATOLOGY, SET, CovariateGroup, Dem, FromStacks, Ground, Layers, SourceLayer, Stack, option
@@ -44,6 +45,11 @@ class StackGroup(CovariateGroup):
         if self.first_year is None or self.last_year is None or stack.attrs.get(CLIMATOLOGY):
             return None
         return self.first_year, self.last_year
+
+    def check_stacks(self, stacks: Layers) -> None:
+        """A span of years has no effect on climatologies."""
+        if self.first_year is not None and stacks and all(stack.attrs.get(CLIMATOLOGY) for stack in stacks.values()):
+            raise InputError("first_year and last_year have no effect on twelve months of no year; leave them out")
 
     def months(self, stack: xr.DataArray) -> xr.DataArray:
         """Mean of each calendar month."""

@@ -40,9 +40,15 @@ class Terrain(DemGroup):
     formula: ClassVar = "gradient by Horn, curvature by Zevenbergen and Thorne"
     references: ClassVar = "Horn 1981, doi 10.1109/PROC.1981.11918; Zevenbergen and Thorne 1987"
 
-    ruggedness: Literal["riley", "mean_difference"] = option("riley", "measure of terrain ruggedness")
+    ruggedness: Literal["riley", "mean_difference"] = option(
+        "riley", "measure of terrain ruggedness", layers=["terrain_ruggedness"]
+    )
     position_sd: float | None = option(
-        None, "scale of slope position; default: of the eight neighbours of each cell", units="m", gt=0
+        None,
+        "scale of slope position; default: of the eight neighbours of each cell",
+        units="m",
+        gt=0,
+        layers=["slope_position"],
     )
 
     @property
@@ -83,8 +89,12 @@ class Hydrology(DemGroup):
     formula: ClassVar = "D8 on the filled DEM; LS by Desmet and Govers"
     references: ClassVar = "Wang and Liu 2006, doi 10.1080/13658810500433453; Desmet and Govers 1996; Hickey 2000"
 
-    steepness: Literal["rusle", "chinese"] = option("rusle", "S factor: RUSLE's, or Liu 1994's above 10 degrees")
-    max_length_m: float = option(300.0, "cap of the effective slope length in LS", units="m", gt=0)
+    steepness: Literal["rusle", "chinese"] = option(
+        "rusle", "S factor: RUSLE's, or Liu 1994's above 10 degrees", layers=["ls_factor"]
+    )
+    max_length_m: float = option(
+        300.0, "cap of the effective slope length in LS", units="m", gt=0, layers=["ls_factor"]
+    )
     memory_limit_gb: float = option(MEMORY_LIMIT_GB, "the routing is rejected above", units="GB", gt=0, decisive=False)
 
     @property

@@ -24,6 +24,9 @@ MONTHLY: Final = {
     "snow_free": "snow cover factor, RWEQ SD",
 }
 
+LOSS: Final = ("wind_erosion", "wind_erosion_status")
+"""Layers of the group that weather changes."""
+
 
 class Rweq(CovariateGroup):
     """Soil loss by wind: the months' weather on the soil of each cell, summed."""
@@ -39,26 +42,27 @@ class Rweq(CovariateGroup):
     )
     weibull_shape: float | None = option(
         None, "the winds are means of the speed, with a Weibull distribution of this shape around each", units="1",
-        ge=0.5, le=10,
+        ge=0.5, le=10, layers=LOSS,
     )  # fmt: skip
-    partial_year: bool = option(False, "sum the months that the wind stack has, though some are missing")
+    partial_year: bool = option(False, "sum the months that the wind stack has, though some are missing", layers=LOSS)
     soil_dryness: float | Stack = option(
         1.0,
         "SW: one value (1 is dry soil all year), an assumption, or a stack of twelve months",
         units="1",
         source="stack",
+        layers=LOSS,
     )
     snow_free: float | Stack = option(
-        1.0, "SD: one value, an assumption, or a stack of twelve months", units="1", source="stack"
+        1.0, "SD: one value, an assumption, or a stack of twelve months", units="1", source="stack", layers=LOSS
     )
     roughness: float | None = option(
         None, "K' everywhere, where there is no layer roughness_factor; default: 1, smooth ground, an assumption",
-        units="1", ge=0,
+        units="1", ge=0, layers=LOSS,
     )  # fmt: skip
     calcium_carbonate: float | None = option(
         None, "everywhere, where there is no such layer: an assumption", units="%", ge=0, le=100
     )
-    distance_m: float = option(50.0, "downwind distance", units="m", gt=0)
+    distance_m: float = option(50.0, "downwind distance", units="m", gt=0, layers=LOSS)
 
     @property
     def bytes_per_cell(self) -> float:
