@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from tpsoil.covariates.groups.base import (
-    CLIMATOLOGY,
     ArraySource,
     CovariateGroup,
     Dem,
@@ -33,7 +32,7 @@ from tpsoil.covariates.hydrology import BYTES_A_CELL
 from tpsoil.cube.align import aligned_reader, source_bytes_of
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, grid_of, same_grid
-from tpsoil.ingest import Raster, read_raster, read_stack
+from tpsoil.ingest import Raster
 from tpsoil.ingest.checks import check_range
 from tpsoil.ingest.class_polygons import class_reader
 from tpsoil.ingest.dependencies import Dependencies, forget_remote
@@ -42,15 +41,14 @@ from tpsoil.ingest.reading import read_bytes
 from tpsoil.ingest.stacks import stack_bytes
 from tpsoil.ingest.vectors import polygon_bytes
 from tpsoil.stage import SourceBytes
-from tpsoil.units import conversion
 from tpsoil.variables import Variable
 
 from .dem import RETAINED_WINDOWS, DerivedRaster, WindowsOfDem, open_dem, resolution_of
+from .derive_stacks import is_geotiff, open_stack
 from .layer_stage import averaged_raster, behind
 
 Array = npt.NDArray[Any]
 Reader = Callable[[slice, slice], Array]
-MONTHS: Final = 12
 
 
 @dataclass
@@ -163,7 +161,7 @@ def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
         if isinstance(value, Stack)
     }
     for value in source_options(group).values():
-        if isinstance(value, Stack) and not isinstance(value.path, ArraySource) and _is_geotiff(value.path):
+        if isinstance(value, Stack) and not isinstance(value.path, ArraySource) and is_geotiff(value.path):
             (first, *_) = find_parts(sorted(glob.glob(_listed(value.path)[0]))[0], where="stack", crs=value.crs)
             sources.sizes.append(partial(read_bytes, first))
     group.check_stacks(stacks)
@@ -321,77 +319,6 @@ class _DerivedLayer:
 
     def __call__(self, rows: slice, columns: slice) -> Array:
         return self.dem.values(self.name)[rows, columns]
-
-
-def open_stack(stack: Stack, units: str, name: str) -> xr.DataArray:
-    """A stack as a lazy DataArray (time, y, x) in the wanted unit.
-
-    Parameters
-    ----------
-    stack : Stack
-    units : str
-        Wanted.
-    name : str
-        The option, for messages.
-
-    Returns
-    -------
-    DataArray
-        Of twelve GeoTIFFs the months of one year, with the attribute `climatology`.
-    """
-    path = stack.path
-    if isinstance(path, ArraySource):
-        return _array_stack(path.layer, units, name)
-    listed = [path] if isinstance(path, str) else list(path)
-    if _is_geotiff(path):
-        return _geotiff_stack(listed, stack, units, name)
-    names = [part.strip() for part in stack.variable.split(",")]
-    source: Any = listed if len(listed) > 1 else listed[0]
-    return read_stack(source, names if len(names) > 1 else names[0], units, came_in=stack.units, crs=stack.crs)
-
-
-def _is_geotiff(path: str | tuple[str, ...]) -> bool:
-    return all(one.lower().endswith((".tif", ".tiff")) for one in _listed(path))
-
-
-def _array_stack(layer: xr.DataArray, units: str, name: str) -> xr.DataArray:
-    came = layer.attrs.get("units")
-    if came is None:
-        raise InputError(f"{name}: the DataArray has no units; set attrs['units']")
-    if "month" in layer.dims:
-        layer = _as_year(layer.rename(month="time"), name)
-    change = conversion(str(came), units, where=name, period="month" if units == "mm" else "")
-    result = layer.astype(np.float64) * change.factor + change.offset
-    marks = {CLIMATOLOGY: 1} if CLIMATOLOGY in layer.attrs else {}
-    result.attrs = {"units": units, "source": str(layer.name or name), **marks}
-    return result.transpose("time", "y", "x")
-
-
-def _geotiff_stack(listed: Sequence[str], stack: Stack, units: str, name: str) -> xr.DataArray:
-    files = [Path(file) for one in listed for file in (sorted(glob.glob(one)) if "*" in one else [one])]
-    if len(files) != MONTHS:
-        raise InputError(f"{name}: {len(files)} GeoTIFFs, expected twelve, January first when sorted by name")
-    spec = Variable(name, name.replace("_", " "), units)
-    months = []
-    for file in files:
-        how: dict[str, Any] = {"units": stack.units, "nodata": stack.nodata, "crs": stack.crs}
-        raster = read_raster(str(file), spec, **{key: value for key, value in how.items() if value is not None})
-        months.append(raster.lazy())
-    try:
-        joined = xr.concat(months, dim="time", join="exact", combine_attrs="override")
-    except ValueError as error:
-        raise InputError(f"{name}: the twelve GeoTIFFs do not share one grid: {error}") from error
-    result = _as_year(joined, name).astype(np.float64)
-    result.attrs = {"units": units, "source": ", ".join(file.name for file in files), CLIMATOLOGY: 1}
-    return result
-
-
-def _as_year(layer: xr.DataArray, name: str) -> xr.DataArray:
-    """Twelve months of no year, dated in a year of 365 days."""
-    if layer.sizes["time"] != MONTHS:
-        raise InputError(f"{name}: there are {layer.sizes['time']} months, expected twelve")
-    dates = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
-    return layer.assign_coords(time=dates).assign_attrs({CLIMATOLOGY: 1})
 
 
 def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:
