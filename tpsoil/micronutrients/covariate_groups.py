@@ -12,12 +12,11 @@ from tpsoil.errors import InputError, nearest_name
 
 COVARIATE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "climate": ("mean_annual_temperature", "annual_precipitation", "potential_evapotranspiration", "aridity_index",
-                "climate_zone", "precipitation_seasonality", "temperature_seasonality"),
+                "climate_zone"),
     "terrain": ("elevation", "slope", "aspect", "general_curvature", "plan_curvature", "profile_curvature",
                 "terrain_ruggedness", "slope_position", "upslope_area", "topographic_wetness", "slope_length",
                 "ls_factor", "sediment_transport"),
-    "vegetation": ("ndvi", "ndvi_min", "net_primary_productivity", "land_cover", "biome", "grazing_intensity",
-                   "vegetation_cover"),
+    "vegetation": ("ndvi", "ndvi_min", "net_primary_production", "land_cover", "biome", "grazing_intensity"),
     "soil": ("sand", "silt", "clay", "soil_organic_carbon", "calcium_carbonate", "soil_ph", "bulk_density",
              "loss_on_ignition", "depth_to_bedrock"),
     "weathering": ("chemical_index_of_alteration", "parent_material", "lithology"),

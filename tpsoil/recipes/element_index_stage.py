@@ -82,7 +82,7 @@ def outputs_of_index(table: ElementsTable) -> tuple[Variable, ...]:
 
 
 def train_index(
-    table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int
+    table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int, *, scored: bool = True
 ) -> tuple[TrainedForest, pd.DataFrame]:
     """The forest of the index, and the samples that it was trained on.
 
@@ -94,6 +94,8 @@ def train_index(
         Has the features of the index.
     samples : Path
     seed, workers : int
+    scored : bool
+        Score by all kinds of folds, not by the deciding kind alone.
 
     Returns
     -------
@@ -116,14 +118,14 @@ def train_index(
     rows, _ = placed_samples(placed, cube, tidy, samples, [])
     wide = rows.drop(columns=["element", "value", "detection_limit", "censored"])
     wide.attrs = dict(rows.attrs)
-    options = training_options(table, rows, seed, workers)
+    options = training_options(table, rows, seed, workers, scored=scored)
     options |= {"transform": "none", "units": "1"}
     return train_elements(wide, [INDEX], list(table.features), **options)[INDEX], rows
 
 
 def out_of_fold_index(table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int) -> pd.Series:
     """Out-of-fold index of each sample, by (site, replicate): what a map gives at a place that was not sampled."""
-    trained, rows = train_index(index_table(table), cube, samples, seed, workers)
+    trained, rows = train_index(index_table(table), cube, samples, seed, workers, scored=False)
     predicted = trained.predictions[trained.deciding]["predicted_original"]
     keys = pd.MultiIndex.from_frame(rows.loc[predicted.index, ["site", "replicate"]])
     return pd.Series(predicted.to_numpy(), index=keys, name=INDEX)

@@ -6,10 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from tpsoil.evaluation import FOLD_KINDS
+
 from .element_options import ElementsTable
 
 
-def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, workers: int) -> dict[str, Any]:
+def training_options(
+    table: ElementsTable, design: pd.DataFrame, seed: int, workers: int, *, scored: bool = True
+) -> dict[str, Any]:
     """Keyword arguments of `tpsoil.micronutrients.train_elements`.
 
     Parameters
@@ -18,6 +22,8 @@ def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, work
     design : DataFrame
         Placed samples with `site`.
     seed, workers : int
+    scored : bool
+        Score by all kinds of folds; else by the deciding kind alone, for forests whose scores are not reported.
 
     Returns
     -------
@@ -27,9 +33,10 @@ def training_options(table: ElementsTable, design: pd.DataFrame, seed: int, work
     # Where every row is a site of its own, folds by site are the random ones.
     single = not table.site or not design["site"].duplicated().any()
     search = {"search": dict(table.search), "search_trees": table.search_trees, "search_folds": table.search_folds}
+    used = [kind for kind in kinds if not (kind == "group" and single)] or ["random"]
     return {
         "groups": "site" if table.site else None,
-        "folds": [kind for kind in kinds if not (kind == "group" and single)] or ["random"],
+        "folds": used if scored else [max(used, key=FOLD_KINDS.index)],
         "transform": "log10" if table.log else "none",
         "max_censored": table.max_censored,
         "allow_censored": table.allow_censored,

@@ -15,6 +15,7 @@ from tpsoil.micronutrients import train_elements
 from tpsoil.stage import Array, Prepared, Window, Workbench
 from tpsoil.variables import CATALOGUE, Variable
 
+from .element_index_stage import predicts_index, with_out_of_fold_index
 from .element_options import NAMES, ElementsTable
 from .element_samples import design_of
 from .element_training import training_options
@@ -44,7 +45,9 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
     samples = design_of(table, cube, Path(options["samples"]), symbol)
-    settings = training_options(table, samples.design, int(options["seed"]), bench.workers)
+    if predicts_index(table):
+        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
+    settings = training_options(table, samples.design, int(options["seed"]), bench.workers, scored=False)
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     model = MapModel.of(trained, level=None)
     attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
