@@ -16,7 +16,15 @@ from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes.solum_comparison import compute_differences, prepare_comparison
 from tpsoil.recipes.solum_options import CalibrationTable, ComparisonTable
 from tpsoil.recipes.solum_study import beside_published, gain_row, sensitivity_table
-from tpsoil.solum import PUBLISHED, PUBLISHED_VALUES, one_at_a_time, published_zone_table, thickness
+from tpsoil.solum import (
+    PUBLISHED,
+    PUBLISHED_VALUES,
+    Effort,
+    calibrate,
+    one_at_a_time,
+    published_zone_table,
+    thickness,
+)
 from tpsoil.stage import Window, Workbench
 
 GRID = grid_from_bounds("EPSG:4326", (91.0, 36.0, 93.0, 37.0), 0.1)
@@ -136,3 +144,16 @@ def test_changes_out_of_range_are_rejected(change: dict[str, float]) -> None:
     layers = xr.Dataset({name: (("y", "x"), [[value]]) for name, value in CELL.items()})
     with pytest.raises(InputError, match="expected"):
         one_at_a_time(layers, PUBLISHED[1], **change)
+
+
+def test_deep_bedrock_in_one_fold_is_no_unit_mistake() -> None:
+    rng = np.random.default_rng(3)
+    n = 64
+    table = pd.DataFrame({name: value * rng.uniform(0.7, 1.3, n) for name, value in CELL.items()})
+    layers = {name: table[name].to_numpy() for name in table}
+    table["solum_thickness"] = thickness(layers, PUBLISHED[1])["solum_thickness"].values
+    table["depth_to_bedrock"] = 20.0
+    table["zone"] = np.where(np.arange(n) < 40, 1, 2)
+    table.loc[table["zone"] == 2, "depth_to_bedrock"] = 160.0  # m: of one zone all, of the table less than half
+    calibration = calibrate(table, starts=1, folds=2, members=20, effort=Effort(complexes=2, evaluations=300))
+    assert calibration.predictions["cv_median"].notna().sum() == n

@@ -89,7 +89,7 @@ def beside_published(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ----------
     tables : mapping of str to DataFrame
         Of the comparison: `solum_comparison`, and where they are there `solum_windows`, `solum_environment`,
-        `solum_correlations`, `solum_gain`, `solum_polygons`.
+        `solum_correlations`, `solum_gain`. A basin's mean is in the run's table of `[[zonal]]`.
 
     Returns
     -------
@@ -112,8 +112,8 @@ def _value_of(tables: Mapping[str, pd.DataFrame], layer: str, statistic: str, pl
         return _cell(tables.get("solum_correlations"), {"second": layer}, "r")
     if place in {"plateau", "profiles"}:
         return _cell(tables.get("solum_comparison"), {"map": "this map" if layer == THIS else layer}, statistic)
-    for name, column in (("solum_windows", "window"), ("solum_environment", "window"), ("solum_polygons", "polygon")):
-        value = _cell(tables.get(name), {column: place, "layer": layer}, statistic)
+    for name in ("solum_windows", "solum_environment"):
+        value = _cell(tables.get(name), {"window": place, "layer": layer}, statistic)
         if np.isfinite(value):
             return value
     return float("nan")

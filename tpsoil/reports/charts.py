@@ -88,6 +88,9 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
     if kind == "effect" and "effect" in columns and len(columns - {"effect", "low", "high"}) == 2:
         text = f"Joint effect{tail}"
         return text, figures.joint_effect(table, units=_units(subject.partition(" ")[0]), title=text)
+    if {"input", "decrease_m", "increase_m"} <= columns:
+        text = f"Sensitivity of thickness{tail}"
+        return text, figures.sensitivity_bars(table, title="Sensitivity of thickness")
     if "distance_km" in columns:
         text = f"Transect{tail}"
         return text, figures.transect(table, title=text)

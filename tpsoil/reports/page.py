@@ -33,6 +33,7 @@ from .charts import charts_of
 from .figures import maps, palette
 from .figures.reading import Picture, read_picture
 from .pixels import grid_of_page, layer_of_page, pack_values
+from .regions import region_figures
 from .story import Story, read_story
 from .tables import layer_summary, to_html, write_text
 
@@ -165,7 +166,8 @@ def page_html(
         summary = summary.drop(columns="every")
     summary["units"] = [palette.unit_text(units) for units in summary["units"]]
     summary.attrs["caption"] = "The layers"
-    sections = _sections(story, pictures, summary)
+    places = region_figures(store, story.charts | {str(table.attrs.get("name")): table for table in story.scores})
+    sections = _sections(story, pictures, summary, places)
     head = {
         "version": html.escape(tpsoil.__version__),
         "title": html.escape(_marked(story)),
@@ -234,12 +236,19 @@ def png_uri(figure: Figure, dpi: int = 90) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _sections(story: Story, pictures: Sequence[str], summary: pd.DataFrame) -> list[tuple[str, str, str]]:
+def _sections(
+    story: Story, pictures: Sequence[str], summary: pd.DataFrame, places: Sequence[tuple[str, Figure]]
+) -> list[tuple[str, str, str]]:
     """(id, heading, HTML) of every section that is not empty."""
     drawn = "".join(f"<figure>{_image(figure, f'Chart: {text}')}</figure>" for text, figure in charts_of(story.charts))
+    regions = "".join(
+        f"<figure>{_image(figure, f'Map: {text}')}<figcaption>{html.escape(text)}</figcaption></figure>"
+        for text, figure in places
+    )
     scores = (f'<div class="gallery">{drawn}</div>' if drawn else "") + _tables(story.scores)
     parts = [
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
+        ("places", "Places", f'<div class="gallery">{regions}</div>' if regions else ""),
         ("scores", "Scores and summaries", scores),
         ("plausibility", "Plausibility", _list(story.plausibility)),
         ("parameters", "Parameters", _tables(story.parameters)),

@@ -169,7 +169,7 @@ def _place_table(story: Story, name: str, table: pd.DataFrame, *, simulated: boo
     caption = _TITLES.get(name, name.replace("_", " ").capitalize())
     if name.startswith("zonal_"):
         caption = f"Statistics by polygon: {name.removeprefix('zonal_')}"
-    table.attrs.update(caption=caption, simulated=simulated)
+    table.attrs.update(caption=caption, name=name, simulated=simulated)
     if is_long(name):
         story.charts[name] = table
     else:

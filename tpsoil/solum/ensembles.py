@@ -172,7 +172,12 @@ def quantiles_at(
     A profile where too few members have a steady state is predicted by `deposition`, as in the map: without it the
     score would be over-optimistic.
     """
-    layers = {name: table[name].to_numpy(float) for name in (*NEEDED, "depth_to_bedrock", "zone") if name in table}
+    # The table's units were checked as a whole: the depths of a few profiles alone may look like centimetres.
+    layers = {
+        name: xr.DataArray(table[name].to_numpy(float), dims="cell", attrs={"units": variable(name).units})
+        for name in (*NEEDED, "depth_to_bedrock", "zone")
+        if name in table
+    }
     maps = ensemble_thickness(
         layers,
         ensembles,
@@ -183,7 +188,7 @@ def quantiles_at(
     )
     quantiles = np.stack([maps[quantile_name(p)].values for p in probabilities], axis=1)
     prescribed = options.greatest_thickness_m if options.deposition == "cap" else np.nan
-    depth = layers["depth_to_bedrock"] if options.cap_to_bedrock and "depth_to_bedrock" in layers else np.nan
+    depth = layers["depth_to_bedrock"].values if options.cap_to_bedrock and "depth_to_bedrock" in layers else np.nan
     without = np.isnan(quantiles).all(axis=1) & np.isfinite(maps[NO_STEADY_STATE_SHARE.name].values)
     return np.where(without[:, None], np.fmin(prescribed, depth + np.zeros(len(table)))[:, None], quantiles)
 

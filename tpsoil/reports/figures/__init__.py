@@ -7,6 +7,7 @@ from .models import calibration_traces, importance_ranking, interval_coverage, o
 from .palette import class_colours, class_names, colour_map, is_simulated, unit_text
 from .places import class_representation, representativeness, transect
 from .reading import pick
+from .regions import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
 from .samples import correlation_matrix, element_histograms, group_comparison
 from .thematic import applicability_map, difference_map, mean_and_spread_map, response_time_map, zones_map
 
@@ -29,6 +30,7 @@ __all__ = [
     "joint_effect",
     "map_classes",
     "map_layer",
+    "maps_compared",
     "mean_and_spread_map",
     "observed_predicted",
     "partial_dependence",
@@ -36,7 +38,11 @@ __all__ = [
     "representativeness",
     "response_time_map",
     "save",
+    "sensitivity_bars",
+    "side_by_side",
+    "study_area",
     "transect",
+    "transect_place",
     "unit_text",
     "zones_map",
 ]

@@ -88,7 +88,7 @@ def difference_map(
     finite = change[np.isfinite(change)]
     if not finite.size:
         canvas.nothing(axes, "nothing to draw: the two maps have no cell in common")
-        maps.finish_map(axes, picture)
+        maps.finish_map(axes, picture, globe=ax is None)
         return figure
     norm, extend = colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
     image = maps.draw_values(axes, picture, change, norm, palette.DIVERGING)
@@ -106,7 +106,7 @@ def difference_map(
     mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
     bar.set_label(f"difference, {unit}\nmean {mean}, root mean square {rms}", fontsize=9)
     finish_bar(bar, image)
-    maps.finish_map(axes, picture)
+    maps.finish_map(axes, picture, globe=ax is None)
     return figure
 
 
