@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import resources
 from typing import Final
 
 from tpsoil.cube import layer_states
@@ -11,6 +12,8 @@ from tpsoil.errors import InputError, nearest_name
 from .solum_stage import ZONE_LAYERS
 
 KINDS: Final = ("solum", "elements", "both")
+STUDIES: Final = ("chen2026",)
+"""Complete recipes of published studies for their own data; they build their cube themselves."""
 SOLUM_NEEDS: Final = ("elevation", "mean_annual_temperature", "annual_precipitation")
 FEATURES: Final = (
     "elevation", "slope", "general_curvature", "topographic_wetness", "mean_annual_temperature", "annual_precipitation",
@@ -56,7 +59,8 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
 
     Parameters
     ----------
-    kind : {"solum", "elements", "both"}
+    kind : {"solum", "elements", "both", "chen2026"}
+        Of `tpsoil recipe new`; "chen2026" is the complete solum study from its raw data.
     cube : str, optional
         A cube; the recipe uses its layers, and has an assumption with a reason for each that is missing.
 
@@ -68,15 +72,19 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
     Raises
     ------
     InputError
-        For another kind, and for a cube without the layers that the model needs.
+        For another kind, for a cube without the layers that the model needs, and for a cube with a study's recipe.
 
     Examples
     --------
     >>> new_recipe("solum").splitlines()[3]
     '[run]'
     """
+    if kind in STUDIES:
+        if cube is not None:
+            raise InputError(f"recipe new: {kind} builds its cube from raw files; leave --cube out")
+        return resources.files("tpsoil.recipes").joinpath(f"{kind}.toml").read_text(encoding="utf-8")
     if kind not in KINDS:
-        raise InputError(f"recipe new: no template '{kind}'{nearest_name(kind, KINDS)}")
+        raise InputError(f"recipe new: no template '{kind}'{nearest_name(kind, (*KINDS, *STUDIES))}")
     layers = set(FEATURES) | set(ZONE_LAYERS) if cube is None else _layers(cube)
     parts = [_head(kind, cube)]
     if "elevation" in layers and (derived := [name for name in DERIVABLE if cube is None or name not in layers]):
