@@ -13,7 +13,7 @@ import rioxarray
 import xarray as xr
 
 from tpsoil.covariates import hydrology_attributes, rainfall_erosivity, soil_erodibility, terrain_attributes
-from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainKernel
+from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainKernel, TerrainWindow
 from tpsoil.covariates.water_erosion_table import (
     LITERATURE,
     PUBLISHED_MEAN,
@@ -27,7 +27,7 @@ from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.recipes import read_recipe, result_tables, run
-from tpsoil.recipes.dem import WindowsOfDem, open_dem
+from tpsoil.recipes.dem import LocalWindows, WindowsOfDem, open_dem, sizes_of
 from tpsoil.variables import variable
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -77,12 +77,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return folder, recipe, open_cube(str(folder / "maps.zarr")).compute()
 
 
+def windows_of(raster: Any) -> LocalWindows:
+    return LocalWindows(raster, TerrainWindow(TerrainKernel(), *sizes_of(raster)))
+
+
 def test_windows_of_a_dem_equal_its_whole(finished: Finished) -> None:
     raster = open_dem(str(finished[0] / "dem.tif"), units="m")
     height, width = (int(size) for size in raster.box.shape)
     values = raster.read(slice(0, height), slice(0, width))
     whole = terrain_attributes(xr.DataArray(values, dims=("y", "x"), coords=coordinates(raster.box)))
-    terrain = WindowsOfDem(raster, tuple(variable(name) for name in TERRAIN_LAYERS), TerrainKernel())
+    terrain = WindowsOfDem(raster, tuple(variable(name) for name in TERRAIN_LAYERS), windows_of(raster))
     windows = [(0, height, 0, width), (0, 1, 0, 1), (37, 60, 45, 80), (height - 9, height, width - 13, width)]
     for name in TERRAIN_LAYERS:
         read = terrain.raster(variable(name)).read

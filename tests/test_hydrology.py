@@ -1,4 +1,4 @@
-"""Hydrology: published vectors, a slow router of its own, mass closure, whole-grid rule, memory, bad inputs."""
+"""Hydrology: published vectors, a slow router of its own, mass closure, every chunking, memory, bad inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tpsoil.covariates import filled_elevation, hydrology, hydrology_attributes, terrain_attributes
 from tpsoil.errors import GridError, InputError, UnitsError
-from tpsoil.kernels import flow
+from tpsoil.kernels import drainage, flood, flow
 
 L = 30.0
 ROOT = Path(__file__).parent.parent
@@ -197,18 +197,27 @@ def test_all_area_leaves_and_nothing_loops(ny: int, nx: int, seed: int) -> None:
     z[rng.random((ny, nx)) < 0.1] = np.nan
     if not np.isfinite(z).any():
         return
-    filled, flood = hydrology._fill(z)
-    assert (filled >= z.astype("float32") - 1e-9)[np.isfinite(z)].all()
-    size = np.full(ny, L)
-    directions = flow.steepest_directions(filled, flood, size, size)
+    filled = filled_elevation(dem(z), cell_size_m=L).values
+    assert (filled >= z.astype("float32"))[np.isfinite(z)].all()
     if z.size > 1:
-        network = pyflwdir.from_array(directions, ftype="d8", check_ftype=False)
+        expected, _ = pyflwdir.dem.fill_depressions(z.astype("float32").astype(float), nodata=np.nan)
+        assert np.array_equal(filled, expected.astype("float32"), equal_nan=True)
+    ring = np.full((ny + 2, nx + 2), np.nan, np.float32)
+    ring[1:-1, 1:-1] = filled
+    size, beyond = np.full(ny, L), np.full((ny + 2, nx + 2), drainage.FAR)
+    ways = drainage.steepest_ways(ring, size, size)
+    flood.level_ways(ring, ways, flood.level_steps(ring, ways, beyond), beyond)
+    assert not (ways == drainage.LEVEL).any()
+    if z.size > 1:
+        network = pyflwdir.from_array(ways, ftype="d8", check_ftype=False)
         assert len(network.idxs_seq) == np.isfinite(z).sum()  # a loop would leave cells out
         valid = network.idxs_seq
         assert (filled.ravel()[network.idxs_ds[valid]] <= filled.ravel()[valid]).all()  # and nothing flows up
         area = network.accuflux(np.full(z.shape, L * L))
-        outlets = (directions == flow.OUTLET) & np.isfinite(z)
+        outlets = (ways == flow.OUTLET) & np.isfinite(z)
         assert area[outlets].sum() == pytest.approx(L * L * np.isfinite(z).sum())
+        upslope = hydrology_attributes(dem(z), cell_size_m=L).upslope_area.values
+        np.testing.assert_allclose(upslope[np.isfinite(z)], area[np.isfinite(z)] / L, rtol=1e-6)
     got = hydrology_attributes(dem(z), cell_size_m=L)
     assert np.array_equal(np.isfinite(got.upslope_area), np.isfinite(z))
     assert np.array_equal(np.isfinite(got.slope_length), np.isfinite(z))
@@ -223,32 +232,36 @@ def test_depressions_are_filled_to_their_pour_point() -> None:
     assert float(hydrology_attributes(dem(z), cell_size_m=L).upslope_area[3, 6]) >= 11 * L
 
 
-# --- whole grid only
+# --- by windows and tiles
 
 
-def test_lazy_input_is_one_task_over_the_whole_grid() -> None:
-    calls: list[tuple[int, ...]] = []
-    fill = hydrology._fill
-
-    def spy(z: Any) -> Any:
-        calls.append(z.shape)
-        return fill(z)
-
+def test_lazy_input_stays_lazy_and_keeps_its_chunks() -> None:
     z = tilted((19, 26), 3)
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("computed while the graph was built")
 
-    whole = hydrology_attributes(dem(z), cell_size_m=L)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hydrology, "_fill", spy)
-        with dask.config.set(scheduler=refuse):
-            lazy = hydrology_attributes(dem(z, chunks=((5, 7, 7), (20, 6))), cell_size_m=L)
-        assert lazy.ls_factor.chunks == ((5, 7, 7), (20, 6))
-        done = lazy.compute(scheduler="threads")
-    assert calls == [(19, 26)]
+    complete = hydrology_attributes(dem(z), cell_size_m=L)
+    with dask.config.set(scheduler=refuse):
+        lazy = hydrology_attributes(dem(z, chunks=((5, 7, 7), (20, 6))), cell_size_m=L)
+    assert all(lazy[name].chunks == ((5, 7, 7), (20, 6)) for name in NAMES)
+    done = lazy.compute(scheduler="threads")
     for name in NAMES:
-        assert done[name].values.tobytes() == whole[name].values.tobytes(), name
+        assert done[name].values.tobytes() == complete[name].values.tobytes(), name
+
+
+def test_ls_reads_no_more_than_the_windows_with_their_halo() -> None:
+    reads: list[tuple[int, int]] = []
+
+    def block(block_info: Any = None) -> np.ndarray:
+        place = block_info[None]["array-location"]
+        reads.append((place[0][0], place[1][0]))
+        return tilted((100, 100), 4)
+
+    lazy = dask.array.map_blocks(block, chunks=((100,) * 4, (100,) * 4), dtype="float32", meta=np.empty((0, 0), "f4"))
+    layer = xr.DataArray(lazy, dims=("y", "x"))
+    hydrology_attributes(layer, cell_size_m=L).ls_factor[:10, :10].compute(scheduler="synchronous")
+    assert len(set(reads)) <= 4  # the chunk and those that its halo of 16 cells touches
 
 
 @settings(max_examples=15, deadline=None)
@@ -270,11 +283,13 @@ def test_a_dem_of_nothing_gives_nothing() -> None:
     assert all(got[name].isnull().all() for name in NAMES)
 
 
-def test_memory_over_the_limit_is_refused_with_the_mend() -> None:
-    huge = xr.DataArray(dask.array.zeros((60_000, 50_000), chunks=5000, dtype="float32"), dims=("y", "x"))
-    with pytest.raises(InputError, match=r"216\.0 GB \(72 bytes a cell\), the limit is 8 GB; average the DEM by 6 x 6"):
-        hydrology_attributes(huge, cell_size_m=30.0)
-    hydrology_attributes(huge, cell_size_m=30.0, memory_limit_gb=220)
+def test_memory_over_the_limit_is_rejected_with_the_size_that_fits() -> None:
+    large = xr.DataArray(dask.array.zeros((60_000, 50_000), chunks=5000, dtype="float32"), dims=("y", "x"))
+    with pytest.raises(
+        InputError, match=r"60000 x 50000 cells needs 2\.5 GB, the limit is 1 GB; average the DEM by 2 x 2"
+    ):
+        hydrology_attributes(large, cell_size_m=30.0, memory_limit_gb=1.0)
+    hydrology_attributes(large, cell_size_m=30.0)
 
 
 @pytest.mark.slow
@@ -302,7 +317,7 @@ print((high() - start) / z.size)
     )
     assert done.returncode == 0, done.stderr[-800:]
     measured = float(done.stdout)
-    assert 0.6 * hydrology.BYTES_A_CELL < measured <= hydrology.BYTES_A_CELL
+    assert measured <= hydrology.COMPLETE_BYTES
 
 
 # --- geographic grids, real relief, bad input
@@ -346,7 +361,7 @@ import sys
 sys.path.insert(0, "tests")
 import test_hydrology as t
 from tpsoil.kernels import flow
-assert not hasattr(flow.slope_lengths, "py_func")
+assert not hasattr(flow.wetness, "py_func")
 t.test_wetness_and_transport_vectors()
 t.test_ls_vectors()
 t.test_ls_of_a_plane_by_the_public_function()

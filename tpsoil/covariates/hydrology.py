@@ -1,4 +1,4 @@
-"""Hydrology: upslope area, wetness, slope length, LS and sediment transport, routed over the complete grid at once."""
+"""Hydrology: upslope area, wetness, slope length and sediment transport over a complete DEM by tiles, LS by windows."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-import pyflwdir
 import xarray as xr
 
-from tpsoil.blocks import map_whole
+from tpsoil.blocks import is_lazy, map_whole, map_windows
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.kernels.flow import (
-    CHINESE,
-    NO_DATA,
-    STANDARD,
-    flow_indices,
-    slope_lengths,
-    steepest_directions,
-)
+from tpsoil.kernels import drainage, flow
+from tpsoil.kernels.flow import CHINESE, STANDARD
 from tpsoil.kernels.surface import RILEY, terrain_pass
 from tpsoil.variables import Variable, variable
 
+from .by_window import ReadArray, layers_by_window
 from .elevation import Surface, checked_surface
+from .flow_tiles import CUTOFFS, DemGrid, FlowTiles, needed_bytes
 
 Array = npt.NDArray[Any]
 Steepness = Literal["rusle", "chinese"]
 
 HYDROLOGY_LAYERS: Final = ("upslope_area", "topographic_wetness", "slope_length", "ls_factor", "sediment_transport")
+FLOW_LAYERS: Final = ("upslope_area", "topographic_wetness", "slope_length", "sediment_transport")
+"""Layers that need the complete DEM."""
 STEEPNESS: Final = {"rusle": STANDARD, "chinese": CHINESE}
-BYTES_A_CELL: Final = 72
-"""Peak memory of the routing beyond the DEM, bytes a cell; measured, see `tests/test_hydrology.py`."""
 MEMORY_LIMIT_GB: Final = 8.0
 LEAST_TANGENT: Final = 1e-3
 """Floor of tan(slope) in the wetness index, so that level ground has one."""
-CUTOFFS: Final = (0.5, 0.7)
-"""A slope length ends where the slope falls below this share of the slope above; the second below 5 %."""
+LONGEST_HALO: Final = 256
+"""Cells around a window; with a cap that needs more, LS is made of the complete grid at once."""
+COMPLETE_BYTES: Final = 200
+"""Peak memory of all layers of a complete DEM in memory, bytes a cell; measured, see `tests/test_hydrology.py`."""
+AREA_UNIT: Final = 2.0**-20
+"""Areas in LS are multiples of this, m2, so that their sums are exact in any order."""
 
 
 def hydrology_attributes(
@@ -60,7 +59,7 @@ def hydrology_attributes(
         Cap of a cell's effective slope length 22.13 L^(1/m), its own length included, so that it also applies to cells
         wider than the cap; > 0. RUSLE was fitted on hillslopes up to some 300 m.
     memory_limit_gb : float
-        The routing is rejected where it would need more.
+        The flow over the complete DEM is rejected where it would need more.
     cell_size_m : float, optional
         Square cells of this size, north up, for a DEM without coordinates.
 
@@ -69,7 +68,7 @@ def hydrology_attributes(
     Dataset (y, x), float32
         upslope_area (m, specific catchment area with the cell's own), topographic_wetness (1), slope_length (m),
         ls_factor (1), sediment_transport (1). NaN where the DEM is; the indices with slope in them also at its edges.
-        Lazy where `elevation` is, as one task over the complete grid.
+        Lazy where `elevation` is, by its chunks; equal bit for bit for every chunking.
 
     Raises
     ------
@@ -81,23 +80,26 @@ def hydrology_attributes(
 
     Notes
     -----
-    Flow is not local: a cell's area can come from the far side of the grid, so this is never run by blocks; a lazy
-    input is brought together in one task. Memory: 72 bytes a cell beyond the DEM.
+    LS needs only the cells whose area is below the cap's: flow goes to the steepest of eight neighbours of the DEM as
+    given (O'Callaghan and Mark 1984), and a pit or level ground, where sediment settles, ends a slope. So a window with
+    a halo of 2^(1/2) max_length_m / D cells has the same LS as the complete grid; memory is that of the window.
+    LS = L S with Desmet and Govers 1996 L = ((A + D^2)^(m+1) - A^(m+1)) / (D^(m+2) x^m 22.13^m), m by McCool 1989, A
+    the area that enters the cell, D its size, x = |sin aspect| + |cos aspect|; L is at most (max_length_m / 22.13)^m,
+    the mean of L over a slope of that length, since a longer slope counts as several.
 
-    Depressions are filled (Wang and Liu 2006, by pyflwdir, on elevations rounded to float32); flow goes to the
-    steepest of eight neighbours (O'Callaghan and Mark 1984), on level ground the direction of the filling. Slope and
-    aspect are Horn's, of the DEM as given. Wetness ln(As / tan b) with tan b at least 0.001; transport
-    (As / 22.13)^0.6 (sin b / 0.0896)^1.3; LS = L S with Desmet and Govers 1996
-    L = ((A + D^2)^(m+1) - A^(m+1)) / (D^(m+2) x^m 22.13^m), m by McCool 1989, A the area that enters the cell, D its
-    size, x = |sin aspect| + |cos aspect|; L is at most (max_length_m / 22.13)^m, the mean of L over a slope of that
-    length, since a longer slope counts as several. Slope length by Hickey 2000: half a step at local heights, then the
-    longest inflow plus the step, ending where the slope falls below half (0.7 below 5 %) of the slope above.
+    The other layers need the complete DEM, which is drained by tiles of 1024 x 1024 cells: 80 MB, and 0.8 bytes for
+    each cell of the DEM. Depressions are filled (Barnes 2016), areas accumulated (Barnes 2017); on level ground flow
+    goes the shortest way to its rim. Slope and aspect are Horn's, of the DEM as given. Wetness ln(As / tan b) with
+    tan b at least 0.001; transport (As / 22.13)^0.6 (sin b / 0.0896)^1.3. Slope length by Hickey 2000: half a step at
+    local heights, then the longest inflow plus the step, ending where the slope falls below half (0.7 below 5 %) of the
+    slope above. Elevation is rounded to float32 for the flow.
 
     References
     ----------
-    Wang and Liu 2006, doi 10.1080/13658810500433453. Desmet and Govers 1996, J. Soil and Water Conservation 51,
-    427-433. Moore and Burch 1986, Soil Science Society of America Journal 50, 1294-1298. Renard et al. 1997, USDA
-    Agriculture Handbook 703. Hickey 2000, Cartography 29, 1-8. Liu, Nearing and Risse 1994, Trans. ASAE 37.
+    Barnes 2016, doi 10.1016/j.cageo.2016.07.001. Barnes 2017, doi 10.1016/j.geomorph.2016.12.012. Desmet and Govers
+    1996, J. Soil and Water Conservation 51, 427-433. Moore and Burch 1986, Soil Science Society of America Journal 50,
+    1294-1298. Renard et al. 1997, USDA Agriculture Handbook 703. Hickey 2000, Cartography 29, 1-8. Liu, Nearing and
+    Risse 1994, Trans. ASAE 37. O'Callaghan and Mark 1984, doi 10.1016/S0734-189X(84)80011-0.
 
     Examples
     --------
@@ -105,35 +107,95 @@ def hydrology_attributes(
     >>> hydrology_attributes(dem, cell_size_m=30.0).slope_length[2].values.tolist()
     [15.0, 45.0, 75.0, 105.0, 135.0]
     """
+    return xr.Dataset(
+        {
+            **flow_layers(elevation, memory_limit_gb=memory_limit_gb, cell_size_m=cell_size_m),
+            "ls_factor": ls_factor_of(
+                elevation, steepness=steepness, max_length_m=max_length_m, cell_size_m=cell_size_m
+            ),
+        }
+    )[list(HYDROLOGY_LAYERS)]
+
+
+def flow_layers(
+    elevation: xr.DataArray, *, memory_limit_gb: float = MEMORY_LIMIT_GB, cell_size_m: float | None = None
+) -> xr.Dataset:
+    """The layers of `hydrology_attributes` that need the complete DEM.
+
+    Parameters
+    ----------
+    elevation, memory_limit_gb, cell_size_m
+        As there.
+
+    Returns
+    -------
+    Dataset (y, x), float32
+        `FLOW_LAYERS`.
+    """
+    where = "hydrology_attributes"
+    surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
+    shape = surface.elevation.shape
+    require_memory((shape[0], shape[1]), memory_limit_gb, where)
+    tiles = FlowTiles(_grid_of(surface))
+    layers = layers_by_window(FlowIndices(tiles), [variable(name) for name in FLOW_LAYERS], surface.elevation)
+    formulas = {
+        "upslope_area": "upslope area with the cell's own over the cell size",
+        "topographic_wetness": f"ln(As / tan b), tan b at least {LEAST_TANGENT:g}",
+        "slope_length": f"Hickey 2000, cutoffs {CUTOFFS[0]:g} and below 5 % {CUTOFFS[1]:g}",
+        "sediment_transport": "Moore and Burch 1986",
+    }
+    for layer in layers:
+        layer.attrs |= {
+            "parents": "elevation",
+            "cell_size": surface.spacing,
+            "flow": "D8 on the filled DEM, by tiles",
+            "formula": formulas[str(layer.name)],
+        }
+    return xr.Dataset({str(layer.name): layer for layer in layers})
+
+
+def ls_factor_of(
+    elevation: xr.DataArray,
+    *,
+    steepness: Steepness = "rusle",
+    max_length_m: float = 300.0,
+    cell_size_m: float | None = None,
+) -> xr.DataArray:
+    """The LS factor of `hydrology_attributes`, by windows.
+
+    Parameters
+    ----------
+    elevation, steepness, max_length_m, cell_size_m
+        As there.
+
+    Returns
+    -------
+    DataArray (y, x), float32, 1
+    """
     where = "hydrology_attributes"
     if steepness not in STEEPNESS:
         raise InputError(f"{where}: steepness is {steepness!r}{nearest_name(str(steepness), STEEPNESS)}")
     if not (np.isfinite(max_length_m) and max_length_m > 0):
         raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    _refuse_memory(surface, memory_limit_gb, where)
-    layers = map_whole(
-        _Routing(STEEPNESS[steepness], float(max_length_m)),
-        surface.elevation,
-        outputs=[variable(name) for name in HYDROLOGY_LAYERS],
-        rows=(surface.dx, surface.dy),
-        attrs={
-            "parents": "elevation",
-            "cell_size": surface.spacing,
-            "flow": "D8 on the filled DEM, whole grid at once",
-        },
-    )
-    result = xr.Dataset({str(cast(xr.DataArray, layer).name): layer for layer in layers})
-    for name, formula in {
-        "upslope_area": "upslope area with the cell's own over the cell size",
-        "topographic_wetness": f"ln(As / tan b), tan b at least {LEAST_TANGENT:g}",
-        "slope_length": f"Hickey 2000, cutoffs {CUTOFFS[0]:g} and below 5 % {CUTOFFS[1]:g}",
-        "ls_factor": f"Desmet and Govers 1996, McCool 1989, steepness {steepness}",
-        "sediment_transport": "Moore and Burch 1986",
-    }.items():
-        result[name].attrs["formula"] = formula
-    result["ls_factor"].attrs["max_length_m"] = float(max_length_m)
-    return result
+    window = ls_window(surface.dx, surface.dy, steepness=steepness, max_length_m=max_length_m)
+    attrs = {
+        "parents": "elevation",
+        "cell_size": surface.spacing,
+        "flow": "D8 on the DEM as given; pits and level ground end a slope",
+        "formula": f"Desmet and Govers 1996, McCool 1989, steepness {steepness}",
+        "max_length_m": float(max_length_m),
+    }
+    rows = np.arange(surface.elevation.shape[0])
+    options: Any = {"outputs": [variable("ls_factor")], "rows": (rows,), "attrs": attrs}
+    if window.halo <= LONGEST_HALO:
+        (ls,) = map_windows(window, surface.elevation, halo=window.halo, **options)
+        if is_lazy(surface.elevation):  # chunks narrower than the halo were joined
+            layer = cast(xr.DataArray, ls)
+            return layer.copy(data=layer.data.rechunk(surface.elevation.chunks))
+    else:
+        (ls,) = map_whole(_WholeLs(window), surface.elevation, **options)
+    return cast(xr.DataArray, ls)
 
 
 def filled_elevation(
@@ -150,7 +212,7 @@ def filled_elevation(
     Returns
     -------
     DataArray (y, x), float32, m
-        Depressions raised to their lowest pour point (Wang and Liu 2006), level there. NaN where `elevation` is.
+        Depressions raised to their lowest pour point (Barnes 2016), level there. NaN where `elevation` is.
 
     Raises
     ------
@@ -166,71 +228,128 @@ def filled_elevation(
     """
     where = "filled_elevation"
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    _refuse_memory(surface, memory_limit_gb, where)
-    (result,) = map_whole(
-        _fill_only,
-        surface.elevation,
-        outputs=[Variable("filled_elevation", "elevation without depressions", "m", meaning="Wang and Liu 2006")],
-        attrs={"parents": "elevation"},
-    )
-    return cast(xr.DataArray, result)
+    shape = surface.elevation.shape
+    require_memory((shape[0], shape[1]), memory_limit_gb, where)
+    tiles = FlowTiles(_grid_of(surface))
+    spec = Variable("filled_elevation", "elevation without depressions", "m", meaning="Barnes 2016")
+    (result,) = layers_by_window(Filling(tiles), [spec], surface.elevation)
+    result.attrs["parents"] = "elevation"
+    return result
 
 
-@dataclass(frozen=True)
-class _Routing:
+@dataclass(frozen=True, eq=False)
+class LsWindow:
+    """LS of a window: `kernel(z with a halo, row numbers)`.
+
+    Parameters
+    ----------
+    dx, dy : ndarray (ny,), float64, m
+        Of all rows of the DEM.
+    steepness : int
+    max_length_m : float
+    halo : int
+        Cells around the window.
+    """
+
+    dx: Array
+    dy: Array
     steepness: int
     max_length_m: float
+    halo: int
 
-    def __call__(self, z: Array, dx: Array, dy: Array) -> tuple[Array, ...]:
-        if not np.isfinite(z).any():
-            return tuple(np.full(z.shape, np.nan, np.float32) for _ in HYDROLOGY_LAYERS)
-        if z.size == 1:  # a network needs two cells
-            return tuple(layer[:, :1] for layer in self(np.append(z, [[np.nan]], axis=1), dx, dy))
-        filled, flood = _fill(z)
-        directions = steepest_directions(filled, flood, dx, dy)
-        del flood
-        flow = pyflwdir.from_array(directions, ftype="d8", check_ftype=False, cache=False)
-        del directions
-        order = flow.idxs_seq
-        length = slope_lengths(flow.idxs_ds, order, filled.ravel(), dx, dy, *CUTOFFS).astype(np.float32)
-        del filled
-        own = np.broadcast_to(np.abs(dx * dy)[:, None], z.shape).ravel()
-        area = pyflwdir.streams.accuflux(flow.idxs_ds, order, own, -9999.0).reshape(z.shape)
-        del flow, order, own
-        area[~np.isfinite(z)] = np.nan
-        padded = np.pad(z, 1, constant_values=np.nan)
-        slope, aspect, *_ = terrain_pass(padded, dx, dy, RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
-        specific, wet, ls, sti = flow_indices(
-            area, slope, aspect, dx, dy, self.steepness, self.max_length_m, LEAST_TANGENT
-        )
-        return specific, wet, length.reshape(z.shape), ls, sti
+    def __call__(self, z: Array, rows: Array) -> tuple[Array, ...]:
+        """LS, ndarray (ny, nx), of z (ny + 2 halo, nx + 2 halo) at these rows of the DEM."""
+        inner = self.halo - 1
+        around = np.arange(int(rows[0]) - inner, int(rows[-1]) + inner + 1).clip(0, self.dx.size - 1)
+        dx, dy = self.dx[around], self.dy[around]
+        ways = drainage.steepest_ways(z.astype(np.float32), dx, dy)
+        own = np.round(np.abs(dx * dy) / AREA_UNIT) * AREA_UNIT
+        area = np.array(np.broadcast_to(own[:, None], ways.shape), order="C")
+        drainage.accumulate(ways, area)
+        area[ways == flow.NO_DATA] = np.nan
+        cut = slice(inner, ways.shape[0] - inner), slice(inner, ways.shape[1] - inner)
+        centre = np.ascontiguousarray(z[inner : z.shape[0] - inner, inner : z.shape[1] - inner])
+        slope, aspect, *_ = terrain_pass(centre, dx[cut[0]], dy[cut[0]], RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
+        area = np.ascontiguousarray(area[cut])
+        return (flow.ls_factors(area, slope, aspect, dx[cut[0]], dy[cut[0]], self.steepness, self.max_length_m),)
 
 
-def _fill(z: Array) -> tuple[Array, Array]:
-    """Filled elevation (float64 of float32 values) and the directions of the flood.
+def ls_window(dx: Array, dy: Array, *, steepness: Steepness = "rusle", max_length_m: float = 300.0) -> LsWindow:
+    """The kernel of LS with the halo that its cap needs.
 
-    The queue inside pyflwdir stores float32. With float64 arrays of float32 values every sum in it is exact, so that
-    level ground stays level and the directions on it cannot form a loop.
+    Parameters
+    ----------
+    dx, dy : ndarray (ny,), float64, m
+        Cell size of each row of the DEM.
+    steepness, max_length_m
+        As in `hydrology_attributes`.
+
+    Returns
+    -------
+    LsWindow
+
+    Notes
+    -----
+    L is at its cap where an area of 2^(1/2) max_length_m D enters. A cell either has less, then all its cells above are
+    as few steps away as they are many, or the nearest of them are enough.
     """
-    rounded = z.astype(np.float32).astype(np.float64)
-    rounded[~np.isfinite(rounded)] = np.nan
-    filled, directions = pyflwdir.dem.fill_depressions(rounded, nodata=np.nan)
-    directions[np.isnan(rounded)] = NO_DATA
-    return filled, directions
+    cell = np.sqrt(np.abs(dx * dy))
+    with np.errstate(divide="ignore"):
+        cells = flow.saturating_area(max_length_m, float(cell.max(initial=1.0))) / float(cell.min(initial=1e9)) ** 2
+    halo = int(min(np.ceil(cells * 1.001), 1e9)) + 1
+    return LsWindow(dx, dy, STEEPNESS[steepness], float(max_length_m), halo)
 
 
-def _fill_only(z: Array) -> Array:
-    return _fill(z)[0] if np.isfinite(z).any() else z
+@dataclass(frozen=True, eq=False)
+class FlowIndices:
+    """Flow layers of a window, in the order of `FLOW_LAYERS`."""
+
+    tiles: FlowTiles
+
+    def __call__(self, rows: slice, columns: slice) -> tuple[Array, ...]:
+        """Upslope area, wetness, slope length and transport index, float32."""
+        drained = self.tiles.drained(rows, columns)
+        dem = self.tiles.dem
+        dx, dy = dem.dx[rows], dem.dy[rows]
+        slope, *_ = terrain_pass(dem.padded(rows, columns), dx, dy, RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
+        specific, wet, sti = flow.wetness_indices(drained.area, slope, dx, dy, LEAST_TANGENT)
+        return specific, wet, drained.length.astype(np.float32), sti
 
 
-def _refuse_memory(surface: Surface, limit_gb: float, where: str) -> None:
-    cells = surface.elevation.size
-    needed = cells * BYTES_A_CELL / 1e9
+@dataclass(frozen=True, eq=False)
+class Filling:
+    """Elevation without depressions of a window."""
+
+    tiles: FlowTiles
+
+    def __call__(self, rows: slice, columns: slice) -> tuple[Array, ...]:
+        """Filled elevation, float32, m."""
+        return (self.tiles.filled(rows, columns),)
+
+
+@dataclass(frozen=True, eq=False)
+class _WholeLs:
+    window: LsWindow
+
+    def __call__(self, z: Array, rows: Array) -> tuple[Array, ...]:
+        one = LsWindow(self.window.dx, self.window.dy, self.window.steepness, self.window.max_length_m, 1)
+        return one(np.pad(z, 1, constant_values=np.nan), rows)
+
+
+def _grid_of(surface: Surface) -> DemGrid:
+    elevation = surface.elevation
+    shape = (elevation.shape[0], elevation.shape[1])
+    return DemGrid(ReadArray(elevation), shape, surface.dx, surface.dy)
+
+
+def require_memory(shape: tuple[int, int], limit_gb: float, where: str) -> None:
+    """Reject a DEM whose flow needs more than a limit."""
+    rows, columns = shape
+    needed = needed_bytes((rows, columns)) / 1e9
     if needed > limit_gb:
         factor = int(np.ceil(np.sqrt(needed / limit_gb)))
-        rows, columns = surface.elevation.shape
         raise InputError(
-            f"{where}: routing {rows} x {columns} cells needs {needed:.1f} GB ({BYTES_A_CELL} bytes "
-            f"a cell), the limit is {limit_gb:g} GB; average the DEM by {factor} x {factor} cells, "
-            f"cut it into whole basins, or set memory_limit_gb={np.ceil(needed):.0f}"
+            f"{where}: the flow over {rows} x {columns} cells needs {needed:.1f} GB, the limit is {limit_gb:g} GB; "
+            f"average the DEM by {factor} x {factor} cells, cut it into whole basins, or set "
+            f"memory_limit_gb={np.ceil(needed):.0f}"
         )

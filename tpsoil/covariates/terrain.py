@@ -54,6 +54,27 @@ class TerrainKernel:
         return terrain_pass(z, dx, dy, self.ruggedness, self.position_sd, FLAT_BELOW_DEGREES, *self.factors)
 
 
+@dataclass(frozen=True, eq=False)
+class TerrainWindow:
+    """The kernel on a DEM: `window(z with a halo of one cell, row numbers)`.
+
+    Parameters
+    ----------
+    kernel : TerrainKernel
+    dx, dy : ndarray (ny,), float64, m
+        Of all rows of the DEM.
+    """
+
+    kernel: TerrainKernel
+    dx: Array
+    dy: Array
+    halo: int = 1
+
+    def __call__(self, z: Array, rows: Array) -> tuple[Array, ...]:
+        """`TERRAIN_LAYERS` in order."""
+        return self.kernel(z, self.dx[rows], self.dy[rows])
+
+
 def terrain_attributes(
     elevation: xr.DataArray,
     *,

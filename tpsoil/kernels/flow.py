@@ -1,4 +1,4 @@
-"""Flow over a filled surface: D8 directions, slope length, and the indices that follow from upslope area.
+"""Indices that follow from slope and upslope area: wetness, RUSLE's LS, sediment transport; and the D8 codes.
 
 Symbols: z elevation (m); dx, dy signed metric cell size of a row (m), as in `surface`; a upslope area (m2);
 theta slope (radians); L cell size (m), the root of the cell's area; As specific catchment area (m).
@@ -36,120 +36,6 @@ GENTLE = math.radians(2.86)
 ROWS = np.array([0, 1, 0, -1, 1, 1, -1, -1], dtype=np.int64)
 COLUMNS = np.array([1, 0, -1, 0, 1, -1, -1, 1], dtype=np.int64)
 CODES = np.array([1, 4, 16, 64, 2, 8, 32, 128], dtype=np.uint8)
-
-
-@jit
-def steepest_directions(z: Array, flood: Array, dx: Array, dy: Array) -> Array:
-    """D8 directions of a surface without depressions.
-
-    Parameters
-    ----------
-    z : ndarray (ny, nx), float64, m
-        Filled elevation; NaN is missing.
-    flood : ndarray (ny, nx), uint8
-        D8 directions in which the filling reached each cell; used on level ground.
-    dx, dy : ndarray (ny,), float64, m
-
-    Returns
-    -------
-    ndarray (ny, nx), uint8
-        Steepest descent by drop over distance; on level ground the direction of the flood; `OUTLET` at the edge of
-        the valid cells where no neighbour is lower.
-
-    Notes
-    -----
-    Free of cycles: every step is strictly downwards, or along the tree of the flood, which never rises.
-    """
-    ny, nx = z.shape
-    out = np.empty((ny, nx), np.uint8)
-    for i in range(ny):
-        width, height = abs(dx[i]), abs(dy[i])
-        across = math.sqrt(width * width + height * height)
-        for j in range(nx):
-            centre = z[i, j]
-            if not math.isfinite(centre):
-                out[i, j] = NO_DATA
-                continue
-            best = 0.0
-            way = OUTLET
-            edge = False
-            for k in range(8):
-                r, c = i + ROWS[k], j + COLUMNS[k]
-                if r < 0 or r >= ny or c < 0 or c >= nx or not math.isfinite(z[r, c]):
-                    edge = True
-                    continue
-                distance = across if k >= 4 else (width if ROWS[k] == 0 else height)
-                drop = (centre - z[r, c]) / distance
-                if drop > best:
-                    best = drop
-                    way = CODES[k]
-            if best == 0.0 and not edge:
-                way = flood[i, j]
-            out[i, j] = way
-    return out
-
-
-@jit
-def step_length(first: int, second: int, columns: int, dx: Array, dy: Array) -> float:
-    """Distance between the centres of two neighbouring cells, m, by linear index; cell size of the first's row."""
-    row = first // columns
-    rows_apart = second // columns - row
-    columns_apart = second % columns - first % columns
-    return math.sqrt((rows_apart * dy[row]) ** 2 + (columns_apart * dx[row]) ** 2)
-
-
-@jit
-def slope_lengths(
-    downstream: Array,
-    order: Array,
-    z: Array,
-    dx: Array,
-    dy: Array,
-    cutoff_steep: float,
-    cutoff_gentle: float,
-) -> Array:
-    """Slope length to each cell, Hickey 2000.
-
-    Parameters
-    ----------
-    downstream : ndarray (n,), integer
-        Linear index of the next cell; its own at an outlet.
-    order : ndarray (m,), integer
-        Valid cells, every cell after the one it drains to.
-    z : ndarray (n,), float64, m
-        Filled elevation.
-    dx, dy : ndarray (ny,), float64, m
-    cutoff_steep, cutoff_gentle : float
-        A length ends where the slope falls below this share of the slope above it; the gentle one below 5 %.
-
-    Returns
-    -------
-    ndarray (n,), float64, m
-        Half a step where nothing flows in or every inflow ended; else the longest inflow and the step from it.
-        NaN outside `order`.
-    """
-    columns = downstream.shape[0] // dx.shape[0]
-    length = np.full(downstream.shape[0], np.nan)
-    inflow = np.zeros(downstream.shape[0])
-    for k in range(order.shape[0] - 1, -1, -1):
-        cell = order[k]
-        below = downstream[cell]
-        row = cell // columns
-        outlet = below == cell
-        step = math.sqrt(abs(dx[row] * dy[row])) if outlet else step_length(cell, below, columns, dx, dy)
-        own = inflow[cell] if inflow[cell] > 0.0 else 0.5 * step
-        length[cell] = own
-        if outlet:
-            continue
-        slope = math.atan((z[cell] - z[below]) / step)
-        further = downstream[below]
-        if further != below:  # an outlet has no slope, which could end the length
-            next_slope = math.atan((z[below] - z[further]) / step_length(below, further, columns, dx, dy))
-            cutoff = cutoff_gentle if next_slope < GENTLE else cutoff_steep
-            if next_slope <= cutoff * slope:  # equal on level ground, where no length accumulates
-                continue
-        inflow[below] = max(inflow[below], own + step)
-    return length
 
 
 @jit
@@ -203,22 +89,25 @@ def steepness_factor(slope: float, variant: int) -> float:
 
 
 @jit
-def flow_indices(
-    area: Array,
-    slope: Array,
-    aspect: Array,
-    dx: Array,
-    dy: Array,
-    variant: int,
-    max_length: float,
-    least_tangent: float,
-) -> tuple[Array, Array, Array, Array]:
-    """Specific catchment area, wetness, LS and transport index of every cell.
+def saturating_area(max_length: float, cell: float) -> float:
+    """Entering area (m2) from which L of a cell (m) is at its cap whatever its slope and aspect.
+
+    L reaches (max_length / 22.13)^m where (a + 1)^(m + 1) - a^(m + 1) >= (max_length x / cell)^m, a in cells; the left
+    side is at least (m + 1) a^m, so a = max_length x / cell is enough, and x is at most the root of 2.
+    """
+    return math.sqrt(2.0) * max_length * cell
+
+
+@jit
+def ls_factors(
+    area: Array, slope: Array, aspect: Array, dx: Array, dy: Array, variant: int, max_length: float
+) -> Array:
+    """RUSLE's LS of every cell.
 
     Parameters
     ----------
     area : ndarray (ny, nx), float64, m2
-        Upslope area with the cell's own; NaN is missing.
+        Upslope area with the cell's own, exact up to `saturating_area`; above it any value does.
     slope, aspect : ndarray (ny, nx), degrees
         Aspect NaN on level ground, where the contour width is one cell.
     dx, dy : ndarray (ny,), float64, m
@@ -226,36 +115,62 @@ def flow_indices(
         `STANDARD` or `CHINESE` steepness.
     max_length : float
         Cap of the effective slope length of a cell, m: L is at most (max_length / 22.13)^m, for any cell size.
+
+    Returns
+    -------
+    ndarray (ny, nx), float32
+        NaN where there is no area or no slope.
+    """
+    ny, nx = area.shape
+    ls = np.full((ny, nx), np.float32(np.nan), np.float32)
+    for i in range(ny):
+        own = abs(dx[i] * dy[i])
+        cell = math.sqrt(own)
+        enough = saturating_area(max_length, cell)
+        for j in range(nx):
+            angle = math.radians(np.float64(slope[i, j]))
+            if not (math.isfinite(area[i, j]) and math.isfinite(angle)):
+                continue
+            facing = math.radians(np.float64(aspect[i, j]))
+            width = 1.0 if math.isnan(facing) else abs(math.sin(facing)) + abs(math.cos(facing))
+            # one value beyond saturation: a window does not know the rest of the catchment
+            area_in = min(max(area[i, j] - own, 0.0), enough)
+            length = capped_length_factor(area_in, cell, length_exponent(angle), width, max_length)
+            ls[i, j] = length * steepness_factor(angle, variant)
+    return ls
+
+
+@jit
+def wetness_indices(
+    area: Array, slope: Array, dx: Array, dy: Array, least_tangent: float
+) -> tuple[Array, Array, Array]:
+    """Specific catchment area, wetness and transport index of every cell.
+
+    Parameters
+    ----------
+    area : ndarray (ny, nx), float64, m2
+        Upslope area with the cell's own; NaN is missing.
+    slope : ndarray (ny, nx), degrees
+    dx, dy : ndarray (ny,), float64, m
     least_tangent : float
         Floor of tan(slope) in the wetness index.
 
     Returns
     -------
     tuple
-        As (m), wetness (1), LS (1), transport (1), ndarray (ny, nx) float32.
+        As (m), wetness (1), transport (1), ndarray (ny, nx) float32.
     """
     ny, nx = area.shape
     specific = np.empty((ny, nx), np.float32)
-    wet = np.empty((ny, nx), np.float32)
-    ls = np.empty((ny, nx), np.float32)
-    sti = np.empty((ny, nx), np.float32)
+    wet = np.full((ny, nx), np.float32(np.nan), np.float32)
+    sti = np.full((ny, nx), np.float32(np.nan), np.float32)
     for i in range(ny):
-        own = abs(dx[i] * dy[i])
-        cell = math.sqrt(own)
+        cell = math.sqrt(abs(dx[i] * dy[i]))
         for j in range(nx):
             per_width = area[i, j] / cell
             specific[i, j] = per_width
             angle = math.radians(np.float64(slope[i, j]))
-            if not (math.isfinite(per_width) and math.isfinite(angle)):
-                wet[i, j] = math.nan
-                ls[i, j] = math.nan
-                sti[i, j] = math.nan
-                continue
-            facing = math.radians(np.float64(aspect[i, j]))
-            width = 1.0 if math.isnan(facing) else abs(math.sin(facing)) + abs(math.cos(facing))
-            area_in = max(area[i, j] - own, 0.0)
-            wet[i, j] = wetness(per_width, angle, least_tangent)
-            length = capped_length_factor(area_in, cell, length_exponent(angle), width, max_length)
-            ls[i, j] = length * steepness_factor(angle, variant)
-            sti[i, j] = transport(per_width, angle)
-    return specific, wet, ls, sti
+            if math.isfinite(per_width) and math.isfinite(angle):
+                wet[i, j] = wetness(per_width, angle, least_tangent)
+                sti[i, j] = transport(per_width, angle)
+    return specific, wet, sti

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
@@ -28,7 +27,7 @@ from tpsoil.covariates.groups.base import (
     Stack,
     settings,
 )
-from tpsoil.covariates.hydrology import BYTES_A_CELL
+from tpsoil.covariates.hydrology import LONGEST_HALO
 from tpsoil.cube.align import aligned_reader, source_bytes_of
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, grid_of, same_grid
@@ -43,7 +42,17 @@ from tpsoil.ingest.vectors import polygon_bytes
 from tpsoil.stage import SourceBytes
 from tpsoil.variables import Variable
 
-from .dem import RETAINED_WINDOWS, DerivedRaster, WindowsOfDem, open_dem, resolution_of
+from .dem import (
+    RETAINED_WINDOWS,
+    CompleteDem,
+    DerivedRaster,
+    FlowWindows,
+    LocalWindows,
+    WindowsOfDem,
+    open_dem,
+    resolution_of,
+    sizes_of,
+)
 from .derive_stacks import is_geotiff, open_stack
 from .layer_stage import averaged_raster, behind
 
@@ -210,7 +219,7 @@ def _add(
 
 
 def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> None:
-    derived = _DerivedDem(part, dem) if part.window is None else WindowsOfDem(dem, part.layers, part.window)
+    derived = _derived(part, dem)
     for place, spec in enumerate(part.layers):
         sources.add(spec, derived.raster(spec), grid, counted=place == 0)
     sources.bytes_per_cell += 96.0
@@ -218,6 +227,16 @@ def _add_dem(part: FromDem, dem: Raster, grid: GeoBox, sources: OpenSources) -> 
     sources.common |= {"derived_at": resolution_of(dem), "parents": dem.origin}
     stated = part.derive(_corner(dem.box))
     sources.attributes |= {spec.name: dict(stated[spec.name].attrs) for spec in part.layers}
+
+
+def _derived(part: FromDem, dem: Raster) -> WindowsOfDem | CompleteDem:
+    """Layers by windows where they are local or solved by tiles, else of the complete DEM."""
+    if part.flow is not None:
+        return WindowsOfDem(dem, part.layers, FlowWindows(dem, part.flow))
+    kernel = None if part.window is None else part.window(*sizes_of(dem))
+    if kernel is None or kernel.halo > LONGEST_HALO:
+        return CompleteDem(dem, part.derive)
+    return WindowsOfDem(dem, part.layers, LocalWindows(dem, kernel))
 
 
 def _corner(box: GeoBox) -> xr.DataArray:
@@ -277,48 +296,6 @@ class _Reduced:
             check_range(values, spec, str(self.stacks[0].attrs["source"]), ())
             results.append(values.astype(spec.dtype))
         return tuple(results)
-
-
-class _DerivedDem:
-    """Layers derived from a complete DEM, computed when the first is read."""
-
-    def __init__(self, part: FromDem, dem: Raster) -> None:
-        self.part, self.dem = part, dem
-        self.lock = threading.Lock()
-        self.layers: dict[str, Array] | None = None
-
-    def __reduce__(self) -> Any:
-        return _DerivedDem, (self.part, self.dem)
-
-    def raster(self, spec: Variable) -> DerivedRaster:
-        """One of the layers."""
-        return DerivedRaster(_DerivedLayer(self, spec.name), spec, self.dem.box, self.dem.origin, self.read_bytes)
-
-    def read_bytes(self, _rows: int, _columns: int) -> SourceBytes:
-        """Peak of memory while the DEM is read and routed, whatever window is needed."""
-        height, width = (int(size) for size in self.dem.box.shape)
-        read = self.dem.read_bytes(height, width)
-        return SourceBytes(max(read.tile, (4 + BYTES_A_CELL) * height * width), read.process)
-
-    def values(self, name: str) -> Array:
-        """All cells of one layer."""
-        with self.lock:
-            if self.layers is None:
-                height, width = (int(size) for size in self.dem.box.shape)
-                z = self.dem.read(slice(0, height), slice(0, width))
-                layer = xr.DataArray(z, dims=("y", "x"), coords=coordinates(self.dem.box), attrs={"units": "m"})
-                derived = self.part.derive(layer)
-                self.layers = {str(key): np.asarray(array.values) for key, array in derived.data_vars.items()}
-            return self.layers[name]
-
-
-@dataclass(frozen=True, eq=False)
-class _DerivedLayer:
-    dem: _DerivedDem
-    name: str
-
-    def __call__(self, rows: slice, columns: slice) -> Array:
-        return self.dem.values(self.name)[rows, columns]
 
 
 def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:

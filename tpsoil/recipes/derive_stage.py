@@ -65,21 +65,23 @@ def _option_place(group: CovariateGroup, settings: DeriveSettings, at: str) -> C
 def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
     group = item.group
     sources = open_sources(group, grid)
+    names = tuple(spec.name for spec in item.outputs)
+    halo, memory = group.demand(grid, names)
     return Stage(
         name=group.group,
         title=group.title,
         section="derive",
         inputs=item.reads,
         outputs=item.outputs,
-        halo=group.halo,
+        halo=halo,
         compute=compute_group,
-        options={"group": group, "names": tuple(spec.name for spec in item.outputs)},
+        options={"group": group, "names": names},
         identity=group_identity(group),
         files=dependencies.files,
         attributes=_attributes(item, grid, sources),
         urls=dependencies.urls,
         indifferent=group_indifferent(group),
-        bytes_per_cell=max(group.bytes_per_cell if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
+        bytes_per_cell=max(memory if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
         source_bytes=group_bytes,
         tally=None if group.summary is None and group.notes is None else group.tally,
         summary=group.summary,

@@ -5,7 +5,7 @@ Apart from the building of stages, so that a change of one group leaves the tile
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import uuid4
@@ -36,9 +36,11 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     group: CovariateGroup = window.options["group"]
     layers = {str(name): layer for name, layer in window.layers.data_vars.items()}
     sources = _sources_of(window)
-    layers |= _source_layers(sources, window.grid, window.rows, window.columns)
+    names = window.options["names"]
+    needed = group.sources_of(names, set(sources.readers))
+    layers |= _source_layers(sources, needed, window.grid, (window.rows, window.columns))
     results = group.compute(layers)
-    return {name: np.asarray(results[name].values) for name in window.options["names"]}
+    return {name: np.asarray(results[name].values) for name in names}
 
 
 def _sources_of(window: Window) -> OpenSources:
@@ -58,13 +60,18 @@ def group_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]
     return _opened(options, grid).read_bytes(*shape)
 
 
-def _source_layers(sources: OpenSources, grid: GeoBox, rows: slice, columns: slice) -> dict[str, xr.DataArray]:
+def _source_layers(
+    sources: OpenSources, names: Set[str], grid: GeoBox, cells: tuple[slice, slice]
+) -> dict[str, xr.DataArray]:
     """Layers that a group reads from files on a window, and the window's grid itself."""
+    rows, columns = cells
     axes = axes_of(grid)
     coords = {**axes, "y": axes["y"][rows], "x": axes["x"][columns]}
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     layers = {GRID_LAYER: xr.DataArray(np.zeros(shape, np.float32), dims=("y", "x"), coords=coords)}
     for name, read in sources.readers.items():
+        if name not in names:
+            continue
         layers[name] = described(xr.DataArray(read(rows, columns), dims=("y", "x"), coords=coords), name, sources)
     return layers
 

@@ -190,7 +190,7 @@ def fetch(
     written = []
     for one, files in zip(plans, windows, strict=True):
         layer = one.choice.entry.layer
-        attrs = data.attributes(one, cell_metres(grid))
+        attrs = data.attributes(one)
         if layer in present:
             if present[layer] != attrs[WINDOWS]:
                 raise InputError(
@@ -248,7 +248,7 @@ def _lazy(
         one = data.plan(choice, box, cell_metres(grid))
         raster = lazy_raster(one, data.cache)
         layer = align(raster, grid, chunks=_chunks(grid))
-        layer.attrs |= {"source": choice.entry.citation, **data.attributes(one, cell_metres(grid))}
+        layer.attrs |= {"source": choice.entry.citation, **data.attributes(one)}
         layers[choice.entry.layer] = layer
     return xr.Dataset(layers)
 

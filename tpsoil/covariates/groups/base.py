@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tpsoil.covariates.by_window import WindowKernel
+from tpsoil.covariates.flow_tiles import DemGrid
 from tpsoil.variables import Variable, variable
 
 Array = npt.NDArray[Any]
@@ -158,13 +161,16 @@ class FromDem:
     derive : callable
         `derive(elevation)` gives a Dataset on the DEM's grid.
     window : callable, optional
-        `window(z, dx, dy)` with one cell around gives the same for a part, where the layers are local; without it the
-        complete DEM is derived at once.
+        `window(dx, dy)` gives a `WindowKernel` for a DEM with these cell sizes of its rows, where the layers are local.
+    flow : callable, optional
+        `flow(dem)` gives a function of rows and columns that returns the same for a part, where the layers need the
+        whole DEM but are made by windows. With neither the whole DEM is derived at once.
     """
 
     layers: tuple[Variable, ...]
     derive: Callable[[xr.DataArray], xr.Dataset]
-    window: Callable[[Array, Array, Array], tuple[Array, ...]] | None = None
+    window: Callable[[Array, Array], WindowKernel] | None = None
+    flow: Callable[[DemGrid], Callable[[slice, slice], tuple[Array, ...]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +307,14 @@ class CovariateGroup(BaseModel):
     def bytes_per_cell(self) -> float:
         """Peak working memory of `compute` for a cell."""
         return 64.0
+
+    def demand(self, grid: GeoBox, names: Sequence[str]) -> tuple[int | None, float]:
+        """Halo and memory for a cell of `compute` for some of its layers on a grid."""
+        return self.halo, self.bytes_per_cell
+
+    def sources_of(self, names: Sequence[str], available: Set[str]) -> Set[str]:
+        """Which of its source layers some of its layers need."""
+        return available
 
     def outputs_of(self, names: Sequence[str]) -> tuple[Variable, ...]:
         """What some of its layers are."""

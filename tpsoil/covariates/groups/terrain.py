@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
+from typing import ClassVar, Final, Literal
 
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
-from tpsoil.covariates.hydrology import BYTES_A_CELL, HYDROLOGY_LAYERS, MEMORY_LIMIT_GB, hydrology_attributes
-from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel, terrain_attributes
+from tpsoil.covariates.flow_tiles import TILE_BYTES, DemGrid, FlowTiles
+from tpsoil.covariates.hydrology import (
+    FLOW_LAYERS,
+    HYDROLOGY_LAYERS,
+    LONGEST_HALO,
+    MEMORY_LIMIT_GB,
+    FlowIndices,
+    LsWindow,
+    flow_layers,
+    hydrology_attributes,
+    ls_factor_of,
+    ls_window,
+    require_memory,
+)
+from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel, TerrainWindow, terrain_attributes
+from tpsoil.grid import cell_sizes_m
 from tpsoil.variables import variable
 
-from .base import SET, CovariateGroup, Dem, FromDem, Layers, SourceLayer, option
+from .base import SET, Array, CovariateGroup, Dem, FromDem, Layers, SourceLayer, option
+
+LS_BYTES: Final = 96.0
+"""Peak memory of LS for a cell of a window."""
 
 
 class DemGroup(CovariateGroup):
@@ -25,6 +44,10 @@ class DemGroup(CovariateGroup):
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """The layer elevation where there is no DEM."""
         return ("elevation",) if self.dem is None else ()
+
+    def sources_of(self, names: Sequence[str], available: Set[str]) -> Set[str]:
+        """Those that are its layers, since each is derived on the DEM."""
+        return available & set(names)
 
     def missing_input(self, name: str) -> str:
         """The two ways to give elevation."""
@@ -66,8 +89,8 @@ class Terrain(DemGroup):
         if self.dem is None:
             return ()
         scale = float("nan") if self.position_sd is None else self.position_sd
-        kernel = TerrainKernel(RUGGEDNESS[self.ruggedness], scale)
-        return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem, kernel),)
+        window = partial(TerrainWindow, TerrainKernel(RUGGEDNESS[self.ruggedness], scale))
+        return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem, window),)
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Attributes of the layer elevation, or those derived from the DEM."""
@@ -84,10 +107,13 @@ class Hydrology(DemGroup):
     """Upslope area, wetness, slope length, LS and sediment transport."""
 
     group: ClassVar = "hydrology"
-    title: ClassVar = "flow over the complete DEM"
+    title: ClassVar = "flow over the DEM"
     makes: ClassVar = HYDROLOGY_LAYERS
-    formula: ClassVar = "D8 on the filled DEM; LS by Desmet and Govers"
-    references: ClassVar = "Wang and Liu 2006, doi 10.1080/13658810500433453; Desmet and Govers 1996; Hickey 2000"
+    formula: ClassVar = "D8; LS by Desmet and Govers, by windows; area and wetness on the filled DEM, by tiles"
+    references: ClassVar = (
+        "Barnes 2016, doi 10.1016/j.cageo.2016.07.001; Barnes 2017, doi 10.1016/j.geomorph.2016.12.012; Desmet and "
+        "Govers 1996; Hickey 2000"
+    )
 
     steepness: Literal["rusle", "chinese"] = option(
         "rusle", "S factor: RUSLE's, or Liu 1994's above 10 degrees", layers=["ls_factor"]
@@ -95,29 +121,49 @@ class Hydrology(DemGroup):
     max_length_m: float = option(
         300.0, "cap of the effective slope length in LS", units="m", gt=0, layers=["ls_factor"]
     )
-    memory_limit_gb: float = option(MEMORY_LIMIT_GB, "the routing is rejected above", units="GB", gt=0, decisive=False)
+    memory_limit_gb: float = option(
+        MEMORY_LIMIT_GB, "flow over the complete DEM is rejected above", units="GB", gt=0, decisive=False
+    )
 
     @property
-    def halo(self) -> None:
-        """Flow paths cross the complete grid."""
-        return
+    def halo(self) -> int | None:
+        """Flow paths cross the complete layer elevation; a DEM in its own files is read where it is needed."""
+        return None if self.dem is None else 0
 
     @property
     def bytes_per_cell(self) -> float:
-        """Of a cell of the DEM."""
-        return float(BYTES_A_CELL)
+        """Of the complete layer elevation."""
+        return float(TILE_BYTES + 40) if self.dem is None else 96.0
+
+    def demand(self, grid: GeoBox, names: Sequence[str]) -> tuple[int | None, float]:
+        """LS alone needs its halo only."""
+        if self.dem is None and set(names) <= {"ls_factor"}:
+            halo = self._window(*cell_sizes_m(grid)).halo
+            if halo <= LONGEST_HALO:
+                return halo, LS_BYTES
+        return self.halo, self.bytes_per_cell
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
-        """All attributes of the complete DEM."""
+        """LS by windows of the DEM, the others of the complete DEM by tiles."""
         if self.dem is None:
             return ()
-        return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem),)
+        return (
+            FromDem((variable("ls_factor"),), self.on_dem, self._window),
+            FromDem(tuple(variable(name) for name in FLOW_LAYERS), self.on_dem, flow=self._flow),
+        )
+
+    def _window(self, dx: Array, dy: Array) -> LsWindow:
+        return ls_window(dx, dy, steepness=self.steepness, max_length_m=self.max_length_m)
+
+    def _flow(self, dem: DemGrid) -> FlowIndices:
+        require_memory(dem.shape, self.memory_limit_gb, "hydrology")
+        return FlowIndices(FlowTiles(dem))
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Flow over the layer elevation, or that of the DEM."""
         if self.dem is not None:
             return {name: layers[name] for name in self.makes if name in layers}
-        return _layers(self.on_dem(layers["elevation"]))
+        return HydrologyLayers(self, layers["elevation"])
 
     def on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
         """Attributes at the resolution of a DEM."""
@@ -127,6 +173,27 @@ class Hydrology(DemGroup):
             max_length_m=self.max_length_m,
             memory_limit_gb=self.memory_limit_gb,
         )
+
+
+class HydrologyLayers(Mapping[str, xr.DataArray]):
+    """Layers of the flow over an elevation, computed on access: LS needs no other."""
+
+    def __init__(self, group: Hydrology, elevation: xr.DataArray) -> None:
+        self.group, self.elevation = group, elevation
+        self._flow: xr.Dataset | None = None
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        if name == "ls_factor":
+            return ls_factor_of(self.elevation, steepness=self.group.steepness, max_length_m=self.group.max_length_m)
+        if self._flow is None:
+            self._flow = flow_layers(self.elevation, memory_limit_gb=self.group.memory_limit_gb)
+        return self._flow[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(HYDROLOGY_LAYERS)
+
+    def __len__(self) -> int:
+        return len(HYDROLOGY_LAYERS)
 
 
 def _layers(result: xr.Dataset) -> Mapping[str, xr.DataArray]:
