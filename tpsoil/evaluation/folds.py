@@ -12,8 +12,8 @@ from tpsoil.errors import InputError, nearest_name
 
 Labels = npt.NDArray[np.int64]
 
-FOLD_KINDS: Final = ("random", "group", "block")
-"""From the most lenient to the most demanding."""
+FOLD_KINDS: Final = ("random", "group", "block", "region", "knndm")
+"""From the most lenient to the most demanding, and last the one that resembles the use of the map."""
 
 
 def make_folds(
@@ -25,6 +25,9 @@ def make_folds(
     east: npt.ArrayLike | None = None,
     north: npt.ArrayLike | None = None,
     block_size: float = 3.0,
+    regions: npt.ArrayLike | None = None,
+    area: npt.ArrayLike | None = None,
+    degrees: bool = False,
     seed: int = 0,
 ) -> Labels:
     """The fold of every row.
@@ -33,10 +36,11 @@ def make_folds(
     ----------
     count : int
         Rows.
-    kind : {"random", "group", "block"}
+    kind : {"random", "group", "block", "region", "knndm"}
         "random" assigns single rows; "group" keeps the rows of a group (a site's replicates) together; "block" keeps
         the rows of a square of `block_size` together, and the rows of a group too where `groups` is given: a group
-        lies in the block of its mean position.
+        lies in the block of its mean position. "region" leaves one region out at a time, whatever `n_folds` is.
+        "knndm" matches the distances between folds to those from the mapped area to the samples; see `match_folds`.
     n_folds : int
         At least 2.
     groups : array_like (count,), optional
@@ -45,6 +49,12 @@ def make_folds(
         Degrees, or metres.
     block_size : float
         Side of a block in the unit of the coordinates.
+    regions : array_like (count,), optional
+        The region of each row, for "region".
+    area : array_like (m, 2), optional
+        Cells of the mapped area in the coordinates of the rows, for "knndm".
+    degrees : bool
+        Whether coordinates are degrees, for "knndm".
     seed : int
 
     Returns
@@ -68,6 +78,10 @@ def make_folds(
         raise InputError(f"folds: kind is '{kind}', expected one of {list(FOLD_KINDS)}{nearest_name(kind, FOLD_KINDS)}")
     if n_folds < 2:
         raise InputError(f"folds: n_folds is {n_folds}, expected at least 2")
+    if kind == "region":
+        return _region_folds(regions, count)
+    if kind == "knndm":
+        return _matched_folds(count, n_folds, groups, (east, north), area, degrees, seed)
     if kind == "block":
         units = block_codes(east, north, block_size, groups=groups)
     else:
@@ -80,6 +94,40 @@ def make_folds(
             f"lower n_folds{' or block_size' if kind == 'block' else ''}"
         )
     return _group_folds(units, n_folds, np.random.default_rng([seed, FOLD_KINDS.index(kind)]))
+
+
+def _region_folds(regions: npt.ArrayLike | None, count: int) -> Labels:
+    if regions is None:
+        raise InputError("folds: kind 'region' needs regions; name their column")
+    labels: Any = np.asarray(regions)
+    if labels.shape != (count,) or pd.isna(labels).any():
+        raise InputError(
+            f"folds: regions have shape {labels.shape}, expected ({count},): one label a row, none missing; "
+            "name the region of every row or leave rows without one out"
+        )
+    codes = np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
+    if codes.max() < 1:
+        raise InputError(f"folds: every row lies in region '{labels[0]}', expected at least two regions")
+    return codes
+
+
+def _matched_folds(
+    count: int,
+    n_folds: int,
+    groups: npt.ArrayLike | None,
+    coordinates: tuple[npt.ArrayLike | None, npt.ArrayLike | None],
+    area: npt.ArrayLike | None,
+    degrees: bool,
+    seed: int,
+) -> Labels:
+    from tpsoil.evaluation.matching import match_folds
+
+    east, north = coordinates
+    if east is None or north is None or area is None:
+        lacking = "coordinates; add columns lon and lat (or x and y)" if area is not None else "the mapped area's cells"
+        raise InputError(f"folds: kind 'knndm' needs {lacking}")
+    position = np.column_stack([np.asarray(east, dtype=float), np.asarray(north, dtype=float)])
+    return match_folds(position, area, n_folds=n_folds, groups=groups, degrees=degrees, seed=seed).folds
 
 
 def _group_folds(units: Labels, n_folds: int, rng: np.random.Generator) -> Labels:

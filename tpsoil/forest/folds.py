@@ -42,8 +42,14 @@ def sites_by_position(table: pd.DataFrame) -> pd.Series | None:
 
 def describe_folds(kind: str, block_size: float, position: PositionColumns | None) -> str:
     """One phrase for tables and attributes, such as "blocks of 3 degrees"."""
+    words = {
+        "random": "rows at random",
+        "group": "whole groups",
+        "region": "one region left out",
+        "knndm": "distances matched to the mapped area (kNNDM)",
+    }
     if kind != "block":
-        return {"random": "rows at random", "group": "whole groups"}[kind]
+        return words[kind]
     unit = "m" if position is not None and not position.degrees else "degrees"
     return f"blocks of {block_size:g} {unit}"
 

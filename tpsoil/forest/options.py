@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
+import numpy.typing as npt
+
 from tpsoil.errors import InputError, nearest_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -46,6 +48,8 @@ class TrainingKeywords(TypedDict, total=False):
     n_folds: int
     block_size: float
     coordinates: Sequence[str] | None
+    regions: str | None
+    area: npt.ArrayLike | None
     trees: int
     preset: Preset
     search: Mapping[str, Sequence[Any]] | None
@@ -79,17 +83,21 @@ class TrainingOptions:
 
     Parameters
     ----------
-    folds : str or sequence of {"random", "group", "block"}, optional
+    folds : str or sequence of {"random", "group", "block", "region", "knndm"}, optional
         Kinds of folds to score by, side by side. By default all that the table allows: "group" with groups, "block"
         with coordinates that fill `n_folds` blocks (`settings["folds_left_out"]` lists where they do not).
     deciding : str, optional
-        The kind that chooses settings and calibrates intervals; by default the last of random, group, block that is
-        used.
+        The kind that chooses settings and calibrates intervals; by default the last of random, group, block, region,
+        knndm that is used.
     n_folds : int
     block_size : float
         Side of a spatial block, in the unit of the coordinates: degrees for lon/lat, m for x/y.
     coordinates : (east, north), optional
         By default those that `tpsoil.points` knows: `lon`/`lat` in any of its names, else `x`/`y`.
+    regions : str, optional
+        Column of the regions that "region" leaves out one at a time; only with these folds.
+    area : array_like (m, 2), optional
+        Cells of the area that will be mapped, in the samples' coordinates, for "knndm"; only with these folds.
     trees : int
     preset : {"default", "randomForest"}
         Settings of the forest by default. "randomForest": the defaults of R's package, with which the spread between
@@ -139,6 +147,8 @@ class TrainingOptions:
     n_folds: int = 5
     block_size: float = 3.0
     coordinates: Sequence[str] | None = None
+    regions: str | None = None
+    area: npt.ArrayLike | None = None
     trees: int = 500
     preset: Preset = "default"
     search: Mapping[str, Sequence[Any]] | None = None
@@ -177,6 +187,10 @@ class TrainingOptions:
         for name in ("search_trees", "search_folds"):
             if getattr(self, name) is not None and not self.search:
                 raise InputError(f"train: {name} has no effect without search; pass search= or omit {name}")
+        kinds = () if self.folds is None else (self.folds,) if isinstance(self.folds, str) else tuple(self.folds)
+        for name, kind in (("regions", "region"), ("area", "knndm")):
+            if (getattr(self, name) is not None) != (kind in kinds):
+                raise InputError(f"train: folds '{kind}' need {name}=, and only they use it; pass both or neither")
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> TrainingOptions:

@@ -44,9 +44,10 @@ def train(
         The site of each row, by column name or as labels. Rows of one site share a pixel, so they share a fold. By
         default rows at one position are one site, with a warning.
     **options
-        Each a keyword, see `TrainingOptions`: `folds`, `deciding`, `n_folds`, `block_size`, `coordinates`, `trees`,
-        `preset`, `search`, `search_trees`, `search_folds`, `transform`, `back_transform`, `missing`, `categories`,
-        `categorical`, `circular`, `units`, `seed`, `workers`, and the settings of the forest, such as `max_features`.
+        Each a keyword, see `TrainingOptions`: `folds`, `deciding`, `n_folds`, `block_size`, `coordinates`, `regions`,
+        `area`, `trees`, `preset`, `search`, `search_trees`, `search_folds`, `transform`, `back_transform`, `missing`,
+        `categories`, `categorical`, `circular`, `units`, `seed`, `workers`, and the settings of the forest, such as
+        `max_features`.
 
     Returns
     -------
@@ -98,6 +99,8 @@ def train(
     deciding = how.deciding or max(kinds, key=FOLD_KINDS.index)
     if deciding not in kinds:
         raise InputError(f"train: deciding is '{deciding}', expected one of the folds used, {list(kinds)}")
+    regions = None if how.regions is None else _groups(frame, how.regions)
+    degrees = pair is not None and pair.degrees
     grid = grid_of_settings(how.settings, how.search, how.preset)
     learn = partial(learn_encoding, categorical=how.categorical, circular=how.circular, style=categories)
 
@@ -110,6 +113,9 @@ def train(
             east=None if east is None else east[part],
             north=None if north is None else north[part],
             block_size=block_size,
+            regions=None if regions is None else regions[part].to_numpy(),
+            area=how.area if kind == "knndm" else None,
+            degrees=degrees,
             seed=fold_seed,
         )
 
