@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible, same
+from function_sweep import Case, other, parameters_of, require_complete, require_reproducible, same
 from test_solum_options import SMALL_RATE, TRUTH, landscape, profiles_of
 
 from tpsoil import solum
-from tpsoil.errors import InputError
+from tpsoil.errors import CorruptStoreError, InputError
 from tpsoil.solum import PUBLISHED, Effort, Ensemble, SolumOptions, Zones
+from tpsoil.solum.calibration import calibration_from
 
 LAYERS = landscape(SolumOptions())
 TWICE = LAYERS.assign(water_erosion=(LAYERS["water_erosion"] * 2).assign_attrs(LAYERS["water_erosion"].attrs))
@@ -79,7 +80,6 @@ CASES = {
             "progress": same(no_progress, "called after each search"),
         },
     ),
-    "calibration_from": Case(message_of(solum.calibration_from), {"data": b"no archive"}, {"where": other("my.json")}),
     "compare_maps": Case(
         solum.compare_maps,
         {"maps": {"own": MAP, "other": SHALLOWER}, "profiles": SITES},
@@ -202,3 +202,8 @@ def test_the_sweep_detects_an_option_without_effect() -> None:
     kept = {key: change for key, change in CASES["calibrate"].options.items() if key != "soil_is_steady"}
     with pytest.raises(AssertionError):
         require_complete(solum, {**CASES, "calibrate": replace(CASES["calibrate"], options=kept)}, ("Zones",))
+
+
+def test_the_name_of_a_damaged_calibration_is_in_the_message() -> None:
+    with pytest.raises(CorruptStoreError, match="my.json"):
+        calibration_from(b"no archive", "my.json")

@@ -26,7 +26,8 @@ from tpsoil.grid import coordinates
 from tpsoil.ingest import read_profiles
 from tpsoil.kernels import ensemble
 from tpsoil.solum import COMBINATIONS, PUBLISHED, Calibration, Effort, Ensemble, calibrate, prepare_profiles
-from tpsoil.solum.ensembles import member_rows, residual_noise, tolerated_rmse
+from tpsoil.solum.archive import calibration_bytes
+from tpsoil.solum.ensembles import ensemble_table, member_rows, quantile_name, residual_noise, tolerated_rmse
 from tpsoil.solum.observations import values_at
 
 ROOT = Path(__file__).parent.parent
@@ -354,7 +355,7 @@ def test_calibrations_are_saved_and_read_exactly(found: Calibration, tmp_path: P
     for zone, one in found.ensembles.items():
         np.testing.assert_array_equal(again.ensembles[zone].members, one.members)
     assert again.settings["profiles_used"] == 85
-    assert solum.calibration_bytes(again) == solum.calibration_bytes(found)
+    assert calibration_bytes(again) == calibration_bytes(found)
     path.write_text(path.read_text()[:-40])
     with pytest.raises(CorruptStoreError, match="calibrate again"):
         Calibration.load(path)
@@ -453,7 +454,7 @@ def test_a_quantile_does_not_jump_with_one_member_without_a_balance(chance: floa
         some = Ensemble(members, one.sd, one.low, one.high)
         maps = solum.ensemble_thickness(concave, some, probabilities=(chance,), residual=False)
         assert float(maps["no_steady_state_share"]) == pytest.approx(without / 100)
-        values.append(float(maps[solum.quantile_name(chance)]))
+        values.append(float(maps[quantile_name(chance)]))
     assert np.abs(np.diff(values)).max() < 0.1
     members[:51, 4] = 1.0
     maps = solum.ensemble_thickness(concave, Ensemble(members, one.sd, one.low, one.high))
@@ -489,7 +490,7 @@ def test_members_fit_nearly_as_well_and_noise_has_its_spread(found: Calibration)
     noise = residual_noise(np.full(200, 0.3), 0)
     assert noise.mean() == pytest.approx(0, abs=1e-12)
     assert noise.std() == pytest.approx(0.3, rel=0.02)
-    table = solum.ensemble_table(found.ensembles)
+    table = ensemble_table(found.ensembles)
     assert list(table.columns) == ["zone", "member", *COMBINATIONS, "sd"]
     assert len(table) == 240
 

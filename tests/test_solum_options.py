@@ -13,12 +13,14 @@ import pytest
 import xarray as xr
 
 import tpsoil
-from tpsoil import plateau_grid, solum
+from tpsoil import plateau_grid
 from tpsoil.cube import add_layer, create_cube
 from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates
 from tpsoil.recipes.solum_stage import SolumTable
 from tpsoil.solum import Effort, SolumOptions, SolumParameters, calibrate, ensemble_thickness, thickness
+from tpsoil.solum.archive import calibration_bytes
+from tpsoil.solum.calibration import calibration_from
 from tpsoil.solum.ensembles import Ensemble
 from tpsoil.solum.space import search_space
 
@@ -196,4 +198,4 @@ def test_a_calibration_of_before_the_options_were_one_object_is_read() -> None:
     settings = {name: value for name, value in calibration.settings.items() if name != "options"}
     old = dataclasses.replace(calibration, settings={**settings, "density_ratio": 1.5, "greatest_thickness_m": 3.0})
     assert old.options == SolumOptions(density_ratio=1.5, greatest_thickness_m=3.0)
-    assert solum.calibration_from(solum.calibration_bytes(calibration), "a").options == calibration.options
+    assert calibration_from(calibration_bytes(calibration), "a").options == calibration.options

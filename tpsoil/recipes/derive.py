@@ -122,6 +122,15 @@ def derived_layers(
     ------
     InputError, MissingInputError, UnitsError, GridError
         As `derive`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> cube = xr.Dataset({"ndvi": (("y", "x"), np.full(grid.shape, 0.86, "float32"))}, coords=coordinates(grid))
+    >>> derived_layers(cube, ["vegetation"])["vegetation_cover"].max().item()
+    100.0
     """
     chosen = {**(options or {}), **({} if dem is None else {"dem": dem})}
     items, settings, faults = _resolved(groups, chosen, {str(name) for name in cube.data_vars}, overwrite=True)

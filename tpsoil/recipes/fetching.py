@@ -166,6 +166,12 @@ def fetch(
     that exists: a layer of the same windows stays as it is. A killed fetch continues with the same call. `sources.lock`
     beside a local cube names address, ETag, Last-Modified and length of each file that was read, the SHA-256 of the
     values of each window, and the day.
+
+    Examples
+    --------
+    >>> fetch("cube.zarr", (88, 29, 92, 32), layers=["elevtion"], resolution=250)
+    Traceback (most recent call last):
+    tpsoil.errors.MissingInputError: elevtion: no entry of the catalogue provides it; did you mean 'elevation'?
     """
     network = network or Network()
     choices = _choices(layers, network)

@@ -114,6 +114,18 @@ def preview(
     ------
     RecipeError, MissingInputError, GridError, InputError, UnitsError
         As `run`, also for tables of samples and profiles, which are read.
+
+    Examples
+    --------
+    >>> forcing = {"mean_annual_temperature": 3.0, "annual_precipitation": 600.0, "water_erosion": 2.0,
+    ...            "wind_erosion": 1.0, "general_curvature": 0.0}
+    >>> assumptions = {name: {"value": value, "reason": "an example"} for name, value in forcing.items()}
+    >>> solum = {"zones": "none", "assumptions": assumptions}
+    >>> solum["parameters"] = dict(h0=0.3, rho_s=1300.0, a=2e-4, b=3e-5, alpha=0.1, beta=0.02, gamma=1.0, D=5e-3)
+    >>> run_table = {"name": "example", "output": "example.zarr"}
+    >>> plans = preview({"run": run_table, "grid": {"resolution": 100_000}, "solum": solum})
+    >>> [(one.title, one.plan.total) for one in plans]
+    [('solum thickness', 1)]
     """
     job = job_of(recipe, output=output, only=only)
     _check_tables(with_open_data(read_recipe(recipe, output=output)), {stage.section for stage in job.selected})

@@ -58,6 +58,11 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to DataFrame
+
+    Examples
+    --------
+    >>> result_tables("memory://an_empty_store.zarr")
+    {}
     """
     ledger = Ledger.at(store, read_only=True)
     content: dict[str, Any] = ledger.read_json(RUN_KEY) or {}
@@ -89,7 +94,13 @@ def table_title(name: str) -> str:
 
 
 def map_layers(store: str) -> list[str]:
-    """Names of the maps of a run: the outputs of its models, without the covariates."""
+    """Names of the maps of a run: the outputs of its models, without the covariates.
+
+    Examples
+    --------
+    >>> map_layers("memory://an_empty_store.zarr")
+    []
+    """
     content: dict[str, Any] = Ledger.at(store, read_only=True).read_json(RUN_KEY) or {}
     return [
         str(name)

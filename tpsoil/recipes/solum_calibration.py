@@ -19,13 +19,12 @@ from tpsoil.solum import (
     Calibration,
     Effort,
     calibrate,
-    calibration_bytes,
-    calibration_from,
     ensemble_thickness,
     published_zones,
-    quantile_name,
 )
-from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE
+from tpsoil.solum.archive import calibration_bytes
+from tpsoil.solum.calibration import calibration_from
+from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE, quantile_name
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 

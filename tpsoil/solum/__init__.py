@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .archive import calibration_bytes
-from .calibration import Calibration, calibrate, calibration_from
+from .calibration import Calibration, calibrate
 from .comparison import (
     WINDOWS,
     compare_maps,
@@ -15,7 +14,7 @@ from .comparison import (
 )
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
-from .ensembles import Ensemble, ensemble_table, ensemble_thickness, quantile_name
+from .ensembles import Ensemble, ensemble_thickness
 from .identifiability import identifiability, sensitivities
 from .observations import Observations, prepare_profiles
 from .options import SolumOptions
@@ -62,12 +61,9 @@ __all__ = [
     "Zones",
     "bounds",
     "calibrate",
-    "calibration_bytes",
-    "calibration_from",
     "combinations",
     "compare_maps",
     "eemt",
-    "ensemble_table",
     "ensemble_thickness",
     "evolve",
     "evolve_through",
@@ -78,7 +74,6 @@ __all__ = [
     "prepare_profiles",
     "published_zone_table",
     "published_zones",
-    "quantile_name",
     "rank_covariates",
     "relative_difference",
     "search_space",

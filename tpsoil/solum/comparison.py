@@ -117,6 +117,14 @@ def compare_maps(
     -----
     Beside the study's own numbers (`PUBLISHED_SCORES`) cite its dataset DOI and preprint version; "independent?"
     because survey profiles were usually used in national maps too.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> thickness = xr.DataArray(np.full(grid.shape, 0.5), dims=("y", "x"), coords=coordinates(grid))
+    >>> compare_maps({"this map": thickness})["mean"].tolist()
+    [0.5]
     """
     if not maps:
         raise InputError("compare_maps: no maps")
@@ -178,6 +186,12 @@ def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float 
         Where the maps are on different grids.
     InputError
         For a negative band.
+
+    Examples
+    --------
+    >>> this, other = xr.DataArray([[1.1, 0.5]], dims=("y", "x")), xr.DataArray([[1.0, 1.0]], dims=("y", "x"))
+    >>> relative_difference(this, other)["relative_difference"].values.round(1).tolist()
+    [[10.0, -50.0]]
     """
     if not band >= 0:
         raise InputError(f"relative_difference: band is {band!r} %, expected at least 0")
@@ -232,6 +246,14 @@ def window_statistics(
     ------
     InputError
         For a box whose west is not below its east, or south below its north, and for a box without cells.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.full(grid.shape, 0.5), dims=("y", "x"), coords=coordinates(grid))
+    >>> window_statistics({"thickness": layer}, {"centre": (85.0, 31.0, 90.0, 34.0)})["mean"].tolist()
+    [0.5]
     """
     data = layers if isinstance(layers, xr.Dataset) else xr.Dataset(dict(layers))
     box = grid_of(data, where="window_statistics")
@@ -302,6 +324,15 @@ def transect(
     ------
     InputError
         For fewer than two points, or ends at one place.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.full(grid.shape, 0.5), dims=("y", "x"), coords=coordinates(grid))
+    >>> line = transect(xr.Dataset({"thickness": layer}), (85.0, 33.0), (90.0, 33.0), points=3)
+    >>> line["thickness"].tolist()
+    [0.5, 0.5, 0.5]
     """
     if points < 2:
         raise InputError(f"transect: points is {points}, expected at least 2")

@@ -50,7 +50,10 @@ def eemt(mean_annual_temperature: Layer, annual_precipitation: Layer | float) ->
 def eemt(mean_annual_temperature: float, annual_precipitation: Layer) -> Layer: ...
 @overload
 def eemt(mean_annual_temperature: float, annual_precipitation: float) -> float: ...
-def eemt(mean_annual_temperature: Any, annual_precipitation: Any) -> Any:
+def eemt(
+    mean_annual_temperature: float | npt.NDArray[Any] | xr.DataArray,
+    annual_precipitation: float | npt.NDArray[Any] | xr.DataArray,
+) -> float | npt.NDArray[Any] | xr.DataArray:
     """Effective energy and mass transfer to the subsurface.
 
     Parameters
@@ -105,7 +108,7 @@ def eemt(mean_annual_temperature: Any, annual_precipitation: Any) -> Any:
     return energy
 
 
-def _eemt_of_numbers(temperature: Any, precipitation: Any) -> Any:
+def _eemt_of_numbers(temperature: Any, precipitation: Any) -> float | xr.DataArray:
     t, p = float(values_of(temperature)), float(values_of(precipitation))
     reject_scalar("mean_annual_temperature", t, -100, 100, "eemt")
     reject_scalar("annual_precipitation", p, 0, np.finfo(float).max, "eemt")

@@ -118,6 +118,15 @@ def identifiability(
     Notes
     -----
     Singular values of the Jacobian of thickness with respect to the logarithms of all eight parameters over sqrt(n).
+
+    Examples
+    --------
+    >>> from tpsoil.solum import PUBLISHED
+    >>> sites = pd.DataFrame({"mean_annual_temperature": [3.0, 4.0], "annual_precipitation": [600.0, 500.0],
+    ...                       "water_erosion": [2.0, 3.0], "wind_erosion": [1.0, 0.5],
+    ...                       "general_curvature": [0.0, 0.001]})
+    >>> identifiability(sites, PUBLISHED[8])["rank"]
+    2
     """
     table = sensitivities(sites, parameters, options)
     jacobian = table[list(SENSITIVITIES)].to_numpy(float)

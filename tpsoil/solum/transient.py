@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
@@ -16,10 +17,30 @@ from tpsoil.variables import Variable
 from .energy import FlatKernel, typed
 from .inputs import float_type, values_of
 
+Array = npt.NDArray[Any]
+Cells = float | Array | xr.DataArray
+"""A number, an array or a labelled layer."""
+
 TIME_TO_BARE = Variable("time_to_bare", "time until bedrock emerges", "a", 0, meaning="inf where it never does")
 
 
-def evolve(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any, years: Any) -> Any:
+@overload
+def evolve(thickness: float, potential_production: float, erosion_rate: float, h0: float, years: float) -> float: ...
+@overload
+def evolve(
+    thickness: xr.DataArray, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells
+) -> xr.DataArray: ...
+@overload
+def evolve(
+    thickness: Array,
+    potential_production: float | Array,
+    erosion_rate: float | Array,
+    h0: float | Array,
+    years: float | Array,
+) -> Array: ...
+@overload
+def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells) -> Cells: ...
+def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells) -> Cells:
     """Solum thickness after a time with constant production and erosion.
 
     Parameters
@@ -61,7 +82,15 @@ def evolve(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any
     return _apply("evolve", names, inputs, pedogenesis.thickness_after, "thickness_after_field", "solum_thickness")
 
 
-def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h0: Any) -> Any:
+@overload
+def evolve_through(thickness: float, climates: Sequence[tuple[float, float, float]], h0: float) -> float: ...
+@overload
+def evolve_through(
+    thickness: xr.DataArray, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells
+) -> xr.DataArray: ...
+@overload
+def evolve_through(thickness: Cells, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells) -> Cells: ...
+def evolve_through(thickness: Cells, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells) -> Cells:
     """Solum thickness after a chain of climates, each constant for its time.
 
     Parameters
@@ -97,7 +126,19 @@ def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h
     return thickness
 
 
-def time_to_bare(thickness: Any, potential_production: Any, erosion_rate: Any, h0: Any) -> Any:
+@overload
+def time_to_bare(thickness: float, potential_production: float, erosion_rate: float, h0: float) -> float: ...
+@overload
+def time_to_bare(
+    thickness: xr.DataArray, potential_production: Cells, erosion_rate: Cells, h0: Cells
+) -> xr.DataArray: ...
+@overload
+def time_to_bare(
+    thickness: Array, potential_production: float | Array, erosion_rate: float | Array, h0: float | Array
+) -> Array: ...
+@overload
+def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells) -> Cells: ...
+def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells) -> Cells:
     """Years until bedrock emerges under constant production and erosion.
 
     Parameters
@@ -131,7 +172,7 @@ def time_to_bare(thickness: Any, potential_production: Any, erosion_rate: Any, h
 
 def _apply(
     where: str, names: tuple[str, ...], inputs: tuple[Any, ...], one: Any, field: str, output: str | Variable
-) -> Any:
+) -> Cells:
     if all(np.ndim(value) == 0 for value in inputs):
         numbers = [float(values_of(value)) for value in inputs]
         result = float(one(*numbers))

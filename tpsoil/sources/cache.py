@@ -42,7 +42,13 @@ _DIGEST: Final = 16
 
 
 def cache_folder() -> Path:
-    """Where pieces are kept: `TPSOIL_CACHE`, else the user's cache folder."""
+    """The folder of cached pieces: `TPSOIL_CACHE`, else the user's cache folder.
+
+    Examples
+    --------
+    >>> cache_folder().name
+    'sources'
+    """
     base = os.environ.get("TPSOIL_CACHE")
     if base:
         return Path(base).expanduser() / "sources"

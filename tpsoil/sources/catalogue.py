@@ -325,7 +325,12 @@ def read_catalogue(path: str | os.PathLike[str] | None = None) -> Catalogue:
     MissingInputError
         For a file that is not there.
     RecipeError
-        For entries that cannot be: all faults at once.
+        For invalid entries: all faults at once.
+
+    Examples
+    --------
+    >>> read_catalogue().select("elevation")[0].entry.layer
+    'elevation'
     """
     chosen = os.fspath(path) if path is not None else os.environ.get(VARIABLE, "")
     own = _packaged()
