@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from .calibration import Calibration, calibrate
 from .comparison import (
-    WINDOWS,
     compare_maps,
     pearson_matrix,
     relative_difference,
     thickness_map,
-    transect,
-    window_statistics,
 )
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
 from .ensembles import Ensemble, ensemble_thickness
+from .extents import WINDOWS, transect, window_statistics
 from .identifiability import identifiability, sensitivities
 from .observations import Observations, prepare_profiles
 from .options import SolumOptions
