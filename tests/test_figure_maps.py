@@ -300,6 +300,9 @@ def test_response_times_are_marked_at_the_age_of_the_holocene() -> None:
     assert legend_texts(figure) == ["slower than 11,700 a: 25 %"]
     line = next(line for line in bar_of(figure).lines if line.get_gid() == "age")
     assert line.get_ydata()[0] == 11_700
+    assert ["////"] in [list(getattr(c, "hatches", None) or ()) for c in figure.axes[0].collections]
+    fast = figures.response_time_map(layer("response_time", np.full(56, 100.0)))
+    assert ["////"] not in [list(getattr(c, "hatches", None) or ()) for c in fast.axes[0].collections]
 
 
 # --- colours ---------------------------------------------------------------------------------------------------

@@ -378,7 +378,7 @@ def test_lazy_equals_eager_bit_for_bit(dtype: str, chunks: tuple[int, int]) -> N
     xr.testing.assert_identical(lazy.compute(), eager)
     xr.testing.assert_identical(data, before)
     assert {name: eager[name].dtype for name in eager} == {
-        name: np.dtype("uint8") if name.endswith("_status") else np.dtype(dtype) for name in eager
+        name: np.dtype("uint8") if name.endswith(("_status", "_process")) else np.dtype(dtype) for name in eager
     }
     xr.testing.assert_identical(published_zones(data.chunk(dict(zip("yx", chunks)))).compute(), published_zones(data))
     assert eager.solum_status.attrs["flag_meanings"] == "steady bare no_steady_state capped_at_bedrock"
@@ -460,7 +460,7 @@ def test_soil_mask_is_respected(dtype: str) -> None:
             [0, 255, 255, 255]
         ]
     for name in result:
-        if name not in {"solum_status", "production_status", "saprolite_thickness"}:
+        if name not in {"solum_status", "production_status", "dominant_process", "saprolite_thickness"}:
             assert np.isnan(result[name].values[0, 1]), name
 
 
@@ -612,3 +612,17 @@ def test_without_jit() -> None:
     np.testing.assert_array_equal(zones, published_zones(data).values)
     np.testing.assert_allclose(later, [solum.evolve(s, r, e, 0.5, y) for (r, e, s, y), _ in TRANSIENT], rtol=1e-13)
     assert pedogenesis.NODATA == 255
+
+
+@pytest.mark.parametrize(("water", "wind", "curvature", "process"), [
+    (5.0, 0.1, 0.0, "water"), (0.1, 30.0, 0.0, "wind"), (0.1, 0.1, 0.05, "gravity"), (0.0, 0.0, -0.01, "none"),
+    (0.0, 0.0, 0.0, "none"),
+])  # fmt: skip
+def test_the_dominant_process_is_the_greatest_term_of_erosion(
+    water: float, wind: float, curvature: float, process: str
+) -> None:
+    result = thickness(pixel(1, water, wind, curvature), PUBLISHED[1])
+    names = result.dominant_process.attrs["flag_meanings"].split()
+    assert names[int(result.dominant_process)] == process
+    missing = thickness(pixel(1, np.nan, wind, curvature), PUBLISHED[1])
+    assert int(missing.dominant_process) == 255

@@ -123,6 +123,8 @@ PLATEAU_EROSION: Final = 2.76
 """t ha-1 a-1, mean water erosion of the plateau, Teng et al. 2018."""
 THICKNESS_LIMITS: Final = (0.3, 2.0)
 """m, of both colour bars."""
+RESPONSE_LIMITS: Final = (100.0, 200_000.0)
+"""a, of both maps of the response time."""
 BARE_WIND_EROSION: Final = 30.0
 """t ha-1 a-1 without cover, assumed."""
 
@@ -357,7 +359,8 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     paths = [folder / "thickness_illustrative.png"]
     both = Figure(figsize=(15, 6.5), layout="constrained")
     left, right = both.subplots(1, 2)
-    illustrative = illustrative_thickness(cube)["solum_thickness"]
+    physical_maps = illustrative_thickness(cube)
+    illustrative = physical_maps["solum_thickness"]
     physical = (
         "Illustrative: one physical parameter set, no zones, erosion varies in space,\n"
         "its mean by water set to 2.76 t/ha/a (not fitted to profiles)"
@@ -366,6 +369,7 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     published = "Published parameters of Table 4 by zone,\none assumed erosion rate"
     figures.map_layer(maps["solum_thickness"], ax=right, mask=mask, title=published, limits=THICKNESS_LIMITS)
     figures.save(both, paths[0])
+    paths.append(draw_processes(physical_maps, maps, mask, folder / "processes.png"))
     for name in ("solum_thickness", *TRUTH):
         path = folder / f"{name}.png"
         title = "Solum thickness, published parameters, erosion assumed" if name == "solum_thickness" else None
@@ -374,3 +378,17 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     path = folder / "zones.png"
     figures.save(figures.zones_map(maps["zone"]), path)
     return (*paths, path)
+
+
+def draw_processes(physical: xr.Dataset, published: xr.Dataset, mask: xr.DataArray, path: Path) -> Path:
+    """The dominant process of the illustrative set, and the response times of both, hatched beyond the Holocene."""
+    figure = Figure(figsize=(22, 4.6), layout="constrained")
+    first, second, third = figure.subplots(1, 3)
+    process = "Illustrative: process that removes most soil"
+    figures.map_layer(physical["dominant_process"], ax=first, mask=mask, title=process)
+    for axes, layers, title in (
+        (second, physical, "Illustrative: response time h0 / E"),
+        (third, published, "Table 4 by zone, one assumed erosion rate:\nresponse time h0 / E"),
+    ):
+        figures.response_time_map(layers["response_time"], ax=axes, mask=mask, title=title, limits=RESPONSE_LIMITS)
+    return figures.save(figure, path)

@@ -132,6 +132,7 @@ IGBP: Final = {
     15: "snow and ice", 16: "barren",
 }  # fmt: skip
 SOLUM_STATUS: Final = {0: "steady", 1: "bare", 2: "no steady state", 3: "capped at bedrock"}
+DOMINANT_PROCESS: Final = {0: "none", 1: "water", 2: "wind", 3: "gravity"}
 PRODUCTION_STATUS: Final = {0: "within literature", 1: "above literature", 2: "unphysical"}
 SLOPE_POSITION: Final = {1: "valley", 2: "lower slope", 3: "flat", 4: "middle slope", 5: "upper slope", 6: "ridge"}
 KOPPEN: Final = {1: "tropical", 2: "arid", 3: "temperate", 4: "cold", 5: "polar"}
@@ -214,6 +215,8 @@ _LAYERS: Final = (
     _continuous("potential_production", "soil production on bare bedrock", "m a-1", 0, NAN, "thickness of soil a year"),
     _classes("production_status", "plausibility of the potential production", PRODUCTION_STATUS,
              "0 up to 0.001 m a-1, 2 above 1 m a-1: an effective parameter of the calibration, no rate of soil production"),
+    _classes("dominant_process", "process that removes most soil", DOMINANT_PROCESS,
+             "greatest of the model's terms of water, wind and gravity; none where no term removes soil"),
     _continuous("response_time", "response time of the thickness", "a", NAN, NAN, "h0 over the surface lowering rate"),
     # forest
     _continuous("mean", "mean of the trees", "1", NAN, NAN, "random forest prediction"),

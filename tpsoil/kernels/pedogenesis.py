@@ -128,6 +128,22 @@ def steady_thickness(
 
 
 @jit
+def dominant_process(water: float, wind: float, gravity: float) -> int:
+    """Code of the greatest removal: 1 water, 2 wind, 3 gravity, 0 where none is above 0; of equal ones the first.
+
+    Gravity below 0 deposits. Dust is no removal and does not count.
+    """
+    code, most = 0, 0.0
+    if water > most:
+        code, most = 1, water
+    if wind > most:
+        code, most = 2, wind
+    if gravity > most:
+        code = 3
+    return code
+
+
+@jit
 def steady_state(
     temperature: Floats,
     precipitation: Floats,
@@ -138,7 +154,7 @@ def steady_state(
     rows: npt.NDArray[np.int16],
     table: Doubles,
     balance: Balance,
-) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, npt.NDArray[np.uint8], Floats]:
+) -> tuple[Floats, npt.NDArray[np.uint8], Floats, Floats, Floats, npt.NDArray[np.uint8], npt.NDArray[np.uint8], Floats]:
     """Steady-state thickness and derived quantities, for flat arrays of one length n.
 
     Parameters
@@ -155,9 +171,10 @@ def steady_state(
 
     Returns
     -------
-    thickness, status, saprolite, erosion, production, plausibility, response : (n,)
-        m, code, m, m a-1, m a-1, code, a; floats in the dtype of `temperature`. `plausibility` is 0 for production up
-        to `LITERATURE_PRODUCTION`, 2 above `PHYSICAL_PRODUCTION`; production above the dtype's range is NaN.
+    thickness, status, saprolite, erosion, production, plausibility, process, response : (n,)
+        m, code, m, m a-1, m a-1, code, code, a; floats in the dtype of `temperature`. `plausibility` is 0 for
+        production up to `LITERATURE_PRODUCTION`, 2 above `PHYSICAL_PRODUCTION`; production above the dtype's range
+        is NaN. `process` is that of `dominant_process`.
     """
     n = temperature.size
     kind = temperature.dtype
@@ -167,6 +184,7 @@ def steady_state(
     erosion = np.empty(n, kind)
     production = np.empty(n, kind)
     plausibility = np.empty(n, np.uint8)
+    process = np.empty(n, np.uint8)
     response = np.empty(n, kind)
     has_bedrock = bedrock.size > 0
     has_rows = rows.size > 0
@@ -180,7 +198,7 @@ def steady_state(
         valid = ew >= 0.0 and ed >= 0.0 and ew < math.inf and ed < math.inf and abs(k) < math.inf
         if math.isnan(eemt) or not valid or depth < 0.0 or depth > 1000.0:
             thickness[i] = saprolite[i] = erosion[i] = production[i] = response[i] = math.nan
-            status[i] = plausibility[i] = NODATA
+            status[i] = plausibility[i] = process[i] = NODATA
             continue
         h0 = table[row, 0]
         ln_r = table[row, 1] + table[row, 2] * eemt
@@ -188,6 +206,7 @@ def steady_state(
         creep = table[row, 5] * k
         e = lowering + creep
         erosion[i] = e
+        process[i] = dominant_process(table[row, 3] * ew, table[row, 4] * ed, creep)
         production[i] = math.exp(ln_r)
         if production[i] == math.inf:
             production[i] = math.nan
@@ -197,7 +216,7 @@ def steady_state(
         saprolite[i] = max(depth - max(h, 0.0), 0.0) if h == h and depth == depth else math.nan
         thickness[i] = h
         status[i] = code
-    return thickness, status, saprolite, erosion, production, plausibility, response
+    return thickness, status, saprolite, erosion, production, plausibility, process, response
 
 
 @jit

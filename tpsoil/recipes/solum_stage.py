@@ -57,6 +57,7 @@ MAPS: Final = (
     "erosion_rate",
     "potential_production",
     "production_status",
+    "dominant_process",
     "response_time",
 )
 UNPHYSICAL: Final = next(code for code, name in PRODUCTION_STATUS.items() if name == "unphysical")

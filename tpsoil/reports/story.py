@@ -238,7 +238,7 @@ def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -
 
 def _class_counts(store: xr.Dataset) -> list[pd.DataFrame]:
     tables = []
-    for name in ("soil_mask", "solum_status", "production_status", "applicability"):
+    for name in ("soil_mask", "solum_status", "production_status", "dominant_process", "applicability"):
         if name in store.data_vars and set(store[name].dims) == {"y", "x"}:
             table = class_shares(store, name).drop(columns="code")
             table.attrs["caption"] = palette.layer_title(store[name])

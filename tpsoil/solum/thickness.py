@@ -30,6 +30,7 @@ OUTPUTS: Final = (
     "erosion_rate",
     "potential_production",
     "production_status",
+    "dominant_process",
     "response_time",
 )
 
@@ -104,6 +105,7 @@ def thickness(
         `solum_thickness` (m), `solum_status`, `saprolite_thickness` (m), `erosion_rate` (m a-1),
         `potential_production` (m a-1, thickness of soil on bare bedrock; NaN where it exceeds the number type),
         `production_status` (0 within the literature's rates, up to 1e-3 m a-1; 1 above; 2 above 1 m a-1, unphysical),
+        `dominant_process` (0 none, 1 water, 2 wind, 3 gravity: the greatest term of Eq. 6),
         `response_time` (a, NaN where E <= 0).
         float32 where every layer is float32, else float64. Lazy where a layer is lazy.
         Status: 0 steady, 1 bare (E >= R), 2 no steady state, 3 capped at bedrock, 255 nodata. Nodata (NaN in all

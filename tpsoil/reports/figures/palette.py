@@ -66,6 +66,7 @@ LOGARITHMIC: Final = frozenset({
 _CLASS_COLOURS: Final[Mapping[str, Mapping[int, str]]] = {
     "solum_status": {0: "#56B4E9", 1: "#555555", 2: "#D55E00", 3: "#F0E442"},
     "production_status": {0: "#56B4E9", 1: "#F0E442", 2: "#D55E00"},
+    "dominant_process": {0: "#BFBFBF", 1: "#0072B2", 2: "#E69F00", 3: "#7A5230"},
     "applicability": {0: "#D55E00", 1: "#56B4E9"},
     "soil_mask": {0: "#BFBFBF", 1: "#94762F"},
     "land_cover": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
@@ -17,7 +18,7 @@ from tpsoil.grid import grid_of, same_grid
 from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
-from .reading import LONGEST_SIDE, pick, read_picture
+from .reading import LONGEST_SIDE, Picture, pick, read_picture
 from .stretch import colour_scale, finish_bar
 
 HOLOCENE_YEARS: Final = 11_700.0
@@ -267,15 +268,7 @@ def applicability_map(
         return figure
     area = picture.row_area[:, None] * mapped
     share = 100 * float((area * outside).sum() / area.sum())
-    if outside.any() and min(outside.shape) > 1:
-        left, right, bottom, top = picture.extent
-        rows, columns = outside.shape
-        x = left + (np.arange(columns) + 0.5) * (right - left) / columns
-        y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
-        hatch = axes.contourf(x, y, outside.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"], zorder=4)
-        hatch.set_edgecolor(palette.INK)
-        hatch.set_linewidth(0.0)
-        axes.contour(x, y, outside.astype(float), levels=[0.5], colors=palette.INK, linewidths=0.5, zorder=4)
+    draw_hatching(axes, picture, outside)
     legend = axes.get_legend()
     earlier = list(legend.legend_handles) if legend is not None else []
     patch = Patch(
@@ -291,6 +284,20 @@ def applicability_map(
     return figure
 
 
+def draw_hatching(axes: Axes, picture: Picture, where: npt.NDArray[np.bool_], colour: str = palette.INK) -> None:
+    """Hatch and outline the cells of a map where a condition is true."""
+    if not where.any() or min(where.shape) < 2:
+        return
+    left, right, bottom, top = picture.extent
+    rows, columns = where.shape
+    x = left + (np.arange(columns) + 0.5) * (right - left) / columns
+    y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
+    hatch = axes.contourf(x, y, where.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"], zorder=4)
+    hatch.set_edgecolor(colour)
+    hatch.set_linewidth(0.0)
+    axes.contour(x, y, where.astype(float), levels=[0.5], colors=colour, linewidths=0.5, zorder=4)
+
+
 def response_time_map(
     source: xr.DataArray | xr.Dataset,
     name: str = "response_time",
@@ -300,7 +307,7 @@ def response_time_map(
     longest_side: int = LONGEST_SIDE,
     **how: Any,
 ) -> Figure:
-    """Map of the response time h0/E with the age of today's climate on its colour bar.
+    """Map of the response time h0/E, hatched where it is longer than the age of today's climate.
 
     Parameters
     ----------
@@ -349,7 +356,9 @@ def response_time_map(
         drawn.colorbar.ax.axhline(age, color="#56B4E9", linewidth=2.2, gid="age")
     legend = axes.get_legend()
     earlier = [h for h in legend.legend_handles if h is not None] if legend is not None else []
-    patch = Patch(facecolor="#56B4E9", label=f"slower than {age:,.0f} a: {share:.0f} %")
+    draw_hatching(axes, picture, picture.values > age, "white")  # slow cells are dark
+    label = f"slower than {age:,.0f} a: {share:.0f} %"
+    patch = Patch(facecolor="#3B0F70", edgecolor="white", hatch="////", linewidth=0.5, label=label)
     axes.legend(handles=[patch, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
     return figure
 
