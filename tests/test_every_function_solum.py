@@ -52,6 +52,24 @@ def zones_of(**options: Any) -> list[Any]:
     return [zones.predict(HEIGHT), zones.cost_, zones.counts_, zones.summary_]
 
 
+WET = solum.ForcingSource("water_erosion", "lognormal", 0.4, "relative")
+WINDY = solum.ForcingSource("wind_erosion", "uniform", 0.9, "relative")
+FORCED = solum.ForcedCalibration("physical", "five", 2, QUICK)
+DRAWN = solum.forced_ensembles({1: ENSEMBLE}, [WET], DUSTY if ENSEMBLE.members.shape[1] == 6 else None)
+DRAWN = replace(DRAWN, ensembles={0: DRAWN.ensembles[1]})
+
+
+def forced_map(**arguments: Any) -> Any:
+    """The map of parameters and draws."""
+    return solum.forced_thickness(LAYERS, solum.forced_ensembles(**arguments))
+
+
+def calibrated_map(**arguments: Any) -> Any:
+    """The map of parameters that are calibrated under each draw."""
+    ensembles = solum.calibrate_forced(**arguments)
+    return solum.forced_thickness(LAYERS.assign(zone=LAYERS["water_erosion"] * 0 + 1), ensembles)
+
+
 def no_progress(done: int, total: int) -> None:
     """Called after each search."""
 
@@ -89,6 +107,22 @@ CASES = {
         solum.ensemble_thickness,
         {"layers": LAYERS, "ensembles": ENSEMBLE},
         {"options": other(DUSTY), "probabilities": other((0.2,)), "residual": other(False), "seed": other(1)},
+    ),
+    "forced_ensembles": Case(
+        forced_map, {"parameters": TRUTH, "sources": [WET, WINDY]},
+        {"options": other(DUSTY), "draws": other(9), "seed": other(1)},
+    ),
+    "calibrate_forced": Case(
+        calibrated_map, {"profiles": SITES, "layers": LAYERS, "sources": [WET], "draws": 3, "settings": FORCED},
+        {"options": other(DUSTY), "draws": other(4), "seed": other(1), "settings": other(replace(FORCED, members=3))},
+    ),
+    "forced_thickness": Case(
+        solum.forced_thickness, {"layers": LAYERS, "ensembles": DRAWN},
+        {"probabilities": other((0.2,)), "residual": other(True)},
+    ),
+    "forcing_variance": Case(
+        solum.forcing_variance, {"layers": LAYERS, "ensembles": DRAWN, "draws": 20},
+        {"cells": other(7), "draws": other(30), "seed": other(1)},
     ),
     "identifiability": Case(
         solum.identifiability,

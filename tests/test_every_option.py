@@ -44,6 +44,8 @@ RANKED = {"solum": {"parameters": ABSENT, "calibration": CALIBRATION,
                     "zones": {"k": 2, "n_init": 1, "rank": True, "rank_seeds": 2, "rank_trees": 5}}}  # fmt: skip
 COMPARED = {"solum": {"comparison": {"maps": ["other_map"]}}}
 PUBLISHED_ZONES = {"parameters": "published", "zones": "published"}
+UNCERTAIN = {"water_erosion": {"distribution": "normal", "spread": 0.3, "units": "relative"}}
+FORCED = {"solum": {"forcing": {"sources": UNCERTAIN, "draws": 10}}}
 LINE = {"start": [82.0, 30.0], "end": [92.0, 36.0]}
 
 SOLUM: dict[str, dict[str, Change]] = {
@@ -52,6 +54,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "zones": Change("published", root={"solum": {"parameters": "published", "zones": "layer"}}),
         "calibration": Change(CALIBRATION, given={"parameters": ABSENT, "zones": "published"}),
         "comparison": Change({"correlate": ["elevation"]}, "table"),
+        "forcing": Change({"sources": UNCERTAIN, "draws": 10}),
         "sensitivity": Change({}, "table"),
         "assumptions": Change(
             {"ndvi": {"value": 0.4, "reason": "a test"}},
@@ -69,6 +72,21 @@ SOLUM: dict[str, dict[str, Change]] = {
         "keep_negative": Change(True),
         "erosion_normalisation": Change({"mean": 4.0}, given=PUBLISHED_ZONES),
         "density_ratio": Change(1.2, root={"solum": {"parameters": {"density_ratio": ABSENT}}}),
+    },
+    "solum.forcing": {
+        "sources": Change({"wind_erosion": {"distribution": "normal", "spread": 0.2, "units": "relative"}}, "table"),
+        "draws": Change(30),
+        "members": Change(3, given={"draws": 4}, root=CALIBRATED),
+        "quantiles": Change([0.1]),
+        "residuals": Change(True, given={"draws": 4}, root=CALIBRATED),
+        "cells": Change(20, "table"),
+    },
+    "solum.forcing.sources.NAME": {
+        "distribution": Change("lognormal"),
+        "spread": Change(0.5),
+        "units": Change("t ha-1 a-1"),
+        "range_m": Change(400_000.0),
+        "reason": Change("another reason", "table"),
     },
     "solum.zones": {
         "k": Change(3),
@@ -133,6 +151,8 @@ ASSUMED = {"run": {"cube": "no_ndvi.zarr"},
 CONTEXT: dict[str, Mapping[str, Any]] = {
     "solum": {"solum": ONE_ZONE},
     "solum.zones": ZONED,
+    "solum.forcing": FORCED,
+    "solum.forcing.sources.NAME": FORCED,
     "solum.calibration": {"solum": {**CALIBRATED["solum"], "zones": "none"}},
     "solum.comparison": COMPARED,
     "solum.sensitivity": {"solum": {"sensitivity": {}}},
@@ -140,7 +160,10 @@ CONTEXT: dict[str, Mapping[str, Any]] = {
     "solum.comparison.transects.NAME": {"solum": {"comparison": {"transects": {"NAME": LINE}}}},
     "solum.assumptions.NAME": ASSUMED,
 }
-PLACES = {"solum.assumptions.NAME": "solum.assumptions.ndvi"}
+PLACES = {
+    "solum.assumptions.NAME": "solum.assumptions.ndvi",
+    "solum.forcing.sources.NAME": "solum.forcing.sources.water_erosion",
+}
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ TITLES = {
     "solum_gain_baselines": "RMSE of the held-out model below that of baselines, %: difference with its 95 % interval",
     "solum_bounds": "Bounds of the parameters",
     "solum_sensitivity": "Sensitivity: mean change of thickness when one input changes, mean absolute change by zone",
+    "solum_forcing": "Uncertain forcing: share of the variance of thickness by source",
     "solum_comparison": "Thickness maps compared",
     "solum_gain": "RMSE of this map below that of other maps, %: difference with its 95 % interval",
     "solum_windows": "Thickness in windows",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
-from itertools import compress
-from math import fsum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -31,15 +28,17 @@ from tpsoil.solum import (
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.units import same_unit
-from tpsoil.variables import CATALOGUE, PRODUCTION_STATUS, SOLUM_STATUS, Variable, variable
+from tpsoil.variables import CATALOGUE, Variable, variable
 
 from .mask_stage import mask_inputs
 from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
 from .solum_comparison import comparison_stage
+from .solum_forcing import ForcingTable, forcing_stage
 from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
 from .solum_pairing import PAIRING, ErosionNormalisation, normalised, pairing_notes
 from .solum_study import sensitivity_table
+from .solum_tally import summarise_zones, tally_zones
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -60,9 +59,6 @@ MAPS: Final = (
     "dominant_process",
     "response_time",
 )
-UNPHYSICAL: Final = next(code for code, name in PRODUCTION_STATUS.items() if name == "unphysical")
-NO_CODE: Final = 255
-"""Of a class that is missing."""
 BYTES_PER_CELL: Final = 260.0
 """Measured: eight layers in float64 and six results while the kernel runs."""
 
@@ -107,6 +103,8 @@ class SolumTable(Section):
         Other maps, windows, transects, correlations.
     sensitivity : table, optional
         Change of thickness when one parameter or one layer changes.
+    forcing : table, optional
+        Distributions of uncertain layers: maps of quantiles, and the share of the variance that each source explains.
     assumptions : table of layer to `value`, `reason`
         Constants for missing layers.
     erosion_normalisation : table of `mean`, `reference_mean`, optional
@@ -123,6 +121,7 @@ class SolumTable(Section):
     calibration: CalibrationTable | None = None
     comparison: ComparisonTable | None = None
     sensitivity: SensitivityTable | None = None
+    forcing: ForcingTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     erosion_normalisation: ErosionNormalisation | None = None
     maps: tuple[str, ...] = MAPS
@@ -227,7 +226,11 @@ def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, 
     stages = []
     if isinstance(table.zones, ZonesTable):
         stages.append(zones_stage(table.zones, table.calibration, available, profiles, seed))
-    stages.append(solum_stage(table, available, profiles, seed))
+    steady = solum_stage(table, available, profiles, seed)
+    stages.append(steady)
+    parameters = solum_parameters(table.parameters) if table.calibration is None else None
+    if table.forcing is not None:
+        stages.append(forcing_stage(table, steady, parameters, seed))
     if table.comparison is not None:
         stages.append(comparison_stage(table.comparison, table.calibration, profiles, available))
     return stages
@@ -273,7 +276,12 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         outputs=tuple(outputs),
         compute=compute_solum,
         options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
-        indifferent=("table.comparison", "table.calibration.profiles", "table.calibration.citation"),
+        indifferent=(
+            "table.comparison",
+            "table.forcing",
+            "table.calibration.profiles",
+            "table.calibration.citation",
+        ),
         files=(profiles,) if profiles is not None else (),
         prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,
         prepares="calibrating" if calibration is not None else "computing sensitivities",
@@ -339,54 +347,6 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
     if calibrated is not None and table.calibration is not None:
         results |= quantile_maps(layers, calibrated, table.calibration)
     return {name: np.asarray(layer) for name, layer in results.items()}
-
-
-def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
-    """Of one chunk, for each zone: cells with a thickness, their sum, minimum, maximum, cells of each status."""
-    thick = layers["solum_thickness"].astype(np.float64).ravel()
-    has_thickness = np.isfinite(thick)
-    zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
-    status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
-    plausibility = _codes(layers["production_status"]) if "production_status" in layers else None
-    if plausibility is None:
-        plausibility = np.zeros(thick.size, np.intp)
-    tallies = {}
-    for code in np.unique(zone[zone != NO_CODE]):
-        here = zone == code
-        values = thick[here & has_thickness]
-        counts = np.bincount(status[here], minlength=NO_CODE + 1)
-        ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
-        numbers = [values.size, values.sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
-        numbers.append(np.count_nonzero(plausibility[here] == UNPHYSICAL))
-        tallies[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
-    return tallies
-
-
-def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production."""
-    zones = sorted({zone for tally in tallies for zone in tally}, key=lambda zone: (len(zone), zone))
-    gathered = {zone: [tally[zone] for tally in tallies if zone in tally] for zone in zones}
-    rows = [_row(zone, parts) for zone, parts in gathered.items() if any(part[0] for part in parts)]
-    if len(rows) > 1:
-        rows.append(_row("all", [part for parts in gathered.values() for part in parts]))
-    columns = ["zone", "cells", "mean m", "least m", "greatest m", *SOLUM_STATUS.values()]
-    return {"solum": pd.DataFrame(rows, columns=columns)}  # with its header where no cell has a thickness
-
-
-def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
-    cells, total, least, greatest, *counts = zip(*parts)
-    has_cells = [number > 0 for number in cells]
-    row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / sum(cells), 3)}
-    row["least m"] = round(min(compress(least, has_cells)), 3)
-    row["greatest m"] = round(max(compress(greatest, has_cells)), 3)
-    *statuses, unphysical = counts
-    row |= {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), statuses)}
-    return row | {"production above 1 m/a": int(sum(unphysical))}
-
-
-def _codes(values: Array) -> Array:
-    array = np.asarray(values, dtype=np.float64).ravel()
-    return np.where(np.isfinite(array), array, NO_CODE).astype(np.intp)
 
 
 def _published_zone() -> Variable:

@@ -13,6 +13,10 @@ from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
 from .ensembles import Ensemble, ensemble_thickness
 from .extents import WINDOWS, transect, window_statistics
+from .forced import ForcedEnsembles, forced_ensembles, forced_thickness
+from .forced_calibration import ForcedCalibration, calibrate_forced
+from .forcing import ForcingSource
+from .forcing_variance import forcing_variance
 from .identifiability import identifiability, sensitivities
 from .observations import Observations, prepare_profiles
 from .options import SolumOptions
@@ -51,6 +55,9 @@ __all__ = [
     "Calibration",
     "Effort",
     "Ensemble",
+    "ForcedCalibration",
+    "ForcedEnsembles",
+    "ForcingSource",
     "Observations",
     "PublishedValue",
     "SolumOptions",
@@ -59,12 +66,16 @@ __all__ = [
     "Zones",
     "bounds",
     "calibrate",
+    "calibrate_forced",
     "combinations",
     "compare_maps",
     "eemt",
     "ensemble_thickness",
     "evolve",
     "evolve_through",
+    "forced_ensembles",
+    "forced_thickness",
+    "forcing_variance",
     "identifiability",
     "one_at_a_time",
     "paired_difference",
