@@ -395,6 +395,22 @@ def test_records_of_an_older_format_do_not_count(case_copy: tuple[Path, dict[str
     assert small_run.files_of(folder / "maps.zarr") == before
 
 
+def test_a_store_of_an_older_format_is_migrated_with_one_line(
+    case_copy: tuple[Path, dict[str, Any]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, recipe = case_copy
+    for path in (folder / "maps.zarr" / "_tpsoil").rglob("*.json"):
+        content = json.loads(path.read_text())
+        if "format" in content:
+            content = {key: value for key, value in content.items() if key != "checksum"} | {"format": 2}
+            path.write_text(json.dumps(content))
+    run(recipe, workers=2)
+    text = " ".join(capfd.readouterr().err.split())
+    assert text.count(f"with run format 2, this tpsoil writes format {FORMAT}; its layers are read as they are") == 1
+    run(recipe, workers=2)
+    assert "run format" not in capfd.readouterr().err
+
+
 def test_a_store_whose_cube_is_elsewhere_is_reported(case_copy: tuple[Path, dict[str, Any]]) -> None:
     folder, recipe = case_copy
     (folder / "cube.zarr").rename(folder / "moved.zarr")

@@ -257,3 +257,22 @@ def test_a_run_stopped_while_it_calibrates_goes_on_from_the_searches_it_finished
     assert stopped_at(20)
     plan["solum"]["calibration"]["evaluations"] = 500
     assert stopped_at(0) == kept + rest
+
+
+def test_a_recipe_that_assumes_every_layer_gives_one_value_everywhere(tmp_path: Path) -> None:
+    forcing = {"mean_annual_temperature": 3.0, "annual_precipitation": 600.0, "water_erosion": 2.0,
+               "wind_erosion": 1.0, "general_curvature": 0.0}  # fmt: skip
+    recipe = {
+        "run": {"name": "assumed", "output": str(tmp_path / "maps.zarr")},
+        "grid": {"resolution": 100_000, "chunks": 16},
+        "solum": {
+            "zones": "none",
+            "parameters": {**solum.PUBLISHED[8].as_dict(), "density_ratio": 1.35},
+            "assumptions": {name: {"value": value, "reason": "a test"} for name, value in forcing.items()},
+        },
+    }
+    maps = tpsoil.run(recipe, progress=False)
+    layers = xr.Dataset({name: ((), np.float32(value)) for name, value in forcing.items()})
+    expected = solum.thickness(layers, solum.PUBLISHED[8])
+    np.testing.assert_array_equal(maps["solum_thickness"].values, np.float32(expected["solum_thickness"]))
+    assert maps["solum_thickness"].shape == (18, 28)

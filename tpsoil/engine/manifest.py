@@ -233,6 +233,17 @@ def _unpack(data: bytes) -> dict[Chunk, Record]:
     return records
 
 
+def migration_note(content: Mapping[str, Any], where: str) -> str:
+    """One line for a store with records of an older format; empty for the present format."""
+    stored = content.get("format")
+    if stored == FORMAT:
+        return ""
+    return (
+        f"{where}: written by tpsoil {content.get('tpsoil', '?')} with run format {stored}, this tpsoil writes format "
+        f"{FORMAT}; its layers are read as they are, its tiles are computed once more and recorded in the new format"
+    )
+
+
 def check_format(content: Mapping[str, Any], where: str) -> None:
     """Reject a store that a newer tpsoil wrote.
 

@@ -29,7 +29,7 @@ from tpsoil.variables import Variable
 from .arrays import layer_place, place_of
 from .job import Job
 from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
-from .manifest import FORMAT, Manifest, check_format, digest_of
+from .manifest import FORMAT, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
@@ -57,7 +57,9 @@ class Output:
     tiling : Tiling
         Into single chunks.
     exists : bool
-        Whether it was there before.
+        Whether it existed before.
+    migration : str
+        Note on records of an older format, or empty.
     """
 
     where: str
@@ -65,6 +67,7 @@ class Output:
     grid: GeoBox
     tiling: Tiling
     exists: bool
+    migration: str = ""
 
 
 def find_output(job: Job) -> Output:
@@ -98,7 +101,8 @@ def find_output(job: Job) -> Output:
         raise StoreExistsError(
             f"{job.output}: contains {other}; give another output, or set overwrite = true in [run] to replace it"
         )
-    return Output(job.output, ledger, grid, tiling, exists=not other)
+    note = "" if other else migration_note(content, job.output)
+    return Output(job.output, ledger, grid, tiling, exists=not other, migration=note)
 
 
 def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:

@@ -168,6 +168,8 @@ def _work(
     reporter: Reporter,
     described: Mapping[str, Mapping[str, Any]],
 ) -> None:
+    if output.migration:
+        reporter.report(output.migration, warning=True)
     begin(output, job, origins)
     for name, origin in origins.items():
         if names := unchecked(origin.files):

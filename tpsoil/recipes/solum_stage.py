@@ -346,7 +346,9 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
     results |= {name: maps[name] for name in table.maps}
     if calibrated is not None and table.calibration is not None:
         results |= quantile_maps(layers, calibrated, table.calibration)
-    return {name: np.asarray(layer) for name, layer in results.items()}
+    shape = (window.rows.stop - window.rows.start, window.columns.stop - window.columns.start)
+    # Without any layer every result is a single number.
+    return {name: np.broadcast_to(np.asarray(layer), shape) for name, layer in results.items()}
 
 
 def _published_zone() -> Variable:
