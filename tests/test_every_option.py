@@ -232,7 +232,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "from_samples": Change({"elevation": "height"}),
         "trees": Change(5),
         "preset": Change("randomForest"),
-        "folds": Change(["random", "block:0.05deg"], "table"),
+        "folds": Change(["random", "knndm"], "table"),
         "n_folds": Change(4, "table"),
         "log": Change(False),
         "unseen_classes": Change("nodata", root={"elements": {"samples": "two_classes.csv"}}),

@@ -286,6 +286,34 @@ def project_points(lon: npt.ArrayLike, lat: npt.ArrayLike, grid: GeoBox) -> tupl
     return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
 
 
+def unproject_points(x: npt.ArrayLike, y: npt.ArrayLike, grid: GeoBox) -> tuple[Doubles, Doubles]:
+    """Coordinates of a grid to WGS84 degrees.
+
+    Parameters
+    ----------
+    x, y : array_like (n,)
+        In the CRS of the grid.
+    grid : GeoBox
+
+    Returns
+    -------
+    lon, lat : ndarray (n,), float64, degrees
+        Longitudes within -180..180.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> lon, lat = unproject_points([0.0], [0.0], plateau_grid())
+    >>> round(float(lon[0]), 6), round(float(lat[0]), 6)
+    (89.0, 33.0)
+    """
+    east, north = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if str(grid.crs.epsg or "") == "4326":
+        return np.mod(east + 180.0, 360.0) - 180.0, north
+    lon, lat = Transformer.from_crs(grid.crs.proj, "EPSG:4326", always_xy=True).transform(east, north)
+    return np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+
+
 def check_degrees(
     lon: npt.ArrayLike,
     lat: npt.ArrayLike,

@@ -118,7 +118,7 @@ def train_index(
     rows, _ = placed_samples(placed, cube, tidy, samples, [])
     wide = rows.drop(columns=["element", "value", "detection_limit", "censored"])
     wide.attrs = dict(rows.attrs)
-    options = training_options(table, rows, seed, workers, scored=scored)
+    options = training_options(table, rows, cube, seed=seed, workers=workers, scored=scored)
     options |= {"transform": "none", "units": "1"}
     return train_elements(wide, [INDEX], list(table.features), **options)[INDEX], rows
 

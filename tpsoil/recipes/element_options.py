@@ -19,7 +19,7 @@ from .element_study_options import AlterationTable, PairsTable
 from .section import Section
 
 NAMES: Final = {symbol: name for name, symbol in ELEMENTS.items()}
-FOLDS: Final = re.compile(r"^(random|group|block):?(\d*\.?\d*)(deg|km)?$")
+FOLDS: Final = re.compile(r"^(?:(random|group|knndm)|(block):(\d*\.?\d+)deg|(region):(.+))$")
 INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
 
 
@@ -68,7 +68,8 @@ class ElementsTable(Section):
     preset : "default" or "randomForest"
         "randomForest": the defaults of R's package, with which the spread between trees compares with published maps.
     folds : list of str
-        Of `"random"`, `"group"`, `"block:3deg"`: scored side by side.
+        Of `"random"`, `"group"`, `"block:3deg"`, `"region:COLUMN"` (one region of the samples left out at a time) and
+        `"knndm"` (test samples as far from the others as the mapped cells from the samples): scored side by side.
     n_folds : int
         Of each kind of folds.
     log : bool
@@ -247,22 +248,31 @@ class ElementsTable(Section):
     @field_validator("folds")
     @classmethod
     def _check_folds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        blocks = set()
+        names = []
         for text in kinds:
             match = FOLDS.match(text)
-            if match is None or (match[1] == "block") != bool(match[2]) or match[3] == "km":
-                raise ValueError(f"has '{text}', expected 'random', 'group' or a block in degrees such as 'block:3deg'")
-            blocks |= {match[2]} if match[2] else set()
-        if len(blocks) > 1 or not kinds:
-            raise ValueError("needs one or more kinds of folds, and one size of blocks")
+            if match is None:
+                raise ValueError(
+                    f"has '{text}', expected 'random', 'group', 'knndm', a block in degrees such as 'block:3deg', or a "
+                    "column of regions such as 'region:province'"
+                )
+            names.append(match[1] or match[2] or match[4])
+        if not kinds or len(set(names)) < len(names):
+            raise ValueError("needs one or more kinds of folds, each once, with one size of blocks")
         return kinds
 
     @property
     def kinds(self) -> tuple[list[str], float]:
         """Kinds of folds, and the side of a block in degrees."""
         matches = [match for text in self.folds if (match := FOLDS.match(text))]
-        sizes = [float(match[2]) for match in matches if match[2]]
-        return [match[1] for match in matches], (sizes[0] if sizes else 3.0)
+        sizes = [float(match[3]) for match in matches if match[3]]
+        return [match[1] or match[2] or match[4] for match in matches], (sizes[0] if sizes else 3.0)
+
+    @property
+    def region(self) -> str | None:
+        """Column of the samples with the regions of "region" folds."""
+        columns = [match[5] for text in self.folds if (match := FOLDS.match(text)) and match[5]]
+        return columns[0] if columns else None
 
     @field_validator("interval")
     @classmethod

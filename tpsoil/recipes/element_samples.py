@@ -170,6 +170,7 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
         *ranges,
         *index,
         *([table.site] if table.site else []),
+        *([table.region] if table.region else []),
         *([table.replicate] if table.replicate else []),
         *([table.icp[symbol]] if symbol in table.icp else []),
     ]

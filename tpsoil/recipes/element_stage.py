@@ -19,6 +19,7 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import Variable, missing_code
 
+from .element_designs import design_notes, design_tables
 from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
 from .element_options import NAMES, ElementsTable
 from .element_representation import representation_stages
@@ -128,7 +129,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
         notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
     check_covariates(samples.design, "value", list(table.features), where=f"elements, {symbol}")
-    settings = training_options(table, samples.design, int(options["seed"]), bench.workers)
+    settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     counts = trained.counts
     notes += [*samples.notes, *notes_of_study(table, symbol, trained, samples.design)]
@@ -163,6 +164,8 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     model = MapModel.of(trained, level=table.interval, measurement=error)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
+    tables |= design_tables(symbol, trained, samples.design, settings.get("area"))
+    notes += design_notes(symbol, trained, tables)
     tables |= study_tables(table, symbol, trained, samples, int(options["seed"]))
     return Prepared(model.dump(), tables, attributes, notes)
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from tpsoil.evaluation import FOLD_KINDS
 
+from .element_designs import mapped_cells
 from .element_options import ElementsTable
 
 
 def training_options(
-    table: ElementsTable, design: pd.DataFrame, seed: int, workers: int, *, scored: bool = True
+    table: ElementsTable,
+    design: pd.DataFrame,
+    cube: xr.Dataset,
+    *,
+    seed: int,
+    workers: int,
+    scored: bool = True,
 ) -> dict[str, Any]:
     """Keyword arguments of `tpsoil.micronutrients.train_elements`.
 
@@ -21,6 +29,8 @@ def training_options(
     table : ElementsTable
     design : DataFrame
         Placed samples with `site`.
+    cube : Dataset (y, x)
+        Has the features; gives the mapped cells for "knndm" folds.
     seed, workers : int
     scored : bool
         Score by all kinds of folds; else by the deciding kind alone, for forests whose scores are not reported.
@@ -34,9 +44,13 @@ def training_options(
     single = not table.site or not design["site"].duplicated().any()
     search = {"search": dict(table.search), "search_trees": table.search_trees, "search_folds": table.search_folds}
     used = [kind for kind in kinds if not (kind == "group" and single)] or ["random"]
+    if not scored:
+        used = [max(used, key=FOLD_KINDS.index)]
     return {
         "groups": "site" if table.site else None,
-        "folds": used if scored else [max(used, key=FOLD_KINDS.index)],
+        "folds": used,
+        **({"regions": table.region} if "region" in used else {}),
+        **({"area": mapped_cells(cube, table.features)} if "knndm" in used else {}),
         "transform": "log10" if table.log else "none",
         "max_censored": table.max_censored,
         "allow_censored": table.allow_censored,

@@ -47,7 +47,9 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
     samples = design_of(table, cube, Path(options["samples"]), symbol)
     if predicts_index(table):
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
-    settings = training_options(table, samples.design, int(options["seed"]), bench.workers, scored=False)
+    settings = training_options(
+        table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers, scored=False
+    )
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     model = MapModel.of(trained, level=None)
     attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}

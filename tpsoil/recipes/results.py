@@ -34,6 +34,8 @@ TITLES = {
     "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
+    "validation": "Scores by kind of folds, the question each answers, 90 % bootstrap intervals over sites",
+    "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",
     "with_extra": "Scores with the extra features of the samples; these are not mapped",
     "intervals": "Intervals out of fold: empirical coverage",
     "intervals_with_extra": "Intervals with the extra features",
@@ -44,7 +46,7 @@ TITLES = {
 }
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
 LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
-        "sites_", "sensitivity_")  # fmt: skip
+        "sites_", "sensitivity_", "distances_")  # fmt: skip
 """Tables of one element, kept for the figures and not printed."""
 
 

@@ -13,7 +13,7 @@ from tpsoil.variables import CATALOGUE, ELEMENTS
 from . import figures
 
 LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
-               "sites_", "sensitivity_")  # fmt: skip
+               "sites_", "sensitivity_", "distances_")  # fmt: skip
 """Prefixes of the names of tables that are drawn, not printed."""
 
 
@@ -91,6 +91,9 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
     if {"input", "decrease_m", "increase_m"} <= columns:
         text = f"Sensitivity of thickness{tail}"
         return text, figures.sensitivity_bars(table, title="Sensitivity of thickness")
+    if {"sample_to_sample", "area_to_sample"} <= columns:
+        text = f"Distance to the nearest sample{tail}"
+        return text, figures.distance_curves(table, title=text)
     if "distance_km" in columns:
         text = f"Transect{tail}"
         return text, figures.transect(table, title=text)

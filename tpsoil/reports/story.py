@@ -46,6 +46,8 @@ _TITLES: Final = {
     "solum_correlations": "Correlation with thickness",
     "solum_published": "This run beside the published study",
     "solum_published_zones": "Zones and parameters as the study published them",
+    "validation": "Scores by kind of folds, and the question each answers",
+    "residuals": "Residuals in space",
     "agreement": "Observed on predicted, and Theil's parts of the error",
     "intervals": "Intervals out of fold: empirical coverage", "coverage_by_class": "Intervals by class",
     "groups": "Classes compared on site means; classes that share a letter do not differ",

@@ -1,6 +1,7 @@
 """Figures: each function draws one figure, into the caller's axes if passed, and returns it."""
 
 from .canvas import Drawing, save
+from .designs import distance_curves
 from .effects import accumulated_local_effects, joint_effect, partial_dependence
 from .maps import map_classes, map_layer
 from .models import calibration_traces, importance_ranking, interval_coverage, observed_predicted
@@ -22,6 +23,7 @@ __all__ = [
     "colour_map",
     "correlation_matrix",
     "difference_map",
+    "distance_curves",
     "element_histograms",
     "group_comparison",
     "importance_ranking",

@@ -1,0 +1,70 @@
+"""Validation designs of `[elements]`: what a run reports of each, and which one it says to quote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_run
+
+from tpsoil.cube import open_cube
+from tpsoil.errors import TpsoilError
+from tpsoil.grid import grid_of, plateau_grid
+from tpsoil.points import project_points, unproject_points
+from tpsoil.recipes import run
+from tpsoil.recipes.element_designs import mapped_cells
+from tpsoil.recipes.results import result_tables
+
+
+def recipe_with(folder: Path, folds: list[str]) -> dict:
+    recipe = small_run.make_small(folder, side=32)
+    samples = pd.read_csv(recipe["elements"]["samples"])
+    samples["province"] = np.where(np.arange(len(samples)) % 3 == 0, "a", "b")
+    samples.to_csv(recipe["elements"]["samples"], index=False)
+    recipe.pop("solum", None)
+    recipe["elements"] |= {"folds": folds, "trees": 20, "n_folds": 4}
+    return recipe
+
+
+def test_designs_side_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    recipe = recipe_with(tmp_path, ["random", "region:province", "knndm"])
+    run(recipe, workers=1, progress=False)
+    tables = result_tables(recipe["run"]["output"])
+    title = next(name for name in tables if name.startswith("Scores by kind of folds"))
+    table = tables[title].set_index("folds")
+    assert list(table.index) == ["random", "region", "knndm"]
+    assert ((table["nse_lower"] <= table["nse"]) & (table["nse"] <= table["nse_upper"])).all()
+    assert table["question"].is_unique
+    assert (table["distance_gap_km"] >= 0).all()
+    assert table.loc["knndm", "distance_gap_km"] <= table.loc["random", "distance_gap_km"]
+    assert any("quote the score of" in line for line in caplog.messages)
+
+
+def test_mapped_cells_are_soil_with_a_covariate(tmp_path: Path) -> None:
+    recipe = small_run.make_small(tmp_path, side=32)
+    cube = open_cube(recipe["run"]["cube"])
+    features = recipe["elements"]["features"]
+    cells = mapped_cells(cube, features, limit=10**9)
+    valid = np.isfinite(cube[features[0]].values)
+    assert 0 < len(cells) <= valid.sum()
+    x, _ = project_points(*cells.T, grid_of(cube))
+    assert cube["x"].min() - 1 <= x.min()
+    assert x.max() <= cube["x"].max() + 1
+    assert len(mapped_cells(cube, features, limit=16)) <= 36
+
+
+def test_degrees_and_back() -> None:
+    lon, lat = np.array([75.0, 89.0, 103.5]), np.array([27.0, 33.0, 39.5])
+    grid = plateau_grid()
+    np.testing.assert_allclose(unproject_points(*project_points(lon, lat, grid), grid), [lon, lat], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "folds", [["knn"], ["block"], ["region:"], ["block:3deg", "block:1deg"], ["knndm", "knndm"], []]
+)
+def test_folds_that_are_none(tmp_path: Path, folds: list[str]) -> None:
+    with pytest.raises(TpsoilError, match="folds"):
+        run(recipe_with(tmp_path, folds), workers=1, progress=False)

@@ -1,0 +1,167 @@
+"""What each kind of folds of `[elements]` estimates: scores with intervals, distances, residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.evaluation import distance_curves, fit_variogram, moran, score_intervals
+from tpsoil.forest import TrainedForest
+from tpsoil.grid import grid_of
+from tpsoil.points import unproject_points
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.variables import missing_code
+
+Doubles = npt.NDArray[np.float64]
+
+CELLS: Final = 20_000
+"""Mapped cells that stand for the area, at regular distances."""
+DRAWS: Final = 300
+"""Of the bootstrap of scores."""
+QUESTIONS: Final[Mapping[str, str]] = {
+    "random": "another sample amid the samples",
+    "group": "a new site, placed as the sampled ones are",
+    "block": "a place at least about a block away from the samples",
+    "region": "a region without any sample",
+    "knndm": "a cell of this map, as far from the samples as its cells are",
+}
+"""What a score of each kind of folds is an answer to."""
+
+
+def mapped_cells(cube: xr.Dataset, features: Sequence[str], *, limit: int = CELLS) -> Doubles:
+    """Centres of the cells that the forests will map: soil, with a value of the first covariate.
+
+    Parameters
+    ----------
+    cube : Dataset (y, x)
+        Has the features.
+    features : sequence of str
+    limit : int
+        Cells on the grid at most, every n-th row and column.
+
+    Returns
+    -------
+    ndarray (m, 2)
+        Longitude and latitude, degrees.
+
+    Raises
+    ------
+    InputError
+        Where no cell is mapped.
+    """
+    complete = with_soil_mask(cube)
+    height, width = (int(cube.sizes[name]) for name in ("y", "x"))
+    step = max(1, int(np.ceil(np.sqrt(height * width / limit))))
+    rows, columns = slice(step // 2, None, step), slice(step // 2, None, step)
+    names = [features[0], *([MASK] if MASK in complete else [])]
+    part = complete[names].isel(y=rows, x=columns).compute()
+    code = missing_code(complete[features[0]])
+    valid = np.isfinite(part[features[0]].values) & (True if code is None else part[features[0]].values != code)
+    if MASK in part:
+        valid &= part[MASK].values == 1
+    if not valid.any():
+        raise InputError(f"elements: no cell has soil and a value of '{features[0]}', so nothing will be mapped")
+    x, y = np.meshgrid(part["x"].values, part["y"].values)
+    lon, lat = unproject_points(x[valid], y[valid], grid_of(cube))
+    return np.column_stack([lon, lat])
+
+
+def design_tables(
+    symbol: str, trained: TrainedForest, design: pd.DataFrame, area: Doubles | None
+) -> dict[str, pd.DataFrame]:
+    """Scores by kind of folds with intervals, residuals in space, and curves of distances.
+
+    Parameters
+    ----------
+    symbol : str
+    trained : TrainedForest
+    design : DataFrame
+        Placed samples with `lon`, `lat` and `site`.
+    area : ndarray (m, 2), optional
+        Mapped cells, degrees; without them distances are not compared.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        "validation": one row a kind of folds, `question`, `nse` and `rmse` on the scale of the fit with 90 %
+        bootstrap intervals over sites and, with `area`, `distance_gap_km`, how far the distances between folds are
+        from those of the mapped cells (Wasserstein). "residuals": Moran's I and variogram of the residuals of site
+        means. "distances_SYMBOL": shares of samples within a distance.
+    """
+    placed = design.loc[trained.folds.index]
+    sites = pd.factorize(placed["site"])[0]
+    scores = []
+    for kind in trained.folds.columns:
+        frame = trained.predictions[kind]
+        table = score_intervals(
+            frame["observed"], frame["predicted"], groups=sites, measures=["nse", "rmse"], draws=DRAWS
+        )
+        row = {"element": symbol, "folds": kind, "question": QUESTIONS[kind]}
+        for measure in table.index:
+            row |= {str(measure): table.loc[measure, "value"]}
+            row |= {f"{measure}_{end}": table.loc[measure, end] for end in ("lower", "upper")}
+        scores.append(row)
+    tables = {"validation": pd.DataFrame(scores), "residuals": _residuals(symbol, trained, placed)}
+    if area is not None:
+        curves = distance_curves(
+            placed[["lon", "lat"]].to_numpy(),
+            area,
+            {str(name): trained.folds[name] for name in trained.folds},
+            degrees=True,
+        )
+        tables["validation"]["distance_gap_km"] = (curves.wasserstein / 1000).to_numpy()
+        shown = curves.table().assign(distance=lambda table: table["distance"] / 1000)
+        tables[f"distances_{symbol}"] = shown.rename(columns={"distance": "distance_to_sample_km"})
+    return tables
+
+
+def design_notes(symbol: str, trained: TrainedForest, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Which score to quote for this map, and why, in one line."""
+    table = tables["validation"].set_index("folds")
+    if len(table) < 2:
+        return []
+    quoted = trained.deciding
+    row = table.loc[quoted]
+    reason = f"it answers for {QUESTIONS[quoted]}"
+    if "distance_gap_km" in table:
+        quoted = str(table["distance_gap_km"].idxmin())
+        row = table.loc[quoted]
+        reason = (
+            f"its distances between folds are nearest to those from the mapped cells to the samples (gap "
+            f"{row['distance_gap_km']:.3g} km, of random folds {table['distance_gap_km'].get('random', np.nan):.3g} km)"
+        )
+    others = "; ".join(f"{name} {value:.2f}" for name, value in table["nse"].items() if name != quoted)
+    return [
+        f"{symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['nse_lower']:.2f}, "
+        f"{row['nse_upper']:.2f}]: {reason}. Other folds answer other questions: {others}. None is map accuracy, which "
+        "needs a probability sample"
+    ]
+
+
+def _residuals(symbol: str, trained: TrainedForest, placed: pd.DataFrame) -> pd.DataFrame:
+    frame = trained.predictions[trained.deciding]
+    residual = (frame["observed"] - frame["predicted"]).rename("residual")
+    sites = pd.concat([placed[["lon", "lat", "site"]], residual], axis=1).groupby("site").mean()
+    row = {"element": symbol, "folds": trained.deciding, "sites": len(sites)}
+    if len(sites) < 30 or not sites["residual"].var() > 0:
+        return pd.DataFrame([row | dict.fromkeys(("moran_i", "moran_p", "range_km", "nugget_share"), float("nan"))])
+    place, values = sites[["lon", "lat"]].to_numpy(), sites["residual"].to_numpy()
+    correlation = moran(place, values, degrees=True)
+    variogram = fit_variogram(place, values, degrees=True)
+    return pd.DataFrame(
+        [
+            row
+            | {
+                "moran_i": correlation["i"],
+                "moran_p": correlation["p"],
+                "range_km": variogram.range / 1000,
+                "nugget_share": variogram.nugget / variogram.sill if variogram.sill > 0 else float("nan"),
+            }
+        ]
+    )
