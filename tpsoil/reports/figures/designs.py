@@ -61,7 +61,9 @@ def distance_curves(
     axes.plot(table[key], 100 * table["sample_to_sample"], color=palette.QUIET, linewidth=1.2, linestyle=":",
               label=FIXED["sample_to_sample"])  # fmt: skip
     for place, name in enumerate(designs):
-        axes.plot(table[key], 100 * table[name], color=colours[place], linewidth=1.4, label=f"{NAMES.get(name, name)} folds")
+        axes.plot(
+            table[key], 100 * table[name], color=colours[place], linewidth=1.4, label=f"{NAMES.get(name, name)} folds"
+        )
     axes.set_xlim(0, float(table[key].max()))
     axes.set_ylim(0, 101)
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
