@@ -11,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Write a recipe template, or show t
 
 @app.command("new")
 def new(
-    kind: Annotated[str, typer.Argument(help="solum, elements, both, or the study chen2026.")],
+    kind: Annotated[str, typer.Argument(help="solum, elements, both, or a study: chen2026, huo2026.")],
     cube: Annotated[str | None, typer.Option(help="A cube whose layers the recipe uses.")] = None,
 ) -> None:
     """Write an annotated recipe to standard output: `tpsoil recipe new solum --cube my.zarr > solum.toml`."""

@@ -43,11 +43,21 @@ TITLES = {
     "agreement": "Observed on predicted (Pineiro), and Theil's parts of the error",
     "drivers": "Drivers: rise of the held-out error, % (95 % limits); %IncMSE scaled and unscaled; linear shares",
     "groups": "Classes compared on site means; classes that share a letter do not differ",
+    "calibration_lines": "Lines of ICP-MS on XRF by three methods",
+    "xrf_coverage": "Coverage of ICP-MS readings, without and with the error of the calibration",
+    "alteration": "Index of alteration, scores out of fold",
+    "alteration_precipitation": "Index of alteration against annual precipitation, site means",
+    "joint_drivers": "Joint importance of groups of covariates: rise of the held-out error, % (95 % limits)",
+    "class_ranges": "Classes: samples, sites and ranges of covariates",
+    "representation": "Sites and area by class",
+    "published": "Beside the published numbers",
 }
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
 LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
-        "sites_", "sensitivity_", "distances_")  # fmt: skip
+        "sites_", "sensitivity_", "distances_", "letters_", "xrf_", "dependence_", "joint_", "relation_")  # fmt: skip
 """Tables of one element, kept for the figures and not printed."""
+PRINTED = ("xrf_coverage", "joint_drivers")
+"""Tables that are printed in spite of their prefix."""
 
 
 def result_tables(store: str) -> dict[str, pd.DataFrame]:
@@ -79,7 +89,7 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
         if name in tables:
             tables[name] = tables[name][[column for column in SCORES if column in tables[name]]]
     ordered = [name for name in TITLES if name in tables]
-    ordered += [name for name in tables if name not in TITLES and not name.startswith(LONG)]
+    ordered += [name for name in tables if name not in TITLES and (not name.startswith(LONG) or name in PRINTED)]
     return {table_title(name): tables[name] for name in ordered}
 
 

@@ -12,7 +12,7 @@ from tpsoil.errors import InputError, nearest_name
 from .solum_stage import ZONE_LAYERS
 
 KINDS: Final = ("solum", "elements", "both")
-STUDIES: Final = ("chen2026",)
+STUDIES: Final = ("chen2026", "huo2026")
 """Complete recipes of published studies for their own data; they build their cube themselves."""
 SOLUM_NEEDS: Final = ("elevation", "mean_annual_temperature", "annual_precipitation")
 FEATURES: Final = (
@@ -59,8 +59,9 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
 
     Parameters
     ----------
-    kind : {"solum", "elements", "both", "chen2026"}
-        Of `tpsoil recipe new`; "chen2026" is the complete solum study from its raw data.
+    kind : {"solum", "elements", "both", "chen2026", "huo2026"}
+        Of `tpsoil recipe new`; "chen2026" and "huo2026" are the complete studies of
+        solum and micronutrients from their raw data.
     cube : str, optional
         A cube; the recipe uses its layers, and has an assumption with a reason for each that is missing.
 

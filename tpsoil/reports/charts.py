@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tpsoil.variables import CATALOGUE, ELEMENTS
 
 from . import figures
+from .study import is_of_study, study_charts
 
 LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
                "sites_", "sensitivity_", "distances_")  # fmt: skip
@@ -25,7 +26,7 @@ def is_long(name: str) -> bool:
     >>> is_long("predictions_Fe"), is_long("elements")
     (True, False)
     """
-    return f"{name}_".startswith(LONG) and name != "coverage_by_class"
+    return is_of_study(name) or (f"{name}_".startswith(LONG) and name != "coverage_by_class")
 
 
 def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
@@ -47,9 +48,11 @@ def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
     >>> [text for text, _ in charts_of({"predictions_Zn": table})]
     ['Observed against predicted, Zn']
     """
-    drawn: list[tuple[str, Figure]] = []
+    drawn = study_charts(tables)
     effects: dict[str, list[pd.DataFrame]] = {}
     for name, table in tables.items():
+        if is_of_study(name):
+            continue
         kind, _, subject = name.partition("_")
         if kind == "effect" and {"feature", "value", "effect"} <= set(table.columns):
             effects.setdefault(subject.partition("_")[0], []).append(table)

@@ -35,6 +35,7 @@ from .figures.reading import Picture, read_picture
 from .pixels import grid_of_page, layer_of_page, pack_values
 from .regions import region_figures
 from .story import Story, read_story
+from .study import number_of, sites_figure
 from .tables import layer_summary, to_html, write_text
 
 CELLS_OF_A_PAGE: Final = 9_000_000
@@ -167,7 +168,7 @@ def page_html(
     summary["units"] = [palette.unit_text(units) for units in summary["units"]]
     summary.attrs["caption"] = "The layers"
     places = region_figures(store, story.charts | {str(table.attrs.get("name")): table for table in story.scores})
-    sections = _sections(story, pictures, summary, places)
+    sections = _sections(story, pictures, summary, places, sites_figure(store, story.charts))
     head = {
         "version": html.escape(tpsoil.__version__),
         "title": html.escape(_marked(story)),
@@ -212,6 +213,12 @@ def _map_picture(layer: xr.DataArray, shown: Mapping[str, Any]) -> str:
     return f"<figure>{_image(figure, str(shown['alt']))}<figcaption>{caption}</figcaption></figure>"
 
 
+def _chart_picture(text: str, figure: Figure, published: bool) -> str:
+    number = number_of(text) if published else ""
+    caption = f"<figcaption>{html.escape(f'{text}: {number} of Huo et al. 2026')}</figcaption>" if number else ""
+    return f"<figure>{_image(figure, f'Chart: {text}')}{caption}</figure>"
+
+
 def _image(figure: Figure, alt: str) -> str:
     """A picture with its size, so that the layout is stable; not loaded lazily, so that all are printed."""
     uri = png_uri(figure)
@@ -237,10 +244,15 @@ def png_uri(figure: Figure, dpi: int = 90) -> str:
 
 
 def _sections(
-    story: Story, pictures: Sequence[str], summary: pd.DataFrame, places: Sequence[tuple[str, Figure]]
+    story: Story,
+    pictures: Sequence[str],
+    summary: pd.DataFrame,
+    places: Sequence[tuple[str, Figure]],
+    sites: Sequence[tuple[str, Figure]],
 ) -> list[tuple[str, str, str]]:
     """(id, heading, HTML) of every section that is not empty."""
-    drawn = "".join(f"<figure>{_image(figure, f'Chart: {text}')}</figure>" for text, figure in charts_of(story.charts))
+    charts = [*sites, *charts_of(story.charts)]
+    drawn = "".join(_chart_picture(text, figure, story.published) for text, figure in charts)
     regions = "".join(
         f"<figure>{_image(figure, f'Map: {text}')}<figcaption>{html.escape(text)}</figcaption></figure>"
         for text, figure in places

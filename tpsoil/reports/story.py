@@ -22,6 +22,7 @@ from tpsoil.display import cell_text
 from .charts import is_long
 from .figures import palette
 from .records import read_record
+from .study import counterparts
 from .tables import class_shares
 
 _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_convention", "deposition", "preset",
@@ -53,6 +54,14 @@ _TITLES: Final = {
     "groups": "Classes compared on site means; classes that share a letter do not differ",
     "drivers": "Drivers of the elements", "rusle": "Water erosion beside the published mean",
     "water_erosion": "Water erosion beside the published mean",
+    "samples": "Samples, mg/kg: screening and site means",
+    "calibration": "Calibration of XRF to ICP-MS", "calibration_lines": "Lines of ICP-MS on XRF by three methods",
+    "xrf_coverage": "Coverage of ICP-MS readings, without and with the error of the calibration",
+    "alteration": "Index of alteration, scores out of fold",
+    "alteration_precipitation": "Index of alteration against annual precipitation, site means",
+    "joint_drivers": "Joint importance of groups of covariates: rise of the held-out error, %",
+    "class_ranges": "Classes: samples, sites and ranges of covariates",
+    "representation": "Sites and area by class", "published": "Beside the published numbers",
 }  # fmt: skip
 _SCORE: Final = re.compile(r"^(nse|squared_correlation|ccc|rmse|mae|mre|bias|coverage|picp|r2)(_|$)", re.IGNORECASE)
 
@@ -74,6 +83,8 @@ class Story:
         `plausibility`: maps and scores that leave published ranges.
     recipe : str
         As text, or "".
+    published : bool
+        Whether charts name the figure of the published study that they correspond to.
     charts : dict of str to DataFrame
         Tables that are drawn, not printed, by name.
     results : list of str
@@ -94,6 +105,7 @@ class Story:
     provenance: list[pd.DataFrame] = field(default_factory=list)
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
+    published: bool = False
     charts: dict[str, pd.DataFrame] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
     attributes: pd.DataFrame | None = None
@@ -139,6 +151,11 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
         # Tables are simulated if the layers of their stages are; other layers of the run may be real.
         sources = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
         _place_table(story, key, table, simulated=palette.is_simulated(*sources))
+    if "representation" in run.tables:
+        story.charts["representation"] = run.tables["representation"]
+    if _published(run.recipe):
+        story.published = True
+        story.scores.insert(0, counterparts(list(run.tables)))
     for key, value in attrs.items():
         _place_attribute(story, key, value)
     if not story.recipe and run.recipe:
@@ -150,6 +167,11 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.attributes = _other_attributes(layers)
     story.results = [name for name in run.results if name in layers]
     return story
+
+
+def _published(recipe: Any) -> bool:
+    elements = recipe.get("elements") if isinstance(recipe, Mapping) else None
+    return isinstance(elements, Mapping) and bool(elements.get("published"))
 
 
 def _simulated(store: xr.Dataset) -> str:

@@ -10,12 +10,14 @@ from .places import class_representation, representativeness, transect
 from .reading import pick
 from .regions import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
 from .samples import correlation_matrix, element_histograms, group_comparison
+from .study import calibration_scatter, relation, sampling_map
 from .thematic import applicability_map, difference_map, mean_and_spread_map, response_time_map, zones_map
 
 __all__ = [
     "Drawing",
     "accumulated_local_effects",
     "applicability_map",
+    "calibration_scatter",
     "calibration_traces",
     "class_colours",
     "class_names",
@@ -37,8 +39,10 @@ __all__ = [
     "observed_predicted",
     "partial_dependence",
     "pick",
+    "relation",
     "representativeness",
     "response_time_map",
+    "sampling_map",
     "save",
     "sensitivity_bars",
     "side_by_side",
