@@ -29,7 +29,7 @@ from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
 from .solum_options import CalibrationTable
-from .solum_study import bounds_table, gain_over_baselines
+from .solum_study import bounds_table, five_digits, gain_over_baselines
 
 SCORE_DIGITS = 4
 
@@ -160,18 +160,11 @@ def _tables(calibration: Calibration, profiles: pd.DataFrame) -> dict[str, pd.Da
     return {
         "solum_bounds": bounds_table(calibration),
         "solum_scores": calibration.scores.round(SCORE_DIGITS),
-        "solum_parameters": _five_digits(calibration.table()),
-        "solum_spread": _five_digits(spread),
+        "solum_parameters": five_digits(calibration.table()),
+        "solum_spread": five_digits(spread),
         "solum_directions": calibration.directions,
         "predictions_solum": predictions.dropna().round(SCORE_DIGITS),
-        "traces_solum": _five_digits(calibration.traces),
+        "traces_solum": five_digits(calibration.traces),
         "solum_gain_baselines": gain_over_baselines(calibration).round(SCORE_DIGITS),
         "sites_solum": sites.round(6),
     }
-
-
-def _five_digits(table: pd.DataFrame) -> pd.DataFrame:
-    rounded = table.copy()
-    for column in rounded.select_dtypes("float").columns:
-        rounded[column] = rounded[column].map(lambda value: float(f"{value:.5g}"))
-    return rounded

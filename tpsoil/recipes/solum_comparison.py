@@ -29,7 +29,7 @@ from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
 from .solum_options import CalibrationTable, ComparisonTable
-from .solum_study import beside_published, gain_row
+from .solum_study import beside_published, five_digits, gain_row
 
 THICKNESS: Final = "solum_thickness"
 
@@ -141,7 +141,7 @@ def _windows(
         numeric = {key: layer for key, layer in environment.items() if layer.dtype.kind == "f"}
         if numeric:
             parts["solum_environment"].append(window_statistics(numeric, {name: box}))
-    return {key: pd.concat(rows, ignore_index=True).round(4) for key, rows in parts.items() if rows}
+    return {key: five_digits(pd.concat(rows, ignore_index=True)) for key, rows in parts.items() if rows}
 
 
 def _with_published(table: pd.DataFrame) -> pd.DataFrame:

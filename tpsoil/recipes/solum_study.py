@@ -24,6 +24,14 @@ MEANINGS: Final[Mapping[str, tuple[str, str]]] = {
 THIS: Final = "solum_thickness"
 
 
+def five_digits(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with its numbers to five significant digits: curvatures and parameters span powers of ten."""
+    rounded = table.copy()
+    for column in rounded.select_dtypes("float").columns:
+        rounded[column] = rounded[column].map(lambda value: float(f"{value:.5g}"))
+    return rounded
+
+
 def bounds_table(calibration: Calibration) -> pd.DataFrame:
     """Bounds of the parameters, the study's Table 2 for this calibration."""
     low, high = calibration.settings["low"], calibration.settings["high"]

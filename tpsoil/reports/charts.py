@@ -79,7 +79,8 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
         return text, figures.observed_predicted(grouped, units=_units(subject), title=text)
     if {"feature", "importance"} <= columns:
         text = f"Importance of the covariates{tail}"
-        return text, figures.importance_ranking(table, title=text)
+        label = "increase in mean squared error, m²" if subject == "solum" else None
+        return text, figures.importance_ranking(table, title=text, label=label)
     if "level" in columns and {"coverage", "conformal", "quantile", "spread"} & columns:
         text = f"Coverage of the intervals{tail}"
         return text, figures.interval_coverage(table, title=text)

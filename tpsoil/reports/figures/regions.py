@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,9 +67,10 @@ def study_area(
     axes = figure.axes[0]
     frame = axes.get_xlim(), axes.get_ylim()
     east, north = _in_picture(elevation, *_places(sites, elevation))
-    colour = sites.get("observed_m", palette.WARNING)
-    points = axes.scatter(east, north, c=colour, s=11, cmap="Reds", edgecolors="black", linewidths=0.4, zorder=6,
-                          gid="sites")  # fmt: skip
+    style: dict[str, Any] = {"color": palette.WARNING}
+    if "observed_m" in sites:
+        style = {"c": sites["observed_m"].to_numpy(float), "cmap": "Reds"}
+    points = axes.scatter(east, north, s=11, edgecolors="black", linewidths=0.4, zorder=6, gid="sites", **style)
     for name, box in (windows or {}).items():
         x, y = _in_picture(elevation, *_outline(elevation, box))
         axes.plot(x, y, color="black", linewidth=1.2, zorder=5.5, gid="window")
@@ -134,7 +136,7 @@ def side_by_side(
     if ground is not None:
         maps.map_layer(ground, ax=waiting.pop(0), title="Topography", hillshade=ground)
     for panel, (name, layer) in zip(waiting, shown.items(), strict=True):
-        maps.map_layer(layer, ax=panel, title=name, limits=limits, hillshade=ground)
+        maps.map_layer(layer, ax=panel, title=name, limits=limits)
     return figure
 
 

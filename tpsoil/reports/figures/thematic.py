@@ -104,8 +104,13 @@ def difference_map(
             loc="lower right", fontsize=7.5,
         )  # fmt: skip
     bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
-    mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
-    bar.set_label(f"difference, {unit}\nmean {mean}, root mean square {rms}", fontsize=9)
+    if relative:  # a few cells near 0 of the first map decide a mean of percents
+        q25, q50, q75 = (palette.number_text(float(v)) for v in np.percentile(finite, [25, 50, 75]))
+        summary = f"median {q50}, quartiles {q25} and {q75}"
+    else:
+        mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
+        summary = f"mean {mean}, root mean square {rms}"
+    bar.set_label(f"difference, {unit}\n{summary}", fontsize=9)
     finish_bar(bar, image)
     maps.finish_map(axes, picture, globe=ax is None)
     return figure
