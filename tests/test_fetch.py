@@ -420,22 +420,87 @@ def test_every_entry_has_an_address_a_unit_a_licence_and_its_documentation(name:
     assert choose(choice.text).values == choice.values
 
 
-@pytest.mark.parametrize(
-    ("name", "latitude", "longitude", "url"),
-    [
-        ("copernicus_dem/glo30", 30, 80, "https://copernicus-dem-30m.s3.amazonaws.com/Copernicus_DSM_COG_10_N30_00_E080_00"
-         "_DEM/Copernicus_DSM_COG_10_N30_00_E080_00_DEM.tif"),
-        ("copernicus_dem/glo90", -7, -9, "https://copernicus-dem-90m.s3.amazonaws.com/Copernicus_DSM_COG_30_S07_00_W009_00"
-         "_DEM/Copernicus_DSM_COG_30_S07_00_W009_00_DEM.tif"),
-        ("chelsa/bio12", 0, 0, "https://os.unil.cloud.switch.ch/chelsa02/chelsa/global/bioclim/bio12/1981-2010/"
-         "CHELSA_bio12_1981-2010_V.2.1.tif"),
-        ("soilgrids/clay", 0, 0, "https://files.isric.org/soilgrids/latest/data/clay/clay_0-5cm_mean.vrt"),
-        ("worldcover/map2021", 30, 87, "https://esa-worldcover.s3.eu-central-1.amazonaws.com/v200/2021/map/"
-         "ESA_WorldCover_10m_2021_v200_N30E087_Map.tif"),
-    ],
-)  # fmt: skip
-def test_addresses_are_those_of_the_documentation(name: str, latitude: int, longitude: int, url: str) -> None:
-    assert choose(name).url(latitude=latitude, longitude=longitude) == url
+PLANETARY = "https://planetarycomputer.microsoft.com/api/stac/v1/search?collections="
+NCSS = "http://thredds.northwestknowledge.net:8080/thredds/ncss/agg_terraclimate_"
+ISRIC = "https://files.isric.org/soilgrids/latest/data/"
+DEM = "https://copernicus-dem-{0}m.s3.amazonaws.com/Copernicus_DSM_COG_{1}_N30_00_E087_00_DEM/Copernicus_DSM_COG_{1}_N30_00_E087_00_DEM.tif"
+CHELSA = (
+    "https://os.unil.cloud.switch.ch/chelsa02/chelsa/global/bioclim/bio{0}/1981-2010/CHELSA_bio{0}_1981-2010_V.2.1.tif"
+)
+FAQ = "https://docs.isric.org/globaldata/soilgrids/SoilGrids_faqs_02.html"
+CC_BY = "CC-BY-4.0"
+LP_DAAC = "no restrictions on use, sale or redistribution (LP DAAC)"
+STATED = {
+    # entry: address of the tile N30E087 or of the box, unit, scale, offset, nodata, licence, documentation
+    "copernicus_dem/glo30": (DEM.format(30, 10), "m", 1, 0, None, "Copernicus DEM licence: free of charge, attribution",
+                             "https://copernicus-dem-30m.s3.amazonaws.com/readme.html"),
+    "copernicus_dem/glo90": (DEM.format(90, 30), "m", 1, 0, None, "Copernicus DEM licence: free of charge, attribution",
+                             "https://copernicus-dem-90m.s3.amazonaws.com/readme.html"),
+    "chelsa/bio1": (CHELSA.format(1), "degC", 0.1, -273.15, 65535, "CC0-1.0", "https://chelsa-climate.org/downloads/"),
+    "chelsa/bio12": (CHELSA.format(12), "mm", 1, 0, 65535, "CC0-1.0", "https://chelsa-climate.org/downloads/"),
+    "soilgrids/clay": (f"{ISRIC}clay/clay_0-5cm_mean.vrt", "%", 0.1, 0, -32768, CC_BY, FAQ),
+    "soilgrids/sand": (f"{ISRIC}sand/sand_0-5cm_mean.vrt", "%", 0.1, 0, -32768, CC_BY, FAQ),
+    "soilgrids/silt": (f"{ISRIC}silt/silt_0-5cm_mean.vrt", "%", 0.1, 0, -32768, CC_BY, FAQ),
+    "soilgrids/soc": (f"{ISRIC}soc/soc_0-5cm_mean.vrt", "g kg-1", 0.1, 0, -32768, CC_BY, FAQ),
+    "soilgrids/phh2o": (f"{ISRIC}phh2o/phh2o_0-5cm_mean.vrt", "1", 0.1, 0, -32768, CC_BY, FAQ),
+    "soilgrids/bdod": (f"{ISRIC}bdod/bdod_0-5cm_mean.vrt", "kg dm-3", 0.01, 0, -32768, CC_BY, FAQ),
+    "soilgrids2017/bdticm": ("https://files.isric.org/soilgrids/former/2017-03-10/data/BDTICM_M_250m_ll.tif", "cm", 1,
+                             0, -99999, CC_BY, "https://files.isric.org/soilgrids/former/2017-03-10/data/"),
+    "worldcover/map2021": ("https://esa-worldcover.s3.eu-central-1.amazonaws.com/v200/2021/map/"
+                           "ESA_WorldCover_10m_2021_v200_N30E087_Map.tif", "1", 1, 0, 0, CC_BY,
+                           "https://worldcover2021.esa.int/download"),
+    "openlandmap/soc": ("https://s3.openlandmap.org/arco/organic.carbon_usda.6a1c_m_250m_b0cm_19500101_20171231_go_"
+                        "epsg.4326_v0.2.tif", "g kg-1", 5, 0, None, "CC-BY-SA-4.0", "https://developers.google.com/"
+                        "earth-engine/datasets/catalog/OpenLandMap_SOL_SOL_ORGANIC-CARBON_USDA-6A1C_M_v02"),
+    "terraclimate/ppt": (f"{NCSS}ppt_1958_CurrentYear_GLOBE.nc?&var=ppt&south=29.2&north=30.6&west=90.2&east=91.4&"
+                         "horizStride=1&time_start=2010-01-01T00%3A00%3A00Z&time_end=2010-12-31T00%3A00%3A00Z&"
+                         "timeStride=1&disableProjSubset=on&addLatLon=true&accept=netcdf", "mm/month", 1, 0, None,
+                         "CC0-1.0", "https://www.climatologylab.org/terraclimate.html"),
+    "terraclimate/pet": (f"{NCSS}pet_1958_CurrentYear_GLOBE.nc?&var=pet&south=29.2&north=30.6&west=90.2&east=91.4&"
+                         "horizStride=1&time_start=2010-01-01T00%3A00%3A00Z&time_end=2010-12-31T00%3A00%3A00Z&"
+                         "timeStride=1&disableProjSubset=on&addLatLon=true&accept=netcdf", "mm/month", 1, 0, None,
+                         "CC0-1.0", "https://www.climatologylab.org/terraclimate.html"),
+    "modis/npp": (f"{PLANETARY}modis-17A3HGF-061&bbox=90.2,29.2,91.4,30.6&datetime=2020-07-01T00:00:00Z&limit=100",
+                  "kg m-2 a-1", 0.0001, 0, 32767, LP_DAAC, "https://lpdaac.usgs.gov/products/mod17a3hv006/"),
+    "modis/ndvi": (f"{PLANETARY}modis-13A1-061&bbox=90.2,29.2,91.4,30.6&datetime=2020-08-01T00:00:00Z&limit=100", "1",
+                   0.0001, 0, -3000, LP_DAAC,
+                   "https://developers.google.com/earth-engine/datasets/catalog/MODIS_061_MOD13A1"),
+    "wosis/snapshot2023": ("https://files.isric.org/public/wosis_snapshot/WoSIS_2023_December.zip", "1", 1, 0, None,
+                           CC_BY, "https://data.isric.org/geonetwork/srv/api/records/e50f84e1-aa5b-49cb-bd6b-cd581232a2ec"),
+    "wosis/latest": ("https://maps.isric.org/mapserv?map=/map/wosis_latest.map&SERVICE=WFS&VERSION=2.0.0&REQUEST="
+                     "GetFeature&TYPENAMES=ms:wosis_latest_profiles&OUTPUTFORMAT=csv&COUNT=10000&BBOX=29.2,90.2,30.6,91.4"
+                     ",urn:ogc:def:crs:EPSG::4326", "1", 1, 0, None, CC_BY,
+                     "https://www.isric.org/explore/wosis/faq-wosis"),
+    "hydrolakes/polygons": ("https://data.hydrosheds.org/file/hydrolakes/HydroLAKES_polys_v10_shp.zip", "1", 1, 0, None,
+                            CC_BY, "https://www.hydrosheds.org/products/hydrolakes"),
+    "natural_earth/lakes": ("https://naciscdn.org/naturalearth/10m/physical/ne_10m_lakes.zip", "1", 1, 0, None,
+                            "public domain", "https://www.naturalearthdata.com/downloads/10m-physical-vectors/"),
+    "natural_earth/glaciers": ("https://naciscdn.org/naturalearth/10m/physical/ne_10m_glaciated_areas.zip", "1", 1, 0,
+                               None, "public domain",
+                               "https://www.naturalearthdata.com/downloads/10m-physical-vectors/"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_address_unit_scale_and_licence_are_those_of_the_documentation(name: str) -> None:
+    """A second record of what the documentation states, so that a changed entry is a decision and no accident."""
+    entry = read_catalogue().entries[name]
+    url = choose(name).url(latitude=30, longitude=87, box=BOX)
+    assert (
+        url, entry.unit, entry.scale, entry.offset, entry.nodata, entry.licence, entry.documentation
+    ) == STATED[name]  # fmt: skip
+
+
+def test_tiles_south_and_west_have_their_letters() -> None:
+    assert choose("copernicus_dem/glo90").url(latitude=-7, longitude=-9).endswith("COG_30_S07_00_W009_00_DEM.tif")
+
+
+def test_what_no_documentation_confirms_is_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    unverified = {name for name, entry in read_catalogue().entries.items() if entry.unverified}
+    assert {"openlandmap/soc", "terraclimate/ppt", "modis/npp", "wosis/latest"} <= unverified
+    with pytest.raises(SystemExit):
+        main(["sources"])
+    assert "Probed at the source: 0 of" in capsys.readouterr().out
 
 
 def test_a_catalogue_of_ones_own_goes_before_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,6 +598,21 @@ def test_a_box_that_is_not_the_extent_of_an_existing_cube_is_rejected(mirror: Mi
         fetch(tmp_path / "cube.zarr", (west, south, (west + east) / 2, north), layers=["chelsa/bio12"], network=how)
     fetch(tmp_path / "cube.zarr", BOX, layers=["chelsa/bio12"], network=how)  # the box that the cube was created for
     assert "annual_precipitation" in open_cube(tmp_path / "cube.zarr")
+
+
+def test_cells_finer_than_the_source_are_allowed_with_a_note(mirror: Mirror, tmp_path: Path) -> None:
+    fetch(tmp_path / "fine.zarr", (90.5, 29.5, 90.6, 29.6), layers=["chelsa/bio12", "elevation"], resolution=250,
+          network=network(mirror, tmp_path))  # fmt: skip
+    cube = open_cube(tmp_path / "fine.zarr")
+    assert cube.annual_precipitation.attrs["notes"] == "cells of 250 m are finer than the source, 1000 m"
+    assert "notes" not in cube.elevation.attrs
+
+
+@pytest.mark.parametrize("box", [(88, 89.5, 92, 90), (179.5, -20, -179.5, -19)])
+def test_boxes_at_the_date_line_and_the_poles(mirror: Mirror, tmp_path: Path, box: tuple[float, ...]) -> None:
+    with pytest.raises((InputError, GridError), match=r"date line|no data in the box"):
+        fetch(tmp_path / "a.zarr", box, layers=["soilgrids2017/bdticm"], resolution=200_000, crs="EPSG:3857",
+              network=network(mirror, tmp_path))  # fmt: skip
 
 
 # --- probes ----------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ class _Names:
         if self.progress is not None:
             self.progress(f"{choice.entry.name}: {len(one.pieces)} files, {one.expected_bytes / 1e6:.1f} MB")
         files = tuple(str(path) for path in data.read(one))
-        return files, {**read_options(one), "attributes": data.attributes(one)}
+        return files, {**read_options(one), "attributes": data.attributes(one, cell_metres(grid))}
 
     def file(self, text: str, at: str) -> str:
         """Polygons or rows of an entry for the recipe's grid."""

@@ -196,7 +196,7 @@ def fetch(
     written = []
     for one, files in zip(plans, windows, strict=True):
         layer = one.choice.entry.layer
-        attrs = data.attributes(one)
+        attrs = data.attributes(one, cell_metres(grid))
         if layer in present:
             if present[layer] != attrs[WINDOWS]:
                 raise InputError(
@@ -254,7 +254,7 @@ def _lazy(
         one = data.plan(choice, box, cell_metres(grid))
         raster = lazy_raster(one, data.cache)
         layer = align(raster, grid, chunks=_chunks(grid))
-        layer.attrs |= {"source": choice.entry.citation, **data.attributes(one)}
+        layer.attrs |= {"source": choice.entry.citation, **data.attributes(one, cell_metres(grid))}
         layers[choice.entry.layer] = layer
     return xr.Dataset(layers)
 

@@ -28,6 +28,8 @@ from tpsoil.sources.regions import values_digest
 
 Box = tuple[float, float, float, float]
 
+FINER: Final = 0.9
+"""Cells below this share of the source's are finer than it; the sources' own cells are nominal."""
 LOCK_NAME: Final = "sources.lock"
 WINDOWS: Final = "source_windows"
 """Attribute with a digest of the windows that a layer was made of: addresses, places and values."""
@@ -128,8 +130,8 @@ class OpenData:
         self._record(url, ",".join(f"{value:g}" for value in box), hashlib.sha256(path.read_bytes()).hexdigest())
         return path
 
-    def attributes(self, one: Plan) -> dict[str, str]:
-        """What a layer states of where it comes from."""
+    def attributes(self, one: Plan, metres: float) -> dict[str, str]:
+        """What a layer on cells of this size states of its source."""
         entry = one.choice.entry
         attrs = {
             "licence": entry.licence,
@@ -142,6 +144,8 @@ class OpenData:
         overviews = sorted({piece.overview for piece in one.pieces})
         if overviews != [1]:
             attrs["read_at_overview"] = ", ".join(map(str, overviews))
+        if metres < FINER * entry.resolution_m:
+            attrs["notes"] = f"cells of {metres:g} m are finer than the source, {entry.resolution_m:g} m"
         versions = [f"{piece.url}|{piece.key}|{self.windows.get(piece.url, {}).get(piece.key)}" for piece in one.pieces]
         if self.windows:
             attrs[WINDOWS] = hashlib.sha256("\n".join(sorted(versions)).encode()).hexdigest()[:16]
