@@ -107,6 +107,23 @@ def test_locked_names_a_changed_file_of_a_recipe(mirror: Mirror, tmp_path: Path,
         job_of(text)
 
 
+def test_a_relative_cache_folder_belongs_to_the_working_folder_and_not_to_the_recipes(
+    mirror: Mirror, tmp_path: Path, cube: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TPSOIL_CACHE", "own_cache")
+    (tmp_path / "recipes").mkdir()
+    text = recipe(tmp_path, layers={"clay": LAYERS["clay"]})
+    lines = [f'[run]\nname = "a"\noutput = "maps.zarr"\n[sources]\ncatalogue = "{tmp_path}/catalogue.toml"\n[grid]\n',
+             f"bounds = {text['grid']['bounds']}\nresolution = 2000\n",
+             f'[[layers]]\nname = "clay"\nsource = "{LAYERS["clay"]}"\n']  # fmt: skip
+    (tmp_path / "recipes/a.toml").write_text("".join(lines))
+    maps = tpsoil.run("recipes/a.toml", progress=False)
+    np.testing.assert_array_equal(maps.clay.values, cube.clay.values)
+    assert (tmp_path / "own_cache/sources/windows").is_dir()
+    assert (tmp_path / "recipes/maps.sources.lock").is_file()
+
+
 def test_a_changed_tile_behind_a_vrt_is_read_again(
     mirror: Mirror, root: Path, tmp_path: Path, cube: xr.Dataset
 ) -> None:

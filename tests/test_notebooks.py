@@ -15,7 +15,7 @@ import pytest
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; pip install 'tpsoil[test]'")
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-NAMES = ["01_datacube", "02_covariates", "03_solum", "04_micronutrients", "05_rerun_and_scale"]
+NAMES = ["01_datacube", "02_covariates", "03_solum", "04_micronutrients", "05_rerun_and_scale", "06_open_data"]
 TAKEN: dict[str, float] = {}
 
 
@@ -39,7 +39,7 @@ def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def test_there_are_five() -> None:
+def test_there_are_six() -> None:
     assert [path.stem for path in sorted(FOLDER.glob("*.ipynb"))] == NAMES
     assert [path.stem for path in BUILD.sources()] == NAMES
 
@@ -79,7 +79,7 @@ def test_a_newcomer_has_a_map_within_ten_cells() -> None:
 
 
 def test_what_rests_on_simulated_samples_says_so() -> None:
-    for name in ("03_solum", "04_micronutrients", "05_rerun_and_scale"):
+    for name in ("03_solum", "04_micronutrients", "05_rerun_and_scale", "06_open_data"):
         opening = stored(name).cells[0].source.lower()
         assert "simulated" in opening
 

@@ -49,7 +49,9 @@ def make_sources(root: Path) -> Path:
     """
     for latitude, longitude in ((29, 90), (29, 91), (30, 90)):
         name = f"Copernicus_DSM_COG_10_N{latitude}_00_E{longitude:03d}_00_DEM"
-        values = (4000 + 1500 * surface(480, 480, latitude + longitude)).astype("float32")
+        step = (np.arange(480) + 0.5) / 480
+        z = 4000 + 1500 * relief(longitude + step[None, :], latitude + 1 - step[:, None], latitude + longitude)
+        values = z.astype("float32")
         write_raster(root / name / f"{name}.tif", values, (longitude, latitude + 1), 1 / 480)
     kelvin = (2600 + 200 * surface(600, 600, 1)).astype("uint16")
     folder = root / "chelsa02/chelsa/global/bioclim"
@@ -112,6 +114,20 @@ def surface(rows: int, columns: int, seed: int = 0) -> Array:
     return field
 
 
+def relief(longitude: Array, latitude: Array, seed: int = 0) -> Array:
+    """A field in 0..1 of ridges from 100 km down to 5 km, the same across the borders of tiles; with some noise."""
+    rng = np.random.default_rng(99)
+    field = np.zeros(np.broadcast_shapes(longitude.shape, latitude.shape))
+    for octave in range(5):
+        for _ in range(3):
+            angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
+            along = longitude * np.cos(angle) + latitude * np.sin(angle)
+            field += 0.5**octave * np.sin(2 * np.pi * 2**octave * along + phase)
+    noise = np.random.default_rng(seed).normal(0, 0.003, field.shape)
+    scaled: Array = np.clip(0.5 + field / 9 + noise, 0, 1)
+    return scaled
+
+
 def _soilgrids(root: Path) -> None:
     """Two tiles in Homolosine behind a VRT whose sources are relative, as the original has them."""
     x, y = Transformer.from_crs(4326, HOMOLOSINE, always_xy=True).transform([89.0, 92.5], [31.8, 28.5])
@@ -149,9 +165,11 @@ def _modis(root: Path) -> None:
     cell = TILE_METRES / TILE_CELLS
     for vertical in (5, 6):
         origin = ((25 - 18) * TILE_METRES, (9 - vertical) * TILE_METRES)
-        npp = (1000 + 6000 * surface(TILE_CELLS, TILE_CELLS, vertical)).astype("int16")
+        x, y = (np.arange(TILE_CELLS) + 0.5) * cell + origin[0], origin[1] - (np.arange(TILE_CELLS) + 0.5) * cell
+        cover = relief(x[None, :] / 400_000, y[:, None] / 400_000, vertical)
+        npp = (1000 + 6000 * cover).astype("int16")
         npp[:, :20] = 32765  # barren: no estimate
-        ndvi = (1000 + 7000 * surface(TILE_CELLS, TILE_CELLS, 10 + vertical)).astype("int16")
+        ndvi = (1000 + 7000 * cover).astype("int16")
         for product, values, nodata in (("MOD17A3HGF", npp, 32767), ("MYD17A3HGF", npp // 2, 32767),
                                         ("MOD13A1", ndvi, -3000)):  # fmt: skip
             write_raster(root / f"modis-061-cogs/{product}/25/0{vertical}/tile.tif", values, origin, cell,

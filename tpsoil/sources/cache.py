@@ -88,6 +88,10 @@ class Cache:
     failure: TpsoilError | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        # Recipes take relative paths from their own folder, not from the working one.
+        self.folder = Path(self.folder).absolute()
+
     def __reduce__(self) -> Any:
         return _rebuilt, (self.client.settings, self.folder, self.locked)
 
