@@ -147,6 +147,8 @@ def test_the_dem_of_derive_and_the_polygons_of_the_mask_come_from_the_catalogue(
     )
     maps = tpsoil.run(text, progress=False).load()
     assert "Copernicus" in maps.slope.attrs["dem"]
+    assert maps.slope.attrs["licences"] == ["copernicus_dem/glo30: Copernicus DEM licence: free of charge, attribution"]
+    assert "natural_earth/lakes: public domain" in maps.soil_mask.attrs["licences"]
     assert 0 < int((maps.soil_mask == 0).sum()) < maps.soil_mask.size / 2
     local = tmp_path / "cache/sources/windows"
     assert list(local.glob("ne_10m_lakes-*.geojson"))

@@ -60,7 +60,14 @@ def with_open_data(recipe: Recipe, progress: Progress | None = None) -> Recipe:
         return recipe
     names.data.write_lock()
     return replace(
-        recipe, layers=tuple(layers), mask=mask, derive=derive, solum=solum, elements=elements, fetched=names.fetched
+        recipe,
+        layers=tuple(layers),
+        mask=mask,
+        derive=derive,
+        solum=solum,
+        elements=elements,
+        fetched=names.fetched,
+        fetched_files=names.files,
     )
 
 
@@ -72,6 +79,7 @@ class _Names:
     progress: Progress | None
     faults: list[str] = field(default_factory=list)
     fetched: dict[str, dict[str, str]] = field(default_factory=dict)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
     data: OpenData | None = None
 
     def layer(self, table: LayerTable, number: int) -> LayerTable:
@@ -171,6 +179,7 @@ class _Names:
         if self.progress is not None:
             self.progress(f"{choice.entry.name}: {len(one.pieces)} files, {one.expected_bytes / 1e6:.1f} MB")
         files = tuple(str(path) for path in data.read(one))
+        self.files |= {file: _origin(choice) for file in files}
         return files, {**read_options(one), "attributes": data.attributes(one, cell_metres(grid))}
 
     def file(self, text: str, at: str) -> str:
@@ -179,10 +188,12 @@ class _Names:
         if choice is None:
             return text
         try:
-            return str(self._data().file(choice, box_of(grid_of_recipe(self.recipe))))
+            path = str(self._data().file(choice, box_of(grid_of_recipe(self.recipe))))
         except InputError as error:
             self.faults.append(f"{at}: {error}")
             return text
+        self.files[path] = _origin(choice)
+        return path
 
     def _data(self) -> OpenData:
         if self.data is None:
@@ -191,3 +202,8 @@ class _Names:
             network = Network(catalogue=own, offline=how.offline, locked=how.locked)
             self.data = OpenData.of(network, self.recipe.output)
         return self.data
+
+
+def _origin(choice: Choice) -> dict[str, str]:
+    entry = choice.entry
+    return {"entry": entry.name, "licence": entry.licence, "citation": entry.citation}

@@ -165,6 +165,8 @@ class Recipe:
         The tables; None or empty where the recipe has none. `network` is `[sources]`.
     fetched : mapping of str to mapping
         Licence, citation and origin of each layer of open data, by its name; filled by `with_open_data`.
+    fetched_files : mapping of str to mapping
+        Entry, licence and citation of each local file of open data, by its path.
     """
 
     where: str
@@ -180,6 +182,7 @@ class Recipe:
     zonal: tuple[ZonalTable, ...] = ()
     network: SourcesTable = field(default_factory=SourcesTable)
     fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fetched_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def path(self, text: str) -> str:
         """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""

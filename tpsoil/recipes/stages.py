@@ -82,7 +82,7 @@ def stages_of(
                         f"{at}: provides layer '{output.name}', which another part of the recipe provides too"
                     )
                 available.add(output.name)
-            stages.extend(with_inherited([stage], inherited))
+            stages.extend(with_inherited([_with_origins(stage, recipe.fetched_files)], inherited))
 
     add(layer_stages(recipe.layers, recipe.path, faults, recipe.fetched), "layers")
     specs = [table.described() for table in recipe.layers]
@@ -188,6 +188,19 @@ def inherited_of(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Inherited
         if own != Inherited():
             results[name] = own
     return results
+
+
+def _with_origins(stage: Stage, files: Mapping[str, Mapping[str, str]]) -> Stage:
+    """A stage that reads files of open data, such as a DEM or polygons of the mask, with their licences."""
+    origins = [files[str(file)] for file in stage.files if str(file) in files]
+    if not origins or stage.section == "layers":
+        return stage
+    common = {
+        **stage.attributes.get("", {}),
+        "licences": list(dict.fromkeys(f"{one['entry']}: {one['licence']}" for one in origins)),
+        "citations": list(dict.fromkeys(one["citation"] for one in origins)),
+    }
+    return replace(stage, attributes={**stage.attributes, "": common})
 
 
 def _texts(attrs: Mapping[str, Any], key: str) -> tuple[str, ...]:
