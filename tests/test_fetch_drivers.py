@@ -22,7 +22,8 @@ import tpsoil
 from tpsoil.cube import add_layer, cube_info, open_cube
 from tpsoil.errors import AccessError, GridError, InputError, WorkError
 from tpsoil.recipes import fetch
-from tpsoil.sources import Cache, Client, OfflineError, SourceChangedError, fetch_file, read_catalogue
+from tpsoil.sources import Cache, Client, Entry, OfflineError, SourceChangedError, fetch_file, read_catalogue
+from tpsoil.sources.probe import check
 
 
 @pytest.fixture(scope="module")
@@ -340,3 +341,43 @@ def test_a_window_is_the_files_own_values(mirror: Mirror, root: Path, tmp_path: 
     with rasterio.open(window) as file:
         assert file.nodata == 255
     assert 1 < float(open_cube(tmp_path / "cube.zarr").soil_organic_carbon.mean()) < 12  # %, of 10 to 110 g/kg
+
+
+# --- probes of every driver ------------------------------------------------------------------------------------
+
+PROBED = {
+    "modis/npp": (0.1, 0.72), "modis/ndvi": (0.1, 0.82), "terraclimate/ppt": (300, 1400),
+    "terraclimate/pet": (300, 1800), "openlandmap/soc": (10, 110), "copernicus_dem/glo30": (4000, 5500),
+    "natural_earth/lakes": (), "hydrolakes/polygons": (), "wosis/snapshot2023": (), "wosis/latest": (),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROBED)
+def test_every_driver_is_probed(mirror: Mirror, tmp_path: Path, name: str) -> None:
+    how = network(mirror, tmp_path)
+    catalogue = read_catalogue(how.catalogue)
+    limits = PROBED[name]
+    places = [[lon, lat, *limits] for lon, lat in ((90.3, 29.4), (90.5, 29.9), (90.8, 30.2))] if limits else []
+    entry = Entry.model_validate(catalogue.entries[name].model_dump() | {"probes": places})
+    (result,) = check(replace(catalogue, entries={name: entry}), Cache(how.client, tmp_path / "probe"))
+    assert result.ok, result.message
+    if limits:
+        low = Entry.model_validate(
+            entry.model_dump() | {"probes": [[*places[0][:2], limits[0] - 9e4, limits[0] - 8e4]]}
+        )
+        (result,) = check(replace(catalogue, entries={name: low}), Cache(how.client, tmp_path / "probe"))
+        assert not result.ok
+        assert "expected" in result.message
+    mirror.fault = lambda handler, _path, _number: send(handler, 500)
+    (result,) = check(
+        replace(catalogue, entries={name: entry}), Cache(Client(replace(FAST, tries=1)), tmp_path / "empty")
+    )
+    assert not result.ok
+    assert "HTTP 500" in result.message
+
+
+def test_the_weekly_workflow_probes_and_does_not_hide_the_status() -> None:
+    text = (Path(__file__).parent.parent / ".github/workflows/sources.yml").read_text()
+    assert "cron:" in text
+    assert "shell: bash" in text.partition("tpsoil sources check | tee")[0].rpartition("- name")[2]
+    assert "continue-on-error" not in text

@@ -75,7 +75,7 @@ def _check(choice: Choice, cache: Cache) -> Check:
         return Check(entry.name, False, "the entry has no probe pixels")
     try:
         parts = [_value(choice, cache, probe[0], probe[1]) for probe in entry.probes]
-    except (TpsoilError, RasterioError) as error:
+    except (TpsoilError, RasterioError, OSError, ValueError, KeyError) as error:
         return Check(entry.name, False, str(error))
     outside = [
         f"{value:g} at {lon:g} {lat:g}, expected {low:g} to {high:g}"
@@ -105,30 +105,28 @@ def _check_file(choice: Choice, cache: Cache) -> Check:
 def _value(choice: Choice, cache: Cache, longitude: float, latitude: float) -> tuple[float, str]:
     """The value at a place in the entry's unit, and the file's size and CRS."""
     entry: Entry = choice.entry
-    corner = (0, 0)
     point = (longitude, latitude, longitude + 1e-6, latitude + 1e-6)
     if entry.driver in {"netcdf", "zarr"}:
         return _subset_value(choice, point, cache)
-    if entry.driver == "tiles":
-        corner = tile_corners(point, entry.tile_degrees)[0]
-    url = choice.url(latitude=corner[0], longitude=corner[1])
     if entry.driver == "stac":
-        listed = assets(choice, point, cache)
-        if not listed:
-            return float("nan"), "no item of the search lies there"
-        url = listed[0]
-    remote = cache.remote(url)
-    with opened(cache, remote) as source:
-        require_as_stated(entry, source, shown(url))
-        x, y = Transformer.from_crs(4326, source.crs, always_xy=True).transform(longitude, latitude)
-        row, column = source.index(x, y)
-        if not (0 <= row < source.height and 0 <= column < source.width):
-            return float("nan"), "outside"
-        stored = float(source.read(1, window=Window(column, row, 1, 1))[0, 0])
-        note = f"{source.height} x {source.width} cells, {source.crs.to_string()[:20]}"
-    if stored in choice.missing or np.isnan(stored):
-        return float("nan"), note
-    return stored * entry.scale + entry.offset, note
+        urls = assets(choice, point, cache)
+    else:
+        corner = tile_corners(point, entry.tile_degrees)[0] if entry.driver == "tiles" else (0, 0)
+        urls = [choice.url(latitude=corner[0], longitude=corner[1])]
+    for url in urls:
+        remote = cache.remote(url)
+        with opened(cache, remote) as source:
+            require_as_stated(entry, source, shown(url))
+            x, y = Transformer.from_crs(4326, source.crs, always_xy=True).transform(longitude, latitude)
+            row, column = source.index(x, y)
+            if not (0 <= row < source.height and 0 <= column < source.width):
+                continue
+            stored = float(source.read(1, window=Window(column, row, 1, 1))[0, 0])
+            note = f"{source.height} x {source.width} cells, {source.crs.to_string()[:20]}"
+        if stored in choice.missing or np.isnan(stored):
+            return float("nan"), note
+        return stored * entry.scale + entry.offset, note
+    return float("nan"), "outside"
 
 
 def _subset_value(choice: Choice, point: tuple[float, float, float, float], cache: Cache) -> tuple[float, str]:
