@@ -17,6 +17,7 @@ Style = Literal["codes", "ordered", "onehot"]
 Transform = Literal["none", "log10"]
 BackTransform = Literal["mean", "median"]
 Missing = Literal["drop", "keep", "error"]
+Engine = Literal["compiled", "scikit-learn"]
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "default": {"max_features": 1 / 3, "min_samples_leaf": 1},
@@ -64,6 +65,7 @@ class TrainingKeywords(TypedDict, total=False):
     units: str
     seed: int
     workers: int
+    engine: Engine | None
     max_features: float | int | str | None
     min_samples_split: float | int | None
     min_samples_leaf: float | int | None
@@ -126,6 +128,9 @@ class TrainingOptions:
     seed : int
     workers : int
         Threads; the result does not depend on it.
+    engine : {"compiled", "scikit-learn"}, optional
+        Grower of the trees; by default "compiled", and "scikit-learn" for settings that it does not have (`criterion`,
+        `max_leaf_nodes`, `ccp_alpha`, `monotonic_cst`).
     max_features : float, int or str, optional
         Features tried at a split, as in RandomForestRegressor, where 1.0 tries all; by default by the preset.
     min_samples_split, min_samples_leaf : int or float, optional
@@ -163,6 +168,7 @@ class TrainingOptions:
     units: str = "mg kg-1"
     seed: int = 0
     workers: int = 1
+    engine: Engine | None = None
     max_features: float | int | str | None = None
     min_samples_split: float | int | None = None
     min_samples_leaf: float | int | None = None
@@ -184,6 +190,11 @@ class TrainingOptions:
                 )
         if self.trees < 1 or self.workers < 1:
             raise InputError(f"train: trees is {self.trees} and workers {self.workers}, expected 1 or more of each")
+        if self.engine is not None and self.engine not in get_args(Engine):
+            raise InputError(
+                f"train: engine is '{self.engine}', expected one of {list(get_args(Engine))}"
+                f"{nearest_name(str(self.engine), get_args(Engine))}"
+            )
         for name in ("search_trees", "search_folds"):
             if getattr(self, name) is not None and not self.search:
                 raise InputError(f"train: {name} has no effect without search; pass search= or omit {name}")

@@ -1,0 +1,302 @@
+"""The compiled grower against scikit-learn: the same tree where nothing is random, else the same kind of forest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+from tpsoil.errors import InputError
+from tpsoil.forest import CompiledForest, SoilForest
+from tpsoil.forest.growing import grow
+from tpsoil.forest.leaves import in_bag_counts
+
+Rows = tuple[Any, Any]
+
+
+def friedman(rng: Any, n: int = 150) -> Rows:
+    X = rng.random((n, 7))
+    y = 10 * np.sin(np.pi * X[:, 0] * X[:, 1]) + 20 * (X[:, 2] - 0.5) ** 2 + 10 * X[:, 3] + 5 * X[:, 4]
+    return X, y + rng.normal(0, 1, n)
+
+
+def classes(rng: Any, n: int = 160) -> Rows:
+    X = rng.integers(0, 5, (n, 6)).astype(float)
+    return X, (X[:, 0] == 2) * 3 + X[:, 1] + rng.normal(0, 1, n)
+
+
+def skewed(rng: Any, n: int = 180) -> Rows:
+    X = rng.lognormal(0, 2, (n, 5))
+    return X, np.exp(rng.normal(0, 1, n)) * (1 + X[:, 0])
+
+
+def missing(rng: Any, n: int = 200) -> Rows:
+    X, y = friedman(rng, n)
+    X[rng.random(X.shape) < 0.2] = np.nan
+    return X, y + 4 * np.isnan(X[:, 5])
+
+
+def correlated(rng: Any, n: int = 150) -> Rows:
+    common = rng.normal(size=(n, 1))
+    X = common + rng.normal(0, 0.3, (n, 9))
+    return X, common[:, 0] + rng.normal(0, 0.5, n)
+
+
+def noise(rng: Any, n: int = 120) -> Rows:
+    return rng.normal(size=(n, 3)).round(1), rng.normal(size=n)
+
+
+DATA: dict[str, Callable[..., Rows]] = {f.__name__: f for f in (friedman, classes, skewed, missing, correlated, noise)}
+
+
+def gain(y: Any, w: Any, left: Any) -> float:
+    """Weighted sum of squares explained by a split."""
+    parts = [(w[side].sum(), (w[side] * y[side]).sum()) for side in (left, ~left)]
+    return sum(s * s / total for total, s in parts) - (w * y).sum() ** 2 / w.sum()
+
+
+def split_of(tree: Any, node: int, X: Any) -> Any:
+    values = X[:, tree.feature[node]].astype(np.float32)
+    return np.where(np.isnan(values), tree.missing_go_to_left[node] == 1, values <= tree.threshold[node])
+
+
+def same_up_to_ties(ours: Any, theirs: Any, X: Any, y: Any, w: Any) -> tuple[int, int]:
+    """Nodes that are equal, and branches that end at a tie; anything else fails."""
+    equal, ties = 0, 0
+    y = y - np.average(y, weights=w)
+    stack = [(0, 0, w > 0)]
+    while stack:
+        a, b, rows = stack.pop()
+        np.testing.assert_allclose(ours.value[a], theirs.value[b], rtol=1e-9, atol=1e-9)
+        assert ours.n_node_samples[a] == theirs.n_node_samples[b] == rows.sum()
+        np.testing.assert_allclose(ours.weighted_n_node_samples[a], theirs.weighted_n_node_samples[b], rtol=1e-12)
+        np.testing.assert_allclose(ours.impurity[a], theirs.impurity[b], rtol=1e-7, atol=1e-9)
+        if (ours.children_left[a] < 0) != (theirs.children_left[b] < 0):
+            assert theirs.impurity[b] < 1e-9  # a pure node that scikit-learn's rounding splits, or the reverse
+            continue
+        if ours.children_left[a] < 0:
+            equal += 1
+            continue
+        left, other = split_of(ours, a, X)[rows], split_of(theirs, b, X)[rows]
+        if ours.feature[a] == theirs.feature[b] and (left == other).all():
+            assert ours.threshold[a] == theirs.threshold[b]
+            assert ours.missing_go_to_left[a] == theirs.missing_go_to_left[b]
+            equal += 1
+            members = np.flatnonzero(rows)
+            for child, side in (("children_left", left), ("children_right", ~left)):
+                part = np.zeros(len(X), dtype=bool)
+                part[members[side]] = True
+                stack.append((getattr(ours, child)[a], getattr(theirs, child)[b], part))
+        else:
+            scale = (w[rows] * y[rows] ** 2).sum()
+            assert abs(gain(y[rows], w[rows], left) - gain(y[rows], w[rows], other)) <= 1e-9 * max(scale, 1e-9)
+            ties += 1
+    return equal, ties
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"max_depth": 4},
+        {"min_samples_leaf": 5},
+        {"min_samples_leaf": 0.06, "min_samples_split": 0.2},
+        {"min_samples_split": 12},
+        {"min_impurity_decrease": 0.05},
+        {"min_weight_fraction_leaf": 0.04},
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_it_is_scikit_learns_tree_up_to_ties(data: str, settings: dict[str, Any], weighted: bool) -> None:
+    rng = np.random.default_rng(5)
+    X, y = DATA[data](rng)
+    X = np.float32(X)
+    weight = rng.integers(0, 4, len(y)) * 0.5 if weighted else None
+    forest = RandomForestRegressor(1, max_features=1.0, bootstrap=False, random_state=0, **settings)
+    ours = grow(forest, X, y, sample_weight=weight, engine="compiled").estimators_[0].tree_
+    theirs = DecisionTreeRegressor(random_state=0, **settings).fit(X, y, weight).tree_
+    equal, ties = same_up_to_ties(ours, theirs, X, y, np.ones(len(y)) if weight is None else weight)
+    print(data, settings, f"{equal} nodes equal, {ties} ties of {theirs.node_count}")
+    assert equal > 0.25 * min(theirs.node_count, 20)
+    if settings == {"min_samples_leaf": 5} and not weighted and data in ("friedman", "skewed"):
+        assert (ties, equal) == (0, theirs.node_count)  # no ties: continuous features, larger nodes
+
+
+def test_values_that_scikit_learn_takes_for_equal_are_not_split() -> None:
+    X = np.float32([[0.5], [0.5 + 6e-8], [0.5 + 5e-7], [1e6], [2e6]])
+    y = np.array([1.0, 9.0, 2.0, 7.0, 3.0])
+    ours = grow(RandomForestRegressor(1, bootstrap=False, random_state=0), X, y, engine="compiled").estimators_[0].tree_
+    theirs = DecisionTreeRegressor(random_state=0).fit(X, y).tree_
+    assert ours.threshold.tolist() == theirs.threshold.tolist()
+    assert ours.value.tolist() == theirs.value.tolist()
+
+
+def errors(forest: Any, X: Any, y: Any) -> tuple[float, float, float, float]:
+    """Out-of-bag error, mean depth, number of leaves, and importance of the first feature."""
+    rows = np.float32(X)
+    values = np.stack([tree.tree_.predict(rows)[:, 0] for tree in forest.estimators_])
+    out = in_bag_counts(forest) == 0
+    seen = out.any(axis=0)
+    mean = (values * out).sum(axis=0)[seen] / out.sum(axis=0)[seen]
+    trees = [tree.tree_ for tree in forest.estimators_]
+    return (
+        float(((mean - y[seen]) ** 2).mean()),
+        float(np.mean([tree.max_depth for tree in trees])),
+        float(np.mean([tree.n_leaves for tree in trees])),
+        float(forest.feature_importances_[0]),
+    )
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_forests_are_drawn_from_the_same_distribution(data: str, full: bool) -> None:
+    """A Kolmogorov-Smirnov test does not tell them apart: four measures, six data sets, 200 seeds at full size."""
+    X, y = DATA[data](np.random.default_rng(11))
+    seeds, options = (200 if full else 25), {"max_features": 0.4, "min_samples_leaf": 2}
+    measures: dict[str, list[tuple[float, ...]]] = {"compiled": [], "scikit-learn": []}
+    for engine, results in measures.items():
+        for seed in range(seeds):
+            # Independent seeds: with equal ones both would draw the same rows.
+            state = seed + 10_000 * (engine == "compiled")
+            forest = RandomForestRegressor(15, random_state=state, **options)
+            results.append(errors(grow(forest, X, y, engine=engine), X, y))
+    pairs = zip(("error", "depth", "leaves", "importance"), *(np.array(r).T for r in measures.values()))
+    for name, ours, theirs in pairs:
+        p = float(ks_2samp(ours, theirs).pvalue)
+        print(f"{data} {name}: mean {ours.mean():.4g} and {theirs.mean():.4g}, p = {p:.3f}")
+        assert p > 0.05 / 24  # Bonferroni: 24 tests, 5 % in all
+
+
+@pytest.mark.parametrize("options", [{}, {"bootstrap": False, "max_features": 2}, {"max_samples": 0.4}])
+def test_the_result_does_not_depend_on_threads_or_batches(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = friedman(np.random.default_rng(0))
+    forests = []
+    for threads, batch in ((1, 64), (3, 64), (2, 5)):
+        monkeypatch.setattr("tpsoil.forest.growing.BATCH", batch)
+        forests.append(grow(RandomForestRegressor(23, random_state=4, **options), X, y, threads=threads))
+    arrays = [CompiledForest.from_sklearn(forest) for forest in forests]
+    assert arrays[0].digest == arrays[1].digest == arrays[2].digest
+    other = grow(RandomForestRegressor(23, random_state=5, **options), X, y)
+    assert CompiledForest.from_sklearn(other).digest != arrays[0].digest
+
+
+def test_it_is_a_scikit_learn_forest() -> None:
+    """Pickle, `clone`, prediction, drawn rows, names and parameters; and back to flat arrays."""
+    import pickle
+
+    from sklearn.base import clone
+
+    X, y = friedman(np.random.default_rng(0))
+    table = pd.DataFrame(X, columns=list("abcdefg"))
+    forest = grow(RandomForestRegressor(9, random_state=3, max_depth=6), table, y, engine="compiled")
+    theirs = RandomForestRegressor(9, random_state=3, max_depth=6).fit(table, y)
+    assert forest.get_params() == {**theirs.get_params(), "n_jobs": 1}
+    assert [tree.get_params() for tree in forest] == [tree.get_params() for tree in theirs]
+    assert all(map(np.array_equal, forest.estimators_samples_, theirs.estimators_samples_))
+    assert list(forest.feature_names_in_) == list("abcdefg")
+    assert clone(forest).fit(table, y).predict(table).shape == (150,)
+    again = pickle.loads(pickle.dumps(forest))
+    np.testing.assert_array_equal(again.predict(table), forest.predict(table))
+    compiled = CompiledForest.from_sklearn(forest, responses=(table, y))
+    np.testing.assert_array_equal(compiled.predict(table)[0], forest.predict(table))
+    np.testing.assert_array_equal(compiled.apply(table), forest.apply(table))
+    assert not compiled.accepts_missing
+    gaps, z = missing(np.random.default_rng(1))
+    kept = grow(RandomForestRegressor(9, random_state=3), gaps, z, engine="compiled")
+    compiled = CompiledForest.from_sklearn(kept)
+    assert compiled.accepts_missing
+    np.testing.assert_array_equal(compiled.apply(gaps), kept.apply(gaps))
+
+
+def test_each_leaf_is_the_mean_of_its_rows_far_from_zero() -> None:
+    X, y = friedman(np.random.default_rng(0))
+    y = 1e9 + y * 1e-3
+    forest = grow(RandomForestRegressor(3, random_state=0, bootstrap=False), X, y, engine="compiled")
+    for tree in forest.estimators_:
+        assert tree.tree_.n_leaves == len(y)
+        np.testing.assert_array_equal(tree.predict(X), y)
+
+
+def test_what_it_does_not_have_is_grown_by_scikit_learn_or_rejected() -> None:
+    X, y = friedman(np.random.default_rng(0))
+    both = np.stack([y, -y], axis=1)
+    for forest, target, name in (
+        (RandomForestRegressor(2, criterion="absolute_error"), y, "criterion='absolute_error'"),
+        (RandomForestRegressor(2, max_leaf_nodes=9), y, "max_leaf_nodes=9"),
+        (RandomForestRegressor(2, ccp_alpha=0.1), y, "ccp_alpha=0.1"),
+        (RandomForestRegressor(2, monotonic_cst=[1] * 7), y, "monotonic_cst"),
+        (ExtraTreesRegressor(2), y, "ExtraTreesRegressor"),
+        (RandomForestRegressor(2), both, "forest of 2 outputs"),
+    ):
+        with pytest.raises(InputError, match=f"the compiled grower has no {name}.*engine='scikit-learn'"):
+            grow(forest.set_params(random_state=1), X, target, engine="compiled")
+        own = grow(forest, X, target)
+        np.testing.assert_array_equal(own.predict(X), forest.fit(X, target).predict(X))
+    with pytest.raises(InputError, match="engine is 'sklearn', expected one of .*; did you mean 'scikit-learn'"):
+        grow(RandomForestRegressor(2), X, y, engine="sklearn")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="infinity"):
+        grow(RandomForestRegressor(2, random_state=0), np.full((9, 2), np.inf), np.arange(9.0), engine="compiled")
+
+
+def test_weights_are_probabilities_or_factors_as_in_scikit_learn() -> None:
+    X, y = friedman(np.random.default_rng(0))
+    weight = np.where(np.arange(len(y)) < 75, 1.0, 0.0)
+    forest = grow(RandomForestRegressor(20, random_state=0), X, y, sample_weight=weight, engine="compiled")
+    theirs = RandomForestRegressor(20, random_state=0).fit(X, y, weight)
+    for ours, tree in zip(forest.estimators_, theirs.estimators_):
+        assert ours.tree_.weighted_n_node_samples[0] == tree.tree_.weighted_n_node_samples[0]
+        assert ours.tree_.n_node_samples[0] == tree.tree_.n_node_samples[0]
+        np.testing.assert_allclose(ours.tree_.value[0], tree.tree_.value[0], rtol=1e-12)
+
+
+def test_the_estimator_has_both_growers() -> None:
+    X, y = friedman(np.random.default_rng(0))
+    compiled = SoilForest(10, engine="compiled").fit(X, y)
+    assert compiled.compiled_.digest == SoilForest(10).fit(X, y).compiled_.digest
+    plain = SoilForest(10, engine="scikit-learn").fit(X, y)
+    assert compiled.compiled_.digest != plain.compiled_.digest
+    np.testing.assert_array_equal(
+        plain.predict(X), RandomForestRegressor(10, max_features=1 / 3, random_state=0).fit(X, y).predict(X)
+    )
+
+
+@pytest.mark.nojit
+def test_with_jit_off_it_grows_the_same_trees(tmp_path: Path) -> None:
+    code = """
+import sys
+import numpy as np
+from test_compiled_growing import missing
+from sklearn.ensemble import RandomForestRegressor
+from tpsoil.forest import CompiledForest
+from tpsoil.forest.growing import grow
+X, y = missing(np.random.default_rng(0), 60)
+forest = grow(RandomForestRegressor(3, random_state=1, max_features=2), X, y, engine="compiled")
+print(CompiledForest.from_sklearn(forest).digest)
+"""
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent)])
+    digests = set()
+    for off in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**os.environ, "NUMBA_DISABLE_JIT": off, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        digests.add(done.stdout)
+    assert len(digests) == 1
