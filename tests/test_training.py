@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestRegressor
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.evaluation import block_codes, make_folds
 from tpsoil.forest import TrainedForest, load_trained, observed_against_predicted, score, train
-from tpsoil.forest.leaves import in_bag_counts, with_leaf_means
+from tpsoil.forest.leaves import in_bag_counts, leaf_means
 
 # Most tables here are replicates whose sites do not matter to the test.
 pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
@@ -203,7 +203,9 @@ def test_any_number_of_workers_gives_one_result() -> None:
 def test_out_of_fold_means_out_of_fold() -> None:
     """Each row is predicted by a forest of exactly the other folds: refitted here by hand."""
     table = plots(30)
-    trained = train(table, "Fe", ["slope", "wetness"], "site", folds="group", trees=12, max_features=1.0)
+    trained = train(
+        table, "Fe", ["slope", "wetness"], "site", folds="group", trees=12, max_features=1.0, engine="scikit-learn"
+    )
     kept, fold = trained.predictions["group"], trained.folds["group"].to_numpy()
     X = table[["slope", "wetness"]].to_numpy(dtype=np.float32)
     for k in range(5):
@@ -254,8 +256,12 @@ def test_leaves_with_the_fitted_target_are_the_forests_own() -> None:
     table = plots(40)
     trained = train(table, "Fe", FEATURES, folds="random", trees=10, min_samples_leaf=4)
     X = trained.design.to_numpy()
-    twin = with_leaf_means(trained.forest, X, trained.observed.to_numpy())
-    np.testing.assert_allclose(twin.predict(trained.design), trained.forest.predict(trained.design), rtol=1e-12)
+    compiled = trained.compile(responses=True)
+    means = leaf_means(compiled.responses, trained.observed.to_numpy())
+    leaf = compiled.left < 0
+    assert (np.isnan(means) == ~leaf).all()
+    np.testing.assert_allclose(means[leaf], compiled.value[leaf, 0], rtol=1e-12)
+    np.testing.assert_allclose(compiled.predict(X)[0], trained.forest.predict(trained.design), rtol=1e-12)
 
 
 def test_compiled_forest_is_the_forest_without_a_transform() -> None:

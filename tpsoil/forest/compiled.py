@@ -23,13 +23,15 @@ from .mapping import count_unseen, map_forests
 from .quantiles import Responses, levels_of, responses_of
 from .storage import ARRAYS, load_forest, save_forest
 from .tables import columns_of, table_of, unseen_rows, usable
-from .walking import Prediction, Walker
+from .walking import Prediction, Walker, walk_few
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 ROWS = 1 << 20
 """Rows of a table cast and walked together: bounds the memory of `predict` beside its input and output."""
+FEW: Final = 4
+"""Nodes of a tree for each row above which a table is walked without packing the forest."""
 DIGESTS: Final = DerivedValues(entries=128)
 
 
@@ -276,6 +278,10 @@ class CompiledForest:
         levels = levels_of([self], quantiles, method)
         table = table_of(X, self.features)
         rejected = unseen_rows(table, self.features, self.categories, unseen)
+        if len(table) * FEW * self.trees <= self.left.size:
+            columns = columns_of(table)
+            selected = ~rejected & usable(columns, len(table), self.accepts_missing)
+            return self._results([walk_few(self, np.stack(columns, axis=1), selected, levels)])
         walker = Walker.of([self], levels)
         step = min(ROWS, max(1, -(-len(table) // max(threads, 1))))
         starts = range(0, max(len(table), 1), step)
@@ -290,9 +296,13 @@ class CompiledForest:
                 parts = list(pool.map(part, starts))
         else:
             parts = [part(start) for start in starts]
+        return self._results(parts)
+
+    def _results(self, parts: Sequence[Prediction]) -> tuple[Floats, ...]:
         results = [np.concatenate([p.mean.T for p in parts]), np.concatenate([p.sd.T for p in parts])]
-        if levels is not None:
-            results.append(np.concatenate([np.moveaxis(p.quantiles, 0, 1) for p in parts if p.quantiles is not None]))
+        quantiles = [np.moveaxis(p.quantiles, 0, 1) for p in parts if p.quantiles is not None]
+        if quantiles:
+            results.append(np.concatenate(quantiles))
         return tuple(result[:, 0] if self.outputs == 1 else result for result in results)
 
     def apply(self, X: Any) -> npt.NDArray[np.int64]:

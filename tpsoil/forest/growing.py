@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ BATCH: Final = 64
 """Trees whose bootstrap samples are in memory together."""
 NODE_BYTES: Final = 64 << 20
 """Bound of the memory of a batch of compiled trees before it is copied into scikit-learn's."""
+_FITTING: Final = threading.Lock()
+"""Forests are fitted by scikit-learn one at a time: see the notes of `grow`."""
 SAME_VALUE: Final = np.float32(1e-7)
 """Values of a feature that are no further apart are not split, as in scikit-learn."""
 
@@ -109,7 +112,8 @@ def grow(
     scikit-learn (1.5 and newer) restores the warning filters inside every thread of a parallel fit. Before Python 3.14
     these filters belong to the process: with more than one thread they are sometimes emptied, and each later fit emits
     "sklearn.utils.parallel.delayed should be used with ..." for every tree. The first tree is therefore fitted by the
-    forest itself, which checks the data; the others, whose seeds follow the first in the same stream, separately.
+    forest itself, which checks the data, under a lock; the others, whose seeds follow the first in the same stream,
+    separately.
     """
     trees = int(forest.n_estimators)
     forest.n_jobs = 1
@@ -117,11 +121,13 @@ def grow(
     outputs = 1 if values.ndim < 2 else values.shape[1]
     if choose_engine(forest, outputs, engine) == "compiled":
         return _grow_compiled(forest, X, y, sample_weight, threads)
-    if threads == 1 or trees == 1 or sample_weight is not None:
-        return forest.fit(X, y, sample_weight)
+    if trees == 1 or sample_weight is not None:
+        with _FITTING:
+            return forest.fit(X, y, sample_weight)
     forest.n_estimators = 1
     try:
-        forest.fit(X, y)
+        with _FITTING:
+            forest.fit(X, y)
     finally:
         forest.n_estimators = trees
     rows = _rows(X)
@@ -187,7 +193,8 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
     trees, depth = int(forest.n_estimators), forest.max_depth
     forest.n_estimators, forest.max_depth = 1, 1 if depth is None or depth > 0 else depth
     try:
-        forest.fit(X, y, sample_weight)
+        with _FITTING:
+            forest.fit(X, y, sample_weight)
     finally:
         forest.n_estimators, forest.max_depth = trees, depth
     first = forest.estimators_[0]
@@ -276,7 +283,7 @@ class _Blank:
 
     def tree(self, seed: int) -> Any:
         """An estimator without nodes."""
-        estimator = self._kind.__new__(self._kind)
+        estimator = object.__new__(self._kind)
         vars(estimator).update(self._attributes, random_state=seed)
         return estimator
 

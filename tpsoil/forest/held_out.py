@@ -13,7 +13,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import FOLD_KINDS
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.encoding import learn_encoding
-from tpsoil.forest.search import fit_forest
+from tpsoil.forest.search import ForestSpec, fit_forest
 from tpsoil.forest.trained import TrainedForest
 
 Floats = npt.NDArray[np.float64]
@@ -151,9 +151,10 @@ def _fold_forest(
             style="ordered",
             rows=part,
         ).table(trained.rows)
-    stream = [int(settings["seed"]), 1 + FOLD_KINDS.index(kind), fold]
+    stream = (int(settings["seed"]), 1 + FOLD_KINDS.index(kind), fold)
     chosen: Mapping[str, Any] = settings["chosen_by_fold"][kind][fold]
-    forest = fit_forest(design[part], trained.fitted_target[part], int(settings["trees"]), chosen, stream, workers)
+    spec = ForestSpec(int(settings["trees"]), chosen, stream, settings.get("engine", "scikit-learn"))
+    forest = fit_forest(design[part], trained.fitted_target[part], spec, workers=workers)
     return CompiledForest.from_sklearn(forest, [str(c) for c in design.columns], accepts_missing=True), design
 
 

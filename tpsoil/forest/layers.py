@@ -102,6 +102,7 @@ class MapModel:
         facts = {
             "model": f"random forest, {trained.settings['trees']} trees",
             "preset": str(trained.settings.get("preset", "default")),
+            "grower": str(trained.settings.get("engine", "scikit-learn")),
             "fitted_scale": str(trained.settings["transform"]),
             "back_transform": str(trained.settings["back_transform"]),
             "deciding_folds": trained.settings["folds"][trained.deciding],

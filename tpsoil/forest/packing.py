@@ -147,12 +147,19 @@ class PackedResponses:
     weighted: bool
 
 
-def pack_responses(packed: PackedForest, responses: Responses) -> PackedResponses:
-    """Order the leaves' members as the packed nodes are."""
+def pack_responses(nodes: Array, responses: Responses) -> PackedResponses:
+    """Order the leaves' members by nodes.
+
+    Parameters
+    ----------
+    nodes : ndarray (nodes,), int64
+        The forest's own index of each node in the requested order.
+    responses : Responses
+    """
     stored = responses.begin.astype(np.int64)
-    sizes = (stored[1:] - stored[:-1])[packed.node]
+    sizes = (stored[1:] - stored[:-1])[nodes]
     begin = np.concatenate([[0], np.cumsum(sizes)])
-    start = stored[packed.node]
+    start = stored[nodes]
     source = np.arange(begin[-1]) - np.repeat(begin[:-1] - start, sizes)
     # numpy's default sort, as in quantile-forest: ties are then in the same order.
     order = np.argsort(responses.value, axis=0).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.growing import grow
-from tpsoil.forest.options import PRESETS, RESERVED, SETTINGS
+from tpsoil.forest.options import PRESETS, RESERVED, SETTINGS, Engine
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestRegressor
@@ -64,46 +66,71 @@ def grid_of_settings(
     return [{**PRESETS[preset], **settings, **dict(zip(names, values))} for values in combined]
 
 
-def fit_forest(
-    columns: pd.DataFrame, target: Floats, trees: int, settings: Mapping[str, Any], stream: Sequence[int], workers: int
-) -> RandomForestRegressor:
+@dataclass(frozen=True)
+class ForestSpec:
+    """One forest of a training.
+
+    Parameters
+    ----------
+    trees : int
+    settings : mapping
+        Of RandomForestRegressor.
+    stream : tuple of int
+        Identifies the forest's own stream of random numbers: seed and position in the work, never its order.
+    engine : {"compiled", "scikit-learn"}, optional
+        Grower, see `tpsoil.forest.growing.grow`.
+    """
+
+    trees: int
+    settings: Mapping[str, Any]
+    stream: tuple[int, ...]
+    engine: Engine | None = None
+
+    def unfitted(self) -> RandomForestRegressor:
+        """The forest before `fit`."""
+        from sklearn.ensemble import RandomForestRegressor
+
+        state = int(np.random.SeedSequence([int(s) for s in self.stream]).generate_state(1)[0] >> 1)
+        return RandomForestRegressor(n_estimators=self.trees, random_state=state, **self.settings)
+
+
+def fit_forest(columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, workers: int = 1) -> RandomForestRegressor:
     """Fit one forest.
 
     Parameters
     ----------
     columns : DataFrame (n, p), float32
     target : ndarray (n,)
-    trees : int
-    settings : mapping
-    stream : sequence of int
-        Identifies the forest's own stream of random numbers: seed and position in the work, never its order.
+    spec : ForestSpec
     workers : int
         Threads; every tree has its own seed, so the forest does not depend on it.
 
     Returns
     -------
     RandomForestRegressor
-    """
-    from sklearn.ensemble import RandomForestRegressor
 
-    state = int(np.random.SeedSequence([int(s) for s in stream]).generate_state(1)[0] >> 1)
-    forest = RandomForestRegressor(n_estimators=trees, random_state=state, **settings)
+    Raises
+    ------
+    InputError
+        For settings that scikit-learn or the grower rejects.
+    """
     try:
         # n_jobs stays 1: predictions of several threads are added up in the order in which they end.
-        return grow(forest, columns, target, threads=workers)
+        return grow(spec.unfitted(), columns, target, threads=workers, engine=spec.engine)
+    except InputError:
+        raise
     except ValueError as error:
-        raise InputError(f"train: scikit-learn rejected the settings {dict(settings)}: {error}") from error
+        raise InputError(f"train: scikit-learn rejected the settings {dict(spec.settings)}: {error}") from error
 
 
 def choose_settings(
     grid: Sequence[dict[str, Any]],
     columns: Callable[[Mask], pd.DataFrame],
     target: Floats,
-    part: Mask,
-    inner: npt.NDArray[np.int64],
-    trees: int,
-    stream: Sequence[int],
-    workers: int,
+    folds: npt.NDArray[np.int64],
+    spec: ForestSpec,
+    *,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """The settings with the minimum squared error over inner folds.
 
@@ -113,28 +140,29 @@ def choose_settings(
     columns : callable
         Columns of all rows, learned from the rows of a mask.
     target : ndarray (rows,)
-    part : ndarray (rows,), bool
-        Rows that may be used: the training part of an outer fold.
-    inner : ndarray (rows in part,)
-        Their inner fold.
-    trees, stream, workers
-        As in `fit_forest`.
+    folds : ndarray (rows,), int
+        Inner fold of each row; -1 for rows that must not be used, the test part of an outer fold.
+    spec : ForestSpec
+        Trees, stream and engine; the settings are those of the grid.
+    workers : int
+        Threads.
 
     Returns
     -------
     dict
-        Of equally good ones the first.
+        The first of equally good ones.
     """
     if len(grid) == 1:
         return dict(grid[0])
-    places = np.flatnonzero(part)
     losses = np.zeros(len(grid))
-    for k in range(int(inner.max()) + 1):
-        train_rows = np.zeros_like(part)
-        train_rows[places[inner != k]] = True
-        test = places[inner == k]
+    for k in range(int(folds.max()) + 1):
+        train_rows, test = (folds >= 0) & (folds != k), folds == k
         design = columns(train_rows)
+        rows = design[test].to_numpy(dtype=np.float32)
         for g, settings in enumerate(grid):
-            forest = fit_forest(design[train_rows], target[train_rows], trees, settings, [*stream, 7, k], workers)
-            losses[g] += float(((forest.predict(design.iloc[test]) - target[test]) ** 2).sum())
+            own = replace(spec, settings=settings, stream=(*spec.stream, 7, k))
+            forest = fit_forest(design[train_rows], target[train_rows], own, workers=workers)
+            # Not the forest's own predict: its joblib tasks change the warning filters of the process.
+            predicted = CompiledForest.from_sklearn(forest, accepts_missing=True).predict(rows)[0]
+            losses[g] += float(((predicted - target[test]) ** 2).sum())
     return dict(grid[int(np.argmin(losses))])

@@ -17,7 +17,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.derived import DerivedValues
 from tpsoil.forest.encoding import Encoding
-from tpsoil.forest.leaves import with_leaf_means
+from tpsoil.forest.leaves import leaf_means
 from tpsoil.forest.tables import Unseen
 
 if TYPE_CHECKING:
@@ -132,22 +132,22 @@ class TrainedForest:
         return COMPILED.get((self,), (original, responses), lambda: self._compile(original, responses))
 
     def _compile(self, original: bool, responses: bool) -> CompiledForest:
-        twin, units = self.forest, self.units
-        if self.settings["transform"] == "log10" and original:
-            twin = in_own_unit(self.forest, self._columns, self.observed.to_numpy(), self.settings["back_transform"])
-        elif self.settings["transform"] == "log10":
-            units = f"log10({self.units})"
+        logarithmic = self.settings["transform"] == "log10"
         coded = self.encoding.style == "codes"
         levels = {n: v for n, v in self.encoding.levels.items() if coded and not any(isinstance(k, str) for k in v)}
-        return CompiledForest.from_sklearn(
-            twin,
+        target = self.observed.to_numpy(dtype=np.float64) if original else self.fitted_target
+        compiled = CompiledForest.from_sklearn(
+            self.forest,
             self.encoding.columns,
             targets=[self.target],
-            units=units,
+            units=f"log10({self.units})" if logarithmic and not original else self.units,
             categories=levels,
             accepts_missing=self.settings["missing"] == "keep",
-            responses=(self._columns, self.observed if original else self.fitted_target) if responses else None,
+            responses=(self._columns, target) if responses or (logarithmic and original) else None,
         )
+        if logarithmic and original:
+            compiled = in_own_unit(compiled, target, self.settings["back_transform"])
+        return compiled if responses else replace(compiled, responses=None)
 
     def predict(self, table: pd.DataFrame, quantiles: Sequence[float] = ()) -> pd.DataFrame:
         """Predictions for a table's rows, in the target's own unit.
@@ -224,12 +224,15 @@ class TrainedForest:
         TrainedForest
             Scores, folds and predictions stay those of the first training.
         """
-        from tpsoil.forest.search import fit_forest
+        from tpsoil.forest.search import ForestSpec, fit_forest
 
         own = {name: self.settings[name] for name in self.settings["chosen"]}
         design, observed = self.design.iloc[rows], self.observed.iloc[rows]
         fitted = self.fitted_target[rows]
-        forest = fit_forest(design, fitted, trees or int(self.settings["trees"]), own, [seed, 3], 1)
+        # A forest that was stored without its engine was grown by scikit-learn.
+        engine = self.settings.get("engine", "scikit-learn")
+        spec = ForestSpec(trees or int(self.settings["trees"]), own, (seed, 3), engine)
+        forest = fit_forest(design, fitted, spec)
         groups = None if self.groups is None else self.groups.iloc[rows]
         return replace(self, forest=forest, design=design, observed=observed, rows=self.rows.iloc[rows], groups=groups)
 
@@ -292,12 +295,19 @@ def forward(values: Floats, transform: str) -> Floats:
     return np.log10(values) if transform == "log10" else values
 
 
-def in_own_unit(forest: Any, columns: npt.NDArray[np.float32], observed: Floats, back_transform: str) -> Any:
-    """A forest grown on log10 whose leaves have the target's own unit: arithmetic means, or 10**(mean logarithm)."""
-    if back_transform == "mean":
-        return with_leaf_means(forest, columns, np.asarray(observed, dtype=np.float64))
-    twin = with_leaf_means(forest, columns, np.log10(observed))
-    for tree in twin.estimators_:
-        value = tree.tree_.value
-        value[...] = 10.0**value
-    return twin
+def in_own_unit(forest: CompiledForest, observed: Floats, back_transform: str) -> CompiledForest:
+    """A forest of log10 with leaves in the target's own unit: arithmetic means, or 10 ** (mean logarithm).
+
+    Parameters
+    ----------
+    forest : CompiledForest
+        Grown on log10, with its training responses.
+    observed : ndarray (rows,)
+        Of its training rows, in the target's own unit.
+    back_transform : {"mean", "median"}
+    """
+    if forest.responses is None:
+        raise InputError("forest: leaves in another unit need the training rows; compile with responses=(X, y)")
+    leaf = np.diff(forest.responses.begin.astype(np.int64)) > 0
+    own = leaf_means(forest.responses, observed) if back_transform == "mean" else 10.0 ** forest.value[:, 0]
+    return replace(forest, value=np.where(leaf, own, forest.value[:, 0])[:, None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Unpack
 
@@ -11,14 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, Labels, block_codes, make_folds, score
-from tpsoil.forest.compiled import CompiledForest
+from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, block_codes, score
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
+from tpsoil.forest.growing import choose_engine
 from tpsoil.forest.options import SEARCH_FOLDS, SEARCH_TREES, TrainingKeywords, TrainingOptions, with_keywords_of
-from tpsoil.forest.search import choose_settings, fit_forest, grid_of_settings
-from tpsoil.forest.trained import LEVELS, TrainedForest, forward, in_own_unit, tails
+from tpsoil.forest.out_of_fold import FoldTask, Positions, out_of_fold
+from tpsoil.forest.search import ForestSpec, choose_settings, fit_forest, grid_of_settings
+from tpsoil.forest.trained import TrainedForest, forward
 from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
@@ -104,22 +106,17 @@ def train(
     grid = grid_of_settings(how.settings, how.search, how.preset)
     learn = partial(learn_encoding, categorical=how.categorical, circular=how.circular, style=categories)
 
-    def deal(kind: str, part: npt.NDArray[np.bool_], n: int, fold_seed: int) -> Labels:
-        return make_folds(
-            int(part.sum()),
-            kind,
-            n_folds=n,
-            groups=None if sites is None else sites[part].to_numpy(),
-            east=None if east is None else east[part],
-            north=None if north is None else north[part],
-            block_size=block_size,
-            regions=None if regions is None else regions[part].to_numpy(),
-            area=how.area if kind == "knndm" else None,
-            degrees=degrees,
-            seed=fold_seed,
-        )
-
+    positions = Positions(
+        sites=None if sites is None else sites.to_numpy(),
+        east=east,
+        north=north,
+        block_size=block_size,
+        regions=None if regions is None else regions.to_numpy(),
+        area=how.area,
+        degrees=degrees,
+    )
     everywhere = np.ones(len(frame), dtype=bool)
+    labels = {kind: positions.folds(kind, everywhere, n_folds, seed) for kind in kinds}
     learned: dict[bytes, pd.DataFrame] = {}
 
     def columns(part: npt.NDArray[np.bool_]) -> pd.DataFrame:
@@ -129,28 +126,34 @@ def train(
             learned[key] = learn(frame, features, fitted, rows=part).table(frame)
         return learned[key]
 
-    search_trees, search_folds = how.search_trees or SEARCH_TREES, how.search_folds or SEARCH_FOLDS
+    def chosen(kind: str, part: npt.NDArray[np.bool_], stream: int, threads: int) -> dict[str, Any]:
+        inner = np.full(len(frame), -1, dtype=np.int64)
+        if len(grid) > 1:
+            inner[part] = positions.folds(kind, part, how.search_folds or SEARCH_FOLDS, seed + 1)
+        spec = ForestSpec(how.search_trees or SEARCH_TREES, {}, (seed, stream), how.engine)
+        return choose_settings(grid, columns, fitted, inner, spec, workers=threads)
 
-    def chosen(kind: str, part: npt.NDArray[np.bool_], stream: int) -> dict[str, Any]:
-        inner = deal(kind, part, search_folds, seed + 1) if len(grid) > 1 else np.empty(0, dtype=np.int64)
-        return choose_settings(grid, columns, fitted, part, inner, search_trees, [seed, stream], workers)
-
-    labels = {kind: deal(kind, everywhere, n_folds, seed) for kind in kinds}
+    shared = FoldTask(columns, fitted, observed, transform, back_transform, chosen, trees, seed, how.engine)
+    tasks = [(kind, k) for kind in kinds for k in range(int(labels[kind].max()) + 1)]
+    threads = -(-workers // len(tasks))
+    with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
+        parts = list(pool.map(lambda task: shared.run(task[0], labels[task[0]] == task[1], task[1], threads), tasks))
     predictions, scores, by_fold = {}, {}, {}
     for kind in kinds:
-        predictions[kind], by_fold[kind] = _out_of_fold(
-            kind, labels[kind], columns, fitted, observed, transform, back_transform, trees, seed, workers, chosen
-        )
-        predictions[kind].index = frame.index
+        own = [part for task, part in zip(tasks, parts) if task[0] == kind]
+        predictions[kind] = out_of_fold(own, labels[kind], fitted, observed, frame.index)
+        by_fold[kind] = [part.settings for part in own]
         scores[kind] = _scores(predictions[kind], transform)
-    best = chosen(deciding, everywhere, 0)
+    best = chosen(deciding, everywhere, 0, workers)
     encoding = learn(frame, features, fitted)
     design = encoding.table(frame)
-    forest = fit_forest(design, fitted, trees, best, [seed, 0], workers)
+    spec = ForestSpec(trees, best, (seed, 0), how.engine)
+    forest = fit_forest(design, fitted, spec, workers=workers)
     record = {
         **best,
         "chosen": sorted(best),
         "trees": trees,
+        "engine": choose_engine(spec.unfitted(), 1, how.engine),
         "preset": how.preset,
         "transform": transform,
         "back_transform": back_transform,
@@ -181,58 +184,6 @@ def train(
         rows=frame[list(features)].copy(),
         groups=sites,
     )
-
-
-def _out_of_fold(
-    kind: str,
-    fold: Labels,
-    columns: Any,
-    fitted: Floats,
-    observed: Floats,
-    transform: str,
-    back_transform: str,
-    trees: int,
-    seed: int,
-    workers: int,
-    chosen: Any,
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Predictions of every row by a forest that was trained without its fold."""
-    kept = sorted({t for level in LEVELS for t in tails(level)} | {0.5})
-    on_fit, spread, own = (np.empty(len(fitted)) for _ in range(3))
-    limits = np.empty((len(fitted), len(kept)))
-    settings = []
-    for k in range(int(fold.max()) + 1):
-        test, part = fold == k, fold != k
-        best = chosen(kind, part, 1000 * (1 + FOLD_KINDS.index(kind)) + k)
-        settings.append(best)
-        design = columns(part)
-        forest = fit_forest(design[part], fitted[part], trees, best, [seed, 1 + FOLD_KINDS.index(kind), k], workers)
-        past = np.ascontiguousarray(design[part].to_numpy(dtype=np.float32))
-        rows = np.ascontiguousarray(design[test].to_numpy(dtype=np.float32))
-        compiled = CompiledForest.from_sklearn(
-            forest, design.columns, accepts_missing=True, responses=(past, observed[part])
-        )
-        on_fit[test], spread[test], limits[test] = _walk(compiled, rows, kept)
-        own[test] = on_fit[test]
-        if transform == "log10":
-            twin = in_own_unit(forest, past, observed[part], back_transform)
-            own[test] = _walk(CompiledForest.from_sklearn(twin, accepts_missing=True), rows)[0]
-    frame = pd.DataFrame(
-        {
-            "observed": fitted,
-            "predicted": on_fit,
-            "sd": spread,
-            "fold": fold,
-            "observed_original": observed,
-            "predicted_original": own,
-        }
-    )
-    frame[[f"q{t:g}" for t in kept]] = limits
-    return frame, settings
-
-
-def _walk(forest: CompiledForest, rows: npt.NDArray[np.float32], levels: Any = None) -> tuple[Floats, ...]:
-    return forest.predict(rows, levels)
 
 
 def _scores(predictions: pd.DataFrame, transform: str) -> dict[str, float]:

@@ -124,7 +124,7 @@ def divide(orders: Array, start: Any, end: Any, left: Array, count: Any, spare: 
     """
     for f in range(count):
         order = orders[f, start:end]
-        i, j = 0, 0
+        i, j = np.int64(0), np.int64(0)
         for k in range(order.size):
             row = order[k]
             goes = np.int64(left[row])
@@ -271,18 +271,18 @@ def grow_tree(
         decrease = (best[0] - centre * centre / total) / all_weight
         if decrease + EPSILON < least_decrease:
             continue
-        f, count, missing_left = np.int64(best[1]), np.int64(best[2]), np.int64(best[3])
-        order, code = orders[f, start:end], codes[f]
+        split, count, missing_left = np.int64(best[1]), np.int64(best[2]), np.int64(best[3])
+        order, code = orders[split, start:end], codes[split]
         missing = 0
-        while code[order[m - 1 - missing]] == distinct[f]:
+        while code[order[m - 1 - missing]] == distinct[split]:
             missing += 1
         below = count - missing if missing_left else count
         if below == m - missing and not missing_left:
             threshold = np.inf
         else:
-            threshold = values[f, code[order[below - 1]]] / 2.0 + values[f, code[order[below]]] / 2.0
+            threshold = values[split, code[order[below - 1]]] / 2.0 + values[split, code[order[below]]] / 2.0
         numbers[node, 0] = threshold
-        children[node, 2] = f
+        children[node, 2] = split
         children[node, 3] = missing_left if missing > 0 else np.int64(count > m - count)
         for k in range(m):
             left[order[k]] = k < below or (missing_left > 0 and k >= m - missing)

@@ -50,3 +50,28 @@ def apply_rows(
                     node = np.int64(right[node])
             leaves[row, tree] = node
     return leaves
+
+
+@jit
+def sum_leaves(leaves: Array, value: Array, total: Array, deviation: Array, square: Array) -> None:
+    """Sums over the trees of one output, in the order of the trees.
+
+    Parameters
+    ----------
+    leaves : ndarray (n, trees), int64
+        Of `apply_rows`.
+    value : ndarray (nodes,), float64
+    total, deviation, square : ndarray (n,), float64
+        Written: sums of v, of d and of d^2, with d the difference from the first tree's value, as in
+        `trees_walk.add_values`.
+    """
+    for row in range(leaves.shape[0]):
+        shift = value[leaves[row, 0]]
+        a, b, c = 0.0, 0.0, 0.0
+        for tree in range(leaves.shape[1]):
+            v = value[leaves[row, tree]]
+            d = v - shift
+            a += v
+            b += d
+            c += d * d
+        total[row], deviation[row], square[row] = a, b, c
