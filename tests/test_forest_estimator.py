@@ -52,7 +52,7 @@ def table(rows: int = 120) -> tuple[pd.DataFrame, Any]:
 )
 def test_predictions_are_scikit_learns(jobs: int, options: dict[str, Any], same: dict[str, Any]) -> None:
     X, y = table()
-    forest = SoilForest(30, random_state=4, n_jobs=jobs, **options).fit(X, y)
+    forest = SoilForest(30, random_state=4, n_jobs=jobs, engine="scikit-learn", **options).fit(X, y)
     theirs = RandomForestRegressor(30, random_state=4, **same).fit(X, y)
     np.testing.assert_array_equal(forest.predict(X), theirs.predict(X))
     mean, sd = forest.predict(X, return_std=True)
@@ -73,7 +73,7 @@ def test_weights_count() -> None:
 
 def test_it_works_in_pipelines_searches_and_scores() -> None:
     X, y = table()
-    forest = SoilForest(10, preset="randomForest", max_depth=7, random_state=3)
+    forest = SoilForest(10, preset="randomForest", max_depth=7, random_state=3, engine="scikit-learn")
     assert clone(forest).get_params() == forest.get_params()
     search = GridSearchCV(make_pipeline(StandardScaler(), forest), {"soilforest__max_features": [0.3, 1.0]}, cv=3)
     search.fit(X, y)

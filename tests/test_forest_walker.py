@@ -81,16 +81,6 @@ def test_derived_values_are_bounded_and_belong_to_one_object() -> None:
     assert cache.get((models[1],), "error", lambda: 2) == 2
 
 
-def test_models_with_other_intervals_share_a_pass() -> None:
-    """They were rejected: quantiles are now walked for each level."""
-    first, second = map_model(1), map_model(4)
-    second = dataclasses.replace(second, conformal=dataclasses.replace(second.conformal, level=0.5))
-    together = map_models({"iron": first, "zinc": second}, cube()).compute()
-    alone = map_models({"zinc": second}, cube()).compute()
-    assert together["zinc_lower"].equals(alone["zinc_lower"])
-    assert not together["zinc_lower"].equals(map_models({"zinc": map_model(4)}, cube()).compute()["zinc_lower"])
-
-
 def test_an_unseen_class_is_an_error_only_where_a_value_would_be_lost() -> None:
     model = map_model(1)
     dataset = cube().compute()

@@ -45,7 +45,7 @@ def test_threads_grow_scikit_learns_trees(kind: Any, options: dict[str, Any], mi
     X, y = training_rows(120, missing=missing)
     table = pd.DataFrame(X, columns=list("abcdef"))
     table["c"] /= 1e35  # a float32
-    own = grow(kind(70, random_state=3, **options), table, y, threads=3)
+    own = grow(kind(70, random_state=3, **options), table, y, threads=3, engine="scikit-learn")
     theirs = kind(70, random_state=3, n_jobs=1, **options).fit(table, y)
     assert own.n_jobs == 1
     assert own.get_params() == theirs.get_params()
@@ -64,11 +64,11 @@ def test_weights_and_several_outputs_are_as_scikit_learns() -> None:
     X, y = training_rows(100)
     X[:, 2] /= 1e35
     weight = np.linspace(0.1, 2, len(y))
-    own = grow(RandomForestRegressor(9, random_state=0), X, y, sample_weight=weight, threads=2)
+    own = grow(RandomForestRegressor(9, random_state=0), X, y, sample_weight=weight, threads=2, engine="scikit-learn")
     theirs = RandomForestRegressor(9, random_state=0).fit(X, y, weight)
     assert np.array_equal(own.predict(X), theirs.predict(X))
     both = np.stack([y, -y], axis=1)
-    own = grow(RandomForestRegressor(9, random_state=0), X, both, threads=2)
+    own = grow(RandomForestRegressor(9, random_state=0), X, both, threads=2, engine="scikit-learn")
     assert np.array_equal(own.predict(X), RandomForestRegressor(9, random_state=0).fit(X, both).predict(X))
 
 

@@ -299,6 +299,9 @@ def map_models(
     cube = require_cube(cube, "map")
     if not models:
         raise InputError("map: no model was given, expected one or more")
+    coverage = sorted({model.conformal.level for model in models.values() if model.conformal is not None})
+    if len(coverage) > 1:
+        raise InputError(f"map: models of one map promise different coverage, {coverage}; use one level for all")
     features = list(dict.fromkeys(name for model in models.values() for name in model.features))
     sources = {feature: (layers or {}).get(feature, feature) for feature in features}
     require_features(cube, list(sources.values()), where="map", noun="layer")
