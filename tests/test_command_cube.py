@@ -15,7 +15,7 @@ import pytest
 from geotiffs import write_tif
 
 import tpsoil
-from tpsoil import cube as room
+from tpsoil import cube as datacube
 from tpsoil.variables import variable
 
 Command = Callable[..., Any]
@@ -57,14 +57,14 @@ def test_create_add_info_check_export(store: Path, dem: Path, tmp_path: Path, tp
     assert done.out.startswith(f"wrote {tmp_path / 'out.tif'}: 0.0")
     done = tpsoil_command("cube", "create", tmp_path / "like.zarr", "--like", store)
     assert done.status == 0
-    assert room.cube_info(tmp_path / "like.zarr").grid == room.cube_info(store).grid
+    assert datacube.cube_info(tmp_path / "like.zarr").grid == datacube.cube_info(store).grid
     done = tpsoil_command("cube", "create", tmp_path / "raster.zarr", "--like", dem)
-    assert room.cube_info(tmp_path / "raster.zarr").shape == (20, 25)
+    assert datacube.cube_info(tmp_path / "raster.zarr").shape == (20, 25)
 
 
 def test_the_plateau_is_the_default(tmp_path: Path, tpsoil_command: Command) -> None:
     assert tpsoil_command("cube", "create", tmp_path / "p.zarr", "--resolution", 50_000).status == 0
-    assert room.cube_info(tmp_path / "p.zarr").grid == tpsoil.plateau_grid(50_000)
+    assert datacube.cube_info(tmp_path / "p.zarr").grid == tpsoil.plateau_grid(50_000)
     assert "no layers yet" in tpsoil_command("cube", "info", tmp_path / "p.zarr").out
 
 
@@ -203,7 +203,7 @@ def test_points_that_are_not_there(sampled: Path, tmp_path: Path, tpsoil_command
 
 
 def test_half_written_layer_is_named(store: Path, tpsoil_command: Command) -> None:
-    room.create_layers(store, [variable("slope")])
+    datacube.create_layers(store, [variable("slope")])
     message = wrong(tpsoil_command, "cube", "check", store)
     assert "1 fault\n  - layer 'slope': writing did not end, 6 of 6 chunks missing; add it again" in message
     done = tpsoil_command("cube", "info", store)
@@ -253,7 +253,7 @@ def test_an_unexpected_failure_is_short_and_tells_how_to_see_more(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a wheel came off")
 
-    monkeypatch.setattr(room, "check_cube", broken)
+    monkeypatch.setattr(datacube, "check_cube", broken)
     done = tpsoil_command("cube", "check", store)
     assert done.status == 1
     assert done.err.startswith("tpsoil: unexpected RuntimeError: a wheel came off\n")

@@ -22,9 +22,10 @@ import pytest
 import xarray as xr
 from geotiffs import write_tif
 from odc.geo.geobox import GeoBox
+from regions import write_region
 
 import tpsoil
-from tpsoil import cube as room
+from tpsoil import cube as datacube
 from tpsoil.cube.regions import write_block
 from tpsoil.errors import (
     AccessError,
@@ -63,7 +64,7 @@ def test_a_cube_holds_its_grid_exactly(place: str) -> None:
         cube = tpsoil.create_cube(place, grid, chunks=7, overwrite=True)
         assert dict(cube.sizes) == {"y": grid.shape[0], "x": grid.shape[1]}
         assert list(cube.data_vars) == []
-        again = room.cube_info(place)
+        again = datacube.cube_info(place)
         assert again.grid == grid
         assert again.chunks == 7
         assert same_grid(grid_of(tpsoil.open_cube(place)), grid)
@@ -210,7 +211,7 @@ def test_after_an_error_nothing_of_the_layer_is_left(place: str, tmp_path: Path)
     tpsoil.create_cube(place, bigger, chunks=4, overwrite=True)
     with pytest.raises(UnitsError, match="has values 10..300 degC"):
         tpsoil.add_layer(place, "mean_annual_temperature", path)
-    assert room.layer_states(place) == {}
+    assert datacube.layer_states(place) == {}
     assert list(tpsoil.open_cube(place).data_vars) == []
 
 
@@ -219,7 +220,7 @@ def test_derived_layers_name_their_parents_and_share_one_pass(place: str) -> Non
     base = on_grid(np.random.default_rng(0).uniform(0, 80, GRID.shape).astype(np.float32)).chunk({"y": 5, "x": 9})
     twice = (base * 1).assign_attrs(variable("slope").attributes() | {"formula": "Horn"})
     turned = (base * 4).assign_attrs(variable("aspect").attributes())
-    room.add_layers(place, xr.Dataset({"slope": twice, "aspect": turned}), parents=["elevation"])
+    datacube.add_layers(place, xr.Dataset({"slope": twice, "aspect": turned}), parents=["elevation"])
     cube = tpsoil.open_cube(place)
     assert cube["slope"].attrs["parents"] == cube["aspect"].attrs["parents"] == "elevation"
     assert cube["slope"].attrs["formula"] == "Horn"
@@ -271,22 +272,22 @@ def test_a_layer_in_writing_is_not_shown(tmp_path: Path, dem: Path) -> None:
     place = tmp_path / "cube.zarr"
     tpsoil.create_cube(place, GRID, chunks=8)
     tpsoil.add_layer(place, "elevation", dem)
-    room.create_layers(place, [variable("slope"), variable("land_cover")])
+    datacube.create_layers(place, [variable("slope"), variable("land_cover")])
     block = np.full((8, 8), 3, np.float32)
-    room.write_region(place, {"slope": block, "land_cover": block.astype(np.uint8)}, slice(0, 8), slice(8, 16))
+    write_region(place, {"slope": block, "land_cover": block.astype(np.uint8)}, slice(0, 8), slice(8, 16))
     with pytest.warns(UserWarning, match="land_cover, slope left out, because writing did not end"):
         assert list(tpsoil.open_cube(place).data_vars) == ["elevation"]
-    partial = room.open_cube(place, incomplete=True)
+    partial = datacube.open_cube(place, incomplete=True)
     assert int(np.isfinite(partial["slope"]).sum()) == 64
-    assert room.missing_chunks(place)["slope"] == [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2)]
-    found = room.check_cube(place)
+    assert datacube.missing_chunks(place)["slope"] == [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2)]
+    found = datacube.check_cube(place)
     assert [fault.split(";")[0] for fault in found.faults] == [
         f"layer '{name}': writing did not end, 5 of 6 chunks missing" for name in ("land_cover", "slope")
     ]
     with pytest.raises(CorruptStoreError, match="layer 'slope' lacks 5 chunks"):
-        room.finish_layers(place, ["slope"])
+        datacube.finish_layers(place, ["slope"])
     tpsoil.add_layer(place, "slope", on_grid(np.zeros(GRID.shape)))  # no overwrite: it was never whole
-    assert room.layer_states(place)["slope"] == "complete"
+    assert datacube.layer_states(place)["slope"] == "complete"
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
@@ -316,7 +317,7 @@ tpsoil.add_layer({str(place)!r}, "slope", xr.DataArray(np.ones(grid.shape), dims
         child.send_signal(signal.SIGKILL)
     with pytest.warns(UserWarning, match="slope left out"):
         assert list(tpsoil.open_cube(place).data_vars) == []
-    assert not room.check_cube(place).good
+    assert not datacube.check_cube(place).good
 
 
 def chunk_file(place: Path, layer: str, i: int, j: int) -> Path:
@@ -349,7 +350,7 @@ def test_a_damaged_chunk_is_named_never_read(stored: Path, damage: str) -> None:
     ):
         cube["elevation"].compute()
     assert np.isfinite(cube["elevation"][8:16, :16].compute()).all()  # the others still read
-    found = room.check_cube(stored)
+    found = datacube.check_cube(stored)
     assert len(found.faults) == 1
     assert "chunk (1, 2) of layer 'elevation'" in found.faults[0]
     assert "write the layer again with overwrite" in found.faults[0]
@@ -364,7 +365,7 @@ def test_every_flipped_bit_of_a_chunk_is_seen(stored: Path) -> None:
         with pytest.raises(CorruptStoreError):
             tpsoil.open_cube(stored)["elevation"][:4, :4].compute()
     path.write_bytes(good)
-    assert room.check_cube(stored).good
+    assert datacube.check_cube(stored).good
 
 
 def test_a_chunk_that_is_gone_is_an_error_not_nan(stored: Path) -> None:
@@ -377,19 +378,19 @@ def test_a_chunk_that_is_gone_is_an_error_not_nan(stored: Path) -> None:
         cube["elevation"][10:, 3:12].compute()
     with pytest.raises(CorruptStoreError, match=r"chunk \(1, 1\) of layer 'depth_to_bedrock' is missing"):
         cube["depth_to_bedrock"].compute()
-    assert len(room.check_cube(stored).faults) == 2
+    assert len(datacube.check_cube(stored).faults) == 2
 
 
 def test_check_sees_torn_metadata_and_coordinates(stored: Path) -> None:
-    assert room.check_cube(stored).good
+    assert datacube.check_cube(stored).good
     (stored / "x" / "c" / "0").write_bytes(b"short")
-    assert any("coordinate 'x'" in fault for fault in room.check_cube(stored).faults)
+    assert any("coordinate 'x'" in fault for fault in datacube.check_cube(stored).faults)
     (stored / "elevation" / "zarr.json").write_text("{")
     with pytest.raises(CorruptStoreError, match=r"zarr\.json of layer 'elevation' cannot be read"):
         tpsoil.open_cube(stored)
     shutil.rmtree(stored / "elevation")
     with pytest.raises(MissingInputError, match="no layer 'slop'"):
-        room.check_cube(stored, ["slop"])
+        datacube.check_cube(stored, ["slop"])
 
 
 # regions
@@ -397,25 +398,25 @@ def test_check_sees_torn_metadata_and_coordinates(stored: Path) -> None:
 
 def test_regions_are_whole_chunks_of_the_right_type(place: str) -> None:
     tpsoil.create_cube(place, GRID, chunks=8)
-    room.create_layers(place, [variable("slope")], attrs={"slope": {"parents": "elevation"}})
+    datacube.create_layers(place, [variable("slope")], attrs={"slope": {"parents": "elevation"}})
     good = np.zeros((8, 6), np.float32)
-    room.write_region(place, {"slope": good}, slice(8, 16), slice(16, 22))  # the ragged corner
+    write_region(place, {"slope": good}, slice(8, 16), slice(16, 22))  # the ragged corner
     for rows, cols in ((slice(4, 12), slice(0, 8)), (slice(0, 8), slice(0, 9)), (slice(0, 24), slice(0, 8))):
         with pytest.raises(
             InputError, match="cuts chunks of 8 cells; write complete chunks, one writer for each chunk"
         ):
-            room.write_region(place, {"slope": good}, rows, cols)
+            write_region(place, {"slope": good}, rows, cols)
     with pytest.raises(InputError, match=r"block of 'slope' is float64 \(8, 6\), expected float32 \(8, 6\)"):
-        room.write_region(place, {"slope": good.astype(float)}, slice(8, 16), slice(16, 22))
+        write_region(place, {"slope": good.astype(float)}, slice(8, 16), slice(16, 22))
     with pytest.raises(MissingInputError, match="no layer 'slpe'; did you mean 'slope'"):
-        room.write_region(place, {"slpe": good}, slice(8, 16), slice(16, 22))
+        write_region(place, {"slpe": good}, slice(8, 16), slice(16, 22))
     with pytest.raises(InputError, match="layer 'aspect' is given twice"):
-        room.create_layers(place, [variable("aspect"), variable("aspect")])
+        datacube.create_layers(place, [variable("aspect"), variable("aspect")])
     for i in range(2):
         for j in range(3):
-            rows, cols = room.cube_info(place).chunk_slices(i, j)
-            room.write_region(place, {"slope": np.full((8, cols.stop - cols.start), i + j, np.float32)}, rows, cols)
-    room.finish_layers(place, ["slope"], {"slope": {"tiles": 6}})
+            rows, cols = datacube.cube_info(place).chunk_slices(i, j)
+            write_region(place, {"slope": np.full((8, cols.stop - cols.start), i + j, np.float32)}, rows, cols)
+    datacube.finish_layers(place, ["slope"], {"slope": {"tiles": 6}})
     attrs = tpsoil.open_cube(place)["slope"].attrs
     assert (attrs["parents"], attrs["tiles"], attrs["units"]) == ("elevation", 6, "degree")
 
@@ -424,16 +425,16 @@ def test_digests_follow_the_stored_bytes(place: str) -> None:
     tpsoil.create_cube(place, GRID, chunks=8)
     values = np.random.default_rng(0).random(GRID.shape)
     tpsoil.add_layer(place, "ndvi", on_grid(values))
-    before = {(i, j): room.chunk_digest(place, "ndvi", i, j) for i in range(2) for j in range(3)}
-    whole = room.layer_digest(place, "ndvi")
+    before = {(i, j): datacube.chunk_bytes(place, "ndvi", i, j) for i in range(2) for j in range(3)}
+    whole = datacube.layer_digest(place, "ndvi")
     tpsoil.add_layer(place, "ndvi", on_grid(values), overwrite=True)
-    assert room.layer_digest(place, "ndvi") == whole
+    assert datacube.layer_digest(place, "ndvi") == whole
     values[9, 3] = 0
     tpsoil.add_layer(place, "ndvi", on_grid(values), overwrite=True)
-    changed = [k for k, digest in before.items() if room.chunk_digest(place, "ndvi", *k) != digest]
+    changed = [k for k, digest in before.items() if datacube.chunk_bytes(place, "ndvi", *k) != digest]
     assert changed == [(1, 0)]
-    assert room.layer_digest(place, "ndvi") != whole
-    assert room.chunk_digest(place, "ndvi", 7, 7) is None
+    assert datacube.layer_digest(place, "ndvi") != whole
+    assert datacube.chunk_bytes(place, "ndvi", 7, 7) is None
 
 
 def test_values_do_not_depend_on_the_chunking(tmp_path: Path, dem: Path) -> None:
@@ -452,12 +453,12 @@ def test_opening_computes_nothing_and_takes_little(tmp_path: Path) -> None:
     """30 layers of the 1 km plateau: under a second on a loaded machine (0.05 s on a quiet one)."""
     place = tmp_path / "cube.zarr"
     tpsoil.create_cube(place, plateau_grid(1000))
-    room.create_layers(place, [describe_layer(f"layer_{k}", units="1", kind="continuous") for k in range(30)])
+    datacube.create_layers(place, [describe_layer(f"layer_{k}", units="1", kind="continuous") for k in range(30)])
     took = []
     with dask.config.set(scheduler=lambda *_: pytest.fail("computed while opening")):
         for _ in range(3):
             start = time.perf_counter()
-            cube = room.open_cube(place, incomplete=True)
+            cube = datacube.open_cube(place, incomplete=True)
             took.append(time.perf_counter() - start)
     assert len(cube.data_vars) == 30
     assert cube["layer_0"].data.npartitions == 24
@@ -484,7 +485,7 @@ def test_strange_files_in_the_store_are_walked_past(stored: Path) -> None:
     (stored / "folder").mkdir()
     (stored / "folder" / "a.json").write_text("{}")
     assert list(tpsoil.open_cube(stored).data_vars) == ["depth_to_bedrock", "elevation"]
-    assert room.check_cube(stored).good
+    assert datacube.check_cube(stored).good
 
 
 def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> None:
@@ -527,8 +528,8 @@ def test_an_object_store(dem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             tpsoil.create_cube(place, GRID)
         tpsoil.add_layer(place, "elevation", dem)
         assert float(tpsoil.open_cube(place)["elevation"].max()) < 6000
-        assert room.check_cube(place).good
-        assert room.missing_chunks(place) == {"elevation": []}
+        assert datacube.check_cube(place).good
+        assert datacube.missing_chunks(place) == {"elevation": []}
         tpsoil.create_cube(place, GRID, chunks=8, overwrite=True)
         assert list(tpsoil.open_cube(place).data_vars) == []
         with pytest.raises(AccessError, match="s3://nobody/cube.zarr: cannot be written .*bucket"):

@@ -17,6 +17,7 @@ import shapely
 import xarray as xr
 from function_sweep import Case, other, parameters_of, require_complete, require_reproducible, same
 from geotiffs import write_tif
+from regions import write_region
 
 from tpsoil import cube
 from tpsoil.errors import InputError, TpsoilError
@@ -109,7 +110,7 @@ def create_cube(*, existing: bool = False, **arguments: Any) -> Any:
 def finish_layers(**arguments: Any) -> Any:
     """The store with a layer that was written by region."""
     place = copied(UNFINISHED)
-    cube.write_region(place, {"elevation": COARSE.values}, slice(0, 16), slice(0, 16))
+    write_region(place, {"elevation": COARSE.values}, slice(0, 16), slice(0, 16))
     cube.finish_layers(place, ["elevation"], **arguments)
     return stored(place)
 

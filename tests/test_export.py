@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from regions import write_region
 
 import tpsoil
-from tpsoil import cube as room
+from tpsoil import cube as datacube
 from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInputError, StoreExistsError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.variables import variable
@@ -41,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_geotiff_is_cloud_optimised_and_equal(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "maps.tif"
     layers = ["elevation", "annual_precipitation"]
-    assert room.export_store(store, out, layers=layers) == [out]
+    assert datacube.export_store(store, out, layers=layers) == [out]
     cube = tpsoil.open_cube(store)
     with rasterio.open(out) as file:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -63,7 +64,7 @@ def test_a_geotiff_is_cloud_optimised_and_equal(store: Path, tmp_path: Path) -> 
 
 
 def test_layers_of_several_types_become_files(store: Path, tmp_path: Path) -> None:
-    files = room.export_store(store, tmp_path / "all.tif")
+    files = datacube.export_store(store, tmp_path / "all.tif")
     assert [file.name for file in files] == [
         "all_annual_precipitation.tif", "all_climate_zone.tif", "all_elevation.tif",
     ]  # fmt: skip
@@ -76,7 +77,7 @@ def test_layers_of_several_types_become_files(store: Path, tmp_path: Path) -> No
 
 def test_netcdf_follows_cf(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "maps.nc"
-    room.export_store(store, out)
+    datacube.export_store(store, out)
     cube = tpsoil.open_cube(store)
     with xr.open_dataset(out, decode_coords="all") as file:
         assert file.attrs["Conventions"].startswith("CF-1.")
@@ -92,8 +93,8 @@ def test_netcdf_follows_cf(store: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_comes_back_as_a_layer(store: Path, tmp_path: Path) -> None:
-    room.export_store(store, tmp_path / "e.tif", layers=["elevation"])
-    room.export_store(store, tmp_path / "e.nc", layers=["elevation", "climate_zone"])
+    datacube.export_store(store, tmp_path / "e.tif", layers=["elevation"])
+    datacube.export_store(store, tmp_path / "e.nc", layers=["elevation", "climate_zone"])
     tpsoil.create_cube(tmp_path / "again.zarr", GRID, chunks=64)
     tpsoil.add_layer(tmp_path / "again.zarr", "elevation", tmp_path / "e.tif")
     tpsoil.add_layer(tmp_path / "again.zarr", "climate_zone", tmp_path / "e.nc")
@@ -105,22 +106,22 @@ def test_an_export_comes_back_as_a_layer(store: Path, tmp_path: Path) -> None:
 
 def test_what_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'maps.png' ends in '.png', expected OUT.tif .GeoTIFF. or OUT.nc"):
-        room.export_store(store, tmp_path / "maps.png")
+        datacube.export_store(store, tmp_path / "maps.png")
     with pytest.raises(MissingInputError, match="no layer 'elevaton'; did you mean 'elevation'"):
-        room.export_store(store, tmp_path / "e.tif", layers=["elevaton"])
+        datacube.export_store(store, tmp_path / "e.tif", layers=["elevaton"])
     with pytest.raises(MissingInputError, match="no such store"):
-        room.export_store(tmp_path / "none.zarr", tmp_path / "e.tif")
+        datacube.export_store(tmp_path / "none.zarr", tmp_path / "e.tif")
     (tmp_path / "there.tif").write_text("mine")
     with pytest.raises(StoreExistsError, match="there.tif: already exists; pass overwrite=True"):
-        room.export_store(store, tmp_path / "there.tif", layers=["elevation"])
+        datacube.export_store(store, tmp_path / "there.tif", layers=["elevation"])
     assert (tmp_path / "there.tif").read_text() == "mine"
-    room.export_store(store, tmp_path / "there.tif", layers=["elevation"], overwrite=True)
+    datacube.export_store(store, tmp_path / "there.tif", layers=["elevation"], overwrite=True)
     for suffix in ("tif", "nc"):
         with pytest.raises(AccessError, match="cannot be written"):
-            room.export_store(store, f"/proc/nowhere/e.{suffix}", layers=["elevation"])
+            datacube.export_store(store, f"/proc/nowhere/e.{suffix}", layers=["elevation"])
     tpsoil.create_cube(tmp_path / "empty.zarr", GRID)
     with pytest.raises(InputError, match="has no layers to export"):
-        room.export_store(tmp_path / "empty.zarr", tmp_path / "e.tif")
+        datacube.export_store(tmp_path / "empty.zarr", tmp_path / "e.tif")
 
 
 @pytest.mark.parametrize("suffix", ["tif", "nc"])
@@ -130,7 +131,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     tpsoil.add_layer(place, "slope", xr.DataArray(np.ones(GRID.shape), dims=("y", "x"), coords=coordinates(GRID)))
     (place / "slope" / "c" / "1" / "2").write_bytes(b"broken")
     with pytest.raises(CorruptStoreError, match=r"chunk \(1, 2\) of layer 'slope'"):
-        room.export_store(place, tmp_path / f"out.{suffix}")
+        datacube.export_store(place, tmp_path / f"out.{suffix}")
     assert [p.name for p in tmp_path.iterdir()] == ["cube.zarr"]
 
 
@@ -140,14 +141,14 @@ def test_peak_memory_is_a_few_chunks(tmp_path: Path, full: bool) -> None:
     place = tmp_path / "big.zarr"
     grid = grid_from_bounds(PLATEAU_CRS, (0, 0, side * 100, side * 100), 100)
     tpsoil.create_cube(place, grid, chunks=512)
-    room.create_layers(place, [variable("slope")])
-    info = room.cube_info(place)
+    datacube.create_layers(place, [variable("slope")])
+    info = datacube.cube_info(place)
     for i in range(info.chunk_grid[0]):
         for j in range(info.chunk_grid[1]):
             rows, cols = info.chunk_slices(i, j)
             block = np.full((rows.stop - rows.start, cols.stop - cols.start), (i * 31 + j) % 90, np.float32)
-            room.write_region(place, {"slope": block}, rows, cols)
-    room.finish_layers(place, ["slope"])
+            write_region(place, {"slope": block}, rows, cols)
+    datacube.finish_layers(place, ["slope"])
     # Not ru_maxrss: Linux hands the parent's peak to a child, and a test in a large process could not fail.
     program = f"""
 from tpsoil.cube import export_store

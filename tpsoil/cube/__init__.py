@@ -10,13 +10,11 @@ from .location import writing
 from .reading import CubeInfo
 from .regions import (
     chunk_bytes,
-    chunk_digest,
     create_layers,
     finish_layers,
     layer_digest,
     missing_chunks,
     remove_layers,
-    write_region,
 )
 from .sampling import sample_cube
 from .store import create_cube, cube_info, layer_states, open_cube
@@ -30,7 +28,6 @@ __all__ = [
     "align",
     "check_cube",
     "chunk_bytes",
-    "chunk_digest",
     "create_cube",
     "create_layers",
     "cube_info",
@@ -43,7 +40,6 @@ __all__ = [
     "remove_layers",
     "sample_cube",
     "write_layers",
-    "write_region",
     "writing",
     "zonal_statistics",
 ]

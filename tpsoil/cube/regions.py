@@ -82,44 +82,15 @@ def create_layers(
             _create_layer(group, info, spec, dict((attrs or {}).get(spec.name, {})))
 
 
-def write_region(store: Location, blocks: Mapping[str, Array], rows: slice, cols: slice) -> None:
-    """Write one aligned region of several layers.
-
-    Parameters
-    ----------
-    store : path, URL or zarr Store
-    blocks : mapping of layer to ndarray
-        Values of the region, of the layer's type.
-    rows, cols : slice
-        Complete chunks: starts are multiples of the chunk size, stops too or the grid's end.
+def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice, block: Array) -> None:
+    """Write complete chunks of one open layer array.
 
     Raises
     ------
     InputError
         For a region that cuts a chunk: two such writers would race; for a block of another shape or type.
-    MissingInputError
-        For a layer that was not created.
-
-    Examples
-    --------
-    >>> from tpsoil.cube import create_cube
-    >>> from tpsoil.grid import plateau_grid
-    >>> from tpsoil.variables import variable
-    >>> place = "memory://region"
-    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
-    >>> create_layers(place, [variable("slope")])
-    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
-    >>> missing_chunks(place)
-    {'slope': []}
     """
-    info, group = open_group(store, read_only=False)
     require_aligned(info, rows, cols)
-    for name, block in blocks.items():
-        write_block(layer_array(info, group, name), info, name, rows, cols, block)
-
-
-def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice, block: Array) -> None:
-    """Write one block of one open layer array; see `write_region`."""
     expected = (rows.stop - rows.start, cols.stop - cols.start)
     if block.shape != expected or block.dtype != array.dtype:
         raise InputError(
@@ -177,7 +148,8 @@ def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Map
     >>> place = "memory://finished"
     >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
     >>> create_layers(place, [variable("slope")])
-    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> info, group = open_group(place, read_only=False)
+    >>> write_block(group["slope"], info, "slope", slice(0, 18), slice(0, 28), np.zeros((18, 28), np.float32))
     >>> finish_layers(place, ["slope"])
     >>> from tpsoil.cube import layer_states
     >>> layer_states(place)
@@ -269,25 +241,6 @@ def chunk_bytes(store: Location, name: str, i: int, j: int) -> bytes | None:
     return None if stored is None else bytes(stored.to_bytes())
 
 
-def chunk_digest(store: Location, name: str, i: int, j: int) -> str | None:
-    """sha256 of a chunk's stored bytes, in hexadecimal; None where there is none.
-
-    Examples
-    --------
-    >>> from tpsoil.cube import create_cube
-    >>> from tpsoil.grid import plateau_grid
-    >>> from tpsoil.variables import variable
-    >>> place = "memory://digest"
-    >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
-    >>> create_layers(place, [variable("slope")])
-    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
-    >>> len(chunk_digest(place, "slope", 0, 0))
-    64
-    """
-    stored = chunk_bytes(store, name, i, j)
-    return None if stored is None else hashlib.sha256(stored).hexdigest()
-
-
 def layer_digest(store: Location, name: str) -> str:
     """sha256 over all stored chunks of a layer in row-major order.
 
@@ -299,7 +252,8 @@ def layer_digest(store: Location, name: str) -> str:
     >>> place = "memory://layer-digest"
     >>> _ = create_cube(place, plateau_grid(100_000), chunks=32, overwrite=True)
     >>> create_layers(place, [variable("slope")])
-    >>> write_region(place, {"slope": np.zeros((18, 28), np.float32)}, slice(0, 18), slice(0, 28))
+    >>> info, group = open_group(place, read_only=False)
+    >>> write_block(group["slope"], info, "slope", slice(0, 18), slice(0, 28), np.zeros((18, 28), np.float32))
     >>> layer_digest(place, "slope")[:14]
     'chunks-sha256:'
     """
