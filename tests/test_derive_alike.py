@@ -188,6 +188,55 @@ def test_months_of_dryness_and_snow_count(raw: Path, every: xr.Dataset) -> None:
         derived_layers(every, ["rweq"], options={**options, "rweq.calcium_carbonate": 2.0})
 
 
+SPEEDS = {
+    "rweq.monthly_speeds": [4.1, 4.6, 4.9, 4.7, 4.2, 3.6, 3.1, 2.9, 3.0, 3.3, 3.7, 3.9], "rweq.weibull_shape": 2.0,
+    "rweq.speeds_name": "station climatology", "rweq.speeds_source": "a test, not published",
+}  # fmt: skip
+
+
+def test_a_published_wind_climatology_is_an_assumption_with_its_name_and_range(every: xr.Dataset) -> None:
+    layers = every.drop_vars(["wind_erosion", "wind_erosion_status"])
+    blown = derived_layers(layers, ["rweq"], options=SPEEDS).wind_erosion.load()
+    assert blown.attrs["assumptions"].startswith(
+        "wind = station climatology, monthly means 2.9 to 4.9 m s-1 everywhere with a Weibull distribution of shape 2: "
+        "a test, not published; "
+    )
+    assert blown.attrs["wind_source"] == "station climatology: a test, not published"
+    assert blown.attrs["monthly_speeds"] == SPEEDS["rweq.monthly_speeds"]
+    assert float(blown.min()) > 0
+    windier = {**SPEEDS, "rweq.monthly_speeds": [6.0] * 12}
+    assert float((derived_layers(layers, ["rweq"], options=windier).wind_erosion - blown).min()) > 0
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"rweq.wind": "wind.nc:u,v"}, "give one"),
+    ({"rweq.monthly_speeds": [3.0] * 11}, "expected twelve numbers"),
+    ({"rweq.weibull_shape": None}, "weibull_shape is needed by monthly_speeds"),
+    ({"rweq.speeds_source": None}, "cite the publication"),
+    ({"rweq.speeds_name": None}, "cite the publication"),
+])  # fmt: skip
+def test_a_wind_climatology_is_complete(every: xr.Dataset, change: dict[str, Any], says: str) -> None:
+    options = {key: value for key, value in {**SPEEDS, **change}.items() if value is not None}
+    with pytest.raises(InputError, match=says):
+        derived_layers(every.drop_vars(["wind_erosion", "wind_erosion_status"]), ["rweq"], options=options)
+
+
+def test_stones_and_a_layer_of_practice_reach_the_soil_loss(every: xr.Dataset) -> None:
+    names = ["soil_erodibility", "water_erosion"]
+    layers = every.drop_vars(names).assign(
+        stones=xr.full_like(every.ndvi, 35.0).assign_attrs(units="%"),
+        practice=xr.full_like(every.ndvi, 0.5).assign_attrs(units="1"),
+    )
+    options = {"erodibility.stone_cover": "stones", "rusle.practice_layer": "practice"}
+    made = derived_layers(layers, names, options=options).load()
+    np.testing.assert_allclose(made.soil_erodibility, every.soil_erodibility * np.exp(-1.0), rtol=1e-5)
+    np.testing.assert_allclose(made.water_erosion, every.water_erosion * np.exp(-1.0) * 0.5, rtol=1e-5)
+    assert made.water_erosion.attrs["practice_factor"] == "practice"
+    assert "Poesen" in made.soil_erodibility.attrs["stones"]
+    with pytest.raises(InputError, match="practice and practice_layer both give P"):
+        derived_layers(layers, names, options={**options, "rusle.practice": 0.5})
+
+
 def test_every_group_is_in_one_of_the_two_recipes(raw: Path, tmp_path: Path) -> None:
     every, other = (content(tmp_path, raw, variant)["derive"] for variant in ("every", "other"))
     wanted = {layer_makers()[name][0] for name in every["layers"]}

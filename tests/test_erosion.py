@@ -379,3 +379,24 @@ def test_bad_values_in_lazy_layers_are_refused_when_computed() -> None:
     lazy = cov.cover_factor(ndvi=layer(np.array([[0.1, 3.0]]), chunks=(1, 1)))
     with pytest.raises(InputError, match="cover_factor: ndvi is 3"):
         lazy.compute()
+
+
+def test_stones_lower_k_above_ten_percent() -> None:
+    assert cov.stone_corrected_erodibility(0.03, 10.0) == 0.03
+    assert cov.stone_corrected_erodibility(0.03, 14.0) == pytest.approx(0.03 * math.exp(-0.16), rel=1e-12)
+    assert np.isnan(cov.stone_corrected_erodibility(0.03, np.nan))
+    with pytest.raises(InputError, match="stone_cover is 130 and outside its range"):
+        cov.stone_corrected_erodibility(0.03, 130.0)
+    grams = xr.DataArray([20.0], dims="x", attrs={"units": "g kg-1"})
+    with pytest.raises(UnitsError, match="stone_cover"):
+        cov.stone_corrected_erodibility(0.03, grams)
+
+
+@pytest.mark.parametrize(("factors", "says"), [
+    ((-1.0, 0.03, 2.0, 0.1, 1.0), "rainfall_erosivity is -1"),
+    ((300.0, 0.03, 2.0, 1.2, 1.0), "cover_factor is 1.2"),
+    ((300.0, 0.03, 2.0, 0.1, 1.5), "practice_factor is 1.5"),
+])  # fmt: skip
+def test_factors_out_of_range_are_rejected(factors: tuple[float, ...], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        cov.rusle(*factors)

@@ -65,6 +65,7 @@ CASES: dict[str, tuple[Mapping[str, Any], Options]] = {
     "soil_dryness": ({"potential_evapotranspiration": cells(50.0), "precipitation": cells(20.0),
                       "rain_days": cells(7.5), "days": 30}, {"days": ({}, 15.0), "irrigation": ({}, cells(9.0))}),
     "soil_erodibility": ({**SOIL, "soil_organic_carbon": cells(1.5)}, {"unit_system": ({}, "US")}),
+    "stone_corrected_erodibility": ({"soil_erodibility": cells(0.03), "stone_cover": cells(30.0)}, {}),
     "terrain_attributes": ({"elevation": ROUGH}, {
         "curvature_convention": ({}, "laplacian"), "ruggedness": ({}, "mean_difference"), "position_sd": ({}, 9.0),
         "cell_size_m": ({}, 45.0)}),

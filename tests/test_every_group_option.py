@@ -38,6 +38,8 @@ BASE: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 THORNTHWAITE = {"method": "thornthwaite", "monthly_minimum": ABSENT, "monthly_maximum": ABSENT,
                 "monthly_temperature": "tas.nc:tas"}  # fmt: skip
+SPEEDS = {"wind": ABSENT, "monthly_speeds": [3.0] * 12, "weibull_shape": 2.0, "speeds_name": "a climatology",
+          "speeds_source": "a test"}  # fmt: skip
 RESCALED = {"regional_mean_by_method": 700.0, "regional_reference": "a test"}
 SHOWN = {"lapse_rate_k_km": 6.5, "dem": "dem.tif"}
 CLASSES = {
@@ -100,15 +102,19 @@ GROUPS: dict[str, dict[str, Change]] = {
     "erodibility": {
         "layers": Change([], "fault"), "value": Change(0.03, also={"reason": "a test"}),
         "reason": Change("another", "attributes", given={"value": 0.03, "reason": "a test"}),
+        "stone_cover": Change("vegetation_cover"),
     },
     "cover": {
         "layers": Change([], "fault"), "method": Change("cai"), "alpha": Change(3.0), "beta": Change(1.5),
         "ranges": Change("ranges_2.csv", given={"method": "class_range", "ranges": "ranges.csv"}),
     },
-    "rusle": {"layers": Change([], "fault"), "practice": Change(0.5)},
+    "rusle": {"layers": Change([], "fault"), "practice": Change(0.5), "practice_layer": Change("cover_factor")},
     "rweq": {
         "layers": Change(["wind_erosion"]), "wind": Change("wind.nc:v,u2"),
         "weibull_shape": Change(2.0, given={"wind": "wind.nc:speed"}),
+        "monthly_speeds": Change([5.0] * 12, given=SPEEDS),
+        "speeds_name": Change("another", "attributes", given=SPEEDS),
+        "speeds_source": Change("another", "attributes", given=SPEEDS),
         "partial_year": Change(True, given={"wind": "half.nc:u,v"}),
         "soil_dryness": Change("shares.nc:dryness"), "snow_free": Change(0.5), "roughness": Change(0.5),
         "calcium_carbonate": Change(20.0), "distance_m": Change(90.0),

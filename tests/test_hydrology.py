@@ -105,6 +105,13 @@ def test_the_cap_holds_for_the_whole_slope_length_whatever_the_cell(cell: float,
     assert float(effective.max()) <= cap * (1 + 1e-5)
 
 
+def test_a_dem_coarser_than_the_cap_is_marked() -> None:
+    z = dem(tilted((8, 8), 2))
+    coarse = hydrology_attributes(z, cell_size_m=900.0).ls_factor
+    assert coarse.attrs["warning"].startswith("cells of 900 m are wider than max_length_m = 300 m")
+    assert "warning" not in hydrology_attributes(z, cell_size_m=90.0).ls_factor.attrs
+
+
 def test_slope_length_of_a_plane() -> None:
     straight = hydrology_attributes(dem(np.tile(np.arange(40.0, 0, -10), (5, 1))), cell_size_m=L)
     assert straight.slope_length[2].values.tolist() == [15, 45, 75, 105]

@@ -90,6 +90,8 @@ CASES: dict[str, Case] = {
     "rusle": (cov.rusle, {
         "rainfall_erosivity": (cells(300.0), "R"), "soil_erodibility": (cells(0.04), "K"),
         "ls_factor": (cells(2.5), "1"), "cover_factor": (cells(0.2), "1"), "practice_factor": (cells(0.9), "1")}),
+    "stone_corrected_erodibility": (cov.stone_corrected_erodibility, {
+        "soil_erodibility": (cells(0.03), "K"), "stone_cover": (cells(30.0), "%")}),
     "soil_erodibility": (cov.soil_erodibility, TEXTURE | {"soil_organic_carbon": (cells(1.5), "%")}),
     "cover_factor, ndvi": (cov.cover_factor, {"ndvi": (cells(0.3), "1")}),
     "cover_factor, cai": (lambda **a: cov.cover_factor(method="cai", **a), {"vegetation_cover": (cells(20.0), "%")}),

@@ -16,7 +16,7 @@ from .evapotranspiration import latitude_layer, potential_evapotranspiration
 from .hydrology import filled_elevation, hydrology_attributes
 from .terrain import terrain_attributes, topographic_position
 from .vegetation import vegetation_cover
-from .water_erosion import cover_factor, rusle, soil_erodibility
+from .water_erosion import cover_factor, rusle, soil_erodibility, stone_corrected_erodibility
 from .weathering import chemical_index_of_alteration
 from .wind_erosion import rweq, soil_dryness, turning_point, weather_factor, wind_factor
 from .wind_soil import crust_factor, erodible_fraction, roughness_factor, vegetation_factor
@@ -47,6 +47,7 @@ __all__ = [
     "soil_dryness",
     "soil_erodibility",
     "sources",
+    "stone_corrected_erodibility",
     "terrain_attributes",
     "topographic_position",
     "turning_point",

@@ -186,6 +186,12 @@ def ls_factor_of(
         "formula": f"Desmet and Govers 1996, McCool 1989, steepness {steepness}",
         "max_length_m": float(max_length_m),
     }
+    narrowest = float(np.sqrt(np.abs(surface.dx * surface.dy)).min(initial=np.inf))
+    if max_length_m < narrowest < np.inf:
+        attrs["warning"] = (
+            f"cells of {narrowest:.4g} m are wider than max_length_m = {max_length_m:g} m: the length is capped, but "
+            "slopes between such cells are too gentle; derive LS on a DEM of 30 to 90 m and average it"
+        )
     rows = np.arange(surface.elevation.shape[0])
     options: Any = {"outputs": [variable("ls_factor")], "rows": (rows,), "attrs": attrs}
     if window.halo <= LONGEST_HALO:

@@ -83,14 +83,14 @@ def tally_erosion(layers: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def summarise_erosion(
-    practice: float, tallies: Sequence[Mapping[str, Any]], maps: xr.Dataset
+    practice: float | str, tallies: Sequence[Mapping[str, Any]], maps: xr.Dataset
 ) -> Mapping[str, pd.DataFrame]:
     """Means and quantiles of the factors over the cells with soil, beside the literature.
 
     Parameters
     ----------
-    practice : float
-        P.
+    practice : float or str
+        P, or the name of its layer.
     tallies : sequence of mapping
         Of `tally_erosion`, one for each chunk.
     maps : Dataset
@@ -110,7 +110,11 @@ def summarise_erosion(
         how = f"t/ha/a, this run, {cells} cells with soil" if symbol == "A" else _how(name, maps)
         published = LITERATURE[name]
         rows.append((symbol, mean, *quantiles, f"{published.low:g} to {published.high:g}", published.source, how))
-    rows.insert(4, ("P", practice, practice, practice, practice, "1", "natural land", "one value"))
+    if isinstance(practice, str):
+        p = (np.nan, *[np.nan] * len(QUANTILES), "0 to 1", "Handbook 703", f"of the layer {practice}")
+    else:
+        p = (practice, *[practice] * len(QUANTILES), "1", "natural land", "one value")
+    rows.insert(4, ("P", *p))
     missing = [np.nan] * len(QUANTILES)
     rows.append(("A published", PUBLISHED_MEAN, *missing, "", "Teng et al. 2018", "t/ha/a, plateau mean"))
     columns = ["factor", "mean", *QUANTILES, "literature", "source", "how"]

@@ -20,7 +20,15 @@ from tpsoil.covariates.erosivity import (
     tally_precipitation,
 )
 from tpsoil.covariates.vegetation import vegetation_cover
-from tpsoil.covariates.water_erosion import COVER, R_UNIT, cover_factor, rusle, soil_erodibility
+from tpsoil.covariates.water_erosion import (
+    COVER,
+    R_UNIT,
+    STONE_CORRECTION,
+    cover_factor,
+    rusle,
+    soil_erodibility,
+    stone_corrected_erodibility,
+)
 from tpsoil.covariates.water_erosion_table import factor_notes, summarise_erosion, tally_erosion
 from tpsoil.variables import variable
 
@@ -167,7 +175,10 @@ class Erodibility(CovariateGroup):
     title: ClassVar = "soil erodibility"
     makes: ClassVar = ("soil_erodibility",)
     formula: ClassVar = "EPIC, from texture and organic carbon; or one assumed value"
-    references: ClassVar = "Williams 1990, Philosophical Transactions of the Royal Society B 329"
+    references: ClassVar = (
+        "Williams 1990, Philosophical Transactions of the Royal Society B 329; stones: Poesen, Torri and Bunte 1994, "
+        "Catena 23; Panagos et al. 2014, doi 10.1016/j.scitotenv.2014.02.010"
+    )
     main_option: ClassVar = "value"
 
     value: float | None = option(
@@ -175,10 +186,14 @@ class Erodibility(CovariateGroup):
         shared=False,
     )  # fmt: skip
     reason: str = option("", "why this value; written into the maps", only={"value": [SET]}, shared=False)
+    stone_cover: str | None = option(
+        None, "layer with the share of the surface under stones or gravel, %, which lowers K above 10 %", shared=False
+    )
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
-        """Soil grids; with an assumed value any layer of the grid."""
-        return SOIL if self.value is None else ()
+        """Soil grids, and the stones; with an assumed value any layer of the grid."""
+        stones = () if self.stone_cover is None else (self.stone_cover,)
+        return (*(SOIL if self.value is None else ()), *stones)
 
     def missing_input(self, name: str) -> str:
         """Soil grids, or one value."""
@@ -193,11 +208,17 @@ class Erodibility(CovariateGroup):
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """K of every cell."""
         if self.value is None:
-            return {"soil_erodibility": soil_erodibility(*(layers[name] for name in SOIL))}
-        template = next(iter(layers.values()))
-        layer = constant_like(template.drop_attrs(), self.value, variable("soil_erodibility"))
-        layer.attrs |= {"formula": "one assumed value"}
-        return {"soil_erodibility": layer}
+            layer = soil_erodibility(*(layers[name] for name in SOIL))
+        else:
+            template = next(iter(layers.values()))
+            layer = constant_like(template.drop_attrs(), self.value, variable("soil_erodibility"))
+            layer.attrs |= {"formula": "one assumed value"}
+        if self.stone_cover is None:
+            return {"soil_erodibility": layer}
+        corrected = stone_corrected_erodibility(layer, layers[self.stone_cover])
+        parents = f"{layer.attrs.get('parents', '')} {self.stone_cover}".strip()
+        corrected.attrs = {**layer.attrs, "parents": parents, "stones": STONE_CORRECTION}
+        return {"soil_erodibility": corrected}
 
 
 class Cover(CovariateGroup):
@@ -268,6 +289,7 @@ class Rusle(CovariateGroup):
     references: ClassVar = "Renard et al. 1997, USDA Agriculture Handbook 703"
 
     practice: float = option(1.0, "P factor; 1 on natural land", units="1", ge=0, le=1)
+    practice_layer: str | None = option(None, "layer with the P factor, 0 to 1, in place of one value", shared=False)
 
     FACTORS: ClassVar = ("rainfall_erosivity", "soil_erodibility", "ls_factor", "cover_factor")
 
@@ -278,15 +300,23 @@ class Rusle(CovariateGroup):
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """The factors, and the mask where there is one."""
-        return (*self.FACTORS, *(("soil_mask",) if "soil_mask" in available else ()))
+        own = () if self.practice_layer is None else (self.practice_layer,)
+        return (*self.FACTORS, *own, *(("soil_mask",) if "soil_mask" in available else ()))
+
+    @model_validator(mode="after")
+    def _one_practice(self) -> Rusle:
+        if self.practice_layer is not None and self.practice != 1.0:
+            raise ValueError("practice and practice_layer both give P; give one")
+        return self
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Soil loss; missing where there is no soil."""
         r, k, ls, c = factors = [layers[name] for name in self.FACTORS]
-        loss: xr.DataArray = rusle(r, k, ls, c, self.practice)
+        practice = self.practice if self.practice_layer is None else layers[self.practice_layer]
+        loss: xr.DataArray = rusle(r, k, ls, c, practice)
         if "soil_mask" in layers:
             loss = loss.where(layers["soil_mask"] == 1).astype(loss.dtype).assign_attrs(loss.attrs)
-        loss.attrs["practice_factor"] = self.practice
+        loss.attrs["practice_factor"] = self.practice if self.practice_layer is None else self.practice_layer
         inherited = [str(layer.attrs["assumptions"]) for layer in factors if layer.attrs.get("assumptions")]
         if inherited:
             loss.attrs["assumptions"] = "; ".join(inherited)
@@ -299,7 +329,7 @@ class Rusle(CovariateGroup):
     @property
     def summary(self) -> Summary:
         """Means and quantiles of the factors beside the literature."""
-        return partial(summarise_erosion, self.practice)
+        return partial(summarise_erosion, self.practice if self.practice_layer is None else self.practice_layer)
 
     @property
     def notes(self) -> Notes:

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 import xarray as xr
+from pydantic import model_validator
 
 from tpsoil.covariates.wind_erosion import rweq, weather_factor, wind_factor
 from tpsoil.covariates.wind_soil import crust_factor, erodible_fraction, vegetation_factor
 from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
-from .base import CovariateGroup, FromStacks, Layers, SourceLayer, Stack, option
+from .base import SET, CovariateGroup, FromStacks, Layers, SourceLayer, Stack, option
 from .erosion import SOIL
 
 DAYS: Final = (31.0, 28.25, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0)
@@ -37,8 +38,19 @@ class Rweq(CovariateGroup):
     formula: ClassVar = "RWEQ, sum of the months"
     references: ClassVar = "Fryrear et al. 1998, RWEQ technical documentation, USDA-ARS Bulletin 1"
 
-    wind: Stack = option(
-        ..., "stack of wind at 10 m, at most 7.5 days apart: PATH:U,V or PATH:SPEED", units="m s-1", source="stack"
+    wind: Stack | None = option(
+        None, "stack of wind at 10 m, at most 7.5 days apart: PATH:U,V or PATH:SPEED", units="m s-1", source="stack"
+    )
+    monthly_speeds: tuple[float, ...] | None = option(
+        None, "twelve published mean wind speeds at 10 m, January first, everywhere, in place of wind: an assumption; "
+        "needs weibull_shape, speeds_name and speeds_source", units="m s-1", shared=False,
+    )  # fmt: skip
+    speeds_name: str = option(
+        "", "name of the climatology of monthly_speeds; written into the maps", only={"monthly_speeds": [SET]},
+        shared=False,
+    )  # fmt: skip
+    speeds_source: str = option(
+        "", "publication of monthly_speeds; written into the maps", only={"monthly_speeds": [SET]}, shared=False
     )
     weibull_shape: float | None = option(
         None, "the winds are means of the speed, with a Weibull distribution of this shape around each", units="1",
@@ -63,6 +75,21 @@ class Rweq(CovariateGroup):
         None, "everywhere, where there is no such layer: an assumption", units="%", ge=0, le=100
     )
     distance_m: float = option(50.0, "downwind distance", units="m", gt=0, layers=LOSS)
+
+    @model_validator(mode="after")
+    def _one_wind(self) -> Rweq:
+        speeds = self.monthly_speeds
+        if (self.wind is None) == (speeds is None):
+            raise ValueError("wind, a stack, or monthly_speeds, a published climatology, is needed; give one")
+        if speeds is None:
+            return self
+        if len(speeds) != 12 or not all(np.isfinite(speed) and 0 <= speed <= 50 for speed in speeds):
+            raise ValueError(f"monthly_speeds is {list(speeds)}, expected twelve numbers of 0 to 50 m s-1")
+        if self.weibull_shape is None:
+            raise ValueError("option weibull_shape is needed by monthly_speeds, since monthly means hide the storms")
+        if not (self.speeds_name and self.speeds_source):
+            raise ValueError("options speeds_name and speeds_source are needed by monthly_speeds; cite the publication")
+        return self
 
     @property
     def bytes_per_cell(self) -> float:
@@ -95,10 +122,21 @@ class Rweq(CovariateGroup):
         if "roughness_factor" not in reads:
             values["roughness"] = SMOOTH if self.roughness is None else self.roughness
         values["calcium_carbonate"] = self.calcium_carbonate
-        return "; ".join(f"{k} = {v:g} everywhere" for k, v in values.items() if isinstance(v, int | float))
+        speeds = self.monthly_speeds
+        wind = (
+            [f"wind = {self.speeds_name}, monthly means {min(speeds):g} to {max(speeds):g} m s-1 everywhere with a "
+             f"Weibull distribution of shape {self.weibull_shape:g}: {self.speeds_source}"] if speeds else []
+        )  # fmt: skip
+        return (
+            "; ".join(wind)
+            + ("; " if wind else "")
+            + "; ".join(f"{k} = {v:g} everywhere" for k, v in values.items() if isinstance(v, int | float))
+        )
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
         """The wind factor of each month, and SW and SD where they are stacks."""
+        if self.monthly_speeds is not None:
+            return self._monthly_factors(stacks)
         months = _months(stacks["wind"])
         if len(months) < 12 and not self.partial_year:
             missing = ", ".join(str(month) for month in range(1, 13) if month not in months)
@@ -108,7 +146,11 @@ class Rweq(CovariateGroup):
         winds = tuple(
             Variable(f"wind_factor_{month:02d}", "wind factor, RWEQ Wf", "m3 s-3", low=0.0) for month in months
         )
-        parts: list[SourceLayer] = [FromStacks(winds, ("wind",), self._winds)]
+        return (FromStacks(winds, ("wind",), self._winds), *self._monthly_factors(stacks))
+
+    def _monthly_factors(self, stacks: Layers) -> tuple[SourceLayer, ...]:
+        """SW and SD where they are stacks."""
+        parts: list[SourceLayer] = []
         for name, meaning in MONTHLY.items():
             if name in stacks:
                 layers = tuple(Variable(f"{name}_{month:02d}", meaning, "1", 0.0, 1.0) for month in range(1, 13))
@@ -116,7 +158,14 @@ class Rweq(CovariateGroup):
         return tuple(parts)
 
     def source_attributes(self, stacks: Layers) -> dict[str, Any]:
-        """The wind's files and months."""
+        """The wind's files and months; of a climatology its name and range."""
+        if self.monthly_speeds is not None:
+            return {
+                "wind_source": f"{self.speeds_name}: {self.speeds_source}",
+                "months": list(range(1, 13)),
+                "monthly_speeds": list(self.monthly_speeds),
+                "weibull_shape": self.weibull_shape,
+            }
         wind = stacks["wind"]
         months = _months(wind)
         noted: dict[str, Any] = {
@@ -145,14 +194,18 @@ class Rweq(CovariateGroup):
         soil = erodible_fraction(sand, silt, clay, carbon, carbonate)
         crust = crust_factor(clay, carbon)
         cover = vegetation_factor(layers["vegetation_cover"])
+        winds: dict[int, Any] = {
+            month: layers[f"wind_factor_{month:02d}"] for month in range(1, 13) if f"wind_factor_{month:02d}" in layers
+        }
+        for month, speed in enumerate(self.monthly_speeds or (), start=1):
+            days = DAYS[month - 1]
+            winds[month] = wind_factor([speed], days=days, weibull_shape=self.weibull_shape)
         loss: Any = None
         status: Any = None
-        for month in range(1, 13):
-            if f"wind_factor_{month:02d}" not in layers:
-                continue
+        for month, wind in winds.items():
             dry, bare_months = (layers.get(f"{name}_{month:02d}", getattr(self, name)) for name in MONTHLY)
             weather = weather_factor(
-                layers[f"wind_factor_{month:02d}"],
+                wind,
                 layers["elevation"],
                 layers["mean_annual_temperature"],
                 dry,
