@@ -111,6 +111,7 @@ CASES = {
             "by": other(np.where(TABLE["slope"] > 20, "steep", "flat")),
             "kind": other("random"),
             "method": other("residual"),
+            "conditional": other(np.where(TABLE["slope"] > 20, "steep", "flat")),
         },
     ),
     "held_out_importance": Case(

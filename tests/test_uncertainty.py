@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from test_training import FEATURES, plots
 
 from tpsoil.errors import InputError, MissingInputError
+from tpsoil.evaluation import conformal_quantile
 from tpsoil.forest import TrainedForest, area_of_applicability, conformal_intervals, coverage_table, train
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.dissimilarity import fit_applicability
-from tpsoil.forest.intervals import Conformal, conformal_quantile
+from tpsoil.forest.intervals import Conformal
 from tpsoil.kernels.dissimilarity import mean_pairwise_distance, nearest_outside_fold
 
 
@@ -289,3 +290,36 @@ def test_applicability_of_a_plain_cube_needs_its_columns() -> None:
         area_of_applicability(training, pd.DataFrame({"slope": [1.0]}))
     with pytest.raises(InputError, match="rows have 3 columns, expected 2"):
         area_of_applicability(training, np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("element", ["Zn", "V"])
+def test_coverage_within_soil_classes(data_folder: Path, element: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One correction for all covers organic soils too seldom; one for each class keeps the promise."""
+    table = gemas(data_folder).rename(columns={"longitude": "lon", "latitude": "lat"})
+    soil = pd.Series(np.select([table["LOI"] >= 20, table["sand"] >= 70], ["organic", "sandy"], "other"), table.index)
+    trained = train(
+        table,
+        element,
+        [*RASTERS_AND_STATION, *SOIL],
+        trees=100,
+        transform="log10",
+        folds=["random", "block"],
+        workers=2,
+    )
+    plain = coverage_table(trained, [0.9], by=soil).set_index("group")["conformal"]
+    own = coverage_table(trained, [0.9], by=soil, conditional=soil).set_index("group")["conformal"]
+    with capsys.disabled():
+        print(f"\n{element}: coverage of 90 % intervals {plain.round(3).to_dict()}, by class {own.round(3).to_dict()}")
+    assert plain["organic"] < 0.88
+    assert own.between(0.88, 0.92).all()
+
+
+def test_rows_without_a_group_share_a_correction() -> None:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame({"slope": rng.random(300), "site": np.arange(300)})
+    table["Fe"] = 10 * table["slope"] + rng.normal(0, 1, 300) * np.where(np.arange(300) < 150, 0.2, 2)
+    trained = train(table, "Fe", ["slope"], "site", trees=30)
+    group = pd.Series(np.where(np.arange(300) < 150, "calm", None), table.index)
+    coverage = coverage_table(trained, [0.9], by=group, conditional=group).set_index("group")
+    assert 0.84 < coverage.loc["calm", "conformal"] < 0.97
+    assert coverage.loc["calm", "mean_width"] < 0.7 * coverage.loc["all", "mean_width"]

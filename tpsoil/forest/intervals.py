@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.evaluation import conformal_quantile, group_quantiles
 from tpsoil.forest.trained import LEVELS, TrainedForest, forward, tails
 
 Floats = npt.NDArray[np.float64]
@@ -77,41 +78,6 @@ class Conformal:
         return mean - half, mean + half
 
 
-def conformal_quantile(scores: npt.ArrayLike, level: float) -> float:
-    """The score that a new one stays below with the promised probability.
-
-    Parameters
-    ----------
-    scores : array_like (n,)
-        Of exchangeable residuals; finite.
-    level : float
-        1 - alpha, within 0..1.
-
-    Returns
-    -------
-    float
-        The ceil((n + 1) level)-th smallest; inf where that is more than n.
-
-    Raises
-    ------
-    InputError
-        For a level outside 0..1, or scores that are not finite.
-
-    Examples
-    --------
-    >>> conformal_quantile(range(1, 100), 0.9), conformal_quantile([1.0, 2.0], 0.9)
-    (90.0, inf)
-    """
-    values = np.sort(np.asarray(list(scores) if isinstance(scores, range) else scores, dtype=np.float64))
-    if not 0 < level < 1:
-        raise InputError(f"conformal: level is {level!r}, expected a share between 0 and 1 such as 0.9")
-    if not np.isfinite(values).all():
-        raise InputError(f"conformal: {int((~np.isfinite(values)).sum())} scores are not finite; drop them")
-    # 100 * 0.9 is 90.00000000000001 in binary; a rank is an exact count.
-    rank = int(np.ceil((len(values) + 1) * level - 1e-9))
-    return float(values[rank - 1]) if rank <= len(values) else float("inf")
-
-
 def conformal_intervals(
     trained: TrainedForest, level: float = 0.9, *, method: Method = "quantile", kind: str | None = None
 ) -> Conformal:
@@ -168,6 +134,7 @@ def coverage_table(
     by: pd.Series | npt.ArrayLike | None = None,
     kind: str | None = None,
     method: Method = "quantile",
+    conditional: npt.ArrayLike | pd.Series | None = None,
 ) -> pd.DataFrame:
     """How often intervals hold the truth, overall and by group, out of fold.
 
@@ -181,6 +148,9 @@ def coverage_table(
         Folds; by default the deciding ones.
     method : {"quantile", "spread", "residual"}
         What is corrected.
+    conditional : Series or array_like, optional
+        Group of each used row with a correction of its own, learned from the other folds: coverage is then as promised
+        within each group that has enough rows, not only on average.
 
     Returns
     -------
@@ -208,6 +178,8 @@ def coverage_table(
 
     frame = trained.predictions[_kind(trained, kind)]
     transform = str(trained.settings["transform"])
+    own = np.full(len(frame), "all") if conditional is None else _labels(conditional, frame.index).astype(object)
+    own[pd.isna(own)] = ""  # rows without a group are one
     y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
     parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
     rows = []
@@ -217,12 +189,16 @@ def coverage_table(
         raw_low, raw_high = (forward(frame[f"q{t:g}"].to_numpy(), transform) for t in tails(level))
         for fold in np.unique(frame["fold"]):
             here = frame["fold"].to_numpy() == fold
-            correction = conformal_quantile(scores[~here], level)
-            fitted = Conformal(level, method, correction, "none", int((~here).sum()))
-            if method == "quantile":
-                lower[here], upper[here] = fitted.around_quantiles(raw_low[here], raw_high[here])
-            else:
-                lower[here], upper[here] = fitted.around_mean(mean[here], sd[here])
+            by_group = group_quantiles(scores[~here], own[~here], level)
+            for label in pd.unique(own[here]):
+                rows_here = here & (own == label)
+                correction = float(by_group.of([label])[0])
+                fitted = Conformal(level, method, correction, "none", int((~here).sum()))
+                if method == "quantile":
+                    limits = fitted.around_quantiles(raw_low[rows_here], raw_high[rows_here])
+                else:
+                    limits = fitted.around_mean(mean[rows_here], sd[rows_here])
+                lower[rows_here], upper[rows_here] = limits
         z = float(norm.ppf((1 + level) / 2))
         penalty = 2 / (1 - level) * (np.maximum(lower - y, 0) + np.maximum(y - upper, 0))
         for name, part in parts.items():
@@ -274,14 +250,19 @@ def _kind(trained: TrainedForest, kind: str | None) -> str:
     return which
 
 
-def _groups(by: pd.Series | npt.ArrayLike | None, index: pd.Index[Any]) -> Mapping[str, npt.NDArray[np.bool_]]:
-    if by is None:
-        return {}
+def _labels(by: pd.Series | npt.ArrayLike, index: pd.Index[Any]) -> Any:
     labels: Any = by.reindex(index).to_numpy() if isinstance(by, pd.Series) else np.asarray(by)
     if labels.shape != (len(index),):
         raise InputError(f"intervals: groups have shape {labels.shape}, expected ({len(index)},): one label a used row")
+    return labels
+
+
+def _groups(by: pd.Series | npt.ArrayLike | None, index: pd.Index[Any]) -> Mapping[str, npt.NDArray[np.bool_]]:
+    if by is None:
+        return {}
+    labels = _labels(by, index)
     return {str(name): labels == name for name in sorted(pd.unique(labels[~pd.isna(labels)]), key=str)}
 
 
-def _share(held: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> float:
-    return float(held[part].mean()) if part.any() else float("nan")
+def _share(covered: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> float:
+    return float(covered[part].mean()) if part.any() else float("nan")

@@ -49,13 +49,20 @@ def tables_of(
         tables["intervals"] = _intervals(symbol, trained)
         tables[f"coverage_{symbol}"] = coverage_table(trained).round(4)
         by_class = [
-            coverage_table(trained, [table.interval], by=labels).query("group != 'all'").assign(classes=name)
+            coverage_table(trained, [table.interval], by=labels)
+            .assign(
+                by_class=coverage_table(trained, [table.interval], by=labels, conditional=labels)["conformal"],
+                classes=name,
+            )
+            .query("group != 'all'")
             for name, labels in classes.items()
         ]
         if by_class:
             coverage = pd.concat(by_class, ignore_index=True)
             coverage.insert(0, "element", symbol)
-            tables["coverage_by_class"] = coverage[["element", "classes", "group", "n", "level", "conformal"]]
+            tables["coverage_by_class"] = coverage[
+                ["element", "classes", "group", "n", "level", "conformal", "by_class"]
+            ]
     tables[f"predictions_{symbol}"] = _predictions(trained, table.interval)
     if extra is not None:
         tables["with_extra"] = _scores(symbol, extra)
