@@ -8,16 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from tpsoil.cube import create_cube, cube_info
 from tpsoil.display import cell_text, html_summary, html_table, text_summary
 from tpsoil.engine.preview import Preview, Previews
 from tpsoil.forest import train
+from tpsoil.forest.dissimilarity import fit_applicability
 from tpsoil.forest.layers import MapModel
-from tpsoil.grid import plateau_grid
+from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.ingest import read_raster
+from tpsoil.recipes import read_recipe
 from tpsoil.sample import write_sample
+from tpsoil.solum import Ensemble, prepare_profiles
 from tpsoil.solum.calibration import Calibration
 from tpsoil.solum.parameters import PUBLISHED
+from tpsoil.sources import read_catalogue
+from tpsoil.variables import variable
 
 
 def test_tables_escape_align_and_name_their_rows() -> None:
@@ -97,3 +104,28 @@ def test_models_have_a_short_repr() -> None:
         assert len(text.splitlines()) <= 10
         assert max(map(len, text.splitlines())) <= 100
     assert text_summary("Empty", {}) == "Empty"
+
+
+def test_public_objects_have_short_texts() -> None:
+    """A few lines each, whatever arrays and tables they have."""
+    grid = plateau_grid(100_000)
+    height = xr.DataArray(np.zeros(grid.shape), dims=("y", "x"), coords=coordinates(grid), name="elevation")
+    one = {"solum_thickness": 0.9, "mean_annual_temperature": 3.0, "annual_precipitation": 600.0, "water_erosion": 2.0,
+           "wind_erosion": 1.0, "general_curvature": 0.0}  # fmt: skip
+    rng = np.random.default_rng(0)
+    ensemble = Ensemble(rng.random((500, 5)), rng.random(500), np.zeros(5), np.ones(5))
+    layer = {"name": "elevation", "source": "dem.tif"}
+    recipe = read_recipe({"run": {"name": "a", "output": "a.zarr"}, "grid": {"resolution": 1000}, "layers": [layer]})
+    rows = pd.DataFrame({"slope": rng.random(50)})
+    applicability = fit_applicability(rows, folds=rng.integers(0, 5, 50))
+    texts = {
+        "500": repr(ensemble),
+        "thickness is zero or negative": repr(prepare_profiles(pd.DataFrame([one, {**one, "solum_thickness": 0.0}]))),
+        "elevation": repr(read_raster(height, variable("elevation"), units="m")),
+        "layers": repr(recipe),
+        "entries": repr(read_catalogue()),
+        "threshold": repr(applicability),
+    }
+    for words, text in texts.items():
+        assert words in text, text
+        assert len(text) < 800, text

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.display import text_summary
 from tpsoil.errors import InputError
 from tpsoil.forest.derived import DerivedValues
 from tpsoil.kernels.dissimilarity import mean_pairwise_distance, nearest_outside_fold
@@ -44,6 +45,10 @@ class Applicability:
     mean_distance: float
     training_index: Floats
     threshold: float
+
+    def __repr__(self) -> str:
+        facts = {"columns": ", ".join(self.columns), "training points": len(self.points), "threshold": self.threshold}
+        return text_summary("Area of applicability", facts)
 
     def index(self, rows: npt.NDArray[Any]) -> Floats:
         """Dissimilarity index of rows.

@@ -19,6 +19,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from tpsoil.blocks import is_lazy
+from tpsoil.display import text_summary
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
 from tpsoil.redaction import redacted
@@ -135,6 +136,10 @@ class Raster:
             to_row, to_col = r0 + place[0] - rows.start, c0 + place[1] - cols.start
             out[to_row : to_row + r1 - r0, to_col : to_col + c1 - c0] = part.read(slice(r0, r1), slice(c0, c1))
         return out
+
+    def __repr__(self) -> str:
+        facts = {"source": self.origin, "grid": describe(self.box), "parts": len(self.parts), "combine": self.combine}
+        return text_summary(f"Raster of {self.spec.name}", facts)
 
     @property
     def lazy_array(self) -> xr.DataArray | None:

@@ -23,6 +23,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.cube import cube_info
+from tpsoil.display import text_summary
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
 from tpsoil.grid import require_located
@@ -183,6 +184,10 @@ class Recipe:
     network: SourcesTable = field(default_factory=SourcesTable)
     fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fetched_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        tables = [name for name in TABLES if getattr(self, name, None)]
+        return text_summary(f"Recipe '{self.run.name}'", {"file": self.where, "tables": ", ".join(tables)})
 
     def path(self, text: str) -> str:
         """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""

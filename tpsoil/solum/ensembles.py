@@ -14,6 +14,7 @@ from scipy import stats
 
 from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
+from tpsoil.display import cell_text, text_summary
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.kernels import ensemble, misfit, pedogenesis, shuffle
 from tpsoil.variables import NO_CLASS, Variable, variable
@@ -50,6 +51,11 @@ class Ensemble:
     sd: Doubles
     low: Doubles
     high: Doubles
+
+    def __repr__(self) -> str:
+        ends = zip(COMBINATIONS, self.low, self.high)
+        ranges = {name: f"{cell_text(float(low))} to {cell_text(float(high))}" for name, low, high in ends}
+        return text_summary("Ensemble of one zone", {"members": len(self.members), **ranges})
 
 
 NO_STEADY_STATE_SHARE: Final = Variable(

@@ -95,6 +95,12 @@ def calibrate_forced(
     References
     ----------
     Carroll, R. J. et al. (2006), Measurement Error in Nonlinear Models, doi:10.1201/9781420010138 (Berkson errors).
+
+    Examples
+    --------
+    >>> calibrate_forced(pd.DataFrame({"depth": [0.5]}), None, [])
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: profiles have no column 'solum_thickness'; there are: depth
     """
     chosen = replace(options or SolumOptions(), density_ratio=(options or SolumOptions()).calibrated_density_ratio)
     how = settings or ForcedCalibration()

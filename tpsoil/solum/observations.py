@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from tpsoil.display import text_summary
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of
 from tpsoil.kernels import pedogenesis
@@ -47,6 +48,11 @@ class Observations:
 
     table: pd.DataFrame
     excluded: pd.DataFrame
+
+    def __repr__(self) -> str:
+        excluded = "; ".join(f"{count} {reason}" for reason, count in self.counts().items())
+        zones = ", ".join(map(str, sorted(self.table["zone"].unique())))
+        return text_summary("Profiles", {"usable": len(self.table), "zones": zones, "excluded": excluded})
 
     def counts(self) -> pd.Series[int]:
         """Excluded profiles by reason."""

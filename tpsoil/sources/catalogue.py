@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from tpsoil.display import text_summary
 from tpsoil.errors import InputError, MissingInputError, RecipeError, UnitsError, nearest_name
 from tpsoil.units import read_unit
 from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer
@@ -246,6 +247,10 @@ class Catalogue:
     version: int
     entries: Mapping[str, Entry]
     groups: Mapping[str, tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        facts = {"version": self.version, "entries": len(self.entries), "groups": ", ".join(self.groups)}
+        return text_summary("Catalogue of open data", facts)
 
     def select(self, name: str) -> list[Choice]:
         """The entries that a group, a layer or an entry's name with choices selects.
