@@ -165,15 +165,15 @@ def contend(where: str, environment: dict[str, str], start: Any, entered: Any) -
 
 
 def test_of_racing_starts_one_gets_in(store: str, full: bool, request: pytest.FixtureRequest) -> None:
-    """Forty with --full, ten times; processes on one machine, whose monotonic clock they share."""
+    """Ten with --full, fifty times; processes on one machine, whose monotonic clock they share."""
     if "no file locks" in request.node.name:
         pytest.skip("the same code as on an object store, without its conditions")
-    for turn in range(10 if full else 1):
+    for turn in range(50 if full else 1):
         start, entered = processes.Event(), processes.Queue()
         where = f"{store}{turn}"
         racers = [
             processes.Process(target=contend, args=(where, dict(os.environ), start, entered))
-            for _ in range(40 if full else 6)
+            for _ in range(10 if full else 6)
         ]
         for racer in racers:
             racer.start()
