@@ -37,7 +37,7 @@ INDIFFERENT = {
     "sources", "through", "paths", "table.source", "table.through", "table.samples",
     "calibration.profiles", "table.calibration.profiles",
     # Limits of memory, and what only names a publication.
-    "group.memory_limit_gb", "table.citation", "calibration.citation", "table.calibration.citation",
+    "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
     "table.elements", "table.comparison", "group.layers",
 }  # fmt: skip

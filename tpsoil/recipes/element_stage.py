@@ -128,7 +128,12 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     if predicts_index(table):
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
         notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
-    check_covariates(samples.design, "value", list(table.features), where=f"elements, {symbol}")
+    check_covariates(
+        samples.design.assign(**{symbol: samples.design["value"]}),
+        symbol,
+        list(table.features),
+        where=f"elements, {symbol}",
+    )
     settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     counts = trained.counts
