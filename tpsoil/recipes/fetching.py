@@ -283,7 +283,7 @@ def _existing_grid(store: str) -> GeoBox | None:
 
 
 def _entries_of_layers(store: str, choices: Sequence[Choice]) -> dict[str, str]:
-    """Digests of the windows that existing layers were made of.
+    """Digests of the windows that existing layers were computed from.
 
     Raises
     ------
@@ -306,8 +306,8 @@ def _grid_and_box(
 ) -> tuple[GeoBox, Box]:
     if existing is not None:
         if bbox is not None and resolution is not None:
-            asked = _new_grid(require_box(tuple(bbox)), float(resolution), crs)  # type: ignore[arg-type]
-            if same_grid(asked, existing):
+            requested = _new_grid(require_box(tuple(bbox)), float(resolution), crs)  # type: ignore[arg-type]
+            if same_grid(requested, existing):
                 return existing, box_of(existing)
         if resolution is not None or crs is not None:
             raise InputError(

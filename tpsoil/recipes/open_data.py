@@ -32,7 +32,7 @@ FINER: Final = 0.9
 """Cells below this share of the source's are finer than it; the sources' own cells are nominal."""
 LOCK_NAME: Final = "sources.lock"
 WINDOWS: Final = "source_windows"
-"""Attribute with a digest of the windows that a layer was made of: addresses, places and values."""
+"""Attribute with a digest of the windows that a layer was computed from: addresses, places and values."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class OpenData:
     known : mapping of str to Locked, optional
         What the lock file names, where nothing else is accepted.
     owners : dict of str to str
-        Entry of each file that was asked for.
+        Entry of each file that was requested.
     windows : dict of str to dict
         Of each file the windows that were read, with their digests.
     """
@@ -90,7 +90,7 @@ class OpenData:
         Raises
         ------
         MissingInputError, InputError
-            For a lock file that is asked for and not there, or is none.
+            For a lock file that is required and missing, or is none.
         """
         lock = None if store is None else lock_path(store)
         client = network.client or Client(offline=network.offline)
@@ -175,7 +175,7 @@ class OpenData:
 
     @contextlib.contextmanager
     def _named(self, choice: Choice) -> Iterator[None]:
-        """Errors of a server with the layer; and files that are asked for as the entry's."""
+        """Errors of a server with the layer; and requested files as the entry's."""
         try:
             yield
         except OfflineError as error:

@@ -44,7 +44,7 @@ class Mirror:
     sent, requests : int
         Bytes of files and answers, and requests.
     paths : list of str
-        That were asked for.
+        That were requested.
     tokens : set of str
         That are valid.
     token_seconds : float
@@ -134,12 +134,12 @@ def _answer(mirror: Mirror, handler: Any, path: str, query: str) -> None:
     if handler.headers.get("If-Match", etag) != etag:
         send(handler, 412)
         return
-    asked = handler.headers.get("Range")
-    if asked is None:
+    requested = handler.headers.get("Range")
+    if requested is None:
         mirror.sent += len(data)
         send(handler, 200, data, ETag=etag)
         return
-    first, last = (int(part) for part in asked.removeprefix("bytes=").split("-"))
+    first, last = (int(part) for part in requested.removeprefix("bytes=").split("-"))
     part = data[first : last + 1]
     mirror.sent += len(part)
     send(handler, 206, part, ETag=etag, Content_Range=f"bytes {first}-{first + len(part) - 1}/{len(data)}")

@@ -184,7 +184,7 @@ def empty_window(piece: Piece, cache: Cache) -> Path:
 
 
 def record_sources(target: Path, cache: Cache) -> None:
-    """List the files that were asked for since `cache.trace` was emptied, beside a file that is made of them."""
+    """List the files that were requested since `cache.trace` was emptied, beside a file that is made of them."""
     used = [cache.used[name] for name in sorted(cache.trace & set(cache.used))]
     listed = [[one.url if one.etag.startswith("sha256:") else shown(one.url), one.version] for one in used]
     partial = target.with_name(f".{target.name}.{os.getpid()}.json")
@@ -193,7 +193,7 @@ def record_sources(target: Path, cache: Cache) -> None:
 
 
 def unchanged(target: Path, cache: Cache) -> bool:
-    """Whether the files that a file was made of are still what they were; a server that is asked may be down."""
+    """Whether the files that a file was made of are still what they were; servers may be down."""
     try:
         listed = json.loads(target.with_name(f"{target.name}.json").read_bytes())
         return all(cache.remote(str(url)).version == version for url, version in listed)

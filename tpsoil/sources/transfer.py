@@ -130,7 +130,7 @@ class Client:
     -----
     Credentials come from the user's netrc file by host, and go into a header only. Proxies come from the environment.
     A server that gives no answer, or errors only, is replaced by the mirrors of its files; for the rest of the process
-    they are asked first then.
+    they come first then.
     """
 
     def __init__(self, policy: Policy | None = None, *, offline: bool = False) -> None:

@@ -24,7 +24,7 @@ class CachedStore(Store):  # type: ignore[misc]  # zarr is untyped here
 
     Notes
     -----
-    It cannot be listed: metadata are asked for by name, as Zarr does for an array whose path is known.
+    It cannot be listed: metadata are requested by name, as Zarr does for an array whose path is known.
     """
 
     def __init__(self, cache: Cache, url: str) -> None:
