@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from function_sweep import Case, other, parameters_of, require_complete, require_reproducible, same
+from function_sweep import Case, message_of, other, parameters_of, require_complete, require_reproducible, same
 from test_solum_options import SMALL_RATE, TRUTH, landscape, profiles_of
 
 from tpsoil import solum
@@ -123,6 +123,17 @@ CASES = {
     "forcing_variance": Case(
         solum.forcing_variance, {"layers": LAYERS, "ensembles": DRAWN, "draws": 20},
         {"cells": other(7), "draws": other(30), "seed": other(1)},
+    ),
+    "climate_series": Case(
+        message_of(solum.climate_series),
+        {"table": pd.DataFrame({"year": [0, 2000]})},
+        {"where": other("my table")},
+    ),
+    "transient_thickness": Case(
+        solum.transient_thickness,
+        {"layers": LAYERS, "parameters": TRUTH, "years": [1000],
+         "series": solum.ClimateSeries((0, 2000), ((-4.0, 1.0, 1.0, 1.0), (0.0, 1.0, 1.0, 1.0)))},
+        {"options": other(DUSTY), "years": other([2000]), "settings": other(solum.TransientSettings(start=0.1))},
     ),
     "identifiability": Case(
         solum.identifiability,

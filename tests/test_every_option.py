@@ -55,6 +55,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "calibration": Change(CALIBRATION, given={"parameters": ABSENT, "zones": "published"}),
         "comparison": Change({"correlate": ["elevation"]}, "table"),
         "forcing": Change({"sources": UNCERTAIN, "draws": 10}),
+        "transient": Change({"series": "past.csv", "years": [2000.0]}),
         "sensitivity": Change({}, "table"),
         "assumptions": Change(
             {"ndvi": {"value": 0.4, "reason": "a test"}},
@@ -72,6 +73,14 @@ SOLUM: dict[str, dict[str, Change]] = {
         "keep_negative": Change(True),
         "erosion_normalisation": Change({"mean": 4.0}, given=PUBLISHED_ZONES),
         "density_ratio": Change(1.2, root={"solum": {"parameters": {"density_ratio": ABSENT}}}),
+    },
+    "solum.transient": {
+        "series": Change("warmer.csv"),
+        "years": Change([1000.0]),
+        "start": Change(0.05),
+        "step_years": Change(2000.0),
+        "tolerance": Change(1000.0, given={"start": 0.05}),
+        "stack": Change({"2000": {"mean_annual_temperature": "warm"}}),
     },
     "solum.forcing": {
         "sources": Change({"wind_erosion": {"distribution": "normal", "spread": 0.2, "units": "relative"}}, "table"),
@@ -152,6 +161,7 @@ CONTEXT: dict[str, Mapping[str, Any]] = {
     "solum": {"solum": ONE_ZONE},
     "solum.zones": ZONED,
     "solum.forcing": FORCED,
+    "solum.transient": {"solum": {"transient": {"series": "past.csv", "years": [2000.0]}}},
     "solum.forcing.sources.NAME": FORCED,
     "solum.calibration": {"solum": {**CALIBRATED["solum"], "zones": "none"}},
     "solum.comparison": COMPARED,
@@ -175,7 +185,8 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     rng = np.random.default_rng(3)
     truth = thickness(layers, parameters_of(SolumOptions())).solum_thickness
     more = {"elevation": rng.uniform(2500, 5500, grid.shape), "ndvi": rng.uniform(0.05, 0.8, grid.shape),
-            "other_map": truth.values * rng.uniform(0.7, 1.3, grid.shape)}  # fmt: skip
+            "other_map": truth.values * rng.uniform(0.7, 1.3, grid.shape),
+            "warm": layers["mean_annual_temperature"].values + 3}  # fmt: skip
     for store in ("cube.zarr", "no_ndvi.zarr"):
         create_cube(str(folder / store), grid, chunks=16)
         for name, layer in layers.items():
@@ -185,6 +196,7 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
                 continue
             layer = xr.DataArray(values.astype("float32"), dims=("y", "x"), coords=coordinates(grid))
             how = {"units": "m", "kind": "continuous"} if name == "other_map" else {}
+            how = {"units": "degC", "kind": "continuous"} if name == "warm" else how
             add_layer(str(folder / store), name, layer, **how)
         zone = xr.DataArray(rng.integers(1, 9, grid.shape).astype("uint8"), dims=("y", "x"), coords=coordinates(grid))
         add_layer(str(folder / store), "zone", zone)
@@ -194,6 +206,8 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     table = table.sample(60, random_state=0)
     table.to_csv(folder / "profiles.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
+    for name, change in (("past.csv", -5), ("warmer.csv", 5)):
+        pd.DataFrame({"year": [0, 2000], "temperature_change [K]": [change, 0]}).to_csv(folder / name, index=False)
     request.getfixturevalue("monkeypatch_module").chdir(folder)
     return Sweep({
         "run": {"name": "sweep", "output": "maps.zarr", "cube": "cube.zarr"},

@@ -19,6 +19,7 @@ from tpsoil.solum import (
     PUBLISHED,
     PUBLISHED_ZONES,
     Calibration,
+    ClimateSeries,
     SolumOptions,
     SolumParameters,
     one_at_a_time,
@@ -39,6 +40,7 @@ from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, 
 from .solum_pairing import PAIRING, ErosionNormalisation, normalised, pairing_notes
 from .solum_study import sensitivity_table
 from .solum_tally import summarise_zones, tally_zones
+from .solum_transient import TransientTable, transient_stage
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -105,6 +107,8 @@ class SolumTable(Section):
         Change of thickness when one parameter or one layer changes.
     forcing : table, optional
         Distributions of uncertain layers: maps of quantiles, and the share of the variance that each source explains.
+    transient : table, optional
+        Climate and erosion by year: maps of thickness in named years.
     assumptions : table of layer to `value`, `reason`
         Constants for missing layers.
     erosion_normalisation : table of `mean`, `reference_mean`, optional
@@ -122,6 +126,7 @@ class SolumTable(Section):
     comparison: ComparisonTable | None = None
     sensitivity: SensitivityTable | None = None
     forcing: ForcingTable | None = None
+    transient: TransientTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     erosion_normalisation: ErosionNormalisation | None = None
     maps: tuple[str, ...] = MAPS
@@ -221,7 +226,9 @@ def solum_parameters(table: Any) -> SolumParameters | dict[int, SolumParameters]
     return _one_set(table, "parameters")
 
 
-def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> list[Stage]:
+def solum_stages(
+    table: SolumTable, available: set[str], profiles: Path | None, seed: int, series: ClimateSeries | None = None
+) -> list[Stage]:
     """The stages of `[solum]`: zones if they are fitted, thickness, and comparison if requested."""
     stages = []
     if isinstance(table.zones, ZonesTable):
@@ -231,6 +238,8 @@ def solum_stages(table: SolumTable, available: set[str], profiles: Path | None, 
     parameters = solum_parameters(table.parameters) if table.calibration is None else None
     if table.forcing is not None:
         stages.append(forcing_stage(table, steady, parameters, seed))
+    if table.transient is not None and series is not None:
+        stages.append(transient_stage(table, series, steady, parameters, seed))
     if table.comparison is not None:
         stages.append(comparison_stage(table.comparison, table.calibration, profiles, available))
     return stages
@@ -279,6 +288,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         indifferent=(
             "table.comparison",
             "table.forcing",
+            "table.transient",
             "table.calibration.profiles",
             "table.calibration.citation",
         ),

@@ -18,6 +18,7 @@ from .layer_stage import behind, layer_stages
 from .mask_stage import mask_stages
 from .recipe import Recipe, grid_of_recipe
 from .solum_stage import solum_stages
+from .solum_transient import read_series
 from .zonal_stage import zonal_stages
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal")
@@ -97,7 +98,10 @@ def stages_of(
         if recipe.solum.calibration is not None:
             profiles = Path(recipe.path(recipe.solum.calibration.profiles))
             behind(str(profiles), "solum.calibration.profiles", faults)
-        add(solum_stages(recipe.solum, available, profiles, recipe.run.seed), "solum")
+        series = None
+        if recipe.solum.transient is not None:
+            series = read_series(recipe.solum.transient, recipe.path, faults)
+        add(solum_stages(recipe.solum, available, profiles, recipe.run.seed, series), "solum")
     if recipe.elements is not None:
         samples = recipe.path(recipe.elements.samples)
         behind(samples, "elements.samples", faults)

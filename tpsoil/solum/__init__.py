@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .calibration import Calibration, calibrate
+from .climate_series import ClimateSeries, climate_series
 from .comparison import (
     compare_maps,
     pearson_matrix,
@@ -38,6 +39,7 @@ from .space import COMBINATIONS, combinations, search_space
 from .study import PUBLISHED_VALUES, PublishedValue, published_zone_table
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
+from .transitions import TransientSettings, transient_thickness
 from .validation import paired_difference
 from .zones import Zones
 
@@ -53,6 +55,7 @@ __all__ = [
     "WINDOWS",
     "Bounds",
     "Calibration",
+    "ClimateSeries",
     "Effort",
     "Ensemble",
     "ForcedCalibration",
@@ -62,11 +65,13 @@ __all__ = [
     "PublishedValue",
     "SolumOptions",
     "SolumParameters",
+    "TransientSettings",
     "ZoneMeans",
     "Zones",
     "bounds",
     "calibrate",
     "calibrate_forced",
+    "climate_series",
     "combinations",
     "compare_maps",
     "eemt",
@@ -92,5 +97,6 @@ __all__ = [
     "thickness_map",
     "time_to_bare",
     "transect",
+    "transient_thickness",
     "window_statistics",
 ]

@@ -294,3 +294,49 @@ def calibrate(
             **(effort or Effort()).__dict__,
         },
     )
+
+
+def calibrated_parameters(
+    profiles: pd.DataFrame,
+    layers: xr.Dataset | None = None,
+    options: SolumOptions | None = None,
+    *,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+    workers: int = 1,
+) -> dict[int, SolumParameters]:
+    """Only the parameters of `calibrate`, without folds, ensembles and scores.
+
+    Parameters
+    ----------
+    profiles, layers, options, seed, workers
+        As in `calibrate`.
+    settings : mapping
+        `preset`, `problem`, `starts` and `effort` of `calibrate`; the parameters are then those of `calibrate`.
+
+    Returns
+    -------
+    dict of int to SolumParameters
+
+    Raises
+    ------
+    InputError
+        As `calibrate`.
+    """
+    options = options or SolumOptions()
+    options = replace(options, density_ratio=options.calibrated_density_ratio)
+    space = search_space(settings["preset"], settings["problem"], options)
+    observations = prepare_profiles(profiles, layers, options=options)
+    sites = observations.sites()
+    plan = Plan(space, observations, 2, None, seed)
+    keys = {key for key in plan.training if key[1] == "all"}
+    results = search_all(
+        space,
+        {key: plan.seen(key, sites) for key in keys},
+        settings["starts"],
+        seed,
+        settings["effort"],
+        workers=workers,
+    )
+    best = {key: best_of(results, key) for key in keys}
+    return {zone: space.parameters(np.array(best[plan.source(zone, "all", -1)].values)) for zone in plan.zones}

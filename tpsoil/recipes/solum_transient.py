@@ -1,0 +1,226 @@
+"""`[solum.transient]`: thickness in named years under a changing climate, and the cells that are not in equilibrium."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, field_validator, model_validator
+
+from tpsoil.constants import SOLUM_STUDY
+from tpsoil.errors import InputError, TpsoilError
+from tpsoil.ingest import read_profiles, read_table
+from tpsoil.solum import (
+    ClimateSeries,
+    Effort,
+    SolumParameters,
+    TransientSettings,
+    climate_series,
+    transient_thickness,
+)
+from tpsoil.solum.calibration import calibrated_parameters
+from tpsoil.solum.transitions import EQUILIBRIUM, require_years, transient_outputs, year_name
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+
+from .layer_stage import behind
+from .section import Section
+from .solum_forcing import layers_of
+
+
+class TransientTable(Section):
+    """`[solum.transient]`: thickness in named years, from a table of climate and erosion by year.
+
+    Parameters
+    ----------
+    series : str
+        A CSV with `year` (calendar years, ascending) or `year_bp`, and `temperature_change [K]`,
+        `precipitation_factor [1]`, `water_erosion_factor [1]`, `wind_erosion_factor [1]`, relative to the layers.
+    years : list of float
+        Of the maps; calendar years within the series, ascending.
+    start : "steady" or float
+        Thickness in the first year of the series: its steady state, or metres everywhere.
+    step_years : float
+        Maximum length of a step, a.
+    tolerance : float
+        Relative distance from the steady state of a year's climate that counts as equilibrium; at least 1 cm.
+    stack : table of year to layer to layer
+        Layers that stand for temperature, precipitation, water or wind erosion in a year.
+    """
+
+    series: str = Field(min_length=1)
+    years: tuple[float, ...] = Field(min_length=1)
+    start: Literal["steady"] | float = "steady"
+    step_years: float = 100.0
+    tolerance: float = 0.1
+    stack: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> TransientSettings:
+        """The settings of the function."""
+        stack = {float(year): dict(names) for year, names in self.stack.items()}
+        return TransientSettings(self.start, self.step_years, self.tolerance, stack)
+
+    @field_validator("years")
+    @classmethod
+    def _ascending(cls, years: tuple[float, ...]) -> tuple[float, ...]:
+        if list(years) != sorted(set(years)):
+            raise ValueError(f"is {[f'{year:g}' for year in years]}, expected years ascending, each once")
+        return years
+
+    @field_validator("stack")
+    @classmethod
+    def _numbers(cls, stack: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        for year in stack:
+            try:
+                float(year)
+            except ValueError:
+                raise ValueError(f"has '{year}', expected calendar years") from None
+        return stack
+
+    @model_validator(mode="after")
+    def _usable_settings(self) -> TransientTable:
+        try:
+            _ = self.settings
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+def read_series(table: TransientTable, path: Callable[[str], str], faults: list[str]) -> ClimateSeries | None:
+    """The series of a recipe; its faults are added to those of the recipe."""
+    source = path(table.series)
+    before = len(faults)
+    behind(source, "solum.transient.series", faults)
+    if len(faults) > before:
+        return None
+    try:
+        series = climate_series(read_table(source), where=source)
+        require_years(table.years, series, "solum.transient")
+    except TpsoilError as error:
+        faults.append(f"solum.transient: {error}")
+        return None
+    return series
+
+
+def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters: Any, seed: int) -> Stage:
+    """The stage of the maps in named years.
+
+    Parameters
+    ----------
+    table : SolumTable
+    series : ClimateSeries
+    steady : Stage
+        Of the steady state: its inputs, profiles and attributes.
+    parameters : SolumParameters, mapping of zone to SolumParameters, or None
+        None where the recipe has a calibration.
+    seed : int
+    """
+    transient: TransientTable = table.transient
+    more = {name for names in transient.stack.values() for name in names.values()}
+    profiles = steady.options["profiles"] if parameters is None else None
+    common = {
+        "references": SOLUM_STUDY,
+        "parents": steady.attributes[""]["parents"],
+        "assumptions": steady.attributes[""]["assumptions"],
+        "climate_series": Path(transient.series).name,
+    }
+    return Stage(
+        name="solum_transient",
+        title="solum thickness under a changing climate",
+        section="solum",
+        inputs=(*steady.inputs, *sorted(more - set(steady.inputs))),
+        outputs=tuple(transient_outputs(transient.years)),
+        compute=compute_transient,
+        options={
+            "transient": transient, "series": series, "parameters": parameters, "physics": table.options,
+            "calibration": table.calibration, "profiles": profiles, "assumptions": table.assumptions,
+            "normalisation": table.erosion_normalisation, "seed": seed if parameters is None else None,
+            "zones": table.zones if isinstance(table.zones, str) else "layer",
+        },
+        indifferent=("transient.series", "calibration.profiles", "calibration.citation", "calibration.quantiles"),
+        files=(profiles,) if profiles is not None else (),
+        prepare=prepare_transient if parameters is None else None,
+        prepares="calibrating",
+        load=load_parameters if parameters is None else None,
+        attributes={"": common},
+        bytes_per_cell=160.0 + 80.0 * max(1, len(transient.stack)) + 16.0 * len(transient.years),
+        tally=partial(tally_equilibrium, transient.years),
+        notes=partial(equilibrium_notes, transient.years),
+    )  # fmt: skip
+
+
+def prepare_transient(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """The parameters of the calibration, by the searches that the steady state has too."""
+    calibration = options["calibration"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # reported by the stage of the steady state
+        profiles = read_profiles(Path(options["profiles"]), units=calibration.units, columns=calibration.columns)
+    effort = Effort(complexes=calibration.complexes, evaluations=calibration.evaluations)
+    by_zone = calibrated_parameters(
+        profiles[profiles["problem"] == ""].reset_index(drop=True),
+        layers_of(cube, options),
+        options["physics"],
+        settings={
+            "preset": calibration.preset, "problem": calibration.problem, "starts": calibration.starts, "effort": effort
+        },
+        seed=int(options["seed"]),
+        workers=bench.workers,
+    )  # fmt: skip
+    return Prepared(json.dumps({str(zone): asdict(one) for zone, one in by_zone.items()}).encode())
+
+
+def load_parameters(data: bytes) -> dict[int, SolumParameters]:
+    """What `prepare_transient` stored."""
+    return {int(zone): SolumParameters(**values) for zone, values in json.loads(data).items()}
+
+
+def compute_transient(window: Window) -> Mapping[str, Array]:
+    """Maps of one window."""
+    options = window.options
+    transient: TransientTable = options["transient"]
+    parameters = window.model if options["parameters"] is None else options["parameters"]
+    if options["zones"] == "none" and isinstance(parameters, Mapping):
+        parameters = next(iter(parameters.values()))
+    maps = transient_thickness(
+        layers_of(window.layers, options),
+        parameters,
+        options["series"],
+        options["physics"],
+        years=transient.years,
+        settings=transient.settings,
+    )
+    return {str(name): np.asarray(layer.values) for name, layer in maps.items()}
+
+
+def tally_equilibrium(years: Sequence[float], layers: Mapping[str, Array]) -> dict[str, list[int]]:
+    """Cells of each state of one chunk, by year."""
+    counts = {}
+    for year in years:
+        flags = np.asarray(layers[f"solum_equilibrium_{year_name(year)}"]).ravel()
+        counts[year_name(year)] = [int(np.count_nonzero(flags == code)) for code in EQUILIBRIUM]
+    return counts
+
+
+def equilibrium_notes(years: Sequence[float], tallies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Share of the cells that are not in equilibrium, for each year."""
+    notes = []
+    for year in years:
+        counts = np.sum([tally[year_name(year)] for tally in tallies], axis=0) if tallies else np.zeros(1)
+        total = int(counts.sum())
+        if total:
+            others = ", ".join(
+                f"{count} {text}" for count, text in zip(counts[1:], list(EQUILIBRIUM.values())[1:]) if count
+            )
+            share = 100 * (total - int(counts[0])) / total
+            notes.append(
+                f"solum thickness in {year:g}: {share:.1f} % of {total} cells are not in equilibrium with the climate "
+                f"of the year" + (f" ({others})" if others else "")
+            )
+    return notes
