@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -25,10 +24,20 @@ PRINTED = ("solum_scores", "solum_gain_baselines", "solum_gain", "solum_publishe
 
 
 def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Run a command; seconds, and the peak of the largest process so far, GB."""
+    """Run a command; its seconds, and the peak of its main process, GB.
+
+    Raises
+    ------
+    SystemExit
+        Where the command fails.
+    """
     begun = time.perf_counter()
-    subprocess.run(command, check=True, env=environment)
-    return time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    process = subprocess.Popen(command, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
+    return time.perf_counter() - begun, usage.ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:
@@ -58,7 +67,7 @@ def main() -> None:
         "# The complete solum study on its twin", "",
         f"{options.resolution:g} m, {int(scores['cells'].iloc[-1])} soil cells, 552 profiles with 0.34 m of noise.",
         f"Raw files: {generated:.0f} s, peak {generator_gb:.2f} GB. From raw files to maps and tables: {ran:.0f} s, "
-        f"largest process {run_gb:.2f} GB, on {os.cpu_count()} processors shared with other work.", "",
+        f"peak {run_gb:.2f} GB, on {os.cpu_count()} processors shared with other work.", "",
         "Maps against the truth, by zone of the truth: `rmse` (m) and `r2` (1 - SSE/SST) of thickness; `truth_sd` (m), "
         "the RMSE of a perfect zone mean; `covered`, simulated profiles between P05 and P95 (nominal 0.9); "
         "`truth_covered`, truths there.", "", _fixed(scores), "",

@@ -164,7 +164,7 @@ def test_every_figure_of_the_study_has_its_counterpart(store: Path) -> None:
     story = read_story(maps, where=str(store))
     tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
     texts = [text for text, _ in region_figures(maps, tables)]
-    assert texts == ["Study area with the profiles", "Other maps and the difference to them",
+    assert texts == ["Study area with the profiles", "Parent material", "Other maps and the difference to them",
                      "Maps in the window Qaidam", "Maps in the window Qiangtang", "Transect Hengduan"]  # fmt: skip
     page = page_html(maps, where=str(store), cells=200_000)
     for text in (*texts, "Sensitivity of thickness", "Importance of the covariates, solum", "Correlation, solum",

@@ -30,7 +30,7 @@ TITLES = {
     "solum_environment": "Covariates in windows",
     "solum_correlations": "Correlation with thickness",
     "solum_published": "This run beside the published study",
-    "solum_published_zones": "Zones and parameters as the study published them",
+    "solum_published_zones": "Zones and parameters as published, Tables 3 and 4 of Chen et al. 2026, essd-2025-809",
     "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",

@@ -43,6 +43,9 @@ def region_figures(store: xr.Dataset, tables: Mapping[str, pd.DataFrame]) -> lis
     windows = _windows(tables.get("solum_windows"))
     if ground is not None and sites is not None and len(sites):
         drawn.append(("Study area with the profiles", regions.study_area(ground, sites, windows=windows)))
+    mask = figures.pick(store, "soil_mask") if "soil_mask" in store else None
+    if sites is not None and "parent_material" in store:
+        drawn.append(("Parent material", figures.map_classes(figures.pick(store, "parent_material"), mask=mask)))
     if THICKNESS not in store:
         return drawn
     this = figures.pick(store, THICKNESS)

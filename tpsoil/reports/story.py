@@ -46,7 +46,7 @@ _TITLES: Final = {
     "solum_windows": "Thickness in windows", "solum_environment": "Covariates in windows",
     "solum_correlations": "Correlation with thickness",
     "solum_published": "This run beside the published study",
-    "solum_published_zones": "Zones and parameters as the study published them",
+    "solum_published_zones": "Zones and parameters as published, Tables 3 and 4 of Chen et al. 2026, essd-2025-809",
     "validation": "Scores by kind of folds, and the question each answers",
     "residuals": "Residuals in space",
     "agreement": "Observed on predicted, and Theil's parts of the error",

@@ -10,7 +10,6 @@ import pandas as pd
 from .parameters import NAMES, PUBLISHED, PUBLISHED_ZONES
 
 ENVIRONMENT: Final = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
-SOURCE: Final = "Tables 3 and 4 of Chen et al. 2026, preprint essd-2025-809"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,14 @@ def _values() -> tuple[PublishedValue, ...]:
         ("liu_thickness", "Qiangtang", "mean", 0.67, "m", "section 3.4.3, Fig. 8"),
         ("liu_thickness", "Qiangtang", "min", 0.04, "m", "section 3.4.3, Fig. 8"),
         ("liu_thickness", "Qiangtang", "max", 1.16, "m", "section 3.4.3, Fig. 8"),
-        ("solum_thickness", "Yellow River", "mean", 1.16, "m", "section 3.2, Fig. 3"),
+        (
+            "solum_thickness",
+            "Yellow River",
+            "mean",
+            1.16,
+            "m",
+            "section 3.2, Fig. 3; of the run: see the table of [[zonal]]",
+        ),
         ("mean_annual_temperature", "plateau", "r", 0.66, "1", "section 3.3, Fig. 4"),
         ("elevation", "plateau", "r", -0.66, "1", "section 3.3, Fig. 4"),
         ("ndvi", "plateau", "r", 0.45, "1", "section 3.3, Fig. 4"),
@@ -92,7 +98,7 @@ def published_zone_table() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each of the eight zones; `rmse` in m, NaN for zone 8; `source`.
+        A row for each of the eight zones; `rmse` in m, NaN for zone 8.
 
     Examples
     --------
@@ -103,6 +109,5 @@ def published_zone_table() -> pd.DataFrame:
     for zone, means in PUBLISHED_ZONES.items():
         environment = {name: getattr(means, name) for name in ENVIRONMENT}
         parameters = {name: getattr(PUBLISHED[zone], name) for name in NAMES}
-        rows.append({"zone": zone, **environment, **parameters, "rmse": means.rmse, "n": means.profiles,
-                     "source": SOURCE})  # fmt: skip
+        rows.append({"zone": zone, **environment, **parameters, "rmse": means.rmse, "n": means.profiles})
     return pd.DataFrame(rows)
