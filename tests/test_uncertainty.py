@@ -323,3 +323,31 @@ def test_rows_without_a_group_share_a_correction() -> None:
     coverage = coverage_table(trained, [0.9], by=group, conditional=group).set_index("group")
     assert 0.84 < coverage.loc["calm", "conformal"] < 0.97
     assert coverage.loc["calm", "mean_width"] < 0.7 * coverage.loc["all", "mean_width"]
+
+
+def test_local_point_density_counts_training_points_within_the_threshold() -> None:
+    rng = np.random.default_rng(5)
+    points = np.vstack([rng.normal(0, 1, (80, 3)), rng.normal(6, 0.3, (5, 3))])
+    area = fit_applicability(points, (2.0, 1.0, 0.5))
+    rows = np.vstack([rng.normal(0, 3, (200, 3)), [[np.nan, 0, 0]]])
+    place, own = (rows - area.centre) * area.scale, (points - area.centre) * area.scale
+    distance = np.sqrt(((place[:, None] - own) ** 2).sum(axis=2)) / area.mean_distance
+    expected = (distance <= area.threshold).sum(axis=1).astype(float)
+    expected[-1] = np.nan
+    np.testing.assert_array_equal(area.point_density(rows), expected)
+    assert ((area.point_density(rows[:-1]) > 0) == (area.index(rows[:-1]) <= area.threshold)).all()
+
+
+def test_expected_error_rises_with_dissimilarity() -> None:
+    rng = np.random.default_rng(6)
+    area = fit_applicability(rng.normal(size=(300, 2)))
+    truth = 1 + 4 * area.training_index
+    errors = (truth * rng.normal(size=300)) ** 2
+    grid = np.linspace(0, area.training_index.max(), 50)
+    curve = area.expected_error(errors, grid)
+    assert (np.diff(curve) >= 0).all()
+    middle = np.quantile(area.training_index, 0.5)
+    assert area.expected_error(errors, [middle])[0] == pytest.approx(1 + 4 * middle, rel=0.3)
+    assert np.isnan(area.expected_error(errors, [np.nan])[0])
+    with pytest.raises(InputError, match="expected"):
+        area.expected_error(errors[:-1], grid)

@@ -71,6 +71,71 @@ class Applicability:
             result[complete] = self._tree.query(place[complete])[0] / self.mean_distance
         return result
 
+    def point_density(self, rows: npt.NDArray[Any]) -> Floats:
+        """Local point density: training points that lie within the threshold of each row.
+
+        Parameters
+        ----------
+        rows : ndarray (m, p)
+            Columns in the order of `columns`.
+
+        Returns
+        -------
+        ndarray (m,), float64
+            A count; 0 outside the area of applicability, NaN where a column is missing. One near point is weaker
+            support than many, which the index alone does not show.
+
+        References
+        ----------
+        Schumacher et al. 2025, Geoscientific Model Development 18, doi 10.5194/gmd-18-10185-2025
+        """
+        place = (np.asarray(rows, dtype=np.float64) - self.centre) * self.scale
+        result = np.full(len(place), np.nan)
+        complete = np.isfinite(place).all(axis=1)
+        if complete.any():
+            reach = self.threshold * self.mean_distance
+            result[complete] = self._tree.query_ball_point(place[complete], reach, return_length=True)
+        return result
+
+    def expected_error(self, squared_errors: npt.ArrayLike, index: npt.ArrayLike) -> Floats:
+        """Expected root mean square error at a dissimilarity, from the out-of-fold errors of the training points.
+
+        Parameters
+        ----------
+        squared_errors : array_like (n,)
+            Of the training points, out of the folds that gave `training_index`.
+        index : array_like
+            Dissimilarity of cells.
+
+        Returns
+        -------
+        ndarray
+            In the unit of the errors: an isotonic regression of the squared errors on the training index, so that it
+            never falls with dissimilarity; constant beyond the largest training index; NaN where the index is.
+
+        Raises
+        ------
+        InputError
+            For errors that are not finite or of another length.
+
+        References
+        ----------
+        Meyer and Pebesma 2021, Methods in Ecology and Evolution 12, doi 10.1111/2041-210X.13650
+        """
+        from sklearn.isotonic import IsotonicRegression
+
+        errors = np.asarray(squared_errors, dtype=np.float64)
+        if errors.shape != self.training_index.shape or not np.isfinite(errors).all():
+            raise InputError(
+                f"applicability: squared errors have shape {errors.shape}, expected {self.training_index.shape}, finite"
+            )
+        line = IsotonicRegression(out_of_bounds="clip").fit(self.training_index, errors)
+        values = np.asarray(index, dtype=np.float64)
+        result = np.full(values.shape, np.nan)
+        valid = np.isfinite(values)
+        result[valid] = np.sqrt(line.predict(values[valid]))
+        return result
+
     @property
     def _tree(self) -> Any:
         # Exact, and the distance of a pair does not depend on other queries, so chunks cannot change a bit of it.
