@@ -21,6 +21,7 @@ from loopback import Cluster
 
 from tpsoil.engine import cluster, execute, session
 from tpsoil.engine.tiles import compute_tile, software
+from tpsoil.engine.workers import installed_software
 from tpsoil.errors import InputError, WorkError
 from tpsoil.recipes import run
 
@@ -33,6 +34,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+MODULES = ("tpsoil.recipes.layer_stage",)
 
 
 @pytest.fixture(scope="module")
@@ -154,17 +157,30 @@ def test_too_few_workers_are_said(place: Path, monkeypatch: pytest.MonkeyPatch, 
         run(place / "recipe.toml", scheduler=dask_cluster().address, progress=False)
 
 
-def test_workers_with_another_tpsoil_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_with_other_software_are_named_before_the_first_tile(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Client:
         class scheduler:
             address = "tcp://10.0.0.1:8786"
 
-        def run(self, function: Any) -> dict[str, str]:
-            return {"tcp://10.0.0.2:1": "0.0.9+abc", "tcp://10.0.0.3:1": software()}
+        def run(self, function: Any, entries: Any) -> dict[str, dict[str, str]]:
+            here = function(entries)
+            other = {name: version for name, version in here.items() if name != "GDAL"}
+            return {"tcp://10.0.0.2:1": {**here, **different}, "tcp://10.0.0.3:1": here, "tcp://10.0.0.4:1": other}
 
-    with pytest.raises(InputError, match=r"another tpsoil than .*: tcp://10.0.0.2:1 has 0.0.9\+abc; install the same"):
+    here = installed_software((MODULES,))
+    assert {"tpsoil", "numpy", "GDAL"} <= here.keys()
+    different = {"tpsoil": "0.0.9+abc"}
+    with pytest.raises(InputError, match=r"1 of 3 workers have other software.*tcp://10.0.0.2:1 has tpsoil 0.0.9\+abc; "
+                       rf"expected tpsoil {re.escape(software())}. Install the same") as caught:  # fmt: skip
         cluster.cluster_pool_of(Client())
-    # One that joins after the run began says so itself.
+    assert caught.value.exit_status == 2
+    different = {"numpy": "1.0.0"}
+    with pytest.raises(InputError, match=r"2 of 3 workers.*10.0.0.2:1 has numpy 1.0.0; tcp://10.0.0.4:1 has GDAL \(not "
+                       rf"installed\); expected GDAL {here['GDAL']}, numpy {here['numpy']}"):  # fmt: skip
+        cluster.cluster_pool_of(Client(), (MODULES,))
+    # One that joins after the run began is recognised by its first tile.
     import dataclasses
 
     from tpsoil.engine.plan import Tiling

@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import numpy as np
 import pytest
 import small_run
+import xarray as xr
 from loopback import SECRET, make_bucket, objects_of, s3_service
 
+from tpsoil.cube import create_cube
 from tpsoil.engine import session
+from tpsoil.engine.content import NOT_CHECKED, digest_of_url
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.lock import locked
 from tpsoil.engine.places import open_store
 from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import AccessError, TpsoilError
+from tpsoil.grid import coordinates
 from tpsoil.recipes import preview, run, state_of, status
 
 CHUNK = 64  # 4 tiles a stage
@@ -135,3 +141,31 @@ def test_an_endpoint_that_does_not_answer(
         run(case[0] / "recipe.toml", output=f"{bucket}/three.zarr", progress=False)
     assert caught.value.exit_status == 2
     assert SECRET not in str(caught.value)
+
+
+def test_objects_of_a_source_in_s3_are_recognised_by_their_etag(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One object, and a Zarr store of several: a change is recognised, and no source is reported as not checked."""
+    monkeypatch.chdir(tmp_path)
+    system = fsspec.filesystem("s3")
+    system.pipe_file(f"{bucket}/a.tif".removeprefix("s3://"), b"first")
+    before = digest_of_url(f"{bucket}/a.tif")
+    assert NOT_CHECKED not in before
+    system.pipe_file(f"{bucket}/a.tif".removeprefix("s3://"), b"other")
+    assert digest_of_url(f"{bucket}/a.tif") != before
+    grid = small_run.small_grid(64)
+    create_cube("cube.zarr", grid, chunks=32)
+    source = f"{bucket}/layer.zarr"
+    tables = [{"name": "layer", "source": source, "units": "1", "kind": "continuous", "crs": grid.crs.to_wkt()}]
+    recipe = {"run": {"name": "s3", "output": "maps.zarr", "cube": "cube.zarr"}, "layers": tables}
+    totals = []
+    for value in (5.0, 5.0, 7.0):
+        if not totals or value != 5.0:
+            values = np.full(grid.shape, value, np.float32)
+            layer = xr.DataArray(values, dims=("y", "x"), coords=coordinates(grid), attrs={"units": "1"})
+            layer.drop_vars("spatial_ref").to_dataset(name="layer").to_zarr(source, mode="w", consolidated=False)
+        maps = run(recipe, workers=1)
+        totals.append((float(maps["layer"].mean()), "computed, 4 were up to date" in capfd.readouterr().err))
+    assert totals == [(5.0, False), (5.0, True), (7.0, False)]
+    assert "not_checked" not in maps.attrs

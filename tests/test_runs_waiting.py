@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,14 +16,16 @@ from typing import Any
 
 import distributed
 import pytest
+import s3fs
 import small_run
 from loopback import Cluster
 
-from tpsoil.engine import cluster, execute, places, session
-from tpsoil.engine.places import TIMEOUT_VARIABLE, timeout_seconds
+from tpsoil.engine import cluster, execute, session
+from tpsoil.engine.places import open_store
 from tpsoil.engine.tiles import compute_tile
-from tpsoil.errors import InputError, WorkError
+from tpsoil.errors import AccessError, InputError, WorkError
 from tpsoil.recipes import preview, run
+from tpsoil.waiting import GDAL_VARIABLES, TIMEOUT_SECONDS, TIMEOUT_VARIABLE, timeout_seconds
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -58,7 +62,7 @@ def _import_here() -> None:
     importlib.import_module("tpsoil.engine.session")
 
 
-@pytest.mark.parametrize("way", ["all workers die", "the scheduler is frozen"])
+@pytest.mark.parametrize("way", ["all workers die", "a worker is frozen", "the scheduler is frozen"])
 def test_a_wait_without_an_end_is_reported_and_ended(
     place: Path, dask_cluster: Cluster, way: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,18 +85,25 @@ def test_a_wait_without_an_end_is_reported_and_ended(
             time.sleep(0.02)
         if way == "all workers die":
             worker.kill()
+        elif way == "a worker is frozen":
+            os.killpg(worker.pid, signal.SIGSTOP)
         else:
             os.killpg(dask_cluster.processes[0].pid, signal.SIGSTOP)
 
     striker = threading.Thread(target=strike)
     striker.start()
-    expected = "no worker" if way == "all workers die" else "no reply of the scheduler"
+    waited, end = r" for \d+ s", r" \(TPSOIL_TIMEOUT = 3\)"
+    expected = {
+        "all workers die": f"no worker{waited}{end}",
+        "a worker is frozen": r"no heartbeat of worker \w+://\S+ for 3 s \(TPSOIL_TIMEOUT\), and no tile finished",
+        "the scheduler is frozen": f"no reply of the scheduler{waited}{end}",
+    }[way]
     began = time.monotonic()
-    with pytest.raises(WorkError, match=rf"{expected} for \d+ s \(TPSOIL_TIMEOUT = 3\)"):
+    with pytest.raises(WorkError, match=expected):
         run(place / "recipe.toml", scheduler=dask_cluster.address)
     striker.join()
     assert time.monotonic() - began < 60
-    assert f"{expected} for" in capfd.readouterr().err
+    assert re.search(r"(no worker|no reply of the scheduler|no tile finished) for \d+ s", capfd.readouterr().err)
 
 
 class Frozen:
@@ -221,4 +232,39 @@ def test_processes_of_this_machine_speak_tls_and_a_plain_address_is_warned_of() 
         assert address.startswith("tls://127.0.0.1:")
         with pytest.raises((OSError, TypeError, RuntimeError)):
             distributed.Client(address.replace("tls", "tcp"), timeout=2, set_as_default=False)
-    assert places.TIMEOUT_SECONDS > 0
+    assert TIMEOUT_SECONDS > 0
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Accepts connections and never replies."""
+    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the endpoint of an earlier test
+    open_store.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("silent", ["output", "cube", "source"])
+def test_an_object_store_that_never_replies_ends_by_the_time_out(
+    place: Path, silent: str, silent_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": silent_server, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1", TIMEOUT_VARIABLE: "2",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for name in GDAL_VARIABLES:  # set by the run, removed after the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    recipe = small_run.recipe_of(place)
+    recipe = {key: recipe[key] for key in recipe if key not in {"elements", "solum"}}
+    if silent == "source":
+        url = f"{silent_server}/ndvi.tif"
+        recipe["layers"] = [{"name": "ndvi", "source": url}]
+    else:
+        url = f"s3://maps/{silent}.zarr"
+        recipe["run"] = recipe["run"] | {silent: url}
+    began = time.monotonic()
+    with pytest.raises((AccessError, WorkError, InputError), match=re.escape(url)):
+        run(recipe, workers=1, progress=False)
+    assert time.monotonic() - began < 20

@@ -14,7 +14,7 @@ import shapely
 import web
 from rasterio.transform import from_origin
 
-from tpsoil.engine.content import NOT_CHECKED, contents_of, digest_of_url, shown_url, unchecked
+from tpsoil.engine.content import DESCRIPTION_ONLY, NOT_CHECKED, contents_of, digest_of_url, shown_url, unchecked
 from tpsoil.ingest.dependencies import dependencies_of, forget_remote
 
 PLACE = from_origin(0, 320, 10, 10)
@@ -124,10 +124,26 @@ def test_what_a_server_states_decides_and_gdal_reads_anew(tmp_path: Path) -> Non
         forget_remote([url])
         assert value() == 2
         contents = contents_of([], [f"{address}/silent/a.tif?key=secret"])
-        assert unchecked(contents) == [f"{address}/silent/a.tif?***"]
+        assert unchecked(contents) == [f"{address}/silent/a.tif?*** (its server sends neither ETag nor Last-Modified)"]
         assert digest_of_url(f"{address}/missing.tif") == NOT_CHECKED
         write_vrt(tmp_path / "remote.vrt", "a.tif")
         assert set(dependencies_of([f"{address}/remote.vrt"]).urls) == {f"{address}/remote.vrt", url}
+
+
+def test_the_description_of_a_zarr_store_on_a_web_server_is_checked_and_its_chunks_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "s.zarr").mkdir()
+    with web.serving(tmp_path) as address:
+        url = f"{address}/s.zarr"
+        assert digest_of_url(url) == NOT_CHECKED, "there is no description"
+        (tmp_path / "s.zarr" / "zarr.json").write_text("{}")
+        before = contents_of([], [url])
+        assert before[url].startswith(DESCRIPTION_ONLY)
+        (line,) = unchecked(before)
+        assert "only its description is checked" in line
+        (tmp_path / "s.zarr" / "zarr.json").write_text('{"attributes": {}}')
+        after = contents_of([], [url])
+        assert after != before
+        assert contents_of([], [url]) == after
 
 
 def test_keys_in_a_url_are_not_shown() -> None:

@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.errors import AccessError, InputError, WorkError
 from tpsoil.redaction import redacted
+from tpsoil.waiting import TIMEOUT_VARIABLE, timeout_seconds
 
+Result = TypeVar("Result")
 Location: TypeAlias = str | os.PathLike[str] | Store
+
+
+class ObjectStore(FsspecStore):  # type: ignore[misc]
+    """An object store whose calls end, see `tpsoil.waiting`: zarr and fsspec wait for a reply without limit."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """As of `FsspecStore`."""
+        return await _in_time(super().get(key, prototype, byte_range))
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        """As of `FsspecStore`."""
+        await _in_time(super().set(key, value, byte_range))
+
+    async def exists(self, key: str) -> bool:
+        """As of `FsspecStore`."""
+        return await _in_time(super().exists(key))
+
+    async def delete(self, key: str) -> None:
+        """As of `FsspecStore`."""
+        await _in_time(super().delete(key))
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """As of `FsspecStore`."""
+        listing = super().list_dir(prefix)
+
+        async def collect() -> list[str]:
+            return [name async for name in listing]
+
+        for name in await _in_time(collect()):
+            yield name
+
+
+async def _in_time(call: Awaitable[Result]) -> Result:
+    seconds = timeout_seconds()
+    try:
+        return await asyncio.wait_for(call, seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"no reply within {seconds:g} s ({TIMEOUT_VARIABLE})") from error
 
 
 def open_store(location: Location, *, read_only: bool = False) -> Store:
@@ -48,7 +90,7 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
     if path is not None:
         return LocalStore(path, read_only=read_only)
     try:
-        return FsspecStore.from_url(text, read_only=read_only)
+        return ObjectStore.from_url(text, read_only=read_only)
     except (ImportError, ValueError) as error:
         raise InputError(f"{text}: {error}; object stores need the extra: pip install 'tpsoil[cloud]'") from error
 
@@ -81,6 +123,14 @@ def describe_location(location: Location) -> str:
     if path is not None:
         return str(path)
     return str(location) if isinstance(location, Store) else _text_of(location)
+
+
+def unreachable(where: str, error: BaseException) -> AccessError:
+    """The error for an object store that does not respond, or whose library fails."""
+    return AccessError(
+        f"{where}: cannot be reached ({type(error).__name__}: {redacted(str(error))[:300]}); check the address, the "
+        "network and the keys in the environment"
+    )
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ from tpsoil.errors import (
 )
 from tpsoil.grid import coordinates, describe, require_located
 
-from .location import Location, attribute, describe_location, local_path, open_store, writing
+from .location import Location, attribute, describe_location, local_path, open_store, unreachable, writing
 from .reading import CubeInfo, lazy_layer
 
 FORMAT: Final = "tpsoil-cube"
@@ -260,6 +260,10 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
         raise CorruptStoreError(f"{where}: zarr.json of the group cannot be read: {error}") from error
     except OSError as error:
         raise MissingInputError(f"{where}: cannot be opened: {error.strerror or error}") from error
+    except Exception as error:  # of an object store: botocore's and aiohttp's errors share no base but this
+        if path is not None or isinstance(store, Store):
+            raise
+        raise unreachable(where, error) from error
     if attrs.get("format") != FORMAT:
         raise InputError(
             f"{where}: a Zarr group, but not a tpsoil cube (attribute 'format' is {attrs.get('format')!r}); "

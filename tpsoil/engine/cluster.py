@@ -11,21 +11,21 @@ import logging
 import math
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from tpsoil.errors import InputError, WorkError
+from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .execute import LostWorkerError, available_processors
-from .places import TIMEOUT_VARIABLE, timeout_seconds
 from .progress import log
 from .tiles import software
-
-Reply = TypeVar("Reply")
+from .workers import Entries, Heartbeats, installed_software, last_messages, require_same_software
 
 CONNECT_SECONDS: Final = 20
+START_SECONDS: Final = 120
+"""For the first reply of all workers: each imports tpsoil and its libraries for it, possibly from a slow disk."""
 QUERY_SECONDS: Final = 2.0
 """Between two queries of the number of workers."""
 REPLY_SECONDS: Final = 10.0
@@ -49,6 +49,7 @@ class ClusterPool:
         self._workers_updated = -math.inf
         self._lost_workers = False
         self._scheduler_responds = True
+        self._heartbeats = Heartbeats()
         self._silent_since: float | None = None
         self._ended = time.monotonic()
         self._note_after = NOTE_SECONDS
@@ -134,7 +135,8 @@ class ClusterPool:
         Raises
         ------
         WorkError
-            Where there was no worker, or no reply of the scheduler, for `TPSOIL_TIMEOUT` seconds.
+            Where there was no worker, no reply of the scheduler, or no heartbeat of a worker and no finished tile, for
+            `TPSOIL_TIMEOUT` seconds.
         """
         now = time.monotonic()
         idle = now - self._ended
@@ -142,9 +144,18 @@ class ClusterPool:
             return
         if now - self._workers_updated > QUERY_SECONDS:
             self._update_workers()
+            self._heartbeats.update(last_messages(self.client, REPLY_SECONDS) or {})
         trouble = "" if self._scheduler_responds else "no reply of the scheduler"
         if self._scheduler_responds and not self._threads:
             trouble = "no worker"
+        elif self._scheduler_responds and idle > timeout_seconds():
+            silent = self._heartbeats.silent(timeout_seconds())
+            if silent:
+                raise WorkError(
+                    f"{self.client.scheduler.address}: no heartbeat of worker {', '.join(silent)} for "
+                    f"{timeout_seconds():g} s ({TIMEOUT_VARIABLE}), and no tile finished; stored tiles remain valid: "
+                    "end or restart the worker and run again to continue"
+                )
         self._silent_since = (self._silent_since or now) if trouble else None
         address = self.client.scheduler.address
         if self._silent_since is not None and now - self._silent_since > timeout_seconds():
@@ -211,23 +222,6 @@ class ClusterPool:
         )
 
 
-def call_within(function: Callable[[], Reply], seconds: float) -> Reply | None:
-    """Result of a call within some seconds; None where it failed or did not return in time (its thread continues)."""
-    replies: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
-
-    def call() -> None:
-        reply = None
-        with contextlib.suppress(Exception):
-            reply = function()
-        replies.put(reply)
-
-    threading.Thread(target=call, name="tpsoil-call", daemon=True).start()
-    try:
-        return replies.get(timeout=seconds)
-    except queue.Empty:
-        return None
-
-
 def _failed(address: str, error: BaseException) -> InputError | WorkError:
     """The error for a worker's failure: other software there, or a worker that was lost or ran out of memory."""
     causes: list[BaseException] = []
@@ -251,7 +245,7 @@ def _failed(address: str, error: BaseException) -> InputError | WorkError:
 
 
 @contextlib.contextmanager
-def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
+def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> Iterator[ClusterPool]:
     """Connect to a scheduler, or start worker processes here.
 
     Parameters
@@ -260,6 +254,8 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
         `"processes"`, or a scheduler's address.
     workers : int or None
         Processes to start; of a cluster, how many to wait for.
+    entries : tuple of tuple of str
+        Modules of the functions of each stage, whose packages are compared with those of the workers.
 
     Raises
     ------
@@ -282,7 +278,7 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
-            yield cluster_pool_of(client)
+            yield cluster_pool_of(client, entries)
         return
     if "://" not in address and ":" not in address:
         raise InputError(
@@ -304,7 +300,7 @@ def open_cluster(address: str, workers: int | None) -> Iterator[ClusterPool]:
                 f"--scheduler {address}: has {len(client.nthreads())} workers after {CONNECT_SECONDS} s, "
                 f"expected at least {workers or 1}; start workers, or give --workers"
             ) from error
-        pool = cluster_pool_of(client)
+        pool = cluster_pool_of(client, entries)
         pool.notes += missing_encryption(client.scheduler.address)
         yield pool
     finally:
@@ -329,37 +325,41 @@ def _own_certificates() -> Any:
     return distributed.Security.temporary()
 
 
-def cluster_pool_of(client: Any) -> ClusterPool:
+def cluster_pool_of(client: Any, entries: Entries = ()) -> ClusterPool:
     """The pool of a connected client, its workers' software checked.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    entries : tuple of tuple of str
+        As in `open_cluster`.
 
     Raises
     ------
     InputError
-        Where a worker has no tpsoil or another one.
+        Where a worker has no tpsoil, another one, or other packages.
+    WorkError
+        Where a worker does not reply.
     """
     failure: list[BaseException] = []
 
-    def query() -> dict[str, str] | None:
+    def query() -> dict[str, dict[str, str]] | None:
         try:
-            return dict(client.run(software))
+            return dict(client.run(installed_software, entries))
         except Exception as error:
             failure.append(error)
             return None
 
-    versions = call_within(query, CONNECT_SECONDS)
-    if versions is None and failure:
+    seconds = max(CONNECT_SECONDS, min(START_SECONDS, timeout_seconds()))
+    replies = call_within(query, seconds)
+    if replies is None and failure:
         raise _failed(client.scheduler.address, failure[0]) from failure[0]
-    if versions is None:
+    if replies is None:
         raise WorkError(
-            f"{client.scheduler.address}: a worker does not reply within {CONNECT_SECONDS} s; end or restart it, and "
-            "run again"
+            f"{client.scheduler.address}: a worker does not reply within {seconds:g} s; end or restart it, and run "
+            "again"
         )
-    others = {worker: version for worker, version in versions.items() if version != software()}
-    if others:
-        shown = ", ".join(f"{worker} has {version}" for worker, version in sorted(others.items())[:5])
-        raise InputError(
-            f"workers with another tpsoil than {software()} here: {shown}; install the same tpsoil on all workers"
-        )
+    require_same_software(replies, entries)
     return ClusterPool(client)
 
 

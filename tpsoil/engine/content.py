@@ -9,21 +9,30 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from tpsoil.redaction import public_name
+from tpsoil.waiting import call_within, timeout_seconds
 
 from .manifest import digest_file, digest_of
 
 HTTP_SECONDS: Final = 20.0
+DESCRIPTIONS: Final = ("zarr.json", ".zmetadata", ".zattrs")
 SETTLED_NS: Final = 2 * 10**9
 """The digest of a file that was written this recently is not cached: a second write could leave the same time."""
 NOT_CHECKED: Final = "not checked"
 """Content of a source whose server sends neither ETag nor Last-Modified."""
+DESCRIPTION_ONLY: Final = "description only: "
+"""Before the digest of a Zarr store that is read by HTTP: its chunks cannot be listed."""
 HEADERS: Final = frozenset(
     {"created", "etag", "last-modified", "lastmodified", "content-length", "size", "mtime", "generation", "md5hash"}
 )
+UNCHECKED_REASONS: Final = {
+    NOT_CHECKED: "its server sends neither ETag nor Last-Modified",
+    DESCRIPTION_ONLY: "chunks of a Zarr store cannot be listed by HTTP; only its description is checked",
+}
 DECIDING: Final = HEADERS - {"content-length", "size"}
 
 _known: dict[Path, tuple[tuple[int, ...], str]] = {}
@@ -59,8 +68,13 @@ def content_digest(contents: Mapping[str, str]) -> str:
 
 
 def unchecked(contents: Mapping[str, str]) -> list[str]:
-    """Names of sources whose changes cannot be recognised."""
-    return [name for name, digest in contents.items() if digest == NOT_CHECKED]
+    """Names of sources whose changes cannot be recognised, or not all of them, each with the reason."""
+    return [
+        f"{name} ({reason})"
+        for name, digest in contents.items()
+        for mark, reason in UNCHECKED_REASONS.items()
+        if digest.startswith(mark)
+    ]
 
 
 def shown_url(url: str) -> str:
@@ -69,20 +83,25 @@ def shown_url(url: str) -> str:
 
 
 def digest_of_url(url: str) -> str:
-    """Digest of the headers of an object, or of all objects of a Zarr store; else `NOT_CHECKED`."""
-    try:
-        objects: list[Mapping[str, Any]] = _http(url) if url.startswith(("http://", "https://")) else _objects(url)
-    except (OSError, ValueError, ImportError, urllib.error.URLError):
-        return NOT_CHECKED  # opening it raises an error with more detail
+    """Digest of the headers of an object, or of all objects of a Zarr store; else `NOT_CHECKED`.
+
+    Notes
+    -----
+    Of a Zarr store that is read by HTTP the headers of its description alone, after `DESCRIPTION_ONLY`.
+    """
+    is_http = url.startswith(("http://", "https://"))
+    is_store = is_http and url.split("?")[0].rstrip("/").endswith(".zarr")
+    read = partial(_http, url, is_store) if is_http else partial(_objects, url)
+    objects = call_within(read, timeout_seconds()) or []  # opening it raises an error with more detail
     headers = [{key.lower(): str(value) for key, value in one.items() if key.lower() in HEADERS} for one in objects]
     if not headers or any(not DECIDING & one.keys() for one in headers):
         return NOT_CHECKED
-    return digest_of([sorted(one.items()) for one in headers])
+    return (DESCRIPTION_ONLY if is_store else "") + digest_of([sorted(one.items()) for one in headers])
 
 
-def _http(url: str) -> list[Mapping[str, Any]]:
-    store = url.split("?")[0].rstrip("/").endswith(".zarr")
-    places = [f"{url.rstrip('/')}/{name}" for name in ("zarr.json", ".zmetadata", ".zattrs")] if store else [url]
+def _http(url: str, is_store: bool) -> list[Mapping[str, Any]]:
+    base, mark, query = url.partition("?")
+    places = [f"{base.rstrip('/')}/{name}{mark}{query}" for name in DESCRIPTIONS] if is_store else [url]
     headers: list[Mapping[str, Any]] = []
     for place in places:
         request = urllib.request.Request(place, method="HEAD")
@@ -91,8 +110,7 @@ def _http(url: str) -> list[Mapping[str, Any]]:
             urllib.request.urlopen(request, timeout=HTTP_SECONDS) as reply,
         ):
             headers.append(dict(reply.headers.items()))
-    # The chunks of a store that is read by HTTP cannot be listed, and its description does not change with them.
-    return [] if store else headers
+    return headers
 
 
 def _objects(url: str) -> list[Mapping[str, Any]]:

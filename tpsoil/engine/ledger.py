@@ -18,9 +18,10 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.cube import chunks
-from tpsoil.cube.location import writing
-from tpsoil.errors import AccessError, LockLostError, TpsoilError
+from tpsoil.cube.location import unreachable, writing
+from tpsoil.errors import LockLostError, TpsoilError
 from tpsoil.redaction import redacted_values
+from tpsoil.waiting import timeout_seconds
 
 from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
@@ -317,10 +318,7 @@ def reaching(where: str) -> Iterator[None]:
     except TpsoilError:
         raise
     except Exception as error:  # botocore's and aiohttp's errors share no base but this
-        raise AccessError(
-            f"{where}: cannot be reached ({type(error).__name__}: {str(error)[:300]}); check the address, the network "
-            "and the keys in the environment"
-        ) from error
+        raise unreachable(where, error) from error
 
 
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
@@ -346,5 +344,5 @@ def _wait(action: Callable[[], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         return await action()
 
-    result: Result = sync(run())
+    result: Result = sync(run(), timeout=timeout_seconds() + RETRY_SECONDS)
     return result

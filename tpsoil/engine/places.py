@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 import posixpath
 import re
 from functools import lru_cache
-from typing import Final
 from urllib.parse import unquote, urlsplit
 
-import zarr
 from zarr.abc.store import Store
 
 from tpsoil.cube.location import open_store as open_any_store
-from tpsoil.errors import InputError
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
-TIMEOUT_VARIABLE: Final = "TPSOIL_TIMEOUT"
-TIMEOUT_SECONDS: Final = 600.0
-
 _SECRET = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://[^/@]*@")
 
 
@@ -100,31 +93,7 @@ def _inodes(parts: tuple[str, ...]) -> list[object]:
     return numbers
 
 
-def timeout_seconds() -> float:
-    """Seconds without any worker, or without a reply of a scheduler or an object store, after which a run ends.
-
-    Raises
-    ------
-    InputError
-    """
-    text = os.environ.get(TIMEOUT_VARIABLE, "")
-    if not text:
-        return TIMEOUT_SECONDS
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise InputError(f"{TIMEOUT_VARIABLE} is {text!r}, expected a positive number of seconds")
-    return seconds
-
-
 @lru_cache(maxsize=64)
 def open_store(where: str, read_only: bool = False) -> Store:
-    """The zarr store at a path or URL; the same object for the same name in one process.
-
-    zarr waits for an object store without limit by default; the time-out is set here.
-    """
-    if is_url(where) and zarr.config.get("async.timeout") is None:
-        zarr.config.set({"async.timeout": timeout_seconds()})
+    """The zarr store at a path or URL; the same object for the same name in one process."""
     return open_any_store(where, read_only=read_only)

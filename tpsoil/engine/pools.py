@@ -9,10 +9,11 @@ from tpsoil.errors import InputError
 
 from .cluster import active_client, cluster_pool_of, open_cluster
 from .execute import Pool, ThreadPool, available_processors
+from .workers import Entries
 
 
 @contextlib.contextmanager
-def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
+def open_pool(scheduler: str | None, workers: int | None, entries: Entries = ()) -> Iterator[Pool]:
     """Where to compute.
 
     Parameters
@@ -22,6 +23,8 @@ def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
         such as `tcp://10.0.0.1:8786` or `tls://...`.
     workers : int or None
         Threads or processes; all processors by default. A cluster has the workers it has.
+    entries : tuple of tuple of str
+        Modules of the functions of each stage: other processes must have the same code and packages.
 
     Raises
     ------
@@ -33,7 +36,7 @@ def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
     if scheduler in {None, "threads"}:
         client = active_client() if scheduler is None and workers is None else None
         if client is not None:
-            yield cluster_pool_of(client)
+            yield cluster_pool_of(client, entries)
             return
         pool = ThreadPool(workers or available_processors())
         try:
@@ -41,5 +44,5 @@ def open_pool(scheduler: str | None, workers: int | None) -> Iterator[Pool]:
         finally:
             pool.close()
     else:
-        with open_cluster(str(scheduler), workers) as cluster:
+        with open_cluster(str(scheduler), workers, entries) as cluster:
             yield cluster

@@ -40,10 +40,7 @@ def root_attributes(job: Job, output: Output, origins: Mapping[str, Origin]) -> 
         "citation": f"tpsoil {tpsoil.__version__}",
     }
     if not_checked := sorted({name for origin in origins.values() for name in unchecked(origin.files)}):
-        attributes["not_checked"] = (
-            "changes of these sources cannot be recognised, their servers send neither ETag nor Last-Modified: "
-            + ", ".join(not_checked)
-        )
+        attributes["not_checked"] = f"changes of these sources are not recognised: {'; '.join(not_checked)}"
     if job.references:
         attributes["references"] = ". ".join(job.references)
     texts = dict.fromkeys(str(stage.attributes.get("", {}).get("assumptions") or "") for stage in job.stages)

@@ -22,6 +22,7 @@ from tpsoil.errors import TpsoilError, WorkError
 from tpsoil.plausibility import emptiness, notes_of, require_values, score_notes
 from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
+from tpsoil.waiting import timeout_seconds
 
 from .arrays import layer_place
 from .content import unchecked
@@ -32,7 +33,7 @@ from .manifest import Manifest
 from .memory import GIGABYTE, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
-from .places import is_url, timeout_seconds
+from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
@@ -94,7 +95,8 @@ def run(
     with logging_to(_log_file(job)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
-            with open_pool(scheduler, workers) as pool, naming_store_failures(job):
+            entries = tuple(dict.fromkeys(origins[stage.name].entries for stage in job.selected))
+            with open_pool(scheduler, workers, entries) as pool, naming_store_failures(job):
                 pool.report = partial(reporter.report, warning=True)
                 for note in pool.notes:
                     reporter.report(note, warning=True)
@@ -173,11 +175,7 @@ def _work(
     begin(output, job, origins)
     for name, origin in origins.items():
         if names := unchecked(origin.files):
-            reporter.report(
-                f"{name}: changes of {', '.join(names)} cannot be recognised, as the server sends neither ETag nor "
-                "Last-Modified: not checked",
-                warning=True,
-            )
+            reporter.report(f"{name}: changes of sources are not checked: {'; '.join(names)}", warning=True)
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     notes: list[str] = []

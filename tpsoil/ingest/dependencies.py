@@ -15,6 +15,8 @@ from typing import Final
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from tpsoil.waiting import limit_remote_reads
+
 FAMILIES: Final = {
     ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qpj"),
     ".tab": (".dat", ".map", ".id", ".ind"),
@@ -111,6 +113,8 @@ def _beside(path: Path) -> Iterator[str]:
 
 
 def _listed_by_gdal(source: str) -> Iterator[str]:
+    if source.startswith("/vsi") or "://" in source:
+        limit_remote_reads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:

@@ -20,6 +20,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from tpsoil.errors import InputError
+from tpsoil.waiting import limit_remote_reads
 
 from .checks import mask
 from .decoded import CHUNKS, MIN_CHUNK_BYTES
@@ -186,4 +187,6 @@ def open_raster(path: str) -> Any:
     # wrong ones behind.
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        if "://" in path:
+            limit_remote_reads()
         return rasterio.open(path)
