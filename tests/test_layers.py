@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
-    "redaction", "depths", "sampling_depths",
+    "redaction", "waiting", "depths", "sampling_depths",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -26,6 +26,7 @@ ALLOWED = {
     "kernels": set(),
     "errors": {"redaction"},
     "redaction": set(),
+    "waiting": {"errors"},
     "constants": set(),
     "display": set(),
     "variables": {"errors", "units"},

@@ -31,10 +31,10 @@ from tpsoil.stage import Stage, decisive_options
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 RECIPES = Path(__file__).parent / "recipes"
-KINDS = ("small", "zones and comparison", "sources and masks", "every covariate")
+KINDS = ("small", "zones and comparison", "sources and masks", "every covariate", "Europe", "Tibet")
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
-    "sources", "through", "paths", "table.source", "table.through", "table.samples",
+    "sources", "through", "paths", "table.source", "table.through", "table.samples", "table.pairs.path",
     "calibration.profiles", "table.calibration.profiles",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
@@ -77,14 +77,28 @@ def _covariates(folder: Path) -> AnyRecipe:
     return RECIPES / "every_covariate.toml"
 
 
-MAKERS = dict(zip(KINDS, (_small, _zones, _sources, _covariates), strict=True))
+def _europe(_folder: Path) -> AnyRecipe:
+    return RECIPES / "europe_elements.toml"
+
+
+def _tibet(_folder: Path) -> AnyRecipe:
+    return RECIPES / "tibet_solum.toml"
+
+
+MAKERS = dict(zip(KINDS, (_small, _zones, _sources, _covariates, _europe, _tibet), strict=True))
+REAL = {"Europe", "Tibet"}
+"""Recipes of real inputs."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, ...]]:
     folder = tmp_path_factory.mktemp("stages")
+    if request.param == "Tibet" and not request.getfixturevalue("full"):
+        pytest.skip("opening its sources takes ten seconds; give --full")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAW_COVARIATES", str(folder))
+        if request.param in REAL:
+            patch.setenv("TPSOIL_DATA", str(request.getfixturevalue("data_folder")))
         yield job_of(MAKERS[request.param](folder), output=os.fspath(folder / "maps.zarr")).stages
 
 

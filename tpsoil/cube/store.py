@@ -258,6 +258,8 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
         raise MissingInputError(f"{where}: no Zarr group here; create one with tpsoil.create_cube") from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CorruptStoreError(f"{where}: zarr.json of the group cannot be read: {error}") from error
+    except TimeoutError as error:
+        raise unreachable(where, error) from error
     except OSError as error:
         raise MissingInputError(f"{where}: cannot be opened: {error.strerror or error}") from error
     except Exception as error:  # of an object store: botocore's and aiohttp's errors share no base but this
