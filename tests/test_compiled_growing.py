@@ -259,6 +259,11 @@ def test_weights_are_probabilities_or_factors_as_in_scikit_learn() -> None:
         assert ours.tree_.weighted_n_node_samples[0] == tree.tree_.weighted_n_node_samples[0]
         assert ours.tree_.n_node_samples[0] == tree.tree_.n_node_samples[0]
         np.testing.assert_allclose(ours.tree_.value[0], tree.tree_.value[0], rtol=1e-12)
+    forest = RandomForestRegressor(2, bootstrap=False, random_state=0)
+    with pytest.raises(InputError, match=r"the smallest sample weight is -0.5, expected none below 0"):
+        grow(forest, X, y, sample_weight=weight - 0.5, engine="compiled")
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        grow(forest, X, y, sample_weight=np.zeros(len(y)), engine="compiled")
 
 
 def test_the_estimator_has_both_growers() -> None:

@@ -103,7 +103,7 @@ def grow(
     Raises
     ------
     InputError
-        As `choose_engine`.
+        As `choose_engine`; for a negative weight.
     ValueError
         As scikit-learn, for data and settings that it rejects.
 
@@ -203,6 +203,11 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
     table = RankedTable.of(_rows(X))
     target = np.asarray(y, dtype=np.float64).ravel()
     weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weight is not None and weight.min() < 0:
+        raise InputError(
+            f"forest: the smallest sample weight is {weight.min():g}, expected none below 0; omit these rows, or pass "
+            "engine='scikit-learn'"
+        )
     if weight is not None and forest.bootstrap:
         # From scikit-learn 1.9 on weights are probabilities of being drawn, before that they multiply the counts.
         counts = np.bincount(forest.estimators_samples_[0], minlength=len(target))
