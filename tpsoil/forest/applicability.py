@@ -1,4 +1,4 @@
-"""Where a model may be believed: dissimilarity index and area of applicability (Meyer and Pebesma 2021)."""
+"""Where a model applies: dissimilarity index and area of applicability (Meyer and Pebesma 2021)."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def area_of_applicability(
 
     Examples
     --------
-    >>> found = area_of_applicability([(0, 0), (1, 0), (0, 1), (3, 3)], [(2, 2), (8, 8)], weights=(2, 1),
+    >>> areas = area_of_applicability([(0, 0), (1, 0), (0, 1), (3, 3)], [(2, 2), (8, 8)], weights=(2, 1),
     ...                               folds=(0, 0, 1, 1))
-    >>> found["applicability"].tolist()
+    >>> areas["applicability"].tolist()
     [1, 0]
     """
     if isinstance(training, TrainedForest):
@@ -152,10 +152,10 @@ class ForestSpace:
             style="onehot",
         )
         if weights is None:
-            found = permutation_importance(
+            ranked = permutation_importance(
                 trained.forest, trained.design, trained.fitted_target, trained.encoding.sources
             )
-            by_feature = dict(zip(found.index.astype(str), found["mean_increase"]))
+            by_feature = dict(zip(ranked.index.astype(str), ranked["mean_increase"]))
         else:
             by_feature = dict(zip(trained.features, checked_weights(weights, trained.features)))
         by_column = {column: by_feature[name] for name, columns in encoding.sources.items() for column in columns}
@@ -176,8 +176,10 @@ def _frame(area: Applicability, rows: npt.ArrayLike | pd.DataFrame, index: Any) 
         values = np.atleast_2d(np.asarray(rows, dtype=np.float64))
     if values.shape[1] != len(area.columns):
         raise InputError(f"applicability: rows have {values.shape[1]} columns, expected {len(area.columns)}")
-    found = area.index(values)
-    frame = pd.DataFrame({"dissimilarity_index": found, "applicability": area.inside(found)}, index=index)
+    dissimilarity = area.index(values)
+    frame = pd.DataFrame(
+        {"dissimilarity_index": dissimilarity, "applicability": area.inside(dissimilarity)}, index=index
+    )
     frame.attrs["threshold"] = area.threshold
     return frame
 

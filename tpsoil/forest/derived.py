@@ -1,4 +1,4 @@
-"""Values derived from objects, kept while the objects live: packed nodes, digests, search trees.
+"""Values derived from objects, cached as long as the objects exist: packed nodes, digests, search trees.
 
 A model is plain data. What is computed from it, and is worth computing once, is in a cache of the module that computes
 it: pickling a model never includes such a value, and releasing a model releases them.

@@ -34,7 +34,7 @@ class Applicability:
     mean_distance : float
         Mean distance of all pairs of training points.
     training_index : ndarray (n,)
-        Dissimilarity of the training points, in the order that was given, to the nearest one outside their own fold.
+        Dissimilarity of the training points, in their order, to the nearest one outside their own fold.
     threshold : float
     """
 
@@ -267,12 +267,12 @@ def checked_weights(weights: npt.ArrayLike | Mapping[str, float] | None, names: 
         lacking = [name for name in names if name not in weights]
         if lacking:
             raise InputError(f"applicability: no weight for {', '.join(lacking)}; give one for every column")
-        given = np.array([weights[name] for name in names], dtype=np.float64)
+        values = np.array([weights[name] for name in names], dtype=np.float64)
     else:
-        given = np.asarray(weights, dtype=np.float64)
-    if given.shape != (len(names),) or not np.isfinite(given).all():
-        raise InputError(f"applicability: weights have shape {given.shape}, expected {len(names)} finite numbers")
-    clipped = np.maximum(given, 0.0)
+        values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (len(names),) or not np.isfinite(values).all():
+        raise InputError(f"applicability: weights have shape {values.shape}, expected {len(names)} finite numbers")
+    clipped = np.maximum(values, 0.0)
     if not clipped.any():
         raise InputError("applicability: every weight is 0 or negative; the model uses no covariate, see its scores")
     return np.asarray(clipped)

@@ -1,4 +1,4 @@
-"""Permutation importance on held-out rows: what a covariate is worth at sites or blocks that the forest never saw."""
+"""Permutation importance on held-out rows: of a covariate at sites or blocks that are not in the training rows."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def columns_of_sets(
 def _fold_forest(
     trained: TrainedForest, kind: str, fold: int, part: npt.NDArray[np.bool_], workers: int
 ) -> tuple[CompiledForest, pd.DataFrame]:
-    """The forest that predicted a fold, grown again, and the columns of all rows as it was given them."""
+    """The forest that predicted a fold, grown again, and its columns of all rows."""
     settings, encoding = trained.settings, trained.encoding
     design = trained.design
     if encoding.style == "ordered":

@@ -64,16 +64,16 @@ def permutation_importance(
     if not forest.bootstrap:
         raise InputError("importance: the forest was grown without bootstrapping, so no row is out of bag")
     names = [str(name) for name in design.columns]
-    wanted = {name: [name] for name in names} if sets is None else {key: list(cols) for key, cols in sets.items()}
-    for key, given in wanted.items():
-        lacking = [name for name in given if name not in names]
-        if lacking or not given:
+    column_sets = {name: [name] for name in names} if sets is None else {key: list(cols) for key, cols in sets.items()}
+    for key, set_members in column_sets.items():
+        lacking = [name for name in set_members if name not in names]
+        if lacking or not set_members:
             raise InputError(
                 f"importance: set '{key}' names {lacking or 'no column'}; the forest has {', '.join(names)}"
             )
     X = np.ascontiguousarray(design.to_numpy(dtype=np.float32))
     y = np.asarray(target, dtype=np.float64)
-    columns = {key: np.array([names.index(name) for name in members]) for key, members in wanted.items()}
+    columns = {key: np.array([names.index(name) for name in members]) for key, members in column_sets.items()}
     trees = forest.estimators_
     delta = np.zeros((len(trees), len(columns)))
     streams = np.random.SeedSequence([int(seed), 77]).spawn(len(trees))

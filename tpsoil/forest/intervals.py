@@ -102,7 +102,7 @@ def conformal_intervals(
     Raises
     ------
     InputError
-        For a level that was not kept, an unknown method, or folds that were not used.
+        For a level that was not stored, an unknown method, or folds that were not used.
 
     Notes
     -----
@@ -163,7 +163,7 @@ def coverage_table(
     Raises
     ------
     InputError
-        For a level that was not kept, or groups of another length.
+        For a level that was not stored, or groups of another length.
 
     Notes
     -----

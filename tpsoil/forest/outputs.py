@@ -43,7 +43,7 @@ def layer_variables(
     spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
     if level is None:
         return [mean, spread]
-    meaning = "conformalised quantile forest: out-of-fold residuals are held with the promised frequency"
+    meaning = "conformalised quantile forest: out-of-fold observations are covered with the nominal frequency"
     limits = [
         replace(
             mean,
