@@ -133,7 +133,8 @@ class Applicability:
         values = np.asarray(index, dtype=np.float64)
         result = np.full(values.shape, np.nan)
         valid = np.isfinite(values)
-        result[valid] = np.sqrt(line.predict(values[valid]))
+        if valid.any():
+            result[valid] = np.sqrt(line.predict(values[valid]))
         return result
 
     @property
