@@ -164,7 +164,7 @@ def test_fixed_sampling_depths_are_recognised_and_horizons_are_not() -> None:
         pits += [(i, u, v) for u, v in itertools.pairwise(edges)]
     names = ["profile_id", "top", "bottom"]
     design = sampling_depths(pd.DataFrame(cores + pits, columns=names))
-    assert (design.fixed, design.boundaries_cm) == (True, (0.0, 10.0, 20.0, 40.0, 60.0))
+    assert (design.fixed, design.boundaries) == (True, (0.0, 10.0, 20.0, 40.0, 60.0))
     assert design.share == pytest.approx(20 / 30)
     assert not sampling_depths(pd.DataFrame(pits, columns=names)).fixed
     assert not sampling_depths(pd.DataFrame(cores[:4], columns=names)).fixed  # one profile is no design

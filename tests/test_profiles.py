@@ -113,7 +113,8 @@ def test_a_real_table_reports_what_it_assumes(data_folder: Path) -> None:
         "horizons overlap or leave a gap": 1,
         "its horizons have different positions": 4,
     }
-    assert "18 of 23 profiles without designations" in text
+    assert "2 of 23 profiles without designations" in text
+    assert "16 of 23 profiles end at fixed sampling depths (0, 20 cm)" in text  # they were taken to end at C
     assert "5 of 23 profiles have no thickness" in text
     assert profiles[["lon", "lat"]].notna().all(axis=1).sum() == 19
 
@@ -122,3 +123,40 @@ def test_positions_as_text_name_the_line() -> None:
     table = horizons([("A", 0, 20), ("C", 20, 50)]).assign(lon=["90", "ninety"])
     with pytest.raises(InputError, match="column 'lon' has text in line 3: 'ninety'"):
         read_profiles(table)
+
+
+@pytest.mark.parametrize("depths", [[(7, 3), (3, 0)], [(-7, -3), (-3, 0)]], ids=["upward", "negative"])
+def test_organic_horizons_measured_upward_begin_the_solum(depths: list[tuple[int, int]]) -> None:
+    rows = [
+        ("a", "Oi", *depths[0]),
+        ("a", "Oe", *depths[1]),
+        ("a", "A", 0, 15),
+        ("a", "Bw", 15, 40),
+        ("a", "C", 40, 90),
+    ]
+    rows += [("b", "O", 0, 4), ("b", "Bw", 4, 30), ("b", "C", 30, 60)]
+    table = pd.DataFrame(rows, columns=["profile", "designation", "top", "bottom"]).assign(lon=91.0, lat=30.0)
+    profiles = read_profiles(table)
+    assert profiles["solum_thickness"].tolist() == pytest.approx([0.47, 0.30])
+    assert profiles["problem"].tolist() == ["", ""]
+    assert profiles.attrs["organic_upward"] == 1
+
+
+def test_a_mineral_horizon_that_is_turned_over_stays_a_problem() -> None:
+    rows = [("a", "A", 15, 0), ("a", "Bw", 15, 40), ("a", "C", 40, 90)]
+    table = pd.DataFrame(rows, columns=["profile", "designation", "top", "bottom"]).assign(lon=91.0, lat=30.0)
+    with pytest.warns(UserWarning, match="bottom is not below its top"):
+        assert np.isnan(read_profiles(table)["solum_thickness"]).all()
+
+
+def test_pits_that_end_at_fixed_sampling_depths_are_censored() -> None:
+    rows = [(i, u, v) for i in range(8) for u, v in ((0, 10), (10, 20), (20, 40)) if v <= (40 if i % 2 else 20)]
+    table = pd.DataFrame(rows, columns=["profile", "top", "bottom"]).assign(lon=91.0, lat=30.0)
+    with pytest.warns(UserWarning, match=r"8 of 8 profiles end at fixed sampling depths \(0, 10, 20, 40 cm\)"):
+        profiles = read_profiles(table)
+    assert profiles["censored"].all()
+    assert set(profiles["basis"]) == {"sampling depths"}
+    assert profiles["solum_thickness"].tolist() == pytest.approx([0.2, 0.4] * 4)
+    assert profiles.attrs["sampling_depths_m"] == pytest.approx((0.0, 0.1, 0.2, 0.4))
+    described = table.assign(designation="A")
+    assert set(read_profiles(described)["basis"]) == {"designations"}

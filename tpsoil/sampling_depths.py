@@ -22,14 +22,14 @@ class SamplingDepths:
     Parameters
     ----------
     fixed : bool
-    boundaries_cm : tuple of float
+    boundaries : tuple of float
         The common boundaries, from the surface down; empty where they are not fixed.
     share : float
         Of profiles whose boundaries are all among the common ones.
     """
 
     fixed: bool
-    boundaries_cm: tuple[float, ...] = field(default=())
+    boundaries: tuple[float, ...] = field(default=())
     share: float = 0.0
 
 
@@ -66,7 +66,7 @@ def sampling_depths(
     --------
     >>> cores = pd.DataFrame({"profile_id": np.repeat(range(6), 2), "top": [0, 10] * 6, "bottom": [10, 20] * 6})
     >>> sampling_depths(cores)
-    SamplingDepths(fixed=True, boundaries_cm=(0.0, 10.0, 20.0), share=1.0)
+    SamplingDepths(fixed=True, boundaries=(0.0, 10.0, 20.0), share=1.0)
     """
     table = numeric_columns(horizons, [profile, *depths], profile)
     sequences = []

@@ -18,6 +18,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, UnitsError
 from tpsoil.points import PositionColumns, check_degrees, position_pairs
+from tpsoil.sampling_depths import sampling_depths
 from tpsoil.units import conversion
 
 from .horizons import BELOW_SOLUM, UNKNOWN, master_horizon
@@ -34,6 +35,8 @@ SCALE: Final[Mapping[str, float]] = {
 }
 SURFACE_M: Final = 0.05
 """A first horizon that begins deeper leaves the surface undescribed."""
+ORGANIC: Final = frozenset("OLFH")
+"""Master letters of horizons that older surveys measure upward from the mineral surface."""
 GAP_M: Final = 0.02
 """Gaps and overlaps between horizons up to this are slips of the pen."""
 MAX_SOLUM_M: Final = 20.0
@@ -67,7 +70,8 @@ def read_profiles(
     -------
     DataFrame
         `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not give it); `censored`, true where the
-        pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations" or "depths";
+        pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations", "depths" or
+        "sampling depths";
         `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` has
         `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
         text; and `columns_left_out`, those that differ between the horizons of a profile.
@@ -83,9 +87,15 @@ def read_profiles(
 
     Notes
     -----
-    Horizons without designations: the deepest bottom is taken, on the study's statement that the surveys' pits end at
-    the C horizon, with a warning. With designations but no horizon below the solum the profile is censored. A profile
-    whose horizons are more than 0.001 degrees or 100 m apart, and one thicker than 20 m, has a `problem`.
+    Organic horizons that are measured upward from the mineral surface (Oe 5 to 0 cm, or -5 to 0 cm) count from their
+    top: all depths of such a pit are shifted, and `attrs["organic_upward"]` has the number of pits.
+
+    Layers without designations at fixed sampling depths, such as 0-10, 10-20, 20-40 cm in every pit
+    (`tpsoil.sampling_depths`), do not end at a horizon: such a profile is censored, its `basis` is "sampling depths".
+
+    Other horizons without designations: the deepest bottom is taken, on the study's statement that the surveys' pits
+    end at the C horizon, with a warning. With designations but no horizon below the solum the profile is censored. A
+    profile whose horizons are more than 0.001 degrees or 100 m apart, and one thicker than 20 m, has a `problem`.
 
     Warns
     -----
@@ -184,10 +194,16 @@ def _from_horizons(
     for column in placed:
         work[column] = _numbers(table, column, where)
     unknown: Counter[str] = Counter()
+    organic = 0
     for key, pit in work.groupby(identity, sort=False, dropna=True):
         pit = pit.sort_values(["_top", "_bottom"], kind="stable")
         masters = [master_horizon(name) for name in pit[designation]] if designation is not None else []
         unknown.update(str(name) for name, master in zip(pit.get(designation, ()), masters) if master == UNKNOWN)
+        upward = _organic_upward(pit, masters)
+        if upward > 0:
+            organic += 1
+            pit = _from_the_top(pit, upward)
+            masters = [master_horizon(name) for name in pit[designation]]
         row: dict[str, Any] = {"profile_id": key}
         row.update({c: pit[c].iloc[0] for c in constant})
         row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
@@ -196,11 +212,44 @@ def _from_horizons(
         rows.append(row)
     if not rows:
         raise InputError(f"{where}: column '{identity}' names no profile")
+    design = sampling_depths(work, profile=identity, depths=("_top", "_bottom"))
+    limits = {
+        key: tuple(np.unique(pit[["_top", "_bottom"]].to_numpy(float)).tolist()) for key, pit in work.groupby(identity)
+    }
+    for row in rows if design.fixed else ():
+        of_design = design.boundaries[: len(limits[row["profile_id"]])] == limits[row["profile_id"]]
+        if row["basis"] == "depths" and not row["problem"] and of_design:
+            row["basis"], row["censored"] = "sampling depths", True
     profiles = pd.DataFrame(rows)
+    if design.fixed and (profiles["basis"] == "sampling depths").any():
+        profiles.attrs["sampling_depths_m"] = design.boundaries
     profiles.attrs["columns_left_out"] = tuple(c for c in others if c not in constant and c not in placed)
     if unknown:
         profiles.attrs["unknown_designations"] = dict(unknown)
+    if organic:
+        profiles.attrs["organic_upward"] = organic
     return profiles
+
+
+def _organic_upward(pit: pd.DataFrame, masters: Sequence[str]) -> float:
+    """Thickness of organic horizons above the zero of a pit, m: measured upward (5 to 0), or negative (-5 to 0)."""
+    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
+    organic = np.array([letter in ORGANIC for letter in masters], bool)
+    if organic.size != tops.size or not organic.any():
+        return 0.0
+    upward = organic & (tops > bottoms) & (bottoms >= 0)
+    negative = organic & (tops < bottoms) & (tops < 0)
+    return float(max([*tops[upward], *(-tops[negative])], default=0.0))
+
+
+def _from_the_top(pit: pd.DataFrame, upward: float) -> pd.DataFrame:
+    """The pit with depths below the top of its organic horizons."""
+    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
+    turned = tops > bottoms
+    moved = pit.assign(
+        _top=upward + np.where(turned, -tops, tops), _bottom=upward + np.where(turned, -bottoms, bottoms)
+    )
+    return moved.sort_values(["_top", "_bottom"], kind="stable")
 
 
 def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: PositionColumns) -> None:
@@ -249,6 +298,14 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
     thick = profiles["solum_thickness"] > MAX_SOLUM_M
     profiles.loc[thick, "problem"] = f"thicker than {MAX_SOLUM_M:g} m"
     profiles.loc[thick, "solum_thickness"] = np.nan
+    sampled = int((profiles["basis"] == "sampling depths").sum())
+    if sampled:
+        limits = ", ".join(f"{100 * limit:g}" for limit in profiles.attrs["sampling_depths_m"])
+        warnings.warn(
+            f"{where}: {sampled} of {len(profiles)} profiles end at fixed sampling depths ({limits} cm), not at a "
+            "horizon: they are censored, their solum is at least that thick",
+            stacklevel=3,
+        )
     by_depth = int(((profiles["basis"] == "depths") & (profiles["problem"] == "")).sum())
     if by_depth:
         profiles.attrs["assumption"] = (
