@@ -82,10 +82,10 @@ def status(
     store: Annotated[str, typer.Argument(help="The store of a run: a path or URL.")],
 ) -> None:
     """Show which tiles of a store are up to date, missing or stale, and why."""
-    from tpsoil import recipes
+    from tpsoil import engine  # not the recipes: their libraries take as long to load as the rest
 
-    plans = recipes.status(store)
-    state, writer = recipes.state_of(store)
+    plans = engine.status(store)
+    state, writer = engine.state_of(store)
     typer.echo(f"{store}: {state}" + (f"; being written by {writer}" if writer else ""))
     _print_plans(plans, forecast=False)
 
