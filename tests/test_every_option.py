@@ -26,6 +26,7 @@ from tpsoil.micronutrients import train_elements
 from tpsoil.recipes.element_samples import design_of
 from tpsoil.recipes.element_tables import tables_of
 from tpsoil.recipes.jobs import job_of, preview
+from tpsoil.recipes.recipe import read_recipe
 from tpsoil.recipes.reference import recipe_keys
 from tpsoil.solum import SolumOptions, thickness
 
@@ -539,7 +540,23 @@ def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatc
     assert first["elements"].equals(second["elements"])
 
 
-TABLES = {**SOLUM, **ELEMENTS, **FROM_FILES, "run": RUN}
+OPEN_DATA = {
+    "catalogue": "test_fetch_recipe::test_layers_of_a_recipe_are_those_that_fetch_makes",
+    "offline": "test_fetch_recipe::test_a_second_run_computes_nothing_and_works_with_the_server_stopped",
+    "locked": "test_fetch_recipe::test_locked_names_a_changed_file_of_a_recipe",
+}
+"""Options of `[sources]`, with the test that shows their effect: they need a server."""
+
+TABLES = {**SOLUM, **ELEMENTS, **FROM_FILES, "run": RUN, "sources": OPEN_DATA}
+
+
+@pytest.mark.parametrize("key", OPEN_DATA)
+def test_an_option_of_open_data_has_a_test_or_is_rejected(key: str) -> None:
+    module, name = OPEN_DATA[key].split("::")
+    assert f"def {name}(" in (Path(__file__).parent / f"{module}.py").read_text()
+    recipe = {"run": {"name": "own", "output": "maps.zarr", "cube": "cube.zarr"}, "solum": {"zones": "none"}}
+    with pytest.raises(TpsoilError, match="sources: has no effect"):
+        read_recipe({**recipe, "sources": {key: "own.toml" if key == "catalogue" else True}})
 
 
 def test_every_key_of_a_recipe_has_another_value_here() -> None:

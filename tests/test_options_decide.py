@@ -39,7 +39,7 @@ INDIFFERENT = {
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
-    "table.elements", "table.comparison", "group.layers",
+    "table.elements", "table.comparison", "table.forcing", "table.transient", "group.layers",
 }  # fmt: skip
 """The only options that may be declared not to decide a stage's result."""
 

@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 GAP: Final = 20.0
 """Ratio of neighbouring values in order of size that no population of a soil's contents has in its middle."""
 FACTORS: Final = {1000.0: "g/kg beside mg/kg, or mg/kg beside ug/kg", 1e4: "% beside mg/kg"}
+FEWEST_VALUES: Final = 10
+"""Different values from which a covariate can be the target under another name."""
 LEAK: Final = 0.995
 """Absolute rank correlation with the target above which a covariate is taken as a form of it."""
 
@@ -82,8 +84,8 @@ def check_covariates(table: pd.DataFrame, target: str, features: Sequence[str], 
     Raises
     ------
     InputError
-        For features with the same values, and for a feature whose rank correlation with the target exceeds 0.995: it
-        would be the target under another name.
+        For features with the same values, and for a feature of ten values or more whose rank correlation with the
+        target exceeds 0.995: it would be the target under another name. A few classes may explain a target well.
 
     Examples
     --------
@@ -103,7 +105,7 @@ def check_covariates(table: pd.DataFrame, target: str, features: Sequence[str], 
         goal: Floats = np.asarray(table[target].rank(), dtype=np.float64)
         for name in numeric:
             r = _correlation(ranks[name], goal)
-            if len(table) >= 10 and abs(r) > LEAK:
+            if table[name].nunique() >= FEWEST_VALUES and abs(r) > LEAK:
                 faults.append(
                     f"{name} follows {target} almost exactly (rank correlation {r:.4f} over {len(table)} rows): it "
                     "contains the target; leave it out of features"

@@ -279,6 +279,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     layers = _named_tables(LayerTable, "layers", text.get("layers", []), faults)
     zonal = _named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
     network = _optional(SourcesTable, text, "sources", faults) or SourcesTable()
+    if "sources" in text and PREFIX not in repr({key: value for key, value in text.items() if key != "sources"}):
+        faults.append(f"sources: has no effect, because nothing is named '{PREFIX}PROVIDER/NAME'; remove the table")
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
     if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal")):
