@@ -65,7 +65,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, *, timeout: int = 240
 
 
 def slim(notebook: nbformat.NotebookNode) -> None:
-    """Smaller pictures, nothing that differs between two runs of the same code but numbers."""
+    """Pictures in full colour without metadata, nothing that differs between two runs of the same code but numbers."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -74,7 +74,7 @@ def slim(notebook: nbformat.NotebookNode) -> None:
             if "image/png" in data:
                 image = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
                 small = io.BytesIO()
-                image.quantize(128, dither=Image.Dither.NONE).save(small, format="PNG", optimize=True)
+                image.save(small, format="PNG", optimize=True)
                 data["image/png"] = base64.b64encode(small.getvalue()).decode()
                 data.pop("text/plain", None)
 
