@@ -357,7 +357,7 @@ def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
     """The demo's maps as PNG files."""
     mask = cube["soil_mask"]
     paths = [folder / "thickness_illustrative.png"]
-    both = Figure(figsize=(15, 6.5), layout="constrained")
+    both = Figure(figsize=(15, 5.0), layout="constrained")
     left, right = both.subplots(1, 2)
     physical_maps = illustrative_thickness(cube)
     illustrative = physical_maps["solum_thickness"]
