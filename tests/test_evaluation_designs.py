@@ -453,9 +453,8 @@ def test_intervals_of_area_means_cover_the_truth(full: bool, reach: float, nomin
         truth = float((field + noise)[here].mean())
         hits += estimate.lower <= truth <= estimate.upper
         naive += abs(truth) <= 1.645 * estimate.independent_se
-    print(
-        f"\narea means, range {reach:g} of 24 cells: coverage {hits / turns:.3f} (nominal 0.9), of independent errors {naive / turns:.3f}"
-    )
+    shares = f"coverage {hits / turns:.3f} (nominal 0.9), of independent errors {naive / turns:.3f}"
+    print(f"\narea means, range {reach:g} of 24 cells: {shares}")
     assert hits / turns == pytest.approx(nominal, abs=0.02 if full else 0.06)
     assert naive / turns < 0.45
 
