@@ -125,7 +125,7 @@ class World:
                 "lakes": str(folder / "lakes.shp"),
                 "glaciers": str(folder / "ice.tab"),
             },
-            "derive": {"dem": str(folder / "dem.tif"), "terrain": ["slope", "general_curvature"]},
+            "derive": {"dem": str(folder / "dem.tif"), "terrain": ["slope", "general_curvature", "terrain_ruggedness"]},
             "solum": {"parameters": "published", "zones": "published"},
             "elements": {
                 "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 5, "folds": ["random"],

@@ -82,7 +82,9 @@ def test_resampling_follows_the_kind_and_the_scale(folder: Path) -> None:
         ("land_cover", "coarse"): "mode", ("land_cover", "fine"): "nearest",
         ("aspect", "coarse"): "average", ("aspect", "fine"): "bilinear",
     }  # fmt: skip
-    with pytest.raises(InputError, match="land_cover: resampling='bilinear'.*a categorical layer takes mode, nearest"):
+    with pytest.raises(
+        InputError, match="land_cover: resampling='bilinear'.*a categorical layer accepts mode, nearest"
+    ):
         align(source(folder, "land_cover"), coarse, resampling="bilinear")
     chosen = align(source(folder, "elevation"), coarse, resampling="nearest")
     assert chosen.attrs["resampling"] == "nearest"

@@ -163,7 +163,7 @@ def test_wrong_stores_are_told_apart(tmp_path: Path) -> None:
     on_grid(np.zeros(GRID.shape)).to_dataset(name="a").to_zarr(tmp_path / "other.zarr", consolidated=False)
     with pytest.raises(InputError, match="not a tpsoil cube"):
         tpsoil.open_cube(tmp_path / "other.zarr")
-    with pytest.raises(InputError, match="nosuchprotocol|Protocol not known"):
+    with pytest.raises(InputError, match="Protocol not known: nosuchprotocol"):
         tpsoil.open_cube("nosuchprotocol://bucket/cube.zarr")
     place = tmp_path / "newer.zarr"
     tpsoil.create_cube(place, GRID)

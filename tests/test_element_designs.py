@@ -36,7 +36,7 @@ def test_designs_side_by_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     title = next(name for name in tables if name.startswith("Scores by kind of folds"))
     table = tables[title].set_index("folds")
     assert list(table.index) == ["random", "region", "knndm"]
-    assert ((table["nse_lower"] <= table["nse"]) & (table["nse"] <= table["nse_upper"])).all()
+    assert ((table["lower"] <= table["nse"]) & (table["nse"] <= table["upper"])).all()
     assert table["question"].is_unique
     assert (table["distance_gap_km"] >= 0).all()
     assert table.loc["knndm", "distance_gap_km"] <= table.loc["random", "distance_gap_km"]

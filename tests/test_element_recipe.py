@@ -31,7 +31,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     table["plot"] = [f"p{k:02d}" for k in np.repeat(np.arange(60), 3)]
     table["part"] = np.tile([1, 2, 3], 60)
     table["sand"] = np.repeat(rng.uniform(20, 80, 60), 3)
-    table["Fe"] = (table["Fe"] - 130 * table["sand"] + rng.normal(0, 100, 180)).round(1)
+    table["Fe"] = (24_000 + table["Fe"] - 300 * table["sand"] + rng.normal(0, 100, 180)).round(1)
     table["Fe_icp"] = np.where(rng.random(180) < 0.4, (1000 + 1.1 * table["Fe"]).round(1), np.nan)
     table["Zn"] = [f"{v:.1f}" if v > 38 else "<38" for v in rng.normal(50, 8, 180)]
     table["rock"] = np.where(table["sand"] > 50, "granite", "schist")

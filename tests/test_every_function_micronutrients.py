@@ -51,7 +51,9 @@ STEEP = CUBE["slope"].values[ROWS, COLUMNS]
 PLACED = pd.DataFrame({
     "site": np.arange(48) // 2, "x": CUBE["x"].values[COLUMNS], "y": CUBE["y"].values[ROWS],
     "Zn": 20 + 2 * STEEP + RNG.uniform(0, 5, 48), "V": 50 + STEEP, "plot": np.arange(48) // 4,
+    "part": np.arange(48) // 16,
 })  # fmt: skip
+AREA = np.array([(x, y) for x in CUBE["x"].values for y in CUBE["y"].values])
 UNSEEN = PLACED[PLACED["x"] <= float(CUBE["x"][5])]
 TIDY = PLACED.rename(columns={"Zn": "value"}).assign(
     element="Zn", censored=np.arange(48) < 6, detection_limit=np.where(np.arange(48) < 6, 20.0, np.nan),
@@ -68,6 +70,8 @@ FOREST_OPTIONS = {
     "n_folds": other(4),
     "block_size": other(200_000.0, folds=["random", "block"]),
     "coordinates": other(("y", "x"), folds=["random", "block"], block_size=200_000.0),
+    "regions": other("part", folds=["region"], regions="plot"),
+    "area": other(AREA + 1e7, folds=["knndm"], area=AREA),
     "trees": other(5),
     "preset": other("randomForest"),
     "search": other({"min_samples_leaf": [9]}),

@@ -246,4 +246,6 @@ def test_elements_options_are_checked() -> None:
     text = "\n".join(faults)
     assert "expected each at most once of Fe, Mn, Zn, V, Cu, Ni, Mo" in text
     assert "names a layer twice: ndvi" in text
-    assert "expected 'random', 'group' or a block in degrees such as 'block:3deg'" in text
+    assert (
+        "expected 'random', 'group', 'knndm', a block in degrees such as 'block:3deg', or a column of regions" in text
+    )

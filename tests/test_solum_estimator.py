@@ -86,7 +86,7 @@ def test_class_layers_count_by_their_flags_and_kind(caplog: pytest.LogCaptureFix
 
 def test_text_classes_are_rejected_with_the_way_out() -> None:
     layers = {"elevation": np.arange(9.0), "rock": np.array(["granite"] * 9)}
-    with pytest.raises(InputError, match=r"'rock' holds <U7, expected numbers; give classes as integer codes"):
+    with pytest.raises(InputError, match=r"'rock' has type <U7, expected numbers; give classes as integer codes"):
         Zones(k=2).fit(layers, names=["elevation", "rock"])
 
 

@@ -258,6 +258,8 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
         raise MissingInputError(f"{where}: no Zarr group here; create one with tpsoil.create_cube") from error
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise CorruptStoreError(f"{where}: zarr.json of the group cannot be read: {error}") from error
+    except TpsoilError:
+        raise
     except TimeoutError as error:
         raise unreachable(where, error) from error
     except OSError as error:

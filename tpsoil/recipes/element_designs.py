@@ -25,11 +25,11 @@ CELLS: Final = 20_000
 DRAWS: Final = 300
 """Of the bootstrap of scores."""
 QUESTIONS: Final[Mapping[str, str]] = {
-    "random": "another sample amid the samples",
-    "group": "a new site, placed as the sampled ones are",
-    "block": "a place at least about a block away from the samples",
-    "region": "a region without any sample",
-    "knndm": "a cell of this map, as far from the samples as its cells are",
+    "random": "another sample among these",
+    "group": "a new site like these",
+    "block": "a place a block away",
+    "region": "a region without samples",
+    "knndm": "a cell of this map",
 }
 """What a score of each kind of folds is an answer to."""
 
@@ -89,10 +89,10 @@ def design_tables(
     Returns
     -------
     dict of str to DataFrame
-        "validation": one row a kind of folds, `question`, `nse` and `rmse` on the scale of the fit with 90 %
-        bootstrap intervals over sites and, with `area`, `distance_gap_km`, how far the distances between folds are
-        from those of the mapped cells (Wasserstein). "residuals": Moran's I and variogram of the residuals of site
-        means. "distances_SYMBOL": shares of samples within a distance.
+        "validation": one row a kind of folds, `question`, `nse` on the scale of the fit with the 90 % bootstrap
+        interval over sites (`lower`, `upper`), `rmse` and, with `area`, `distance_gap_km`, how far the distances
+        between folds are from those of the mapped cells (Wasserstein). "residuals": Moran's I and variogram of the
+        residuals of site means. "distances_SYMBOL": shares of samples within a distance.
     """
     placed = design.loc[trained.folds.index]
     sites = pd.factorize(placed["site"])[0]
@@ -103,9 +103,12 @@ def design_tables(
             frame["observed"], frame["predicted"], groups=sites, measures=["nse", "rmse"], draws=DRAWS
         )
         row = {"element": symbol, "folds": kind, "question": QUESTIONS[kind]}
-        for measure in table.index:
-            row |= {str(measure): table.loc[measure, "value"]}
-            row |= {f"{measure}_{end}": table.loc[measure, end] for end in ("lower", "upper")}
+        row |= {
+            "nse": table.loc["nse", "value"],
+            "lower": table.loc["nse", "lower"],
+            "upper": table.loc["nse", "upper"],
+        }
+        row["rmse"] = table.loc["rmse", "value"]
         scores.append(row)
     tables = {"validation": pd.DataFrame(scores), "residuals": _residuals(symbol, trained, placed)}
     if area is not None:
@@ -138,8 +141,8 @@ def design_notes(symbol: str, trained: TrainedForest, tables: Mapping[str, pd.Da
         )
     others = "; ".join(f"{name} {value:.2f}" for name, value in table["nse"].items() if name != quoted)
     return [
-        f"{symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['nse_lower']:.2f}, "
-        f"{row['nse_upper']:.2f}]: {reason}. Other folds answer other questions: {others}. None is map accuracy, which "
+        f"{symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['lower']:.2f}, "
+        f"{row['upper']:.2f}]: {reason}. Other folds answer other questions: {others}. None is map accuracy, which "
         "needs a probability sample"
     ]
 

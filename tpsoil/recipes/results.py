@@ -34,7 +34,7 @@ TITLES = {
     "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
-    "validation": "Scores by kind of folds, the question each answers, 90 % bootstrap intervals over sites",
+    "validation": "Scores by kind of folds: the question each answers, NSE with its 90 % interval over sites",
     "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",
     "with_extra": "Scores with the extra features of the samples; these are not mapped",
     "intervals": "Intervals out of fold: empirical coverage",
