@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,7 @@ def design_tables(
         table = score_intervals(
             frame["observed"], frame["predicted"], groups=sites, measures=["nse", "rmse"], draws=DRAWS
         )
-        row = {"element": symbol, "folds": kind, "question": QUESTIONS[kind]}
+        row: dict[str, Any] = {"element": symbol, "folds": kind, "question": QUESTIONS[kind]}
         row |= {
             "nse": table.loc["nse", "value"],
             "lower": table.loc["nse", "lower"],
