@@ -176,7 +176,7 @@ def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
     run(recipe, workers=1, progress=False)
     whole = small_run.files_of(folder / "maps.zarr")
     shutil.rmtree(folder / "maps.zarr")
-    count = 1_000 if full else 10 if older else 18  # with --full every write of the run
+    count = 1_000 if full else 5 if older else 9  # with --full every write of the run
     done = subprocess.run(
         [sys.executable, "-c", EVERY, "", "0", str(recipe), str(count), str(folder / "cube.zarr") if older else ""],
         capture_output=True,
