@@ -61,7 +61,22 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, *, timeout: int = 240
     started = time.perf_counter()
     client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute(env={**os.environ, "PYTHONPATH": path})
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = merged_text(cell.outputs)
     return time.perf_counter() - started
+
+
+def merged_text(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs with consecutive pieces of one stream as one: where a stream is cut depends on timing."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if last is not None and output.output_type == "stream" == last.output_type and output.name == last.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def slim(notebook: nbformat.NotebookNode) -> None:
