@@ -258,6 +258,8 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "search_folds": Change(2, "table", given={"search_trees": 20, "search": {"min_samples_leaf": [1, 2, 3]}}),
         "search_trees": Change(3, "table", given={"search_trees": 20, "search": {"min_samples_leaf": [1, 2, 3]}}),
         "interval": Change(0.9),
+        "conformal": Change("class:climate_zone", given={"interval": 0.5}),
+        "extra_layers": Change(["point_density", "expected_error"], given={"interval": 0.9}),
         "replicate": Change("part", "fault", given={"site": "plot"}),
         "units": Change("g kg-1", given={"check_units": False}, root={"elements": {"elements": ["Zn"]}}),
         "check_units": Change(False, given={"units": "g kg-1"}, root={"elements": {"elements": ["Zn"]}}),
@@ -573,7 +575,7 @@ IDLE = [
 ]  # fmt: skip
 IDLE_ELEMENTS = [
     {"search_trees": 30}, {"driver_repeats": 3}, {"bands": 2}, {"calibration": "rma"}, {"classes": {"elevation": [1]}},
-    {"masked_within_km": 3.0, "masked_samples": "drop"},
+    {"masked_within_km": 3.0, "masked_samples": "drop"}, {"conformal": "weighted"}, {"extra_layers": ["point_density"]},
 ]  # fmt: skip
 
 

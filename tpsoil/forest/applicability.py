@@ -127,6 +127,7 @@ class ForestSpace:
     encoding: Any
     area: Applicability
     weights: Mapping[str, float]
+    complete: npt.NDArray[np.bool_]
 
     @classmethod
     def of(
@@ -163,7 +164,7 @@ class ForestSpace:
         complete = design.notna().all(axis=1).to_numpy()
         labels = trained.folds[trained.deciding].to_numpy() if folds is None else np.asarray(folds)
         area = fit_applicability(design[complete], by_column, labels[complete])
-        return cls(encoding, area, by_feature)
+        return cls(encoding, area, by_feature, complete)
 
 
 def _frame(area: Applicability, rows: npt.ArrayLike | pd.DataFrame, index: Any) -> pd.DataFrame:

@@ -21,6 +21,26 @@ SEARCH_TREES: Final = DerivedValues(entries=32)
 
 
 @dataclass(frozen=True, eq=False)
+class ErrorCurve:
+    """Expected error by dissimilarity, see `Applicability.expected_error`.
+
+    Parameters
+    ----------
+    index : ndarray (k,)
+        Dissimilarity, rising.
+    square : ndarray (k,)
+        Expected squared error there; linear between.
+    """
+
+    index: Floats
+    square: Floats
+
+    def at(self, index: npt.ArrayLike) -> Floats:
+        """Expected root mean square error at dissimilarities; NaN where these are."""
+        return np.asarray(np.sqrt(np.interp(np.asarray(index, dtype=np.float64), self.index, self.square)))
+
+
+@dataclass(frozen=True, eq=False)
 class Applicability:
     """The training points in scaled, weighted covariate space, with the threshold. Made by `fit_applicability`.
 
@@ -122,6 +142,24 @@ class Applicability:
         ----------
         Meyer and Pebesma 2021, Methods in Ecology and Evolution 12, doi 10.1111/2041-210X.13650
         """
+        return self.error_curve(squared_errors).at(index)
+
+    def error_curve(self, squared_errors: npt.ArrayLike) -> ErrorCurve:
+        """The curve behind `expected_error`.
+
+        Parameters
+        ----------
+        squared_errors : array_like (n,)
+
+        Returns
+        -------
+        ErrorCurve
+
+        Raises
+        ------
+        InputError
+            As `expected_error`.
+        """
         from sklearn.isotonic import IsotonicRegression
 
         errors = np.asarray(squared_errors, dtype=np.float64)
@@ -130,12 +168,9 @@ class Applicability:
                 f"applicability: squared errors have shape {errors.shape}, expected {self.training_index.shape}, finite"
             )
         line = IsotonicRegression(out_of_bounds="clip").fit(self.training_index, errors)
-        values = np.asarray(index, dtype=np.float64)
-        result = np.full(values.shape, np.nan)
-        valid = np.isfinite(values)
-        if valid.any():
-            result[valid] = np.sqrt(line.predict(values[valid]))
-        return result
+        return ErrorCurve(
+            np.asarray(line.X_thresholds_, dtype=np.float64), np.asarray(line.y_thresholds_, dtype=np.float64)
+        )
 
     @property
     def _tree(self) -> Any:

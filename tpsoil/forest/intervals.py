@@ -49,25 +49,30 @@ class Conformal:
         """The quantiles that bound the interval before correction."""
         return tails(self.level)
 
-    def around_quantiles(self, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    def around_quantiles(
+        self, low: npt.NDArray[Any], high: npt.NDArray[Any], correction: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Corrected limits around conditional quantiles, all in the target's own unit.
 
         Parameters
         ----------
         low, high : ndarray
             The conditional quantiles.
+        correction : ndarray, optional
+            Of each row; by default `self.correction` for all.
 
         Returns
         -------
         lower, upper : ndarray
             Where a negative correction would cross them, both are their middle.
         """
+        added = self.correction if correction is None else correction
         if self.transform == "log10":
-            factor = 10.0**self.correction
+            factor = 10.0**added
             lower, upper = low / factor, high * factor
             middle = np.sqrt(low * high)
         else:
-            lower, upper = low - self.correction, high + self.correction
+            lower, upper = low - added, high + added
             middle = (low + high) / 2
         crossed = lower > upper
         return np.where(crossed, middle, lower), np.where(crossed, middle, upper)
@@ -116,15 +121,33 @@ def conformal_intervals(
     Romano, Patterson and Candes 2019, Conformalized quantile regression, Advances in Neural Information Processing
     Systems 32; Vovk 2015, Cross-conformal predictors, doi 10.1007/s10472-013-9368-4
     """
-    which = _kind(trained, kind)
-    scores = _scores(trained.predictions[which], level, method, trained.settings["transform"])
+    scores = conformal_scores(trained, level, method=method, kind=kind)
     return Conformal(
         level=level,
         method=method,
-        correction=conformal_quantile(scores, level),
+        correction=conformal_quantile(scores.to_numpy(), level),
         transform=str(trained.settings["transform"]),
         scores=len(scores),
     )
+
+
+def conformal_scores(
+    trained: TrainedForest, level: float, *, method: Method = "quantile", kind: str | None = None
+) -> pd.Series[float]:
+    """Conformal score of each training row out of fold, see `conformal_intervals`.
+
+    Returns
+    -------
+    Series
+        On the scale of the fit; index of the rows.
+
+    Raises
+    ------
+    InputError
+        As `conformal_intervals`.
+    """
+    frame = trained.predictions[_kind(trained, kind)]
+    return pd.Series(_scores(frame, level, method, trained.settings["transform"]), index=frame.index, name="score")
 
 
 def coverage_table(

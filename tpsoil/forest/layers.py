@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from tpsoil.display import text_summary
@@ -18,12 +17,22 @@ from tpsoil.errors import InputError
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.checks import check_forest
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.dissimilarity import Applicability
+from tpsoil.forest.dissimilarity import Applicability, ErrorCurve
 from tpsoil.forest.encoding import Encoding
-from tpsoil.forest.features import Feature, require_cube, require_features
+from tpsoil.forest.features import require_cube, require_features
 from tpsoil.forest.intervals import Conformal, conformal_intervals
+from tpsoil.forest.local_intervals import (
+    ClassCorrection,
+    ShiftCorrection,
+    chance_of_area,
+    check_choices,
+    class_correction,
+    error_curve,
+    shift_correction,
+)
 from tpsoil.forest.mapping import map_members
 from tpsoil.forest.measurement import MeasurementError
+from tpsoil.forest.model_bytes import encoding_of, pack, unpack
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.tables import Unseen, check_unseen
@@ -59,6 +68,16 @@ class MapModel:
         Attributes of the maps: scores, folds, settings.
     measurement : MeasurementError or None
         Error of the training values, which widens the interval.
+    extra : tuple of str
+        Of `outputs.EXTRA_LAYERS`.
+    error : ErrorCurve or None
+        Of "expected_error".
+    by_class : ClassCorrection or None
+        Corrections of the interval by class.
+    by_shift : ShiftCorrection or None
+        Corrections weighted by covariate shift, with `domain`.
+    domain : CompiledForest or None
+        Classifier of samples and mapped cells.
     """
 
     name: str
@@ -69,10 +88,22 @@ class MapModel:
     space: Encoding | None = None
     area: Applicability | None = None
     measurement: MeasurementError | None = None
+    extra: tuple[str, ...] = ()
+    error: ErrorCurve | None = None
+    by_class: ClassCorrection | None = None
+    by_shift: ShiftCorrection | None = None
+    domain: CompiledForest | None = None
 
     @classmethod
     def of(
-        cls, trained: TrainedForest, *, level: float | None = 0.9, measurement: MeasurementError | None = None
+        cls,
+        trained: TrainedForest,
+        *,
+        level: float | None = 0.9,
+        measurement: MeasurementError | None = None,
+        extra: Sequence[str] = (),
+        conformal: str = "plain",
+        cells: pd.DataFrame | None = None,
     ) -> MapModel:
         """Compile a trained forest for mapping.
 
@@ -83,6 +114,15 @@ class MapModel:
             Nominal coverage of the interval: 0.5, 0.8, 0.9 or 0.95. None omits interval and applicability.
         measurement : MeasurementError, optional
             Error of the training values, in the target's unit; it is added to the interval in quadrature.
+        extra : sequence of str
+            Of "point_density" (training samples within the threshold of dissimilarity) and "expected_error" (RMSE
+            expected at the cell's dissimilarity).
+        conformal : str
+            "plain": one correction, nominal coverage on average. "class:NAME": one for each class of a feature, nominal
+            coverage within classes. "weighted": samples weighted by how dense the mapped area is at their covariates,
+            nominal coverage over an area that differs from the samples; needs `cells`.
+        cells : DataFrame (m, features), optional
+            Covariates of cells of the mapped area; only for "weighted".
 
         Returns
         -------
@@ -91,8 +131,9 @@ class MapModel:
         Raises
         ------
         InputError
-            For classes that are text: a raster has codes.
+            For classes that are text: a raster has codes. For an unknown layer or method, or one without a level.
         """
+        check_choices(level, extra, conformal, cells)
         for name, levels in trained.encoding.levels.items():
             if any(isinstance(value, str) for value in levels):
                 raise InputError(
@@ -112,6 +153,7 @@ class MapModel:
         if level is None:
             return cls(trained.target, trained.encoding, trained.compile(), facts)
         space = ForestSpace.of(trained)
+        by_shift, domain = (None, None) if cells is None else shift_correction(trained, level, cells)
         return cls(
             name=trained.target,
             encoding=trained.encoding,
@@ -121,6 +163,11 @@ class MapModel:
             space=space.encoding,
             area=space.area,
             measurement=measurement,
+            extra=tuple(extra),
+            error=error_curve(trained, space) if "expected_error" in extra else None,
+            by_class=class_correction(trained, level, conformal[6:]) if conformal.startswith("class:") else None,
+            by_shift=by_shift,
+            domain=domain,
         )
 
     def __repr__(self) -> str:
@@ -157,27 +204,52 @@ class MapModel:
         Returns
         -------
         list of ndarray (n,)
-            In the order of `outputs.LAYERS`; mean and spread alone without intervals.
+            In the order of `outputs.LAYERS`, then of `extra`; mean and spread alone without intervals.
         """
         mean, sd, quantiles = prediction.mean[0], prediction.sd[0], prediction.quantiles
         if self.conformal is None or self.area is None or self.space is None or quantiles is None:
             return [mean, sd]
-        lower, upper = self.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1])
+        correction = self._correction(raw, selected)
+        lower, upper = self.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1], correction)
+        if correction is not None:
+            unsupported = ~np.isfinite(correction)
+            lower[unsupported], upper[unsupported] = np.nan, np.nan
         if self.measurement is not None:
             lower, upper = self.measurement.widen(mean, lower, upper, self.conformal.level)
         # The area is derived from the index as it is stored, so that the two maps are always consistent.
         index = np.full(selected.size, np.nan, dtype=np.float32)
+        density = np.full(selected.size, np.nan, dtype=np.float32)
         pixels = np.flatnonzero(selected)
         for begin in range(0, pixels.size, BATCH):
             place = pixels[begin : begin + BATCH]
             columns = self.space.columns_of({name: column[place] for name, column in zip(self.features, raw)})
-            index[place] = self.area.index(np.stack(list(columns.values()), axis=1))
-        return [mean, sd, lower, upper, index, self.area.inside(index)]
+            rows = np.stack(list(columns.values()), axis=1)
+            index[place] = self.area.index(rows)
+            if "point_density" in self.extra:
+                density[place] = self.area.point_density(rows)
+        more: dict[str, Array] = {"point_density": density}
+        if self.error is not None:
+            more["expected_error"] = self.error.at(index).astype(np.float32)
+        return [mean, sd, lower, upper, index, self.area.inside(index), *(more[name] for name in self.extra)]
+
+    def _correction(self, raw: Sequence[Array], selected: Array) -> Array | None:
+        """The interval's correction of each pixel; None where all have the same."""
+        if self.by_class is not None:
+            return self.by_class.at(raw[self.features.index(self.by_class.feature)])
+        if self.by_shift is None or self.domain is None:
+            return None
+        correction = np.full(selected.size, np.nan)
+        pixels = np.flatnonzero(selected)
+        for begin in range(0, pixels.size, BATCH):
+            place = pixels[begin : begin + BATCH]
+            columns = self.encoding.columns_of({name: column[place] for name, column in zip(self.features, raw)})
+            correction[place] = self.by_shift.at(chance_of_area(self.domain, columns))
+        return correction
 
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
         level = None if self.conformal is None else self.conformal.level
-        return layer_variables(label, level, units=self.forest.units, title=self.name)
+        return layer_variables(label, level, units=self.forest.units, title=self.name, extra=self.extra)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -187,6 +259,15 @@ class MapModel:
             attributes["interval_level"] = self.conformal.level
             attributes["interval_method"] = "quantile forest, corrected by conformal scores of out-of-fold residuals"
             attributes["interval_correction"] = self.conformal.correction
+            attributes["interval_coverage"] = "nominal on average over places like the samples"
+            if self.by_class is not None:
+                attributes["interval_method"] += f", by class of {self.by_class.feature} (group-conditional)"
+                attributes["interval_correction"] = self.by_class.text
+                attributes["interval_coverage"] = f"nominal within classes of {self.by_class.feature}"
+            if self.by_shift is not None:
+                attributes["interval_method"] += ", weighted by covariate shift (domain classifier)"
+                attributes["interval_correction"] = "from the weight of each cell"
+                attributes["interval_coverage"] = "nominal over the mapped area"
             attributes["applicability_threshold"] = self.area.threshold
         if self.conformal is not None and self.measurement is not None:
             attributes["interval_includes"] = f"error of the {self.measurement.source}, in quadrature"
@@ -203,25 +284,11 @@ class MapModel:
 
     def dump(self) -> bytes:
         """The model as bytes: arrays and plain values, no code; `load` reads them."""
-        arrays: dict[str, Array] = {}
-        plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts)}
-        for part, value in (
-            ("encoding", self.encoding), ("space", self.space), ("conformal", self.conformal),
-            ("measurement", self.measurement),
-        ):  # fmt: skip
-            plain[part] = None if value is None else asdict(value)
-        for part, stored in (("forest", self.forest), ("responses", self.forest.responses), ("area", self.area)):
-            plain[part] = None if stored is None else {}
-            for item in fields(stored) if stored is not None else ():
-                content = getattr(stored, item.name)
-                if isinstance(content, np.ndarray):
-                    arrays[f"{part}.{item.name}"] = content
-                elif item.name != "responses":
-                    plain[part][item.name] = content
-        text = np.frombuffer(json.dumps(plain, sort_keys=True).encode(), dtype=np.uint8)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, plain_=text, **arrays)
-        return buffer.getvalue()
+        records = {name: getattr(self, name) for name in ("encoding", "space", "conformal", "measurement")}
+        plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts), "extra": list(self.extra)}
+        plain |= {name: None if value is None else asdict(value) for name, value in records.items()}
+        parts = {name: getattr(self, name) for name in ARRAY_PARTS}
+        return pack(plain, {**parts, "responses": self.forest.responses})
 
     @classmethod
     def load(cls, data: bytes) -> MapModel:
@@ -234,32 +301,29 @@ class MapModel:
         CorruptStoreError
             For a forest whose nodes are not trees.
         """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-                plain = json.loads(stored["plain_"].tobytes())
-                arrays = {name: stored[name] for name in stored.files}
-        except (ValueError, KeyError, OSError) as error:
-            raise InputError("forest: these bytes are not a map model; write them with dump()") from error
-
-        def part(name: str, kind: Any) -> Any:
-            if plain.get(name) is None:
-                return None
-            values = {key: _tuples(value) for key, value in plain[name].items()}
-            own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key.startswith(f"{name}.")}
-            return kind(**values, **own)
-
-        forest = replace(part("forest", CompiledForest), responses=part("responses", Responses))
+        stored = unpack(data)
+        plain = stored.plain
+        forest = replace(stored.part("forest", CompiledForest), responses=stored.part("responses", Responses))
         check_forest(forest, f"map model '{plain['name']}'")
+        parts = {name: stored.part(name, kind) for name, kind in ARRAY_PARTS.items() if name != "forest"}
         return cls(
             name=plain["name"],
-            encoding=_encoding(plain["encoding"]),
+            encoding=encoding_of(plain["encoding"]),
             forest=forest,
             facts=plain["facts"],
-            conformal=part("conformal", Conformal),
-            space=None if plain["space"] is None else _encoding(plain["space"]),
-            area=part("area", Applicability),
-            measurement=part("measurement", MeasurementError),
+            conformal=stored.part("conformal", Conformal),
+            space=None if plain["space"] is None else encoding_of(plain["space"]),
+            measurement=stored.part("measurement", MeasurementError),
+            extra=tuple(plain.get("extra", ())),
+            **parts,
         )
+
+
+ARRAY_PARTS: Final[Mapping[str, Any]] = {
+    "forest": CompiledForest, "area": Applicability, "error": ErrorCurve, "by_class": ClassCorrection,
+    "by_shift": ShiftCorrection, "domain": CompiledForest,
+}  # fmt: skip
+"""Parts of a model that are arrays, and their types."""
 
 
 def map_models(
@@ -317,16 +381,3 @@ def map_models(
         for spec in model.outputs(label):
             maps[spec.name].attrs.update({**model.attributes, **attributes})
     return maps
-
-
-def _encoding(plain: Mapping[str, Any]) -> Encoding:
-    features = tuple(Feature(**{key: _tuples(value) for key, value in item.items()}) for item in plain["features"])
-    return Encoding(features, plain["style"])
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return value

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from tpsoil.variables import CATALOGUE, Variable, variable
 
 LAYERS: Final = ("mean", "sd", "lower", "upper", "dissimilarity", "applicability")
+EXTRA_LAYERS: Final = ("point_density", "expected_error")
+"""Layers of covariate space that are mapped where they are asked for."""
 
 
 def layer_variables(
-    label: str, level: float | None = 0.9, *, units: str = "mg kg-1", title: str | None = None
+    label: str,
+    level: float | None = 0.9,
+    *,
+    units: str = "mg kg-1",
+    title: str | None = None,
+    extra: Sequence[str] = (),
 ) -> list[Variable]:
     """Identities of the layers that a map of one target has.
 
@@ -24,11 +32,13 @@ def layer_variables(
     units : str
     title : str, optional
         Of a target that is not in the catalogue.
+    extra : sequence of str
+        Of `EXTRA_LAYERS`; only with a level.
 
     Returns
     -------
     list of Variable
-        In the order of `LAYERS`.
+        In the order of `LAYERS`, then of `extra`.
 
     Examples
     --------
@@ -61,4 +71,23 @@ def layer_variables(
         *limits,
         replace(index, name=f"{label}_dissimilarity", long_name=f"{named}, dissimilarity index"),
         replace(area, name=f"{label}_applicability", long_name=f"{named}, area of applicability"),
+        *(_extra(label, named, units, name) for name in extra),
     ]
+
+
+def _extra(label: str, named: str, units: str, name: str) -> Variable:
+    if name == "point_density":
+        return Variable(
+            f"{label}_point_density",
+            f"{named}, local point density",
+            "1",
+            low=0,
+            meaning="training samples within the threshold of dissimilarity; 0 outside the area of applicability",
+        )
+    return Variable(
+        f"{label}_expected_error",
+        f"{named}, expected root mean square error",
+        units,
+        low=0,
+        meaning="isotonic regression of squared out-of-fold errors on the dissimilarity index",
+    )

@@ -95,6 +95,12 @@ class ElementsTable(Section):
         Inner folds of the search, in the training part of each outer fold.
     interval : float
         Level of a mapped prediction interval, such as 0.9; none by default.
+    conformal : str
+        Correction of the interval: `"plain"` (nominal coverage on average over places like the samples),
+        `"class:FEATURE"` (within each class of a feature), or `"weighted"` (over the mapped area, whose covariates
+        differ from those of the samples).
+    extra_layers : list of "point_density" and "expected_error"
+        Maps of the samples within the threshold of dissimilarity, and of the RMSE expected at the cell's dissimilarity.
     replicate : str
         Column that numbers the replicates of a site.
     units : str, or table of symbol to str
@@ -168,6 +174,8 @@ class ElementsTable(Section):
         "bands": ("effects", ()),
         "classes": ("compare", ()),
         "masked_within_km": ("masked_samples", ("move",)),
+        "conformal": ("interval", ()),
+        "extra_layers": ("interval", ()),
     }
 
     samples: str
@@ -191,6 +199,8 @@ class ElementsTable(Section):
     search_trees: int = Field(default=100, ge=2)
     search_folds: int = Field(default=3, ge=2)
     interval: float | None = None
+    conformal: str = Field(default="plain", pattern=r"^(plain|weighted|class:.+)$")
+    extra_layers: tuple[Literal["point_density", "expected_error"], ...] = ()
     replicate: str | None = None
     units: str | dict[str, str] = "mg kg-1"
     check_units: bool = True
@@ -325,6 +335,9 @@ class ElementsTable(Section):
         for name in self.classes:
             if self.compare and name not in self.compare:
                 raise ValueError(f"classes names '{name}', which compare does not{nearest_name(name, self.compare)}")
+        by = self.conformal.removeprefix("class:")
+        if by != self.conformal and by not in self.features:
+            raise ValueError(f"conformal names '{by}', which is no feature{nearest_name(by, self.features)}")
         for effect in self.effects:
             for name in effect.split("*"):
                 if name not in self.features:

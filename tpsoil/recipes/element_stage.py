@@ -19,7 +19,7 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import Variable, missing_code
 
-from .element_designs import design_notes, design_tables
+from .element_designs import design_notes, design_tables, mapped_covariates
 from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
 from .element_options import NAMES, ElementsTable
 from .element_representation import representation_stages
@@ -166,7 +166,14 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         extra = train_elements(samples.design, [symbol], wider, **settings)[symbol]
     line = samples.calibration
     error = line.measurement_error() if line is not None and table.calibration_error else None
-    model = MapModel.of(trained, level=table.interval, measurement=error)
+    model = MapModel.of(
+        trained,
+        level=table.interval,
+        measurement=error,
+        extra=table.extra_layers,
+        conformal=table.conformal,
+        cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
+    )
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
     tables |= design_tables(symbol, trained, samples.design, settings.get("area"))
@@ -184,7 +191,7 @@ def compute_element(window: Window) -> Mapping[str, Array]:
 
 def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
     """The layers of one element, known before its forest is trained."""
-    return tuple(layer_variables(NAMES[symbol], table.interval))
+    return tuple(layer_variables(NAMES[symbol], table.interval, extra=table.extra_layers))
 
 
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

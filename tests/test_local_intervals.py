@@ -1,0 +1,146 @@
+"""Interval corrections that differ by cell, local point density and expected error as layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.evaluation import conformal_quantile
+from tpsoil.forest import train
+from tpsoil.forest.intervals import conformal_scores
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.local_intervals import ShiftCorrection, shift_correction
+
+FEATURES = ["height", "kind"]
+
+
+def simulated(count: int, seed: int, *, low: float = 0.0, high: float = 1.0) -> pd.DataFrame:
+    """A target whose noise is four times larger in class 2, which a quarter of the places have."""
+    rng = np.random.default_rng(seed)
+    height, kind = rng.uniform(low, high, count), np.where(rng.random(count) < 0.25, 2, 1)
+    noise = rng.normal(0, np.where(kind == 2, 4.0, 1.0), count)
+    return pd.DataFrame({"height": height, "kind": kind, "value": 20 + 6 * height + noise})
+
+
+def cube_of(table: pd.DataFrame, side: int) -> xr.Dataset:
+    cube = xr.Dataset({
+        "height": (("y", "x"), table["height"].to_numpy().reshape(side, side).astype("float32")),
+        "kind": (("y", "x"), table["kind"].to_numpy().reshape(side, side).astype("uint8"), {"kind": "categorical"}),
+    })  # fmt: skip
+    return cube
+
+
+@pytest.fixture(scope="module")
+def trained() -> Any:
+    table = simulated(1200, 0)
+    # No leaf can consist of class 2 alone, so the quantiles of the forest are too narrow there.
+    return train(table, "value", FEATURES, categorical=["kind"], trees=40, folds="random", min_samples_leaf=0.3)
+
+
+@pytest.fixture(scope="module")
+def truth() -> pd.DataFrame:
+    return simulated(3600, 1)
+
+
+def coverage(maps: xr.Dataset, truth: pd.DataFrame, kind: int) -> float:
+    inside = (maps["v_lower"].values.ravel() <= truth["value"]) & (truth["value"] <= maps["v_upper"].values.ravel())
+    return float(inside[truth["kind"] == kind].mean())
+
+
+def test_intervals_by_class_cover_each_class(trained: Any, truth: pd.DataFrame) -> None:
+    cube = cube_of(truth, 60)
+    plain, by_class = (map_models({"v": MapModel.of(trained, conformal=how)}, cube) for how in ("plain", "class:kind"))
+    assert coverage(plain, truth, 2) < 0.8
+    # 900 and 300 scores: standard errors of the calibrated coverage .01 and .017, of 900 cells .01.
+    assert coverage(by_class, truth, 1) == pytest.approx(0.9, abs=0.035)
+    assert coverage(by_class, truth, 2) == pytest.approx(0.9, abs=0.05)
+    attrs = by_class["v_lower"].attrs
+    assert "group-conditional" in attrs["interval_method"]
+    assert attrs["interval_coverage"] == "nominal within classes of kind"
+    assert attrs["interval_correction"].startswith("1: ")
+    np.testing.assert_array_equal(plain["v"], by_class["v"])
+
+
+def test_layers_are_lazy_equal_on_every_chunking_and_after_storage(trained: Any, truth: pd.DataFrame) -> None:
+    cube = cube_of(truth[:400], 20)
+    cells = truth[FEATURES].iloc[::10]
+    for model in (
+        MapModel.of(trained, conformal="class:kind", extra=("expected_error", "point_density")),
+        MapModel.of(trained, conformal="weighted", cells=cells, extra=("point_density",)),
+    ):
+        maps = map_models({"v": model}, cube)
+        again = map_models({"v": MapModel.load(model.dump())}, cube.chunk({"y": 7, "x": 13}))
+        assert list(maps) == [spec.name for spec in model.outputs("v")]
+        for name in maps:
+            np.testing.assert_array_equal(maps[name], again[name].compute(scheduler="synchronous"), err_msg=name)
+        assert MapModel.load(model.dump()).digest == model.digest
+
+
+def test_density_and_expected_error_are_those_of_the_space(trained: Any, truth: pd.DataFrame) -> None:
+    model = MapModel.of(trained, extra=("point_density", "expected_error"))
+    maps = map_models({"v": model}, cube_of(truth, 60))
+    rows = model.space.table(truth.assign(height=truth["height"].astype("float32"))).to_numpy(dtype="float32")
+    np.testing.assert_array_equal(maps["v_point_density"].values.ravel(), model.area.point_density(rows))
+    frame = trained.predictions[trained.deciding]
+    squares = (frame["observed_original"] - frame["predicted_original"]) ** 2
+    expected = model.area.expected_error(squares, maps["v_dissimilarity"].values.ravel())
+    np.testing.assert_allclose(maps["v_expected_error"].values.ravel(), expected, rtol=1e-6)
+    inside = maps["v_applicability"].values == 1
+    assert (maps["v_point_density"].values[~inside] == 0).all()
+    assert (maps["v_point_density"].values[inside] > 0).all()
+
+
+def test_weighted_intervals_follow_the_mapped_area() -> None:
+    """Samples are dense where the noise is small; the area lies where it is large."""
+    rng = np.random.default_rng(3)
+
+    def places(count: int, power: float) -> pd.DataFrame:
+        height = rng.random(count) ** power
+        return pd.DataFrame({"height": height, "value": 20 + 6 * height + rng.normal(0, 0.5 + 4 * height, count)})
+
+    samples, area = places(600, 2.5), places(2500, 0.6)
+    forest = train(samples, "value", ["height"], trees=30, folds="random", min_samples_leaf=0.25)
+    cube = xr.Dataset({"height": (("y", "x"), area["height"].to_numpy().reshape(50, 50).astype("float32"))})
+    shares = {}
+    for how in ("plain", "weighted"):
+        cells = area[["height"]].iloc[::3] if how == "weighted" else None
+        maps = map_models({"v": MapModel.of(forest, conformal=how, cells=cells)}, cube)
+        low, high = (maps[f"v_{side}"].values.ravel() for side in ("lower", "upper"))
+        shares[how] = float(((low <= area["value"]) & (area["value"] <= high)).mean())
+    print(f"coverage of .9 over the area: {shares}")
+    assert abs(shares["weighted"] - 0.9) < abs(shares["plain"] - 0.9)
+    assert "covariate shift" in maps["v_upper"].attrs["interval_method"]
+
+
+def test_a_weighted_correction_equals_that_of_one_new_row(trained: Any, truth: pd.DataFrame) -> None:
+    correction, _ = shift_correction(trained, 0.9, truth[FEATURES].iloc[::10])
+    weights = np.diff(correction.reached, prepend=0.0)
+    for chance in (0.1, 0.5, 0.95):
+        ratio = np.clip(chance / (1 - chance), 1 / 20, 20) / correction.mean
+        expected = conformal_quantile(correction.scores, 0.9, np.append(weights, ratio))
+        assert correction.at([chance])[0] == expected
+    assert sorted(conformal_scores(trained, 0.9)) == correction.scores.tolist()
+    few = ShiftCorrection(0.9, np.array([1.0, 2.0]), np.array([1.0, 2.0]), 1.0)
+    assert np.isinf(few.at([0.9])[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"extra": ["density"]}, "no layer 'density'"),
+        ({"conformal": "classes"}, "conformal is 'classes'"),
+        ({"conformal": "class:height"}, "'height' is a number"),
+        ({"conformal": "class:kin"}, "did you mean 'kind'"),
+        ({"conformal": "weighted"}, "needs cells="),
+        ({"level": None, "extra": ["point_density"]}, "need level="),
+        ({"conformal": "weighted", "cells": pd.DataFrame({"height": [1.0], "kind": [1]})}, "expected 20 or more"),
+    ],
+)
+def test_choices_that_cannot_be_mapped(trained: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        MapModel.of(trained, **options)

@@ -1,0 +1,100 @@
+"""Models of maps as bytes: arrays and plain values in numpy's npz. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tpsoil.errors import InputError
+from tpsoil.forest.encoding import Encoding
+from tpsoil.forest.features import Feature
+
+
+def pack(plain: Mapping[str, Any], parts: Mapping[str, Any]) -> bytes:
+    """Plain values, and dataclasses of arrays and plain values, as bytes.
+
+    Parameters
+    ----------
+    plain : mapping
+        Values that JSON has.
+    parts : mapping of str to dataclass or None
+        Their field `responses` is left out: it is a part of its own.
+
+    Returns
+    -------
+    bytes
+        Equal for equal content.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    record: dict[str, Any] = dict(plain)
+    for name, part in parts.items():
+        record[name] = None if part is None else {}
+        for item in fields(part) if part is not None else ():
+            content = getattr(part, item.name)
+            if isinstance(content, np.ndarray):
+                arrays[f"{name}.{item.name}"] = content
+            elif item.name != "responses":
+                record[name][item.name] = content
+    text = np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, plain_=text, **arrays)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class Unpacked:
+    """What `pack` wrote.
+
+    Parameters
+    ----------
+    plain : mapping
+    arrays : mapping of str to ndarray
+    """
+
+    plain: Mapping[str, Any]
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+    def part(self, name: str, kind: Any) -> Any:
+        """One dataclass of its type; None where there is none."""
+        if self.plain.get(name) is None:
+            return None
+        values = {key: _tuples(value) for key, value in self.plain[name].items()}
+        own = {key.split(".", 1)[1]: array for key, array in self.arrays.items() if key.startswith(f"{name}.")}
+        return kind(**values, **own)
+
+
+def unpack(data: bytes) -> Unpacked:
+    """Read what `pack` wrote.
+
+    Raises
+    ------
+    InputError
+        For other bytes.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            plain = json.loads(stored["plain_"].tobytes())
+            arrays = {name: stored[name] for name in stored.files if name != "plain_"}
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError("forest: these bytes are not a map model; write them with dump()") from error
+    return Unpacked(plain, arrays)
+
+
+def encoding_of(plain: Mapping[str, Any]) -> Encoding:
+    """An encoding from its fields."""
+    features = tuple(Feature(**{key: _tuples(value) for key, value in item.items()}) for item in plain["features"])
+    return Encoding(features, plain["style"])
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return value
