@@ -119,6 +119,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "columns": Change({"thickness": "second"}),
         "preset": Change("paper"),
         "problem": Change("five"),
+        "objective": Change("rmse", given={"profiles": "censored.csv"}),
         "starts": Change(2, "table"),
         "folds": Change(3, "table"),
         "members": Change(40, "table", given={"quantiles": [0.5]}),
@@ -207,6 +208,7 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     table = table.sample(60, random_state=0)
     table.to_csv(folder / "profiles.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
+    table.assign(censored=np.arange(len(table)) % 3 == 0).to_csv(folder / "censored.csv", index=False)
     for name, change in (("past.csv", -5), ("warmer.csv", 5)):
         pd.DataFrame({"year": [0, 2000], "temperature_change [K]": [change, 0]}).to_csv(folder / name, index=False)
     request.getfixturevalue("monkeypatch_module").chdir(folder)
@@ -348,6 +350,7 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     table.loc[9:10, "Fe"] = np.nan
     table.to_csv(folder / "samples.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
+    table.assign(censored=np.arange(len(table)) % 3 == 0).to_csv(folder / "censored.csv", index=False)
     east = table["longitude"] > table["longitude"].quantile(0.4)
     table[east].to_csv(folder / "two_classes.csv", index=False)
     table.assign(Fe=table["Fe"].where(table.index != 20, -5.0)).to_csv(folder / "negative.csv", index=False)

@@ -27,8 +27,14 @@ NO_BALANCE = 10.0
 dropped, the search would delete data."""
 
 ENERGY, WATER, WIND, CURVATURE, BEDROCK, OBSERVED, CENSORED = 0, 1, 2, 3, 4, 5, 6
-"""Columns of the sites: kJ m-2 a-1; t ha-1 a-1; t ha-1 a-1; m-1; m or NaN; m; 1 where the profile is at least that
-deep."""
+"""Columns of the sites: kJ m-2 a-1; t ha-1 a-1; t ha-1 a-1; m-1; m or NaN; m; `ONE_SIDED` or `LIKELIHOOD` where the
+profile is at least that deep, else 0."""
+
+ONE_SIDED, LIKELIHOOD = 1.0, 2.0
+"""Treatment of a censored profile: an error only where the simulated soil is thinner; or its probability."""
+
+MIN_SD = 1e-6
+"""Lower limit of the residual standard deviation, m: a perfect fit has no likelihood."""
 
 
 @jit
@@ -96,6 +102,83 @@ def simulate_sites(row: Doubles, sites: Doubles, balance: Balance) -> Doubles:
 
 
 @jit
+def log_normal_share(z: float) -> float:
+    """ln Phi(z) of the standard normal distribution; by its asymptotic series below -30, before Phi underflows."""
+    if z > 0.0:
+        return math.log1p(-0.5 * math.erfc(z / math.sqrt(2.0)))
+    if z > -30.0:
+        return math.log(0.5 * math.erfc(-z / math.sqrt(2.0)))
+    inverse = 1.0 / (z * z)
+    series = math.log1p(inverse * (-1.0 + inverse * (3.0 + inverse * (-15.0 + 105.0 * inverse))))
+    return -0.5 * z * z - math.log(-z) - 0.5 * math.log(2.0 * math.pi) + series
+
+
+@jit
+def mills(z: float) -> float:
+    """phi(z)/Phi(z), the derivative of ln Phi(z)."""
+    return math.exp(-0.5 * z * z - 0.5 * math.log(2.0 * math.pi) - log_normal_share(z))
+
+
+@jit
+def tobit_rmse(squares: float, observed: int, surplus: Doubles) -> float:
+    """Root mean square error that has the likelihood of profiles some of which are censored from below, m.
+
+    Parameters
+    ----------
+    squares : float
+        Sum of the squared residuals of the observed profiles, m2.
+    observed : int
+        Number of them, n; > 0.
+    surplus : (c,) float64, m
+        Simulated minus observed thickness of the censored profiles.
+
+    Returns
+    -------
+    float
+        exp(L/n - 1/2), where L is the minimum over the residual standard deviation s of
+        n ln s + squares/(2 s^2) - sum ln Phi(surplus/s): minus the log-likelihood of Tobin's model without constants.
+        Without censored profiles it is the root mean square error, and its power -n is always the likelihood.
+
+    Notes
+    -----
+    With t = 1/s, L is convex (Olsen 1978), so Newton's method in t within a bracket finds the one minimum.
+
+    References
+    ----------
+    Tobin, J. (1958), Econometrica 26, 24-36. doi:10.2307/1907382
+    Olsen, R. J. (1978), Econometrica 46, 1211-1215. doi:10.2307/1911445
+    """
+    squares = max(squares, observed * MIN_SD * MIN_SD)
+    t = math.sqrt(observed / squares)
+    if surplus.size == 0:
+        return 1.0 / t
+    low, high = 0.0, math.inf
+    for _ in range(200):
+        slope = t * squares - observed / t
+        bend = squares + observed / (t * t)
+        for d in surplus:
+            ratio = mills(t * d)
+            slope -= d * ratio
+            bend += d * d * ratio * (t * d + ratio)
+        if slope < 0.0:
+            low = t
+        else:
+            high = t
+        step = t - slope / bend
+        if not low < step < high:
+            step = 0.5 * (low + high) if high < math.inf else 2.0 * t
+        step = min(step, 1.0 / MIN_SD)
+        moved = abs(step - t)
+        t = step
+        if moved <= 1e-13 * t:
+            break
+    loss = 0.5 * t * t * squares - observed * math.log(t)
+    for d in surplus:
+        loss -= log_normal_share(t * d)
+    return math.exp(min(loss / observed - 0.5, 700.0))
+
+
+@jit
 def misfit(
     x: Doubles,
     base: Doubles,
@@ -109,7 +192,7 @@ def misfit(
     values: Doubles,
     row: Doubles,
 ) -> float:
-    """Root mean square error of a search vector, m (Eq. 10).
+    """Root mean square error of a search vector, m (Eq. 10), or `tobit_rmse` with profiles censored in the likelihood.
 
     Parameters
     ----------
@@ -125,8 +208,9 @@ def misfit(
         ln(rho_c / rho_s).
     balance : Balance
     sites : (n, 7) float64
-        See `ENERGY` to `CENSORED`. A censored profile has an error only where the simulated soil is thinner. A site
-        without an observation (NaN) only needs a steady state: without one it adds an error; it is never counted.
+        See `ENERGY` to `CENSORED`. A profile censored as `ONE_SIDED` has an error only where the simulated soil is
+        thinner, and is counted; one censored as `LIKELIHOOD` adds the probability that thickness exceeds its depth. A
+        site without an observation (NaN) only needs a steady state: without one it adds an error; it is never counted.
     values, row : as `base`, and (6,) float64
         Working space, overwritten.
 
@@ -140,17 +224,24 @@ def misfit(
         return IMPOSSIBLE
     balance_row(values, log_ratio, row)
     total = 0.0
-    seen = 0
+    seen = censored = 0
+    surplus = np.empty(0)
     for i in range(sites.shape[0]):
         h, balanced = simulate(row, sites[i], balance)
         if math.isnan(sites[i, OBSERVED]):
             if not balanced:
                 total += NO_BALANCE * NO_BALANCE
             continue
-        seen += 1
         error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
-        if sites[i, CENSORED] > 0.0 and error > 0.0 and balanced:
+        if sites[i, CENSORED] == LIKELIHOOD:
+            if censored == 0:
+                surplus = np.empty(sites.shape[0])
+            surplus[censored] = error if balanced else -NO_BALANCE
+            censored += 1
+            continue
+        seen += 1
+        if sites[i, CENSORED] == ONE_SIDED and error > 0.0 and balanced:
             error = 0.0
         total += error * error
-    rmse = math.sqrt(total / seen)
+    rmse = tobit_rmse(total, seen, surplus[:censored]) if censored > 0 else math.sqrt(total / seen)
     return rmse if rmse < IMPOSSIBLE else IMPOSSIBLE

@@ -72,6 +72,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         options["table"].options,
         preset=table.preset,
         problem=table.problem,
+        objective=table.objective,
         starts=table.starts,
         folds=table.folds,
         block_size=table.block_size,
@@ -111,6 +112,13 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         scores = calibration.scores[(calibration.scores["kind"] == kind) & (calibration.scores["zone"] == "all")]
         attributes[f"rmse_{kind}_m"] = round(float(scores["rmse"].iloc[0]), SCORE_DIGITS)
     attributes["parameter_set"] = "lowest RMSE of all starts"
+    if censored := int(calibration.predictions["censored"].sum()):
+        attributes["profiles_censored"] = censored
+        attributes["objective"] = "likelihood (Tobit)" if table.objective == "tobit" else "one-sided errors"
+        treatment = (
+            "part of the likelihood" if table.objective == "tobit" else "an error only where the model is thinner"
+        )
+        notes.append(f"{censored} profiles end in the solum: {treatment}; scores leave them out")
     if table.simulated:
         attributes["simulated"] = "true"
     return Prepared(calibration_bytes(calibration), _tables(calibration, usable), {"": attributes}, notes)
@@ -147,10 +155,10 @@ def quantile_maps(layers: xr.Dataset, calibration: Calibration, table: Calibrati
 
 def _tables(calibration: Calibration, profiles: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables that are printed, and long ones for figures."""
+    uncensored = calibration.predictions[~calibration.predictions["censored"]]
     predictions = pd.DataFrame(
-        {"observed": calibration.predictions["observed"], "predicted": calibration.predictions["cv_median"],
-         "lower": calibration.predictions["cv_low"], "upper": calibration.predictions["cv_high"],
-         "zone": calibration.predictions["zone"]}
+        {"observed": uncensored["observed"], "predicted": uncensored["cv_median"],
+         "lower": uncensored["cv_low"], "upper": uncensored["cv_high"], "zone": uncensored["zone"]}
     )  # fmt: skip
     spread = calibration.spread[calibration.spread["at_bound"] != "fixed"]
     places = position_columns(profiles, where="solum.calibration")

@@ -194,6 +194,7 @@ def prepare_forced(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workben
             calibration.problem,
             forcing.members,
             Effort(complexes=calibration.complexes, evaluations=calibration.evaluations),
+            calibration.objective,
         )
         ensembles = calibrate_forced(
             profiles[profiles["problem"] == ""].reset_index(drop=True),

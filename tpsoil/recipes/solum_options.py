@@ -73,6 +73,8 @@ class CalibrationTable(Section):
         Bounds of the parameters: the study's Table 2, or physically plausible ones.
     problem : "eight" or "five"
         All parameters, or the five combinations that profiles can identify.
+    objective : "tobit" or "rmse"
+        Profiles whose pit ended in the solum: part of the likelihood, or an error only where the model is thinner.
     starts : int
         Searches of each zone, from other starting points.
     folds : int
@@ -101,6 +103,7 @@ class CalibrationTable(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     preset: Literal["paper", "physical"] = "paper"
     problem: Literal["eight", "five"] = "eight"
+    objective: Literal["tobit", "rmse"] = "tobit"
     starts: int = Field(default=10, ge=1)
     folds: int = Field(default=4, ge=2)
     members: int = Field(default=200, ge=20)

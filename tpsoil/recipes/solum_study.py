@@ -58,7 +58,7 @@ def sensitivity_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def gain_over_baselines(calibration: Calibration) -> pd.DataFrame:
     """RMSE of the held-out model below that of a forest and of the zone's mean on the same folds, with its test."""
-    predictions = calibration.predictions
+    predictions = calibration.predictions[~calibration.predictions["censored"]]
     rows = []
     for folds in ("cv", "cv_blocks"):
         for baseline in ("forest", "zone_mean"):

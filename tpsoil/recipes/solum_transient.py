@@ -168,7 +168,8 @@ def prepare_transient(cube: xr.Dataset, options: Mapping[str, Any], bench: Workb
         layers_of(cube, options),
         options["physics"],
         settings={
-            "preset": calibration.preset, "problem": calibration.problem, "starts": calibration.starts, "effort": effort
+            "preset": calibration.preset, "problem": calibration.problem, "starts": calibration.starts,
+            "effort": effort, "objective": calibration.objective,
         },
         seed=int(options["seed"]),
         workers=bench.workers,

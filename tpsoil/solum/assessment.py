@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.errors import InputError
 from tpsoil.evaluation import THICKNESS_MEASURES, folds_within, make_folds, score
 from tpsoil.kernels import misfit
 from tpsoil.points import position_columns, positions_of
@@ -16,7 +17,7 @@ from tpsoil.points import position_columns, positions_of
 from .ensembles import Ensemble, behavioural, quantiles_at
 from .identifiability import identifiability
 from .inputs import NEEDED
-from .observations import OBSERVED, POOLED, Observations
+from .observations import OBSERVED, POOLED, Objective, Observations
 from .parameters import NAMES, SolumParameters
 from .search import SearchResult, Task
 from .space import SearchSpace, combinations
@@ -45,9 +46,14 @@ class Plan:
         block_size: float | None,
         seed: int,
         soil_is_steady: bool = True,
+        objective: Objective = "tobit",
     ) -> None:
         self.soil_is_steady = soil_is_steady
         self.space, self.table = space, seen.table
+        # The residual spread is estimated from profiles that are not censored in the likelihood.
+        counted = ~seen.table["censored"].to_numpy(bool) if objective == "tobit" else np.ones(len(seen.table), bool)
+        self.counted: npt.NDArray[np.bool_] = counted
+        self._require_enough()
         self.zone = seen.table["zone"].to_numpy()
         self.zones = [int(zone) for zone in np.unique(self.zone)]
         self.folds: dict[str, npt.NDArray[np.int64]] = {"zones": folds_within(self.zone, folds, seed)}
@@ -60,7 +66,7 @@ class Plan:
         self.training: dict[Key, npt.NDArray[np.intp]] = {}
         for zone in (POOLED, *self.zones):
             in_zone = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
-            if zone != POOLED and not self.enough(int(in_zone.sum())):
+            if zone != POOLED and not self.enough(in_zone):
                 continue
             self.training[(zone, "all", -1)] = np.flatnonzero(in_zone)
             if zone == POOLED:
@@ -68,8 +74,18 @@ class Plan:
             for scheme, fold in self.folds.items():
                 for k in np.unique(fold[in_zone]):
                     rows = np.flatnonzero(in_zone & (fold != k))
-                    if self.enough(rows.size) and rows.size >= MIN_TRAINING and in_zone.sum() >= 2 * folds:
+                    if self.enough(rows) and rows.size >= MIN_TRAINING and in_zone.sum() >= 2 * folds:
                         self.training[(zone, scheme, int(k))] = rows
+
+    def _require_enough(self) -> None:
+        unknown, counted = int(self.space.free.size), int(self.counted.sum())
+        if counted < unknown:
+            open_ended = self.counted.size - counted
+            censored = f" that are not censored (and {open_ended} that are)" if open_ended else ""
+            raise InputError(
+                f"{counted} usable profiles{censored}, expected at least the {unknown} parameters that are calibrated; "
+                "add profiles, or fix parameters with equal bounds"
+            )
 
     def seen(self, key: Key, sites: Doubles) -> Doubles:
         """Sites of a calibration: its profiles and, of the zone's held-out ones, the location but not the thickness."""
@@ -82,9 +98,9 @@ class Plan:
         locations[:, misfit.OBSERVED] = np.nan
         return np.vstack([sites[rows], locations])
 
-    def enough(self, profiles: int) -> bool:
-        """Whether the number of profiles is sufficient for the parameters."""
-        return profiles >= self.space.free.size
+    def enough(self, rows: npt.NDArray[Any]) -> bool:
+        """Whether the counted profiles of these rows are sufficient for the parameters."""
+        return int(self.counted[rows].sum()) >= self.space.free.size
 
     def source(self, zone: int, scheme: str, fold: int) -> Key:
         """The calibration of a zone's parameters: its own, or that of all profiles together."""
@@ -94,8 +110,10 @@ class Plan:
     def note(self, zone: int) -> str:
         """Note on the scores of a zone."""
         n = int((self.zone == zone).sum())
+        censored = n - int(self.counted[self.zone == zone].sum())
         if (zone, "all", -1) not in self.training:
-            return f"only {n} profiles: parameters of all profiles together"
+            uncensored = f", {censored} of them censored" if censored else ""
+            return f"only {n} profiles{uncensored}: parameters of all profiles together"
         if not any(key[0] == zone and key[1] == "zones" for key in self.training):
             return f"only {n} profiles: in-sample only"
         return f"weak: {n} profiles" if n < WEAK else ""
@@ -114,7 +132,7 @@ def ensembles_by_zone(
             members=members,
         )
         for (zone, scheme, k), rows in plan.training.items()
-        if scheme == "all" and len(rows) > len(plan.space.combination_names)
+        if scheme == "all" and int(plan.counted[rows].sum()) > len(plan.space.combination_names)
     }
 
 
@@ -129,6 +147,7 @@ def predict_profiles(
     """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`."""
     table, space = plan.table, plan.space
     predictions = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
+    predictions["censored"] = table["censored"].to_numpy(bool)
 
     def simulated(result: SearchResult, rows: npt.NDArray[np.intp]) -> Doubles:
         row, selected = space.row(np.array(result.values)), np.ascontiguousarray(sites[rows])
@@ -152,7 +171,7 @@ def predict_profiles(
                 continue
             result = best[(zone, of, k)]
             out[rows, 0] = simulated(result, rows)
-            if len(training) > len(space.combination_names):
+            if int(plan.counted[training].sum()) > len(space.combination_names):
                 one = behavioural(
                     space, plan.seen((zone, of, k), sites), np.array(result.values), seed, members=members, region=False
                 )
@@ -184,7 +203,15 @@ def score_table(plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
         for zone in (*plan.zones, None):
             part = predictions if zone is None else predictions[predictions["zone"] == zone]
             row: dict[str, Any] = {"kind": kind, "zone": "all" if zone is None else str(zone)}
-            row.update(score(part["observed"], part[kind], measures=THICKNESS_MEASURES, missing="omit"))
+            open_ended, part = part[part["censored"]], part[~part["censored"]]
+            if len(part):
+                row.update(score(part["observed"], part[kind], measures=THICKNESS_MEASURES, missing="omit"))
+            else:
+                row.update({"n": 0, **dict.fromkeys(THICKNESS_MEASURES, float("nan"))})
+            if predictions["censored"].any():
+                thinner = open_ended[kind].dropna() < open_ended.loc[open_ended[kind].notna(), "observed"]
+                row["censored"] = len(thinner)
+                row["censored_thinner"] = float(thinner.mean()) if len(thinner) else float("nan")
             row["coverage"] = row["width"] = float("nan")
             if f"{kind}_low" in predictions:
                 band = part.dropna(subset=[f"{kind}_low", f"{kind}_high"])

@@ -13,7 +13,6 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import html_summary, html_table, text_summary
-from tpsoil.errors import InputError
 
 from .archive import parse_archive, read_archive, write_calibration
 from .assessment import (
@@ -26,7 +25,7 @@ from .assessment import (
     start_table,
 )
 from .ensembles import Ensemble
-from .observations import prepare_profiles
+from .observations import Objective, prepare_profiles
 from .options import SolumOptions
 from .parameters import NAMES, Bounds, SolumParameters
 from .search import Effort, best_of, search_all, traces
@@ -43,18 +42,19 @@ class Calibration:
         By zone; the set with the lowest RMSE of all starts, one of many with nearly the same RMSE.
     scores : DataFrame
         A row for each `kind` and `zone` ("all" pools the profiles): `n`, `tpsoil.evaluation.THICKNESS_MEASURES`,
-        `coverage` and `width` (m) of the 90 % band, `note`. `kind` is "fit" (in sample); "cv_median" (folds within
-        zones) and "cv_blocks_median" (spatial blocks) of the ensemble's median; "cv" and "cv_blocks" of the one set
-        with the lowest RMSE, which may change with the last digit of a thickness; and the baselines "zone_mean_cv",
-        "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.
+        `coverage` and `width` (m) of the 90 % band, `note`. Censored profiles are not in these; where there are any,
+        `censored` is their number and `censored_thinner` the share predicted thinner than the pit. `kind` is "fit" (in
+        sample); "cv_median" (folds within zones) and "cv_blocks_median" (spatial blocks) of the ensemble's median; "cv"
+        and "cv_blocks" of the one set with the lowest RMSE, which may change with the last digit of a thickness; and
+        the baselines "zone_mean_cv", "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.
     spread : DataFrame
         A row for each `zone` and `quantity` (eight parameters and five combinations): `best`; `starts_low`,
         `starts_high` over all starts; `low`, `high` of the joint 95 % region (combinations only); `at_bound`.
     directions : DataFrame
         A row a zone: `rank`, `visible` directions, `flattest`, `singular_values`.
     predictions : DataFrame
-        A row a profile: `profile`, `zone`, `observed`, `fit`, `cv`, `cv_low`, `cv_median`, `cv_high`, `fold`, and
-        the same for blocks and baselines.
+        A row a profile: `profile`, `zone`, `observed`, `censored`, `fit`, `cv`, `cv_low`, `cv_median`, `cv_high`,
+        `fold`, and the same for blocks and baselines.
     starts : DataFrame
         A row a search: `zone`, `scheme`, `fold`, `start`, `rmse`, `evaluations`, `reason`.
     traces : DataFrame
@@ -161,6 +161,7 @@ def calibrate(
     members: int = 200,
     baseline_features: tuple[str, ...] = (),
     soil_is_steady: bool = True,
+    objective: Objective = "tobit",
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Calibrate the solum model on profiles, zone by zone.
@@ -198,6 +199,10 @@ def calibrate(
         Whether the location of a held-out profile, not its thickness, constrains the search: there is soil, so its
         balance must have a steady state (E > 0). False: the location is held out too; a concave held-out site may then
         have no predicted steady state.
+    objective : {"tobit", "rmse"}
+        Treatment of censored profiles, which are at least as thick as their pit is deep. "tobit": they are part of a
+        Gaussian likelihood (Tobin 1958) whose residual standard deviation is estimated with the parameters. "rmse":
+        they have an error only where the simulated soil is thinner. Both are the RMSE where no profile is censored.
     progress : callable, optional
 
     Returns
@@ -211,9 +216,12 @@ def calibrate(
 
     Notes
     -----
-    Objective: RMSE (Eq. 10). A bare site has thickness 0; a site without a balance has an error of
-    10 m; no profile is dropped by a parameter set. Under `deposition="clip_gravity"` such a site has the balance of
-    water and wind; under "nan" it has no prediction, and the scores' `n` does not count it.
+    Objective: RMSE (Eq. 10); with censored profiles, the value whose power -n is the likelihood of the n uncensored and
+    of the censored ones (`tpsoil.kernels.misfit.tobit_rmse`). It is the default because one-sided errors make solums
+    too thin: a prediction that equals a pit's depth has no error, although thickness exceeds it. A bare site has
+    thickness 0; a site without a balance has an error of 10 m; no profile is dropped by a parameter set. Under
+    `deposition="clip_gravity"` such a site has the balance of water and wind; under "nan" it has no prediction, and the
+    scores' `n` does not count it.
 
     Readings of the study (letters of the science sheet, section 2): (g) bounds that are hit are reported: such
     parameters are effective, not physical. (h) h0 from 0.001 m. (k) zones are scored separately and pooled, with
@@ -245,14 +253,8 @@ def calibrate(
     options = replace(options, density_ratio=options.calibrated_density_ratio)
     space = search_space(preset, problem, options)
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
-    table, sites = observations.table, observations.sites()
-    unknown = int(space.free.size)
-    if len(table) < unknown:
-        raise InputError(
-            f"{len(table)} usable profiles, expected at least the {unknown} parameters that are calibrated; "
-            "add profiles, or fix parameters with equal bounds"
-        )
-    plan = Plan(space, observations, folds, block_size, seed, soil_is_steady)
+    table, sites = observations.table, observations.sites(objective)
+    plan = Plan(space, observations, folds, block_size, seed, soil_is_steady, objective)
     results = search_all(
         space,
         {key: plan.seen(key, sites) for key in plan.training},
@@ -289,6 +291,7 @@ def calibrate(
             "options": options.as_dict(),
             "members": members,
             "soil_is_steady": soil_is_steady,
+            "objective": objective,
             "profiles_given": len(profiles),
             "profiles_used": len(table),
             **(effort or Effort()).__dict__,
@@ -312,7 +315,8 @@ def calibrated_parameters(
     profiles, layers, options, seed, workers
         As in `calibrate`.
     settings : mapping
-        `preset`, `problem`, `starts` and `effort` of `calibrate`; the parameters are then those of `calibrate`.
+        `preset`, `problem`, `starts`, `effort` and `objective` of `calibrate`; the parameters are then those of
+        `calibrate`.
 
     Returns
     -------
@@ -327,8 +331,9 @@ def calibrated_parameters(
     options = replace(options, density_ratio=options.calibrated_density_ratio)
     space = search_space(settings["preset"], settings["problem"], options)
     observations = prepare_profiles(profiles, layers, options=options)
-    sites = observations.sites()
-    plan = Plan(space, observations, 2, None, seed)
+    objective = settings.get("objective", "tobit")
+    sites = observations.sites(objective)
+    plan = Plan(space, observations, 2, None, seed, objective=objective)
     keys = {key for key in plan.training if key[1] == "all"}
     results = search_all(
         space,

@@ -77,6 +77,11 @@ def tolerated_rmse(best: float, profiles: int, dimensions: int = DIMENSIONS) -> 
     return max(best * float(np.sqrt(1 + excess)), best + MIN_TOLERANCE_M)
 
 
+def counted_profiles(sites: Doubles) -> int:
+    """Profiles whose residuals are counted by the objective: observed, and not censored in the likelihood."""
+    return int((np.isfinite(sites[:, misfit.OBSERVED]) & (sites[:, misfit.CENSORED] != misfit.LIKELIHOOD)).sum())
+
+
 def behavioural(
     space: SearchSpace, sites: Doubles, best: Doubles, seed: int, *, members: int = 200, region: bool = True
 ) -> Ensemble:
@@ -107,14 +112,15 @@ def behavioural(
     Notes
     -----
     Members: differential-evolution Markov chains on the likelihood of Gaussian residuals with their variance integrated
-    out, density RMSE^-n, flat in the combinations' logarithms within the box, inside the joint 95 % region. Ranges: the
-    same walk with a flat density. A range that ends at the box is not determined by the data.
+    out, density RMSE^-n (`tpsoil.kernels.misfit.tobit_rmse` with n of the uncensored profiles, where others are
+    censored in the likelihood), flat in the combinations' logarithms within the box, inside the joint 95 % region.
+    Ranges: the same walk with a flat density. A range that ends at the box is not determined by the data.
 
     References
     ----------
     ter Braak, C. J. F. (2006), Statistics and Computing 16. doi:10.1007/s11222-006-8769-1
     """
-    n = int(np.isfinite(sites[:, misfit.OBSERVED]).sum())
+    n = counted_profiles(sites)
     five = replace(space, problem="five")
     dimensions = len(five.names)
     if n <= dimensions:

@@ -11,13 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.kernels import forcing as kernel
-from tpsoil.kernels import misfit
 
 from .assessment import Plan
-from .ensembles import Ensemble, behavioural
+from .ensembles import Ensemble, behavioural, counted_profiles
 from .forced import ForcedEnsembles
 from .forcing import LAYERS, Draws, ForcingSource
-from .observations import Observations, prepare_profiles
+from .observations import Objective, Observations, prepare_profiles
 from .options import SolumOptions
 from .parameters import Bounds
 from .search import Effort, search
@@ -38,12 +37,15 @@ class ForcedCalibration:
         Parameter sets of each draw and zone.
     effort : Effort
         Of the one search of each draw and zone.
+    objective : {"tobit", "rmse"}
+        As in `calibrate`.
     """
 
     preset: str | Bounds = "paper"
     problem: Problem = "eight"
     members: int = 2
     effort: Effort = field(default_factory=lambda: Effort(complexes=4, evaluations=4000))
+    objective: Objective = "tobit"
 
 
 def calibrate_forced(
@@ -106,7 +108,7 @@ def calibrate_forced(
     how = settings or ForcedCalibration()
     space = search_space(how.preset, how.problem, chosen)
     observations = prepare_profiles(profiles, layers, options=chosen)
-    plan = Plan(space, observations, 2, None, seed)
+    plan = Plan(space, observations, 2, None, seed, objective=how.objective)
     drawn = Draws(tuple(sources), draws, seed)
     constants = [position for position, source in enumerate(sources) if source.range_m is None]
     if not constants:
@@ -116,7 +118,7 @@ def calibrate_forced(
     numbers = drawn.constants()
     parts: dict[int, list[Ensemble]] = {zone: [] for zone in plan.zones}
     for number in range(searches):
-        sites = _sites(observations, drawn, numbers[:, number])
+        sites = _sites(observations, drawn, numbers[:, number], how.objective)
         by_key: dict[int, Ensemble] = {}
         for zone in plan.zones:
             key = plan.source(zone, "all", -1)[0]
@@ -135,19 +137,19 @@ def _has_zones(profiles: pd.DataFrame, layers: xr.Dataset | None) -> bool:
     return "zone" in profiles or (layers is not None and "zone" in layers)
 
 
-def _sites(observations: Observations, draws: Draws, numbers: Doubles) -> Doubles:
+def _sites(observations: Observations, draws: Draws, numbers: Doubles, objective: Objective) -> Doubles:
     """The kernel's columns of the profiles under one draw of the constants."""
     table = observations.table.copy()
     for source, number in zip(draws.sources, numbers):
         at, kind, spread = LAYERS.index(source.layer), source.kind, source.scaled_spread
         values = table[source.layer].to_numpy(float)
         table[source.layer] = [kernel.perturbed(float(value), float(number), kind, spread, at) for value in values]
-    return replace(observations, table=table).sites()
+    return replace(observations, table=table).sites(objective)
 
 
 def _calibrated(space: SearchSpace, sites: Doubles, seed: list[int], how: ForcedCalibration) -> Ensemble:
     best = search(space, sites, np.random.SeedSequence(seed), how.effort)
-    profiles = int(np.isfinite(sites[:, misfit.OBSERVED]).sum())
+    profiles = counted_profiles(sites)
     values = np.array(best.values)
     if profiles > len(space.combination_names) + 1:
         number = int(np.random.SeedSequence(seed).generate_state(1)[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import xarray as xr
 from tpsoil.display import text_summary
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.grid import grid_of
-from tpsoil.kernels import pedogenesis
+from tpsoil.kernels import misfit, pedogenesis
 from tpsoil.points import locate_points, position_pairs
 from tpsoil.soil_mask import with_soil_mask
 from tpsoil.tiles import compute_together
@@ -23,6 +23,8 @@ from tpsoil.variables import NO_CLASS
 
 from .inputs import DEEPEST_M, NEEDED, SUSPECT_MEDIAN_M, require_layers
 from .options import SolumOptions
+
+Objective = Literal["tobit", "rmse"]
 
 OBSERVED: Final = "solum_thickness"
 THICKNESS_NAMES: Final = (OBSERVED, "thickness", "observed_thickness")
@@ -59,14 +61,24 @@ class Observations:
         counts: pd.Series[int] = self.excluded["reason"].value_counts().sort_index()
         return counts
 
-    def sites(self) -> npt.NDArray[np.float64]:
-        """The kernel's columns: EEMT, water, wind, curvature, bedrock, observed, censored."""
+    def sites(self, objective: Objective = "tobit") -> npt.NDArray[np.float64]:
+        """The kernel's columns: EEMT, water, wind, curvature, bedrock, observed, censored as the objective treats it.
+
+        Raises
+        ------
+        InputError
+            For an unknown objective.
+        """
+        if objective not in get_args(Objective):
+            raise InputError(f"objective is {objective!r}, expected one of {list(get_args(Objective))}")
         t = self.table
         energy = pedogenesis.energy_field(
             t["mean_annual_temperature"].to_numpy(float), t["annual_precipitation"].to_numpy(float)
         )
         columns = ("water_erosion", "wind_erosion", "general_curvature", "depth_to_bedrock", OBSERVED)
-        return np.column_stack([energy, *(t[name].to_numpy(float) for name in columns), t["censored"].to_numpy(float)])
+        code = misfit.LIKELIHOOD if objective == "tobit" else misfit.ONE_SIDED
+        censored = code * t["censored"].to_numpy(float)
+        return np.column_stack([energy, *(t[name].to_numpy(float) for name in columns), censored])
 
 
 def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

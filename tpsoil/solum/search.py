@@ -111,7 +111,7 @@ def search(space: SearchSpace, sites: Doubles, seed: np.random.SeedSequence, eff
 
     Returns
     -------
-    Found
+    SearchResult
     """
     low, high = space.search_box
     rules = (effort.complexes, effort.evaluations, effort.still_loops, effort.still_percent, effort.least_range)
