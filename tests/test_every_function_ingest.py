@@ -17,7 +17,9 @@ from geotiffs import write_tif
 
 from tpsoil import ingest
 from tpsoil.cube import align
+from tpsoil.depths import SplineSettings
 from tpsoil.grid import coordinates, grid_from_bounds
+from tpsoil.soil_properties import SoilProperty
 from tpsoil.variables import variable
 
 BOX = (404_000, 3_321_000, 420_000, 3_337_000)
@@ -33,6 +35,12 @@ THICK = PITS.assign(thickness=PITS["thickness"] * 100)
 SAMPLES = pd.DataFrame({
     "site": ["a", "a", "b", "b"], "plot": ["p", "q", "q", "q"], "replicate": [1, 2, 1, 2], "part": [4, 3, 2, 1],
     "Fe": [31000.0, 30000.0, np.nan, 26000.0], "Zn": [51.0, 48.0, 60.0, -1.0],
+})  # fmt: skip
+REPEATED = pd.DataFrame({"Fe": np.arange(9) + 26000.0, "Zn": [20.0] * 4 + [50.0, 60, 70, 80, 90]})
+PLACED = SAMPLES.assign(Zn=50.0, x=500_000.0 + SAMPLES.index, y=3_320_000.0)
+DEPTHS = pd.DataFrame({
+    "site": ["a", "a", "b"], "replicate": 1, "element": "Fe", "value": [9.0, 3.0, 5.0], "detection_limit": np.nan,
+    "censored": False, "upper": [0, 20, 0], "lower": [20, 50, 10], "from": [0, 30, 0], "to": [30, 50, 10],
 })  # fmt: skip
 POSITIVE = SAMPLES.assign(Zn=SAMPLES["Zn"].abs() + 40)
 
@@ -130,6 +138,10 @@ CASES = {
             "negative": other("censor", source=SAMPLES),
             "empty": other("censored"),
             "check_units": other(False, units="ug kg-1", names="Fe"),
+            "properties": other({"Zn": SoilProperty("Zn", units="g kg-1", substance="Zn")}, units="mg kg-1"),
+            "at_minimum": other("censor", source=REPEATED),
+            "coordinates": other(("y", "x"), source=PLACED),
+            "crs": other("EPSG:32646", source=PLACED),
             "where": other("plots", source=SAMPLES),
         },
     ),
@@ -148,6 +160,21 @@ CASES = {
             "unique": other(["site"], names="site"),
             "where": other("plots", needed=["Zn"]),
             "separator": other(";", source="table.csv"),
+        },
+    ),
+    "read_dates": Case(
+        message_of(ingest.read_dates),
+        {"column": pd.Series(["2001-01-04", "soon"], name="day"), "where": "a.csv"},
+        {"where": other("b.csv")},
+    ),
+    "samples_at_depth": Case(
+        ingest.samples_at_depth,
+        {"samples": DEPTHS},
+        {
+            "interval": other((0.0, 25.0)),
+            "depths": other(("from", "to")),
+            "settings": other(SplineSettings(smoothing=50.0)),
+            "where": other("plots", depths=("no", "lower"), names="plots"),
         },
     ),
     "require_columns": Case(

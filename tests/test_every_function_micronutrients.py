@@ -15,6 +15,7 @@ from tpsoil import forest
 from tpsoil import micronutrients as elements
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.soil_properties import SoilProperty
 
 pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
 
@@ -216,6 +217,7 @@ CASES = {
             "max_censored": other(0.01, names="more than 1 %", samples=TIDY),
             "allow_censored": other(True, names="more than 1 %", samples=TIDY, **STRICT),
             "censored_as": other("limit", samples=TIDY),
+            "properties": other({"Zn": SoilProperty("Zn", units="g kg-1")}),
             **FOREST_OPTIONS,
         },
     ),
@@ -257,6 +259,7 @@ CASES = {
             "max_censored": other(0.01, names="more than 1 %"),
             "allow_censored": other(True, names="more than 1 %", **STRICT),
             "censored_as": other("limit"),
+            "properties": other({"Zn": SoilProperty("Zn", units="g kg-1")}),
             **FOREST_OPTIONS,
         },
     ),

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
-    "redaction", "waiting", "depths", "sampling_depths",
+    "redaction", "waiting", "depths", "sampling_depths", "soil_properties",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -38,6 +38,7 @@ ALLOWED = {
     "units": {"errors", "constants", "unit_text"},
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
+    "soil_properties": {"errors", "constants", "variables"},
     "depths": {"errors"},
     "sampling_depths": {"depths", "errors"},
     "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},

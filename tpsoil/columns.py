@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -60,6 +61,17 @@ be a point
     return pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
 
 
+def plain_name(column: Any) -> str:
+    """A column's name in lower case, without a unit in brackets.
+
+    Examples
+    --------
+    >>> plain_name("Longitude (deg)"), plain_name(" LAT.")
+    ('longitude', 'lat')
+    """
+    return re.sub(r"[\s_]*[(\[][^)\]]*[)\]]$", "", str(column).strip()).rstrip(".").lower()
+
+
 def line_number(row: int, attrs: dict[Any, Any]) -> int:
     """The line of the file with a row; the header is line 1.
 
@@ -102,7 +114,9 @@ def describe_lines(marked: npt.ArrayLike, attrs: dict[Any, Any], rows: npt.Array
 
 
 def _suggestion(text: str) -> str:
-    if text.startswith(("<", ">")):
+    if text.startswith(">"):
+        return "; a value above the range of the instrument is not supported: measure it again or leave the cell empty"
+    if text.startswith("<"):
         return "; a value below its detection limit needs a column of its own for the limit"
     if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
         return "; a decimal comma must be a point"

@@ -15,15 +15,18 @@ import pandas as pd
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
-from .columns import describe_lines, line_number, numeric_column
+from .columns import describe_lines, line_number, numeric_column, plain_name
 from .errors import InputError, nearest_name
 from .grid import describe, geographic_bounds
 
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-LONGITUDE: Final = ("lon", "longitude", "long", "lng", "longitude_decimal_degrees")
-LATITUDE: Final = ("lat", "latitude", "latitude_decimal_degrees")
+_DEGREES: Final = (
+    "lon lat, longitude latitude, long lat, lng lat, longitude_decimal_degrees latitude_decimal_degrees, lon_dd lat_dd,"
+    "decimallongitude decimallatitude, decimal_longitude decimal_latitude, lon_wgs84 lat_wgs84"
+)
+LONGITUDE, LATITUDE = (tuple(dict.fromkeys(pair.split()[k] for pair in _DEGREES.split(","))) for k in (0, 1))
 EAST: Final = ("x", "easting")
 NORTH: Final = ("y", "northing")
 
@@ -59,14 +62,13 @@ def position_pairs(table: pd.DataFrame) -> tuple[PositionColumns, ...]:
     Returns
     -------
     tuple of PositionColumns
-        Empty where the table has no position.
 
     Examples
     --------
     >>> [pair.names for pair in position_pairs(pd.DataFrame(columns=["X", "Long", "LAT", "Y"]))]
     [('lon', 'lat'), ('x', 'y')]
     """
-    lower = {str(column).strip().lower(): str(column) for column in reversed(list(table.columns))}
+    lower = {plain_name(column): str(column) for column in reversed(list(table.columns))}
     pairs = []
     for eastward, northward, degrees in ((LONGITUDE, LATITUDE, True), (EAST, NORTH, False)):
         east, north = (next((lower[name] for name in names if name in lower), None) for names in (eastward, northward))
@@ -222,17 +224,13 @@ def locate_points(table: pd.DataFrame, grid: GeoBox, *, where: str) -> tuple[Int
     -------
     rows, columns : ndarray (n,), int64
         -1 where a point lies outside the grid or has no position. A point on the line between two cells belongs to the
-        one with the larger index.
+        one with the larger index. A row that has only one of the two pairs is placed by it.
 
     Raises
     ------
     InputError
         Without a position, for text in it, for longitude and latitude that are swapped or no degrees, and where lon and
         lat differ from x and y by more than a cell.
-
-    Notes
-    -----
-    A row that has only one of the two pairs is placed by it.
 
     Examples
     --------
@@ -279,9 +277,8 @@ def project_points(lon: npt.ArrayLike, lat: npt.ArrayLike, grid: GeoBox) -> tupl
     (True, True)
     """
     east, north = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
-    if str(grid.crs.epsg or "") == "4326":
-        west = float(grid.boundingbox.left)
-        return west + np.mod(east - west, 360.0), north  # 0..360 and -180..180 name one meridian
+    if str(grid.crs.epsg or "") == "4326":  # 0..360 and -180..180 name one meridian
+        return (west := float(grid.boundingbox.left)) + np.mod(east - west, 360.0), north
     x, y = Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True).transform(east, north)
     return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
 
@@ -360,8 +357,8 @@ columns
             "expected -180..360 and -90..90; for projected metres name the columns x and y"
         )
     if bounds is not None and valid.any():
-        inside = _within(east, north, bounds)
-        turned = _within(north, east, bounds)
+        inside = within_bounds(east, north, bounds)
+        turned = within_bounds(north, east, bounds)
         if not inside[valid].any() and turned[valid].mean() > 0.5:
             raise InputError(
                 f"{where}: longitude and latitude are swapped: no point lies in "
@@ -395,6 +392,6 @@ def _require_agreement(table: pd.DataFrame, placed: list[Any], grid: GeoBox, whe
         )
 
 
-def _within(east: Doubles, north: Doubles, bounds: tuple[float, float, float, float]) -> npt.NDArray[np.bool_]:
-    west, south, right, top = bounds
-    return np.asarray((east >= west) & (east <= right) & (north >= south) & (north <= top))
+def within_bounds(east: Doubles, north: Doubles, bounds: tuple[float, float, float, float]) -> npt.NDArray[np.bool_]:
+    """Whether positions lie within (west, south, east, north); NaN does not."""
+    return np.asarray((east >= bounds[0]) & (east <= bounds[2]) & (north >= bounds[1]) & (north <= bounds[3]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from .parts import find_parts
 from .profiles import read_profiles
 from .rasters import Raster, read_raster
+from .sample_dates import read_dates
+from .sample_depths import samples_at_depth
 from .samples import read_samples
 from .stacks import read_stack
 from .tables import read_table, require_columns, require_unique
@@ -13,6 +15,7 @@ from .vectors import read_mask
 __all__ = [
     "Raster",
     "find_parts",
+    "read_dates",
     "read_mask",
     "read_profiles",
     "read_raster",
@@ -21,4 +24,5 @@ __all__ = [
     "read_table",
     "require_columns",
     "require_unique",
+    "samples_at_depth",
 ]

@@ -9,28 +9,25 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.columns import describe_lines, numeric_column
-from tpsoil.constants import ATOMIC_WEIGHTS
-from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, nearest_name
 from tpsoil.points import position_groups, position_pairs
-from tpsoil.units import conversion, formula_in, mass_fraction, read_unit
+from tpsoil.soil_properties import WHOLE_MG_KG, SoilProperty, known_property
 
+from .sample_positions import with_degrees
+from .sample_values import check_magnitude, numbers_and_limits, repeated_minimum, require_possible, unit_change
 from .tables import read_table, require_columns
 
-TYPICAL_MG_KG: Final[Mapping[str, float]] = {
-    "Fe": 38000, "Mn": 600, "Zn": 50, "V": 100, "Cu": 30, "Ni": 40, "Mo": 1.7, "Al": 71000, "Ca": 13700, "K": 8300,
-    "Mg": 5000, "Na": 6300, "P": 600, "Ti": 4000, "Cr": 100, "Sr": 200, "Ba": 430, "Pb": 10, "Co": 8,
-}  # fmt: skip
-"""Usual contents of soils (Lindsay 1979); only their order of magnitude is used, to see a wrong unit."""
-
-SUSPECT: Final = 100.0
-"""A median this many times above or below the usual content is taken for a wrong unit. Zn 27 mg/kg is 1.9 below."""
+Doubles = npt.NDArray[np.float64]
+Piece = tuple[pd.Series, npt.NDArray[np.float64] | None, npt.NDArray[np.int64], list[str]]
+"""Values, limits, rows of the table, and columns that belong to them."""
 
 
 def read_samples(
@@ -39,20 +36,24 @@ def read_samples(
     *,
     site: str | None = None,
     replicate: str | None = None,
-    units: str | Mapping[str, str] = "mg kg-1",
+    units: str | Mapping[str, str] | None = None,
+    properties: Mapping[str, SoilProperty] | None = None,
     limits: Mapping[str, float] | None = None,
     negative: Literal["error", "censor"] = "error",
     empty: Literal["missing", "censored"] = "missing",
+    at_minimum: Literal["keep", "censor"] = "keep",
+    coordinates: tuple[str, str] | None = None,
+    crs: str | None = None,
     check_units: bool = True,
     where: str | None = None,
 ) -> pd.DataFrame:
-    """Read element samples into one tidy table.
+    """Read samples of elements and other soil properties into one tidy table.
 
     Parameters
     ----------
     source : path or DataFrame
         Wide (a column an element) or long (columns `element` and `value`). A cell such as "<5" is a value below a
-        detection limit of 5. Not changed.
+        detection limit of 5, "<LOD" one below the limit of `limits`. Not changed.
     elements : sequence of str, or mapping of element to column, optional
         Needed for a wide table; of a long one, those to keep.
     site : str, optional
@@ -60,9 +61,12 @@ def read_samples(
         a warning, and without positions every row is a site.
     replicate : str, optional
         Column that distinguishes a site's samples. By default `replicate` where there is one, else they are numbered.
-    units : str or mapping of element to str
+    units : str or mapping of element to str, optional
         Of the values and limits as they come: mg kg-1, ppm, %, g kg-1, ug kg-1; oxides as "% Fe2O3", which convert by
-        their molar masses.
+        their molar masses. By default the unit of each property: mg kg-1 of elements, 1 of pH, % of organic carbon.
+    properties : mapping of element to SoilProperty, optional
+        Of names that `tpsoil.soil_properties.PROPERTIES` does not have, or in place of those. A name that is neither
+        is a content in mg kg-1.
     limits : mapping of element to float, optional
         Detection limits in those units, where the table has no column `detection_limit` (long) or `Fe_limit` (wide).
     negative : {"error", "censor"}
@@ -70,6 +74,15 @@ def read_samples(
     empty : {"missing", "censored"}
         What an empty cell is: not measured, or not detected. Instruments that print nothing below their limit need
         "censored"; else the detects alone are mapped, and they lie too high.
+    at_minimum : {"keep", "censor"}
+        Values at an element's minimum, where more than 5 % of its values and 3 or more lie at it: a detection limit
+        was probably replaced by half of it. They are counted, with a warning, and kept; or they are censored at
+        twice the value, or at the next higher value where that is lower.
+    coordinates : (east, north), optional
+        Names of the columns of the position; by default those that `tpsoil.points` recognises.
+    crs : str, optional
+        Of x and y, such as "EPSG:32646": the table then has `lon` and `lat`, and the columns become `original_x` and
+        `original_y`. Without it x and y are in the CRS of the cube that the samples are placed on.
     check_units : bool
         Reject contents above 1 000 000 mg/kg, and an element whose median is a hundred times off a soil's usual one.
     where : str, optional
@@ -78,18 +91,20 @@ def read_samples(
     Returns
     -------
     DataFrame
-        `site`, `replicate`, `element`, `value` (float64, mg/kg; NaN where missing or censored), `detection_limit`
-        (mg/kg; NaN where unknown), `censored` (bool), then the other columns. `.attrs["counts"]` has, by element,
-        rows, valid, missing, censored and negative.
+        `site`, `replicate`, `element`, `value` (float64, in the property's unit, mg/kg of elements; NaN where missing
+        or censored), `detection_limit` (NaN where unknown), `censored` (bool), then the other columns.
+        `.attrs["counts"]` has, by element, rows, valid, missing, censored and negative; `.attrs["at_minimum"]` the
+        repeated minimum of each element that has one: value, count, valid, limit and whether it was censored.
 
     Raises
     ------
     MissingInputError
         For a file that is not there.
     InputError
-        For missing columns, text, negative values, an element without a valid value, samples given twice.
+        For missing columns, text, negative values, an element without a valid value, samples given twice, a crs
+        without x and y or of another place.
     UnitsError
-        For an unknown unit, an oxide's column whose unit does not name the oxide, contents above the total of the soil,
+        For an unknown unit, an oxide's column whose unit does not name the oxide, values that the property cannot have,
         or a median as of another unit; the message has the ratio.
 
     Examples
@@ -103,63 +118,23 @@ def read_samples(
     long = {"element", "value"} <= set(table.columns)
     if elements is None and not long:
         raise InputError(f"{name}: which columns are elements? give elements=['Fe', ...]")
+    table = with_degrees(table, coordinates, crs, name)
     sites, numbers = _identity(table, site, replicate, long, name)
     pieces = _long(table, elements, name) if long else _wide(table, elements or (), name)
     reserved = {site or "site", replicate or "replicate", "element", "value", "detection_limit", "censored"}
     used = {column for piece in pieces.values() for column in piece[3]}
     others = [column for column in table.columns if column not in reserved | used]
+    table.attrs = {**table.attrs, "name": name, "at_minimum": {}}
+    reading = _Reading(
+        table, units, dict(properties or {}), dict(limits or {}), negative, empty, at_minimum, check_units
+    )
     counts: dict[str, dict[str, int]] = {}
     parts = []
-    for element, (values, own_limits, rows, columns) in pieces.items():
-        column = columns[0] if columns else element
-        parsed, written = _below(values, rows, name)
-        limit = own_limits if own_limits is not None else np.full(len(rows), np.nan)
-        limit = np.where(np.isfinite(written), written, limit)
-        if limits is not None and element in limits:
-            limit = np.where(np.isfinite(limit), limit, float(limits[element]))
-        factor = _factor(units, element, column, name)
-        parsed, limit = parsed * factor, limit * factor
-        _require_possible(element, parsed, describe_lines(parsed > WHOLE_MG_KG, table.attrs, rows), name)
-        below_zero = parsed < 0
-        if below_zero.any() and negative == "error":
-            lines = describe_lines(below_zero, table.attrs, rows)
-            raise InputError(
-                f"{name}: '{element}' is negative in {int(below_zero.sum())} rows ({lines}); "
-                "a content cannot be: correct it, or use negative='censor' to take it as below the detection limit"
-            )
-        blank = np.isnan(parsed) & ~np.isfinite(written)
-        with np.errstate(invalid="ignore"):
-            censored = np.isfinite(written) | below_zero | (parsed < limit)
-        if empty == "censored":
-            censored |= blank
-        value = np.where(censored, np.nan, parsed)
-        counts[element] = {
-            "rows": len(rows),
-            "valid": int(np.isfinite(value).sum()),
-            "missing": int((np.isnan(value) & ~censored).sum()),
-            "censored": int(censored.sum()),
-            "negative": int(below_zero.sum()),
-        }
-        if not np.isfinite(value).any():
-            raise InputError(
-                f"{name}: '{element}' has no valid value in {len(rows)} rows ({counts[element]['missing']} missing, "
-                f"{counts[element]['censored']} below the detection limit); leave the element out"
-            )
-        if check_units:
-            _check_magnitude(element, value, factor, name)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "site": sites.to_numpy()[rows],
-                    "replicate": numbers.to_numpy()[rows],
-                    "element": element,
-                    "value": value,
-                    "detection_limit": limit,
-                    "censored": censored,
-                    **{column: table[column].to_numpy()[rows] for column in others},
-                }
-            )
-        )
+    for element, piece in pieces.items():
+        values, counts[element] = reading.values_of(element, piece)
+        rows = piece[2]
+        keys = {"site": sites.to_numpy()[rows], "replicate": numbers.to_numpy()[rows], "element": element}
+        parts.append(pd.DataFrame({**keys, **values, **{column: table[column].to_numpy()[rows] for column in others}}))
     tidy = pd.concat(parts, ignore_index=True)
     repeated = tidy.duplicated(["site", "replicate", "element"])
     if repeated.any():
@@ -172,13 +147,92 @@ def read_samples(
         for column in (pair.east, pair.north):
             tidy[column] = numeric_column(tidy[column], where=name)
     tidy.attrs["counts"] = counts
+    tidy.attrs["at_minimum"] = table.attrs["at_minimum"]
     return tidy
 
 
-WHOLE_MG_KG: Final = 1e6
-"""The total of the soil; a content above it is another unit, or a code for a missing value."""
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """How the values of each property are read; the options of `read_samples`."""
 
-Piece = tuple[pd.Series, npt.NDArray[np.float64] | None, npt.NDArray[np.int64], list[str]]
+    table: pd.DataFrame
+    units: str | Mapping[str, str] | None
+    properties: Mapping[str, SoilProperty]
+    limits: Mapping[str, float]
+    negative: str
+    empty: str
+    at_minimum: str
+    check_units: bool
+
+    def values_of(self, element: str, piece: Piece) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
+        """`value`, `detection_limit` and `censored` of one property, and its counts."""
+        values, own_limits, rows, columns = piece
+        name = self.table.attrs["name"]
+        declared = self.properties.get(element) or known_property(element) or SoilProperty("content", high=WHOLE_MG_KG)
+        declared = replace(declared, symbol=element)
+        parsed, written = numbers_and_limits(values, rows, name)
+        limit = own_limits if own_limits is not None else np.full(len(rows), np.nan)
+        limit = np.where(np.isfinite(written), written, limit)
+        if element in self.limits:
+            limit = np.where(np.isfinite(limit), limit, float(self.limits[element]))
+        unit = self.units if isinstance(self.units, str) or self.units is None else self.units.get(element)
+        factor, offset = unit_change(declared, unit, columns[0] if columns else element, name)
+        parsed, limit = parsed * factor + offset, limit * factor + offset
+        require_possible(declared, parsed, rows, self.table)
+        below_zero = (parsed < 0) & (declared.low == 0)
+        if below_zero.any() and self.negative == "error":
+            lines = describe_lines(below_zero, self.table.attrs, rows)
+            raise InputError(
+                f"{name}: '{element}' is negative in {int(below_zero.sum())} rows ({lines}); "
+                "a content cannot be: correct it, or use negative='censor' to take it as below the detection limit"
+            )
+        blank = np.isnan(parsed) & np.isnan(written)
+        with np.errstate(invalid="ignore"):
+            censored = ~np.isnan(written) | below_zero | (parsed < limit)
+        if self.empty == "censored":
+            censored |= blank
+        censored, limit = self._of_minimum(element, np.where(censored, np.nan, parsed), censored, limit)
+        value = np.where(censored, np.nan, parsed)
+        counts = {
+            "rows": len(rows),
+            "valid": int(np.isfinite(value).sum()),
+            "missing": int((np.isnan(value) & ~censored).sum()),
+            "censored": int(censored.sum()),
+            "negative": int(below_zero.sum()),
+        }
+        if not counts["valid"]:
+            raise InputError(
+                f"{name}: '{element}' has no valid value in {len(rows)} rows ({counts['missing']} missing, "
+                f"{counts['censored']} below the detection limit); leave the element out"
+            )
+        if self.check_units:
+            check_magnitude(declared, value, name)
+        return {"value": value, "detection_limit": limit, "censored": censored}, counts
+
+    def _of_minimum(
+        self, element: str, value: Doubles, censored: npt.NDArray[np.bool_], limit: Doubles
+    ) -> tuple[npt.NDArray[np.bool_], Doubles]:
+        """Flags and limits after a repeated minimum was censored or kept."""
+        repeated = repeated_minimum(value)
+        if repeated is None:
+            return censored, limit
+        treated = self.at_minimum == "censor"
+        self.table.attrs["at_minimum"][element] = {**asdict(repeated), "censored": treated}
+        shown = (
+            f"{self.table.attrs['name']}: {repeated.count} of {repeated.valid} values of '{element}' "
+            f"({100 * repeated.share:.0f} %) are the minimum {repeated.value:.6g}, as where a detection limit was "
+            "replaced by half of it"
+        )
+        if not treated:
+            warnings.warn(
+                f"{shown}; they are kept as measured: pass at_minimum='censor' (limit {repeated.limit:.6g}) or limits=",
+                stacklevel=4,
+            )
+            return censored, limit
+        here = value == repeated.value
+        warnings.warn(f"{shown}; they are censored at {repeated.limit:.6g}", stacklevel=4)
+        limit = np.where(here & ~np.isfinite(limit), repeated.limit, limit)
+        return censored | here, limit
 
 
 def _identity(
@@ -244,65 +298,3 @@ def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | Non
             limit = numeric_column(table["detection_limit"], where=name).to_numpy()[rows]
         pieces[element] = (table["value"].iloc[rows], limit, rows, [])
     return pieces
-
-
-def _below(
-    values: pd.Series, rows: npt.NDArray[np.int64], name: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Numbers, and the limits of cells such as "<5"."""
-    limits = np.full(len(values), np.nan)
-    if values.dtype.kind in "fiub":
-        return values.to_numpy(dtype=np.float64), limits
-    text = values.astype("string").str.strip()
-    below = text.str.startswith("<").fillna(False).to_numpy(dtype=bool)
-    if below.any():
-        stripped = pd.Series(text[below].str.lstrip("<= ").to_numpy(), name=values.name)
-        stripped.attrs = dict(values.attrs)
-        limits[below] = numeric_column(stripped, where=f"{name}, limits", rows=rows[below]).to_numpy()
-        text = text.mask(pd.Series(below, index=text.index))
-    text.name, text.attrs = values.name, dict(values.attrs)
-    return numeric_column(text, where=name, rows=rows).to_numpy(), limits
-
-
-def _factor(units: str | Mapping[str, str], element: str, column: str, name: str) -> float:
-    """From a column's unit to mg kg-1 of the element."""
-    unit = units if isinstance(units, str) else units.get(element, "mg kg-1")
-    substance = element if element in ATOMIC_WEIGHTS else ""
-    change = conversion(unit, "mg kg-1", where=f"{name}: '{element}'", substance=substance)
-    formula = formula_in(column) or formula_in(element)
-    if formula and not read_unit(unit).substance:
-        fraction = mass_fraction(formula, substance) if substance else 0.0
-        raise UnitsError(
-            f"{name}: '{element}' is read from column '{column}', which is named for {formula}, in '{unit}'; pass "
-            f"units={{'{element}': '{unit} {formula}'}} to convert it"
-            + (f" (times {fraction:.4f})" if fraction else "")
-            + f", or '{unit} as {substance or 'Fe'}' if the numbers are of the element already"
-        )
-    return change.factor
-
-
-def _require_possible(element: str, values: npt.NDArray[np.float64], lines: str, name: str) -> None:
-    """Reject contents above the mass of the soil, such as 9 999 999 for missing."""
-    above = values > WHOLE_MG_KG
-    if above.any():
-        raise UnitsError(
-            f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself, in {int(above.sum())} values "
-            f"({lines}), up to {values[above].max():.8g}; correct them (a code for missing?), or see units="
-        )
-
-
-def _check_magnitude(element: str, value: npt.NDArray[np.float64], factor: float, name: str) -> None:
-    usual = TYPICAL_MG_KG.get(element)
-    median = float(np.nanmedian(value))
-    if usual is None or median <= 0:
-        return
-    ratio = median / usual
-    if 1 / SUSPECT <= ratio <= SUSPECT:
-        return
-    names = {1e-4: "%", 1e-3: "g kg-1", 1e3: "ug kg-1"}
-    closest = min(names, key=lambda r: abs(np.log(ratio / r)))
-    raise UnitsError(
-        f"{name}: '{element}' has a median of {median:.4g} mg kg-1, soils usually contain about {usual:g}: a ratio of "
-        f"{ratio:.2g}, as if it were in {names[closest]}; pass units={{'{element}': '{names[closest]}'}}, "
-        "or check_units=False if it is right"
-    )

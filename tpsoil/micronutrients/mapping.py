@@ -22,10 +22,10 @@ from tpsoil.grid import grid_of
 from tpsoil.micronutrients.calibration import XrfCalibration
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
+from tpsoil.soil_properties import SoilProperty, known_property
 from tpsoil.tiles import take_points
-from tpsoil.variables import ELEMENTS, missing_code
+from tpsoil.variables import missing_code
 
-LABELS: Final = {symbol: name for name, symbol in ELEMENTS.items()}
 MAX_CENSORED: Final = 0.3
 """Share of values below the detection limit above which an element is not mapped by default."""
 
@@ -39,6 +39,7 @@ class ElementKeywords(TrainingKeywords, total=False):
     max_censored: float
     allow_censored: bool
     censored_as: Literal["half", "limit", "drop"]
+    properties: Mapping[str, SoilProperty] | None
 
 
 @with_keywords_of(TrainingOptions, transform="log10")
@@ -54,9 +55,10 @@ def train_elements(
     max_censored: float = MAX_CENSORED,
     allow_censored: bool = False,
     censored_as: Literal["half", "limit", "drop"] = "half",
+    properties: Mapping[str, SoilProperty] | None = None,
     **options: Unpack[TrainingKeywords],
 ) -> dict[str, TrainedForest]:
-    """Train one forest per element; elements that are mostly below detection are rejected.
+    """Train one forest per element or other soil property; those that are mostly below detection are rejected.
 
     Parameters
     ----------
@@ -84,8 +86,12 @@ def train_elements(
     censored_as : {"half", "limit", "drop"}
         Value of censored samples in training: half the detection limit, the limit, or dropped (which biases the map
         upward).
+    properties : mapping of element to SoilProperty, optional
+        Unit, range and scale of names that `tpsoil.soil_properties.PROPERTIES` does not have, or in place of those. A
+        name that is neither is a content in mg kg-1.
     **options
-        Of `tpsoil.forest.train`, see `tpsoil.forest.TrainingOptions`; `transform` is "log10" by default.
+        Of `tpsoil.forest.train`, see `tpsoil.forest.TrainingOptions`; `transform` and `units` are by default those of
+        the property: "log10" and mg kg-1 of elements, "none" and 1 of pH, which is a logarithm already.
 
     Returns
     -------
@@ -116,10 +122,13 @@ def train_elements(
     located_samples, location_counts = with_covariates(
         samples, features, cube, on_masked=on_masked, within_m=masked_within_m
     )
-    keywords: TrainingKeywords = {"transform": "log10", **options}
     trained = {}
     for element in elements:
-        table, filled = _of_element(located_samples, element, max_censored, allow_censored, censored_as)
+        declared = property_of(element, properties)
+        own: TrainingKeywords = {"transform": "log10" if declared.log else "none", "units": declared.units}
+        keywords: TrainingKeywords = {**own, **options}
+        limits = (max_censored, allow_censored, censored_as)
+        table, filled = _of_element(located_samples, element, limits, declared)
         site = groups if groups is not None and groups in table.columns else None
         if site is not None and not table[site].duplicated().any():
             # One row per site: folds by site would be equal to random ones.
@@ -210,21 +219,47 @@ def map_elements(
         trained: Mapping[str, TrainedForest] = train_elements(samples, elements, features, cube=source, **options)
     else:
         trained = samples
-        if elements is not None or features is not None or options:
+        if elements is not None or features is not None or set(options) - {"properties"}:
             raise InputError("map_elements: with trained forests, omit elements, features and options")
     lines = dict(calibrations or {})
     unknown = [element for element in lines if element not in trained]
     if unknown:
         raise InputError(f"map_elements: calibrations name '{unknown[0]}'{nearest_name(unknown[0], trained)}")
+    properties = options.get("properties")
     models = {
-        LABELS.get(element, element): MapModel.of(
+        _layer_of(element, properties): MapModel.of(
             forest, level=level, measurement=lines[element].measurement_error() if element in lines else None
         )
         for element, forest in trained.items()
     }
     maps = map_models(models, cube, layers, unseen=unseen)
+    for element in trained:
+        declared = (properties or {}).get(element) or known_property(element)
+        if declared is not None and declared.scale:
+            maps[_layer_of(element, properties)].attrs["scale"] = declared.scale
     maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
     return maps
+
+
+def property_of(element: str, properties: Mapping[str, SoilProperty] | None = None) -> SoilProperty:
+    """The property that a column holds: declared, known, or a content in mg kg-1.
+
+    Parameters
+    ----------
+    element : str
+    properties : mapping of str to SoilProperty, optional
+
+    Examples
+    --------
+    >>> property_of("pH").log, property_of("Zn").log, property_of("iron_oxalate").units
+    (False, True, 'mg kg-1')
+    """
+    return (properties or {}).get(element) or known_property(element) or SoilProperty("content", log=True)
+
+
+def _layer_of(element: str, properties: Mapping[str, SoilProperty] | None) -> str:
+    declared = (properties or {}).get(element) or known_property(element)
+    return element if declared is None else declared.layer
 
 
 def with_covariates(
@@ -299,9 +334,10 @@ def with_covariates(
 
 
 def _of_element(
-    samples: pd.DataFrame, element: str, max_censored: float, allow_censored: bool, censored_as: str
+    samples: pd.DataFrame, element: str, limits: tuple[float, bool, str], declared: SoilProperty
 ) -> tuple[pd.DataFrame, int]:
     """Rows of one element with a column of its name, and number of substituted censored values."""
+    max_censored, allow_censored, censored_as = limits
     tidy = {"element", "value"} <= set(samples.columns)
     if tidy:
         table = samples[samples["element"] == element]
@@ -311,7 +347,7 @@ def _of_element(
     if not len(table) or (not tidy and element not in samples.columns):
         raise InputError(f"map: no element '{element}' in the samples{nearest_name(element, names)}")
     values = table["value" if tidy else element].astype(np.float64)
-    if (values < 0).any():
+    if declared.low == 0 and (values < 0).any():
         raise InputError(
             f"map: '{element}' is negative in {int((values < 0).sum())} rows; a content cannot be: correct it, or read "
             "the samples with negative='censor'"
