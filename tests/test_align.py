@@ -14,7 +14,7 @@ from geotiffs import write_tif
 from odc.geo.geobox import GeoBox
 
 from tpsoil.cube import align
-from tpsoil.cube.align import WINDOW_CELLS, Alignment, pixels_per_cell
+from tpsoil.cube.alignment import WINDOW_CELLS, Alignment, pixels_per_cell
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.ingest import Raster, read_raster

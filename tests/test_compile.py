@@ -248,9 +248,9 @@ def test_another_environment_has_a_folder_of_its_own(package: Path, tmp_path: Pa
     assert finish(start(package, cache, program=other)) == (8.0, "1 0")
 
 
-@pytest.mark.parametrize("name", ["numba", "llvmlite", "np"])
+@pytest.mark.parametrize("name", ["numba", "llvmlite", "numpy"])
 def test_the_folder_is_named_for_every_version(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = caching.environment_digest.__wrapped__
     before = digest()
-    monkeypatch.setattr(getattr(caching, name), "__version__", "99.0")
+    monkeypatch.setattr(f"{name}.__version__", "99.0")
     assert digest() != before == caching.environment_digest()

@@ -12,7 +12,7 @@ import xarray as xr
 
 from tpsoil.cube import create_cube, cube_info
 from tpsoil.display import cell_text, html_summary, html_table, text_summary
-from tpsoil.engine.preview import Preview, Previews
+from tpsoil.engine.state import Preview, Previews
 from tpsoil.forest import train
 from tpsoil.forest.dissimilarity import fit_applicability
 from tpsoil.forest.layers import MapModel

@@ -8,13 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
+import rasterio
 import small_run
 
-from tpsoil.engine.code import ROOT, code_of, entries_of
+from tpsoil.engine.code import ROOT, code_of, entries_of, top_level_names
 from tpsoil.engine.origin import origin_of
+from tpsoil.recipes import run
 from tpsoil.recipes.jobs import job_of
 from tpsoil.stage import CONTENT, Stage, decisive_options
 
@@ -120,3 +123,47 @@ def test_an_option_without_a_form_that_can_be_compared_is_rejected() -> None:
     stage = Stage("s", "s", "s", (), lambda window: {}, options={"handle": object()})
     with pytest.raises(TypeError, match="option handle: a object cannot be compared; declare it indifferent"):
         decisive_options(stage)
+
+
+def test_the_packages_of_a_name_are_those_of_the_standard_library() -> None:
+    """`packages_distributions` builds a path for every installed file; ours reads the same lists of files as text."""
+    expected: dict[str, set[str]] = {}
+    for name, projects in packages_distributions().items():
+        if name.isidentifier():
+            expected[name] = set(projects)
+    computed: dict[str, set[str]] = {}
+    for one in distributions():
+        for name in filter(str.isidentifier, top_level_names(one)):
+            computed.setdefault(name, set()).add(one.metadata["Name"])
+    computed.pop("__pycache__", None)
+    expected.pop("__pycache__", None)
+    assert computed == expected
+
+
+def test_a_name_that_is_exported_when_first_used_leads_to_its_module() -> None:
+    """`tpsoil.cube` imports its public names lazily: a stage that takes one of them depends on its definition."""
+    modules = code_of(("tpsoil.recipes.element_samples",)).modules
+    assert {"tpsoil.cube.sampling", "tpsoil.cube.store"} & modules.keys()
+
+
+def test_versions_of_the_libraries_below_are_those_that_the_packages_state() -> None:
+    """GDAL's is read from an extension module alone where rasterio is not imported yet."""
+    alone = "from tpsoil.engine.code import _gdal; print(_gdal()['GDAL'])"
+    done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == rasterio.__gdal_version__
+
+
+def test_status_imports_no_library_that_it_does_not_need(tmp_path: Path) -> None:
+    """They take 2 s; records, versions and digests need numpy and zarr."""
+    recipe = small_run.make_small(tmp_path, chunk=32)
+    del recipe["elements"]
+    run(recipe, progress=False)
+    heavy = ("xarray", "pandas", "numba", "sklearn", "scipy", "dask.array", "rasterio", "odc.geo", "matplotlib")
+    source = (
+        "import atexit, sys; from tpsoil.cli import main\n"
+        f"atexit.register(lambda: print(*[name for name in {heavy} if name in sys.modules], file=sys.stderr))\n"
+        f"main(['status', {recipe['run']['output']!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+    assert "0 of " in done.stdout

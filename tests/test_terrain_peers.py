@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter
 
 from tpsoil.covariates import terrain_attributes
-from tpsoil.cube.align import align
+from tpsoil.cube.alignment import align
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.variables import variable
 

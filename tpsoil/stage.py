@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from tpsoil.variables import Variable
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
+    from odc.geo.geobox import GeoBox
 
 Array = npt.NDArray[Any]
 
@@ -269,7 +269,7 @@ def blocks_of(maps: xr.Dataset, side: int = 512) -> Iterator[xr.Dataset]:
 
 def trimmed(values: Any, halo: tuple[tuple[int, int], tuple[int, int]], dtype: str) -> Array:
     """A window's result without its halo, in the stored type."""
-    array = np.asarray(values.values if isinstance(values, xr.DataArray) else values)
+    array = np.asarray(values)
     (top, bottom), (left, right) = halo
     rows, columns = array.shape
     return np.ascontiguousarray(array[top : rows - bottom, left : columns - right]).astype(dtype, copy=False)

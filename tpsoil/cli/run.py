@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .show import require_lasting
+from .show import columns_of_text, require_lasting
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tpsoil.engine.preview import Preview
+    from tpsoil.engine import Preview
 
 
 def run(
@@ -91,18 +91,16 @@ def status(
 
 
 def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
-    import pandas as pd
-
+    headings = ["stage", "tiles", "up to date", "missing", "stale", *(["follows", "GB"] if forecast else [])]
     rows = []
     for item in plans:
         plan = item.plan
-        row = {"stage": item.title, "tiles": plan.total, "up to date": plan.current}
-        row |= {"missing": len(plan.missing), "stale": len(plan.stale)}
+        row = [item.title, plan.total, plan.current, len(plan.missing), len(plan.stale)]
         if forecast:
-            row["follows"] = plan.follows
-            row["GB"] = "" if item.forecast is None else f"{item.forecast.total / 1e9:.2f}"
-        rows.append(row)
-    typer.echo(_text(pd.DataFrame(rows)))
+            row += [plan.follows, "" if item.forecast is None else f"{item.forecast.total / 1e9:.2f}"]
+        rows.append([str(cell) for cell in row])
+    for line in columns_of_text(headings, rows):
+        typer.echo(line)
     for item in plans:
         if item.note:
             typer.echo(f"{item.title}: {item.note}")

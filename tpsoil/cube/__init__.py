@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from .align import align
-from .check import CubeCheck, check_cube
-from .export import export_store
-from .layers import add_layer, add_layers, write_layers
-from .location import writing
-from .reading import CubeInfo
-from .regions import (
-    chunk_bytes,
-    create_layers,
-    finish_layers,
-    layer_digest,
-    missing_chunks,
-    remove_layers,
-)
-from .sampling import sample_cube
-from .store import create_cube, cube_info, layer_states, open_cube
-from .zonal import zonal_statistics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .alignment import align
+    from .check import CubeCheck, check_cube
+    from .export import export_store
+    from .layers import add_layer, add_layers, write_layers
+    from .location import writing
+    from .reading import CubeInfo
+    from .regions import (
+        chunk_bytes,
+        create_layers,
+        finish_layers,
+        layer_digest,
+        missing_chunks,
+        remove_layers,
+    )
+    from .sampling import sample_cube
+    from .store import create_cube, cube_info, layer_states, open_cube
+    from .zonal import zonal_statistics
+
+# Each name with its module, which is imported when the name is first used (PEP 562): the engine's records need
+# `cube.location` and `cube.chunks` alone.
+_HOMES = {
+    "CubeCheck": "check",
+    "CubeInfo": "reading",
+    "add_layer": "layers",
+    "add_layers": "layers",
+    "align": "alignment",
+    "check_cube": "check",
+    "chunk_bytes": "regions",
+    "create_cube": "store",
+    "create_layers": "regions",
+    "cube_info": "store",
+    "export_store": "export",
+    "finish_layers": "regions",
+    "layer_digest": "regions",
+    "layer_states": "store",
+    "missing_chunks": "regions",
+    "open_cube": "store",
+    "remove_layers": "regions",
+    "sample_cube": "sampling",
+    "write_layers": "layers",
+    "writing": "location",
+    "zonal_statistics": "zonal",
+}
 
 __all__ = [
     "CubeCheck",
@@ -43,3 +73,15 @@ __all__ = [
     "writing",
     "zonal_statistics",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        globals()[name] = value  # also where a module has the same name
+        return value
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

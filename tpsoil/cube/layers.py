@@ -20,7 +20,7 @@ from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles
 from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer
 
-from .align import align
+from .alignment import align
 from .location import Location
 from .reading import CubeInfo, graph_prefix
 from .regions import create_layers, finish_layers, layer_digest, remove_layers, write_block

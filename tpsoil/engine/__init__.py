@@ -9,8 +9,34 @@ window. The engine does the reading, writing, resuming, digests, memory and prog
 
 from __future__ import annotations
 
-from .job import Job
-from .preview import Preview, Previews, preview, state_of, status
-from .session import run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .dry_run import preview
+    from .job import Job
+    from .session import run
+    from .state import Preview, Previews, state_of, status
+
+# Each name with its module, which is imported when the name is first used (PEP 562): `tpsoil status` needs no xarray.
+_HOMES = {
+    "Job": "job",
+    "Preview": "state",
+    "Previews": "state",
+    "preview": "dry_run",
+    "run": "session",
+    "state_of": "state",
+    "status": "state",
+}
 
 __all__ = ["Job", "Preview", "Previews", "preview", "run", "state_of", "status"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

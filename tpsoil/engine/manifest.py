@@ -34,6 +34,9 @@ FORMAT: Final = 3
 not count (1 had digests of another kind, 2 knew neither the modules nor the packages behind a stage, nor checksums):
 their tiles are computed again."""
 
+RUN_KEY: Final = "run.json"
+"""Key of the description of a store's run."""
+
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
 

@@ -29,7 +29,7 @@ from tpsoil.variables import Variable
 from .arrays import layer_place, place_of
 from .job import Job
 from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
-from .manifest import FORMAT, Manifest, check_format, digest_of, migration_note
+from .manifest import FORMAT, RUN_KEY, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
@@ -37,7 +37,6 @@ from .prepare import remove_tables
 from .progress import log
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
-RUN_KEY: Final = "run.json"
 ADDED_KEY: Final = "added.json"
 """Of a cube that no run created and that a run adds layers to: its records do not make it a run's store."""
 RETAINED_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")

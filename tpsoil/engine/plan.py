@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
@@ -214,6 +214,11 @@ def _digests(store: Store, keys: Sequence[str], threads: concurrent.futures.Exec
         digests = threads.map(lambda part: [digest_file(f"{root}/{key}") for key in part], parts)
         return [digest for part in digests for digest in part]
     return read_through(store, keys, digest_bytes)
+
+
+def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:
+    """The digest of the model in records: "" where no tile reads it."""
+    return str(described["digest"]) if loads else ""
 
 
 def input_digest(place: LayerPlace, digests: Mapping[Chunk, str]) -> str:

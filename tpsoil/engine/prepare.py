@@ -19,7 +19,7 @@ from .ledger import SUM_SUFFIX, Ledger
 from .manifest import Chunk, digest_bytes
 from .origin import Origin
 from .places import open_store
-from .plan import ChunkDigests, Dependencies, LayerPlace, input_digest
+from .plan import ChunkDigests, Dependencies, LayerPlace, input_digest, model_digest
 from .progress import Reporter
 from .tiles import DigestRecorder
 
@@ -153,11 +153,6 @@ def _write_csv(stage: Stage, described: Mapping[str, Any], ledger: Ledger) -> No
         key, data = f"models/{stage.name}.{name}.csv", str(text).encode()
         if ledger.read(key) != data:
             ledger.write(key, data)
-
-
-def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:
-    """The digest of the model in records: "" where no tile reads it."""
-    return str(described["digest"]) if loads else ""
 
 
 def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame]:

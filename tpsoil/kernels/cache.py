@@ -28,10 +28,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import llvmlite
-import numba
-import numpy as np
-
 CACHE_VARIABLE: Final = "TPSOIL_KERNEL_CACHE"
 LOCK_SECONDS: Final = 60.0
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -62,6 +58,9 @@ def environment_digest() -> str:
     str
         8 hexadecimal digits.
     """
+    import llvmlite
+    import numba
+    import numpy as np
     from llvmlite import binding
 
     parts = (
@@ -86,10 +85,30 @@ def cache_folder() -> Path | None:
     Path or None
         None where the cache is switched off, or where no folder is safe and writable (with a RuntimeWarning).
     """
+    if _root() is None:
+        return None
+    import numba
+
+    return own_folder(f"kernels-{kernel_digest()}-numba{numba.__version__}-{environment_digest()}")
+
+
+@cache
+def own_folder(name: str) -> Path | None:
+    """A folder of the cache that nobody else can write to; created if missing.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Path or None
+        As `cache_folder`.
+    """
     root = _root()
     if root is None:
         return None
-    folder = root / f"kernels-{kernel_digest()}-numba{numba.__version__}-{environment_digest()}"
+    folder = root / name
     try:
         _make(folder)
         fault = unsafe(folder)

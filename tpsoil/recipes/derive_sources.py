@@ -28,7 +28,7 @@ from tpsoil.covariates.groups.base import (
     settings,
 )
 from tpsoil.covariates.hydrology import LONGEST_HALO
-from tpsoil.cube.align import aligned_reader, source_bytes_of
+from tpsoil.cube.alignment import aligned_reader, source_bytes_of
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, grid_of, same_grid
 from tpsoil.ingest import Raster

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.cube import add_layer, create_cube, cube_info, open_cube
-from tpsoil.cube.align import align
+from tpsoil.cube.alignment import align
 from tpsoil.cube.location import local_path
 from tpsoil.errors import GridError, InputError, MissingInputError
 from tpsoil.grid import PLATEAU_CRS, same_grid

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
 
 from tpsoil.cube import cube_info
-from tpsoil.cube.align import Alignment, aligned_reader, source_bytes_of
+from tpsoil.cube.alignment import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url

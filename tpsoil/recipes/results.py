@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tpsoil.engine.ledger import Ledger
-from tpsoil.engine.output import RUN_KEY
+from tpsoil.engine.manifest import RUN_KEY
 from tpsoil.engine.prepare import read_tables
 
 TITLES = {

@@ -1,38 +1,30 @@
-"""What a run would compute, and the state of a store, without computing anything."""
+"""The state of a store, read from its records alone.
+
+`tpsoil status` imports this module and neither xarray nor the engine's other half: their libraries take 2 s to load.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
-from .execute import available_processors
-from .job import Job
 from .ledger import Ledger
 from .lock import lock_owner
-from .manifest import Chunk, Manifest, check_format
-from .memory import Forecast, fit_memory, memory_limit
-from .origin import Origin, origin_from, read_origin
-from .output import RUN_KEY, existing_arrays, find_output
+from .manifest import RUN_KEY, Manifest, check_format
+from .origin import origin_from, read_origin
 from .places import is_url
-from .plan import (
-    ChunkDigests,
-    Dependencies,
-    LayerPlace,
-    StagePlan,
-    Tiling,
-    plan_stage,
-    touched_by,
-)
-from .prepare import is_current, model_digest
-from .session import with_origins
+from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, model_digest, plan_stage
+
+if TYPE_CHECKING:
+    from .memory import Forecast
 
 
 @dataclass(frozen=True)
@@ -65,64 +57,6 @@ class Previews(list[Preview]):
         todo, total = sum(len(one.plan.to_compute) for one in self), sum(one.plan.total for one in self)
         table = html_table(["stage", "tiles", "up to date", "missing", "stale", "why"], rows)
         return html_summary("Run", {"tiles to compute": f"{todo} of {total}"}, table)
-
-
-def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
-    """What `run` would compute, and its forecast of memory. Writes nothing.
-
-    Parameters
-    ----------
-    job : Job
-    workers, memory
-        As in `tpsoil.run`.
-    processes : bool
-        Whether the workers are processes.
-
-    Returns
-    -------
-    Previews
-        One `Preview` a stage, in order. A tile that depends on tiles of an earlier stage is counted in `follows`:
-        whether it is stale is known when those are computed, because a chunk that is computed again often has the same
-        bytes.
-    """
-    place = find_output(job)
-    origins, job = with_origins(job, place.tiling)
-    digests = ChunkDigests()
-    here = job.outputs
-    changing: dict[str, set[Chunk]] = {}
-    previews = Previews()
-    for stage in job.selected:
-        threads = workers or available_processors()
-        forecast = fit_memory(
-            stage,
-            place.tiling,
-            [4] * len(stage.inputs),
-            model=0,
-            threads=1 if processes else threads,
-            processes=threads if processes else 1,
-            limit=memory_limit(memory),
-            where=job.where,
-            side=job.tile,
-            grid=place.grid,
-        )
-        outputs = existing_arrays(place, stage)
-        upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
-        inputs = _existing_inputs(stage, job.output, job.cube, here)
-        if len(outputs) < len(stage.outputs) or inputs is None:
-            plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
-            previews.append(Preview(stage.title, plan, forecast))
-        else:
-            dependencies, note = _dependencies_of(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
-            manifest = Manifest(place.ledger, stage.name)
-            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
-            to_compute = set(plan.to_compute)
-            reached = {c for chunks in upstream.values() for c in touched_by(chunks, place.tiling, stage.halo)}
-            plan.follows = len(reached - to_compute)
-            plan.current -= plan.follows
-            previews.append(Preview(stage.title, plan, forecast, note))
-        for variable in stage.outputs:
-            changing[variable.name] = set(plan.to_compute)
-    return previews
 
 
 def status(store: str) -> Previews:
@@ -194,31 +128,6 @@ def state_of(store: str) -> tuple[str, str | None]:
     ledger = Ledger.at(place, read_only=True)
     content = ledger.read_json(RUN_KEY) or {}
     return str(content.get("state", "unknown")), lock_owner(ledger)
-
-
-def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]) -> list[LayerPlace] | None:
-    try:
-        return [layer_place(output if name in here or cube is None else cube, name) for name in stage.inputs]
-    except (MissingInputError, FileNotFoundError):
-        return None
-
-
-def _dependencies_of(
-    stage: Stage,
-    origin: Origin,
-    inputs: list[LayerPlace],
-    digests: ChunkDigests,
-    ledger: Ledger,
-    upstream: Mapping[str, Collection[Chunk]],
-) -> tuple[Dependencies, str]:
-    if stage.prepare is None:
-        return Dependencies(origin), ""
-    described = ledger.read_json(f"models/{stage.name}.json")
-    if described is None:
-        return Dependencies(origin), "the model will be trained"
-    current = is_current(described, origin, inputs, digests, upstream)
-    note = "" if current else "the model will be trained again"
-    return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note
 
 
 def _cube_of(content: Mapping[str, Any], place: str) -> str:

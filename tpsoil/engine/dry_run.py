@@ -1,0 +1,104 @@
+"""What a run would compute, without computing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from tpsoil.errors import MissingInputError
+from tpsoil.stage import Stage
+
+from .arrays import layer_place
+from .execute import available_processors
+from .job import Job
+from .ledger import Ledger
+from .manifest import Chunk, Manifest
+from .memory import fit_memory, memory_limit
+from .origin import Origin
+from .output import existing_arrays, find_output
+from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, model_digest, plan_stage, touched_by
+from .prepare import is_current
+from .session import with_origins
+from .state import Preview, Previews
+
+
+def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
+    """What `run` would compute, and its forecast of memory. Writes nothing.
+
+    Parameters
+    ----------
+    job : Job
+    workers, memory
+        As in `tpsoil.run`.
+    processes : bool
+        Whether the workers are processes.
+
+    Returns
+    -------
+    Previews
+        One `Preview` a stage, in order. A tile that depends on tiles of an earlier stage is counted in `follows`:
+        whether it is stale is known when those are computed, because a chunk that is computed again often has the same
+        bytes.
+    """
+    place = find_output(job)
+    origins, job = with_origins(job, place.tiling)
+    digests = ChunkDigests()
+    here = job.outputs
+    changing: dict[str, set[Chunk]] = {}
+    previews = Previews()
+    for stage in job.selected:
+        threads = workers or available_processors()
+        forecast = fit_memory(
+            stage,
+            place.tiling,
+            [4] * len(stage.inputs),
+            model=0,
+            threads=1 if processes else threads,
+            processes=threads if processes else 1,
+            limit=memory_limit(memory),
+            where=job.where,
+            side=job.tile,
+            grid=place.grid,
+        )
+        outputs = existing_arrays(place, stage)
+        upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
+        inputs = _existing_inputs(stage, job.output, job.cube, here)
+        if len(outputs) < len(stage.outputs) or inputs is None:
+            plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
+            previews.append(Preview(stage.title, plan, forecast))
+        else:
+            dependencies, note = _dependencies_of(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
+            manifest = Manifest(place.ledger, stage.name)
+            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
+            to_compute = set(plan.to_compute)
+            reached = {c for chunks in upstream.values() for c in touched_by(chunks, place.tiling, stage.halo)}
+            plan.follows = len(reached - to_compute)
+            plan.current -= plan.follows
+            previews.append(Preview(stage.title, plan, forecast, note))
+        for variable in stage.outputs:
+            changing[variable.name] = set(plan.to_compute)
+    return previews
+
+
+def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]) -> list[LayerPlace] | None:
+    try:
+        return [layer_place(output if name in here or cube is None else cube, name) for name in stage.inputs]
+    except (MissingInputError, FileNotFoundError):
+        return None
+
+
+def _dependencies_of(
+    stage: Stage,
+    origin: Origin,
+    inputs: list[LayerPlace],
+    digests: ChunkDigests,
+    ledger: Ledger,
+    upstream: Mapping[str, Collection[Chunk]],
+) -> tuple[Dependencies, str]:
+    if stage.prepare is None:
+        return Dependencies(origin), ""
+    described = ledger.read_json(f"models/{stage.name}.json")
+    if described is None:
+        return Dependencies(origin), "the model will be trained"
+    current = is_current(described, origin, inputs, digests, upstream)
+    note = "" if current else "the model will be trained again"
+    return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note
