@@ -15,8 +15,9 @@ import pytest
 import rasterio
 import small_run
 
-from tpsoil.engine.code import ROOT, code_of, entries_of, top_level_names
+from tpsoil.engine.code import ROOT, code_of, entries_of
 from tpsoil.engine.origin import origin_of
+from tpsoil.engine.packages import top_level_names
 from tpsoil.recipes import run
 from tpsoil.recipes.jobs import job_of
 from tpsoil.stage import CONTENT, Stage, decisive_options
@@ -148,7 +149,7 @@ def test_a_name_that_is_exported_when_first_used_leads_to_its_module() -> None:
 
 def test_versions_of_the_libraries_below_are_those_that_the_packages_state() -> None:
     """GDAL's is read from an extension module alone where rasterio is not imported yet."""
-    alone = "from tpsoil.engine.code import _gdal; print(_gdal()['GDAL'])"
+    alone = "from tpsoil.engine.packages import versions_of; print(versions_of('rasterio')['GDAL'])"
     done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == rasterio.__gdal_version__
 
