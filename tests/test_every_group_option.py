@@ -14,7 +14,7 @@ import raw_covariates
 import xarray as xr
 from sweep import ABSENT, Change, Sweep
 
-from tpsoil.covariates.groups.base import Dem, Stack
+from tpsoil.covariates.groups.sources import Dem, Stack
 from tpsoil.cube import add_layer, create_cube
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes.derive_reference import option_rows

@@ -5,6 +5,7 @@ A digest over the named file alone would miss a corrected `.hdr`, a replaced til
 
 from __future__ import annotations
 
+import glob
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Final
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from tpsoil.errors import nearest_name
 from tpsoil.waiting import limit_remote_reads
 
 FAMILIES: Final = {
@@ -90,6 +92,32 @@ def dependencies_of(sources: Iterable[str | os.PathLike[str]]) -> Dependencies:
             files[path] = None
             pending += reversed([one for one in _beside(path) if not one.lower().endswith(UNREAD)])
     return Dependencies(tuple(files), tuple(urls))
+
+
+def behind(source: str, at: str, faults: list[str]) -> Dependencies:
+    """Files and URLs behind a path, glob, folder or URL; a fault if there are none.
+
+    Parameters
+    ----------
+    source : str
+    at : str
+        The key that names it, for the fault.
+    faults : list of str
+        Extended by one line where there is nothing.
+    """
+    if "://" in source:
+        return dependencies_of([source])
+    if any(mark in source for mark in "*?["):
+        matches = sorted(glob.glob(source, recursive=True))
+        if not matches:
+            faults.append(f"{at}: no file matches {source}")
+        return dependencies_of(matches)
+    path = Path(source.partition("|layername=")[0])
+    if not path.exists():
+        near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+        faults.append(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}")
+        return Dependencies()
+    return dependencies_of([path])
 
 
 def forget_remote(sources: Iterable[str]) -> None:

@@ -128,7 +128,7 @@ def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], fault
 
 def type_text(annotation: Any) -> str:
     """The type of an option in words."""
-    text = str(annotation).replace("typing.", "").replace("tpsoil.covariates.groups.base.", "")
+    text = re.sub(r"typing\.|tpsoil\.covariates\.groups\.\w+\.", "", str(annotation))
     text = re.sub(r"<class '(\w+)'>", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match.group(1).replace("'", "").replace(", ", " | "), text)
     text = text.replace(" | None", "").replace("tuple[str, ...]", "list of names").replace("collections.abc.", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial, reduce
@@ -15,17 +14,15 @@ import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from tpsoil.covariates.groups.base import (
+from tpsoil.covariates.groups.base import CovariateGroup, settings
+from tpsoil.covariates.groups.sources import (
     ArraySource,
-    CovariateGroup,
-    Dem,
     FromDem,
     FromPolygons,
     FromStacks,
     Ground,
     SourceLayer,
     Stack,
-    settings,
 )
 from tpsoil.covariates.hydrology import LONGEST_HALO
 from tpsoil.cube.alignment import aligned_reader, source_bytes_of
@@ -34,7 +31,7 @@ from tpsoil.grid import coordinates, grid_of, same_grid
 from tpsoil.ingest import Raster
 from tpsoil.ingest.checks import check_range
 from tpsoil.ingest.class_polygons import class_reader
-from tpsoil.ingest.dependencies import Dependencies, forget_remote
+from tpsoil.ingest.dependencies import Dependencies, behind, forget_remote
 from tpsoil.ingest.parts import find_parts
 from tpsoil.ingest.reading import read_bytes
 from tpsoil.ingest.stacks import stack_bytes
@@ -54,7 +51,7 @@ from .dem import (
     sizes_of,
 )
 from .derive_stacks import is_geotiff, open_stack
-from .layer_stage import averaged_raster, behind
+from .layer_stage import averaged_raster
 
 Array = npt.NDArray[Any]
 Reader = Callable[[slice, slice], Array]
@@ -98,16 +95,6 @@ class OpenSources:
         return method
 
 
-def source_options(group: CovariateGroup) -> dict[str, Dem | Stack | str]:
-    """The options of a group that name data, with their values."""
-    sources = {}
-    for name in type(group).model_fields:
-        value = getattr(group, name)
-        if settings(group, name, "source") and isinstance(value, Dem | Stack | str):
-            sources[name] = value
-    return sources
-
-
 def group_dependencies(group: CovariateGroup, at: Callable[[str], str], faults: list[str]) -> Dependencies:
     """Files and URLs behind a group; a fault for each that is not there.
 
@@ -121,7 +108,7 @@ def group_dependencies(group: CovariateGroup, at: Callable[[str], str], faults: 
     """
     files: list[Path] = []
     urls: list[str] = []
-    for name, value in source_options(group).items():
+    for name, value in group.data.items():
         path = value if isinstance(value, str) else value.path
         for one in () if isinstance(path, ArraySource) else _listed(path):
             dependencies = behind(one, at(name), faults)
@@ -134,26 +121,6 @@ def _listed(path: str | tuple[str, ...]) -> tuple[str, ...]:
     return (path,) if isinstance(path, str) else path
 
 
-def group_indifferent(group: CovariateGroup) -> tuple[str, ...]:
-    """Options that do not change a group's result, for its stage: paths, limits, and the selection of layers."""
-    names = ["group.layers"]
-    for name in type(group).model_fields:
-        value = getattr(group, name)
-        if isinstance(value, Dem | Stack):
-            names.append(f"group.{name}.path")
-        elif not settings(group, name, "decisive") or (settings(group, name, "source") and isinstance(value, str)):
-            names.append(f"group.{name}")
-    return tuple(names)
-
-
-def group_identity(group: CovariateGroup) -> dict[str, Any]:
-    """Names of a group's sources; of a DataArray a digest."""
-    return {
-        f"source.{name}": Path(value).name if isinstance(value, str) else _path_identity(value.path)
-        for name, value in source_options(group).items()
-    }
-
-
 def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
     """Open a group's sources, checked.
 
@@ -161,15 +128,15 @@ def open_sources(group: CovariateGroup, grid: GeoBox) -> OpenSources:
     ------
     InputError, UnitsError, GridError, MissingInputError
     """
-    paths = [value if isinstance(value, str) else value.path for value in source_options(group).values()]
+    paths = [value if isinstance(value, str) else value.path for value in group.data.values()]
     forget_remote(one for path in paths if not isinstance(path, ArraySource) for one in _listed(path))
     sources = OpenSources()
     stacks = {
         name: open_stack(value, str(settings(group, name, "units")), name)
-        for name, value in source_options(group).items()
+        for name, value in group.data.items()
         if isinstance(value, Stack)
     }
-    for value in source_options(group).values():
+    for value in group.data.values():
         if isinstance(value, Stack) and not isinstance(value.path, ArraySource) and is_geotiff(value.path):
             (first, *_) = find_parts(sorted(glob.glob(_listed(value.path)[0]))[0], where="stack", crs=value.crs)
             sources.sizes.append(partial(read_bytes, first))
@@ -296,10 +263,3 @@ class _Reduced:
             check_range(values, spec, str(self.stacks[0].attrs["source"]), ())
             results.append(values.astype(spec.dtype))
         return tuple(results)
-
-
-def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:
-    if isinstance(path, ArraySource):
-        values = np.ascontiguousarray(path.layer.values)
-        return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
-    return Path(path).name if isinstance(path, str) else [Path(one).name for one in path]

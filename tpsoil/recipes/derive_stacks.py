@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from tpsoil.covariates.groups.base import CLIMATOLOGY, ArraySource, Stack
+from tpsoil.covariates.groups.sources import CLIMATOLOGY, ArraySource, Stack
 from tpsoil.errors import InputError
 from tpsoil.ingest import read_raster, read_stack
 from tpsoil.units import conversion

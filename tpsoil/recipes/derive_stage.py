@@ -18,7 +18,7 @@ from tpsoil.variables import CATALOGUE
 
 from .derive_resolve import Derivation
 from .derive_settings import DeriveSettings
-from .derive_sources import OpenSources, group_dependencies, group_identity, group_indifferent, open_sources
+from .derive_sources import OpenSources, group_dependencies, open_sources
 from .derive_tiles import GRID_LAYER, compute_group, described, group_bytes
 
 OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max",
@@ -44,7 +44,9 @@ def derive_stages(
     stages = []
     for item in items:
         group = item.group
-        dependencies = group_dependencies(group, _option_place(group, settings, at), faults)
+        dependencies = Dependencies()
+        if group.data:
+            dependencies = group_dependencies(group, _option_place(group, settings, at), faults)
         if faults:
             continue
         try:
@@ -64,7 +66,7 @@ def _option_place(group: CovariateGroup, settings: DeriveSettings, at: str) -> C
 
 def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
     group = item.group
-    sources = open_sources(group, grid)
+    sources = open_sources(group, grid) if group.data else OpenSources()
     names = tuple(spec.name for spec in item.outputs)
     halo, memory = group.demand(grid, names)
     return Stage(
@@ -76,13 +78,13 @@ def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
         halo=halo,
         compute=compute_group,
         options={"group": group, "names": names},
-        identity=group_identity(group),
+        identity=group.identity,
         files=dependencies.files,
         attributes=_attributes(item, grid, sources),
         urls=dependencies.urls,
-        indifferent=group_indifferent(group),
+        indifferent=group.indifferent,
         bytes_per_cell=max(memory if not sources.readers else 0.0, 64.0) + sources.bytes_per_cell,
-        source_bytes=group_bytes,
+        source_bytes=group_bytes if sources.sizes else None,
         tally=None if group.summary is None and group.notes is None else group.tally,
         summary=group.summary,
         notes=group.notes,

@@ -35,7 +35,7 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     """The layers of a group on one window."""
     group: CovariateGroup = window.options["group"]
     layers = {str(name): layer for name, layer in window.layers.data_vars.items()}
-    sources = _sources_of(window)
+    sources = _opened(window.options, window.grid)
     names = window.options["names"]
     needed = group.sources_of(names, set(sources.readers))
     layers |= _source_layers(sources, needed, window.grid, (window.rows, window.columns))
@@ -43,13 +43,11 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     return {name: np.asarray(results[name].values) for name in names}
 
 
-def _sources_of(window: Window) -> OpenSources:
-    """The group's sources, retained for the next tile; not those of a DEM whose derivation needs the complete grid."""
-    return _opened(window.options, window.grid)
-
-
 def _opened(options: Mapping[str, Any], grid: GeoBox) -> OpenSources:
+    """The group's sources, retained for the next tile; not those of a DEM whose derivation needs the complete grid."""
     group: CovariateGroup = options["group"]
+    if not group.data:
+        return OpenSources()
     if group.halo is None or CONTENT not in options:
         return open_sources(group, grid)
     return _readers.get((group, grid), str(options[CONTENT]), partial(open_sources, group, grid))

@@ -63,7 +63,7 @@ def element_stages(
     list of Stage
     """
     masks = mask_inputs(available)
-    stages = index_stages(table, available, samples, seed, masks)
+    stages = index_stages(table, available, samples, seed, masks) if table.cia is not None else []
     for symbol in table.columns:
         stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
@@ -78,7 +78,7 @@ def element_stages(
                     prepare=prepare_uncalibrated,
                 )
             )
-    return [*stages, *representation_stages(table, samples, masks)]
+    return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
 def _element_stage(

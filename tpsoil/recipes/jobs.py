@@ -128,7 +128,7 @@ def preview(
     [('solum thickness', 1)]
     """
     job = job_of(recipe, output=output, only=only)
-    _check_tables(with_open_data(read_recipe(recipe, output=output)), {stage.section for stage in job.selected})
+    _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected})
     return engine.preview(job, workers=workers, processes=processes, memory=memory)
 
 
@@ -170,7 +170,7 @@ def job_of(
     AccessError, WorkError
         Where open data that the recipe names cannot be fetched.
     """
-    checked = with_open_data(read_recipe(recipe, output=output), progress)
+    checked = _checked_recipe(recipe, output, progress)
     present = _layers_of_cube(checked)
     stages = stages_of(checked, in_cube=present, cube_attributes=_attributes_of_cube(checked, present))
     if checked.grid is not None:
@@ -195,6 +195,12 @@ def job_of(
         references=_references(checked),
         resume=_resume_command(recipe, output),
     )
+
+
+def _checked_recipe(recipe: AnyRecipe, output: str | None, progress: Callable[[str], None] | None = None) -> Recipe:
+    """The recipe, with local files for what it names in the catalogue of open data."""
+    checked = read_recipe(recipe, output=output)
+    return with_open_data(checked, progress) if checked.names_entries else checked
 
 
 def _layers_of_cube(recipe: Recipe) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from tpsoil.cube.alignment import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url
-from tpsoil.errors import InputError, nearest_name
-from tpsoil.ingest.dependencies import Dependencies, dependencies_of, forget_remote
+from tpsoil.errors import InputError
+from tpsoil.ingest.dependencies import behind, forget_remote
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
@@ -243,20 +242,3 @@ def grid_of_source(source: str, where: str) -> GeoBox:
 def shown_source(source: str) -> str:
     """A source without its folder, so that a digest does not depend on the location of the data."""
     return shown_url(source) if is_url(source) else Path(source).name
-
-
-def behind(source: str, at: str, faults: list[str]) -> Dependencies:
-    """Files and URLs behind a path, glob, folder or URL; a fault if there are none."""
-    if is_url(source):
-        return dependencies_of([source])
-    if any(mark in source for mark in "*?["):
-        matches = sorted(glob.glob(source, recursive=True))
-        if not matches:
-            faults.append(f"{at}: no file matches {source}")
-        return dependencies_of(matches)
-    path = Path(source.partition("|layername=")[0])
-    if not path.exists():
-        near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        faults.append(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}")
-        return Dependencies()
-    return dependencies_of([path])

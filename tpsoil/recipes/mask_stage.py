@@ -9,12 +9,13 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from pydantic import model_validator
 
+from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import mask_reader, polygon_bytes
 from tpsoil.soil_mask import MASK, NO_SOIL, RECORD, describe_classes, surface_codes, with_soil_mask
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Variable, variable
 
-from .layer_stage import WindowReader, behind, shown_source
+from .layer_stage import WindowReader, shown_source
 from .readers import Readers
 from .section import Section
 

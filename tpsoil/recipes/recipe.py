@@ -164,6 +164,8 @@ class Recipe:
         As written, before variables were replaced; stores record this.
     run, grid, layers, mask, derive, solum, elements, zonal, network
         The tables; None or empty where the recipe has none. `network` is `[sources]`.
+    names_entries : bool
+        Whether anything is named `catalogue:PROVIDER/NAME`.
     fetched : mapping of str to mapping
         Licence, citation and origin of each layer of open data, by its name; filled by `with_open_data`.
     fetched_files : mapping of str to mapping
@@ -182,6 +184,7 @@ class Recipe:
     elements: ElementsTable | None = None
     zonal: tuple[ZonalTable, ...] = ()
     network: SourcesTable = field(default_factory=SourcesTable)
+    names_entries: bool = False
     fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fetched_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -279,7 +282,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
     layers = _named_tables(LayerTable, "layers", text.get("layers", []), faults)
     zonal = _named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
     network = _optional(SourcesTable, text, "sources", faults) or SourcesTable()
-    if "sources" in text and PREFIX not in repr({key: value for key, value in text.items() if key != "sources"}):
+    names_entries = PREFIX in repr({key: value for key, value in text.items() if key != "sources"})
+    if "sources" in text and not names_entries:
         faults.append(f"sources: has no effect, because nothing is named '{PREFIX}PROVIDER/NAME'; remove the table")
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
@@ -287,7 +291,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]")
     if run is None or faults:
         raise RecipeError(where, faults)
-    return Recipe(where, folder, raw, run, grid, layers, mask, derive, solum, elements, zonal, network)
+    tables = (run, grid, layers, mask, derive, solum, elements, zonal, network)
+    return Recipe(where, folder, raw, *tables, names_entries)
 
 
 def grid_of_recipe(recipe: Recipe) -> GeoBox:

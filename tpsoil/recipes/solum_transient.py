@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, TpsoilError
 from tpsoil.ingest import read_profiles, read_table
+from tpsoil.ingest.dependencies import behind
 from tpsoil.solum import (
     ClimateSeries,
     Effort,
@@ -29,7 +30,6 @@ from tpsoil.solum.calibration import calibrated_parameters
 from tpsoil.solum.transitions import EQUILIBRIUM, require_years, transient_outputs, year_name
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
-from .layer_stage import behind
 from .section import Section
 from .solum_forcing import layers_of
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tpsoil.errors import RecipeError, TpsoilError, nearest_name
+from tpsoil.ingest.dependencies import behind
 from tpsoil.stage import Stage
 
 from .derive_resolve import resolve
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages
 from .element_stage import element_stages
-from .layer_stage import behind, layer_stages
+from .layer_stage import layer_stages
 from .mask_stage import mask_stages
 from .recipe import Recipe, grid_of_recipe
 from .solum_stage import solum_stages
@@ -85,7 +86,8 @@ def stages_of(
                 available.add(output.name)
             stages.extend(with_inherited([_with_origins(stage, recipe.fetched_files)], inherited))
 
-    add(layer_stages(recipe.layers, recipe.path, faults, recipe.fetched), "layers")
+    if recipe.layers:
+        add(layer_stages(recipe.layers, recipe.path, faults, recipe.fetched), "layers")
     specs = [table.described() for table in recipe.layers]
     add(mask_stages(recipe.mask, specs, available, recipe.path, faults), "mask")
     if recipe.derive is not None:
@@ -111,7 +113,8 @@ def stages_of(
             behind(str(pairs), "elements.pairs.path", faults)
         elements = element_stages(recipe.elements, available, Path(samples), recipe.run.seed, pairs=pairs)
         add(elements, "elements")
-    add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
+    if recipe.zonal:
+        add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages

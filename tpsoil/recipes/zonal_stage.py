@@ -12,10 +12,10 @@ from pydantic import Field, field_validator
 
 from tpsoil.cube.zonal import DEFAULT_STATISTICS, require_statistics, zonal_statistics
 from tpsoil.errors import InputError
+from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER, file_family
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
-from .layer_stage import behind
 from .section import Section
 
 

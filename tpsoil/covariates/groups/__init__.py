@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from .base import ArraySource, CovariateGroup, Dem, FromDem, FromPolygons, FromStacks, Ground, Stack
+from .base import CovariateGroup
 from .climate import Aridity, Climate, Evapotranspiration, Temperature
 from .erosion import Cover, Erodibility, Erosivity, Rusle, Vegetation
 from .ground import Alteration, Biome, ClimateZone, LandCover, Lithology, ParentMaterial
+from .sources import ArraySource, Dem, FromDem, FromPolygons, FromStacks, Ground, Stack
 from .terrain import Hydrology, Terrain
 from .wind import Rweq
 

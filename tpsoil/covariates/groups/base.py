@@ -6,29 +6,25 @@ from the declaration; `compute` is the one implementation, on lazy layers in Pyt
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tpsoil.covariates.by_window import WindowKernel
-from tpsoil.covariates.flow_tiles import DemGrid
 from tpsoil.variables import Variable, variable
 
-Array = npt.NDArray[Any]
+from .sources import Array, ArraySource, Dem, SourceLayer, Stack
+
 Layers = Mapping[str, xr.DataArray]
 Summary = Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]]
 
 Notes = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
-
-CLIMATOLOGY: Final = "climatology"
-"""Attribute of a stack of twelve months that belong to no year."""
 
 
 def option(
@@ -69,159 +65,6 @@ def option(
         "decisive": decisive,
     }  # fmt: skip
     return Field(default=default, description=meaning, json_schema_extra=extra, **constraints)
-
-
-@dataclass(frozen=True, eq=False)
-class ArraySource:
-    """A DataArray given in Python in place of a file; equal to itself only.
-
-    Parameters
-    ----------
-    layer : DataArray
-    """
-
-    layer: xr.DataArray
-
-
-class Stack(BaseModel):
-    """Where the months or days of one quantity are stored.
-
-    Parameters
-    ----------
-    path : str, list of str or DataArray
-        NetCDF or Zarr with a datetime `time`, or twelve GeoTIFFs, January first when sorted by name; globs too.
-    variable : str
-        Of a NetCDF or Zarr; two with a comma are the components of a vector.
-    units : str
-        Of the source, where it does not declare them or declares others.
-    crs : str
-        Of a source without one.
-    nodata : float
-        Of GeoTIFFs without a declared one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    path: str | tuple[str, ...] | ArraySource
-    variable: str = ""
-    units: str | None = None
-    crs: str | None = None
-    nodata: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, xr.DataArray):
-            return {"path": ArraySource(value)}
-        content = dict(value) if isinstance(value, Mapping) else {"path": value}
-        path = content.get("path")
-        if isinstance(path, str) and "variable" not in content:
-            head, colon, names = path.rpartition(":")
-            if colon and names and "/" not in names and "\\" not in names and head:
-                content |= {"path": head, "variable": names}
-        return content
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Stack:
-        if not self.variable and isinstance(self.path, str) and not self.path.lower().endswith((".tif", ".tiff")):
-            raise ValueError(f"is '{self.path}', expected PATH:VARIABLE, such as era.nc:t2m, or twelve GeoTIFFs")
-        return self
-
-
-class Dem(BaseModel):
-    """A DEM in its own files.
-
-    Parameters
-    ----------
-    path : str, list of str or DataArray
-        A raster, a glob, or several, which are a mosaic.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    path: str | tuple[str, ...] | ArraySource
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, xr.DataArray):
-            return {"path": ArraySource(value)}
-        if isinstance(value, Mapping):
-            return value
-        return {"path": tuple(map(str, value)) if isinstance(value, list | tuple) else str(value)}
-
-
-@dataclass(frozen=True)
-class FromDem:
-    """Layers derived at a DEM's own resolution, then averaged to the grid.
-
-    Parameters
-    ----------
-    layers : tuple of Variable
-    derive : callable
-        `derive(elevation)` gives a Dataset on the DEM's grid.
-    window : callable, optional
-        `window(dx, dy)` gives a `WindowKernel` for a DEM with these cell sizes of its rows, where the layers are local.
-    flow : callable, optional
-        `flow(dem)` gives a function of rows and columns that returns the same for a part, where the layers need the
-        whole DEM but are made by windows. With neither the whole DEM is derived at once.
-    """
-
-    layers: tuple[Variable, ...]
-    derive: Callable[[xr.DataArray], xr.Dataset]
-    window: Callable[[Array, Array], WindowKernel] | None = None
-    flow: Callable[[DemGrid], Callable[[slice, slice], tuple[Array, ...]]] | None = None
-
-
-@dataclass(frozen=True)
-class FromStacks:
-    """Layers derived from time stacks on the stacks' own grid, then resampled to the grid.
-
-    Parameters
-    ----------
-    layers : tuple of Variable
-    stacks : tuple of str
-        Options that name the stacks; on one grid.
-    reduce : callable
-        `reduce(*stacks)` gives one DataArray (y, x) for each of `layers`.
-    """
-
-    layers: tuple[Variable, ...]
-    stacks: tuple[str, ...]
-    reduce: Callable[..., Sequence[xr.DataArray]]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The mean elevation of a stack's cells, from the DEM, brought to the grid as the stack is.
-
-    Parameters
-    ----------
-    layers : tuple of Variable
-    stack : str
-        Option that names the stack.
-    """
-
-    layers: tuple[Variable, ...]
-    stack: str
-
-
-@dataclass(frozen=True)
-class FromPolygons:
-    """A class layer of polygons, by each cell's centre.
-
-    Parameters
-    ----------
-    layers : tuple of Variable
-    codes : mapping of str to int
-        Value of the column to class.
-    """
-
-    layers: tuple[Variable, ...]
-    codes: Mapping[str, int]
-
-
-SourceLayer = FromDem | FromStacks | Ground | FromPolygons
 
 
 class CovariateGroup(BaseModel):
@@ -285,6 +128,32 @@ class CovariateGroup(BaseModel):
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """Layers of the cube that it needs, and those it uses where they are available."""
         return ()
+
+    @property
+    def data(self) -> dict[str, Dem | Stack | str]:
+        """Options that name data, with their values; empty where all that it reads are layers of the cube."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if settings(self, name, "source")}
+        return {name: value for name, value in values.items() if isinstance(value, Dem | Stack | str)}
+
+    @property
+    def indifferent(self) -> tuple[str, ...]:
+        """Options that do not change its result, for its stage: paths, limits, and the selection of layers."""
+        names = ["group.layers"]
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Dem | Stack):
+                names.append(f"group.{name}.path")
+            elif not settings(self, name, "decisive") or (settings(self, name, "source") and isinstance(value, str)):
+                names.append(f"group.{name}")
+        return tuple(names)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Names of its data, for its stage; of a DataArray a digest."""
+        return {
+            f"source.{name}": Path(value).name if isinstance(value, str) else _path_identity(value.path)
+            for name, value in self.data.items()
+        }
 
     def check_stacks(self, stacks: Layers) -> None:
         """Reject options that have no effect with the opened stacks.
@@ -393,3 +262,10 @@ def sample_of(layer: Variable, like: xr.DataArray) -> xr.DataArray:
     """A layer of missing values on the grid of another, with the catalogue's attributes."""
     filled = np.full(like.shape, layer.fill, dtype=layer.dtype)
     return xr.DataArray(filled, dims=like.dims, coords=like.coords, name=layer.name, attrs=layer.attributes())
+
+
+def _path_identity(path: str | tuple[str, ...] | ArraySource) -> Any:
+    if isinstance(path, ArraySource):
+        values = np.ascontiguousarray(path.layer.values)
+        return hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest()
+    return Path(path).name if isinstance(path, str) else [Path(one).name for one in path]

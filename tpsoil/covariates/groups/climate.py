@@ -20,7 +20,8 @@ from tpsoil.covariates.evapotranspiration import potential_evapotranspiration
 from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
-from .base import CLIMATOLOGY, SET, CovariateGroup, Dem, FromStacks, Ground, Layers, SourceLayer, Stack, option
+from .base import SET, CovariateGroup, Layers, option
+from .sources import CLIMATOLOGY, Dem, FromStacks, Ground, SourceLayer, Stack
 
 TEMPERATURE_STACK = "monthly mean temperature: PATH:VARIABLE, or twelve GeoTIFFs"
 PRECIPITATION_STACK = "monthly precipitation sums: PATH:VARIABLE, or twelve GeoTIFFs"

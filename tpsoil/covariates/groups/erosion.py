@@ -32,8 +32,9 @@ from tpsoil.covariates.water_erosion import (
 from tpsoil.covariates.water_erosion_table import factor_notes, summarise_erosion, tally_erosion
 from tpsoil.variables import variable
 
-from .base import SET, Array, CovariateGroup, FromStacks, Layers, Notes, SourceLayer, Stack, Summary, option
+from .base import SET, CovariateGroup, Layers, Notes, Summary, option
 from .climate import PRECIPITATION_STACK, TEMPERATURE_STACK, StackGroup, stated
+from .sources import Array, FromStacks, SourceLayer, Stack
 
 SOIL = ("sand", "silt", "clay", "soil_organic_carbon")
 BY_STACK = ["wischmeier_si", "wischmeier_us", "zhang_fu_fournier", "zhang_daily"]

@@ -13,7 +13,8 @@ from tpsoil.covariates.classes import ClassTable, read_class_table, read_name_ta
 from tpsoil.covariates.weathering import chemical_index_of_alteration
 from tpsoil.variables import Variable, variable
 
-from .base import SET, CovariateGroup, FromPolygons, Layers, SourceLayer, option
+from .base import SET, CovariateGroup, Layers, option
+from .sources import FromPolygons, SourceLayer
 
 OXIDES: Final = ("aluminium", "calcium", "sodium", "potassium")
 

@@ -27,7 +27,8 @@ from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel,
 from tpsoil.grid import cell_sizes_m
 from tpsoil.variables import variable
 
-from .base import SET, Array, CovariateGroup, Dem, FromDem, Layers, SourceLayer, option
+from .base import SET, CovariateGroup, Layers, option
+from .sources import Array, Dem, FromDem, SourceLayer
 
 LS_BYTES: Final = 96.0
 """Peak memory of LS for a cell of a window."""

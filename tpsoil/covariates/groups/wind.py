@@ -14,8 +14,9 @@ from tpsoil.covariates.wind_soil import crust_factor, erodible_fraction, vegetat
 from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
-from .base import SET, CovariateGroup, FromStacks, Layers, SourceLayer, Stack, option
+from .base import SET, CovariateGroup, Layers, option
 from .erosion import SOIL
+from .sources import FromStacks, SourceLayer, Stack
 
 DAYS: Final = (31.0, 28.25, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0)
 SMOOTH: Final = 1.0
