@@ -261,6 +261,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "search_trees": Change(3, "table", given={"search_trees": 20, "search": {"min_samples_leaf": [1, 2, 3]}}),
         "interval": Change(0.9),
         "conformal": Change("class:climate_zone", given={"interval": 0.5}),
+        "kriging": Change("residuals", "table"),
         "extra_layers": Change(["point_density", "expected_error"], given={"interval": 0.9}),
         "replicate": Change("part", "fault", given={"site": "plot"}),
         "units": Change("g kg-1", given={"check_units": False}, root={"elements": {"elements": ["Zn"]}}),

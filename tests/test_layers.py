@@ -42,7 +42,7 @@ ALLOWED = {
     "depths": {"errors"},
     "sampling_depths": {"depths", "errors"},
     "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
-    "evaluation": {"errors", "constants"},
+    "evaluation": {"errors", "constants", "kernels"},
     "plausibility": {"errors", "variables", "units", "constants"},
     "engine": FOUNDATION | {"cube"},
     "recipes": FOUNDATION | STAGES | {"engine"},

@@ -19,6 +19,7 @@ from tpsoil.evaluation.intervals import (
     pit_values,
     quantile_coverage,
 )
+from tpsoil.evaluation.kriging import Kriging
 from tpsoil.evaluation.matching import MatchedFolds, match_folds
 from tpsoil.evaluation.sampling import Estimate, SampleDesign, intensity_weights, map_accuracy
 from tpsoil.evaluation.scores import (
@@ -48,6 +49,7 @@ __all__ = [
     "Doubles",
     "Estimate",
     "GroupQuantiles",
+    "Kriging",
     "Labels",
     "MatchedFolds",
     "SampleDesign",

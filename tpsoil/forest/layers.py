@@ -14,6 +14,7 @@ import xarray as xr
 
 from tpsoil.display import text_summary
 from tpsoil.errors import InputError
+from tpsoil.evaluation import Kriging
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.checks import check_forest
 from tpsoil.forest.compiled import CompiledForest
@@ -35,6 +36,7 @@ from tpsoil.forest.measurement import MeasurementError
 from tpsoil.forest.model_bytes import encoding_of, pack, unpack
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
+from tpsoil.forest.residual_kriging import add_kriged
 from tpsoil.forest.tables import Unseen, check_unseen
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.walking import Prediction
@@ -78,6 +80,8 @@ class MapModel:
         Corrections weighted by covariate shift, with `domain`.
     domain : CompiledForest or None
         Classifier of samples and mapped cells.
+    kriging : Kriging or None
+        Of residuals on the scale of the fit, added to mean and limits; see `krige_residuals`.
     """
 
     name: str
@@ -93,6 +97,7 @@ class MapModel:
     by_class: ClassCorrection | None = None
     by_shift: ShiftCorrection | None = None
     domain: CompiledForest | None = None
+    kriging: Kriging | None = None
 
     @classmethod
     def of(
@@ -269,6 +274,9 @@ class MapModel:
                 attributes["interval_correction"] = "from the weight of each cell"
                 attributes["interval_coverage"] = "nominal over the mapped area"
             attributes["applicability_threshold"] = self.area.threshold
+        if self.kriging is not None:
+            attributes["model"] += ", with simple kriging of residuals"
+            attributes["kriging"] = str(self.kriging)
         if self.conformal is not None and self.measurement is not None:
             attributes["interval_includes"] = f"error of the {self.measurement.source}, in quadrature"
             attributes["measurement_sd"] = round(float(self.measurement.sd(self.measurement.centre)), 4)
@@ -321,7 +329,7 @@ class MapModel:
 
 ARRAY_PARTS: Final[Mapping[str, Any]] = {
     "forest": CompiledForest, "area": Applicability, "error": ErrorCurve, "by_class": ClassCorrection,
-    "by_shift": ShiftCorrection, "domain": CompiledForest,
+    "by_shift": ShiftCorrection, "domain": CompiledForest, "kriging": Kriging,
 }  # fmt: skip
 """Parts of a model that are arrays, and their types."""
 
@@ -378,6 +386,9 @@ def map_models(
     results = map_members("map", members, cube, sources, outputs=outputs, reject_unseen=unseen == "error")
     maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
     for label, model in models.items():
+        if model.kriging is not None:
+            shifted = {str(name): maps[name] for name in (label, f"{label}_lower", f"{label}_upper") if name in maps}
+            maps = maps.assign(add_kriged(shifted, model.kriging, cube, str(model.facts["fitted_scale"])))
         for spec in model.outputs(label):
             maps[spec.name].attrs.update({**model.attributes, **attributes})
     return maps

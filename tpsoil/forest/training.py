@@ -143,7 +143,7 @@ def train(
         own = [part for task, part in zip(tasks, parts) if task[0] == kind]
         predictions[kind] = out_of_fold(own, labels[kind], fitted, observed, frame.index)
         by_fold[kind] = [part.settings for part in own]
-        scores[kind] = _scores(predictions[kind], transform)
+        scores[kind] = pooled_scores(predictions[kind], transform)
     best = chosen(deciding, everywhere, 0, workers)
     encoding = learn(frame, features, fitted)
     design = encoding.table(frame)
@@ -186,7 +186,8 @@ def train(
     )
 
 
-def _scores(predictions: pd.DataFrame, transform: str) -> dict[str, float]:
+def pooled_scores(predictions: pd.DataFrame, transform: str) -> dict[str, float]:
+    """Scores of predictions out of fold on the scale of the fit, and with a transform in the target's own unit."""
     scores = score(predictions["observed"], predictions["predicted"], measures=ELEMENT_MEASURES)
     if transform != "none":
         own = score(predictions["observed_original"], predictions["predicted_original"], measures=ELEMENT_MEASURES)

@@ -99,6 +99,9 @@ class ElementsTable(Section):
         Correction of the interval: `"plain"` (nominal coverage on average over places like the samples),
         `"class:FEATURE"` (within each class of a feature), or `"weighted"` (over the mapped area, whose covariates
         differ from those of the samples).
+    kriging : "none" or "residuals"
+        Krige the residuals of the forest from the nearest samples and add them to the map, if that wins in the deciding
+        folds; the run reports whether it does.
     extra_layers : list of "point_density" and "expected_error"
         Maps of the samples within the threshold of dissimilarity, and of the RMSE expected at the cell's dissimilarity.
     replicate : str
@@ -200,6 +203,7 @@ class ElementsTable(Section):
     search_folds: int = Field(default=3, ge=2)
     interval: float | None = None
     conformal: str = Field(default="plain", pattern=r"^(plain|weighted|class:.+)$")
+    kriging: Literal["none", "residuals"] = "none"
     extra_layers: tuple[Literal["point_density", "expected_error"], ...] = ()
     replicate: str | None = None
     units: str | dict[str, str] = "mg kg-1"

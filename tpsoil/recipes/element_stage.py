@@ -21,6 +21,7 @@ from tpsoil.variables import Variable, missing_code
 
 from .element_designs import design_notes, design_tables, mapped_covariates
 from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
+from .element_kriging import kriged_forest
 from .element_options import NAMES, ElementsTable
 from .element_representation import representation_stages
 from .element_samples import design_of
@@ -41,6 +42,9 @@ BYTES_PER_CELL: Final = 64.0
 """Beside the inputs: the design rows, mean and spread in float64."""
 BYTES_WITH_INTERVAL: Final = 160.0
 """The same with two quantiles, two limits, the index, and a batch of columns of covariate space."""
+
+BYTES_OF_KRIGING: Final = 72.0
+"""Position, residual, and mean and limits in float64."""
 
 
 def element_stages(
@@ -114,7 +118,9 @@ def _element_stage(
                 **({"simulated": "true"} if table.simulated else {}),
             }
         },
-        bytes_per_cell=(BYTES_WITH_INTERVAL if table.interval else BYTES_PER_CELL) + 4 * len(table.features),
+        bytes_per_cell=(BYTES_WITH_INTERVAL if table.interval else BYTES_PER_CELL)
+        + (BYTES_OF_KRIGING if table.kriging != "none" else 0)
+        + 4 * len(table.features),
     )
 
 
@@ -136,7 +142,10 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     )
     settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
+    trained = kriged.trained
     counts = trained.counts
+    notes += kriged.notes
     notes += [*samples.notes, *notes_of_study(table, symbol, trained, samples.design)]
     if counts["used"] < counts["rows"]:
         notes.append(
@@ -174,8 +183,10 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         conformal=table.conformal,
         cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
     )
+    model = replace(model, kriging=kriged.kriging)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
+    tables |= kriged.tables
     tables |= design_tables(symbol, trained, samples.design, settings.get("area"))
     notes += design_notes(symbol, trained, tables)
     tables |= study_tables(table, symbol, trained, samples, int(options["seed"]))

@@ -21,7 +21,7 @@ from .element_samples import design_of
 from .element_training import training_options
 
 REPORTED = ("drivers", "driver_repeats", "driver_groups", "effects", "dependence", "bands", "compare", "classes",
-            "group_test", "ranges", "representation", "published", "interval", "conformal", "extra_layers",
+            "group_test", "ranges", "representation", "published", "interval", "conformal", "kriging", "extra_layers",
             "extra_features", "icp", "pairs", "calibration", "variance_ratio", "calibration_error",
             "uncalibrated_maps")  # fmt: skip
 """Keys without effect on the map of the mean."""

@@ -35,6 +35,7 @@ TITLES = {
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
     "validation": "Scores by kind of folds: the question each answers, NSE with its 90 % interval over sites",
+    "kriging": "Kriging of residuals: RMSE with and without it in the same folds, gain with its 90 % interval",
     "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",
     "with_extra": "Scores with the extra features of the samples; these are not mapped",
     "intervals": "Intervals out of fold: empirical coverage",
