@@ -386,6 +386,8 @@ FROM_FILES: dict[str, dict[str, Change]] = {
         "crs": Change("EPSG:32645"),
         "resolution": Change(2000, "grid"),
         "bounds": Change([404000, 3321000, 412000, 3337000], "grid"),
+        "bbox": Change([86.0, 30.01, 86.05, 30.08], "grid", given={"bounds": ABSENT},
+                       root={"grid": {"cover": "aside.tif"}}),
         "cover": Change("fine.tif", "grid", given={"bounds": ABSENT}, root={"grid": {"cover": "aside.tif"}}),
         "like": Change("classes.tif", "grid", given=dict.fromkeys(("crs", "resolution", "bounds"), ABSENT),
                        root={"grid": {"like": "fine.tif"}}),

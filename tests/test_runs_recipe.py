@@ -192,10 +192,10 @@ def test_an_assumption_and_a_layer_of_one_name_contradict(tmp_path: Path) -> Non
     ("grid", "fault"),
     [
         ({}, "resolution is missing"),
-        ({"resolution": 1000, "crs": "EPSG:3035"}, "bounds or cover is missing"),
+        ({"resolution": 1000, "crs": "EPSG:3035"}, "bounds, bbox or cover is missing"),
         ({"resolution": 1000, "bounds": [0, 0, 1, 1], "cover": "a.tif"}, "give one"),
         ({"resolution": 1000, "bounds": [5, 0, 1, 1]}, "left < right"),
-        ({"like": "a.tif", "resolution": 1000}, "leave resolution, bounds and cover out"),
+        ({"like": "a.tif", "resolution": 1000}, "leave resolution, bounds, bbox and cover out"),
     ],
 )
 def test_a_grid_is_said_in_one_way(grid: dict[str, object], fault: str) -> None:

@@ -25,18 +25,24 @@ def create(
         tuple[float, float, float, float] | None,
         typer.Option(help="Left, bottom, right, top in --crs.", metavar="L B R T", show_default=False),
     ] = None,
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        typer.Option(
+            help="West, south, east, north in degrees; metres in --resolution.", metavar="W S E N", show_default=False
+        ),
+    ] = None,
     like: Annotated[
         str | None, typer.Option(help="Use the grid of this raster file or cube.", show_default=False)
     ] = None,
     chunks: Annotated[int, typer.Option(help="Cells a side of a chunk.")] = 512,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing cube.")] = False,
 ) -> None:
-    """Create an empty cube on the plateau's grid, on bounds in a CRS, or like a raster."""
+    """Create an empty cube on the plateau's grid, on bounds in a CRS, around a box, or like a raster."""
     from tpsoil.cube import create_cube, cube_info
     from tpsoil.grid import describe
 
     require_lasting(store)
-    create_cube(store, _grid(resolution, crs, bounds, like), chunks=chunks, overwrite=overwrite)
+    create_cube(store, _grid(resolution, crs, bounds, bbox, like), chunks=chunks, overwrite=overwrite)
     typer.echo(f"created {store}: {describe(cube_info(store).grid)}, chunks of {chunks}")
 
 
@@ -174,19 +180,25 @@ def check(
     typer.echo(f"{result.where}: {result.layers} layers, {result.chunks} chunks, all complete")
 
 
-def _grid(
-    resolution: float, crs: str | None, bounds: tuple[float, float, float, float] | None, like: str | None
-) -> Any:
+Box = tuple[float, float, float, float]
+
+
+def _grid(resolution: float, crs: str | None, bounds: Box | None, bbox: Box | None, like: str | None) -> Any:
     from tpsoil.errors import InputError
     from tpsoil.grid import grid_from_bounds, plateau_grid
+    from tpsoil.recipes.grids import grid_of_box
 
     if like is not None:
-        if crs or bounds:
-            raise InputError("cube create: --like defines the complete grid; omit --crs and --bounds")
+        if crs or bounds or bbox:
+            raise InputError("cube create: --like defines the complete grid; omit --crs, --bounds and --bbox")
         return _grid_like(like)
+    if bbox is not None:
+        if bounds is not None:
+            raise InputError("cube create: --bounds and --bbox each define the extent; pass one")
+        return grid_of_box(bbox, resolution, crs, where="cube create")
     if (crs is None) != (bounds is None):
         raise InputError(
-            "cube create: --crs and --bounds must be passed together; pass both, or none for the plateau's grid"
+            "cube create: --crs and --bounds must be passed together; pass both, --bbox, or none for the plateau's grid"
         )
     if crs is None or bounds is None:
         return plateau_grid(resolution)

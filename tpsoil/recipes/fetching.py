@@ -10,8 +10,6 @@ from typing import Any, Final, overload
 
 import numpy as np
 import xarray as xr
-from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
@@ -19,16 +17,15 @@ from tpsoil.cube import add_layer, create_cube, cube_info, open_cube
 from tpsoil.cube.alignment import align
 from tpsoil.cube.location import local_path
 from tpsoil.errors import GridError, InputError, MissingInputError
-from tpsoil.grid import PLATEAU_CRS, same_grid
+from tpsoil.grid import same_grid
 from tpsoil.sources import Choice, Plan, read_catalogue, require_box
 
+from .grids import grid_of_box
 from .lazy_sources import lazy_raster
 from .open_data import WINDOWS, Network, OpenData, read_options
 
 Box = tuple[float, float, float, float]
 
-PLATEAU_BOX: Final = (70.0, 25.0, 105.0, 41.0)
-"""Boxes inside it are mapped on the plateau's Albers projection by default."""
 ASSUMED_BYTES_A_SECOND: Final = 2e6
 
 
@@ -306,7 +303,7 @@ def _grid_and_box(
 ) -> tuple[GeoBox, Box]:
     if existing is not None:
         if bbox is not None and resolution is not None:
-            requested = _new_grid(require_box(tuple(bbox)), float(resolution), crs)  # type: ignore[arg-type]
+            requested = grid_of_box(tuple(bbox), float(resolution), crs, where="fetch")  # type: ignore[arg-type]
             if same_grid(requested, existing):
                 return existing, box_of(existing)
         if resolution is not None or crs is not None:
@@ -320,7 +317,8 @@ def _grid_and_box(
         if box[0] >= own[2] or box[2] <= own[0] or box[1] >= own[3] or box[3] <= own[1]:
             raise GridError(f"fetch: the box {box} is outside the cube ({', '.join(f'{v:.3g}' for v in own)})")
         same_box = np.allclose(box, own, rtol=0, atol=1e-6)
-        if not same_box and not same_grid(existing, _new_grid(box, abs(existing.transform.a), existing.crs.to_wkt())):
+        requested = grid_of_box(box, abs(existing.transform.a), existing.crs.to_wkt(), where="fetch")
+        if not same_box and not same_grid(existing, requested):
             raise InputError(
                 f"fetch: the box {box} is not the extent of the cube ({', '.join(f'{v:.6g}' for v in own)}), whose "
                 "cells are all fetched; leave bbox out, or name a new store"
@@ -331,28 +329,8 @@ def _grid_and_box(
     box = require_box(tuple(bbox))  # type: ignore[arg-type]
     if not (np.isfinite(resolution) and resolution > 0):
         raise InputError(f"fetch: resolution is {resolution}, expected metres above 0")
-    grid = _new_grid(box, float(resolution), crs)
+    grid = grid_of_box(box, float(resolution), crs, where="fetch")
     return grid, box_of(grid)  # the cells of a projected grid reach past the box
-
-
-def _new_grid(box: Box, resolution: float, crs: str | None) -> GeoBox:
-    inside = all(low <= value <= high for value, low, high in (
-        (box[0], PLATEAU_BOX[0], PLATEAU_BOX[2]), (box[2], PLATEAU_BOX[0], PLATEAU_BOX[2]),
-        (box[1], PLATEAU_BOX[1], PLATEAU_BOX[3]), (box[3], PLATEAU_BOX[1], PLATEAU_BOX[3])))  # fmt: skip
-    middle = round((box[0] + box[2]) / 2), round((box[1] + box[3]) / 2)
-    text = crs or (PLATEAU_CRS if inside else f"+proj=laea +lat_0={middle[1]} +lon_0={middle[0]} +datum=WGS84 +units=m")
-    try:
-        target = CRS(text)
-    except Exception as error:
-        raise InputError(f"fetch: crs is {crs!r}, expected one such as 'EPSG:3035'") from error
-    if target.geographic:
-        raise InputError(f"fetch: crs {crs} is in degrees; a cube's grid is in metres, such as 'EPSG:3035'")
-    to_grid = Transformer.from_crs(4326, target.proj, always_xy=True)
-    left, bottom, right, top = (v / resolution for v in to_grid.transform_bounds(*box, densify_pts=101))
-    first, last = (int(np.floor(left)), int(np.floor(bottom))), (int(np.ceil(right)), int(np.ceil(top)))
-    shape = last[1] - first[1], last[0] - first[0]
-    transform = Affine(resolution, 0, first[0] * resolution, 0, -resolution, last[1] * resolution)
-    return GeoBox(shape, transform, target)
 
 
 def box_of(grid: GeoBox) -> Box:

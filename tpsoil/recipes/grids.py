@@ -1,10 +1,10 @@
-"""The grid that `[grid]` describes."""
+"""The grid that `[grid]` describes, and the grid of a box in degrees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from affine import Affine
 from odc.geo.crs import CRS
@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import PLATEAU_CRS, plateau_grid
+from tpsoil.sources import require_box
 
 from .layer_stage import grid_of_source
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .recipe import GridTable
 
 LARGEST_CELLS = 10**11
+PLATEAU_BOX: Final = (70.0, 25.0, 105.0, 41.0)
+"""West, south, east, north: boxes inside it are mapped on the plateau's Albers projection by default."""
 
 
 def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, where: str) -> GeoBox:
@@ -43,8 +46,10 @@ def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, wh
     """
     if table.like is not None:
         return grid_of_source(absolute_path(table.like), where)
-    crs = CRS(PLATEAU_CRS if table.crs == "plateau" else table.crs)
     size = float(table.resolution or 0.0)
+    if table.bbox is not None:
+        return grid_of_box(table.bbox, size, table.named_crs, where=where)
+    crs = CRS(PLATEAU_CRS if table.crs == "plateau" else table.crs)
     if table.bounds is not None:
         return _snapped(table.bounds, size, crs, where)
     if table.cover is None:
@@ -55,6 +60,51 @@ def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, wh
     return _snapped(
         to_grid.transform_bounds(own.left, own.bottom, own.right, own.top, densify_pts=501), size, crs, where
     )
+
+
+def grid_of_box(
+    box: tuple[float, float, float, float], resolution: float, crs: str | None = None, *, where: str
+) -> GeoBox:
+    """The grid around a box in degrees, snapped outward to multiples of the cell size.
+
+    Parameters
+    ----------
+    box : (west, south, east, north)
+        Degrees, WGS84.
+    resolution : float
+        Cell size, m.
+    crs : str, optional
+        A projected CRS. By default the plateau's Albers projection inside 70-105 E, 25-41 N, and elsewhere Lambert's
+        azimuthal equal-area projection around the box's centre.
+    where : str
+        Named in errors.
+
+    Raises
+    ------
+    InputError
+        For a box in another order, empty, across the date line or beyond a pole; for a CRS that is unknown or in
+        degrees; for more cells than a grid may have.
+
+    Examples
+    --------
+    >>> grid_of_box((88, 29, 92, 32), 10_000, where="example").shape
+    Shape2d(x=40, y=36)
+    """
+    west, south, east, north = require_box(box)
+    low_x, low_y, high_x, high_y = PLATEAU_BOX
+    on_plateau = low_x <= west and east <= high_x and low_y <= south and north <= high_y
+    middle = round((west + east) / 2), round((south + north) / 2)
+    text = crs or (
+        PLATEAU_CRS if on_plateau else f"+proj=laea +lat_0={middle[1]} +lon_0={middle[0]} +datum=WGS84 +units=m"
+    )
+    try:
+        target = CRS(text)
+    except Exception as error:  # pyproj and odc-geo raise several unrelated classes
+        raise InputError(f"{where}: crs is {crs!r}, expected one such as 'EPSG:3035'") from error
+    if target.geographic:
+        raise InputError(f"{where}: crs {crs} is in degrees; the grid of a box is in metres, such as 'EPSG:3035'")
+    to_grid = Transformer.from_crs(4326, target.proj, always_xy=True)
+    return _snapped(to_grid.transform_bounds(west, south, east, north, densify_pts=101), resolution, target, where)
 
 
 def _snapped(bounds: tuple[float, float, float, float], size: float, crs: CRS, where: str) -> GeoBox:

@@ -26,7 +26,7 @@ from tpsoil.cube import cube_info
 from tpsoil.display import text_summary
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
-from tpsoil.grid import require_located
+from tpsoil.grid import PLATEAU_CRS, require_located
 from tpsoil.ingest.vectors import LAYER
 from tpsoil.redaction import hide
 from tpsoil.sources.catalogue import PREFIX
@@ -103,7 +103,10 @@ class GridTable(Section):
     resolution : float
         Cell size in the CRS's unit.
     bounds : list of float
-        Left, bottom, right, top in the CRS's unit. Without it: what `cover` covers; else the plateau.
+        Left, bottom, right, top in the CRS's unit. Without it: `bbox`, or what `cover` covers; else the plateau.
+    bbox : list of float
+        West, south, east, north in degrees; resolution in metres. Without `crs`: the plateau's projection inside
+        70-105 E, 25-41 N, elsewhere Lambert's azimuthal equal-area projection around the centre.
     cover : str
         A raster whose extent is covered, snapped outward to whole cells.
     like : str
@@ -115,6 +118,7 @@ class GridTable(Section):
     crs: str = "plateau"
     resolution: float | None = Field(default=None, gt=0)
     bounds: tuple[float, float, float, float] | None = None
+    bbox: tuple[float, float, float, float] | None = None
     cover: str | None = None
     like: str | None = None
     chunks: int = Field(default=512, ge=16, le=8192)
@@ -132,22 +136,28 @@ class GridTable(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> GridTable:
+        extents = [name for name in ("bounds", "bbox", "cover") if getattr(self, name) is not None]
         if self.like is not None:
-            if self.resolution is not None or self.bounds is not None or self.cover is not None:
-                raise ValueError("like defines the complete grid; leave resolution, bounds and cover out")
+            if self.resolution is not None or extents:
+                raise ValueError("like defines the complete grid; leave resolution, bounds, bbox and cover out")
             if "crs" in self.model_fields_set:
                 raise ValueError("like defines the complete grid including its crs; leave crs out")
         elif self.resolution is None:
             raise ValueError("resolution is missing (cell size in the CRS's unit)")
-        elif self.bounds is not None and self.cover is not None:
-            raise ValueError("bounds and cover both define the extent; give one")
-        elif self.crs != "plateau" and self.bounds is None and self.cover is None:
-            raise ValueError("bounds or cover is missing; only the plateau has an extent of its own")
+        elif len(extents) > 1:
+            raise ValueError(f"{' and '.join(extents)} each define the extent; give one")
+        elif self.crs != "plateau" and not extents:
+            raise ValueError("bounds, bbox or cover is missing; only the plateau has an extent of its own")
         if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
             raise ValueError(f"bounds is {list(self.bounds)}, expected four finite numbers")
         if self.bounds is not None and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError(f"bounds is {list(self.bounds)}, expected left < right and bottom < top")
         return self
+
+    @property
+    def named_crs(self) -> str | None:
+        """The CRS where one is given; None leaves the choice to the box."""
+        return None if "crs" not in self.model_fields_set else PLATEAU_CRS if self.crs == "plateau" else self.crs
 
 
 @dataclass(frozen=True)
