@@ -31,6 +31,7 @@ AREA = geopandas.GeoDataFrame(geometry=[shapely.box(405_000, 3_300_000, 430_000,
 LAKE = geopandas.GeoDataFrame(geometry=[shapely.box(408_000, 3_325_000, 412_000, 3_330_000)], crs="EPSG:32646")
 TABLE = pd.DataFrame({"site": ["a", "a", "b"], "Fe": ["3100", "NA", "2900"], "name": ["x", "y", None]})
 PITS = pd.DataFrame({"profile": ["a", "b"], "thickness": [0.9, 1.2], "second": [0.5, 0.7]})
+DESCRIBED = PITS.assign(site_key=["a", "b"], hzn_top=0, hzn_bot=[20, 30], hzn_desgn="A")
 THICK = PITS.assign(thickness=PITS["thickness"] * 100)
 SAMPLES = pd.DataFrame({
     "site": ["a", "a", "b", "b"], "plot": ["p", "q", "q", "q"], "replicate": [1, 2, 1, 2], "part": [4, 3, 2, 1],
@@ -110,7 +111,13 @@ CASES = {
     "read_profiles": Case(
         ingest.read_profiles,
         {"source": PITS},
-        {"units": other("dm"), "columns": other({"thickness": "second"}), "where": other("pits", source=THICK)},
+        {
+            "units": other("dm"),
+            "columns": other({"thickness": "second"}),
+            "layout": other("ncss", source=DESCRIBED),
+            "sites": other(PITS.assign(owner="x")[["profile", "owner"]]),
+            "where": other("pits", source=THICK),
+        },
     ),
     "read_raster": Case(
         read_raster,

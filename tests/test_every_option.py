@@ -117,6 +117,8 @@ SOLUM: dict[str, dict[str, Change]] = {
         "citation": Change("Somebody 2020", "references"),
         "units": Change("cm"),
         "columns": Change({"thickness": "second"}),
+        "layout": Change("ncss", given={"profiles": "pits.csv"}),
+        "sites": Change("moved.csv", given={"profiles": "unplaced.csv", "sites": "sites.csv"}),
         "preset": Change("paper"),
         "problem": Change("five"),
         "objective": Change("rmse", given={"profiles": "censored.csv"}),
@@ -209,6 +211,15 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     table.to_csv(folder / "profiles.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
     table.assign(censored=np.arange(len(table)) % 3 == 0).to_csv(folder / "censored.csv", index=False)
+    pits = table.assign(pedon_key=range(len(table)), hzn_top=0.0, hzn_bot=100 * table["second"], hzn_desgn="A")
+    below = pits.assign(hzn_top=pits["hzn_bot"], hzn_bot=pits["hzn_bot"] + 30, hzn_desgn="C")
+    pd.concat([pits, below]).to_csv(folder / "pits.csv", index=False)
+    named = table.assign(profile_id=range(len(table)))
+    named[["profile_id", "solum_thickness"]].to_csv(folder / "unplaced.csv", index=False)
+    named[["profile_id", "x", "y"]].to_csv(folder / "sites.csv", index=False)
+    named.assign(x=named["x"].to_numpy()[::-1], y=named["y"].to_numpy()[::-1])[["profile_id", "x", "y"]].to_csv(
+        folder / "moved.csv", index=False
+    )
     for name, change in (("past.csv", -5), ("warmer.csv", 5)):
         pd.DataFrame({"year": [0, 2000], "temperature_change [K]": [change, 0]}).to_csv(folder / name, index=False)
     request.getfixturevalue("monkeypatch_module").chdir(folder)

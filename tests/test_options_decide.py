@@ -35,7 +35,7 @@ KINDS = ("small", "zones and comparison", "sources and masks", "every covariate"
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
     "sources", "through", "paths", "table.source", "table.through", "table.samples",
-    "calibration.profiles", "table.calibration.profiles",
+    "calibration.profiles", "table.calibration.profiles", "calibration.sites", "table.calibration.sites",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .parts import find_parts
+from .profile_layouts import layout_table
 from .profiles import read_profiles
 from .rasters import Raster, read_raster
 from .sample_dates import read_dates
@@ -15,6 +16,7 @@ from .vectors import read_mask
 __all__ = [
     "Raster",
     "find_parts",
+    "layout_table",
     "read_dates",
     "read_mask",
     "read_profiles",

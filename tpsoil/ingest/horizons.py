@@ -1,9 +1,13 @@
-"""Horizon designations: the master horizon of a name as surveys write it."""
+"""Horizons: the master horizon of a designation as surveys write it, organic horizons, and the solum of a pit."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
+
+import numpy as np
+import pandas as pd
 
 IN_SOLUM: Final = frozenset("OHLFAEBVGKP")
 """Organic and litter (O, H, L, F), mineral topsoil (A, E, V, P: plough pan), subsoil (B, and the older G and K)."""
@@ -11,6 +15,13 @@ BELOW_SOLUM: Final = frozenset("CRDMW")
 """Parent material, rock, root-limiting layers of human origin, water."""
 UNKNOWN: Final = "?"
 """A text that is no designation."""
+
+SURFACE_M: Final = 0.05
+"""A first horizon that begins deeper leaves the surface undescribed."""
+ORGANIC: Final = frozenset("OLFH")
+"""Master letters of horizons that older surveys measure upward from the mineral surface."""
+GAP_M: Final = 0.02
+"""Gaps and overlaps between horizons up to this are slips of the pen."""
 
 NOT_GIVEN: Final = frozenset({"", "-", "--", ".", "?", "na", "n/a", "nan", "none", "null", "no data", "nodata"})
 NOT_GIVEN_WORDS: Final = frozenset({"unknown", "missing", "not described", "not recorded", "not available"})
@@ -53,3 +64,56 @@ def master_horizon(designation: Any) -> str:
     match = _MASTER.match(first)
     letter = match.group(1) if match else ""
     return letter if letter in IN_SOLUM | BELOW_SOLUM else UNKNOWN
+
+
+def organic_upward(pit: pd.DataFrame, masters: Sequence[str]) -> float:
+    """Thickness of organic horizons above the zero of a pit, m: measured upward (5 to 0), or negative (-5 to 0)."""
+    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
+    organic = np.array([letter in ORGANIC for letter in masters], bool)
+    if organic.size != tops.size or not organic.any():
+        return 0.0
+    upward = organic & (tops > bottoms) & (bottoms >= 0)
+    negative = organic & (tops < bottoms) & (tops < 0)
+    return float(max([*tops[upward], *(-tops[negative])], default=0.0))
+
+
+def from_the_top(pit: pd.DataFrame, upward: float) -> pd.DataFrame:
+    """The pit with depths below the top of its organic horizons."""
+    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
+    turned = tops > bottoms
+    moved = pit.assign(
+        _top=upward + np.where(turned, -tops, tops), _bottom=upward + np.where(turned, -bottoms, bottoms)
+    )
+    return moved.sort_values(["_top", "_bottom"], kind="stable")
+
+
+def solum_of(tops: Any, bottoms: Any, masters: Sequence[str]) -> dict[str, Any]:
+    """Thickness of one profile whose horizons are sorted by depth."""
+    result: dict[str, Any] = {"solum_thickness": np.nan, "censored": False, "basis": "designations", "problem": ""}
+    if not any(masters):
+        result["basis"] = "depths"
+        masters = [""] * len(tops)
+    below = next((i for i, letter in enumerate(masters) if letter in BELOW_SOLUM), None)
+    # The bottom of what lies below the solum is often not reached ("R, 102+"), and is not needed.
+    if np.isnan(tops).any() or np.isnan(bottoms[:below]).any():
+        result["problem"] = "a horizon has no depth"
+    elif (bottoms <= tops).any() or (tops < 0).any():
+        result["problem"] = "a horizon's bottom is not below its top"
+    elif tops[0] > SURFACE_M:
+        result["problem"] = "no horizon at the surface"
+    elif (np.abs(tops[1:] - bottoms[:-1]) > GAP_M).any():
+        result["problem"] = "horizons overlap or leave a gap"
+    elif result["basis"] == "designations" and "" in masters[:below]:
+        result["problem"] = "a horizon has no designation"
+    elif UNKNOWN in masters[:below]:
+        result["problem"] = "a designation is not known"
+    if result["problem"]:
+        return result
+    if below is not None:
+        result["solum_thickness"] = float(tops[below])
+        if tops[below] == 0:
+            result["problem"] = "no solum: the first horizon is C or rock"
+    else:
+        result["solum_thickness"] = float(bottoms[-1])
+        result["censored"] = result["basis"] == "designations"
+    return result

@@ -21,7 +21,8 @@ from tpsoil.points import PositionColumns, check_degrees, position_pairs
 from tpsoil.sampling_depths import sampling_depths
 from tpsoil.units import conversion
 
-from .horizons import BELOW_SOLUM, UNKNOWN, master_horizon
+from .horizons import UNKNOWN, from_the_top, master_horizon, organic_upward, solum_of
+from .profile_layouts import LayoutName, columns_by_role, join_sites, layout_of, require_roles, unverified
 from .tables import read_table, require_columns
 
 THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
@@ -33,14 +34,10 @@ DESIGNATION_NAMES: Final = ("designation", "hzn_desgn", "horizon", "hzn", "horiz
 SCALE: Final[Mapping[str, float]] = {
     unit: conversion(unit, "m", where="profiles").factor for unit in ("m", "dm", "cm", "mm")
 }
-SURFACE_M: Final = 0.05
-"""A first horizon that begins deeper leaves the surface undescribed."""
-ORGANIC: Final = frozenset("OLFH")
-"""Master letters of horizons that older surveys measure upward from the mineral surface."""
-GAP_M: Final = 0.02
-"""Gaps and overlaps between horizons up to this are slips of the pen."""
 MAX_SOLUM_M: Final = 20.0
 """A thicker solum is another unit or another quantity, such as a borehole's depth."""
+REPORTED: Final = ("layout", "layout_columns", "layout_unverified", "missing_codes", "without_site")
+"""Attributes of the table that the profiles retain."""
 SAME_POSITION: Final = {True: 0.001, False: 100.0}
 """How far apart horizons of one pit may be placed: degrees (110 m), or metres; one survey rounds differently."""
 
@@ -50,6 +47,8 @@ def read_profiles(
     *,
     units: str | None = None,
     columns: Mapping[str, str] | None = None,
+    layout: LayoutName | None = None,
+    sites: str | os.PathLike[str] | pd.DataFrame | None = None,
     where: str | None = None,
 ) -> pd.DataFrame:
     """Read soil profiles: one row and one solum thickness each.
@@ -63,6 +62,12 @@ def read_profiles(
         Of thickness (m unless given) or of horizon depths (cm unless given).
     columns : mapping, optional
         Names of columns that are called otherwise: keys `thickness`, `profile`, `top`, `bottom`, `designation`.
+    layout : {"wosis", "ncss", "isric"}, optional
+        The database of the horizons, whose column names are in `layout_table`. Without it a table with the columns of
+        one of them and none of thickness is recognised.
+    sites : path of a CSV, or DataFrame, optional
+        One row a profile, with its position and other columns, joined by the column that names the profile: the
+        databases keep sites and horizons in two tables.
     where : str, optional
         Named in messages.
 
@@ -74,14 +79,18 @@ def read_profiles(
         "sampling depths";
         `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` has
         `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
-        text; and `columns_left_out`, those that differ between the horizons of a profile.
+        text; and `columns_left_out`, those that differ between the horizons of a profile. Where they apply:
+        `layout` and `layout_columns`, the column by its role; `layout_unverified`, columns read by a name that was not
+        looked up; `missing_codes`, depths and coordinates that are codes of missing values; `without_site`, horizons
+        that the sites lack; `duplicate_horizons`, rows given twice.
 
     Raises
     ------
     MissingInputError
         For a file that is not there.
     InputError
-        For missing columns, text in a number column, swapped coordinates, an unknown unit.
+        For missing columns, text in a number column, swapped coordinates, an unknown unit or layout; a site given
+        twice, or no common column of horizons and sites.
     UnitsError
         For a median thickness above 10 m: these are centimetres.
 
@@ -100,7 +109,8 @@ def read_profiles(
     Warns
     -----
     UserWarning
-        With counts, for thickness taken from depths alone, and for profiles without a thickness.
+        With counts, for thickness taken from depths alone, and for profiles without a thickness; for rows given twice,
+        horizons without a site, and columns of a layout that were not verified.
 
     Examples
     --------
@@ -117,9 +127,12 @@ def read_profiles(
         )
     if units is not None and units not in SCALE:
         raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
+    if layout is not None and "thickness" in column_names:
+        raise InputError("layout names a table of horizons, but columns names a thickness; give one of them")
     table = read_table(source, needed=tuple(column_names.values()), where=where)
     name = where or (os.fspath(source) if not isinstance(source, pd.DataFrame) else "profiles")
-    thickness = _column(table, column_names.get("thickness"), THICKNESS_NAMES)
+    table, column_names = _of_layout(table, column_names, layout, sites, name)
+    thickness = None if layout is not None else _column(table, column_names.get("thickness"), THICKNESS_NAMES)
     top, bottom = (
         _column(table, column_names.get("top"), TOP_NAMES),
         _column(table, column_names.get("bottom"), BOTTOM_NAMES),
@@ -132,12 +145,57 @@ def read_profiles(
         profiles = _from_thickness(table, thickness, SCALE[units or "m"], column_names, name)
     else:
         profiles = _from_horizons(table, str(top), str(bottom), SCALE[units or "cm"], column_names, name)
+    for key in REPORTED:
+        if key in table.attrs:
+            profiles.attrs[key] = table.attrs[key]
     profiles = _with_positions(profiles, name)
     median = profiles["solum_thickness"].median()
     if median > 10.0:
         raise UnitsError(f"{name}: median thickness is {median:g} m; these look like centimetres, pass units='cm'")
     _report(profiles, name)
     return profiles
+
+
+def _of_layout(
+    table: pd.DataFrame,
+    column_names: Mapping[str, str],
+    layout: LayoutName | None,
+    sites: str | os.PathLike[str] | pd.DataFrame | None,
+    where: str,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table joined with its sites, its columns by role, and its position in `lon` and `lat`, by a layout."""
+    chosen = layout_of(table, layout, where=where)
+    if sites is not None:
+        keys = (*(() if chosen is None else chosen.of("profile")), *PROFILE_NAMES)
+        named = (column_names["profile"],) if "profile" in column_names else ()
+        place = f"{where} (sites)" if isinstance(sites, pd.DataFrame) else None
+        table = join_sites(table, read_table(sites, where=place), (*named, *keys), where=where)
+    if chosen is None or (layout is None and _column(table, column_names.get("thickness"), THICKNESS_NAMES)):
+        return table, dict(column_names)
+    by_role: dict[str, str] = {str(role): column for role, column in columns_by_role(table, chosen).items()}
+    by_role |= column_names
+    require_roles(by_role, chosen, where=where)
+    positions = {by_role[role]: name for role, name in (("longitude", "lon"), ("latitude", "lat")) if role in by_role}
+    if {"lon", "lat"} <= {str(column).lower() for column in table.columns}:
+        positions = {}  # a position under tpsoil's own names is preferred
+    codes = 0
+    for column in (by_role["top"], by_role["bottom"], *positions):
+        values = _numbers(table, column, where)
+        if chosen.missing_below is not None:
+            coded = (values < chosen.missing_below).to_numpy(bool)
+            codes, values = codes + int(coded.sum()), values.mask(coded)
+        table[column] = values
+    # X and Y of WoSIS are degrees too: where longitude and latitude are there, they are left out.
+    spare = [c for role in ("longitude", "latitude") for c in table.columns
+             if str(c).lower() in map(str.lower, chosen.of(role)) and c not in positions]  # fmt: skip
+    table = table.drop(columns=spare).rename(columns=positions)
+    table.attrs["layout"] = chosen.name
+    table.attrs["layout_columns"] = {str(role): str(column) for role, column in by_role.items()}
+    if codes:
+        table.attrs["missing_codes"] = codes
+    if names := unverified(by_role, chosen):
+        table.attrs["layout_unverified"] = names
+    return table, {key: by_role[key] for key in ("profile", "top", "bottom", "designation") if key in by_role}
 
 
 def _column(table: pd.DataFrame, column_name: str | None, names: Sequence[str]) -> str | None:
@@ -184,29 +242,32 @@ def _from_horizons(
             f"{where}: horizons need a column that names their profile; expected {', '.join(PROFILE_NAMES)}"
         )
     designation = _column(table, column_names.get("designation"), DESIGNATION_NAMES)
+    pair = next(iter(position_pairs(table)), None)
+    placed = [] if pair is None else [pair.east, pair.north]
     work = table.copy()
     work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
     rows = []
     others = [c for c in table.columns if c not in {top, bottom, designation, identity}]
     constant = [c for c in others if (work.groupby(identity)[c].nunique(dropna=False) <= 1).all()]
-    pair = next(iter(position_pairs(table)), None)
-    placed = [] if pair is None else [pair.east, pair.north]
     for column in placed:
         work[column] = _numbers(table, column, where)
+    # One horizon in several rows, such as one a laboratory method, is one horizon.
+    repeated = work.duplicated([c for c in (identity, "_top", "_bottom", designation, *placed) if c is not None])
+    work = work[~repeated]
     unknown: Counter[str] = Counter()
     organic = 0
     for key, pit in work.groupby(identity, sort=False, dropna=True):
         pit = pit.sort_values(["_top", "_bottom"], kind="stable")
         masters = [master_horizon(name) for name in pit[designation]] if designation is not None else []
         unknown.update(str(name) for name, master in zip(pit.get(designation, ()), masters) if master == UNKNOWN)
-        upward = _organic_upward(pit, masters)
+        upward = organic_upward(pit, masters)
         if upward > 0:
             organic += 1
-            pit = _from_the_top(pit, upward)
+            pit = from_the_top(pit, upward)
             masters = [master_horizon(name) for name in pit[designation]]
         row: dict[str, Any] = {"profile_id": key}
         row.update({c: pit[c].iloc[0] for c in constant})
-        row.update(_solum(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
+        row.update(solum_of(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
         if pair is not None:
             _place(row, pit[placed].to_numpy(float), pair)
         rows.append(row)
@@ -228,28 +289,9 @@ def _from_horizons(
         profiles.attrs["unknown_designations"] = dict(unknown)
     if organic:
         profiles.attrs["organic_upward"] = organic
+    if repeated.any():
+        profiles.attrs["duplicate_horizons"] = int(repeated.sum())
     return profiles
-
-
-def _organic_upward(pit: pd.DataFrame, masters: Sequence[str]) -> float:
-    """Thickness of organic horizons above the zero of a pit, m: measured upward (5 to 0), or negative (-5 to 0)."""
-    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
-    organic = np.array([letter in ORGANIC for letter in masters], bool)
-    if organic.size != tops.size or not organic.any():
-        return 0.0
-    upward = organic & (tops > bottoms) & (bottoms >= 0)
-    negative = organic & (tops < bottoms) & (tops < 0)
-    return float(max([*tops[upward], *(-tops[negative])], default=0.0))
-
-
-def _from_the_top(pit: pd.DataFrame, upward: float) -> pd.DataFrame:
-    """The pit with depths below the top of its organic horizons."""
-    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
-    turned = tops > bottoms
-    moved = pit.assign(
-        _top=upward + np.where(turned, -tops, tops), _bottom=upward + np.where(turned, -bottoms, bottoms)
-    )
-    return moved.sort_values(["_top", "_bottom"], kind="stable")
 
 
 def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: PositionColumns) -> None:
@@ -260,37 +302,6 @@ def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: Positi
         row[pair.east], row[pair.north] = np.nan, np.nan
         row["problem"] = "its horizons have different positions"  # overlaps follow from it: two pits of one name
         row["solum_thickness"], row["censored"] = np.nan, False
-
-
-def _solum(tops: Any, bottoms: Any, masters: Sequence[str]) -> dict[str, Any]:
-    """Thickness of one profile whose horizons are sorted by depth."""
-    result: dict[str, Any] = {"solum_thickness": np.nan, "censored": False, "basis": "designations", "problem": ""}
-    if not any(masters):
-        result["basis"] = "depths"
-        masters = [""] * len(tops)
-    below = next((i for i, letter in enumerate(masters) if letter in BELOW_SOLUM), None)
-    if np.isnan(tops).any() or np.isnan(bottoms).any():
-        result["problem"] = "a horizon has no depth"
-    elif (bottoms <= tops).any() or (tops < 0).any():
-        result["problem"] = "a horizon's bottom is not below its top"
-    elif tops[0] > SURFACE_M:
-        result["problem"] = "no horizon at the surface"
-    elif (np.abs(tops[1:] - bottoms[:-1]) > GAP_M).any():
-        result["problem"] = "horizons overlap or leave a gap"
-    elif result["basis"] == "designations" and "" in masters[:below]:
-        result["problem"] = "a horizon has no designation"
-    elif UNKNOWN in masters[:below]:
-        result["problem"] = "a designation is not known"
-    if result["problem"]:
-        return result
-    if below is not None:
-        result["solum_thickness"] = float(tops[below])
-        if tops[below] == 0:
-            result["problem"] = "no solum: the first horizon is C or rock"
-    else:
-        result["solum_thickness"] = float(bottoms[-1])
-        result["censored"] = result["basis"] == "designations"
-    return result
 
 
 def _report(profiles: pd.DataFrame, where: str) -> None:
@@ -316,6 +327,8 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
             "end at the C horizon; keep the rows whose basis is 'designations' to leave them out",
             stacklevel=3,
         )
+    for text in profile_notes(profiles.attrs):
+        warnings.warn(f"{where}: {text}", stacklevel=3)
     reasons = profiles.loc[profiles["problem"] != "", "problem"].value_counts()
     problems = {str(reason): int(count) for reason, count in reasons.items()}
     profiles.attrs["problems"] = problems
@@ -327,6 +340,20 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
             f"{where}: {sum(problems.values())} of {len(profiles)} profiles have no thickness: {listed}{examples}",
             stacklevel=3,
         )
+
+
+def profile_notes(attrs: Mapping[Any, Any]) -> list[str]:
+    """What was left out or is not certain, each with its count."""
+    notes = []
+    if "duplicate_horizons" in attrs:
+        notes.append(f"{attrs['duplicate_horizons']} rows repeat a horizon's depths and designation; each is read once")
+    if "without_site" in attrs:
+        notes.append(f"{attrs['without_site']} horizons have no site in the table of sites, so no position")
+    if "missing_codes" in attrs:
+        notes.append(f"{attrs['missing_codes']} depths and coordinates are codes of missing values")
+    if "layout_unverified" in attrs:
+        notes.append(f"columns {', '.join(attrs['layout_unverified'])} are read by names that were not verified")
+    return notes
 
 
 def _with_positions(profiles: pd.DataFrame, where: str) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from tpsoil import engine
 from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
 from tpsoil.cube import cube_info, layer_states, open_cube
 from tpsoil.engine import Job, Previews
-from tpsoil.ingest import read_profiles
 
 from .catalogue_names import with_open_data
 from .element_samples import check_samples
@@ -140,7 +139,7 @@ def _check_tables(recipe: Recipe, sections: set[str]) -> None:
         table = recipe.solum.calibration
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the run reports them
-            read_profiles(Path(recipe.path(table.profiles)), units=table.units, columns=table.columns)
+            table.placed(recipe.path).read(recipe.path(table.profiles))
 
 
 def _report(line: str) -> None:

@@ -227,7 +227,7 @@ class Recipe:
         if self.derive is not None:
             names += self.derive.paths
         if self.solum is not None and self.solum.calibration is not None:
-            names += [self.solum.calibration.profiles]
+            names += [self.solum.calibration.profiles, self.solum.calibration.sites]
         if self.elements is not None:
             names += [self.elements.samples, self.elements.pairs.path if self.elements.pairs is not None else None]
         names += [table.polygons.partition(LAYER)[0] for table in self.zonal]

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import CheckpointError
-from tpsoil.ingest import read_profiles
+from tpsoil.ingest.profiles import profile_notes
 from tpsoil.points import position_columns
 from tpsoil.solum import (
     PUBLISHED,
@@ -60,8 +60,9 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         layers = layers.assign(zone=published_zones(layers))
     elif options["table"].zones == "none":
         layers = layers.drop_vars("zone", errors="ignore")
-    profiles = read_profiles(Path(options["profiles"]), units=table.units, columns=table.columns)
+    profiles = table.read(options["profiles"])
     notes = [str(profiles.attrs["assumption"])] if "assumption" in profiles.attrs else []
+    notes += [f"profiles: {text}" for text in profile_notes(profiles.attrs)]
     problems = profiles["problem"] != ""
     notes += [f"{count} profiles left out: {why}" for why, count in profiles.attrs.get("problems", {}).items()]
     usable = profiles[~problems].reset_index(drop=True)
@@ -97,6 +98,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     attributes: dict[str, Any] = {
         "parameters": "calibrated on " + Path(options["profiles"]).name,
         "profiles_used": int(calibration.settings["profiles_used"]),
+        **({"profiles_layout": str(profiles.attrs["layout"])} if "layout" in profiles.attrs else {}),
         "profiles_left_out": int(len(calibration.excluded) + problems.sum()),
     }
     zones_without_profiles = [

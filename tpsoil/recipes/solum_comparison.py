@@ -12,7 +12,6 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import InputError
-from tpsoil.ingest import read_profiles
 from tpsoil.solum import (
     PUBLISHED_SCORES,
     compare_maps,
@@ -48,8 +47,8 @@ def comparison_stage(
         outputs=difference_outputs(table),
         compute=compute_differences,
         options={"table": table, "calibration": calibration, "profiles": profiles},
-        indifferent=("calibration.profiles", "calibration.citation"),
-        files=(profiles,) if profiles is not None else (),
+        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation"),
+        files=calibration.files(profiles) if calibration is not None else (),
         prepare=prepare_comparison,
         prepares="comparing",
         attributes={"": {"parents": " ".join((THICKNESS, *table.maps)), "band": table.band}},
@@ -86,7 +85,7 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     maps = {"this map": cube[THICKNESS], **others}
     profiles, notes = None, list[str]()
     if calibration is not None and options["profiles"] is not None:
-        profiles = read_profiles(Path(options["profiles"]), units=calibration.units, columns=calibration.columns)
+        profiles = calibration.read(options["profiles"])
         usable = (profiles["problem"] == "") & (profiles["solum_thickness"] > 0)
         if not usable.all():
             notes.append(f"{int((~usable).sum())} profiles without a usable thickness are not compared")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError
-from tpsoil.ingest import read_profiles
 from tpsoil.solum import (
     Effort,
     ForcedCalibration,
@@ -150,8 +148,8 @@ def forcing_stage(table: Any, thickness_stage: Stage, parameters: Any, seed: int
             "assumptions": table.assumptions, "normalisation": table.erosion_normalisation,
             "seed": seed,
         },
-        indifferent=("calibration.profiles", "calibration.citation", "calibration.quantiles"),
-        files=(profiles,) if profiles is not None else (),
+        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation", "calibration.quantiles"),
+        files=table.calibration.files(profiles) if table.calibration is not None else (),
         prepare=prepare_forced,
         prepares="drawing the forcing",
         load=load_forced,
@@ -188,7 +186,7 @@ def prepare_forced(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workben
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # reported by the stage of the steady state
-            profiles = read_profiles(Path(options["profiles"]), units=calibration.units, columns=calibration.columns)
+            profiles = calibration.read(options["profiles"])
         how = ForcedCalibration(
             calibration.preset,
             calibration.problem,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.errors import InputError
+from tpsoil.ingest import read_profiles
+from tpsoil.ingest.profile_layouts import LayoutName
 from tpsoil.solum import COVARIATES, WINDOWS, Effort, search_space
 from tpsoil.variables import CATALOGUE
 
@@ -69,6 +74,10 @@ class CalibrationTable(Section):
         Of thickness (m unless given) or horizon depths (cm unless given).
     columns : table
         Names of columns that are called otherwise: `thickness`, `profile`, `top`, `bottom`, `designation`.
+    layout : "wosis", "ncss" or "isric", optional
+        Database of the horizons; its column names are those of `tpsoil.ingest.layout_table`. Recognised without it.
+    sites : str, optional
+        A CSV with one row a profile, its position and other columns, where `profiles` has the horizons alone.
     preset : "paper" or "physical"
         Bounds of the parameters: the study's Table 2, or physically plausible ones.
     problem : "eight" or "five"
@@ -101,6 +110,8 @@ class CalibrationTable(Section):
     citation: str | None = Field(default=None, min_length=1)
     units: Literal["m", "dm", "cm", "mm"] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
+    layout: LayoutName | None = None
+    sites: str | None = Field(default=None, min_length=1)
     preset: Literal["paper", "physical"] = "paper"
     problem: Literal["eight", "five"] = "eight"
     objective: Literal["tobit", "rmse"] = "tobit"
@@ -123,6 +134,33 @@ class CalibrationTable(Section):
         if unknown:
             raise ValueError(f"has {', '.join(unknown)}, expected some of {', '.join(sorted(allowed))}")
         return columns
+
+    @model_validator(mode="after")
+    def _of_horizons(self) -> CalibrationTable:
+        if self.layout is not None and "thickness" in self.columns:
+            raise ValueError("layout names a table of horizons, but columns names a thickness; give one of them")
+        return self
+
+    def placed(self, path: Callable[[str], str]) -> CalibrationTable:
+        """This table with the absolute path of `sites`; `path` is that of a recipe."""
+        return self if self.sites is None else self.model_copy(update={"sites": path(self.sites)})
+
+    def files(self, profiles: Path | None) -> tuple[Path, ...]:
+        """The files whose content decides: profiles and, where they have a table of their own, sites."""
+        sites = () if self.sites is None else (Path(self.sites),)
+        return (() if profiles is None else (profiles,)) + sites
+
+    def read(self, profiles: str | Path) -> pd.DataFrame:
+        """The profiles of this table's file, by all options of this table.
+
+        Raises
+        ------
+        InputError
+            As `tpsoil.ingest.read_profiles`.
+        """
+        return read_profiles(
+            Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
+        )
 
     @field_validator("quantiles")
     @classmethod

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, TpsoilError
-from tpsoil.ingest import read_profiles, read_table
+from tpsoil.ingest import read_table
 from tpsoil.ingest.dependencies import behind
 from tpsoil.solum import (
     ClimateSeries,
@@ -144,8 +144,11 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
             "normalisation": table.erosion_normalisation, "seed": seed if parameters is None else None,
             "zones": table.zones if isinstance(table.zones, str) else "layer",
         },
-        indifferent=("transient.series", "calibration.profiles", "calibration.citation", "calibration.quantiles"),
-        files=(profiles,) if profiles is not None else (),
+        indifferent=(
+            "transient.series", "calibration.profiles", "calibration.sites", "calibration.citation",
+            "calibration.quantiles",
+        ),
+        files=() if table.calibration is None or profiles is None else table.calibration.files(profiles),
         prepare=prepare_transient if parameters is None else None,
         prepares="calibrating",
         load=load_parameters if parameters is None else None,
@@ -161,7 +164,7 @@ def prepare_transient(cube: xr.Dataset, options: Mapping[str, Any], bench: Workb
     calibration = options["calibration"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # reported by the stage of the steady state
-        profiles = read_profiles(Path(options["profiles"]), units=calibration.units, columns=calibration.columns)
+        profiles = calibration.read(options["profiles"])
     effort = Effort(complexes=calibration.complexes, evaluations=calibration.evaluations)
     by_zone = calibrated_parameters(
         profiles[profiles["problem"] == ""].reset_index(drop=True),

@@ -11,7 +11,6 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import InputError
-from tpsoil.ingest import read_profiles
 from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
 from tpsoil.solum.observations import values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
@@ -38,8 +37,8 @@ def zones_stage(
         outputs=(zone_variable(table.k),),
         compute=compute_zones,
         options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
-        indifferent=("calibration.profiles", "calibration.citation"),
-        files=(profiles,) if table.rank and profiles is not None else (),
+        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation"),
+        files=calibration.files(profiles) if table.rank and calibration is not None else (),
         prepare=prepare_zones,
         prepares="fitting zones",
         load=load_zones,
@@ -106,7 +105,7 @@ def _rank(
     path: Path,
     seed: int,
 ) -> pd.DataFrame:
-    profiles = read_profiles(path, units=calibration.units, columns=calibration.columns)
+    profiles = calibration.read(path)
     values = values_at(cube, profiles, list(names))
     design = profiles[["solum_thickness"]].join(values.drop(columns="inside"))
     ranked = rank_covariates(design, names, seeds=table.rank_seeds, trees=table.rank_trees, seed=seed)

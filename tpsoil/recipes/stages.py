@@ -96,14 +96,18 @@ def stages_of(
         for name in recipe.solum.assumptions:
             if name in available:
                 faults.append(f"solum.assumptions.{name}: the cube has this layer; leave the assumption out")
-        profiles = None
-        if recipe.solum.calibration is not None:
-            profiles = Path(recipe.path(recipe.solum.calibration.profiles))
+        profiles, solum = None, recipe.solum
+        if solum.calibration is not None:
+            calibration = solum.calibration.placed(recipe.path)
+            solum = solum.model_copy(update={"calibration": calibration})
+            profiles = Path(recipe.path(calibration.profiles))
             behind(str(profiles), "solum.calibration.profiles", faults)
+            if calibration.sites is not None:
+                behind(calibration.sites, "solum.calibration.sites", faults)
         series = None
         if recipe.solum.transient is not None:
             series = read_series(recipe.solum.transient, recipe.path, faults)
-        add(solum_stages(recipe.solum, available, profiles, recipe.run.seed, series), "solum")
+        add(solum_stages(solum, available, profiles, recipe.run.seed, series), "solum")
     if recipe.elements is not None:
         samples = recipe.path(recipe.elements.samples)
         behind(samples, "elements.samples", faults)
