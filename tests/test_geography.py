@@ -12,7 +12,7 @@ from pyproj import CRS
 
 from tpsoil.grid import PLATEAU_CRS, coordinates, plateau_grid
 from tpsoil.reports import figures
-from tpsoil.reports.figures import palette
+from tpsoil.reports.figures import ground, palette
 from tpsoil.reports.geography import Plane, cities, context_of, geography, graticule_of
 from tpsoil.reports.geography.store import FILE
 
@@ -150,9 +150,51 @@ def test_a_map_is_cropped_to_its_cells() -> None:
     assert (left, right) == pytest.approx((-1340 + 1000 - 15, -1340 + 1500 + 15))
 
 
-def test_no_two_meanings_share_a_tone() -> None:
-    tones = {name: to_rgb(getattr(palette, name)) for name in ("OUTSIDE", "WATER", "ICE", "MASKED", "NO_DATA")}
-    names = sorted(tones)
+def lab(colour: str) -> np.ndarray:
+    """CIE L*a*b* (D65) of an sRGB colour."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(matrix) @ linear / [0.9505, 1.0, 1.089]
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_no_two_meanings_share_a_fill_and_all_differ_clearly() -> None:
+    fills = {name: lab(fill) for name, fill in ground.MEANINGS.values()}
+    assert len(fills) == len(ground.MEANINGS) == 5
+    names = sorted(fills)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
-            assert np.linalg.norm(np.subtract(tones[first], tones[second])) > 0.08, (first, second)
+            # 2.3 is just noticeable side by side; 15 is seen at once, also between small areas.
+            assert np.linalg.norm(fills[first] - fills[second]) > 15, (first, second)
+    for _, fill in ground.MEANINGS.values():  # labels and hatching are read on every fill: WCAG 2.2 AA
+        paper, ink = lab(fill)[0], lab(palette.INK)[0]
+        light, dark = (((value + 16) / 116) ** 3 if value > 8 else value * 27 / 24389 for value in (paper, ink))
+        assert (light + 0.05) / (dark + 0.05) > 4.5
+
+
+def test_every_reason_for_a_missing_value_has_its_own_code() -> None:
+    missing, masked, water, ice = (np.zeros((7, 9), bool) for _ in range(4))
+    masked[0] = masked[2, 3] = masked[2, 5] = masked[4, 3] = True
+    water[2, 3] = ice[2, 5] = water[5, 5] = True
+    missing[6, :2] = missing[4, 6] = True
+    codes = ground.ground_codes(missing, masked, water, ice)
+    assert [codes[place] for place in ((0, 4), (6, 1), (2, 3), (2, 5), (4, 3), (4, 6))] == [
+        ground.OUTSIDE, ground.OUTSIDE, ground.WATER, ground.ICE, ground.MASKED, ground.NO_DATA]  # fmt: skip
+    assert codes[5, 5] != ground.WATER  # it has a value
+
+
+def test_the_legend_names_what_a_map_omits() -> None:
+    grid = plateau_grid(50_000)
+    values, cover = np.ones(grid.shape, "f4"), np.full(grid.shape, 10, "u1")
+    cover[10:14, 10:14], cover[10:14, 30:34] = 0, 15  # IGBP: water; snow and ice
+    mask = np.where(cover == 10, 1, 0).astype("u1")
+    mask[20:23, 20:24] = 0
+    values[25:28, 30:34] = np.nan
+    layers = {"slope": values, "land_cover": cover, "soil_mask": mask}
+    store = xr.Dataset({name: (("y", "x"), data) for name, data in layers.items()}, coordinates(grid))
+    figure = figures.map_layer(store, "slope", mask=store["soil_mask"])
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["water", "ice or snow", "masked: no soil", "no data"]

@@ -23,7 +23,7 @@ from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInp
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import page_html, write_page
 from tpsoil.reports.charts import charts_of
-from tpsoil.reports.pixels import pack_values, unpack_values
+from tpsoil.reports.pixels import pack_values, unpack_rounded, unpack_values
 from tpsoil.reports.story import read_story
 from tpsoil.variables import variable
 
@@ -167,7 +167,7 @@ def test_sections_titles_and_escapes() -> None:
     text = page_html(sample(versions={"numba": "0.61"}, scores='[{"zone": 1, "rmse": 0.34}]', parameters={"D": 0.0016}))
     page = Outline(text)
     assert [a["id"] for a in page.all("section")] == [
-        "map-section", "maps", "scores", "parameters", "assumptions", "excluded", "provenance", "citation",
+        "map-section", "scores", "maps", "assumptions", "parameters", "excluded", "provenance", "citation",
     ]  # fmt: skip
     for words in ("A <small> plateau", "rain = 1 mm", "no dust", "numba", "0.34", "Chen et al. 2026", "ab12",
                   "created 2026-11-20", "bare"):  # fmt: skip
@@ -209,7 +209,8 @@ def test_every_picture_control_and_table_has_a_name() -> None:
     assert len(page.all("img")) == 4
     assert all(a.get("width") and a.get("height") and a.get("loading") != "lazy" for a in page.all("img"))
     assert all(a.get("aria-label") or a["id"] == "reset" for a in page.all("button"))
-    assert [a["for"] for a in page.all("label")] == ["layer"]
+    named = {a["for"] for a in page.all("label")}
+    assert named == {a["id"] for tag in ("select", "input") for a in page.all(tag)}
     assert all(a.get("role") == "region" and a.get("aria-label") and a.get("tabindex") == "0"
                for a in page.all("div") if a.get("class") == "scroll")  # fmt: skip
     assert all(a.get("scope") in {"row", "col"} for a in page.all("th"))
@@ -244,6 +245,55 @@ def test_units_ticks_and_classes_of_the_legend() -> None:
     status = {c["name"]: c["share"] for c in layers["solum_status"]["classes"]}
     assert status == {"steady": "75.0 %", "bare": "25.0 %", "no steady state": "", "capped at bedrock": ""}
     assert len(layers["elevation"]["colours"]) == 256 * 6
+
+
+def test_more_cells_than_a_page_holds_exactly_are_rounded_and_the_page_states_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tpsoil.reports.viewer.EXACT_CELLS", 100)
+    store = sample()[["elevation", "zone"]]
+    store["elevation"][3:5, 7] = np.nan
+    text = page_html(store)
+    entry, zone = meta_of(text)["layers"]
+    assert "rounded to 0.10% of the layer's range" in " ".join(entry["lines"])
+    stored = store["elevation"].values.astype(float)
+    back = unpack_rounded(data_of(text, 0), entry["packing"], GRID.shape)
+    np.testing.assert_array_equal(np.isnan(back), np.isnan(stored))
+    assert np.nanmax(np.abs(back - stored)) <= 0.5001e-3 * np.nanmax(stored - np.nanmin(stored))
+    assert zone["dtype"] == "uint8"  # classes are never rounded
+
+
+def test_a_doi_is_a_link_and_the_only_address_in_a_page() -> None:
+    store = sample(references="Beck 2018, doi:10.1038/sdata.2018.214; Huo (https://doi.org/10.1016/j.catena.2026.1).")
+    text = page_html(store)
+    links = [a for a in Outline(text).all("a") if not str(a["href"]).startswith("#")]
+    assert {a["href"] for a in links} == {
+        "https://doi.org/10.1038/sdata.2018.214", "https://doi.org/10.1016/j.catena.2026.1"}  # fmt: skip
+    assert all(a["rel"] == "noopener noreferrer" for a in links)  # nothing is loaded; a reader may follow it
+
+
+def test_the_first_screen_states_value_range_place_score_and_share_outside() -> None:
+    store = sample(plausibility_notes=["zone 2: mean 2.76 t ha-1 a-1"], assumptions=["K = 0.03"])
+    store["solum_thickness"].attrs.update(nse_block=0.25, nse_random=0.41, deciding_folds="blocks of 3 degrees")
+    inside = layer("applicability", np.where(np.arange(GRID.shape[1]) < 42, 1, 0))
+    store = store.assign(solum_thickness_applicability=inside.rename("solum_thickness_applicability"))
+    text = page_html(store)
+    head = Outline(text[: text.index("<main>")] + "</body></html>").visible_text
+    thickness = store["solum_thickness"].values
+    low, middle, high = np.nanquantile(thickness, (0.05, 0.5, 0.95))
+    numbers = re.search(r"median of ([\d.]+) m; 90 % of the area lies between ([\d.]+) and ([\d.]+) m", head)
+    assert numbers
+    np.testing.assert_allclose([float(n) for n in numbers.groups()], [middle, low, high], rtol=0.01)
+    place = re.search(r"highest near (\d+)° N, (\d+)° E", head)
+    assert place
+    assert int(place.group(2)) > 95  # the values rise eastward
+    for words in (
+        "NSE 0.25 (blocks of 3 degrees), random folds 0.41",
+        "25 % of the area",
+        "2.76 t ha⁻¹ a⁻¹",
+        "K = 0.03",
+    ):
+        assert words in head, words
 
 
 # --- content of the story --------------------------------------------------------------------------------------

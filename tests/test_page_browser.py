@@ -6,6 +6,7 @@ Chromium is searched on PATH or set by TPSOIL_CHROMIUM. Screenshots are stored i
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
 import xarray as xr
 from conftest import absent
 
@@ -313,6 +316,97 @@ def test_the_policy_stops_a_request_that_somebody_adds(browser: Any, page_file: 
     opened = Opened(browser, changed)
     assert any("Content Security Policy" in fault for fault in opened.faults)
     opened.context.close()
+
+
+def rich() -> xr.Dataset:
+    """A map with its spread, its limits, its area of applicability and its samples."""
+    layers = STORE[["solum_thickness", "slope"]].copy(deep=True)
+    thickness = layers["solum_thickness"]
+    columns = np.arange(GRID.shape[1])
+    for end, values in (("lower", thickness - 0.1), ("upper", thickness + 0.2)):
+        layers[f"solum_thickness_{end}"] = values.astype("f4").assign_attrs(thickness.attrs, long_name=f"limit {end}")
+    inside = np.broadcast_to(np.where(columns < 60, 1, 0).astype("u1"), GRID.shape)
+    layers["solum_thickness_applicability"] = (("y", "x"), inside, variable("applicability").attributes())
+    x, y = layers["x"].values, layers["y"].values
+    sites = pd.DataFrame({"x": x[[20, 40]], "y": y[[30, 50]], "value": [0.61, 0.83]})
+    return layers.assign_attrs(tables=json.dumps({"sites_solum": sites.to_dict("records")}))
+
+
+@pytest.fixture(scope="module")
+def rich_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(rich(), tmp_path_factory.mktemp("rich") / "rich.html")
+
+
+def test_a_click_lists_all_layers_and_files_can_be_saved(browser: Any, rich_file: Path, tmp_path: Path) -> None:
+    opened = Opened(browser, rich_file)
+    page, store = opened.page, rich()
+    page.mouse.click(*opened.spot(30, 70))
+    page.wait_for_selector("#point table")
+    table = opened.text("#point table")
+    thickness = float(store["solum_thickness"].values[30, 70])
+    row = next(line for line in table.splitlines() if line.startswith("Solum thickness"))
+    value, low, high = (float(n) for n in re.findall(r"\d\.\d+", row)[:3])
+    np.testing.assert_allclose([value, low, high], [thickness, thickness - 0.1, thickness + 0.2], atol=0.006)
+    assert row.rstrip().endswith("outside")
+    assert "limit" not in table  # a limit is a column, not a row
+    assert float(page.locator("#counts").get_attribute("data-value")) == pytest.approx(thickness)
+    page.mouse.click(*opened.spot(30, 20))
+    page.wait_for_function("() => document.getElementById('point').innerText.includes('Sample of')")
+    assert "0.61 m" in opened.text("#point table")
+    page.check("#samples")
+    with page.expect_download() as tiff:
+        page.click("#tiff")
+    with page.expect_download() as csv:
+        page.locator("button.csv").first.click()
+    tiff.value.save_as(tmp_path / "a.tif")
+    csv.value.save_as(tmp_path / "a.csv")
+    with rasterio.open(tmp_path / "a.tif") as raster:
+        assert raster.crs == rasterio.crs.CRS.from_wkt(GRID.crs.wkt)
+        assert raster.transform.almost_equals(GRID.transform, precision=1e-6)
+        assert np.isnan(raster.nodata)
+        np.testing.assert_array_equal(raster.read(1), store["solum_thickness"].values)
+    assert len(pd.read_csv(tmp_path / "a.csv")) > 0
+    opened.close(rich_file)
+
+
+def test_two_layers_a_transect_by_keyboard_and_the_address(browser: Any, rich_file: Path) -> None:
+    opened = Opened(browser, rich_file)
+    page = opened.page
+    before = page.evaluate("() => document.getElementById('canvas').toDataURL()")
+    page.select_option("#second", label="Slope (simulated)")
+    page.wait_for_selector('#map[data-second="slope"]')
+    opened.wait("solum_thickness")
+    half = page.evaluate("() => document.getElementById('canvas').toDataURL()")
+    assert half != before
+    page.focus("#swipe")
+    page.keyboard.press("End")  # the divider at the right edge: the first layer alone
+    opened.wait("solum_thickness")
+    assert page.evaluate("() => document.getElementById('canvas').toDataURL()") != half
+    page.focus("#transect")
+    page.keyboard.press("Enter")
+    page.focus("#map")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#profile svg")
+    assert opened.text("#profile p").startswith("Transect of 500 km")  # 20 cells of 25 km
+    assert page.locator("#profile svg").count() == 2  # both layers
+    assert page.locator("#profile .band").count() == 1  # one has limits
+    page.click("#in")
+    page.wait_for_function("() => location.hash.includes('zoom=1.50')")
+    assert "layer=solum_thickness" in page.url
+    assert "second=slope" in page.url
+    page.goto(page.url.partition("#")[0] + "#layer=slope&x=0&y=0&zoom=2")
+    opened.wait("slope")
+    page.wait_for_function("() => Number(document.getElementById('map').dataset.scale) > 0")
+    state = page.evaluate("() => ({...document.getElementById('map').dataset})")
+    box = page.locator("#canvas").bounding_box()
+    # Easting and northing 0 km, at column 53.6 and row 36 of the grid, are in the middle of the map.
+    assert float(state["x"]) + 53.6 * float(state["scale"]) == pytest.approx(box["width"] / 2, abs=1.5)
+    assert float(state["y"]) + 36 * float(state["scale"]) == pytest.approx(box["height"] / 2, abs=1.5)
+    opened.close(rich_file)
 
 
 def numbers(colour: str) -> np.ndarray:

@@ -6,48 +6,46 @@ external content.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import json
 import os
-import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from zarr.abc.store import Store
 
 import tpsoil
 from tpsoil.cube import open_cube
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, MissingInputError, TpsoilError, nearest_name
+from tpsoil.soil_mask import MASK
 
-from . import figures
 from .charts import charts_of
+from .elements import Tables, first_screen, folded, image_element, list_element, recipe_element
 from .figures import maps, palette
-from .figures.reading import Picture, read_picture
-from .pixels import grid_of_page, layer_of_page, pack_values
+from .figures.reading import Picture
 from .regions import region_figures
 from .story import Story, read_story
 from .study import number_of, sites_figure
-from .tables import layer_summary, to_html, write_text
+from .summary import companions_of, summarise
+from .tables import layer_summary, write_text
+from .viewer import asset, build_viewer, fill, script
 
 CELLS_OF_A_PAGE: Final = 9_000_000
-"""Maximum number of cells of all layers together in a page: about 15 MB, small enough for an e-mail attachment."""
-
-PALETTE_COLOURS: Final = 128
-"""Of a picture with one colour bar: a third of the bytes, and no visible loss."""
+"""Maximum number of cells of all layers together in a page: about 10 MB, small enough for an e-mail attachment."""
 
 WIDE_INCHES: Final = 9.0
 """Figures wider than this take the complete width of the page."""
 
-_TOKEN: Final = re.compile(r"\{\{(\w+)\}\}")
+MANY_LAYERS: Final = 12
+WITHOUT_THUMBNAIL: Final = ("_lower", "_upper", "_dissimilarity", "_applicability")
+"""Companions of a map that have no picture of their own on a page of many layers: the viewer shows them."""
+THUMBNAIL_CELLS: Final = 420
+THUMBNAIL_DPI: Final = 72
+FOLDED: Final = ("parameters", "excluded", "provenance")
+"""Sections that are folded until they are asked for."""
 
 
 def write_page(
@@ -93,12 +91,14 @@ def write_page(
 
     Notes
     -----
-    Values are the store's float32, compressed without loss: the page shows the stored value under the pointer.
+    Up to 1.5 million cells of all layers together the values are the store's float32, compressed without loss: the page
+    shows the stored value under the pointer. Above, a value is rounded to 1/1000 of the range of its layer, and the
+    page states it.
 
     Examples
     --------
     >>> import tempfile
-    >>> cube = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "float32"))})
+    >>> cube = xr.Dataset({"slope": (("y", "x"), [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])})
     >>> write_page(cube, Path(tempfile.mkdtemp()) / "report.html").stat().st_size > 10_000
     True
     """
@@ -144,56 +144,62 @@ def page_html(
 
     Examples
     --------
-    >>> cube = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "float32"))})
+    >>> cube = xr.Dataset({"slope": (("y", "x"), [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])})
     >>> page_html(cube, title="Slopes").startswith("<!doctype html>")
     True
     """
     story = read_story(store, where=where, title=title)
-    names = _layer_names(store, layers, where, story.results, everything)
-    rows, columns = store[names[0]].transpose("y", "x").shape
-    step = max(1, int(np.ceil(np.sqrt(rows * columns * len(names) / max(cells, 1)))))
-    longest = int(np.ceil(max(rows, columns) / step))
-    shown: list[dict[str, Any]] = []
-    data: list[str] = []
-    pictures: list[str] = []
-    first: Picture | None = None
-    for position, name in enumerate(names):
-        layer = figures.pick(store, name, where="report")
-        picture = read_picture(layer, longest, where="report")
-        first = first or picture
-        packed, dtype = pack_values(picture.values, palette.layer_kind(layer))
-        data.append(f'<script type="text/plain" id="data-{position}">{packed}</script>')
-        shown.append(layer_of_page(layer, picture, dtype))
-        pictures.append(_map_picture(layer, shown[-1]))
-    if first is None:
-        raise InputError("report: the store has no layer to show")
+    names = layer_names(store, layers, where, results=story.results, everything=everything)
+    tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
+    viewer = build_viewer(store, names, cells=cells, tables=tables, cube=_cube_of(store, where, story.cube))
+    drawn = [name for name in names if not name.endswith(WITHOUT_THUMBNAIL)] if len(names) > MANY_LAYERS else names
+    by_name = dict(zip(names, viewer.shown, strict=True))
+    pictures = [_map_picture(store, name, by_name[name]) for name in drawn]
+    first = viewer.layers[names[0]][1]
+    short = summarise(story, viewer.layers, companions_of(names))
     summary = layer_summary(store, names).rename(columns={"with_value": "cells with a value", "percent": "% of cells"})
     summary = summary.rename(columns={"long_name": "quantity"})
     if (summary["every"] == 1).all():
         summary = summary.drop(columns="every")
     summary["units"] = [palette.unit_text(units) for units in summary["units"]]
     summary.attrs["caption"] = "The layers"
-    places = region_figures(store, story.charts | {str(table.attrs.get("name")): table for table in story.scores})
-    sections = _sections(story, pictures, summary, places, sites_figure(store, story.charts))
+    files = Tables()
+    sections = _sections(story, pictures, summary, region_figures(store, tables), sites_figure(store, story.charts),
+                         files)  # fmt: skip
     head = {
         "version": html.escape(tpsoil.__version__),
         "title": html.escape(_marked(story)),
-        "lead": html.escape(_lead(story, first, (rows, columns), len(names))),
+        "lead": html.escape(_lead(story, first, store[names[0]].transpose("y", "x").shape, len(names))),
         "simulated": _simulated(story),
+        "summary": first_screen(short),
         "nav": _navigation(sections),
-        "viewer": _fill(_asset("viewer.html"), {"options": _options(shown), "shape": _shape(store[names[0]], first)}),
+        "viewer": viewer.html,
         "sections": "\n".join(text for _, _, text in sections),
-        "css": _asset("page.css"),
-        "script": _asset("page.js"),
-        "data": "\n".join(data),
-        "meta": _json({**grid_of_page(store[names[0]], first), "layers": shown}),
+        "css": asset("page.css"),
+        "script": script(),
+        "data": "\n".join([viewer.data, *files.scripts]),
     }
-    return _fill(_asset("page.html"), head)
+    return fill(asset("page.html"), head)
 
 
-def _layer_names(
-    store: xr.Dataset, layers: Sequence[str] | None, where: str, results: Sequence[str], everything: bool
-) -> list[str]:
+def _cube_of(store: xr.Dataset, where: str, cube: str) -> xr.Dataset | None:
+    """The cube that a run has read, for its mask, where it can be opened and has the same cells."""
+    if not cube or "soil_mask" in store:
+        return None
+    path = cube if "://" in cube else os.path.join(where, cube)
+    try:
+        source = open_cube(path)
+    except (TpsoilError, OSError, ValueError):  # it was moved; the page does without
+        return None
+    same = all(source.sizes[d] == store.sizes[d] for d in ("y", "x"))
+    return source if same and bool((source["x"] == store["x"].values).all()) else None
+
+
+def layer_names(
+    store: xr.Dataset, layers: Sequence[str] | None, where: str, *, results: Sequence[str] = (),
+    everything: bool = False,
+) -> list[str]:  # fmt: skip
+    """Layers to show: those named, else the maps of a run's models, else all."""
     maps_first = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
     if layers is None:
         # Modelled layers come before their covariates.
@@ -213,49 +219,25 @@ def _layer_names(
     return names
 
 
-def _map_picture(layer: xr.DataArray, shown: Mapping[str, Any]) -> str:
-    figure = maps.map_layer(layer, longest_side=700)
+def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any]) -> str:
+    mask = store.get(MASK) if name != MASK else None
+    figure = maps.map_layer(store, name, mask=mask, longest_side=THUMBNAIL_CELLS)
     caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
-    return f"<figure>{_image(figure, str(shown['alt']))}<figcaption>{caption}</figcaption></figure>"
+    image = image_element(figure, str(shown["alt"]), dpi=THUMBNAIL_DPI)
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _chart_picture(text: str, figure: Figure, published: bool) -> str:
     number = number_of(text) if published else ""
     caption = f"<figcaption>{html.escape(f'{text}: {number} of Huo et al. 2026')}</figcaption>" if number else ""
-    return f"<figure>{_image(figure, f'Chart: {text}')}{caption}</figure>"
+    return f"<figure>{image_element(figure, f'Chart: {text}')}{caption}</figure>"
 
 
 def _place(text: str, figure: Figure) -> str:
     """A figure of places, over the complete width where it has panels side by side."""
     wide = ' class="wide"' if figure.get_size_inches()[0] > WIDE_INCHES else ""
-    picture = _image(figure, f"Map: {text}", colours=None)
+    picture = image_element(figure, f"Map: {text}", colours=None)
     return f"<figure{wide}>{picture}<figcaption>{html.escape(text)}</figcaption></figure>"
-
-
-def _image(figure: Figure, alt: str, colours: int | None = PALETTE_COLOURS) -> str:
-    """A picture with its size, so that the layout is stable; not loaded lazily, so that all are printed."""
-    uri = png_uri(figure, colours=colours)
-    width, height = (round(90 * inches) for inches in figure.get_size_inches())
-    return f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" src="{uri}">'
-
-
-def png_uri(figure: Figure, dpi: int = 90, *, colours: int | None = PALETTE_COLOURS) -> str:
-    """A figure as a data URI, in a palette of few colours; None: in all its colours, for several colour bars.
-
-    Examples
-    --------
-    >>> png_uri(Figure(figsize=(1, 1)))[:22]
-    'data:image/png;base64,'
-    """
-    from PIL import Image
-
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=dpi)
-    image = Image.open(drawn).convert("RGB")
-    if colours is not None:
-        image = image.quantize(colours, dither=Image.Dither.NONE)
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _sections(
@@ -264,58 +246,31 @@ def _sections(
     summary: pd.DataFrame,
     places: Sequence[tuple[str, Figure]],
     sites: Sequence[tuple[str, Figure]],
+    files: Tables,
 ) -> list[tuple[str, str, str]]:
     """(id, heading, HTML) of every section that is not empty."""
     charts = [*sites, *charts_of(story.charts)]
     drawn = "".join(_chart_picture(text, figure, story.published) for text, figure in charts)
     regions = "".join(_place(text, figure) for text, figure in places)
-    scores = (f'<div class="gallery">{drawn}</div>' if drawn else "") + _tables(story.scores)
+    scores = files.elements(story.scores) + (f'<div class="gallery">{drawn}</div>' if drawn else "")
+    more = "" if story.attributes is None else files.element(story.attributes)
     parts = [
-        ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{_table(summary)}'),
-        ("places", "Places", f'<div class="gallery">{regions}</div>' if regions else ""),
         ("scores", "Scores and summaries", scores),
-        ("plausibility", "Plausibility", _list(story.plausibility)),
-        ("parameters", "Parameters", _tables(story.parameters)),
-        ("assumptions", "Assumptions", _list(story.assumptions)),
-        ("excluded", "Masked and excluded", _list(story.notes) + _tables(story.excluded)),
-        ("provenance", "Provenance", _tables(story.provenance) + _more(story.attributes) + _recipe(story.recipe)),
-        ("citation", "Citation", _list(story.citations)),
+        ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{files.element(summary)}'),
+        ("places", "Places", f'<div class="gallery">{regions}</div>' if regions else ""),
+        ("plausibility", "Plausibility", list_element(story.plausibility)),
+        ("assumptions", "Assumptions", list_element(story.assumptions)),
+        ("parameters", "Parameters", files.elements(story.parameters)),
+        ("excluded", "Masked and excluded", list_element(story.notes) + files.elements(story.excluded)),
+        ("provenance", "Provenance", files.elements(story.provenance) + more + recipe_element(story.recipe)),
+        ("citation", "Citation", list_element(story.citations)),
     ]
     return [
-        (key, heading, f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>{text}</section>')
+        (key, heading, f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>'
+                       f"{folded(heading, text) if key in FOLDED else text}</section>")
         for key, heading, text in parts
         if text
-    ]
-
-
-def _tables(tables: Sequence[pd.DataFrame]) -> str:
-    return "".join(_table(table) for table in tables)
-
-
-def _table(table: pd.DataFrame) -> str:
-    caption = str(table.attrs.get("caption", ""))
-    label = html.escape(caption or "Table")
-    return (
-        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{to_html(table, caption=caption)}</div>'
-    )
-
-
-def _more(table: pd.DataFrame | None) -> str:
-    if table is None:
-        return ""
-    return f"<details><summary>{html.escape(table.attrs['caption'])}</summary>{_table(table)}</details>"
-
-
-def _list(items: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(item)}</li>' for item in items)}</ul>" if items else ""
-
-
-def _recipe(text: str) -> str:
-    return f'<h3>Recipe</h3><pre tabindex="0">{html.escape(text)}</pre>' if text else ""
-
-
-def _options(layers: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(f'<option value="{i}">{html.escape(str(m["title"]))}</option>' for i, m in enumerate(layers))
+    ]  # fmt: skip
 
 
 def _navigation(sections: Sequence[tuple[str, str, str]]) -> str:
@@ -332,26 +287,7 @@ def _simulated(story: Story) -> str:
     return f'<p class="simulated" role="note"><strong>Simulated</strong>{html.escape(story.simulated)}</p>'
 
 
-def _lead(story: Story, picture: Picture, shape: tuple[int, int], count: int) -> str:
+def _lead(story: Story, picture: Picture, shape: tuple[int, ...], count: int) -> str:
     layers = f"{count} layer{'s' if count > 1 else ''} of {shape[0]} x {shape[1]} cells"
     created = f"; created {story.created[:10]}" if story.created else ""
     return f"{layers}; {picture.note.replace(' drawn', ' shown')}{created}"
-
-
-def _shape(layer: xr.DataArray, picture: Picture) -> str:
-    """Width over height of the map's frame: the map's own, within what a screen can show."""
-    grid = grid_of_page(layer, picture)["grid"]
-    return f"{np.clip(grid['columns'] / (grid['rows'] * grid['cellHeight']), 0.5, 2.6):.3f}"
-
-
-def _asset(name: str) -> str:
-    return files("tpsoil.reports").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    return _TOKEN.sub(lambda match: values[match.group(1)], template)
-
-
-def _json(content: Any) -> str:
-    # "<" could end the enclosing script element.
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib import colormaps
-from matplotlib.colors import to_hex
+from matplotlib.colors import BoundaryNorm, to_hex
 from pyproj import Transformer
 
 from tpsoil.display import cell_text
 
 from .figures import palette
 from .figures.reading import Picture, ordinal
-from .figures.stretch import rounded_scale
+from .figures.stretch import colour_scale, rounded_scale
 
 NODES: Final = 33
 """Nodes along each side of the coarse grid of longitudes and latitudes; between them the page interpolates."""
@@ -59,6 +60,64 @@ def pack_values(values: npt.NDArray[np.float64], kind: str) -> tuple[str, str]:
     return base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode(), dtype
 
 
+STEPS: Final = 1000
+"""Steps between the minimum and the maximum of a layer in a page with rounded values."""
+
+
+def pack_rounded(values: npt.NDArray[np.float64], *, logarithmic: bool) -> tuple[str, dict[str, Any]]:
+    """Values of a continuous layer in equal steps, as text for a page that would otherwise be too large.
+
+    Parameters
+    ----------
+    values : ndarray (rows, columns), float64
+        NaN: no value.
+    logarithmic : bool
+        Steps of the logarithm; only where all values are positive.
+
+    Returns
+    -------
+    text : str
+        Base64 of a zlib stream of uint16 differences along the rows, low bytes first; 0: no value, n: step n - 1.
+    meta : dict
+        `dtype` "steps", `from` and `step` in the unit or its logarithm, `log`.
+
+    Notes
+    -----
+    The error is at most half a step: 1/2000 of the layer's range, or of the range of its logarithm.
+
+    Examples
+    --------
+    >>> pack_rounded(np.array([[0.0, 1000.0, np.nan]]), logarithmic=False)[1]["step"]
+    1.0
+    """
+    finite = np.isfinite(values)
+    log = logarithmic and bool(finite.any()) and bool((values[finite] > 0).all())
+    scaled = np.log(np.where(finite, values, 1.0)) if log else np.where(finite, values, 0.0)
+    low, high = (float(scaled[finite].min()), float(scaled[finite].max())) if finite.any() else (0.0, 0.0)
+    step = (high - low) / STEPS or 1.0
+    codes = np.where(finite, np.rint((scaled - low) / step) + 1, 0).astype(np.uint16)
+    differences = np.diff(codes, axis=1, prepend=np.zeros((len(codes), 1), np.uint16)).astype("<u2")
+    shuffled = np.ascontiguousarray(differences.reshape(-1).view(np.uint8).reshape(-1, 2).T)
+    text = base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode()
+    return text, {"dtype": "steps", "from": low, "step": step, "log": log}
+
+
+def unpack_rounded(text: str, meta: dict[str, Any], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Inverse of `pack_rounded`, as in the script of the page.
+
+    Examples
+    --------
+    >>> text, meta = pack_rounded(np.array([[0.0, 1.0], [2.0, np.nan]]), logarithmic=False)
+    >>> unpack_rounded(text, meta, (2, 2)).tolist()
+    [[0.0, 1.0], [2.0, nan]]
+    """
+    raw = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    differences = np.ascontiguousarray(raw.reshape(2, -1).T).view("<u2").reshape(shape)
+    codes = np.cumsum(differences, axis=1, dtype=np.uint16).astype(np.float64)
+    values = meta["from"] + (codes - 1) * meta["step"]
+    return np.where(codes == 0, np.nan, np.exp(values) if meta["log"] else values)
+
+
 def unpack_values(text: str, dtype: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
     """Inverse of `pack_values`, as in the script of the page; for tests and for reading a page.
 
@@ -73,7 +132,7 @@ def unpack_values(text: str, dtype: str, shape: tuple[int, int]) -> npt.NDArray[
     return np.ascontiguousarray(raw.reshape(size, -1).T).view(code).reshape(shape)
 
 
-def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str, Any]:
+def layer_of_page(layer: xr.DataArray, picture: Picture, packing: Mapping[str, Any]) -> dict[str, Any]:
     """Name, colours, ticks, classes and lines of text of one layer.
 
     Parameters
@@ -81,8 +140,8 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
     layer : DataArray (y, x)
     picture : Picture
         The cells shown in the page.
-    dtype : str
-        From `pack_values`.
+    packing : mapping
+        `dtype` of `pack_values`, or what `pack_rounded` gives.
 
     Returns
     -------
@@ -97,7 +156,7 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
     title = palette.layer_title(layer)
     if simulated and "simulated" not in title.lower():
         title += " (simulated)"
-    shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, "dtype": dtype}
+    shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, **packing}
     comment = str(layer.attrs.get("comment", ""))
     # The case of a symbol, such as h0, is not changed.
     plain = comment.partition(" ")[0].isalpha() and not comment.startswith("ddof")
@@ -115,9 +174,14 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, dtype: str) -> dict[str
         log = str(layer.name) in palette.LOGARITHMIC and bool((finite > 0).any())
         usable = np.where(values > 0, values, np.nan) if log else values
         colour_map = palette.colour_map(layer)
-        low, high, levels, extend = rounded_scale(
-            usable, logarithmic=log, kind=palette.layer_kind(layer), cmap=colour_map
-        )
+        kind = palette.layer_kind(layer)
+        norm, _ = colour_scale(usable, None, logarithmic=log, kind=kind, cmap=colour_map)
+        low, high, levels, extend = rounded_scale(usable, logarithmic=log, kind=kind, cmap=colour_map)
+        if isinstance(norm, BoundaryNorm):  # skewed: the classes of the figure
+            levels = [float(value) for value in norm.boundaries]
+            low, high = levels[0], levels[-1]
+            extend = "both"
+            shown["breaks"] = levels
         ticks = [palette.number_text(v) for v in reversed(levels)]
         ticks[0] = ("≥ " if extend in {"both", "max"} else "") + ticks[0]
         ticks[-1] = ("≤ " if extend in {"both", "min"} else "") + ticks[-1]

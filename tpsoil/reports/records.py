@@ -26,6 +26,8 @@ class Record:
     name : str
     recipe : object
         Nested mappings, or None.
+    cube : str
+        Path or URL of the cube that the run has read, relative to the store; "" for none.
     results : list of str
         Layers computed by models.
     notes : list of str
@@ -37,6 +39,7 @@ class Record:
 
     name: str = ""
     recipe: Any = None
+    cube: str = ""
     results: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -80,6 +83,7 @@ def read_record(where: str) -> Record:
     for path in listed["run.json"]:
         run = _decoded(where, path, content)
         record.name, record.recipe = str(run.get("name") or ""), run.get("recipe")
+        record.cube = str(run.get("cube") or "")
         for stage in run.get("stages", []):
             stage_outputs[str(stage.get("name"))] = [str(name) for name in stage.get("outputs", [])]
             if stage.get("section", stage.get("name")) in MODELS:

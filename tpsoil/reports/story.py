@@ -83,6 +83,8 @@ class Story:
         `plausibility`: maps and scores that leave published ranges.
     recipe : str
         As text, or "".
+    cube : str
+        Cube that the run has read, relative to the store, or "".
     published : bool
         Whether charts name the figure of the published study that they correspond to.
     charts : dict of str to DataFrame
@@ -105,6 +107,7 @@ class Story:
     provenance: list[pd.DataFrame] = field(default_factory=list)
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
+    cube: str = ""
     published: bool = False
     charts: dict[str, pd.DataFrame] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
@@ -165,6 +168,7 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.excluded += _class_counts(store)
     story.provenance += _by_layer(layers, _ORIGIN, "Source of each layer")
     story.attributes = _other_attributes(layers)
+    story.cube = run.cube
     story.results = [name for name in run.results if name in layers]
     return story
 

@@ -13,12 +13,11 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
-from scipy import ndimage
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import grid_of, same_grid
 
-from . import canvas, geographic, palette
+from . import canvas, geographic, ground, palette
 from .reading import LONGEST_SIDE, Picture, pick, read_picture
 from .stretch import colour_scale, finish_bar
 
@@ -101,7 +100,7 @@ def map_layer(
     """
     layer = pick(source, name)
     if palette.layer_kind(layer) == "categorical":
-        return map_classes(layer, ax=ax, title=title, hillshade=hillshade, mask=mask, names=names, date=date,
+        return map_classes(source, name, ax=ax, title=title, hillshade=hillshade, mask=mask, names=names, date=date,
                            longest_side=longest_side)  # fmt: skip
     if limits is not None and not (np.all(np.isfinite(limits)) and limits[0] < limits[1]):
         raise InputError(f"map_layer: limits are {limits!r}, expected two finite numbers, the lower one first")
@@ -119,7 +118,10 @@ def map_layer(
             values == 0, positive.min() if positive.size else np.nan, np.where(values > 0, values, np.nan)
         )
         omitted = f"\n{hidden} drawn cells below 0 omitted" if hidden else ""
-    masked = draw_mask(axes, layer, picture, mask, longest_side)
+    cube = source if isinstance(source, xr.Dataset) else None
+    masked, patches = draw_excluded(axes, layer, picture, mask, cube, longest_side=longest_side)
+    if patches:
+        axes.legend(handles=patches, loc="lower right", fontsize=7.5, framealpha=0.8)
     if masked is not None:
         values = np.where(masked, np.nan, values)
     if not np.isfinite(values).any():
@@ -185,7 +187,8 @@ def map_classes(
     picture = read_picture(layer, longest_side, where="map_classes")
     figure, axes = start_map(layer, picture, ax, title, date)
     values = picture.values
-    masked = draw_mask(axes, layer, picture, mask, longest_side)
+    cube = source if isinstance(source, xr.Dataset) else None
+    masked, patches = draw_excluded(axes, layer, picture, mask, cube, longest_side=longest_side)
     if masked is not None:
         values = np.where(masked, np.nan, values)
     present = [int(code) for code in np.unique(values[np.isfinite(values)])]
@@ -212,8 +215,7 @@ def map_classes(
               label=f"{palette.class_name(layer, code, labels)}, {_share(share)}")
         for code, share in zip(present, shares, strict=True)
     ]  # fmt: skip
-    if masked is not None and masked.any():
-        handles.append(_mask_patch())
+    handles += patches
     # Outside the axes constrained layout reserves space only for a figure's legend.
     place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if ax is not None else {"loc": "outside right upper"}
     (axes if ax is not None else figure).legend(
@@ -293,39 +295,36 @@ def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, c
                        interpolation="nearest", zorder=2, gid="values", aspect="auto")  # fmt: skip
 
 
-def draw_mask(
-    axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, longest_side: int
-) -> npt.NDArray[np.bool_] | None:
-    """Fill cells without soil inside the map, with a legend entry on continuous maps.
+def draw_excluded(
+    axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, cube: xr.Dataset | None, *,
+    longest_side: int,
+) -> tuple[npt.NDArray[np.bool_] | None, list[Patch]]:  # fmt: skip
+    """Fill cells without a value by their meaning: water, ice, masked, no data; outside shows the base map.
+
+    Parameters
+    ----------
+    axes : Axes
+    layer : DataArray (y, x)
+    picture : Picture
+    mask : DataArray (y, x) or None
+        `soil_mask`.
+    cube : Dataset (y, x) or None
+        The store of the layer, for its class layers.
+    longest_side : int
 
     Returns
     -------
-    ndarray of bool or None
-        All cells where the mask is 0, those outside of what was studied included.
+    (ndarray of bool or None, list of Patch)
+        All cells where the mask is 0, those outside of what was studied included; entries of the legend.
     """
-    if mask is None:
-        return None
-    values = _companion(layer, picture, mask, longest_side, "mask")
-    masked = values == 0
-    shown = masked & ~_outside(masked)
-    if shown.any():
-        axes.imshow(np.ma.masked_where(~shown, shown.astype(float)), extent=picture.extent, zorder=1.5,
-                    cmap=ListedColormap([palette.MASKED]), interpolation="nearest", gid="masked",
-                    aspect="auto")  # fmt: skip
-        if palette.layer_kind(layer) != "categorical":
-            axes.legend(handles=[_mask_patch()], loc="lower right", fontsize=7.5, framealpha=0.8)
-    return np.asarray(masked)
-
-
-def _outside(masked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Masked cells that reach the frame: outside of what was studied, where the base map shows."""
-    labels, _ = ndimage.label(masked)
-    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.asarray(np.isin(labels, edge[edge > 0]))
-
-
-def _mask_patch() -> Patch:
-    return Patch(facecolor=palette.MASKED, edgecolor=palette.QUIET, linewidth=0.4, label="masked: no soil")
+    masked = None if mask is None else np.asarray(_companion(layer, picture, mask, longest_side, "mask") == 0)
+    missing = np.isnan(picture.values)
+    undrawn = missing if masked is None else missing | masked
+    if not undrawn.any():
+        return masked, []
+    water, ice = ground.surfaces_of(cube if cube is not None else xr.Dataset(), picture, longest_side)
+    codes = ground.ground_codes(missing, masked, water, ice)
+    return masked, ground.draw_ground(axes, picture, codes, undrawn)
 
 
 def draw_relief(

@@ -266,7 +266,7 @@ def interval_coverage(
     if "n" in rows:
         level = np.linspace(0, 1, 101)
         error = 200 * np.sqrt(level * (1 - level) / max(float(rows["n"].min()), 1.0))
-        axes.fill_between(100 * level, 100 * level - error, 100 * level + error, color=palette.MASKED, alpha=0.6,
+        axes.fill_between(100 * level, 100 * level - error, 100 * level + error, color=palette.GREY, alpha=0.6,
                           linewidth=0, label=f"± 2 binomial standard errors, n = {int(rows['n'].min())}")  # fmt: skip
     lines = list(dict.fromkeys(rows[key].astype(str))) if key else [""]
     colours = palette.class_colours("coverage", range(len(lines)))

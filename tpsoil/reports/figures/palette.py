@@ -32,13 +32,17 @@ MANY: Final = (
 
 NOTHING: Final = "#FFFFFF"
 OUTSIDE: Final = "#F4F2EE"
-WATER: Final = "#C6DCE8"
-ICE: Final = "#DDF1FB"
-MASKED: Final = "#CFC8BE"
-NO_DATA: Final = "#A8A8A8"
+WATER: Final = "#9CC3DE"
+ICE: Final = "#C4F3F3"
+MASKED: Final = "#D0C4B2"
+NO_DATA: Final = "#9A9A9A"
+HATCH: Final = "////"
+"""Outside the area of applicability: hatched over the value, because there is one."""
+GREY: Final = "#CFC8BE"
+"""Bands and bars of charts, and no difference on maps of differences; no meaning of a missing value."""
 COAST: Final = "#5C6B73"
 BORDER: Final = "#4A4A4A"
-RIVER: Final = "#6FA8C7"
+RIVER: Final = "#5B93B5"
 GLOBE_LAND: Final = "#B9B4A8"
 INK: Final = "#262626"
 QUIET: Final = "#6B6B6B"
@@ -105,6 +109,19 @@ def unit_text(units: str) -> str:
         return "no unit"
     words = (_UNIT_WORDS.get(word, word) for word in units.split())
     return " ".join(re.sub(r"-?\d+$", lambda m: m.group().translate(_SUPERSCRIPT), word) for word in words)
+
+
+def with_units(text: str) -> str:
+    """A sentence with its units as they are printed on figures.
+
+    Examples
+    --------
+    >>> with_units("a mean of 2.76 t ha-1 a-1, samples in mg/kg")
+    'a mean of 2.76 t ha⁻¹ a⁻¹, samples in mg kg⁻¹'
+    """
+    text = re.sub(r"\bmg/kg\b", "mg kg-1", text)
+    return re.sub(r"(?<![\w-])(kg|ha|a|h|MJ|mm|m|K|km|s|yr)-([1-3])(?![\w-])",
+                  lambda m: m[1] + f"-{m[2]}".translate(_SUPERSCRIPT), text)  # fmt: skip
 
 
 def number_text(value: float) -> str:

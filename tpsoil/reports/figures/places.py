@@ -71,7 +71,7 @@ def representativeness(
         weight = area["weight"].to_numpy(float) if "weight" in area else np.ones(a.size)
         low, high = float(min(s.min(), a.min())), float(max(s.max(), a.max()))
         edges = np.linspace(low, high, 31).tolist() if low < high else [low - 0.5, low + 0.5]
-        panel.hist(a, bins=edges, weights=weight, density=True, color=palette.MASKED, label="area")
+        panel.hist(a, bins=edges, weights=weight, density=True, color=palette.GREY, label="area")
         outside = 100 * float(weight[(a < s.min()) | (a > s.max())].sum() / weight.sum())
         label = f"sites, n = {s.size}\nKS distance {_ks(s, a, weight):.2f}\n{outside:.0f} % of area beyond them"
         panel.hist(s, bins=edges, density=True, histtype="step", color=palette.ACCENT, linewidth=1.5, label=label)
@@ -127,7 +127,7 @@ def class_representation(
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no class")
         return figure
-    axes.barh(rows.index + 0.2, 100 * rows["area_share"], height=0.38, color=palette.MASKED, label="area")
+    axes.barh(rows.index + 0.2, 100 * rows["area_share"], height=0.38, color=palette.GREY, label="area")
     axes.barh(rows.index - 0.2, 100 * rows["site_share"], height=0.38, color=palette.ACCENT, label="sites")
     counts = [f" (n = {int(n)})" for n in rows["sites"]] if "sites" in rows else [""] * len(rows)
     axes.set_yticks(range(len(rows)), [f"{g}{c}".replace("_", " ") for g, c in zip(rows["group"], counts, strict=True)])

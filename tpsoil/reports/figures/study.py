@@ -81,7 +81,7 @@ def calibration_scatter(
     left.legend(fontsize=7.5, frameon=False, loc="lower right")
     right.axhline(0, color=palette.INK, linewidth=1)
     spread = float(np.sqrt((residual**2).sum() / max(len(residual) - 2, 1)))
-    right.axhspan(-1.96 * spread, 1.96 * spread, color=palette.MASKED, alpha=0.5, linewidth=0,
+    right.axhspan(-1.96 * spread, 1.96 * spread, color=palette.GREY, alpha=0.5, linewidth=0,
                   label=f"± 1.96 × {palette.number_text(spread)} {unit}")  # fmt: skip
     right.scatter(x, residual, s=12, alpha=0.6, linewidths=0, color=palette.ACCENT)
     right.legend(fontsize=7.5, frameon=False, loc="lower left")

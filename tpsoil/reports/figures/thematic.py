@@ -96,10 +96,10 @@ def difference_map(
     unit = f"% of {names[0]}" if relative else palette.unit_text(units[0] or units[1])
     if relative:
         agree = np.where(np.abs(change) <= band, 1.0, np.nan)
-        maps.draw_values(axes, picture, agree, Normalize(0, 1), ListedColormap([palette.MASKED]))
+        maps.draw_values(axes, picture, agree, Normalize(0, 1), ListedColormap([palette.GREY]))
         share = 100 * float(np.nansum(agree)) / finite.size
         axes.legend(
-            handles=[Patch(facecolor=palette.MASKED, edgecolor=palette.QUIET,
+            handles=[Patch(facecolor=palette.GREY, edgecolor=palette.QUIET,
                            label=f"within ±{band:g} %: {share:.0f} %")],
             loc="lower right", fontsize=7.5,
         )  # fmt: skip
@@ -279,7 +279,7 @@ def applicability_map(
     patch = Patch(
         facecolor="white",
         edgecolor=palette.INK,
-        hatch="////",
+        hatch=palette.HATCH,
         linewidth=0.5,
         label=f"outside the area of applicability: {share:.0f} %",
     )
@@ -297,10 +297,11 @@ def draw_hatching(axes: Axes, picture: Picture, where: npt.NDArray[np.bool_], co
     rows, columns = where.shape
     x = left + (np.arange(columns) + 0.5) * (right - left) / columns
     y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
-    hatch = axes.contourf(x, y, where.astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"], zorder=4)
+    shown = where.astype(float)
+    hatch = axes.contourf(x, y, shown, levels=[0.5, 1.5], colors="none", hatches=[palette.HATCH], zorder=4)
     hatch.set_edgecolor(colour)
     hatch.set_linewidth(0.0)
-    axes.contour(x, y, where.astype(float), levels=[0.5], colors=colour, linewidths=0.5, zorder=4)
+    axes.contour(x, y, shown, levels=[0.5], colors=colour, linewidths=0.5, zorder=4)
 
 
 def response_time_map(
@@ -363,7 +364,7 @@ def response_time_map(
     earlier = [h for h in legend.legend_handles if h is not None] if legend is not None else []
     draw_hatching(axes, picture, picture.values > age, "white")  # slow cells are dark
     label = f"slower than {age:,.0f} a: {share:.0f} %"
-    patch = Patch(facecolor="#3B0F70", edgecolor="white", hatch="////", linewidth=0.5, label=label)
+    patch = Patch(facecolor="#3B0F70", edgecolor="white", hatch=palette.HATCH, linewidth=0.5, label=label)
     axes.legend(handles=[patch, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
     return figure
 

@@ -100,6 +100,7 @@ class Context:
     cities: tuple[tuple[City, float, float], ...]
 
 
+@lru_cache(maxsize=16)
 def context_of(plane: Plane) -> Context:
     """Coast, borders, lakes, rivers and cities inside a map.
 
