@@ -15,6 +15,7 @@ import shapely
 import small_run
 import xarray as xr
 from geotiffs import write_tif
+from pyproj import Transformer
 from sweep import ABSENT, FAULT, Change, Sweep, at, merged, values_of
 from test_solum_options import SMALL_RATE, landscape, parameters_of
 
@@ -441,7 +442,25 @@ FROM_FILES: dict[str, dict[str, Change]] = {
         "partial_cells": Change("centre", "table", given={"polygons": "left.geojson"}),
         "crs": Change("EPSG:32646", given={"polygons": "right.shp"}),
     },
+    "accuracy": {
+        "name": Change("other", "table"),
+        "layer": Change("second", "table", root={"layers": [OWN, {**OWN, "name": "second", "source": "second.tif"}]}),
+        "samples": Change("fewer_drawn.csv", "table"),
+        "column": Change("again", "table"),
+        "units": Change("cm", "table"),
+        "longitude": Change("lon", "table"),
+        "latitude": Change("lat", "table"),
+        "probability": Change("chance", "table"),
+        "stratum": Change("half", "table"),
+        "stratum_sizes": Change({"a": 1.0, "b": 5.0}, "table", given={"probability": ABSENT, "stratum": "half",
+                                                                     "stratum_sizes": {"a": 1.0, "b": 1.0}}),
+        "cluster": Change("block", "table"),
+        "primary_units": Change("blocks", "table", given={"cluster": "block"}),
+        "secondary_units": Change("cells", "table", given={"cluster": "block", "primary_units": "blocks"}),
+        "level": Change(0.8, "table"),
+    },
 }  # fmt: skip
+DRAWN = {"name": "drawn", "layer": "own", "samples": "drawn.csv", "column": "depth", "probability": "equal"}
 AREAS = {"name": "areas", "layers": ["own"], "polygons": "right.geojson"}
 
 
@@ -469,6 +488,16 @@ def files(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.M
     right.translate(xoff=-12_300).to_file(folder / "left.geojson", driver="GeoJSON")
     right.to_file(folder / "right.shp")
     (folder / "right.prj").unlink()
+    lon, lat = Transformer.from_crs("EPSG:32646", "EPSG:4326", always_xy=True).transform(
+        rng.uniform(404_500, 419_500, 40), rng.uniform(3_321_500, 3_336_500, 40)
+    )
+    drawn = pd.DataFrame({
+        "longitude": lon, "latitude": lat, "lon": lon[::-1], "lat": lat[::-1], "depth": rng.uniform(1, 20, 40),
+        "again": rng.uniform(1, 20, 40), "chance": rng.uniform(0.1, 0.9, 40), "half": np.repeat(["a", "b"], [10, 30]),
+        "block": np.repeat(np.arange(10), 4), "blocks": 20, "cells": 9,
+    })  # fmt: skip
+    drawn.to_csv(folder / "drawn.csv", index=False)
+    drawn[::2].to_csv(folder / "fewer_drawn.csv", index=False)
     monkeypatch_module.chdir(folder)
     return Sweep({
         "run": {"name": "sweep", "output": "maps.zarr"},
@@ -480,10 +509,11 @@ def files(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.M
 @pytest.mark.parametrize(("table", "key"), cases(FROM_FILES))
 def test_an_option_of_files_has_an_effect(files: Sweep, table: str, key: str) -> None:
     change = FROM_FILES[table][key]
-    if table == "zonal":
+    if table in {"zonal", "accuracy"}:
         base = {**files.base, **change.root}
-        before = {**AREAS, **change.given}
-        first, second = ({**base, "zonal": [entry]} for entry in (before, {**before, key: change.value}))
+        entries = {"zonal": AREAS, "accuracy": DRAWN}[table]
+        before = {name: value for name, value in {**entries, **change.given}.items() if value is not ABSENT}
+        first, second = ({**base, table: [entry]} for entry in (before, {**before, key: change.value}))
         files.compare(key, files.outcome(first), files.outcome(second), change)
         return
     if table != "layers":

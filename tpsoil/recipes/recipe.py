@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -31,16 +31,16 @@ from tpsoil.ingest.vectors import LAYER
 from tpsoil.redaction import hide
 from tpsoil.sources.catalogue import PREFIX
 
+from .accuracy_stage import AccuracyTable
 from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
 from .grids import grid_from_table
 from .layer_stage import LayerTable
 from .mask_stage import MaskTable
-from .section import Section, read_table, unknown_keys
+from .section import Section, named_tables, read_table, unknown_keys
 from .solum_stage import SolumTable
 from .zonal_stage import ZonalTable
 
-Named = TypeVar("Named", bound=Section)
 DATA_VARIABLE: Final = "TPSOIL_DATA"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -172,7 +172,7 @@ class Recipe:
         What relative paths start from.
     raw : mapping
         As written, before variables were replaced; stores record this.
-    run, grid, layers, mask, derive, solum, elements, zonal, network
+    run, grid, layers, mask, derive, solum, elements, zonal, accuracy, network
         The tables; None or empty where the recipe has none. `network` is `[sources]`.
     names_entries : bool
         Whether anything is named `catalogue:PROVIDER/NAME`.
@@ -193,6 +193,7 @@ class Recipe:
     solum: SolumTable | None = None
     elements: ElementsTable | None = None
     zonal: tuple[ZonalTable, ...] = ()
+    accuracy: tuple[AccuracyTable, ...] = ()
     network: SourcesTable = field(default_factory=SourcesTable)
     names_entries: bool = False
     fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -231,11 +232,12 @@ class Recipe:
         if self.elements is not None:
             names += [self.elements.samples, self.elements.pairs.path if self.elements.pairs is not None else None]
         names += [table.polygons.partition(LAYER)[0] for table in self.zonal]
+        names += [table.samples for table in self.accuracy]
         return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
 
 
 SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
-TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal", "sources")
+TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal", "accuracy", "sources")
 
 
 def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
@@ -289,19 +291,20 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         derive = settings_of_recipe(text["derive"], lambda path: _absolute(folder, path), faults)
     solum = _optional(SolumTable, text, "solum", faults)
     elements = _optional(ElementsTable, text, "elements", faults)
-    layers = _named_tables(LayerTable, "layers", text.get("layers", []), faults)
-    zonal = _named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
+    layers = named_tables(LayerTable, "layers", text.get("layers", []), faults)
+    zonal = named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
+    accuracy = named_tables(AccuracyTable, "accuracy", text.get("accuracy", []), faults)
     network = _optional(SourcesTable, text, "sources", faults) or SourcesTable()
     names_entries = PREFIX in repr({key: value for key, value in text.items() if key != "sources"})
     if "sources" in text and not names_entries:
         faults.append(f"sources: has no effect, because nothing is named '{PREFIX}PROVIDER/NAME'; remove the table")
     if run is not None and grid is None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
-    if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal")):
+    if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal", "accuracy")):
         faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]")
     if run is None or faults:
         raise RecipeError(where, faults)
-    tables = (run, grid, layers, mask, derive, solum, elements, zonal, network)
+    tables = (run, grid, layers, mask, derive, solum, elements, zonal, accuracy, network)
     return Recipe(where, folder, raw, *tables, names_entries)
 
 
@@ -326,24 +329,6 @@ def _absolute(folder: Path, text: str) -> str:
 
 def _optional(model: Any, raw: Mapping[str, Any], key: str, faults: list[str]) -> Any:
     return read_table(model, raw[key], key, faults) if key in raw else None
-
-
-def _named_tables(model: type[Named], key: str, raw: Any, faults: list[str]) -> tuple[Named, ...]:
-    """The tables of a list such as `[[layers]]`, each with a name of its own."""
-    if not isinstance(raw, list):
-        faults.append(f"{key}: is one table, expected a list of them; write [[{key}]] with two brackets")
-        return ()
-    tables, numbers = [], dict[str, int]()
-    for number, entry in enumerate(raw, start=1):
-        name = entry.get("name") if isinstance(entry, Mapping) else None
-        if isinstance(name, str):
-            if name in numbers:
-                faults.append(f"{key}[{number}].name: '{name}' is given twice, first as {key}[{numbers[name]}]")
-            numbers.setdefault(name, number)
-        table = read_table(model, entry, f"{key}[{number}]", faults)
-        if table is not None:
-            tables.append(table)
-    return tuple(tables)
 
 
 def _parse(path: Path) -> dict[str, Any]:

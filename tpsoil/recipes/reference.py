@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from tpsoil.errors import InputError, nearest_name
 
+from .accuracy_stage import AccuracyTable
 from .derive_reference import reference_text as derive_text
 from .element_options import ElementsTable
 from .layer_stage import LayerTable
@@ -31,6 +32,7 @@ TOP: Final[dict[str, tuple[str, type[Section]]]] = {
     "solum": ("[solum]", SolumTable),
     "elements": ("[elements]", ElementsTable),
     "zonal": ("[[zonal]]", ZonalTable),
+    "accuracy": ("[[accuracy]]", AccuracyTable),
     "sources": ("[sources]", SourcesTable),
 }
 """Tables of a recipe, beside `[derive]`, whose groups declare themselves."""

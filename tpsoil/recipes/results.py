@@ -34,6 +34,8 @@ TITLES = {
     "calibration": "Calibration of XRF to ICP-MS",
     "samples": "Samples, mg/kg: screening and site means",
     "elements": "Elements, scores out of fold",
+    "map_accuracy": "Map accuracy from a probability sample, with design-based intervals",
+    "area_estimates": "Mean of the mapped area from a probability sample, with the map as auxiliary",
     "validation": "Scores by kind of folds: the question each answers, NSE with its 90 % interval over sites",
     "kriging": "Kriging of residuals: RMSE with and without it in the same folds, gain with its 90 % interval",
     "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",

@@ -74,6 +74,24 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
         return None
 
 
+def named_tables(model: type[Table], key: str, raw: Any, faults: list[str]) -> tuple[Table, ...]:
+    """The tables of a list such as `[[layers]]`, each with a name of its own."""
+    if not isinstance(raw, list):
+        faults.append(f"{key}: is one table, expected a list of them; write [[{key}]] with two brackets")
+        return ()
+    tables, numbers = [], dict[str, int]()
+    for number, entry in enumerate(raw, start=1):
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        if isinstance(name, str):
+            if name in numbers:
+                faults.append(f"{key}[{number}].name: '{name}' is given twice, first as {key}[{numbers[name]}]")
+            numbers.setdefault(name, number)
+        table = read_table(model, entry, f"{key}[{number}]", faults)
+        if table is not None:
+            tables.append(table)
+    return tuple(tables)
+
+
 def unknown_keys(raw: Mapping[str, Any], keys: Iterable[str], at: str) -> list[str]:
     """One fault for every key that is not known, with the nearest name."""
     names = list(keys)

@@ -11,6 +11,7 @@ from tpsoil.errors import RecipeError, TpsoilError, nearest_name
 from tpsoil.ingest.dependencies import behind
 from tpsoil.stage import Stage
 
+from .accuracy_stage import accuracy_stages
 from .derive_resolve import resolve
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages
@@ -22,7 +23,7 @@ from .solum_stage import solum_stages
 from .solum_transient import read_series
 from .zonal_stage import zonal_stages
 
-SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal")
+SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal", "accuracy")
 """What `--only` may name, beside the stages themselves."""
 
 
@@ -119,9 +120,19 @@ def stages_of(
         add(elements, "elements")
     if recipe.zonal:
         add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
+    if recipe.accuracy:
+        add(accuracy_stages(recipe.accuracy, recipe.path, _trained_on(recipe), faults), "accuracy")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages
+
+
+def _trained_on(recipe: Recipe) -> list[str]:
+    """Tables that models of the recipe are trained on."""
+    names = [] if recipe.elements is None else [recipe.elements.samples]
+    if recipe.solum is not None and recipe.solum.calibration is not None:
+        names.append(recipe.solum.calibration.profiles)
+    return [recipe.path(name) for name in names]
 
 
 def _derived(recipe: Recipe, available: set[str], supplied: set[str], faults: list[str]) -> list[Stage]:
