@@ -19,6 +19,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.cube.chunks import LocalChunks, ObservedStore, put_file
+from tpsoil.cube.codecs import layer_codecs
 from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError
 from tpsoil.grid import coordinates, plateau_grid
@@ -40,8 +41,11 @@ class Recorder(ObservedStore):
         self.objects[key] = None if data is None else bytes(data)
 
 
+EARLIER = [BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()]
+
+
 def array_in(store: Any, dtype: str, fill: float, **how: Any) -> Any:
-    codecs = {"compressors": [BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()], **how}
+    codecs = {"compressors": layer_codecs(), **how}
     return zarr.create_array(
         store, name="a", shape=SHAPE, chunks=(CHUNK, CHUNK), dtype=dtype, fill_value=fill, **codecs
     )
@@ -57,10 +61,13 @@ def values_of(dtype: str) -> np.ndarray:
     return values.astype(dtype)
 
 
+@pytest.mark.parametrize("codecs", [layer_codecs(), EARLIER], ids=["present", "earlier"])
 @pytest.mark.parametrize(("dtype", "fill"), [("float32", np.nan), ("float64", np.nan), ("uint8", 255), ("int16", -1)])
-def test_the_bytes_are_those_that_zarr_writes(tmp_path: Path, dtype: str, fill: float) -> None:
+def test_the_bytes_are_those_that_zarr_writes(tmp_path: Path, dtype: str, fill: float, codecs: list[Any]) -> None:
     values = np.nan_to_num(values_of("float64")).astype(dtype) if dtype == "int16" else values_of(dtype)
-    ours, theirs = (array_in(LocalStore(tmp_path / name), dtype, fill) for name in ("ours", "theirs"))
+    ours, theirs = (
+        array_in(LocalStore(tmp_path / name), dtype, fill, compressors=codecs) for name in ("ours", "theirs")
+    )
     direct = LocalChunks.of(ours)
     assert direct is not None
     direct.write(slice(0, SHAPE[0]), slice(0, SHAPE[1]), values)
@@ -130,6 +137,8 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "unknown codec": lambda d: edited(d, "codecs", 1, "name", to="lz5"),
     "unknown checksum": lambda d: edited(d, "codecs", 2, "name", to="adler32"),
     "configured checksum": lambda d: edited(d, "codecs", 2, to={"name": "crc32c", "configuration": {"seed": 1}}),
+    "frame without a checksum": lambda d: edited(d, "codecs", 2, "configuration", "checksum", to=False),
+    "frame of no level": lambda d: edited(d, "codecs", 2, "configuration", "level", to=-7),
     "one codec more": lambda d: edited(d, "codecs", to=[*d["codecs"], {"name": "zstd", "configuration": {"level": 1}}]),
     "codecs are no list": lambda d: edited(d, "codecs", to={"0": "bytes"}),
     "codec is a number": lambda d: edited(d, "codecs", 1, to=7),
@@ -185,7 +194,6 @@ def test_odd_metadata_are_left_to_zarr(tmp_path: Path, odd: str) -> None:
     "change",
     [
         lambda d: d,
-        lambda d: edited(d, "codecs", 2, to="crc32c"),  # a bare name, which the specification permits
         lambda d: edited(d, "chunk_key_encoding", to={"name": "default"}),
         lambda d: edited(d, "chunk_key_encoding", to="default"),
         lambda d: {key: value for key, value in d.items() if key not in ("attributes", "storage_transformers")},
@@ -201,6 +209,16 @@ def test_other_spellings_of_the_same_metadata_are_read(tmp_path: Path, change: C
     np.testing.assert_array_equal(direct.read(slice(0, 70), slice(0, 45)), values_of("float32"))
 
 
+def test_a_codec_by_its_bare_name_is_read(tmp_path: Path) -> None:
+    array = array_in(LocalStore(tmp_path), "float32", np.nan, compressors=EARLIER)
+    array[:] = values_of("float32")
+    path = tmp_path / "a" / "zarr.json"
+    path.write_text(json.dumps(edited(json.loads(path.read_text()), "codecs", 2, to="crc32c")))
+    direct = LocalChunks.of(array)
+    assert direct is not None
+    np.testing.assert_array_equal(direct.read(slice(0, 70), slice(0, 45)), values_of("float32"))
+
+
 @pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, -9999, 0.1])
 def test_cells_without_an_object_have_the_fill_value_of_zarr(tmp_path: Path, fill: float) -> None:
     array = array_in(LocalStore(tmp_path), "float32", fill)
@@ -211,8 +229,7 @@ def test_cells_without_an_object_have_the_fill_value_of_zarr(tmp_path: Path, fil
 
 def test_an_array_at_the_root_of_its_store(tmp_path: Path) -> None:
     store = Recorder(LocalStore(tmp_path))
-    codecs = [BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()]
-    array = zarr.create_array(store, shape=(16, 16), chunks=(16, 16), dtype="float32", compressors=codecs)
+    array = zarr.create_array(store, shape=(16, 16), chunks=(16, 16), dtype="float32", compressors=layer_codecs())
     direct = LocalChunks.of(array)
     assert direct is not None
     values = np.arange(256, dtype="float32").reshape(16, 16)

@@ -114,7 +114,7 @@ class LocalChunks:
     ) -> None:
         self.folder, self.encoding, self.path, self.observer = folder, encoding, path, observer
         self.chunk, self.dtype, self.fill = encoding.chunk, encoding.dtype, encoding.fill
-        self.blosc = encoding.blosc()
+        self.blosc, self.frame = encoding.blosc(), encoding.frame()
 
     @classmethod
     def of(cls, array: Any) -> LocalChunks | None:
@@ -139,7 +139,7 @@ class LocalChunks:
 
         Raises
         ------
-        ValueError
+        ValueError, RuntimeError
             For bytes that fail their checksum or have another size.
         OSError
         """
@@ -182,19 +182,29 @@ class LocalChunks:
     def encode(self, block: Array) -> bytes:
         """The stored bytes of a chunk."""
         packed: bytes = self.blosc.encode(np.ascontiguousarray(block, self.dtype).ravel().view(np.uint8))
+        if self.frame is not None:
+            framed: bytes = self.frame.encode(packed)
+            return framed
         checksum: int = google_crc32c.value(packed)
         return packed + checksum.to_bytes(4, "little")
 
     def decode(self, data: bytes) -> Array:
         """The values of a chunk from its stored bytes."""
-        packed = data[:-4]
-        if google_crc32c.value(packed) != int.from_bytes(data[-4:], "little"):
-            raise ValueError("the checksum does not match the bytes")
+        packed = self._checked(data)
         block = np.empty(self.chunk, self.dtype)
         if int.from_bytes(packed[4:8], "little") != block.nbytes:  # in Blosc's header: bytes before they were packed
             raise ValueError(f"the chunk does not unpack to {block.nbytes} bytes")
         self.blosc.decode(packed, out=block)
         return block
+
+    def _checked(self, data: bytes) -> bytes:
+        """Blosc's bytes, after a comparison with their checksum."""
+        if self.frame is not None:
+            packed: bytes = self.frame.decode(data)  # raises for a checksum that does not match
+            return packed
+        if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+            raise ValueError("the checksum does not match the bytes")
+        return data[:-4]
 
     def _decoded(self, i: int, j: int) -> Array:
         key = self.encoding.key(i, j)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from numcodecs.blosc import Blosc
+from numcodecs.zstd import Zstd
 
 SHUFFLES: Final = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 COMPRESSORS: Final = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
@@ -53,6 +54,8 @@ class ChunkEncoding:
     compressor, shuffle : str
     level, block_bytes : int
         Options of Blosc; the type size is that of `dtype`.
+    frame_level : int, optional
+        Of the zstd frame with a checksum around Blosc's bytes; None where they end in a CRC32C instead.
     """
 
     shape: tuple[int, int]
@@ -64,6 +67,7 @@ class ChunkEncoding:
     shuffle: str
     level: int
     block_bytes: int
+    frame_level: int | None
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> ChunkEncoding:
@@ -77,7 +81,8 @@ class ChunkEncoding:
         Raises
         ------
         UnsupportedEncodingError
-            For anything but two dimensions, a regular chunk grid, and the codecs bytes (little-endian), Blosc, CRC32C.
+            For anything but two dimensions, a regular chunk grid, and the codecs bytes (little-endian), Blosc, and
+            zstd with a checksum or CRC32C.
 
         Examples
         --------
@@ -106,7 +111,6 @@ class ChunkEncoding:
             _expect("endian", (order.get("endian"), sys.byteorder), ("little", "little"))
         blosc = _configuration(codecs[1], "codecs", "blosc", {"typesize", "cname", "clevel", "shuffle", "blocksize"})
         _expect("typesize", blosc.get("typesize"), dtype.itemsize)
-        _configuration(codecs[2], "codecs", "crc32c", set())
         return cls(
             shape=_pair(document.get("shape"), "shape", minimum=0),
             chunk=_pair(grid.get("chunk_shape"), "chunk_shape", minimum=1),
@@ -117,6 +121,7 @@ class ChunkEncoding:
             shuffle=_choice(blosc.get("shuffle"), "shuffle", tuple(SHUFFLES)),
             level=_integer(blosc.get("clevel"), "clevel", 0, 9),
             block_bytes=_integer(blosc.get("blocksize"), "blocksize", 0, 2**31 - 1),
+            frame_level=_frame_level(codecs[2]),
         )
 
     def key(self, i: int, j: int) -> str:
@@ -128,6 +133,21 @@ class ChunkEncoding:
         return Blosc(
             self.compressor, self.level, SHUFFLES[self.shuffle], self.block_bytes, typesize=self.dtype.itemsize
         )
+
+    def frame(self) -> Zstd | None:
+        """The zstd frame around Blosc's bytes, if any."""
+        return None if self.frame_level is None else Zstd(level=self.frame_level, checksum=True)
+
+
+def _frame_level(part: Any) -> int | None:
+    """Level of the last codec where it is zstd with a checksum; None where it is CRC32C."""
+    if isinstance(part, Mapping) and part.get("name") == "zstd":
+        options = _configuration(part, "codecs", "zstd", {"level", "checksum"})
+        if options.get("checksum") is not True:
+            raise UnsupportedEncodingError("codecs: zstd without a checksum is not supported")
+        return _integer(options.get("level"), "level", 0, 22)
+    _configuration(part, "codecs", "crc32c", set())
+    return None
 
 
 def _configuration(part: Any, where: str, name: str, allowed: set[str]) -> Mapping[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
@@ -20,6 +19,7 @@ from tpsoil.errors import CorruptStoreError, InputError
 from tpsoil.variables import Variable
 
 from .chunks import LocalChunks
+from .codecs import layer_codecs
 from .location import Location, attribute, open_store, writing
 from .reading import CubeInfo
 from .store import COORDINATES, CREATED_WITH, cube_info, layer_array, layers_of, open_group
@@ -282,8 +282,7 @@ def _create_layer(group: Any, info: CubeInfo, spec: Variable, attrs: Mapping[str
         dtype=np.dtype(spec.dtype),
         fill_value=spec.fill,
         dimension_names=("y", "x"),
-        # The checksum last, over the compressed bytes: no flipped bit reaches a decompressor.
-        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=layer_codecs(),
         attributes=attribute(attributes),
         overwrite=True,
     )

@@ -1,6 +1,6 @@
 """The datacube on disk: create and open.
 
-One Zarr v3 group; every layer one array of dims (y, x), all with one chunking. Each chunk ends in a crc32c, so a
+One Zarr v3 group; every layer one array of dims (y, x), all with one chunking. Each chunk has a checksum, so a
 flipped bit is an error at reading, and all-NaN chunks are written, so a chunk that is not there was never done. A layer
 bears `state = "writing"` until its last chunk is there; only then does `open_cube` show it.
 """
@@ -21,7 +21,6 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
-from zarr.codecs import Crc32cCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import StorePath
@@ -38,6 +37,7 @@ from tpsoil.errors import (
 )
 from tpsoil.grid import coordinates, describe, require_located
 
+from .codecs import coordinate_codecs
 from .location import Location, attribute, describe_location, local_path, open_store, unreachable, writing
 from .reading import CubeInfo, lazy_layer
 
@@ -104,10 +104,18 @@ def create_cube(
     return open_cube(store)
 
 
-def lay_out_cube(target: Store, grid: GeoBox, chunks: int, attrs: Mapping[str, Any] | None = None) -> None:
+def lay_out_cube(
+    target: Store,
+    grid: GeoBox,
+    chunks: int,
+    attrs: Mapping[str, Any] | None = None,
+    *,
+    earlier_codecs: bool = False,
+) -> None:
     """Write the group and the coordinates of a cube into a store; other objects there stay.
 
     For runs, whose store contains their lock and their records before it is a cube. Other callers use `create_cube`.
+    `earlier_codecs` gives the objects that an earlier tpsoil wrote, to compare with.
     """
     transform = [float(value) for value in tuple(grid.transform)[:6]]
     group = zarr.create_group(
@@ -133,7 +141,7 @@ def lay_out_cube(target: Store, grid: GeoBox, chunks: int, attrs: Mapping[str, A
             chunks=tuple(max(size, 1) for size in values.shape),
             dtype=values.dtype,
             dimension_names=coordinate.dims or None,
-            compressors=[Crc32cCodec()],
+            compressors=coordinate_codecs(earlier=earlier_codecs),
             attributes=attribute(dict(coordinate.attrs)),
             config={"write_empty_chunks": True},
         )

@@ -10,11 +10,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from tpsoil.cube.codecs import ZSTD_MAGIC, earlier_layer_codecs
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import lay_out_cube
 from tpsoil.variables import Variable
@@ -22,6 +24,8 @@ from tpsoil.variables import Variable
 from .ledger import Ledger, read_raw
 
 ROOT_KEY: Final = "zarr.json"
+SAMPLED_CHUNKS: Final = 4
+"""Read to see how a layer without a description is encoded: more than one, as one may be damaged."""
 STATES: Final = ("writing", "complete")
 DECIDED: Final = ("grid_mapping", "coordinates", "_FillValue")
 """Attributes of a layer that no stage sets."""
@@ -38,12 +42,13 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
     chunk : int
         Side of the stored chunks, cells.
     """
-    expected = _laid_out(grid, chunk)
+    expected, earlier = _laid_out(grid, chunk), _laid_out(grid, chunk, earlier_codecs=True)
     stored = dict(zip(expected, read_raw(ledger.store, list(expected))))
     for key, data in expected.items():
         fits = _same_root(stored[key], data) if key == ROOT_KEY else stored[key] == data
         if not fits:
-            _note(ledger, key, stored[key])
+            if stored[key] != earlier.get(key):  # else it is written with the present codecs, and was not damaged
+                _note(ledger, key, stored[key])
             ledger.write_node(key, data)
 
 
@@ -68,23 +73,45 @@ def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable
     chunk : int
     variables : iterable of Variable
         Layers that a run computes. A missing one is created, in state "writing"; its chunks are not changed, and are
-        valid where their records are.
+        valid where their records are. Chunks that an earlier tpsoil encoded retain their codecs.
     """
     expected = list(variables)
     memory = MemoryStore()
     lay_out_cube(memory, grid, chunk)
     create_layers(memory, expected)
     keys = [f"{variable.name}/{ROOT_KEY}" for variable in expected]
-    for key, data, stored in zip(keys, read_raw(memory, keys), read_raw(ledger.store, keys)):
-        if data is not None and not _same_array(stored, data):
-            _note(ledger, key, stored)
-            ledger.write_node(key, data)
+    for variable, key, data, stored in zip(expected, keys, read_raw(memory, keys), read_raw(ledger.store, keys)):
+        if data is None or _same_array(stored, data):
+            continue
+        earlier = _earlier(data)
+        if _same_array(stored, earlier):
+            continue
+        _note(ledger, key, stored)
+        ledger.write_node(key, earlier if _has_earlier_chunks(ledger, variable.name) else data)
 
 
-def _laid_out(grid: GeoBox, chunk: int) -> dict[str, bytes]:
+def _earlier(data: bytes) -> bytes:
+    """A layer's description with the codecs of an earlier tpsoil."""
+    document = _parsed(data)
+    codecs = earlier_layer_codecs(np.dtype(document["data_type"]).itemsize)
+    return json.dumps({**document, "codecs": [document["codecs"][0], *codecs]}).encode()
+
+
+def _has_earlier_chunks(ledger: Ledger, name: str) -> bool:
+    """Whether the layer has a chunk, and none of the first ones is a zstd frame."""
+
+    async def first_keys() -> list[str]:
+        keys = [key async for key in ledger.store.list_prefix(f"{name}/c")]
+        return sorted(keys)[:SAMPLED_CHUNKS]
+
+    stored = [data for data in read_raw(ledger.store, sync(first_keys())) if data]
+    return bool(stored) and not any(data.startswith(ZSTD_MAGIC) for data in stored)
+
+
+def _laid_out(grid: GeoBox, chunk: int, *, earlier_codecs: bool = False) -> dict[str, bytes]:
     """Every object of an empty cube."""
     memory = MemoryStore()
-    lay_out_cube(memory, grid, chunk)
+    lay_out_cube(memory, grid, chunk, earlier_codecs=earlier_codecs)
     prototype = default_buffer_prototype()
 
     async def read() -> dict[str, bytes]:
