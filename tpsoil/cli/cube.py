@@ -180,6 +180,21 @@ def check(
     typer.echo(f"{result.where}: {result.layers} layers, {result.chunks} chunks, all complete")
 
 
+@app.command()
+def overviews(
+    store: Store,
+    layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be repeated.")] = None,
+) -> None:
+    """Write overviews (half, a quarter ... of the resolution), so that a viewer opens a large store fast.
+
+    A run writes those of its maps itself. Layers that have overviews are passed over.
+    """
+    from tpsoil.cube import write_overviews
+
+    written = write_overviews(store, layer or None)
+    typer.echo(f"{store}: {len(written)} overviews written")
+
+
 Box = tuple[float, float, float, float]
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .export import export_store
     from .layers import add_layer, add_layers, write_layers
     from .location import writing
+    from .overviews import write_overviews
     from .reading import CubeInfo
     from .regions import (
         chunk_bytes,
@@ -46,6 +47,7 @@ _HOMES = {
     "remove_layers": "regions",
     "sample_cube": "sampling",
     "write_layers": "layers",
+    "write_overviews": "overviews",
     "writing": "location",
     "zonal_statistics": "zonal",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "remove_layers",
     "sample_cube",
     "write_layers",
+    "write_overviews",
     "writing",
     "zonal_statistics",
 ]

@@ -22,7 +22,7 @@ from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExist
 
 from .location import Location, writing
 from .reading import HIDDEN, CubeInfo, LayerReader
-from .store import CREATED_WITH, cube_info, layer_array, open_cube, open_group
+from .store import CREATED_WITH, UNSHOWN, cube_info, layer_array, open_cube, open_group
 
 Array = npt.NDArray[Any]
 
@@ -220,7 +220,7 @@ def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path)
 
 
 def _group_attrs(info: CubeInfo) -> dict[str, Any]:
-    hidden = ("format", "format_version", "crs_wkt", "transform", "shape", "chunks")
+    hidden = ("format", "format_version", "chunks", *UNSHOWN)
     attrs = {key: value for key, value in info.attrs.items() if key not in hidden}
     return {**attrs, "exported_with": CREATED_WITH}
 

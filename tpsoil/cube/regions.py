@@ -20,6 +20,8 @@ from tpsoil.variables import Variable
 
 from .chunks import LocalChunks
 from .codecs import layer_codecs
+from .consolidated import consolidate, deconsolidate
+from .levels import remove_overviews
 from .location import Location, attribute, open_store, writing
 from .reading import CubeInfo
 from .store import COORDINATES, CREATED_WITH, cube_info, layer_array, layers_of, open_group
@@ -77,6 +79,8 @@ def create_layers(
             raise InputError(
                 f"{info.where}: layer '{name}' already exists; pass overwrite=True (--overwrite) to replace it"
             )
+    deconsolidate(store)
+    remove_overviews(store, names)
     with writing(store):
         for spec in specs:
             _create_layer(group, info, spec, dict((attrs or {}).get(spec.name, {})))
@@ -164,6 +168,7 @@ def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Map
         for name in absent:
             array = layer_array(info, group, name)
             array.update_attributes(attribute({**dict((attrs or {}).get(name, {})), "state": "complete"}))
+    consolidate(store)
 
 
 def remove_layers(store: Location, names: Iterable[str]) -> None:
@@ -183,10 +188,13 @@ def remove_layers(store: Location, names: Iterable[str]) -> None:
     """
     info, group = open_group(store, read_only=False)
     present = {name for name, _ in layers_of(info, group)}
+    removed = [name for name in names if name in present]
+    deconsolidate(store)
+    remove_overviews(store, removed)
     with writing(store):
-        for name in names:
-            if name in present:
-                del group[name]
+        for name in removed:
+            del group[name]
+    consolidate(store)
 
 
 def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[str, list[tuple[int, int]]]:

@@ -12,7 +12,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import xarray as xr
@@ -38,12 +38,15 @@ from tpsoil.errors import (
 from tpsoil.grid import coordinates, describe, require_located
 
 from .codecs import coordinate_codecs
+from .conventions import CONVENTION_KEYS, grid_attributes
 from .location import Location, attribute, describe_location, local_path, open_store, unreachable, writing
 from .reading import CubeInfo, lazy_layer
 
 FORMAT: Final = "tpsoil-cube"
 FORMAT_VERSION: Final = 1
 CREATED_WITH: Final = f"tpsoil {__version__}"
+UNSHOWN: Final = frozenset({"transform", "shape", "crs_wkt", *CONVENTION_KEYS})
+"""Attributes of the group that a Dataset has as coordinates."""
 COORDINATES: Final = ("y", "x", "spatial_ref")
 
 
@@ -130,6 +133,7 @@ def lay_out_cube(
             "transform": transform,
             "shape": [int(size) for size in grid.shape],
             "chunks": chunks,
+            **grid_attributes(grid),
             **attribute(dict(attrs or {})),
         },
     )
@@ -185,7 +189,7 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     []
     """
     info, group = open_group(store)
-    attrs = {key: value for key, value in info.attrs.items() if key not in {"transform", "shape", "crs_wkt"}}
+    attrs = {key: value for key, value in info.attrs.items() if key not in UNSHOWN}
     layers: dict[str, xr.Variable] = {}
     unfinished = []
     for name, array in layers_of(info, group):
@@ -260,7 +264,9 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
     if path is not None and not path.exists():
         raise MissingInputError(f"{where}: no such store; create one with tpsoil.create_cube or `tpsoil cube create`")
     try:
-        group = zarr.open_group(open_store(store, read_only=read_only), mode="r" if read_only else "r+")
+        mode: Literal["r", "r+"] = "r" if read_only else "r+"
+        # A copy of the descriptions may be out of date where something else than tpsoil changed the store.
+        group = zarr.open_group(open_store(store, read_only=read_only), mode=mode, use_consolidated=False)
         attrs = dict(group.attrs)
     except FileNotFoundError as error:
         raise MissingInputError(f"{where}: no Zarr group here; create one with tpsoil.create_cube") from error

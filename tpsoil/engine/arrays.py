@@ -27,7 +27,7 @@ def layer_place(store: str, name: str) -> LayerPlace:
         array = zarr.open_array(store=open_store(store), path=name, mode="r")
     except FileNotFoundError:
         try:
-            known = sorted(zarr.open_group(open_store(store), mode="r").array_keys())
+            known = sorted(zarr.open_group(open_store(store), mode="r", use_consolidated=False).array_keys())
         except FileNotFoundError:
             raise MissingInputError(f"{store}: no such store, which should hold the layer '{name}'") from None
         raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, known)}") from None

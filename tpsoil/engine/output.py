@@ -17,8 +17,12 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 import tpsoil
+from tpsoil.cube.consolidated import consolidate, deconsolidate
+from tpsoil.cube.conventions import MULTISCALES, REGISTERED
+from tpsoil.cube.levels import OVERVIEWS, remove_overviews
 from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
+from tpsoil.cube.overviews import write_overviews
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
 from tpsoil.errors import InputError, MissingInputError, StoreExistsError, TpsoilError
@@ -107,6 +111,7 @@ def find_output(job: Job) -> Output:
 def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
     """Create the store where there is none, and mark it as unfinished."""
     if job.adds:
+        deconsolidate(output.where)
         with writing(output.where):
             output.ledger.write_group()
             sweep(output.where, job.outputs)
@@ -136,7 +141,8 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
         for origin in origins.values():
             write_origin(output.ledger, origin)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
-        root = zarr.open_group(open_store(output.where), mode="r+")
+        deconsolidate(output.where)
+        root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
         if root.attrs.get(STATE_ATTRIBUTE) != "running" or root.attrs.get("run") != job.name:
             root.attrs.update({STATE_ATTRIBUTE: "running", "run": job.name})
         output.ledger.sync(layout_keys(output.grid, output.tiling.chunk))
@@ -154,6 +160,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
     output.ledger.check_lock()
     output.ledger.remove_scratch()
     if job.adds:
+        consolidate(output.where)
         return []
     for name in {key.removesuffix(".json") for key in output.ledger.names("manifest")} - names:
         Manifest(output.ledger, name).remove()
@@ -169,10 +176,15 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
     for name in superseded:
         output.ledger.remove_node(name)
     with writing(output.where):
-        root = zarr.open_group(open_store(output.where), mode="r+")
+        root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
         # All of them: attributes of an older run, or damaged ones, are replaced.
         layout = layout_attributes(output.grid, output.tiling.chunk)
-        _put_attributes(output, root, "", plain({**layout, STATE_ATTRIBUTE: "complete", "run": job.name, **attributes}))
+        declared = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
+        state = {STATE_ATTRIBUTE: "complete", "run": job.name}
+        _put_attributes(output, root, "", plain({**layout, **state, **attributes, **declared}))
+        if write_overviews(output.where):
+            output.ledger.sync(output.ledger.keys(OVERVIEWS))
+        consolidate(output.where)
         output.ledger.sync(["zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
     return superseded
@@ -185,7 +197,7 @@ def ensure_arrays(
 
     Returns their places, and whether all of them are marked as complete.
     """
-    root = zarr.open_group(open_store(output.where), mode="r+")
+    root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
     side = output.tiling.chunk
     layer_attributes = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
     places, complete = [], True
@@ -225,7 +237,9 @@ def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, ex
 def mark(output: Output, stage: Stage, state: str) -> None:
     """Mark a stage's layers as being written or as complete; readers skip what is being written."""
     output.ledger.check_lock()
-    root = zarr.open_group(open_store(output.where), mode="r+")
+    if state == "writing":
+        remove_overviews(output.where, [variable.name for variable in stage.outputs])
+    root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
     with writing(output.where):
         for variable in stage.outputs:
             array = root[variable.name]

@@ -17,6 +17,8 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from tpsoil.cube.codecs import ZSTD_MAGIC, earlier_layer_codecs
+from tpsoil.cube.consolidated import KEY as CONSOLIDATED
+from tpsoil.cube.conventions import CONVENTION_KEYS
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import lay_out_cube
 from tpsoil.variables import Variable
@@ -129,11 +131,12 @@ def _note(ledger: Ledger, key: str, stored: bytes | None) -> None:
 
 
 def _same_root(stored: bytes | None, expected: bytes) -> bool:
-    """Whether the root is as expected; attributes that runs add may be there or not."""
+    """Whether the root is as expected; attributes that runs add, and what a run writes last, may be there or not."""
     old, new = _parsed(stored), _parsed(expected)
     attributes = dict(old.pop("attributes", None) or {})
+    old.pop(CONSOLIDATED, None)
     return old == {k: v for k, v in new.items() if k != "attributes"} and all(
-        attributes.get(key) == value for key, value in new["attributes"].items()
+        attributes.get(key) == value for key, value in new["attributes"].items() if key not in CONVENTION_KEYS
     )
 
 

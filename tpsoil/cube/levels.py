@@ -1,0 +1,97 @@
+"""Which overviews a cube has: their factors and grids, and the attribute that declares the complete ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import zarr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from .consolidated import deconsolidate
+from .conventions import MULTISCALES, REGISTERED, REGISTRATIONS, overview_attributes, overview_paths
+from .location import Location, open_store, writing
+from .store import layers_of, open_group
+
+OVERVIEWS: Final = "overviews"
+COARSEST_CELLS: Final = 256
+"""Levels are added while the longer side has at least so many cells."""
+
+METHODS: Final = {"continuous": "average", "circular": "vector_mean", "categorical": "mode"}
+
+
+def overview_factors(shape: tuple[int, int]) -> list[int]:
+    """Cells of the layer along a side of an overview's cell, the finest level first.
+
+    Examples
+    --------
+    >>> overview_factors((1800, 2800))
+    [2, 4, 8]
+    """
+    factors, factor = [], 2
+    while max(shape) / factor >= COARSEST_CELLS:
+        factors.append(factor)
+        factor *= 2
+    return factors
+
+
+def remove_overviews(store: Location, names: Iterable[str]) -> None:
+    """Remove the overviews of layers that are about to change; nothing where there are none.
+
+    The declaration first: what is no longer declared is written again.
+
+    Parameters
+    ----------
+    store : path, URL or zarr Store
+    names : iterable of str
+
+    Examples
+    --------
+    >>> from tpsoil.cube import create_cube
+    >>> from tpsoil.grid import plateau_grid
+    >>> _ = create_cube("memory://without", plateau_grid(100_000), overwrite=True)
+    >>> remove_overviews("memory://without", ["slope"])
+    """
+    declared, changed = overview_paths(open_group(store)[0].attrs), set(names)
+    if not changed & set(declared):
+        return
+    deconsolidate(store)
+    declare_overviews(store, [name for name in declared if name not in changed])
+    with writing(store):
+        root = zarr.open_group(open_store(store), mode="r+", use_consolidated=False)
+        for path in (path for name in sorted(changed & set(declared)) for path in declared[name]):
+            if path in root:
+                del root[path]
+
+
+def coarser_grid(grid: GeoBox, factor: int) -> GeoBox:
+    """The grid of an overview: the same origin, cells `factor` times as large."""
+    rows, cols = (-(-int(size) // factor) for size in grid.shape)
+    return GeoBox((rows, cols), grid.transform * Affine.scale(factor), grid.crs)
+
+
+def array_kind(array: Any) -> str:
+    """Continuous, categorical or circular: of a stored layer."""
+    default = "continuous" if array.dtype.kind == "f" else "categorical"
+    return str(array.attrs.get("kind", default))
+
+
+def declare_overviews(store: Location, names: Sequence[str]) -> None:
+    """Name the overviews of these layers, and no others, in the attributes of the group."""
+    info, group = open_group(store, read_only=False)
+    arrays = dict(layers_of(info, group))
+    levels = {
+        name: [(name, info.grid)]
+        + [(f"{OVERVIEWS}/{factor}/{name}", coarser_grid(info.grid, factor)) for factor in overview_factors(info.shape)]
+        for name in names
+    }
+    attrs = {key: value for key, value in info.attrs.items() if key != MULTISCALES}
+    registered = [one for one in attrs.get(REGISTERED, ()) if one.get("name") != MULTISCALES]
+    if levels:
+        registered.append(REGISTRATIONS[MULTISCALES])
+    attrs[REGISTERED] = registered
+    with writing(store):
+        group.attrs.put(
+            attrs | overview_attributes(levels, {name: METHODS[array_kind(arrays[name])] for name in names})
+        )
