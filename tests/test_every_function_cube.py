@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,15 @@ def write_layers(**arguments: Any) -> Any:
     """The store with the layers."""
     cube.write_layers(place := copied(), **arguments)
     return stored(place)
+
+
+def write_overviews(**arguments: Any) -> Any:
+    """The overviews of a larger store."""
+    grid = grid_from_bounds("EPSG:32646", (0, 0, 520_000, 1000), 1000)
+    cube.create_cube(place := f"copy{next(NUMBERS)}.zarr", grid)
+    for name in ("slope", "elevation"):
+        cube.add_layer(place, name, xr.DataArray(np.ones(grid.shape), dims=("y", "x"), coords=coordinates(grid)))
+    return cube.write_overviews(place, **arguments)
 
 
 def create_layers(**arguments: Any) -> Any:
@@ -210,6 +220,12 @@ CASES = {
             "where": other("my points", outside="error"),
         },
     ),
+    "stac_item": Case(
+        cube.stac_item,
+        {"store": BASE, "created": datetime(2026, 1, 2, tzinfo=UTC)},
+        {"layers": other(["slope"]), "created": other(datetime(2026, 1, 3, tzinfo=UTC))},
+    ),
+    "write_overviews": Case(write_overviews, {}, {"layers": other(["slope"])}),
     "zonal_statistics": Case(
         cube.zonal_statistics,
         {"layers": ELEVATION.rename("elevation"), "polygons": AREA.assign(basin="right", other=None)},

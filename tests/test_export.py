@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
@@ -73,6 +76,67 @@ def test_layers_of_several_types_become_files(store: Path, tmp_path: Path) -> No
         assert file.nodata == 255
         assert file.tags(1)["flag_meanings"].split()[0] == "tropical"
         np.testing.assert_array_equal(file.read(1), tpsoil.open_cube(store)["climate_zone"].values)
+
+
+def test_classes_have_names_and_colours(store: Path, tmp_path: Path) -> None:
+    datacube.export_store(store, tmp_path / "zones.tif", layers=["climate_zone"])
+    with rasterio.open(tmp_path / "zones.tif") as file:
+        colours = file.colormap(1)
+        assert colours[1] == (0, 158, 115, 255)
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    band = Xml.parse(tmp_path / "zones.tif.aux.xml").getroot().find("PAMRasterBand")
+    assert band is not None
+    assert [one.text for one in band.find("CategoryNames") or ()][1:3] == ["tropical", "arid"]
+    rows = [[cell.text for cell in row] for row in band.iter("Row")]
+    assert rows[0] == ["1", "tropical", "0", "158", "115"]
+    datacube.export_store(store, tmp_path / "zones.tif", layers=["elevation"], overwrite=True)
+    assert not (tmp_path / "zones.tif.aux.xml").exists()
+
+
+def test_the_attributes_of_a_dataset_are_exported(tmp_path: Path) -> None:
+    maps = xr.Dataset({"iron": (("y", "x"), np.ones((4, 5), np.float32))}, coordinates(GRID[:4, :5]))
+    maps.attrs["model"] = "random forest, 500 trees"
+    maps["iron"].attrs = {"units": "mg/kg", "kind": "continuous", "interval_level": 0.9, "scores": {"nse": 0.31}}
+    (out,) = maps.tpsoil.export(tmp_path / "iron.tif")
+    with rasterio.open(out) as file:
+        assert file.tags()["model"] == "random forest, 500 trees"
+        assert file.tags(1)["interval_level"] == "0.9"
+        assert json.loads(file.tags(1)["scores"]) == {"nse": 0.31}
+    with pytest.raises(InputError, match="describes a store"):
+        maps.tpsoil.export(tmp_path / "iron.json")
+
+
+def test_a_stac_item_describes_the_store(store: Path, tmp_path: Path) -> None:
+    (out,) = datacube.export_store(store, tmp_path / "item.json", layers=["climate_zone", "elevation"])
+    item = json.loads(out.read_text())
+    assert (item["type"], item["stac_version"], item["id"]) == ("Feature", "1.1.0", "cube")
+    west, south, east, north = item["bbox"]
+    assert (west, east) == pytest.approx((85.6, 92.4), abs=0.2)
+    assert (south, north) == pytest.approx((31.1, 34.9), abs=0.2)
+    assert item["geometry"]["coordinates"][0][0] == item["geometry"]["coordinates"][0][-1]
+    assert item["properties"]["proj:transform"] == list(GRID.transform)[:6]
+    assert item["assets"]["zarr"]["bands"] == [
+        {"name": "climate_zone", "data_type": "uint8", "nodata": 255,
+         "description": "Koppen-Geiger main group", "unit": "1"},
+        {"name": "elevation", "data_type": "float32", "nodata": "nan",
+         "description": "elevation above sea level", "unit": "m"},
+    ]  # fmt: skip
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    assert datacube.stac_item(store, created=moment)["properties"]["datetime"] == "2026-01-02T00:00:00Z"
+
+
+GDAL = tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])
+
+
+@pytest.mark.skipif(GDAL < (3, 12), reason="older GDAL knows Zarr 3 only as a draft")
+def test_gdal_opens_a_store_as_it_is(store: Path) -> None:
+    cube = tpsoil.open_cube(store)
+    for name, nodata in (("elevation", np.nan), ("climate_zone", 255)):
+        with rasterio.open(f'ZARR:"{store}":/{name}') as file:
+            assert file.transform == GRID.transform
+            assert file.crs == rasterio.crs.CRS.from_wkt(GRID.crs.to_wkt())
+            np.testing.assert_equal(file.nodata, nodata)
+            np.testing.assert_array_equal(file.read(1), cube[name].values)
 
 
 def test_netcdf_follows_cf(store: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
-    "redaction", "waiting", "depths", "sampling_depths", "soil_properties",
+    "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.

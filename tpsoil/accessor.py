@@ -201,7 +201,7 @@ class TpsoilAccessor:
     def export(
         self, path: str | os.PathLike[str], *, layers: Sequence[str] | None = None, overwrite: bool = False
     ) -> list[Path]:
-        """Write layers as GeoTIFF or NetCDF; see `tpsoil.export_store`.
+        """Write layers with their attributes (scores, model, interval level) as GeoTIFF or NetCDF; see `export_store`.
 
         Parameters
         ----------
@@ -239,6 +239,8 @@ class TpsoilAccessor:
         chosen = {name: self._layer(name, "export") for name in names}
         grid = grid_of(self._cube)
         out = Path(path)
+        if out.suffix.lower() == ".json":
+            raise InputError("ds.tpsoil.export: a STAC item describes a store; use export_store or `tpsoil export`")
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".tpsoil-", dir=out.parent) as folder:
             store = Path(folder) / "cube.zarr"

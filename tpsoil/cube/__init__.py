@@ -71,6 +71,7 @@ __all__ = [
     "open_cube",
     "remove_layers",
     "sample_cube",
+    "stac_item",
     "write_layers",
     "write_overviews",
     "writing",

@@ -1,13 +1,14 @@
-"""A store as files for other software: cloud-optimised GeoTIFF, or NetCDF by the CF conventions."""
+"""A store as files for other software: cloud-optimised GeoTIFF, NetCDF by the CF conventions, or a STAC item."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,16 +21,19 @@ from rasterio.windows import Window
 
 from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExistsError, nearest_name
 
-from .location import Location, writing
+from .classes import LayerClass, auxiliary_document, layer_classes
+from .levels import overview_factors
+from .location import Location, attribute, writing
 from .reading import HIDDEN, CubeInfo, LayerReader
+from .stac import stac_item
 from .store import CREATED_WITH, UNSHOWN, cube_info, layer_array, open_cube, open_group
 
 Array = npt.NDArray[Any]
 
 GEOTIFF: Final = (".tif", ".tiff")
 NETCDF: Final = (".nc", ".nc4")
-OVERVIEW_CELLS: Final = 256
-"""The coarsest overview is smaller than this."""
+STAC: Final = (".json", ".geojson")
+_NESTED: Final = (Mapping, list, tuple)
 
 
 def export_store(
@@ -39,14 +43,14 @@ def export_store(
     layers: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write layers of a store as GeoTIFF or NetCDF, chunk by chunk.
+    """Write layers of a store as GeoTIFF or NetCDF, chunk by chunk, or the description of a store as a STAC item.
 
     Parameters
     ----------
     store : path, URL or zarr Store
     out : path
         `NAME.tif`: one cloud-optimised GeoTIFF where all layers have one type, a band a layer; else one file a layer,
-        `NAME_layer.tif`. `NAME.nc`: one NetCDF-4 file.
+        `NAME_layer.tif`. `NAME.nc`: one NetCDF-4 file. `NAME.json`: a STAC item that refers to the store.
     layers : sequence of str, optional
         All by default.
     overwrite : bool
@@ -68,6 +72,11 @@ def export_store(
     InputError
         For another suffix, or a store without layers.
 
+    Notes
+    -----
+    Names and colours of classes are in the GeoTIFF's colour table, where it has one band, and in GDAL's side file
+    `NAME.tif.aux.xml`: category names, colours and an attribute table of every band with classes. Memory: a few chunks.
+
     Examples
     --------
     >>> from tpsoil.cube import add_layer, create_cube
@@ -81,13 +90,14 @@ def export_store(
     ['slope.nc']
     """
     path = Path(out)
-    if path.suffix.lower() not in (*GEOTIFF, *NETCDF):
+    if path.suffix.lower() not in (*GEOTIFF, *NETCDF, *STAC):
         raise InputError(
-            f"export: '{path.name}' ends in '{path.suffix}', expected OUT.tif (GeoTIFF) or OUT.nc (NetCDF)"
+            f"export: '{path.name}' ends in '{path.suffix}', expected OUT.tif (GeoTIFF) or OUT.nc (NetCDF), "
+            "or OUT.json for a STAC item"
         )
     cube = open_cube(store)
     names = _chosen(cube, layers, cube_info(store).where)
-    if path.suffix.lower() in NETCDF or len({cube[name].dtype for name in names}) == 1:
+    if path.suffix.lower() in (*NETCDF, *STAC) or len({cube[name].dtype for name in names}) == 1:
         files = {path: names}
     else:
         files = {path.with_name(f"{path.stem}_{name}{path.suffix}"): [name] for name in names}
@@ -102,8 +112,11 @@ def export_store(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 if file.suffix.lower() in NETCDF:
                     _netcdf(store, cube, chosen, part)
+                elif file.suffix.lower() in STAC:
+                    part.write_text(json.dumps(stac_item(store, chosen), indent=2), encoding="utf-8")
                 else:
                     _geotiff(store, chosen, part)
+                    _write_classes([layer_classes(name, cube[name].attrs) for name in chosen], file)
                 part.replace(file)
         except rasterio.errors.RasterioIOError as error:
             raise AccessError(f"{file}: cannot be written ({error}); choose another place") from error
@@ -164,7 +177,10 @@ def _geotiff(store: Location, names: Sequence[str], path: Path) -> None:
                         window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
                         file.write(readers[name](rows, cols), band, window=window)
             file.update_tags(**{key: _text(value) for key, value in _group_attrs(info).items()})
-            factors = _factors(info.shape)
+            classes = layer_classes(names[0], dict(first.attrs))
+            if len(names) == 1 and first.dtype == np.uint8 and classes:
+                file.write_colormap(1, {one.code: (*one.colour, 255) for one in classes})
+            factors = overview_factors(info.shape)
             if factors:
                 file.build_overviews(factors, Resampling.average if continuous else Resampling.mode)
         with rasterio.Env(GDAL_NUM_THREADS="2"), warnings.catch_warnings():
@@ -182,6 +198,15 @@ def _geotiff(store: Location, names: Sequence[str], path: Path) -> None:
             )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_classes(bands: Sequence[Sequence[LayerClass]], file: Path) -> None:
+    """Write GDAL's side file of a GeoTIFF; remove one of the file that it replaces."""
+    side, document = file.with_name(f"{file.name}.aux.xml"), auxiliary_document(bands)
+    if document:
+        side.write_bytes(document)
+    else:
+        side.unlink(missing_ok=True)
 
 
 def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path) -> None:
@@ -233,16 +258,11 @@ def _attribute(value: Any, dtype: np.dtype[Any], key: str) -> Any:
 
 
 def _text(value: Any) -> str:
+    """A value as text: lists of plain values separated by commas, what is nested as JSON."""
+    if isinstance(value, Mapping) or (isinstance(value, list | tuple) and any(isinstance(v, _NESTED) for v in value)):
+        return json.dumps(attribute(value))
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _fill(array: Any) -> int:
     return int(array.attrs.get("_FillValue", array.metadata.fill_value))
-
-
-def _factors(shape: tuple[int, int]) -> list[int]:
-    factors, factor = [], 2
-    while max(shape) / factor >= OVERVIEW_CELLS:
-        factors.append(factor)
-        factor *= 2
-    return factors

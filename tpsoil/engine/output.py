@@ -18,11 +18,9 @@ from odc.geo.geobox import GeoBox
 
 import tpsoil
 from tpsoil.cube.consolidated import consolidate, deconsolidate
-from tpsoil.cube.conventions import MULTISCALES, REGISTERED
-from tpsoil.cube.levels import OVERVIEWS, remove_overviews
+from tpsoil.cube.levels import remove_overviews
 from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
-from tpsoil.cube.overviews import write_overviews
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
 from tpsoil.errors import InputError, MissingInputError, StoreExistsError, TpsoilError
@@ -39,6 +37,7 @@ from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling
 from .prepare import remove_tables
 from .progress import log
+from .publish import declared_overviews, publish
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
 
 ADDED_KEY: Final = "added.json"
@@ -179,13 +178,9 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
         # All of them: attributes of an older run, or damaged ones, are replaced.
         layout = layout_attributes(output.grid, output.tiling.chunk)
-        declared = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
         state = {STATE_ATTRIBUTE: "complete", "run": job.name}
-        _put_attributes(output, root, "", plain({**layout, **state, **attributes, **declared}))
-        if write_overviews(output.where):
-            output.ledger.sync(output.ledger.keys(OVERVIEWS))
-        consolidate(output.where)
-        output.ledger.sync(["zarr.json"])
+        _put_attributes(output, root, "", plain({**layout, **state, **attributes, **declared_overviews(root.attrs)}))
+        publish(output.ledger)
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
     return superseded
 
