@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         remove_layers,
     )
     from .sampling import sample_cube
+    from .stac import stac_item
     from .store import create_cube, cube_info, layer_states, open_cube
     from .zonal import zonal_statistics
 
@@ -46,6 +47,7 @@ _HOMES = {
     "open_cube": "store",
     "remove_layers": "regions",
     "sample_cube": "sampling",
+    "stac_item": "stac",
     "write_layers": "layers",
     "write_overviews": "overviews",
     "writing": "location",
@@ -72,7 +74,6 @@ __all__ = [
     "remove_layers",
     "sample_cube",
     "stac_item",
-    "write_layers",
     "write_overviews",
     "writing",
     "zonal_statistics",
