@@ -74,6 +74,7 @@ __all__ = [
     "remove_layers",
     "sample_cube",
     "stac_item",
+    "write_layers",
     "write_overviews",
     "writing",
     "zonal_statistics",
