@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import tpsoil
-from tpsoil import demo
+from tpsoil import demo, demo_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ def test_the_illustrative_map_varies_with_climate_and_cover_as_the_study_does(
 ) -> None:
     """The study has r of thickness with temperature 0.66, elevation -0.66, NDVI 0.45."""
     cube = tpsoil.open_cube(demo_output[0] / "cube.zarr").load()
-    thickness = demo.illustrative_thickness(cube)["solum_thickness"].values
+    thickness = demo_pictures.illustrative_thickness(cube)["solum_thickness"].values
     soil = cube.soil_mask.values == 1
     known = np.isfinite(thickness)
     assert known[soil].mean() > 0.95

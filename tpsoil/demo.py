@@ -17,25 +17,17 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 from pyproj import Transformer
 
-from tpsoil.covariates import (
-    cover_factor,
-    hydrology_attributes,
-    rainfall_erosivity,
-    rusle,
-    terrain_attributes,
-    vegetation_cover,
-)
+from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
+from tpsoil.demo_pictures import PictureProcess
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
 from tpsoil.evaluation import nse
 from tpsoil.grid import grid_of
 from tpsoil.recipes import run
-from tpsoil.reports import figures, write_page
+from tpsoil.reports import write_page
 from tpsoil.sample import write_sample
-from tpsoil.solum import SolumParameters, thickness
 from tpsoil.tiles import compute_together
 
 SEED: Final = 20260101
@@ -113,55 +105,6 @@ def true_elements(cube: xr.Dataset) -> xr.Dataset:
             long_name=f"simulated topsoil {element}, the known truth", units="mg kg-1", simulated="true"
         )
     return xr.Dataset(truth)
-
-
-ILLUSTRATIVE: Final = SolumParameters(h0=0.3, rho_s=1300.0, a=2e-4, b=3e-5, alpha=0.1, beta=0.02, gamma=1.0, D=5e-3)
-"""One physically plausible set for the whole plateau, fitted to no profile."""
-ASSUMED_K: Final = 0.0197
-"""t ha h ha-1 MJ-1 mm-1, mean of 16 places above 3000 m."""
-PLATEAU_EROSION: Final = 2.76
-"""t ha-1 a-1, mean water erosion of the plateau, Teng et al. 2018."""
-THICKNESS_LIMITS: Final = (0.3, 2.0)
-"""m, of both colour bars."""
-RESPONSE_LIMITS: Final = (100.0, 200_000.0)
-"""a, of both maps of the response time."""
-BARE_WIND_EROSION: Final = 30.0
-"""t ha-1 a-1 without cover, assumed."""
-
-
-def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
-    """Solum thickness with one illustrative parameter set, no zones, and erosion that varies in space.
-
-    Parameters
-    ----------
-    cube : Dataset (y, x)
-        The sample's layers.
-
-    Returns
-    -------
-    Dataset (y, x)
-        solum_thickness, m, and what `tpsoil.solum.thickness` gives beside it; NaN without soil.
-
-    Notes
-    -----
-    Water erosion is RUSLE with R of the annual relation, C of Cai, one K and LS of the sample's own 8 km DEM. That LS
-    is far too small, so the mean over soil is brought to the plateau's published 2.76 t ha-1 a-1: the level is
-    published, only the pattern is the sample's. Wind erosion is 30 exp(-0.0438 cover) t ha-1 a-1, cover in %.
-    """
-    layers = cube.drop_vars("climate_zone", errors="ignore").load()
-    soil = layers["soil_mask"] == 1
-    cover = vegetation_cover(layers["ndvi"])
-    loss = rusle(
-        rainfall_erosivity(layers["annual_precipitation"], method="zhang_fu_annual"),
-        ASSUMED_K,
-        hydrology_attributes(layers["elevation"])["ls_factor"],
-        cover_factor(vegetation_cover=cover, method="cai"),
-    )
-    water = (loss * (PLATEAU_EROSION / loss.where(soil).mean())).astype("float32").assign_attrs(loss.attrs)
-    blown = (BARE_WIND_EROSION * np.exp(-0.0438 * cover.values)).astype("float32")
-    wind = cover.drop_attrs().copy(data=blown).assign_attrs(units="t ha-1 a-1")
-    curvature = terrain_attributes(layers["elevation"])["general_curvature"]
-    return thickness(layers.assign(water_erosion=water, wind_erosion=wind, general_curvature=curvature), ILLUSTRATIVE)
 
 
 def simulated_samples(truth: xr.Dataset, seed: int = SEED) -> pd.DataFrame:
@@ -310,17 +253,19 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
         raise AccessError(f"{place}: cannot be written ({error.strerror}); choose another folder") from error
     if overwrite:
         shutil.rmtree(place / "maps.zarr", ignore_errors=True)
-    maps = run(place / "demo.toml", progress=progress)
-    pictures = draw(maps, layers, place)
-    shown = [
-        "solum_thickness",
-        "zone",
-        *TRUTH,
-        *(f"{element}_sd" for element in TRUTH),
-        "response_time",
-        "solum_status",
-    ]
-    page = write_page(place / "maps.zarr", place / "page.html", layers=shown)
+    with PictureProcess(place) as drawing:
+        maps = run(place / "demo.toml", progress=progress)
+        drawing.begin()
+        shown = [
+            "solum_thickness",
+            "zone",
+            *TRUTH,
+            *(f"{element}_sd" for element in TRUTH),
+            "response_time",
+            "solum_status",
+        ]
+        page = write_page(place / "maps.zarr", place / "page.html", layers=shown)
+        pictures = drawing.finish()
     return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), pictures, page)
 
 
@@ -351,44 +296,3 @@ def element_table(maps: xr.Dataset, truth: xr.Dataset) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path) -> tuple[Path, ...]:
-    """The demo's maps as PNG files."""
-    mask = cube["soil_mask"]
-    paths = [folder / "thickness_illustrative.png"]
-    both = Figure(figsize=(15, 5.0), layout="constrained")
-    left, right = both.subplots(1, 2)
-    physical_maps = illustrative_thickness(cube)
-    illustrative = physical_maps["solum_thickness"]
-    physical = (
-        "Illustrative: one physical parameter set, no zones, erosion varies in space,\n"
-        "its mean by water set to 2.76 t/ha/a (not fitted to profiles)"
-    )
-    figures.map_layer(illustrative, ax=left, mask=mask, title=physical, limits=THICKNESS_LIMITS)
-    published = "Published parameters of Table 4 by zone,\none assumed erosion rate"
-    figures.map_layer(maps["solum_thickness"], ax=right, mask=mask, title=published, limits=THICKNESS_LIMITS)
-    figures.save(both, paths[0])
-    paths.append(draw_processes(physical_maps, maps, mask, folder / "processes.png"))
-    for name in ("solum_thickness", *TRUTH):
-        path = folder / f"{name}.png"
-        title = "Solum thickness, published parameters, erosion assumed" if name == "solum_thickness" else None
-        figures.save(figures.map_layer(maps[name], mask=mask, title=title), path)
-        paths.append(path)
-    path = folder / "zones.png"
-    figures.save(figures.zones_map(maps["zone"]), path)
-    return (*paths, path)
-
-
-def draw_processes(physical: xr.Dataset, published: xr.Dataset, mask: xr.DataArray, path: Path) -> Path:
-    """The dominant process of the illustrative set, and the response times of both, hatched beyond the Holocene."""
-    figure = Figure(figsize=(22, 4.6), layout="constrained")
-    first, second, third = figure.subplots(1, 3)
-    process = "Illustrative: process that removes most soil"
-    figures.map_layer(physical["dominant_process"], ax=first, mask=mask, title=process)
-    for axes, layers, title in (
-        (second, physical, "Illustrative: response time h0 / E"),
-        (third, published, "Table 4 by zone, one assumed erosion rate:\nresponse time h0 / E"),
-    ):
-        figures.response_time_map(layers["response_time"], ax=axes, mask=mask, title=title, limits=RESPONSE_LIMITS)
-    return figures.save(figure, path)
