@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import xarray as xr
 
+import tpsoil
 from tpsoil.cube import create_cube, cube_info
-from tpsoil.display import cell_text, html_summary, html_table, text_summary
+from tpsoil.display import bar_chart, cell_text, html_summary, html_table, text_summary
 from tpsoil.engine.state import Preview, Previews
+from tpsoil.errors import InputError
 from tpsoil.forest import train
 from tpsoil.forest.dissimilarity import fit_applicability
 from tpsoil.forest.layers import MapModel
@@ -129,3 +133,54 @@ def test_public_objects_have_short_texts() -> None:
     for words, text in texts.items():
         assert words in text, text
         assert len(text) < 800, text
+
+
+def test_a_viewer_of_a_store_is_one_offline_document_and_bounded(tmp_path: Path) -> None:
+    rows = np.arange(900.0 * 800.0, dtype="f4").reshape(900, 800)
+    large = xr.Dataset({"slope": (("y", "x"), rows)}, {"y": -np.arange(900.0) * 10, "x": np.arange(800.0) * 10})
+    viewer = tpsoil.explore(large, cells=20_000)
+    shown = viewer._repr_html_()
+    assert shown.startswith("<iframe")
+    assert "srcdoc=" in shown
+    assert "every 6th" in repr(viewer)
+    assert "://" not in viewer.page
+    assert len(viewer.page) < 300_000
+    near = tpsoil.explore(large, window=(100, -300, 300, -100))
+    assert "21 x 21 cells" in near.note
+    assert viewer.save(tmp_path / "a.html").stat().st_size > 10_000
+    for window in ((5, 0, 5, 1), (1e6, 1e6, 2e6, 2e6), (0, 0, np.nan, 1)):
+        with pytest.raises(InputError, match="window"):
+            tpsoil.explore(large, window=window)
+    with pytest.raises(InputError, match="no layer with dims"):
+        tpsoil.explore(xr.Dataset())
+
+
+def test_a_viewer_reads_a_lazy_store_chunk_by_chunk() -> None:
+    largest = 0
+
+    def block(values: np.ndarray) -> np.ndarray:
+        nonlocal largest
+        largest = max(largest, values.size)
+        return values
+
+    zeros = xr.DataArray(np.zeros((2000, 2000), "f4"), dims=("y", "x")).chunk(200)
+    lazy = xr.apply_ufunc(block, zeros, dask="parallelized", output_dtypes=["f4"])
+    tpsoil.explore(lazy.to_dataset(name="slope"), cells=10_000)
+    assert 0 < largest <= 200 * 200
+
+
+def test_bars_start_at_zero_and_omit_what_is_not_a_number() -> None:
+    text = bar_chart({"a": 1.0, "b": -1.0, "<c>": 0.5, "d": float("nan")})
+    assert text.count("<rect") == 3
+    assert "&lt;c&gt;" in text
+    widths = [float(w) for w in re.findall(r'<rect x="[\d.]+" y="\d+" width="([\d.]+)"', text)]
+    assert widths == [130, 130, 65]
+    assert bar_chart({}) == bar_chart({"a": float("nan")}) == ""
+
+
+def test_zones_show_their_shares() -> None:
+    rng = np.random.default_rng(1)
+    cells = {"elevation": (("y", "x"), rng.normal(4500, 300, (20, 20))), "slope": (("y", "x"), rng.random((20, 20)))}
+    zones = tpsoil.solum.Zones(k=2, n_init=1)
+    assert "not fitted" in zones._repr_html_()
+    assert zones.fit(xr.Dataset(cells), names=["elevation", "slope"])._repr_html_().count("<rect") == 2

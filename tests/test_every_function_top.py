@@ -91,6 +91,16 @@ CASES = {
             "progress": same(no_progress, "called while bytes are read"),
         },
     ),
+    "explore": Case(
+        lambda **options: tpsoil.explore("cube.zarr", **options)._repr_html_(),
+        {},
+        {
+            "layers": other(["elevation"]),
+            "window": other((0.0, 0.0, 10_000.0, 10_000.0)),
+            "cells": other(200),
+            "height_px": other(400),
+        },
+    ),
     "plateau_grid": Case(tpsoil.plateau_grid, {}, {"resolution": other(2000)}),
     "run": Case(
         run,

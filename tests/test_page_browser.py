@@ -21,6 +21,7 @@ import rasterio
 import xarray as xr
 from conftest import absent
 
+import tpsoil
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import write_page
 from tpsoil.variables import variable
@@ -407,6 +408,24 @@ def test_two_layers_a_transect_by_keyboard_and_the_address(browser: Any, rich_fi
     assert float(state["x"]) + 53.6 * float(state["scale"]) == pytest.approx(box["width"] / 2, abs=1.5)
     assert float(state["y"]) + 36 * float(state["scale"]) == pytest.approx(box["height"] / 2, abs=1.5)
     opened.close(rich_file)
+
+
+def test_the_viewer_works_inside_a_notebook(browser: Any, tmp_path: Path) -> None:
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!doctype html><body>{tpsoil.explore(rich(), height_px=700)._repr_html_()}</body>", "utf-8")
+    context = browser.new_context(viewport={"width": 1000, "height": 760})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(file.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator('#map[data-layer="solum_thickness"]').wait_for(timeout=20_000)
+    frame.locator("#in").click()
+    frame.locator("#map").click()
+    frame.locator("#point table").wait_for()
+    assert "Slope" in frame.locator("#point table").inner_text()
+    context.close()
+    assert faults == []
 
 
 def numbers(colour: str) -> np.ndarray:

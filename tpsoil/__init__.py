@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .cube import add_layer, check_cube, create_cube, export_store, open_cube, sample_cube, zonal_statistics
     from .grid import plateau_grid
     from .recipes import fetch, run
+    from .reports import explore
 
 __version__ = "0.1.0"
 
@@ -29,12 +30,14 @@ _NAMES = {
     "zonal_statistics": "cube",
     "run": "recipes",
     "fetch": "recipes",
+    "explore": "reports",
 }
 
 __all__ = [
     "add_layer",
     "check_cube",
     "create_cube",
+    "explore",
     "export_store",
     "fetch",
     "open_cube",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .reports import Explorer
     from .solum import SolumOptions, SolumParameters
 
 
@@ -280,8 +281,32 @@ class TpsoilAccessor:
             mask=self._cube.get(MASK) if layer != MASK else None,
         )
 
+    def explore(self, layers: Sequence[str] | None = None, *, window: tuple[float, float, float, float] | None = None,
+                height_px: int = 860) -> Explorer:  # fmt: skip
+        """Interactive map in a notebook; see `tpsoil.explore`.
+
+        Parameters
+        ----------
+        layers : sequence of str, optional
+        window : (left, bottom, right, top), optional
+            Part of the grid, in the unit of its coordinates.
+        height_px : int
+
+        Returns
+        -------
+        Explorer
+
+        Raises
+        ------
+        MissingInputError, InputError
+            As `tpsoil.explore`.
+        """
+        from .reports import explore
+
+        return explore(self._cube, layers, window=window, height_px=height_px)
+
     def __repr__(self) -> str:
-        names = "terrain, solum_thickness, predict, sample, zonal_statistics, export, map"
+        names = "terrain, solum_thickness, predict, sample, zonal_statistics, export, map, explore"
         return f"ds.tpsoil: {names}; help(ds.tpsoil) for each"
 
     def _layer(self, name: str, method: str) -> xr.DataArray:

@@ -128,6 +128,55 @@ def html_summary(title: str, facts: Mapping[str, Any], *tables: str) -> str:
     return f"<div><strong>{html.escape(title)}</strong><dl style='{style}'>{items}</dl>{''.join(tables)}</div>"
 
 
+def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "", colours: Sequence[str] = ()) -> str:
+    """Horizontal bars as an SVG element, for a summary in a notebook; text and lines take the notebook's colour.
+
+    Parameters
+    ----------
+    bars : mapping of str to float
+        Label and length; values that are not finite are omitted. Negative ones extend to the left of zero.
+    caption : str
+    unit : str
+        After each number.
+    colours : sequence of str, optional
+        One for each bar, repeated where there are fewer.
+
+    Returns
+    -------
+    str
+        "" without any finite value.
+
+    Examples
+    --------
+    >>> bar_chart({"block folds": 0.32, "random folds": 0.37}).count("<rect")
+    2
+    """
+    finite = {label: float(value) for label, value in bars.items() if math.isfinite(float(value))}
+    if not finite:
+        return ""
+    low, high = min(0.0, *finite.values()), max(0.0, *finite.values())
+    span, left, width, step = (high - low) or 1.0, 170, 260, 20
+    palette = list(colours) or ["#0072B2"]
+    zero = left + width * (0.0 - low) / span
+    parts = []
+    for i, (label, value) in enumerate(finite.items()):
+        at = left + width * (value - low) / span
+        y = 4 + step * i
+        text = html.escape(f"{cell_text(value)} {unit}".rstrip())
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{html.escape(textwrap.shorten(label, 26))}</text>'
+            f'<rect x="{min(zero, at):.1f}" y="{y}" width="{max(abs(at - zero), 0.5):.1f}" height="{step - 5}" '
+            f'fill="{palette[i % len(palette)]}"/><text x="{left + width + 8}" y="{y + 12}">{text}</text>'
+        )
+    height = 8 + step * len(finite)
+    title = f'<figcaption style="font-weight:600">{html.escape(caption)}</figcaption>' if caption else ""
+    return (
+        f'<figure style="margin:.4em 0">{title}<svg role="img" aria-label="{html.escape(caption or "Bar chart")}" '
+        f'viewBox="0 0 560 {height}" width="560" style="max-width:100%;font-size:12px" fill="currentColor">'
+        f'{"".join(parts)}<path d="M{zero:.1f},0V{height}" stroke="currentColor" stroke-width="1"/></svg></figure>'
+    )
+
+
 def text_summary(title: str, facts: Mapping[str, Any], *, width: int = 100) -> str:
     """What an object is, for `__repr__`: a title and one short line for each fact.
 

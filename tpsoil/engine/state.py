@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tpsoil.display import html_summary, html_table
+from tpsoil.display import bar_chart, html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
@@ -56,7 +56,9 @@ class Previews(list[Preview]):
         ]  # fmt: skip
         todo, total = sum(len(one.plan.to_compute) for one in self), sum(one.plan.total for one in self)
         table = html_table(["stage", "tiles", "up to date", "missing", "stale", "why"], rows)
-        return html_summary("Run", {"tiles to compute": f"{todo} of {total}"}, table)
+        done = {one.title: 100 * one.plan.current / one.plan.total for one in self if one.plan.total}
+        chart = bar_chart(done, caption="Tiles up to date", unit="%")
+        return html_summary("Run", {"tiles to compute": f"{todo} of {total}"}, chart, table)
 
 
 def status(store: str) -> Previews:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from tpsoil.display import html_summary, html_table, text_summary
+from tpsoil.display import bar_chart, html_summary, html_table, text_summary
 from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.derived import DerivedValues
@@ -109,7 +109,10 @@ class TrainedForest:
     def _repr_html_(self) -> str:
         scores, facts = self.scores.reset_index(), self._facts
         table = html_table(list(map(str, scores.columns)), scores.to_numpy(object).tolist(), caption="Out of fold")
-        return html_summary("Trained forest", facts, table)
+        chart = bar_chart(
+            {f"{kind} folds": row["nse"] for kind, row in self.scores.iterrows()}, caption="NSE out of fold"
+        )
+        return html_summary("Trained forest", facts, chart, table)
 
     def compile(self, *, original: bool = True, responses: bool = False) -> CompiledForest:
         """The forest as flat arrays, for rasters.

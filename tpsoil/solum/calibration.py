@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tpsoil.display import html_summary, html_table, text_summary
+from tpsoil.display import bar_chart, html_summary, html_table, text_summary
 
 from .archive import parse_archive, read_archive, write_calibration
 from .assessment import (
@@ -125,9 +125,13 @@ class Calibration:
 
     def _repr_html_(self) -> str:
         table = self.table()
+        column = "rmse_cv" if table["rmse_cv"].notna().any() else "rmse_fit"
+        folds = "out of fold" if column == "rmse_cv" else "of the fit"
+        errors = {f"zone {zone}": error for zone, error in zip(table["zone"], table[column], strict=True)}
         return html_summary(
             "Calibration of the solum model",
             self._facts,
+            bar_chart(errors, caption=f"RMSE {folds} by zone", unit="m"),
             html_table(list(table.columns), table.to_numpy(object).tolist()),
         )
 

@@ -19,6 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import validate_data
 
 from tpsoil.blocks import map_pixels
+from tpsoil.display import bar_chart, html_summary, html_table
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError
 from tpsoil.kernels import prototypes
 from tpsoil.variables import NO_CLASS, variable
@@ -313,6 +314,14 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         )
         layer = xr.DataArray(zone)
         return layer.values.astype(np.int64) if as_array else layer
+
+    def _repr_html_(self) -> str:
+        if not hasattr(self, "summary_"):
+            return html_summary("Zones, not fitted", self.get_params())
+        table = self.summary_
+        shares = {f"zone {zone}": 100 * n / table["cells"].sum() for zone, n in zip(table["zone"], table["cells"])}
+        chart = bar_chart(shares, caption="Share of the cells of the fit", unit="%")
+        return html_summary("Zones", {"k": self.k}, chart, html_table(list(table.columns), table.to_numpy(object)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted zones to a JSON file."""
