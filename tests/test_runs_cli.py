@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path: Path, caps
     message = capsys.readouterr().out
     assert "12 of 12 tiles to compute" in message
     assert "GB" in message
+    assert "disk: about" in message
+    assert re.search(r"elevation +\S+e-\d+", message), "bytes by layer"
     assert sorted(tmp_path.rglob("*")) == before
     assert command("run", path, "-q", "--workers", "1") == 0
     assert command("run", path, "--dry-run") == 0

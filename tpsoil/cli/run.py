@@ -14,7 +14,10 @@ from .show import columns_of_text, require_lasting
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tpsoil.engine import Preview
+    from tpsoil.engine import Preview, Previews
+
+LAYERS_SHOWN = 12
+"""Of the forecast of disk."""
 
 
 def run(
@@ -49,6 +52,7 @@ def run(
             only=only,
         )
         _print_plans(plans, forecast=True)
+        _print_disk(plans)
         return
     recipes.run(
         source,
@@ -111,6 +115,20 @@ def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
     total = sum(item.plan.total for item in plans)
     suffix = f"; {follows} more are checked when those are computed" if follows else ""
     typer.echo(f"{stale_or_missing} of {total} tiles to compute{suffix}")
+
+
+def _print_disk(plans: Previews) -> None:
+    """The forecast of the stored bytes, with the largest layers."""
+    if plans.disk is None:
+        return
+    typer.echo(plans.disk.summary)
+    largest = sorted(plans.disk.layers.items(), key=lambda item: -item[1])
+    shown = [[name, f"{size / 1e9:.3g}"] for name, size in largest[:LAYERS_SHOWN]]
+    if len(largest) > LAYERS_SHOWN:
+        rest = sum(size for _, size in largest[LAYERS_SHOWN:])
+        shown.append([f"{len(largest) - LAYERS_SHOWN} more", f"{rest / 1e9:.3g}"])
+    for line in columns_of_text(["layer", "GB to write"], shown):
+        typer.echo(line)
 
 
 def _draw(store: str) -> list[Path]:

@@ -8,6 +8,7 @@ from tpsoil.errors import MissingInputError
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
+from .disk import check_disk, forecast_disk
 from .execute import available_processors
 from .job import Job
 from .ledger import Ledger
@@ -22,7 +23,7 @@ from .state import Preview, Previews
 
 
 def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
-    """What `run` would compute, and its forecast of memory. Writes nothing.
+    """What `run` would compute, and its forecasts of memory and disk. Writes nothing.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     here = job.outputs
     changing: dict[str, set[Chunk]] = {}
     previews = Previews()
+    previews.disk = forecast_disk(job.selected, place.tiling, job.output)
+    check_disk(previews.disk, job.where)
     for stage in job.selected:
         threads = workers or available_processors()
         forecast = fit_memory(

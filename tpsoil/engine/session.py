@@ -26,6 +26,7 @@ from tpsoil.waiting import timeout_seconds
 
 from .arrays import layer_place
 from .content import unchecked
+from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
 from .job import Job
 from .lock import locked
@@ -101,6 +102,10 @@ def run(
                 for note in pool.notes:
                     reporter.report(note, warning=True)
                 _check_memory(job, place, pool, limit)
+                disk = forecast_disk(job.selected, place.tiling, job.output)
+                log.info("%s", disk.summary)
+                if note := check_disk(disk, job.where):
+                    reporter.report(note, warning=True)
                 with locked(place.ledger, partial(reporter.report, warning=True)) as ledger:
                     _work(job, origins, replace(place, ledger=ledger), pool, limit, reporter, described)
         except KeyboardInterrupt:

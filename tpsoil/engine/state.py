@@ -24,6 +24,7 @@ from .places import is_url
 from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, model_digest, plan_stage
 
 if TYPE_CHECKING:
+    from .disk import DiskForecast
     from .memory import Forecast
 
 
@@ -46,7 +47,12 @@ class Preview:
 
 
 class Previews(list[Preview]):
-    """Previews of all stages; shown as a table in a notebook."""
+    """Previews of all stages; shown as a table in a notebook.
+
+    `disk` is the forecast of the bytes that the run stores; None for the state of a store.
+    """
+
+    disk: DiskForecast | None = None
 
     def _repr_html_(self) -> str:
         rows = [

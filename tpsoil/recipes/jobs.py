@@ -95,7 +95,7 @@ def preview(
     memory: float | None = None,
     only: str | None = None,
 ) -> Previews:
-    """What `run` would compute, and its forecast of memory. Writes nothing but the cache of open data.
+    """What `run` would compute, and its forecasts of memory and disk. Writes nothing but the cache of open data.
 
     Parameters
     ----------
