@@ -441,6 +441,7 @@ FROM_FILES: dict[str, dict[str, Change]] = {
         "statistics": Change(["mean", "total"], "table"),
         "partial_cells": Change("centre", "table", given={"polygons": "left.geojson"}),
         "crs": Change("EPSG:32646", given={"polygons": "right.shp"}),
+        "area_intervals": Change(["own"], "fault", names="own_lower"),
     },
     "accuracy": {
         "name": Change("other", "table"),

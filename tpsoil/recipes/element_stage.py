@@ -13,6 +13,7 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.outputs import layer_variables
+from tpsoil.forest.standardised import ATTRIBUTE, residual_variogram, variogram_text
 from tpsoil.micronutrients import check_covariates, train_elements
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.soil_mask import MASK, with_soil_mask
@@ -185,6 +186,10 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     )
     model = replace(model, kriging=kriged.kriging)
     attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
+    place = samples.design.loc[trained.folds.index, ["lon", "lat"]]
+    variogram = residual_variogram(model, trained, place)
+    if variogram is not None:
+        attributes[NAMES[symbol]] = {ATTRIBUTE: variogram_text(variogram)}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
     tables |= kriged.tables
     tables |= design_tables(symbol, trained, samples.design, settings.get("area"))

@@ -106,6 +106,8 @@ def table_title(name: str) -> str:
     """
     if name.startswith("zonal_"):
         return f"Statistics by polygon: {name.removeprefix('zonal_')}"
+    if name.startswith("areas_"):
+        return f"Means and totals of areas, errors correlated in space: {name.removeprefix('areas_')}"
     return TITLES.get(name, name)
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import xarray as xr
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from tpsoil.cube.area_errors import LIMITS, area_estimates
 from tpsoil.cube.zonal import DEFAULT_STATISTICS, require_statistics, zonal_statistics
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, nearest_name
 from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER, file_family
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
@@ -40,6 +42,9 @@ class ZonalTable(Section):
         ("centre").
     crs : str, optional
         Of a file without one.
+    area_intervals : list of str
+        Of `layers`, maps of `[elements]` with an interval: mean and total of each polygon and of the whole map with
+        intervals that account for correlated errors, in the table `areas_NAME`.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -49,6 +54,7 @@ class ZonalTable(Section):
     statistics: tuple[str, ...] = DEFAULT_STATISTICS
     partial_cells: Literal["fraction", "centre"] = "fraction"
     crs: str | None = None
+    area_intervals: tuple[str, ...] = ()
 
     @field_validator("statistics")
     @classmethod
@@ -58,6 +64,15 @@ class ZonalTable(Section):
         except InputError as error:
             raise ValueError(str(error)) from error
         return names
+
+    @model_validator(mode="after")
+    def _known_layers(self) -> ZonalTable:
+        for name in self.area_intervals:
+            if name not in self.layers:
+                raise ValueError(
+                    f"area_intervals names '{name}', which is none of its layers{nearest_name(name, self.layers)}"
+                )
+        return self
 
 
 def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], faults: list[str]) -> list[Stage]:
@@ -71,7 +86,7 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
                 name=f"zonal_{table.name}",
                 title=f"statistics by polygon: {table.name}",
                 section="zonal",
-                inputs=tuple(dict.fromkeys(table.layers)),
+                inputs=tuple(dict.fromkeys((*table.layers, *_limits(table)))),
                 outputs=(),
                 compute=compute_nothing,
                 options={"table": table, "polygons": source},
@@ -83,6 +98,10 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
             )
         )
     return stages
+
+
+def _limits(table: ZonalTable) -> list[str]:
+    return [f"{name}_{side}" for name in table.area_intervals for side in LIMITS]
 
 
 def compute_nothing(_window: Window) -> Mapping[str, Array]:
@@ -103,4 +122,16 @@ def prepare_statistics(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
             partial_cells=table.partial_cells,
             crs=table.crs,
         )
-    return Prepared(b"", {f"zonal_{table.name}": statistics}, notes=tuple(statistics.attrs["problems"]))
+    tables = {f"zonal_{table.name}": statistics}
+    notes = list(statistics.attrs["problems"])
+    if table.area_intervals:
+        estimates = [
+            area_estimates(
+                cube, name, options["polygons"], by=table.by, partial_cells=table.partial_cells, crs=table.crs
+            )
+            for name in table.area_intervals
+        ]
+        notes += [note for estimate in estimates for note in estimate.attrs["problems"] if note not in notes]
+        areas = pd.concat([estimate.assign() for estimate in estimates], ignore_index=True)
+        tables[f"areas_{table.name}"] = areas.dropna(axis=1, how="all")
+    return Prepared(b"", tables, notes=tuple(notes))
