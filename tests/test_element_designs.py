@@ -63,7 +63,7 @@ def test_degrees_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "folds", [["knn"], ["block"], ["region:"], ["block:3deg", "block:1deg"], ["knndm", "knndm"], []]
+    "folds", [["knn"], ["block:"], ["region:"], ["block:3deg", "block:1deg"], ["knndm", "knndm"], []]
 )
 def test_folds_that_are_none(tmp_path: Path, folds: list[str]) -> None:
     with pytest.raises(TpsoilError, match="folds"):

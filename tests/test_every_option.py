@@ -178,6 +178,7 @@ CONTEXT: dict[str, Mapping[str, Any]] = {
 PLACES = {
     "solum.assumptions.NAME": "solum.assumptions.ndvi",
     "solum.forcing.sources.NAME": "solum.forcing.sources.water_erosion",
+    "elements.properties.NAME": "elements.properties.Fe",
 }
 
 
@@ -255,6 +256,15 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "citation": Change("Somebody 2020", "references"),
         "elements": Change({"Fe": "Fe_icp"}),
         "features": Change(["elevation", "annual_precipitation"]),
+        "properties": Change({"Fe": {"log": False}}),
+        "x": Change("east_second", given={"crs": "EPSG:32645", "x": "east", "y": "north"}),
+        "y": Change("north_second", given={"crs": "EPSG:32645", "x": "east", "y": "north"}),
+        "crs": Change("EPSG:32644", names="inside the grid", given={"crs": "EPSG:32645", "x": "east", "y": "north"}),
+        "date": Change("day", "attributes"),
+        "years": Change([2011, 2012], given={"date": "day"}),
+        "depths": Change({"upper": "top", "lower": "bottom"}),
+        "at_minimum": Change("censor", root={"elements": {"samples": "repeated.csv"}}),
+        "training_cube": Change("cube.zarr", "attributes", root={"run": {"cube": "part.zarr"}}),
         "longitude": Change("other_longitude"),
         "latitude": Change("other_latitude"),
         "site": Change("plot", "table"),
@@ -309,6 +319,22 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "published": Change("huo2026", "table"),
         "simulated": Change(True, "attributes"),
     },
+    "elements.properties.NAME": {
+        "units": Change("g kg-1", "attributes", given={"units": "mg kg-1"}),
+        "layer": Change("iron_total"),
+        "long_name": Change("total iron", "attributes"),
+        "low": Change(20_000.0, names="outside"),
+        "high": Change(20_000.0, names="outside"),
+        "log": Change(False),
+    },
+    "elements.depths": {
+        "upper": Change("other_top"),
+        "lower": Change("other_bottom"),
+        "units": Change("mm", names="none reaches"),
+        "interval": Change([0.0, 30.0]),
+        "smoothing": Change(100.0),
+        "coverage": Change(1.0, names="none reaches", given={"interval": [0.0, 60.0]}),
+    },
     "elements.screen": {
         "threshold": Change(1.0),
         "method": Change("mad"),
@@ -332,6 +358,10 @@ ELEMENTS: dict[str, dict[str, Change]] = {
     },
 }
 WITHIN = {
+    "elements.properties.NAME": {"elements": {"properties": {"Fe": {"log": True}}}},
+    "elements.depths": {
+        "elements": {"samples": "depths.csv", "site": "plot", "depths": {"upper": "top", "lower": "bottom"}}
+    },
     "elements.screen": {"elements": {"screen": {"threshold": 1.5}}},
     "elements.pairs": {"elements": {"pairs": PAIRS}},
     "elements.cia": {"elements": {"cia": {**ALTERATION, "features": ["elevation", "annual_precipitation"]}}},
@@ -346,6 +376,10 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     classes = np.where(np.arange(SIDE) < 5, 2, np.where(np.arange(SIDE)[:, None] > 16, 4, 5)).astype("uint8")
     layer = xr.DataArray(classes, dims=("y", "x"), coords=coordinates(small_run.small_grid(SIDE)))
     add_layer(str(folder / "cube.zarr"), "climate_zone", layer, overwrite=True)
+    part = open_cube(str(folder / "cube.zarr")).isel(x=slice(0, 20))
+    create_cube(str(folder / "part.zarr"), small_run.small_grid(SIDE)[:, :20], chunks=small_run.CHUNK)
+    for name in ("elevation", "annual_precipitation", "climate_zone", "soil_mask"):
+        add_layer(str(folder / "part.zarr"), name, part[name].load())
     table = pd.read_csv(small_run.make_samples(folder / "samples.csv", side=SIDE, count=60))
     rng = np.random.default_rng(2)
     table = table.loc[table.index.repeat(2)].reset_index(drop=True)
@@ -361,7 +395,15 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     table["CaCO3"] = rng.uniform(0, 3, 120)
     table.loc[5, "Fe"], table.loc[7, "Fe"] = 60_000.0, 45_000.0
     table.loc[9:10, "Fe"] = np.nan
+    change = Transformer.from_crs("EPSG:4326", "EPSG:32645", always_xy=True)
+    table["east"], table["north"] = change.transform(table["longitude"], table["latitude"])
+    table["east_second"], table["north_second"] = table["east"].to_numpy()[::-1], table["north"].to_numpy()[::-1]
+    table["day"] = [f"20{10 + number % 4}-07-14" for number in range(120)]
+    table["top"], table["bottom"] = np.tile([0, 15], 60), np.tile([15, 40], 60)
+    table["other_top"], table["other_bottom"] = np.tile([2, 15], 60), np.tile([12, 40], 60)
     table.to_csv(folder / "samples.csv", index=False)
+    table.assign(plot=np.repeat(np.arange(60), 2)).to_csv(folder / "depths.csv", index=False)
+    table.assign(Fe=table["Fe"].clip(lower=table["Fe"].quantile(0.1))).to_csv(folder / "repeated.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
     table.assign(censored=np.arange(len(table)) % 3 == 0).to_csv(folder / "censored.csv", index=False)
     east = table["longitude"] > table["longitude"].quantile(0.4)
@@ -384,7 +426,7 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
 
 @pytest.mark.parametrize(("table", "key"), cases(ELEMENTS))
 def test_an_option_of_elements_has_an_effect(elements: Sweep, table: str, key: str) -> None:
-    elements.within(WITHIN.get(table, {})).check(table, key, ELEMENTS[table][key])
+    elements.within(WITHIN.get(table, {})).check(PLACES.get(table, table), key, ELEMENTS[table][key])
 
 
 # -- [grid], [[layers]] and [mask], from files
@@ -581,7 +623,7 @@ def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatc
     job = job_of(recipe)
     table = job.stages[0].options["table"]
     design = design_of(table, open_cube(job.cube).load(), Path("samples.csv"), "Fe").design
-    forest = train_elements(design, ["Fe"], list(table.features), groups=None, trees=4, n_folds=3, folds=["random"],
+    forest = train_elements(design, ["Fe"], list(table.features), trees=4, n_folds=3, folds=["random"],
                             coordinates=("lon", "lat"), seed=7)["Fe"]  # fmt: skip
     first, second = (tables_of(table, "Fe", forest, design, None, seed) for seed in (0, 7))
     for name in ("drivers", "importance_Fe", "effect_Fe_elevation", "effect_Fe_climate_zone"):

@@ -237,15 +237,14 @@ def test_elements_options_are_checked() -> None:
             "grid": GRID,
             "elements": {
                 "samples": "s.csv",
-                "elements": ["Fe", "Pb"],
+                "elements": ["Fe", "Px"],
                 "features": ["ndvi", "ndvi"],
                 "folds": ["kfold"],
             },
         }
     )
     text = "\n".join(faults)
-    assert "expected each at most once of Fe, Mn, Zn, V, Cu, Ni, Mo" in text
+    assert "no soil property 'Px'" in text
+    assert 'in a recipe [elements.properties.Px] units = "..."' in text
     assert "names a layer twice: ndvi" in text
-    assert (
-        "expected 'random', 'group', 'knndm', a block in degrees such as 'block:3deg', or a column of regions" in text
-    )
+    assert "a block in degrees or metres such as 'block:3deg' or 'block:50km', or a column of regions" in text

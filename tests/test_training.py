@@ -183,7 +183,7 @@ def test_blocks_too_few_are_left_out_and_said() -> None:
     trained = train(table, "Fe", ["slope", "wetness"], "site", trees=5, block_size=40)
     assert list(trained.scores.index) == ["random", "group"]
     assert trained.settings["folds_left_out"] == {"block": "1 blocks of 40 cannot fill 5 folds"}
-    with pytest.raises(InputError, match="1 blocks of 40 cannot fill 5 folds"):
+    with pytest.raises(InputError, match="1 block of 40 degrees cannot fill 5 folds .*use block_size='500km'"):
         train(table, "Fe", ["slope", "wetness"], "site", trees=5, block_size=40, folds=["block"])
 
 

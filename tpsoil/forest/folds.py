@@ -40,18 +40,15 @@ def sites_by_position(table: pd.DataFrame) -> pd.Series | None:
     return pd.Series(codes, index=table.index, name="position")
 
 
-def describe_folds(kind: str, block_size: float, position: PositionColumns | None) -> str:
-    """One phrase for tables and attributes, such as "blocks of 3 degrees"."""
+def describe_folds(kind: str, blocks: str) -> str:
+    """One phrase for tables and attributes, such as "blocks of 3 degrees"; `blocks` describes their side."""
     words = {
         "random": "rows at random",
         "group": "whole groups",
         "region": "one region left out",
         "knndm": "distances matched to the mapped area (kNNDM)",
     }
-    if kind != "block":
-        return words[kind]
-    unit = "m" if position is not None and not position.degrees else "degrees"
-    return f"blocks of {block_size:g} {unit}"
+    return f"blocks of {blocks}" if kind == "block" else words[kind]
 
 
 def fold_table(index: pd.Index[Any], folds: Mapping[str, Labels]) -> pd.DataFrame:

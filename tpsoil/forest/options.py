@@ -47,7 +47,7 @@ class TrainingKeywords(TypedDict, total=False):
     folds: str | Sequence[str] | None
     deciding: str | None
     n_folds: int
-    block_size: float
+    block_size: float | str
     coordinates: Sequence[str] | None
     regions: str | None
     area: npt.ArrayLike | None
@@ -92,8 +92,10 @@ class TrainingOptions:
         The kind that chooses settings and calibrates intervals; by default the last of random, group, block, region,
         knndm that is used.
     n_folds : int
-    block_size : float
-        Side of a spatial block, in the unit of the coordinates: degrees for lon/lat, m for x/y.
+    block_size : float or str
+        Side of a spatial block: a number in the unit of the coordinates (degrees for lon/lat, m for x/y), or a text
+        such as "3deg", "50km" or "800m". "auto": the range of the variogram of the residuals under folds by site (at
+        random without sites), with blocks small enough that twice as many as folds are filled.
     coordinates : (east, north), optional
         By default those that `tpsoil.points` knows: `lon`/`lat` in any of its names, else `x`/`y`.
     regions : str, optional
@@ -150,7 +152,7 @@ class TrainingOptions:
     folds: str | Sequence[str] | None = None
     deciding: str | None = None
     n_folds: int = 5
-    block_size: float = 3.0
+    block_size: float | str = 3.0
     coordinates: Sequence[str] | None = None
     regions: str | None = None
     area: npt.ArrayLike | None = None

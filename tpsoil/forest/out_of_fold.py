@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.evaluation import FOLD_KINDS, Labels, make_folds
+from tpsoil.forest.block_sides import Blocks
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.options import Engine
 from tpsoil.forest.search import ForestSpec, fit_forest
@@ -31,7 +32,8 @@ class Positions:
     ----------
     sites : ndarray (rows,) or None
     east, north : ndarray (rows,) or None
-    block_size : float
+    blocks : Blocks
+        Of "block" folds.
     regions : ndarray (rows,) or None
     area : array_like (m, 2) or None
         Cells of the mapped area, for "knndm".
@@ -42,21 +44,22 @@ class Positions:
     sites: npt.NDArray[Any] | None
     east: Floats | None
     north: Floats | None
-    block_size: float
+    blocks: Blocks
     regions: npt.NDArray[Any] | None = None
     area: npt.ArrayLike | None = None
     degrees: bool = False
 
     def folds(self, kind: str, part: Mask, count: int, seed: int) -> Labels:
         """Folds of the rows of a part."""
+        east, north = (self.blocks.east, self.blocks.north) if kind == "block" else (self.east, self.north)
         return make_folds(
             int(part.sum()),
             kind,
             n_folds=count,
             groups=None if self.sites is None else self.sites[part],
-            east=None if self.east is None else self.east[part],
-            north=None if self.north is None else self.north[part],
-            block_size=self.block_size,
+            east=None if east is None else east[part],
+            north=None if north is None else north[part],
+            block_size=self.blocks.side,
             regions=None if self.regions is None else self.regions[part],
             area=self.area if kind == "knndm" else None,
             degrees=self.degrees,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Final, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, block_codes, score
+from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
+from tpsoil.forest.block_sides import blocks_of, correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
@@ -24,6 +25,11 @@ from tpsoil.forest.trained import TrainedForest, forward
 from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
+
+AUTO_TREES: Final = 100
+"""Trees of the first training, whose residuals decide the side of "auto" blocks."""
+NOT_FIRST: Final = {"search", "search_trees", "search_folds", "deciding", "regions", "area"}
+"""Options that the first training does not have."""
 
 
 @with_keywords_of(TrainingOptions)
@@ -78,7 +84,7 @@ def train(
     """
     how = TrainingOptions.of(options)
     transform, back_transform, trees, seed = how.transform, how.back_transform, how.trees, how.seed
-    n_folds, block_size, workers, categories = how.n_folds, how.block_size, how.workers, how.categories
+    n_folds, workers, categories = how.n_folds, how.workers, how.categories
     _check_names(target, features)
     require_features(table, [target, *features], where="train")
     sites = _groups(table, groups)
@@ -91,13 +97,22 @@ def train(
     if sites is None and how.coordinates is None:
         sites = sites_by_position(frame)
     kinds = _kinds(how.folds, sites is not None, pair is not None)
-    left_out = {}
+    labels_by_site = None if sites is None else sites.to_numpy()
+    left_out, blocks = {}, blocks_of(how.block_size, pair, east, north)
+    if "block" in kinds and how.block_size == "auto" and pair is not None:
+        kind = "random" if sites is None else "group"
+        first = {**options, "folds": kind, "block_size": 3.0, "trees": min(trees, AUTO_TREES), "search": None}
+        unscored = {name: value for name, value in first.items() if name not in NOT_FIRST}
+        predicted = train(frame, target, features, labels_by_site, **cast(TrainingKeywords, unscored)).predictions[kind]
+        residuals = predicted["observed"] - predicted["predicted"]
+        blocks = correlated_blocks(blocks, residuals, labels_by_site, n_folds)
     if how.folds is None and pair is not None:
-        labels_by_site = None if sites is None else sites.to_numpy()
-        blocks = len(np.unique(block_codes(east, north, block_size, groups=labels_by_site)))
-        if blocks < n_folds:
+        filled = blocks.count(blocks.side, labels_by_site)
+        if filled < n_folds:
             kinds = tuple(kind for kind in kinds if kind != "block")
-            left_out["block"] = f"{blocks} blocks of {block_size:g} cannot fill {n_folds} folds"
+            left_out["block"] = f"{filled} blocks of {blocks.text.split()[0]} cannot fill {n_folds} folds"
+    elif "block" in kinds and pair is not None:
+        require_filled(blocks, labels_by_site, n_folds)
     deciding = how.deciding or max(kinds, key=FOLD_KINDS.index)
     if deciding not in kinds:
         raise InputError(f"train: deciding is '{deciding}', expected one of the folds used, {list(kinds)}")
@@ -110,7 +125,7 @@ def train(
         sites=None if sites is None else sites.to_numpy(),
         east=east,
         north=north,
-        block_size=block_size,
+        blocks=blocks,
         regions=None if regions is None else regions.to_numpy(),
         area=how.area,
         degrees=degrees,
@@ -161,9 +176,10 @@ def train(
         "categories": categories,
         "deciding": deciding,
         "n_folds": n_folds,
-        "block_size": block_size,
+        "block_size": blocks.side,
+        "block_units": blocks.units,
         "folds_left_out": left_out,
-        "folds": {kind: describe_folds(kind, block_size, pair) for kind in kinds},
+        "folds": {kind: describe_folds(kind, blocks.text) for kind in kinds},
         "chosen_by_fold": by_fold,
         "searched": [dict(s) for s in grid],
         "seed": seed,

@@ -15,7 +15,7 @@ from tpsoil.micronutrients.screening import require_tidy
 Floats = npt.NDArray[np.float64]
 
 
-def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None) -> pd.DataFrame:
+def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None, lowest: float = 0.0) -> pd.DataFrame:
     """Mean of the replicates of each site and element.
 
     Parameters
@@ -24,6 +24,8 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None)
         Tidy: `site`, `element`, `value`, mg/kg; optional `censored`. Not changed.
     keep : sequence of str, optional
         Columns of the site to include: the mean of numbers, the first of anything else. Default: all.
+    lowest : float
+        Values below it are rejected; minus infinity for a property that may be negative.
 
     Returns
     -------
@@ -44,11 +46,12 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None)
     [['a', 25.0, 2], ['b', 41.0, 1]]
     """
     require_tidy(samples, "summarise_sites")
-    negative = samples["value"] < 0
+    negative = samples["value"] < lowest
     if negative.any():
         which = ", ".join(sorted(samples.loc[negative, "element"].astype(str).unique()))
         raise InputError(
-            f"summarise_sites: {int(negative.sum())} values of {which} are negative; censor or correct them"
+            f"summarise_sites: {int(negative.sum())} values of {which} are "
+            f"{'negative' if lowest == 0 else f'below {lowest:g}'}; censor or correct them"
         )
     flagged_samples = samples.assign(
         censored=samples["censored"].astype(bool) if "censored" in samples else False,

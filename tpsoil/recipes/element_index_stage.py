@@ -21,7 +21,8 @@ from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
-from .element_samples import ElementSamples, placed_samples, read_element
+from .element_places import placed_samples
+from .element_samples import ElementSamples, read_element
 from .element_training import training_options
 
 BYTES_PER_CELL = 160.0
@@ -31,8 +32,10 @@ def index_table(table: ElementsTable) -> ElementsTable:
     """What of the recipe's table decides the index: how samples are read, its features, and the forest's settings."""
     neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
                if not field.is_required()}  # fmt: skip
-    kept = {"longitude", "latitude", "site", "replicate", "trees", "preset", "folds", "n_folds", "settings",
-            "masked_samples", "masked_within_km", "interval", "cia", "simulated", "units"}  # fmt: skip
+    kept = {"longitude", "latitude", "x", "y", "crs", "site", "replicate", "trees", "preset", "folds", "n_folds",
+            "settings",
+            "masked_samples", "masked_within_km", "interval", "cia", "simulated", "units", "properties",
+            "training_cube", "date", "years"}  # fmt: skip
     features = () if table.cia is None else table.cia.features
     changed = {name: value for name, value in neutral.items() if name not in kept}
     first = next(iter(table.columns.items()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,54 +11,24 @@ from tpsoil.forest.options import Preset
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.micronutrients.covariate_groups import covariate_groups
 from tpsoil.soil_mask import OnMasked
-from tpsoil.variables import ELEMENTS
 
-from .element_study_options import AlterationTable, PairsTable
-from .section import Section
+from .element_folds import FoldDesign, read_folds
+from .element_sample_options import SamplesKeys
+from .element_study_options import AlterationTable, PairsTable, ScreenTable
 
-NAMES: Final = {symbol: name for name, symbol in ELEMENTS.items()}
-FOLDS: Final = re.compile(r"^(?:(random|group|knndm)|(block):(\d*\.?\d+)deg|(region):(.+))$")
 INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
 
 
-class ScreenTable(Section):
-    """`[elements.screen]`: outliers are excluded from training, and counted.
-
-    Parameters
-    ----------
-    threshold : float
-        Standard deviations.
-    method : "sd" or "mad"
-        Mean and sd, or median and median absolute deviation.
-    log : bool
-        Screen the logarithms.
-    iterate : bool
-        Repeat until no outlier remains.
-    """
-
-    threshold: float = Field(default=3.0, gt=0)
-    method: Literal["sd", "mad"] = "sd"
-    log: bool = False
-    iterate: bool = False
-
-
-class ElementsTable(Section):
+class ElementsTable(SamplesKeys):
     """`[elements]`: samples, covariates, and settings of the forests.
 
     Parameters
     ----------
-    samples : str
-        CSV, one row a sample.
-    citation : str
-        Reference of the samples; the run's references list it.
-    elements : list of str, or table of symbol to column
-        Such as `["Fe", "Zn"]`, or `{ Fe = "iron_ppm" }`.
     features : list of str
         Layers that the forests use.
-    longitude, latitude : str
-        Columns, degrees.
-    site : str, optional
-        Column that names the site of replicates; they stay in one fold.
+    training_cube : str, optional
+        Cube with all features that is wider than the map: samples outside the mapped grid are used for training with
+        its covariates. Those on the mapped grid take its own.
     from_samples : table of feature to column
         Features that training takes from the samples instead of the layer, such as station climate.
     trees : int
@@ -68,12 +36,13 @@ class ElementsTable(Section):
     preset : "default" or "randomForest"
         "randomForest": the defaults of R's package, with which the spread between trees compares with published maps.
     folds : list of str
-        Of `"random"`, `"group"`, `"block:3deg"`, `"region:COLUMN"` (one region of the samples left out at a time) and
+        Of `"random"`, `"group"`, `"block"`, `"region:COLUMN"` (one region of the samples left out at a time) and
         `"knndm"` (test samples as far from the others as the mapped cells from the samples): scored side by side.
+        Blocks are as wide as the range of the residuals' variogram; `"block:3deg"` or `"block:50km"` gives their side.
     n_folds : int
         Of each kind of folds.
     log : bool
-        Fit the logarithm to base 10.
+        Fit the logarithm to base 10 of contents; pH and shares such as clay are fitted as they are.
     unseen_classes : "error" or "nodata"
         For cells whose class no sample has: reject, or leave them empty and count them.
     masked_samples : "move", "drop" or "keep"
@@ -104,18 +73,6 @@ class ElementsTable(Section):
         folds; the run reports whether it does.
     extra_layers : list of "point_density" and "expected_error"
         Maps of the samples within the threshold of dissimilarity, and of the RMSE expected at the cell's dissimilarity.
-    replicate : str
-        Column that numbers the replicates of a site.
-    units : str, or table of symbol to str
-        Of the columns, such as `"mg kg-1"`, `"%"` or `"% Fe2O3"`; converted on import.
-    check_units : bool
-        Reject values outside the range of their element.
-    limits : table of symbol to number
-        Limit of detection; values below it count as censored.
-    negative : "error" or "censor"
-        Negative contents: reject them, or count them as below the limit.
-    empty_cells : "missing" or "censored"
-        Empty cells of a column: not measured, or below the limit.
     max_censored : float
         Largest share of censored samples of an element that is mapped.
     allow_censored : bool
@@ -166,6 +123,7 @@ class ElementsTable(Section):
     """
 
     NEEDS: ClassVar = {
+        **SamplesKeys.NEEDS,
         "search_trees": ("search", ()),
         "search_folds": ("search", ()),
         "variance_ratio": ("calibration", ("deming",)),
@@ -181,17 +139,12 @@ class ElementsTable(Section):
         "extra_layers": ("interval", ()),
     }
 
-    samples: str
-    citation: str | None = Field(default=None, min_length=1)
-    elements: tuple[str, ...] | dict[str, str]
     features: tuple[str, ...] = Field(min_length=1)
-    longitude: str = "longitude"
-    latitude: str = "latitude"
-    site: str | None = None
+    training_cube: str | None = Field(default=None, min_length=1)
     from_samples: dict[str, str] = Field(default_factory=dict)
     trees: int = Field(default=500, ge=2, le=10_000)
     preset: Preset = "default"
-    folds: tuple[str, ...] = ("random", "block:3deg")
+    folds: tuple[str, ...] = ("random", "block")
     n_folds: int = Field(default=5, ge=2)
     log: bool = True
     unseen_classes: Literal["error", "nodata"] = "error"
@@ -205,12 +158,6 @@ class ElementsTable(Section):
     conformal: str = Field(default="plain", pattern=r"^(plain|weighted|class:.+)$")
     kriging: Literal["none", "residuals"] = "none"
     extra_layers: tuple[Literal["point_density", "expected_error"], ...] = ()
-    replicate: str | None = None
-    units: str | dict[str, str] = "mg kg-1"
-    check_units: bool = True
-    limits: dict[str, float] = Field(default_factory=dict)
-    negative: Literal["error", "censor"] = "error"
-    empty_cells: Literal["missing", "censored"] = "missing"
     max_censored: float = Field(default=0.3, ge=0, le=1)
     allow_censored: bool = False
     censored_as: Literal["half", "limit", "drop"] = "half"
@@ -237,21 +184,6 @@ class ElementsTable(Section):
     published: Literal["huo2026"] | None = None
     simulated: bool = False
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """Symbol of each element, and its column in the samples."""
-        if isinstance(self.elements, Mapping):
-            return dict(self.elements)
-        return {symbol: symbol for symbol in self.elements}
-
-    @field_validator("elements")
-    @classmethod
-    def _check_elements(cls, elements: Any) -> Any:
-        unknown = [symbol for symbol in elements if symbol not in NAMES]
-        if unknown or not elements or len(set(elements)) < len(elements):
-            raise ValueError(f"is {list(elements)}, expected each at most once of {', '.join(NAMES)}")
-        return elements
-
     @field_validator("features")
     @classmethod
     def _without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -262,31 +194,18 @@ class ElementsTable(Section):
     @field_validator("folds")
     @classmethod
     def _check_folds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        names = []
-        for text in kinds:
-            match = FOLDS.match(text)
-            if match is None:
-                raise ValueError(
-                    f"has '{text}', expected 'random', 'group', 'knndm', a block in degrees such as 'block:3deg', or a "
-                    "column of regions such as 'region:province'"
-                )
-            names.append(match[1] or match[2] or match[4])
-        if not kinds or len(set(names)) < len(names):
-            raise ValueError("needs one or more kinds of folds, each once, with one size of blocks")
+        read_folds(kinds)
         return kinds
 
     @property
-    def kinds(self) -> tuple[list[str], float]:
-        """Kinds of folds, and the side of a block in degrees."""
-        matches = [match for text in self.folds if (match := FOLDS.match(text))]
-        sizes = [float(match[3]) for match in matches if match[3]]
-        return [match[1] or match[2] or match[4] for match in matches], (sizes[0] if sizes else 3.0)
+    def design(self) -> FoldDesign:
+        """Kinds of folds, the side of a block, and the column of regions."""
+        return read_folds(self.folds)
 
     @property
     def region(self) -> str | None:
         """Column of the samples with the regions of "region" folds."""
-        columns = [match[5] for text in self.folds if (match := FOLDS.match(text)) and match[5]]
-        return columns[0] if columns else None
+        return self.design.region
 
     @field_validator("interval")
     @classmethod
@@ -294,6 +213,10 @@ class ElementsTable(Section):
         if level is not None and level not in INTERVALS:
             raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
         return level
+
+    def log_of(self, symbol: str) -> bool:
+        """Whether the logarithm of an element is fitted."""
+        return self.log and self.property_of(symbol).log
 
     @property
     def calibrated(self) -> dict[str, str]:
@@ -329,13 +252,19 @@ class ElementsTable(Section):
     @model_validator(mode="after")
     def _check_names(self) -> ElementsTable:
         symbols = list(self.columns)
-        per_element: dict[str, list[str]] = {"limits": list(self.limits), "icp": list(self.icp)}
+        per_element = {"limits": list(self.limits), "icp": list(self.icp), "properties": list(self.properties)}
         if isinstance(self.units, dict):
             per_element["units"] = list(self.units)
         for key, symbols_of_key in per_element.items():
             for symbol in symbols_of_key:
-                if symbol not in symbols:
+                if symbol not in [*symbols, *self.parts]:
                     raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
+        for symbol in symbols:
+            layer = self.property_of(symbol).layer
+            if layer in self.features:
+                raise ValueError(
+                    f"features has '{layer}', the map of {symbol} itself, which would predict it; leave it out"
+                )
         for name in self.classes:
             if self.compare and name not in self.compare:
                 raise ValueError(f"classes names '{name}', which compare does not{nearest_name(name, self.compare)}")

@@ -17,7 +17,8 @@ from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
 from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
-from .element_samples import placed_samples, read_element
+from .element_places import placed_samples
+from .element_samples import read_element
 
 
 def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
@@ -55,7 +56,8 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
 
 def sampling_table(table: ElementsTable) -> ElementsTable:
     """What of the recipe's table decides where the samples lie."""
-    kept = {"samples", "longitude", "latitude", "site", "replicate", "masked_samples", "masked_within_km", "units"}
+    kept = {"samples", "longitude", "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "masked_samples",
+            "masked_within_km", "units", "properties"}  # fmt: skip
     neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
                if name not in kept and not field.is_required()}  # fmt: skip
     first = dict([next(iter(table.columns.items()))])

@@ -10,23 +10,23 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tpsoil.cube import sample_cube
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.ingest import read_samples, read_table, require_columns
+from tpsoil.ingest import read_samples, read_table
 from tpsoil.micronutrients import (
     XrfCalibration,
     censored_shares,
     check_one_unit,
-    classes_of,
     screen_outliers,
     summarise_elements,
     summarise_sites,
 )
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.points import check_degrees
-from tpsoil.variables import class_names
+from tpsoil.soil_properties import MG_KG
 
 from .element_options import ElementsTable
+from .element_places import placed_samples, used_rows
+from .element_reading import DEPTH_ROW, at_depth, numbered_depths, place_columns, reading_notes, within_years
 from .element_weathering import with_alteration
 from .element_xrf import line_of, readings_of, tables_of_line
 
@@ -84,8 +84,10 @@ def design_of(
     UnitsError
         For contents a hundred times above or below the usual ones of soils.
     """
-    tidy = read_element(table, path, symbol)
-    notes: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*are the minimum", UserWarning)  # a note has it
+        tidy = read_element(table, path, symbol)
+    notes, recorded = reading_notes(table, tidy, symbol)
     tables: dict[str, pd.DataFrame] = {}
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
     if share["truncated"]:
@@ -110,7 +112,10 @@ def design_of(
         # After the screening: one gross outlier among the pairs would change the slope.
         tidy, line, of_line = _calibrated(table, tidy, symbol, pairs, notes)
         tables |= of_line
-    summary: dict[Any, Any] = summarise_elements(summarise_sites(tidy, keep=[])).loc[symbol].to_dict()
+    design, attributes = placed_samples(table, cube, tidy, path, notes)
+    used = used_rows(table, design)
+    sites = summarise_sites(used, keep=[], lowest=table.property_of(symbol).low)
+    summary: dict[Any, Any] = summarise_elements(sites).loc[symbol].to_dict()
     tables["samples"] = pd.DataFrame(
         [
             {
@@ -119,7 +124,7 @@ def design_of(
                 "removed": removed,
                 "low_fence": fences[0],
                 "high_fence": fences[1],
-                "censored": int(share["censored"]),
+                "censored": int(used["censored"].sum()),
                 "sites": int(summary["sites"]),
                 "mean": summary["mean"],
                 "sd": summary["sd"],
@@ -127,8 +132,7 @@ def design_of(
             }
         ]
     )
-    design, attributes = placed_samples(table, cube, tidy, path, notes)
-    return ElementSamples(design, tables, notes, attributes, line)
+    return ElementSamples(design, tables, notes, attributes | recorded, line)
 
 
 def check_samples(table: ElementsTable, path: Path) -> None:
@@ -161,20 +165,11 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     columns = [c for c in table.compare if c not in table.features]
     ranges = [name for name in table.ranges if name not in table.features]
     index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
-    needed = [
-        table.longitude,
-        table.latitude,
-        table.columns[symbol],
-        *table.from_samples.values(),
-        *table.extra_features,
-        *ranges,
-        *index,
-        *([table.site] if table.site else []),
-        *([table.region] if table.region else []),
-        *([table.replicate] if table.replicate else []),
-        *([table.icp[symbol]] if symbol in table.icp else []),
-    ]
-    numbers = [table.longitude, table.latitude, *table.from_samples.values(), *table.extra_features, *ranges, *index]
+    places = place_columns(table, path)
+    optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
+    depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
+    numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
+    needed = [*numbers, table.columns[symbol], *filter(None, optional)]
     if table.cia is not None:  # computed here, not read
         needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
     samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
@@ -184,24 +179,35 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     for feature in table.from_samples:
         if feature not in table.features:
             raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
-    check_degrees(samples[table.longitude], samples[table.latitude], where=path.name)
+    if table.crs is None:
+        check_degrees(samples[places[0]], samples[places[1]], where=path.name, attrs=samples.attrs)
     columns_kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
+    samples = samples[[c for c in samples.columns if c in columns_kept]]
+    depth = None
+    if table.depths is not None:
+        samples, depth = numbered_depths(table, samples, places)
+    declared = table.property_of(symbol)
     tidy = read_samples(
-        samples[[c for c in samples.columns if c in columns_kept]],
+        samples if table.crs is not None else samples.rename(columns=dict(zip(places, ("lon", "lat"), strict=True))),
         {symbol: table.columns[symbol]},
         site=table.site,
-        replicate=table.replicate,
-        units=table.units if isinstance(table.units, str) else {symbol: table.units.get(symbol, "mg kg-1")},
+        replicate=DEPTH_ROW if depth is not None else table.replicate,
+        units={symbol: table.unit_of(symbol)},
+        properties={symbol: declared},
         limits=table.limits,
         negative=table.negative,
         empty=table.empty_cells,
+        at_minimum=table.at_minimum,
+        coordinates=places if table.crs is not None else None,
+        crs=table.crs,
         check_units=table.check_units,
         where=path.name,
     )
-    tidy = tidy.rename(columns={table.longitude: "lon", table.latitude: "lat"})
-    if table.check_units:
+    if table.check_units and declared.units == MG_KG:
         check_one_unit(tidy["value"], symbol, where=path.name)
-    return tidy
+    if depth is not None:
+        tidy = at_depth(table, tidy, depth, path)
+    return within_years(table, tidy, path)
 
 
 def _calibrated(
@@ -223,56 +229,3 @@ def _calibrated(
     if symbol in table.icp:
         tidy = tidy.assign(icp_reading=readings[1])
     return tidy.assign(value=value), line, tables
-
-
-def placed_samples(
-    table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Samples with the covariates of their cells and the classes of the comparison; lines are added to `notes`.
-
-    Returns
-    -------
-    design : DataFrame
-    attributes : dict of str to str
-        For the maps: samples on masked cells.
-    """
-    layers = [name for name in table.features if name not in table.from_samples]
-    design = tidy.reset_index(drop=True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", category=UserWarning, module=r"tpsoil\b"
-        )  # reported below, with the file's name
-        within = None if table.masked_within_km is None else 1000 * table.masked_within_km
-        sampled = sample_cube(
-            cube,
-            design[["lon", "lat", "site"]],
-            layers=layers,
-            on_masked=table.masked_samples,
-            masked_within_m=within,
-            where=path.name,
-        )
-    masked = str(sampled.attrs.get("masked_note", ""))
-    if masked:
-        notes.append(f"{path.name}: {masked}")
-    if sampled.attrs["points_outside"]:
-        notes.append(f"{path.name}: {sampled.attrs['points_outside']} of {len(design)} samples are outside the grid")
-    design = design.loc[sampled.index].copy()
-    design.attrs["kinds"] = sampled.attrs["kinds"]
-    sources = {feature: design[column] for feature, column in table.from_samples.items()}
-    for name in layers:
-        design[name] = sampled[name]
-    for feature, values in sources.items():
-        design[feature] = values
-    for name in table.compare:
-        design[f"class {name}"] = _classes(table, cube, design, name, path)
-    return design, {"samples_on_masked_cells": masked} if masked else {}
-
-
-def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str, path: Path) -> Any:
-    require_columns(design, [name], where=f"elements.compare: {path.name} and the features")
-    if name in table.classes:
-        return classes_of(pd.to_numeric(design[name], errors="coerce"), table.classes[name])
-    names = class_names(name, cube[name].attrs) if name in cube else {}
-    if names:
-        return design[name].map({float(code): text for code, text in names.items()})
-    return design[name]

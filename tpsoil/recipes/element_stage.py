@@ -23,7 +23,7 @@ from tpsoil.variables import Variable, missing_code
 from .element_designs import design_notes, design_tables, mapped_covariates
 from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
 from .element_kriging import kriged_forest
-from .element_options import NAMES, ElementsTable
+from .element_options import ElementsTable
 from .element_representation import representation_stages
 from .element_samples import design_of
 from .element_study import notes_of_study, study_tables
@@ -78,7 +78,7 @@ def element_stages(
                     raw,
                     name=f"element_{symbol}_xrf",
                     title=f"{raw.title} before calibration",
-                    outputs=uncalibrated_outputs(symbol),
+                    outputs=uncalibrated_outputs(table, symbol),
                     compute=compute_uncalibrated,
                     prepare=prepare_uncalibrated,
                 )
@@ -94,7 +94,7 @@ def _element_stage(
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
     return Stage(
         name=f"element_{symbol}",
-        title=f"topsoil {NAMES[symbol]}",
+        title=table.property_of(symbol).long_name,
         section="elements",
         inputs=inputs,
         outputs=outputs_of(table, symbol),
@@ -114,8 +114,9 @@ def _element_stage(
         attributes={
             "": {
                 "parents": " ".join(inputs),
-                "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log else ""),
+                "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log_of(symbol) else ""),
                 "samples": samples.name,
+                **({"scale": scale} if (scale := table.property_of(symbol).scale) else {}),
                 **({"simulated": "true"} if table.simulated else {}),
             }
         },
@@ -200,14 +201,25 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
 
 def compute_element(window: Window) -> Mapping[str, Array]:
     """The layers of one element in one window."""
-    label = NAMES[window.options["symbol"]]
+    declared = window.options["table"].property_of(window.options["symbol"])
+    label = declared.layer
     maps = map_models({label: window.model}, window.layers)
-    return {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}
+    results = {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}
+    for name in {f"{label}_lower", f"{label}_upper"} & set(results):  # a limit is no impossible value
+        results[name] = np.clip(results[name], declared.low, declared.high)
+    return results
 
 
 def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
     """The layers of one element, known before its forest is trained."""
-    return tuple(layer_variables(NAMES[symbol], table.interval, extra=table.extra_layers))
+    declared = table.property_of(symbol)
+    low, high = (end if np.isfinite(end) else float("nan") for end in (declared.low, declared.high))
+    own = {f"{declared.layer}{tail}" for tail in ("", "_lower", "_upper")}
+    layers = layer_variables(
+        declared.layer, table.interval, units=declared.units, title=declared.long_name, extra=table.extra_layers
+    )
+    layers = [replace(one, long_name=one.long_name.replace(layers[0].long_name, declared.long_name)) for one in layers]
+    return tuple(replace(layer, low=low, high=high) if layer.name in own else layer for layer in layers)
 
 
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""`[elements.pairs]` and `[elements.cia]` of a recipe."""
+"""`[elements.screen]`, `[elements.pairs]` and `[elements.cia]` of a recipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from tpsoil.errors import nearest_name
 from tpsoil.micronutrients.alteration import SYMBOLS
 
 from .section import Section
+
+
+class ScreenTable(Section):
+    """`[elements.screen]`: outliers are excluded from training, and counted.
+
+    Parameters
+    ----------
+    threshold : float
+        Standard deviations.
+    method : "sd" or "mad"
+        Mean and sd, or median and median absolute deviation.
+    log : bool
+        Screen the logarithms.
+    iterate : bool
+        Repeat until no outlier remains.
+    """
+
+    threshold: float = Field(default=3.0, gt=0)
+    method: Literal["sd", "mad"] = "sd"
+    log: bool = False
+    iterate: bool = False
 
 
 class PairsTable(Section):

@@ -39,24 +39,27 @@ def training_options(
     -------
     dict
     """
-    kinds, block = table.kinds
+    kinds, symbol = table.design.kinds, str(design["element"].iloc[0])
+    declared = table.property_of(symbol)
     # Where every row is a site of its own, folds by site are the random ones.
-    single = not table.site or not design["site"].duplicated().any()
+    single = not design["site"].duplicated().any()
     search = {"search": dict(table.search), "search_trees": table.search_trees, "search_folds": table.search_folds}
     used = [kind for kind in kinds if not (kind == "group" and single)] or ["random"]
     if not scored:
         used = [max(used, key=FOLD_KINDS.index)]
     return {
-        "groups": "site" if table.site else None,
+        "groups": None if single else "site",
         "folds": used,
         **({"regions": table.region} if "region" in used else {}),
         **({"area": mapped_cells(cube, table.features)} if "knndm" in used else {}),
-        "transform": "log10" if table.log else "none",
+        "transform": "log10" if table.log_of(symbol) else "none",
+        "units": declared.units,
+        "properties": {symbol: declared},
         "max_censored": table.max_censored,
         "allow_censored": table.allow_censored,
         "censored_as": table.censored_as,
         "n_folds": table.n_folds,
-        "block_size": block,
+        "block_size": table.design.block,
         "coordinates": ("lon", "lat"),
         "trees": table.trees,
         "preset": table.preset,

@@ -13,10 +13,10 @@ from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.micronutrients import train_elements
 from tpsoil.stage import Array, Prepared, Window, Workbench
-from tpsoil.variables import CATALOGUE, Variable
+from tpsoil.variables import Variable
 
 from .element_index_stage import predicts_index, with_out_of_fold_index
-from .element_options import NAMES, ElementsTable
+from .element_options import ElementsTable
 from .element_samples import design_of
 from .element_training import training_options
 
@@ -34,11 +34,11 @@ def uncalibrated_table(table: ElementsTable, symbol: str) -> ElementsTable:
     return table.model_copy(update={**neutral, "elements": {symbol: table.columns[symbol]}})
 
 
-def uncalibrated_outputs(symbol: str) -> tuple[Variable, ...]:
+def uncalibrated_outputs(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
     """Mean and spread, named `NAME_xrf`."""
-    name = NAMES[symbol]
-    title = f"{CATALOGUE[name].long_name if name in CATALOGUE else name} by XRF, before calibration"
-    return tuple(layer_variables(f"{name}_xrf", None, title=title))
+    declared = table.property_of(symbol)
+    title = f"{declared.long_name} by XRF, before calibration"
+    return tuple(layer_variables(f"{declared.layer}_xrf", None, units=declared.units, title=title))
 
 
 def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
@@ -59,5 +59,6 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
 
 def compute_uncalibrated(window: Window) -> Mapping[str, Array]:
     """Mean and spread in one window."""
-    maps = map_models({f"{NAMES[window.options['symbol']]}_xrf": window.model}, window.layers)
+    label = window.options["table"].property_of(window.options["symbol"]).layer
+    maps = map_models({f"{label}_xrf": window.model}, window.layers)
     return {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}

@@ -43,15 +43,20 @@ def readings_of(
         For a table or columns that are not there, text in number columns, an unknown unit.
     """
     if symbol in table.icp:
-        unit = table.units if isinstance(table.units, str) else table.units.get(symbol, "mg kg-1")
-        factor = conversion(unit, "mg kg-1", where=f"elements.icp.{symbol}", substance=symbol).factor
+        declared = table.property_of(symbol)
+        factor = conversion(
+            table.unit_of(symbol), declared.units, where=f"elements.icp.{symbol}", substance=declared.substance
+        ).factor
         icp = pd.to_numeric(tidy[table.icp[symbol]], errors="coerce").astype(np.float64)
         return tidy["value"].astype(np.float64), icp * factor
     if table.pairs is None or pairs is None:
         raise KeyError(symbol)
     names = table.pairs.columns[symbol]
     rows = read_table(pairs, needed=list(names), numbers=list(names), where=pairs.name)
-    factor = conversion(table.pairs.units, "mg kg-1", where=f"elements.pairs: {pairs.name}", substance=symbol).factor
+    declared = table.property_of(symbol)
+    factor = conversion(
+        table.pairs.units, declared.units, where=f"elements.pairs: {pairs.name}", substance=declared.substance
+    ).factor
     xrf, icp = (rows[name].astype(np.float64) * factor for name in names)
     return xrf, icp
 

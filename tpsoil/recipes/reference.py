@@ -157,7 +157,16 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
     >>> documented(MaskTable)["lakes"] != ""
     True
     """
-    body = inspect.cleandoc(model.__doc__ or "").partition("Parameters\n----------\n")[2]
+    meanings: dict[str, str] = {}
+    for part in reversed(model.__mro__):
+        if issubclass(part, BaseModel) and (text := part.__dict__.get("__doc__")):
+            meanings |= _documented(text)
+    return meanings
+
+
+def _documented(docstring: str) -> dict[str, str]:
+    """Meaning of each name of a section `Parameters`."""
+    body = inspect.cleandoc(docstring).partition("Parameters\n----------\n")[2]
     meanings: dict[str, str] = {}
     names: list[str] = []
     for line in body.splitlines():

@@ -15,6 +15,7 @@ from .accuracy_stage import accuracy_stages
 from .derive_resolve import resolve
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages
+from .element_places import with_training_cube
 from .element_stage import element_stages
 from .layer_stage import layer_stages
 from .mask_stage import mask_stages
@@ -116,7 +117,12 @@ def stages_of(
         if recipe.elements.pairs is not None:
             pairs = Path(recipe.path(recipe.elements.pairs.path))
             behind(str(pairs), "elements.pairs.path", faults)
-        elements = element_stages(recipe.elements, available, Path(samples), recipe.run.seed, pairs=pairs)
+        table = recipe.elements
+        if table.training_cube is not None:
+            table = table.model_copy(update={"training_cube": recipe.path(table.training_cube)})
+        elements = element_stages(table, available, Path(samples), recipe.run.seed, pairs=pairs)
+        if table.training_cube is not None:
+            elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
         add(elements, "elements")
     if recipe.zonal:
         add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")

@@ -8,7 +8,8 @@ from typing import Final
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tpsoil.variables import CATALOGUE, ELEMENTS
+from tpsoil.soil_properties import known_property
+from tpsoil.variables import CATALOGUE
 
 from . import figures
 from .study import is_of_study, study_charts
@@ -106,6 +107,7 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
 
 def _units(subject: str) -> str:
     """Unit of the subject of a table: an element by its symbol, a layer by its name, or the solum."""
-    by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
-    name = "solum_thickness" if subject == "solum" else by_symbol.get(subject, subject)
+    if (declared := known_property(subject)) is not None:
+        return declared.units
+    name = "solum_thickness" if subject == "solum" else subject
     return CATALOGUE[name].units if name in CATALOGUE else ""

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from tpsoil.variables import CATALOGUE, ELEMENTS
+from tpsoil.soil_properties import known_property
 
 from . import figures
 
@@ -243,6 +243,5 @@ def _relations(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
 
 
 def _layer(symbol: str) -> str:
-    by_symbol = {own: name for name, own in ELEMENTS.items()}
-    name = by_symbol.get(symbol, symbol)
-    return name if name in CATALOGUE else symbol
+    declared = known_property(symbol)
+    return symbol if declared is None else declared.layer

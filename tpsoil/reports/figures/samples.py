@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
-from tpsoil.variables import CATALOGUE, ELEMENTS
+from tpsoil.soil_properties import known_property
+from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
 
@@ -158,15 +159,14 @@ def element_histograms(
         rows = table[table["element"].astype(str) == element]
         values = rows["value"].to_numpy(float)
         values = values[np.isfinite(values)]
-        by_symbol = {symbol: name for name, symbol in ELEMENTS.items()}
-        entry = CATALOGUE.get(by_symbol.get(element, element))
+        entry = known_property(element)
         canvas.plain(panel, grid="y")
         canvas.title(
             panel,
             title
             if title and element == (elements or [""])[0]
             else element
-            if element in by_symbol
+            if entry is not None and entry.symbol == element
             else element.capitalize(),
             table,
         )

@@ -1,0 +1,181 @@
+"""Samples placed on cells: covariates of the mapped grid, and of a wider cube for samples outside it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from tpsoil.cube import open_cube, sample_cube
+from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.grid import describe, grid_of
+from tpsoil.ingest import require_columns
+from tpsoil.ingest.dependencies import Dependencies
+from tpsoil.micronutrients import classes_of
+from tpsoil.points import locate_points
+from tpsoil.stage import Stage
+from tpsoil.variables import class_names
+
+from .element_options import ElementsTable
+
+SHOWN: Final = 10
+"""Sites that a note names."""
+
+
+def named_sites(sites: pd.Series) -> str:
+    """Names of sites for a note; the first ten."""
+    names = list(dict.fromkeys(str(site) for site in sites))
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def placed_samples(
+    table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Samples with the covariates of their cells and the classes of the comparison; lines are added to `notes`.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        `training_cube` is an absolute path.
+    cube : Dataset (y, x)
+        Of the mapped grid.
+    tidy : DataFrame
+        With `site`, `lon`, `lat`.
+    path : Path
+        Of the samples, for messages.
+    notes : list of str
+        Extended.
+
+    Returns
+    -------
+    design : DataFrame
+        Rows on the mapped grid, then those that only the training cube has.
+    attributes : dict of str to str
+        For the maps: samples off the grid, from the training cube, and on masked cells.
+
+    Raises
+    ------
+    InputError
+        Where no sample is on a cell.
+    MissingInputError
+        For a training cube without a feature.
+    """
+    layers = [name for name in table.features if name not in table.from_samples]
+    design = tidy.reset_index(drop=True)
+    outside = locate_points(design[["lon", "lat"]], grid_of(cube), where=path.name)[0] < 0
+    attributes: dict[str, str] = {}
+    parts = []
+    if table.training_cube is None or not outside.all():
+        parts.append(_sampled(table, cube, design if table.training_cube is None else design[~outside], layers, path))
+    if outside.any():
+        text = f"{int(outside.sum())} of {len(design)} samples are outside the grid"
+        lost = design[outside]
+        if table.training_cube is not None:
+            wide = _of_training_cube(table, design[outside], layers, path)
+            parts += [] if wide is None else [wide]
+            lost = lost if wide is None else lost.loc[lost.index.difference(wide.index)]
+            attributes["samples_from_training_cube"] = str(0 if wide is None else len(wide))
+            text += (
+                f", {attributes['samples_from_training_cube']} of them are used with the covariates of training_cube"
+            )
+        if len(lost):
+            attributes["samples_off_grid"] = str(len(lost))
+            attributes["sites_off_grid"] = named_sites(lost["site"])
+            text += f"; {len(lost)} are not used, of sites {attributes['sites_off_grid']}"
+        notes.append(f"{path.name}: {text}")
+    masked = "; ".join(note for part in parts if (note := str(part.attrs.get("masked_note", ""))))
+    if masked:
+        notes.append(f"{path.name}: {masked}")
+        attributes["samples_on_masked_cells"] = masked
+    if not parts:
+        raise InputError(
+            f"{path.name}: none of {len(design)} samples is inside the grid {describe(grid_of(cube))} or the training "
+            "cube; is it of another region?"
+        )
+    kinds = {name: kind for part in reversed(parts) for name, kind in part.attrs["kinds"].items()}
+    sampled = pd.concat(parts) if len(parts) > 1 else parts[0]
+    attrs = dict(design.attrs)
+    design = design.loc[sampled.index].copy()
+    design.attrs = attrs | {"kinds": kinds}
+    sources = {feature: design[column] for feature, column in table.from_samples.items()}
+    for name in layers:
+        design[name] = sampled[name]
+    for feature, values in sources.items():
+        design[feature] = values
+    for name in table.compare:
+        design[f"class {name}"] = _classes(table, cube, design, name, path)
+    lacking = design[list(table.features)].isna().any(axis=1)
+    if lacking.any() and not lacking.all():
+        gaps = [name for name in table.features if design[name].isna().any()]
+        notes.append(
+            f"{path.name}: {int(lacking.sum())} of {len(design)} samples lack {', '.join(gaps)} and are not used, of "
+            f"sites {named_sites(design.loc[lacking, 'site'])}"
+        )
+    return design, attributes
+
+
+def _sampled(
+    table: ElementsTable, cube: xr.Dataset, rows: pd.DataFrame, layers: Sequence[str], path: Path
+) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"tpsoil\b")  # the notes have it
+        return sample_cube(
+            cube,
+            rows[["lon", "lat", "site"]],
+            layers=layers,
+            on_masked=table.masked_samples,
+            masked_within_m=None if table.masked_within_km is None else 1000 * table.masked_within_km,
+            where=path.name,
+        )
+
+
+def _of_training_cube(
+    table: ElementsTable, rows: pd.DataFrame, layers: Sequence[str], path: Path
+) -> pd.DataFrame | None:
+    wide = open_cube(str(table.training_cube))
+    lacking = [name for name in layers if name not in wide]
+    if lacking:
+        hints = "; ".join(f"no layer '{name}'{nearest_name(name, map(str, wide.data_vars))}" for name in lacking)
+        raise MissingInputError(
+            f"elements.training_cube: {hints}; it needs every feature that is no column of the samples"
+        )
+    inside = locate_points(rows[["lon", "lat"]], grid_of(wide), where=path.name)[0] >= 0
+    return _sampled(table, wide, rows[inside], layers, path) if inside.any() else None
+
+
+def with_training_cube(stages: Sequence[Stage], sources: Dependencies) -> list[Stage]:
+    """Stages of elements that also depend on the files of `training_cube`, whatever its path."""
+    return [
+        replace(
+            stage,
+            files=(*stage.files, *sources.files),
+            urls=(*stage.urls, *sources.urls),
+            indifferent=(*stage.indifferent, "table.training_cube"),
+        )
+        if getattr(stage.options.get("table"), "training_cube", None) is not None
+        else stage
+        for stage in stages
+    ]
+
+
+def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str, path: Path) -> Any:
+    require_columns(design, [name], where=f"elements.compare: {path.name} and the features")
+    if name in table.classes:
+        return classes_of(pd.to_numeric(design[name], errors="coerce"), table.classes[name])
+    names = class_names(name, cube[name].attrs) if name in cube else {}
+    if names:
+        return design[name].map({float(code): text for code, text in names.items()})
+    return design[name]
+
+
+def used_rows(table: ElementsTable, design: pd.DataFrame) -> pd.DataFrame:
+    """Placed samples that have every covariate."""
+    complete = design[list(table.features)].notna().all(axis=1).to_numpy(dtype=bool)
+    return design[complete if complete.any() else np.ones(len(design), dtype=bool)]

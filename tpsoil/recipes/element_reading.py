@@ -1,0 +1,178 @@
+"""Positions, depths and dates of a recipe's samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.columns import plain_name
+from tpsoil.depths import SplineSettings
+from tpsoil.errors import InputError
+from tpsoil.ingest import read_dates, read_table, samples_at_depth
+from tpsoil.ingest.sample_depths import DepthColumns
+from tpsoil.points import EAST, LATITUDE, LONGITUDE, NORTH, position_groups
+
+from .element_options import ElementsTable
+
+DEPTH_ROW: Final = "row of depths"
+"""Column that tells the depths of one site apart while they are read."""
+DATES: Final = "sampling_dates"
+"""Attribute of a table of samples: what of their dates is recorded."""
+
+
+def place_columns(table: ElementsTable, path: Path) -> tuple[str, str]:
+    """East and north columns of the samples: those that the recipe names, else by their usual names.
+
+    Raises
+    ------
+    InputError
+        Where the table has none of these.
+    """
+    named = (table.x, table.y) if table.crs is not None else (table.longitude, table.latitude)
+    if named[0] is not None and named[1] is not None:
+        return named[0], named[1]
+    header = [str(column) for column in read_table(path, where=path.name).columns]
+    by_name = {plain_name(column): column for column in reversed(header)}
+    pairs = (EAST, NORTH) if table.crs is not None else (LONGITUDE, LATITUDE)
+    columns = [
+        own or next((by_name[name] for name in names if name in by_name), None)
+        for own, names in zip(named, pairs, strict=True)
+    ]
+    if columns[0] is None or columns[1] is None:
+        keys = ("x", "y") if table.crs is not None else ("longitude", "latitude")
+        usual = "x and y, or easting and northing" if table.crs is not None else "longitude and latitude, lon and lat"
+        projected = table.crs is None and all(any(name in by_name for name in names) for names in (EAST, NORTH))
+        raise InputError(
+            f"{path.name}: no column is named as a position ({usual}); there are: {', '.join(header[:12])}; set "
+            f"elements.{keys[0]} and elements.{keys[1]} to their names"
+            + ("; of x and y set elements.crs, such as 'EPSG:32646'" if projected else "")
+        )
+    return columns[0], columns[1]
+
+
+def numbered_depths(
+    table: ElementsTable, samples: pd.DataFrame, places: tuple[str, str]
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Samples with a number of each row, and the replicate that each depth belongs to.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        With `depths`.
+    samples : DataFrame
+    places : (east, north)
+        Columns of the position, of which rows without a named site are grouped.
+
+    Returns
+    -------
+    samples : DataFrame
+    replicates : Series
+        By the number.
+    """
+    if table.depths is None:
+        raise InputError("elements.depths is not set")
+    attrs = dict(samples.attrs)
+    samples = samples.assign(**{DEPTH_ROW: np.arange(len(samples))})
+    site = table.site
+    if site is None:
+        site = "site"
+        place = samples[list(places)].set_axis(["x", "y"], axis=1)
+        samples[site] = np.asarray(position_groups(place, where="elements.depths")) + 1
+    samples.attrs = attrs
+    if table.replicate is not None:
+        return samples, samples[table.replicate]
+    depths = [table.depths.upper, table.depths.lower]
+    return samples, samples.groupby([site, *depths], sort=False, dropna=False).cumcount() + 1
+
+
+def at_depth(table: ElementsTable, tidy: pd.DataFrame, replicates: pd.Series, path: Path) -> pd.DataFrame:
+    """One row a site and replicate: the mean of the interval of `[elements.depths]`.
+
+    Raises
+    ------
+    InputError
+        As `tpsoil.ingest.samples_at_depth`.
+    """
+    depths = table.depths
+    if depths is None:
+        return tidy
+    rows = tidy["replicate"].to_numpy()
+    tidy = tidy.assign(replicate=replicates.to_numpy()[rows])
+    return samples_at_depth(
+        tidy,
+        depths.interval,
+        depths=DepthColumns(depths.upper, depths.lower, depths.units),
+        settings=SplineSettings(depths.smoothing, depths.coverage),
+        where=path.name,
+    )
+
+
+def within_years(table: ElementsTable, tidy: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Samples of the years that the recipe asks for; `attrs["sampling_dates"]` has their range and counts.
+
+    Raises
+    ------
+    InputError
+        For text that is no date, and where no sample is of these years.
+    """
+    if table.date is None:
+        return tidy
+    dates = read_dates(tidy[table.date], where=path.name)
+    years = dates.dt.year
+    used = pd.Series(True, index=tidy.index)
+    if table.years is not None:
+        used = years.between(*table.years).fillna(False).astype(bool)
+        if not used.any():
+            raise InputError(
+                f"{path.name}: no sample is of {table.years[0]} to {table.years[1]}, column '{table.date}' has "
+                f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}; change elements.years"
+            )
+    kept = tidy[used]
+    dated = dates[used].dropna()
+    kept.attrs = dict(tidy.attrs)
+    kept.attrs[DATES] = {
+        "first": f"{dated.min():%Y-%m-%d}" if len(dated) else "",
+        "last": f"{dated.max():%Y-%m-%d}" if len(dated) else "",
+        "undated": int(dates.isna().sum()),
+        "left_out": int((~used).sum()),
+    }
+    return kept
+
+
+def reading_notes(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tuple[list[str], dict[str, str]]:
+    """What was recorded while the samples of one element were read: lines for the log, and attributes of its maps."""
+    notes, attributes = [], {}
+    repeated = tidy.attrs.get("at_minimum", {}).get(symbol)
+    units = table.property_of(symbol).units
+    if repeated is not None:
+        share = 100 * repeated["count"] / repeated["valid"]
+        lowest = f"{repeated['value']:.6g} {units}"
+        text = f"{repeated['count']} of {repeated['valid']} values ({share:.0f} %) are the minimum {lowest}"
+        attributes["values_at_minimum"] = f"{text}, {'censored' if repeated['censored'] else 'kept'}"
+        notes.append(
+            f"{symbol}: {text}, as where a detection limit was replaced by half of it; "
+            + (
+                f"they are censored at {repeated['limit']:.6g}"
+                if repeated["censored"]
+                else f"they are kept as measured: set at_minimum = 'censor' to censor them at {repeated['limit']:.6g}, "
+                "or give limits"
+            )
+        )
+    depths = tidy.attrs.get("depths", {}).get(symbol)
+    if depths is not None and table.depths is not None:
+        top, bottom = table.depths.interval
+        attributes["depth_interval"] = f"{top:g} to {bottom:g} cm, by equal-area splines"
+        notes.append(
+            f"{symbol}: mean of {top:g} to {bottom:g} cm of {depths['profiles']} sites and replicates by equal-area "
+            f"splines; {depths['without_value']} do not reach it and are left out"
+            + (f"; {depths['censored_depths']} depths below detection" if depths["censored_depths"] else "")
+        )
+    dates = tidy.attrs.get(DATES)
+    if dates is not None:
+        attributes["sampled"] = f"{dates['first']} to {dates['last']}"
+        left_out = f"; {dates['left_out']} left out by years" if table.years else ""
+        notes.append(f"{symbol}: sampled {attributes['sampled']}; {dates['undated']} samples without a date{left_out}")
+    return notes, attributes

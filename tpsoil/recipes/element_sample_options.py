@@ -1,0 +1,243 @@
+"""Keys of `[elements]` on how samples are read: columns, positions, units, limits, depths, dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.soil_properties import SoilProperty, known_property, soil_property
+
+from .section import Section
+
+
+class PropertyTable(Section):
+    """`[elements.properties.NAME]`: a soil property that is not known, or another unit of one that is.
+
+    Parameters
+    ----------
+    units : str, optional
+        Of its values and map; needed for a property that is not known.
+    layer : str, optional
+        Name of its map; by default NAME.
+    long_name : str
+        The field's term.
+    low, high : float, optional
+        Possible values in its unit; others are rejected. No limit by default.
+    log : bool, optional
+        Fit the logarithm to base 10 where `elements.log` is true. By default false, and of a known property its own.
+    """
+
+    units: str | None = Field(default=None, min_length=1)
+    layer: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9_]*)?$")
+    long_name: str = ""
+    low: float | None = None
+    high: float | None = None
+    log: bool | None = None
+
+    def declared(self, name: str) -> SoilProperty:
+        """The property.
+
+        Raises
+        ------
+        InputError
+            For an unknown property without a unit, or an empty range.
+        """
+        known = known_property(name)
+        if known is None and self.units is None:
+            raise InputError(f"properties.{name}: units is missing; '{name}' is no known property")
+        entry = SoilProperty(name, low=float("-inf")) if known is None else replace(known, symbol=name)
+        if self.units is not None and known is not None and self.units != known.units:
+            # The known range is in the known unit.
+            entry = replace(entry, low=0.0 if known.low == 0 else float("-inf"), high=float("inf"))
+        if self.layer:
+            entry = replace(entry, layer=self.layer, long_name=self.long_name)
+        return replace(
+            entry,
+            units=self.units or entry.units,
+            long_name=self.long_name or entry.long_name,
+            low=entry.low if self.low is None else self.low,
+            high=entry.high if self.high is None else self.high,
+            log=entry.log if self.log is None else self.log,
+        )
+
+
+class DepthsTable(Section):
+    """`[elements.depths]`: samples at several depths of a site, which become the mean of one interval.
+
+    Parameters
+    ----------
+    upper, lower : str
+        Columns of the upper and lower depth.
+    units : str
+        Of both columns.
+    interval : list of float
+        Top and bottom, cm; the mean of it is computed by an equal-area spline (Bishop et al. 1999).
+    smoothing : float
+        Lambda of the spline for depths in cm.
+    coverage : float
+        Share of the interval that the samples of a site must reach.
+    """
+
+    upper: str = "upper"
+    lower: str = "lower"
+    units: str = "cm"
+    interval: tuple[float, float] = (0.0, 10.0)
+    smoothing: float = Field(default=0.1, gt=0)
+    coverage: float = Field(default=0.5, gt=0, le=1)
+
+    @field_validator("interval")
+    @classmethod
+    def _downwards(cls, interval: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= interval[0] < interval[1]:
+            raise ValueError(f"is {list(interval)}, expected top and bottom in cm with 0 <= top < bottom")
+        return interval
+
+
+class SamplesKeys(Section):
+    """Keys of `[elements]` on its samples.
+
+    Parameters
+    ----------
+    samples : str
+        CSV, one row a sample.
+    citation : str
+        Reference of the samples; the run's references list it.
+    elements : list of str, or table of symbol to column
+        Elements and other soil properties, such as `["Fe", "Cd", "pH", "SOC"]`, or `{ Fe = "iron_ppm" }`.
+    properties : table of name to table
+        Of properties that are not known, `[elements.properties.NAME]`, or known ones in another unit.
+    longitude, latitude : str, optional
+        Columns, degrees; by default those named longitude, lon, long or lng, and latitude or lat.
+    x, y : str, optional
+        Columns of projected coordinates; by default those named x and y, or easting and northing.
+    crs : str, optional
+        Of x and y, such as `"EPSG:32646"`; the position is then taken from them.
+    site : str, optional
+        Column that names the site of replicates; they stay in one fold. By default rows at one position are one site.
+    replicate : str
+        Column that numbers the replicates of a site.
+    date : str, optional
+        Column of the sampling date; its range is recorded.
+    years : list of int, optional
+        First and last year of the samples that are used; needs `date`.
+    depths : table
+        Samples at several depths of a site become the mean of one interval.
+    units : str, or table of symbol to str
+        Of the columns, such as `"mg kg-1"`, `"%"` or `"% Fe2O3"`; converted on import. By default the unit of each
+        property: mg kg-1 of elements, 1 of pH, % of organic carbon.
+    check_units : bool
+        Reject values outside the range of their element.
+    limits : table of symbol to number
+        Limit of detection; values below it count as censored.
+    negative : "error" or "censor"
+        Negative contents: reject them, or count them as below the limit.
+    empty_cells : "missing" or "censored"
+        Empty cells of a column: not measured, or below the limit.
+    at_minimum : "keep" or "censor"
+        Values at an element's minimum, where more than 5 % of its values, and 3 or more, lie at it, as where half the
+        limit was substituted: keep and report them, or censor them at twice the value.
+    """
+
+    NEEDS: ClassVar = {"x": ("crs", ()), "y": ("crs", ()), "years": ("date", ())}
+
+    samples: str
+    citation: str | None = Field(default=None, min_length=1)
+    elements: tuple[str, ...] | dict[str, str]
+    properties: dict[str, PropertyTable] = Field(default_factory=dict, validate_default=True)
+    longitude: str | None = None
+    latitude: str | None = None
+    x: str | None = None
+    y: str | None = None
+    crs: str | None = Field(default=None, min_length=1)
+    site: str | None = None
+    replicate: str | None = None
+    date: str | None = None
+    years: tuple[int, int] | None = None
+    depths: DepthsTable | None = None
+    units: str | dict[str, str] | None = None
+    check_units: bool = True
+    limits: dict[str, float] = Field(default_factory=dict)
+    negative: Literal["error", "censor"] = "error"
+    empty_cells: Literal["missing", "censored"] = "missing"
+    at_minimum: Literal["keep", "censor"] = "keep"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Symbol of each element, and its column in the samples."""
+        if isinstance(self.elements, Mapping):
+            return dict(self.elements)
+        return {symbol: symbol for symbol in self.elements}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of compositions, which are no elements of their own."""
+        return ()
+
+    def property_of(self, symbol: str) -> SoilProperty:
+        """Unit, layer, range and scale of an element or property.
+
+        Raises
+        ------
+        InputError
+            For a name that is neither known nor declared.
+        """
+        if symbol in self.properties:
+            return self.properties[symbol].declared(symbol)
+        return replace(soil_property(symbol), symbol=symbol)
+
+    def unit_of(self, symbol: str) -> str:
+        """Unit of the column of an element."""
+        if isinstance(self.units, str):
+            return self.units
+        return (self.units or {}).get(symbol, self.property_of(symbol).units)
+
+    @field_validator("elements")
+    @classmethod
+    def _each_once(cls, elements: Any) -> Any:
+        if not elements or len(set(elements)) < len(elements):
+            raise ValueError(f"is {list(elements)}, expected one or more, each at most once")
+        return elements
+
+    @field_validator("properties")
+    @classmethod
+    def _each_known(cls, properties: dict[str, PropertyTable], info: ValidationInfo) -> dict[str, PropertyTable]:
+        faults = []
+        for symbol in info.data.get("elements", ()):
+            try:
+                _ = properties[symbol].declared(symbol) if symbol in properties else soil_property(symbol)
+            except InputError as error:
+                faults.append(str(error).partition(", in Python")[0])
+        if faults:
+            raise ValueError("; ".join(faults))
+        return properties
+
+    @field_validator("years")
+    @classmethod
+    def _in_order(cls, years: tuple[int, int] | None) -> tuple[int, int] | None:
+        if years is not None and years[0] > years[1]:
+            raise ValueError(f"is {list(years)}, expected the first year before the last")
+        return years
+
+    @model_validator(mode="after")
+    def _check_properties(self) -> SamplesKeys:
+        layers: dict[str, str] = {}
+        for symbol in self.columns:
+            layer = self.property_of(symbol).layer
+            if layer in layers:
+                raise ValueError(f"elements {layers[layer]} and {symbol} have one map, '{layer}'; leave one out")
+            layers[layer] = symbol
+        if self.crs is not None and (self.longitude or self.latitude):
+            raise ValueError("longitude and latitude have no effect with crs, which takes x and y; leave one out")
+        if (self.x is None) != (self.y is None):
+            raise ValueError("x and y are given together or not at all")
+        near = [name for name in self.properties if name not in self.columns and name not in self.parts]
+        if near:
+            raise ValueError(
+                f"properties names '{near[0]}', which is none of the elements {', '.join(self.columns)}"
+                f"{nearest_name(near[0], self.columns)}"
+            )
+        return self
