@@ -225,7 +225,7 @@ def _dependence(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
         if {"feature", "value", "effect"} <= set(table.columns):
             parts.setdefault(name.partition("_")[0], []).append(table)
     return [
-        (f"Partial dependence, {symbol}", figures.partial_dependence(curves, units="mg kg-1"))
+        (f"Partial dependence, {symbol}", figures.partial_dependence(curves, units=_unit(symbol)))
         for symbol, curves in parts.items()
     ]
 
@@ -240,6 +240,11 @@ def _relations(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
             pair.attrs.update(table.attrs)
             drawn.append((f"{second[:1].upper()}{second[1:]} against {first}", figures.relation(pair)))
     return drawn
+
+
+def _unit(symbol: str) -> str:
+    declared = known_property(symbol)
+    return "" if declared is None else declared.units
 
 
 def _layer(symbol: str) -> str:
