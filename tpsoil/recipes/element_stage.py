@@ -190,7 +190,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     place = samples.design.loc[trained.folds.index, ["lon", "lat"]]
     variogram = residual_variogram(model, trained, place)
     if variogram is not None:
-        attributes[NAMES[symbol]] = {ATTRIBUTE: variogram_text(variogram)}
+        attributes[table.property_of(symbol).layer] = {ATTRIBUTE: variogram_text(variogram)}
     tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
     tables |= kriged.tables
     tables |= design_tables(symbol, trained, samples.design, settings.get("area"))
