@@ -514,3 +514,55 @@ def test_a_pdf_embeds_its_fonts_as_text(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert b"/FontFile2" in data  # TrueType, embedded
     assert b"/Type3" not in data
+
+
+# --- colour bars, uncertainty, legends -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(10, 56), (36, 12)])
+def test_a_colour_bar_is_not_taller_than_its_map(shape: tuple[int, int]) -> None:
+    part = {"y": slice(0, shape[0]), "x": slice(0, shape[1])}
+    store = xr.Dataset({"iron": layer("iron", ramp(10, 20)), "iron_sd": layer("sd", ramp(1, 2)).rename("iron_sd")})
+    for figure in (figures.mean_and_spread_map(store.isel(part), "iron"), figures.map_layer(store["iron"].isel(part))):
+        render(figure)
+        maps_drawn = [axes for axes in figure.axes if axes.images]
+        bars = [axes for axes in figure.axes if not axes.images]
+        assert len(maps_drawn) == len(bars)
+        for own, bar in zip(maps_drawn, bars, strict=True):
+            frame, box = own.get_window_extent(), bar.get_window_extent()
+            assert box.y1 <= frame.y1 + 1
+            assert box.y0 >= frame.y0 - 1
+            assert frame.x1 < box.x0 < frame.x1 + 0.2 * figure.bbox.width
+
+
+def test_uncertain_cells_fade_by_degrees_that_the_legend_names() -> None:
+    sd = ramp(0, 10)
+    store = xr.Dataset({"iron": layer("iron", 10), "iron_sd": layer("sd", sd).rename("iron_sd")})
+    figure = figures.value_by_alpha_map(store, "iron", full=20, faint=80)
+    alpha = drawn(figure.axes[0]).get_alpha()
+    order = np.argsort(sd.ravel())
+    assert (np.diff(alpha.ravel()[order]) <= 0).all()
+    assert (alpha[sd <= 2] == 1).all()
+    assert (alpha[sd >= 8] == alpha.min()).all()
+    assert "80 % and more" in legend_texts(figure)
+    with pytest.raises(InputError, match="0 <= full < faint"):
+        figures.value_by_alpha_map(store, "iron", full=50, faint=50)
+    with pytest.raises(MissingInputError, match="'iron_sd'"):
+        figures.value_by_alpha_map(store[["iron"]], "iron")
+
+
+def test_the_legend_of_zones_has_the_environment_that_the_store_has() -> None:
+    zone = np.where(np.arange(GRID.shape[1]) < 28, 1, 2)
+    store = xr.Dataset({
+        "zone": layer("zone", zone), "elevation": layer("elevation", 1000.0 * zone),
+        "annual_precipitation": layer("annual_precipitation", 300.0 * zone),
+    })  # fmt: skip
+    texts = [text.get_text() for text in figures.zones_map(store).legends[0].get_texts()]
+    assert texts == ["zone 1 (1000 m, 300 mm), 50 %", "zone 2 (2000 m, 600 mm), 50 %"]
+
+
+def test_the_pdf_of_a_map_embeds_its_fonts(tmp_path: Path) -> None:
+    pdf = figures.save(figures.map_layer(layer("slope", ramp(0, 9))), tmp_path / "a.pdf").read_bytes()
+    assert pdf.count(b"/FontDescriptor") > 0
+    assert b"/FontFile2" in pdf  # TrueType
+    assert b"/Type3" not in pdf

@@ -22,6 +22,7 @@ from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, MissingInputError, TpsoilError, nearest_name
 from tpsoil.soil_mask import MASK
 
+from . import figures
 from .charts import charts_of
 from .elements import Tables, first_screen, folded, image_element, list_element, recipe_element
 from .figures import maps, palette
@@ -151,10 +152,12 @@ def page_html(
     story = read_story(store, where=where, title=title)
     names = layer_names(store, layers, where, results=story.results, everything=everything)
     tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
-    viewer = build_viewer(store, names, cells=cells, tables=tables, cube=_cube_of(store, where, story.cube))
+    cube = _cube_of(store, where, story.cube)
+    viewer = build_viewer(store, names, cells=cells, tables=tables, cube=cube)
     drawn = [name for name in names if not name.endswith(WITHOUT_THUMBNAIL)] if len(names) > MANY_LAYERS else names
     by_name = dict(zip(names, viewer.shown, strict=True))
-    pictures = [_map_picture(store, name, by_name[name]) for name in drawn]
+    surroundings = _with_cube(store, cube)
+    pictures = [_map_picture(surroundings, name, by_name[name]) for name in drawn]
     first = viewer.layers[names[0]][1]
     short = summarise(story, viewer.layers, companions_of(names))
     summary = layer_summary(store, names).rename(columns={"with_value": "cells with a value", "percent": "% of cells"})
@@ -180,6 +183,14 @@ def page_html(
         "data": "\n".join([viewer.data, *files.scripts]),
     }
     return fill(asset("page.html"), head)
+
+
+def _with_cube(store: xr.Dataset, cube: xr.Dataset | None) -> xr.Dataset:
+    """The store with the layers of its cube that it has not itself: mask, classes and the environment of zones."""
+    if cube is None:
+        return store
+    more = {name: layer.variable for name, layer in cube.data_vars.items() if name not in store}
+    return store.assign({name: (("y", "x"), var.data, var.attrs) for name, var in more.items() if var.ndim == 2})
 
 
 def _cube_of(store: xr.Dataset, where: str, cube: str) -> xr.Dataset | None:
@@ -221,7 +232,16 @@ def layer_names(
 
 def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any]) -> str:
     mask = store.get(MASK) if name != MASK else None
-    figure = maps.map_layer(store, name, mask=mask, longest_side=THUMBNAIL_CELLS)
+    applicability = next((n for n in (f"{name}_applicability", "applicability") if n in store and n != name), "")
+    if name == "zone":
+        figure = figures.zones_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+    elif name == "response_time":
+        figure = figures.response_time_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+    elif applicability and name in companions_of([str(n) for n in store.data_vars]):
+        figure = figures.applicability_map(store, name, applicability=applicability, mask=mask,
+                                           longest_side=THUMBNAIL_CELLS)  # fmt: skip
+    else:
+        figure = maps.map_layer(store, name, mask=mask, longest_side=THUMBNAIL_CELLS)
     caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
     image = image_element(figure, str(shown["alt"]), dpi=THUMBNAIL_DPI)
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -11,7 +11,8 @@ from .reading import pick
 from .regions import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
 from .samples import correlation_matrix, element_histograms, group_comparison
 from .study import calibration_scatter, relation, sampling_map
-from .thematic import applicability_map, difference_map, mean_and_spread_map, response_time_map, zones_map
+from .thematic import difference_map, response_time_map, zones_map
+from .uncertainty import applicability_map, mean_and_spread_map, value_by_alpha_map
 
 __all__ = [
     "Drawing",
@@ -50,5 +51,6 @@ __all__ = [
     "transect",
     "transect_place",
     "unit_text",
+    "value_by_alpha_map",
     "zones_map",
 ]

@@ -15,8 +15,11 @@ from typing import Any
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from tpsoil.errors import AccessError, InputError, nearest_name
 
@@ -91,6 +94,37 @@ def headroom(ax: Axes, share: float = 0.4) -> None:
     """Extend the ordinate upwards, so that a legend covers no data."""
     low, high = ax.get_ylim()
     ax.set_ylim(low, high + share * (high - low))
+
+
+def fit_bar(bar: Colorbar, axes: Axes, share: float, *, close: bool) -> None:
+    """Let a colour bar begin at the upper edge of its map and be no taller than it.
+
+    Parameters
+    ----------
+    bar : Colorbar
+    axes : Axes
+        Of the map.
+    share : float
+        Height of the bar in heights of the map.
+    close : bool
+        Move the bar to the right edge of the map; else its place leaves room for the globe.
+
+    Notes
+    -----
+    matplotlib gives the bar the height of the map's cell in the layout; a map with a true shape rarely fills it.
+    """
+    placed = bar.ax.get_axes_locator()
+
+    def beside_map(bar_axes: Any, renderer: RendererBase) -> Bbox:
+        cell = bar_axes.get_position(original=True)
+        box = placed(bar_axes, renderer) if placed is not None else cell
+        frame = axes.get_position()
+        factor = share * frame.height / max(cell.height, 1e-12)
+        low = frame.y1 - share * frame.height + (box.y0 - cell.y0) * factor
+        left = frame.x1 + 0.015 * frame.width if close else box.x0
+        return Bbox.from_bounds(left, low, box.width, box.height * factor)
+
+    bar.ax.set_axes_locator(beside_map)
 
 
 def nothing(ax: Axes, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -74,7 +75,7 @@ def ground_codes(missing: Flags, masked: Flags | None = None, water: Flags | Non
 
 
 def surfaces_of(store: xr.Dataset, picture: Picture, longest_side: int) -> tuple[Flags, Flags]:
-    """Cells of water and of ice, by the class layers of a store and the lakes of the base map.
+    """Cells of water and of ice, by the class layers of a store, and the sea and the lakes of the base map.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def surfaces_of(store: xr.Dataset, picture: Picture, longest_side: int) -> tuple
             drawn = read_picture(pick(store, name), longest_side).values
             if drawn.shape == cells.shape:
                 cells |= np.isin(drawn, list(classes))
-    water |= _lakes(picture) & ~ice
+    water |= _open_water(picture) & ~ice
     return water, ice
 
 
@@ -148,18 +149,20 @@ def _at_frame(cells: Flags) -> Flags:
     return np.asarray(np.isin(labels, edge[edge > 0]))
 
 
-def _lakes(picture: Picture) -> Flags:
-    """Cells whose centre lies in a lake of the base map."""
+def _open_water(picture: Picture) -> Flags:
+    """Cells whose centre lies in the sea or in a lake of the base map."""
     left, right, bottom, top = picture.extent
-    rows, columns = picture.values.shape
+    shape = picture.values.shape
     plane = plane_of(picture, picture.extent)
-    empty = np.zeros((rows, columns), bool)
     if plane is None:
-        return empty
+        return np.zeros(shape, bool)
     scale = 1.0 if picture.unit == "°" else 1e-3
-    rings = [{"type": "Polygon", "coordinates": [(scale * ring).tolist()]} for ring in context_of(plane).lakes]
-    if not rings:
-        return empty
-    return np.asarray(
-        rasterize(rings, (rows, columns), transform=from_bounds(left, bottom, right, top, columns, rows)) > 0
-    )
+    transform = from_bounds(left, bottom, right, top, shape[1], shape[0])
+
+    def burned(rings: Sequence[npt.NDArray[np.float64]]) -> Flags:
+        shapes = [{"type": "Polygon", "coordinates": [(scale * ring).tolist()]} for ring in rings]
+        return np.asarray(rasterize(shapes, shape, transform=transform) > 0) if shapes else np.zeros(shape, bool)
+
+    context = context_of(plane)
+    # Without any ring of land the base map does not show whether a cell is sea.
+    return burned(context.lakes) | (~burned(context.land) if context.land else np.zeros(shape, bool))

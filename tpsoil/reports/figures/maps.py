@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 MAP_WIDTH = 6.4
 """Inches of a figure of 8.2 that are the map's."""
+BAR_SHARE = 0.72
+"""Height of the colour bar in heights of its map: below it there is room for the globe."""
 MAX_CLASSES_BESIDE_GLOBE = 12
 """Maximum number of legend entries beside a globe."""
 
@@ -134,11 +136,12 @@ def map_layer(
     image = draw_values(axes, picture, values, norm, colours)
     if hillshade is not None:
         draw_relief(axes, layer, picture, hillshade, values, longest_side)
-    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.72, anchor=(0.0, 1.0), pad=0.02, aspect=24)
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=BAR_SHARE, anchor=(0.0, 1.0), pad=0.02, aspect=24)
     label = palette.layer_title(layer)
     bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{omitted}", fontsize=9)
     finish_bar(bar, image)
     finish_map(axes, picture, globe=ax is None)
+    canvas.fit_bar(bar, axes, BAR_SHARE, close=ax is not None)
     return figure
 
 

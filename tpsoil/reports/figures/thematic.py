@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tpsoil.errors import GridError, InputError, MissingInputError
+from tpsoil.errors import GridError, InputError
 from tpsoil.grid import grid_of, same_grid
 from tpsoil.units import same_unit
 
@@ -23,6 +23,11 @@ from .stretch import colour_scale, finish_bar
 
 HOLOCENE_YEARS: Final = 11_700.0
 """Age of the Holocene's base before AD 2000, years (International Commission on Stratigraphy)."""
+
+ZONE_FORMATS: Final = {
+    "elevation": "{:.0f} m", "mean_annual_temperature": "{:.1f} °C", "annual_precipitation": "{:.0f} mm",
+}  # fmt: skip
+"""Elevation, temperature and rain of a zone in the legend."""
 
 
 def difference_map(
@@ -113,57 +118,7 @@ def difference_map(
     bar.set_label(f"difference, {unit}\n{summary}", fontsize=9)
     finish_bar(bar, image)
     maps.finish_map(axes, picture, globe=ax is None)
-    return figure
-
-
-def mean_and_spread_map(
-    source: xr.Dataset, name: str, spread: str | None = None, *, longest_side: int = LONGEST_SIDE, **how: Any
-) -> Figure:
-    """A map beside the map of its uncertainty.
-
-    Parameters
-    ----------
-    source : Dataset
-        With the layer and its spread.
-    name : str
-        The layer, such as `iron`.
-    spread : str, optional
-        The layer of its uncertainty; default: the first of `NAME_sd`, `NAME_spread`, `NAME_width` that exists.
-    longest_side : int
-        As in `map_layer`.
-    **how
-        As `map_layer`, for both maps.
-
-    Returns
-    -------
-    Figure
-        Two panels.
-
-    Raises
-    ------
-    MissingInputError
-        Where the store has no such layer, or no layer of its uncertainty.
-
-    Examples
-    --------
-    >>> cube = xr.Dataset({"iron": (("y", "x"), np.ones((2, 2))), "iron_sd": (("y", "x"), np.eye(2))})
-    >>> len(mean_and_spread_map(cube, "iron").axes) >= 2
-    True
-    """
-    layer = pick(source, name, where="mean_and_spread_map")
-    candidates = [spread] if spread is not None else [f"{name}_sd", f"{name}_spread", f"{name}_width"]
-    present = [candidate for candidate in candidates if candidate in source.data_vars]
-    if not present:
-        raise MissingInputError(
-            f"mean_and_spread_map: the store has no {' or '.join(map(repr, candidates))}; name the layer of the "
-            "uncertainty with spread="
-        )
-    picture = read_picture(layer, longest_side)
-    left, right, bottom, top = picture.bounds
-    height = 6.2 * (top - bottom) / max(right - left, 1e-12) + 1.4
-    figure, panels = canvas.new_panels(None, 2, width=7.4, height=float(np.clip(height, 2.6, 8.0)), columns=2)
-    maps.map_layer(layer, ax=panels[0], longest_side=longest_side, **how)
-    maps.map_layer(pick(source, present[0]), ax=panels[1], longest_side=longest_side, **how)
+    canvas.fit_bar(bar, axes, maps.BAR_SHARE, close=ax is not None)
     return figure
 
 
@@ -181,8 +136,9 @@ def zones_map(
     ----------
     source : Dataset or DataArray (y, x)
     summary : DataFrame, optional
-        One row a zone, `zone` as a column or the index; the first of `elevation` (m), `mean_annual_temperature` (degC)
-        and `annual_precipitation` (mm) that exist are shown in the legend.
+        One row a zone, `zone` as a column or the index; those of `elevation` (m), `mean_annual_temperature` (degC)
+        and `annual_precipitation` (mm) that exist are shown in the legend. Default: means over the layers of these
+        names in the Dataset.
     name : str
         The layer's name in a Dataset.
     ax : Axes, optional
@@ -208,85 +164,36 @@ def zones_map(
     'zone 1 (2136 m), 100 %'
     """
     names: dict[int, str] = {}
+    if summary is None and isinstance(source, xr.Dataset):
+        summary = _zone_means(source, name)
     if summary is not None:
         table = summary if "zone" in summary.columns else summary.rename_axis("zone").reset_index()
         canvas.require_columns(table, ["zone"], where="zones_map")
-        formats = {
-            "elevation": "{:.0f} m", "mean_annual_temperature": "{:.1f} °C", "annual_precipitation": "{:.0f} mm",
-        }  # fmt: skip
         for _, row in table.iterrows():
-            parts = [text.format(row[key]) for key, text in formats.items() if key in table.columns]
+            parts = [
+                text.format(row[key])
+                for key, text in ZONE_FORMATS.items()
+                if key in table.columns and np.isfinite(row[key])
+            ]
             names[int(row["zone"])] = f"zone {int(row['zone'])}" + (f" ({', '.join(parts)})" if parts else "")
-    layer = pick(source, name if isinstance(source, xr.Dataset) else None, where="zones_map")
-    return maps.map_classes(layer, ax=ax, names=names, **how)
+    if isinstance(source, xr.Dataset):
+        return maps.map_classes(source, name, ax=ax, names=names, **how)
+    return maps.map_classes(pick(source, where="zones_map"), ax=ax, names=names, **how)
 
 
-def applicability_map(
-    source: xr.Dataset,
-    name: str,
-    *,
-    applicability: str = "applicability",
-    ax: Axes | None = None,
-    longest_side: int = LONGEST_SIDE,
-    **how: Any,
-) -> Figure:
-    """A map with hatched cells where the model does not apply.
-
-    Parameters
-    ----------
-    source : Dataset
-        With the layer and its area of applicability (1 inside, 0 outside).
-    name : str
-        The layer to map.
-    applicability : str
-        Name of the applicability layer.
-    ax : Axes, optional
-    longest_side : int
-    **how
-        As `map_layer`.
-
-    Returns
-    -------
-    Figure
-        The legend states the share of the mapped area outside.
-
-    Raises
-    ------
-    MissingInputError
-        Where one of the two layers is not in the store.
-
-    Examples
-    --------
-    >>> cube = xr.Dataset({"iron": (("y", "x"), np.ones((2, 2))), "applicability": (("y", "x"), np.eye(2))})
-    >>> applicability_map(cube, "iron").axes[0].get_legend().get_texts()[0].get_text()
-    'outside the area of applicability: 50 %'
-    """
-    layer = pick(source, name, where="applicability_map")
-    inside = pick(source, applicability, where="applicability_map")
-    figure = maps.map_layer(layer, ax=ax, longest_side=longest_side, **how)
-    axes = ax if ax is not None else figure.axes[0]
-    picture = read_picture(layer, longest_side)
-    flag = read_picture(inside, longest_side).values
-    mapped = np.isfinite(picture.values)
-    outside = mapped & (flag == 0)
-    if not mapped.any():
-        return figure
-    area = picture.row_area[:, None] * mapped
-    share = 100 * float((area * outside).sum() / area.sum())
-    draw_hatching(axes, picture, outside)
-    legend = axes.get_legend()
-    earlier = list(legend.legend_handles) if legend is not None else []
-    patch = Patch(
-        facecolor="white",
-        edgecolor=palette.INK,
-        hatch=palette.HATCH,
-        linewidth=0.5,
-        label=f"outside the area of applicability: {share:.0f} %",
-    )
-    axes.legend(
-        handles=[patch, *(h for h in earlier if h is not None)], loc="lower right", fontsize=7.5, framealpha=0.85
-    )
-    return figure
+def _zone_means(source: xr.Dataset, name: str) -> pd.DataFrame | None:
+    """Mean environment of the zones over the cells drawn, where the store has it."""
+    present = [key for key in ZONE_FORMATS if key in source]
+    if name not in source or not present:
+        return None
+    zones = read_picture(pick(source, name, where="zones_map")).values
+    rows = pd.DataFrame({"zone": zones.ravel()})
+    for key in present:
+        values = read_picture(pick(source, key, where="zones_map")).values
+        if values.shape != zones.shape:
+            return None
+        rows[key] = values.ravel()
+    return rows.dropna(subset=["zone"]).groupby("zone", as_index=False).mean()
 
 
 def draw_hatching(axes: Axes, picture: Picture, where: npt.NDArray[np.bool_], colour: str = palette.INK) -> None:
@@ -349,7 +256,8 @@ def response_time_map(
     'slower than 11,700 a: 50 %'
     """
     layer = pick(source, name if isinstance(source, xr.Dataset) else None, where="response_time_map")
-    figure = maps.map_layer(layer, ax=ax, log=True, longest_side=longest_side, **how)
+    drawn_from = source if isinstance(source, xr.Dataset) else layer
+    figure = maps.map_layer(drawn_from, str(layer.name), ax=ax, log=True, longest_side=longest_side, **how)
     axes = ax if ax is not None else figure.axes[0]
     picture = read_picture(layer, longest_side)
     positive = picture.values > 0
