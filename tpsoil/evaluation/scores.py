@@ -19,22 +19,46 @@ Doubles = npt.NDArray[np.float64]
 
 
 def rmse(observed: Doubles, predicted: Doubles) -> float:
-    """Root mean square error, in the unit of the data."""
+    """Root mean square error, in the unit of the data.
+
+    Examples
+    --------
+    >>> round(rmse(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.5774
+    """
     return float(np.sqrt(((predicted - observed) ** 2).mean())) if observed.size else float("nan")
 
 
 def mae(observed: Doubles, predicted: Doubles) -> float:
-    """Mean absolute error, in the unit of the data."""
+    """Mean absolute error, in the unit of the data.
+
+    Examples
+    --------
+    >>> round(mae(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.3333
+    """
     return float(np.abs(predicted - observed).mean()) if observed.size else float("nan")
 
 
 def bias(observed: Doubles, predicted: Doubles) -> float:
-    """Mean error, the mean of predicted - observed, in the unit of the data."""
+    """Mean error, the mean of predicted - observed, in the unit of the data.
+
+    Examples
+    --------
+    >>> round(bias(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.3333
+    """
     return float((predicted - observed).mean()) if observed.size else float("nan")
 
 
 def mre(observed: Doubles, predicted: Doubles) -> float:
-    """Mean relative error, the mean of |predicted - observed|/observed over the positive observations."""
+    """Mean relative error, the mean of |predicted - observed|/observed over the positive observations.
+
+    Examples
+    --------
+    >>> round(mre(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.1667
+    """
     positive = observed > 0
     if not positive.any():
         return float("nan")
@@ -42,13 +66,25 @@ def mre(observed: Doubles, predicted: Doubles) -> float:
 
 
 def nse(observed: Doubles, predicted: Doubles) -> float:
-    """Nash-Sutcliffe efficiency 1 - SSE/SST, scikit-learn's `r2_score`: 0 for the mean of the observations."""
+    """Nash-Sutcliffe efficiency 1 - SSE/SST, scikit-learn's `r2_score`: 0 for the mean of the observations.
+
+    Examples
+    --------
+    >>> round(nse(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.7857
+    """
     total = _squares(observed)
     return 1.0 - float(((predicted - observed) ** 2).sum()) / total if total > 0 else float("nan")
 
 
 def squared_correlation(observed: Doubles, predicted: Doubles) -> float:
-    """Squared Pearson correlation: it does not see bias or shrinkage."""
+    """Squared Pearson correlation: it does not see bias or shrinkage.
+
+    Examples
+    --------
+    >>> round(squared_correlation(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.8622
+    """
     total = _squares(observed) * _squares(predicted)
     if not total > 0:
         return float("nan")
@@ -57,7 +93,13 @@ def squared_correlation(observed: Doubles, predicted: Doubles) -> float:
 
 
 def ccc(observed: Doubles, predicted: Doubles) -> float:
-    """Lin's concordance correlation coefficient, with population variances."""
+    """Lin's concordance correlation coefficient, with population variances.
+
+    Examples
+    --------
+    >>> round(ccc(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])), 4)
+    0.8966
+    """
     if not observed.size:
         return float("nan")
     shared = float(((observed - observed.mean()) * (predicted - predicted.mean())).sum())
