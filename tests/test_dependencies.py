@@ -11,7 +11,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-MODULES = {"google-crc32c": "google_crc32c", "odc-geo": "odc", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+MODULES = {
+    "google-crc32c": "google_crc32c",
+    "odc-geo": "odc",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-learn": "sklearn",
+}
 """Import names that differ from the name of the distribution."""
 PARTS = {"mpl_toolkits": "matplotlib"}
 """Import names that a distribution installs beside its own, and that one."""
