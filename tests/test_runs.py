@@ -31,7 +31,7 @@ from tpsoil.errors import (
     WorkError,
 )
 from tpsoil.micronutrients import train_elements
-from tpsoil.recipes import element_stage, preview, result_tables, run, state_of, status
+from tpsoil.recipes import element_maps, preview, result_tables, run, state_of, status
 from tpsoil.variables import SOLUM_STATUS
 
 TILES = 64
@@ -215,7 +215,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         results.extend(symbols)
         return train_elements(design, symbols, *features, **how)
 
-    monkeypatch.setattr(element_stage, "train_elements", counting)
+    monkeypatch.setattr(element_maps, "train_elements", counting)
     return results
 
 

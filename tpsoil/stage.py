@@ -90,11 +90,28 @@ class Prepared:
         Added to the attributes of an output; the key `""` adds to all of them.
     notes : sequence of str
         Lines for the log, such as points dropped.
+    state : bytes
+        What a stage's `report` needs of the training, stored beside the model.
     """
 
     model: bytes
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    state: bytes = b""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stage's `report` gives: tables and notes that no tile depends on.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+    notes : sequence of str
+    """
+
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
@@ -158,6 +175,14 @@ class Stage:
         `prepare(cube, options, workbench)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
     prepares : str
         What `prepare` does, for the progress line: "training".
+    report : callable, optional
+        `report(cube, options, state, workbench)` gives `Report` after `prepare`, from the state that it returned. It
+        is repeated without `prepare` and without a tile where only its options or code changed.
+    reported : sequence of str
+        Options that decide its tables and nothing else.
+    together : callable, optional
+        `together(windows)` gives what `compute` gives for each of them: windows of the same cells, of consecutive
+        stages with this function and the same halo. Their tiles are then computed in one pass over their inputs.
     load : callable, optional
         The model from its bytes.
     attributes : mapping of str to mapping
@@ -199,6 +224,9 @@ class Stage:
     urls: tuple[str, ...] = ()
     prepare: Callable[[xr.Dataset, Mapping[str, Any], Workbench], Prepared] | None = None
     prepares: str = "training"
+    report: Callable[[xr.Dataset, Mapping[str, Any], bytes, Workbench], Report] | None = None
+    reported: tuple[str, ...] = ()
+    together: Callable[[Sequence[Window]], Sequence[Mapping[str, Array]]] | None = None
     load: Callable[[bytes], Any] | None = None
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     describe: Callable[[Mapping[str, Any], GeoBox], Mapping[str, Any]] | None = None
@@ -221,16 +249,29 @@ def decisive_options(stage: Stage) -> dict[str, Any]:
     Returns
     -------
     dict
-        Every option but those that the stage declares indifferent, and its `identity`.
+        Every option but those that the stage declares indifferent or `reported`, and its `identity`.
 
     Raises
     ------
     TypeError
         For an option that has no JSON form, such as an open file.
     """
-    options = {str(key): value for key, value in stage.options.items() if key != CONTENT}
+    options = {str(key): value for key, value in stage.options.items() if key not in {CONTENT, *stage.reported}}
     decisive: dict[str, Any] = _as_json(options, "", frozenset(stage.indifferent))
     return decisive | {str(key): _as_json(value, str(key), frozenset()) for key, value in stage.identity.items()}
+
+
+def reported_options(stage: Stage) -> dict[str, Any]:
+    """What of a stage's options decides the tables of its `report` and nothing else, as JSON types.
+
+    Raises
+    ------
+    TypeError
+        As `decisive_options`.
+    """
+    options = {str(key): value for key, value in stage.options.items() if key in stage.reported}
+    own: dict[str, Any] = _as_json(options, "", frozenset(stage.indifferent))
+    return own
 
 
 def _as_json(value: Any, at: str, left_out: frozenset[str]) -> Any:

@@ -76,10 +76,17 @@ class Code:
 
 def entries_of(stage: Stage) -> tuple[str, ...]:
     """Modules of the functions that a stage consists of, and of the objects among its options: these have methods."""
-    functions = (stage.compute, stage.prepare, stage.load, stage.tally, stage.summary, stage.describe)
+    functions = (
+        stage.compute, stage.together, stage.prepare, stage.load, stage.tally, stage.summary, stage.describe,
+    )  # fmt: skip
     homes = {_home(function) for function in functions if function is not None}
     classes = {type(value).__module__ for value in stage.options.values()}
     return tuple(sorted(homes | {home for home in classes if home.split(".")[0] == NAME}))
+
+
+def report_entries(stage: Stage) -> tuple[str, ...]:
+    """Modules of what a stage reports beside its maps; none where it reports nothing."""
+    return () if stage.report is None else (_home(stage.report),)
 
 
 @cache

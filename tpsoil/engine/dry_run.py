@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from tpsoil.errors import MissingInputError
+from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
 from .arrays import layer_place
@@ -13,13 +13,15 @@ from .execute import available_processors
 from .job import Job
 from .ledger import Ledger
 from .manifest import Chunk, Manifest
-from .memory import fit_memory, memory_limit
+from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin
 from .output import existing_arrays, find_output
+from .passes import pass_as_stage, passes_of
 from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, model_digest, plan_stage, touched_by
-from .prepare import is_current
+from .prepare import is_current, is_reported
 from .session import with_origins
 from .state import Preview, Previews
+from .tiles import MAX_TOGETHER
 
 
 def preview(job: Job, *, workers: int | None = None, processes: bool = False, memory: float | None = None) -> Previews:
@@ -48,20 +50,29 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     previews = Previews()
     previews.disk = forecast_disk(job.selected, place.tiling, job.output)
     check_disk(previews.disk, job.where)
-    for stage in job.selected:
-        threads = workers or available_processors()
-        forecast = fit_memory(
+    threads = workers or available_processors()
+    limit = memory_limit(memory)
+
+    def forecast_of(stage: Stage) -> Forecast:
+        return fit_memory(
             stage,
             place.tiling,
             [4] * len(stage.inputs),
             model=0,
             threads=1 if processes else threads,
             processes=threads if processes else 1,
-            limit=memory_limit(memory),
+            limit=limit,
             where=job.where,
             side=job.tile,
             grid=place.grid,
         )
+
+    together = {one.name: stages for stages in passes_of(job.selected, MAX_TOGETHER) for one in stages}
+    for stage in job.selected:
+        try:
+            forecast = forecast_of(pass_as_stage(together[stage.name]))
+        except InputError:  # the run divides a pass that needs more memory than there is
+            forecast = forecast_of(stage)
         outputs = existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
         inputs = _existing_inputs(stage, job.output, job.cube, here)
@@ -104,4 +115,6 @@ def _dependencies_of(
         return Dependencies(origin), "the model will be trained"
     current = is_current(described, origin, inputs, digests, upstream)
     note = "" if current else "the model will be trained again"
+    if current and stage.report is not None and not is_reported(described, origin, inputs, digests, upstream):
+        note = "its tables will be made again"
     return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note

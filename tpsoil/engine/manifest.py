@@ -3,7 +3,8 @@
 Everything is stored under `_tpsoil/` in the output store, by the store's own keys, so it works in every zarr store:
 
     _tpsoil/run.json                     the recipe as written, the stages, the state: "running" or "complete"
-    _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what
+    _tpsoil/models/<stage>.json|.bin     what a stage prepared, such as a forest, and from what; its tables
+    _tpsoil/models/<stage>.state         what its tables are made from again where only they changed
     _tpsoil/origins/<stage>/<digest>.json  options, files, code and packages that the digest in records stands for
     _tpsoil/manifest/<stage>/<y>.<x>     one record a chunk, written by the worker after the chunk's data
     _tpsoil/manifest/<stage>.json        the same records in one object, merged when the stage ends

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any, Final
 
 import tpsoil
-from tpsoil.stage import CONTENT, Stage, decisive_options
+from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options
 
-from .code import code_of, differences, entries_of, listed
+from .code import code_of, differences, entries_of, listed, report_entries
 from .content import content_digest, contents_of
 from .ledger import Ledger
 from .manifest import digest_of
@@ -42,6 +42,8 @@ class Origin:
         As in `Code`.
     version : str
         Of tpsoil.
+    report : str
+        Digest of what else decides the tables that the stage reports beside its maps: no record of a tile names it.
     """
 
     stage: str
@@ -52,6 +54,7 @@ class Origin:
     modules: Mapping[str, str]
     packages: Mapping[str, str]
     version: str
+    report: str = ""
 
     def description(self) -> dict[str, Any]:
         """As JSON."""
@@ -145,7 +148,15 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
         modules=code.modules,
         packages=code.packages,
         version=tpsoil.__version__,
+        report=_report_digest(stage),
     )
+
+
+def _report_digest(stage: Stage) -> str:
+    if stage.report is None:
+        return ""
+    code = code_of(report_entries(stage))
+    return digest_of([reported_options(stage), code.modules, code.packages])
 
 
 def origin_from(stage: str, content: Mapping[str, Any]) -> Origin:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
-from tpsoil.stage import Prepared, Stage, Workbench
+from tpsoil.stage import Prepared, Report, Stage, Workbench
 
 from .execute import computing_here
 from .ledger import SUM_SUFFIX, Ledger
@@ -22,6 +22,8 @@ from .places import open_store
 from .plan import ChunkDigests, Dependencies, LayerPlace, input_digest, model_digest
 from .progress import Reporter
 from .tiles import DigestRecorder
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -89,27 +91,97 @@ def prepare_stage(
     """
     if stage.prepare is None:
         return PreparedStage(Dependencies(origin))
-    described = ledger.read_json(f"models/{stage.name}.json")
+    key = f"models/{stage.name}"
+    described = ledger.read_json(f"{key}.json")
+    data = None
     if described is not None and is_current(described, origin, inputs, digests):
-        data = ledger.read(f"models/{stage.name}.bin")
-        if data is not None and digest_bytes(data) == described["digest"]:
-            _write_csv(stage, described, ledger)
-            return _prepared_stage(stage, origin, data, described, trained=False)
+        data = _stored(ledger, f"{key}.bin", described["digest"])
+        if described.get("state") and _stored(ledger, f"{key}.state", described["state"]) is None:
+            data = None
+    trained = described is None or data is None
+    if described is None or data is None:
+        described, data = _train(stage, origin, inputs, ledger, reporter, workers)
+    if stage.report is not None and not is_reported(described, origin, inputs, digests):
+        described = _report(stage, origin, inputs, described, ledger, reporter, workers)
+    _write_csv(stage, described, ledger)
+    return _prepared_stage(stage, origin, data, described, trained=trained)
+
+
+def _stored(ledger: Ledger, key: str, digest: str) -> bytes | None:
+    """Stored bytes; None where they are gone or damaged."""
+    data = ledger.read(key)
+    return data if data is not None and digest_bytes(data) == digest else None
+
+
+def _train(
+    stage: Stage, origin: Origin, inputs: Sequence[LayerPlace], ledger: Ledger, reporter: Reporter, workers: int
+) -> tuple[dict[str, Any], bytes]:
+    """Train and store: the description of the model, and its bytes."""
+    key = f"models/{stage.name}"
     with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
-        done, read = _run(stage, inputs, Workbench(workers, progress, ledger.scratch(stage.name)))
+        bench = Workbench(workers, progress, ledger.scratch(stage.name))
+        done, read = _run(inputs, lambda cube: _prepare(stage, cube, bench))
     described = {
         "origin": origin.digest,
         "read": read,
         "digest": digest_bytes(done.model),
-        "attributes": {key: dict(value) for key, value in done.attributes.items()},
+        "attributes": {name: dict(value) for name, value in done.attributes.items()},
         "tables": {name: table.to_csv(index=False) for name, table in done.tables.items()},
         "notes": list(done.notes),
     }
-    ledger.write(f"models/{stage.name}.bin", done.model)
+    ledger.write(f"{key}.bin", done.model)
+    if done.state:
+        described["state"] = digest_bytes(done.state)
+        ledger.write(f"{key}.state", done.state)
+    ledger.write_json(f"{key}.json", described)
+    return ledger.read_json(f"{key}.json") or described, done.model  # as the next run reads it, keys in order
+
+
+def _report(
+    stage: Stage,
+    origin: Origin,
+    inputs: Sequence[LayerPlace],
+    described: Mapping[str, Any],
+    ledger: Ledger,
+    reporter: Reporter,
+    workers: int,
+) -> dict[str, Any]:
+    """Make the tables that a stage reports beside its maps, and store them with the model's description."""
+    before = described.get("reported") or {"tables": [], "notes": 0}
+    state = ledger.read(f"models/{stage.name}.state") or b""
+    with reporter.preparing(f"{stage.title}: tables") as progress:
+        bench = Workbench(workers, progress)
+        done, read = _run(inputs, lambda cube: _reported(stage, cube, state, bench))
+    own = list(described["notes"])[: len(described["notes"]) - int(before["notes"])]
+    tables = {name: text for name, text in described["tables"].items() if name not in before["tables"]}
+    described = {
+        **described,
+        "tables": {**tables, **{name: table.to_csv(index=False) for name, table in done.tables.items()}},
+        "notes": [*own, *done.notes],
+        "reported": {
+            "origin": origin.report,
+            "model": described["digest"],
+            "read": read,
+            "tables": sorted(done.tables),
+            "notes": len(done.notes),
+        },
+    }
     ledger.write_json(f"models/{stage.name}.json", described)
-    described = ledger.read_json(f"models/{stage.name}.json") or described  # as the next run reads it, keys in order
-    _write_csv(stage, described, ledger)
-    return _prepared_stage(stage, origin, done.model, described, trained=True)
+    return ledger.read_json(f"models/{stage.name}.json") or described
+
+
+def is_reported(
+    described: Mapping[str, Any],
+    origin: Origin,
+    inputs: Sequence[LayerPlace],
+    digests: ChunkDigests,
+    changing: Mapping[str, Collection[Chunk]] | None = None,
+) -> bool:
+    """Whether the stored tables beside the maps are what the stage would report now; arguments of `is_current`."""
+    reported = described.get("reported")
+    if reported is None or reported["origin"] != origin.report or reported["model"] != described["digest"]:
+        return False
+    return _same_chunks(reported["read"], inputs, digests, changing)
 
 
 def is_current(
@@ -130,10 +202,20 @@ def is_current(
     changing : mapping of str to chunks, optional
         Chunks of input layers that will be computed again.
     """
-    if described.get("origin") != origin.digest:
-        return False
+    return described.get("origin") == origin.digest and _same_chunks(
+        described.get("read", {}), inputs, digests, changing
+    )
+
+
+def _same_chunks(
+    chunks_read: Mapping[str, Any],
+    inputs: Sequence[LayerPlace],
+    digests: ChunkDigests,
+    changing: Mapping[str, Collection[Chunk]] | None,
+) -> bool:
+    """Whether the chunks of inputs that were read have the bytes that they had."""
     for place in inputs:
-        read = described.get("read", {}).get(place.name)
+        read = chunks_read.get(place.name)
         if read is None:
             return False
         chunks = place.chunks_named(read["chunks"])
@@ -176,8 +258,16 @@ def remove_tables(ledger: Ledger, stage: str) -> None:
     ledger.remove(f"tables/{stage}.json")
 
 
-def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[Prepared, dict[str, Any]]:
-    """What a stage prepares, and the chunks that it read."""
+def _prepare(stage: Stage, cube: xr.Dataset, bench: Workbench) -> Prepared:
+    return Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options, bench)
+
+
+def _reported(stage: Stage, cube: xr.Dataset, state: bytes, bench: Workbench) -> Report:
+    return Report() if stage.report is None else stage.report(cube, stage.options, state, bench)
+
+
+def _run(inputs: Sequence[LayerPlace], work: Callable[[xr.Dataset], Result]) -> tuple[Result, dict[str, Any]]:
+    """What is done with the lazy inputs of a stage, and the chunks that it read."""
     stores = {place.store: DigestRecorder(open_store(place.store), name=place.store) for place in inputs}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
@@ -185,7 +275,7 @@ def _run(stage: Stage, inputs: Sequence[LayerPlace], bench: Workbench) -> tuple[
     cube = xr.merge(parts, join="override", compat="override", combine_attrs="override") if parts else xr.Dataset()
     # In threads of this process, where the reads are recorded, not by the client of a notebook.
     with computing_here():
-        done = Prepared(b"") if stage.prepare is None else stage.prepare(cube, stage.options, bench)
+        done = work(cube)
     read = {}
     for place in inputs:
         recorded = stores[place.store].digests

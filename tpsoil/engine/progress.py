@@ -29,6 +29,8 @@ from rich.text import Text
 
 from tpsoil.redaction import redacted
 
+from .places import is_url
+
 LINE_SECONDS: Final = 15.0
 """Between lines where there is no terminal."""
 
@@ -163,6 +165,23 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.{1 if speed < 100 else 0}f}/s", style="progress.data.speed")
+
+
+def log_file(output: str, name: str) -> Path | None:
+    """Beside a local store, as `NAME.log`; for a URL in the working folder."""
+    if is_url(output):
+        path = Path.cwd() / f"{name}.log"
+    else:
+        path = Path(output)
+        path = path.with_name(path.name.removesuffix(".zarr") + ".log")
+    folder = path.parent
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.is_symlink():
+            with path.open("a"):
+                return path
+        log.warning("%s: is a symbolic link, so no log is written; remove it", path)
+    return None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
-from tpsoil.errors import TpsoilError, WorkError
+from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.plausibility import emptiness, notes_of, require_values, score_notes
 from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
@@ -30,18 +29,19 @@ from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
 from .job import Job
 from .lock import locked
-from .manifest import Manifest
+from .manifest import Chunk, Manifest
 from .memory import GIGABYTE, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
+from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
 from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
-from .progress import Reporter, log, logging_to
+from .progress import Reporter, log, log_file, logging_to
 from .provenance import root_attributes
 from .repair import describe_damage
-from .tiles import Assignment, TileDone, code_digest, compute_tile
+from .tiles import MAX_TOGETHER, TileDone, compute_tile
 
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
@@ -93,7 +93,7 @@ def run(
     }
     limit = memory_limit(memory)
     reporter = Reporter(show=progress)
-    with logging_to(_log_file(job)), _signals():
+    with logging_to(log_file(job.output, job.name)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
             entries = tuple(dict.fromkeys(origins[stage.name].entries for stage in job.selected))
@@ -184,30 +184,21 @@ def _work(
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     notes: list[str] = []
-    for stage in job.selected:
-        inputs = places_of(job, stage)
-        prepared = prepare_stage(
-            stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here
-        )
-        for note in prepared.notes:
-            reporter.report(f"{stage.title}: {note}", warning=True)
-        places, complete = ensure_arrays(output, stage, _attributes(stage, prepared, described.get(stage.name, {})))
-        manifest = Manifest(output.ledger, stage.name)
-        plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
-        plans[stage.name] = plan
-        if plan.to_compute:
-            mark(output, stage, "writing")
-            remove_tables(output.ledger, stage.name)
-            _compute_tiles(stage, plan, job, output, inputs, places, prepared, pool, limit, reporter)
-            digests.discard(output.where, (place.name for place in places))
-        manifest.fold(output.tiling.chunks())
-        if stage.needs_values:
-            _require_values(stage, manifest, _attributes(stage, prepared, described.get(stage.name, {})))
-        remove_other_origins(output.ledger, origins[stage.name])
-        if plan.to_compute or not complete:
-            mark(output, stage, "complete")
-        _summarise(stage, output, manifest, [*inputs, *places])
-        notes += _notes_of_stage(stage, manifest)
+    for stages in passes_of(job.selected, MAX_TOGETHER):
+        works = [_begin(stage, job, origins, output, digests, pool, reporter, described) for stage in stages]
+        for work in works:
+            plans[work.stage.name] = work.plan
+            if work.plan.to_compute:
+                log_reasons(work, reporter)
+                mark(output, work.stage, "writing")
+                remove_tables(output.ledger, work.stage.name)
+        for members, chunks in stages_by_chunk(works):
+            _compute_tiles(members, chunks, job, output, pool, limit, reporter)
+        for work in works:
+            if work.plan.to_compute:
+                digests.discard(output.where, (place.name for place in work.places))
+            _finish_stage(work, output, origins, described)
+            notes += _notes_of_stage(work.stage, work.manifest)
     for line in describe_damage(output.ledger.damaged):
         reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
@@ -223,6 +214,41 @@ def _work(
         done = sum(len(plan.to_compute) for plan in plans.values())
         total = sum(plan.total for plan in plans.values())
         reporter.report(f"{job.name}: complete; {done} of {total} tiles computed, {total - done} were up to date")
+
+
+def _begin(
+    stage: Stage,
+    job: Job,
+    origins: Mapping[str, Origin],
+    output: Output,
+    digests: ChunkDigests,
+    pool: Pool,
+    reporter: Reporter,
+    described: Mapping[str, Mapping[str, Any]],
+) -> StageWork:
+    """Train what the stage needs trained, create its layers, and plan its tiles."""
+    inputs = places_of(job, stage)
+    prepared = prepare_stage(stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here)
+    for note in prepared.notes:
+        reporter.report(f"{stage.title}: {note}", warning=True)
+    places, complete = ensure_arrays(output, stage, _attributes(stage, prepared, described.get(stage.name, {})))
+    manifest = Manifest(output.ledger, stage.name)
+    plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
+    return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan)
+
+
+def _finish_stage(
+    work: StageWork, output: Output, origins: Mapping[str, Origin], described: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Merge the records of a stage, mark its layers as complete, and write the tables that describe its maps."""
+    stage = work.stage
+    work.manifest.fold(output.tiling.chunks())
+    if stage.needs_values:
+        _require_values(stage, work.manifest, _attributes(stage, work.prepared, described.get(stage.name, {})))
+    remove_other_origins(output.ledger, origins[stage.name])
+    if work.plan.to_compute or not work.complete:
+        mark(output, stage, "complete")
+    _summarise(stage, output, work.manifest, [*work.inputs, *work.places])
 
 
 def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -273,51 +299,40 @@ def _summarise(stage: Stage, output: Output, manifest: Manifest, layers: Sequenc
 
 
 def _compute_tiles(
-    stage: Stage,
-    plan: StagePlan,
+    works: Sequence[StageWork],
+    chunks: Sequence[Chunk],
     job: Job,
     output: Output,
-    inputs: Sequence[LayerPlace],
-    places: Sequence[LayerPlace],
-    prepared: PreparedStage,
     pool: Pool,
     limit: int | None,
     reporter: Reporter,
 ) -> None:
-    for chunk, reasons in list(plan.stale.items())[:20]:
-        log.info("%s: tile %s is stale: %s", stage.title, chunk, "; ".join(reasons))
-    for reason, count in plan.reasons().items():
-        if "is not what was written" in reason or "is gone" in reason:
-            reporter.report(f"{stage.title}: {reason}; recomputed", warning=True)
-        else:
-            log.info("%s: %d tiles: %s", stage.title, count, reason)
-    forecast = fit_memory(
-        stage,
-        output.tiling,
-        [place.itemsize for place in inputs],
-        model=2 * prepared.model_bytes,
-        threads=pool.threads_each,
-        processes=pool.processes,
-        limit=limit,
-        where=job.where,
-        side=job.tile,
-        grid=output.grid,
-    )
+    """Compute chunks of the stages of a pass; in halves where all together need more memory than there is."""
+    stage = pass_as_stage([work.stage for work in works])
+    inputs = {place.name: place for work in works for place in work.inputs}
+    try:
+        forecast = fit_memory(
+            stage,
+            output.tiling,
+            [place.itemsize for place in inputs.values()],
+            model=2 * sum(work.prepared.model_bytes for work in works),
+            threads=pool.threads_each,
+            processes=pool.processes,
+            limit=limit,
+            where=job.where,
+            side=job.tile,
+            grid=output.grid,
+        )
+    except InputError:
+        if len(works) == 1:
+            raise
+        half = len(works) // 2
+        for part in (works[:half], works[half:]):
+            _compute_tiles(part, chunks, job, output, pool, limit, reporter)
+        return
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
-    assignment = Assignment(
-        stage,
-        output.grid,
-        output.tiling,
-        tuple(inputs),
-        tuple(places),
-        output.where,
-        prepared.dependencies.origin.digest,
-        prepared.dependencies.model,
-        code_digest(stage),
-        prepared.model_key,
-        output.ledger.token,
-    )
-    tiles = list(tiling.tiles(plan.to_compute, stage.halo))
+    assignment = assignment_of(works, output)
+    tiles = list(tiling.tiles(chunks, stage.halo))
     log.info("%s: forecast of memory %.2f GB on %s", stage.title, forecast.total / GIGABYTE, pool.where)
     peak = 0
 
@@ -359,23 +374,6 @@ def _attributes(stage: Stage, prepared: PreparedStage, described: Mapping[str, A
         for name, values in source.items():
             merged.setdefault(name, {}).update(values)
     return merged
-
-
-def _log_file(job: Job) -> Path | None:
-    """Beside a local store, as `NAME.log`; for a URL in the working folder."""
-    if is_url(job.output):
-        path = Path.cwd() / f"{job.name}.log"
-    else:
-        path = Path(job.output)
-        path = path.with_name(path.name.removesuffix(".zarr") + ".log")
-    folder = path.parent
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_symlink():
-            with path.open("a"):
-                return path
-        log.warning("%s: is a symbolic link, so no log is written; remove it", path)
-    return None
 
 
 @contextlib.contextmanager

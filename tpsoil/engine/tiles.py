@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,8 @@ from .places import open_store
 from .plan import LayerPlace, Rectangle, Tiling, input_digest
 
 MAX_OPEN_ARRAYS: Final = 256
+MAX_TOGETHER: Final = 12
+"""Stages of one pass at most: so many models stay in the memory of a process."""
 _thread = threading.local()
 
 
@@ -61,6 +63,8 @@ class Assignment:
         Ledger key of the model's bytes; "" where the stage has none.
     token : str
         Of the run's lock, checked before anything is written; "" in a store that no other process writes to.
+    also : tuple of Assignment
+        Further stages whose tiles are computed in the same pass, see `Stage.together`.
     """
 
     stage: Stage
@@ -74,6 +78,12 @@ class Assignment:
     code: str
     model_key: str = ""
     token: str = ""
+    also: tuple[Assignment, ...] = ()
+
+    @property
+    def members(self) -> tuple[Assignment, ...]:
+        """This and the further stages."""
+        return (self, *self.also)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ def code_digest(stage: Stage) -> str:
 
 
 def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
-    """Compute one tile and record it.
+    """Compute one tile of a stage, and of those of the same pass, and record it.
 
     Raises
     ------
@@ -111,22 +121,53 @@ def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     WorkError
         Where the result cannot be stored.
     """
+    began = time.perf_counter()
+    for member in assignment.members:
+        _check_code(member)
+    stage, tiling = assignment.stage, assignment.tiling
+    wide = tiling.window(rectangle, stage.halo)
+    places = tuple({place.name: place for member in assignment.members for place in member.inputs}.values())
+    layers, seen = _read(places, assignment.grid, *wide)
+    windows = [
+        Window(
+            layers[[place.name for place in member.inputs]],
+            assignment.grid,
+            *wide,
+            member.stage.options,
+            _model_of(member),
+        )
+        for member in assignment.members
+    ]
+    if stage.together is None or len(windows) == 1:
+        results = [member.stage.compute(window) for member, window in zip(assignment.members, windows)]
+    else:
+        results = list(stage.together(windows))
+    for member, window, values in zip(assignment.members, windows, results, strict=True):
+        _store(member, rectangle, window, values, seen)
+    return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
+
+
+def _check_code(assignment: Assignment) -> None:
     if assignment.code != code_digest(assignment.stage):
         raise InputError(
             f"worker {_worker()}: has other code or packages for stage '{assignment.stage.name}' than the process that "
             f"planned the run (its tpsoil is {software()}); install the same tpsoil and packages on all workers"
         )
-    began = time.perf_counter()
-    stage, tiling = assignment.stage, assignment.tiling
+
+
+def _store(
+    assignment: Assignment,
+    rectangle: Rectangle,
+    window: Window,
+    results: Mapping[str, Any],
+    seen: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Write the outputs of one stage in one tile, then their records."""
+    stage, tiling, layers = assignment.stage, assignment.tiling, window.layers
     rows, columns = tiling.cells(rectangle)
-    wide_rows, wide_columns = tiling.window(rectangle, stage.halo)
-    layers, seen = _read(assignment, wide_rows, wide_columns)
-    results = stage.compute(
-        Window(layers, assignment.grid, wide_rows, wide_columns, stage.options, _model_of(assignment))
-    )
     around = (
-        (rows.start - wide_rows.start, wide_rows.stop - rows.stop),
-        (columns.start - wide_columns.start, wide_columns.stop - columns.stop),
+        (rows.start - window.rows.start, window.rows.stop - rows.stop),
+        (columns.start - window.columns.start, window.columns.stop - columns.stop),
     )
     ledger = Ledger(open_store(assignment.store), assignment.store, token=assignment.token)
     ledger.check_lock()
@@ -143,16 +184,15 @@ def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     manifest = Manifest(ledger, stage.name)
     for i in range(rectangle[0], rectangle[1]):
         for j in range(rectangle[2], rectangle[3]):
-            window = tiling.window((i, i + 1, j, j + 1), stage.halo)
-            inputs = {p.name: input_digest(p, {c: seen[p.name][p.key(*c)] for c in p.touched(*window)})
+            around_chunk = tiling.window((i, i + 1, j, j + 1), stage.halo)
+            inputs = {p.name: input_digest(p, {c: seen[p.name][p.key(*c)] for c in p.touched(*around_chunk)})
                       for p in assignment.inputs}  # fmt: skip
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
             cells = tiling.cells((i, i + 1, j, j + 1))
-            within = _cut(values_of, cells, rows, columns) | _cut(layers, cells, wide_rows, wide_columns)
+            within = _cut(values_of, cells, rows, columns) | _cut(layers, cells, window.rows, window.columns)
             tally = None if stage.tally is None else stage.tally(within)
             statistics = chunk_statistics(stage.outputs, within)
             manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally, statistics))
-    return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
 
 
 def _cut(
@@ -187,12 +227,15 @@ class DigestRecorder(ObservedStore):
         self.digests[key] = ABSENT if data is None else digest_bytes(data)
 
 
-def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Dataset, dict[str, dict[str, str]]]:
+def _read(
+    places: Sequence[LayerPlace], grid: GeoBox, rows: slice, columns: slice
+) -> tuple[xr.Dataset, dict[str, dict[str, str]]]:
+    """Layers of a window, and the digest of each chunk that was decoded."""
     arrays: dict[str, Any] = {}
     seen: dict[str, dict[str, str]] = {}
-    for place in assignment.inputs:
+    for place in places:
         recorder, array = _opened(place, "r")
-        info = CubeInfo(place.store, assignment.grid, place.chunks[0], {})
+        info = CubeInfo(place.store, grid, place.chunks[0], {})
         values = LayerReader(info, place.name, array)(rows, columns)
         attrs = {key: value for key, value in array.attrs.items() if key not in HIDDEN}
         arrays[place.name] = xr.Variable(("y", "x"), values, attrs)
@@ -200,7 +243,7 @@ def _read(assignment: Assignment, rows: slice, columns: slice) -> tuple[xr.Datas
             arrays[place.name].encoding["_FillValue"] = array.attrs["_FillValue"]
         seen[place.name] = {place.key(*c): recorder.digests.get(place.key(*c), ABSENT)
                             for c in place.touched(rows, columns)}  # fmt: skip
-    complete = _coordinates(assignment.grid)
+    complete = _coordinates(grid)
     coords = {"y": complete["y"][rows], "x": complete["x"][columns], "spatial_ref": complete["spatial_ref"]}
     return xr.Dataset(arrays, coords=coords), seen
 
@@ -231,7 +274,7 @@ def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[DigestRecorder
     return known[key]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=MAX_TOGETHER)
 def _load_model(store: str, key: str, digest: str, load: Any) -> Any:
     data = Ledger(open_store(store), store).read(key)
     if data is None:

@@ -62,7 +62,8 @@ def index_stages(
             outputs=outputs_of_index(own),
             compute=compute_index,
             options={"table": own, "samples": samples, "seed": seed},
-            indifferent=("table.samples", "table.citation", "table.elements"),
+            # Units and properties decide contents, which are not used here.
+            indifferent=("table.samples", "table.citation", "table.elements", "table.units", "table.properties"),
             files=(samples,),
             prepare=prepare_index,
             load=MapModel.load,

@@ -41,7 +41,8 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
             ),
             compute=compute_representation,
             options={"table": own, "samples": samples, "layer": layer},
-            indifferent=("table.samples", "table.citation", "table.elements"),
+            # Units and properties decide contents, which are not used here.
+            indifferent=("table.samples", "table.citation", "table.elements", "table.units", "table.properties"),
             files=(samples,),
             prepare=prepare_representation,
             prepares="counting",

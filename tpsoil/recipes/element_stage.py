@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import xarray as xr
 
-from tpsoil.errors import InputError
-from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.layers import MapModel
 from tpsoil.forest.outputs import layer_variables
-from tpsoil.forest.standardised import ATTRIBUTE, residual_variogram, variogram_text
-from tpsoil.micronutrients import check_covariates, train_elements
-from tpsoil.micronutrients.alteration import INDEX
-from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
-from tpsoil.variables import Variable, missing_code
+from tpsoil.stage import Stage
+from tpsoil.variables import Variable
 
-from .element_designs import design_notes, design_tables, mapped_covariates
-from .element_index_stage import index_stages, predicts_index, with_out_of_fold_index
-from .element_kriging import kriged_forest
+from .element_choices import element_table, mapped_table, uncalibrated_table
+from .element_index_stage import index_stages, predicts_index
+from .element_maps import compute_element, compute_elements, prepare_element, prepare_uncalibrated
 from .element_options import ElementsTable
+from .element_report import report_element
 from .element_representation import representation_stages
-from .element_samples import design_of
-from .element_study import notes_of_study, study_tables
-from .element_tables import tables_of
-from .element_training import training_options
-from .element_uncalibrated import (
-    compute_uncalibrated,
-    prepare_uncalibrated,
-    uncalibrated_outputs,
-    uncalibrated_table,
-)
 from .mask_stage import mask_inputs
 
 __all__ = ["ElementsTable", "element_stages"]
 
+INDIFFERENT: Final = ("samples", "elements", "citation", "pairs.path", "training_cube")
+"""Keys that decide nothing of an element: its own column and files are options of their own."""
 BYTES_PER_CELL: Final = 64.0
 """Beside the inputs: the design rows, mean and spread in float64."""
 BYTES_WITH_INTERVAL: Final = 160.0
@@ -72,24 +59,16 @@ def element_stages(
     for symbol in table.columns:
         stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
-            raw = _element_stage(uncalibrated_table(table, symbol), symbol, (samples, None), seed, masks)
-            stages.append(
-                replace(
-                    raw,
-                    name=f"element_{symbol}_xrf",
-                    title=f"{raw.title} before calibration",
-                    outputs=uncalibrated_outputs(table, symbol),
-                    compute=compute_uncalibrated,
-                    prepare=prepare_uncalibrated,
-                )
-            )
+            stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
 def _element_stage(
     table: ElementsTable, symbol: str, files: tuple[Path, Path | None], seed: int, masks: Sequence[str]
 ) -> Stage:
-    samples, pairs = files
+    samples = files[0]
+    own = mapped_table(table, symbol)
+    pairs = None if own.pairs is None else files[1]
     of_index = table.cia.features if predicts_index(table) and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
     return Stage(
@@ -99,17 +78,23 @@ def _element_stage(
         inputs=inputs,
         outputs=outputs_of(table, symbol),
         compute=compute_element,
+        together=compute_elements,
         options={
-            "table": table,
+            "table": own,
+            "report": element_table(table, symbol),
+            "first": symbol == next(iter(table.columns)),
             "samples": samples,
             "pairs": pairs,
             "seed": seed,
             "symbol": symbol,
+            "label": table.property_of(symbol).layer,
             "column": table.columns[symbol],
         },
-        indifferent=("table.samples", "table.elements", "table.citation", "table.pairs.path"),
+        indifferent=tuple(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT),
         files=(samples,) if pairs is None else (samples, pairs),
         prepare=prepare_element,
+        report=report_element,
+        reported=("report", "first"),
         load=MapModel.load,
         attributes={
             "": {
@@ -126,88 +111,21 @@ def _element_stage(
     )
 
 
-def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
-    """Read and screen the samples, take the covariates at their cells, train, explain, and compile for mapping."""
-    table: ElementsTable = options["table"]
-    symbol = options["symbol"]
-    pairs = None if options["pairs"] is None else Path(options["pairs"])
-    samples = design_of(table, cube, Path(options["samples"]), symbol, pairs=pairs)
-    notes: list[str] = []
-    if predicts_index(table):
-        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
-        notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
-    check_covariates(
-        samples.design.assign(**{symbol: samples.design["value"]}),
-        symbol,
-        list(table.features),
-        where=f"elements, {symbol}",
+def _uncalibrated_stage(table: ElementsTable, symbol: str, samples: Path, seed: int, masks: Sequence[str]) -> Stage:
+    """The map of XRF readings before calibration, in the same pass as the others."""
+    own = uncalibrated_table(table, symbol)
+    calibrated = _element_stage(own, symbol, (samples, None), seed, masks)
+    options = {key: value for key, value in calibrated.options.items() if key not in calibrated.reported}
+    return replace(
+        calibrated,
+        name=f"element_{symbol}_xrf",
+        title=f"{calibrated.title} before calibration",
+        outputs=uncalibrated_outputs(own, symbol),
+        options={**options, "table": own, "label": f"{options['label']}_xrf"},
+        prepare=prepare_uncalibrated,
+        report=None,
+        reported=(),
     )
-    settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
-    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
-    kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
-    trained = kriged.trained
-    counts = trained.counts
-    notes += kriged.notes
-    notes += [*samples.notes, *notes_of_study(table, symbol, trained, samples.design)]
-    if counts["used"] < counts["rows"]:
-        notes.append(
-            f"{symbol}: {counts['used']} of {counts['rows']} samples used; {counts['without_target']} have no value, "
-            f"{counts['without_feature']} lack a covariate"
-        )
-    attributes: dict[str, dict[str, Any]] = {"": {"samples_used": counts["used"], **samples.attributes}}
-    if counts["censored_filled"]:
-        notes.append(
-            f"{symbol}: {counts['censored_filled']} censored values replaced by {table.censored_as} of the limit"
-        )
-        attributes[""]["censored_filled"] = counts["censored_filled"]
-    levels = {n: v for n, v in trained.encoding.levels.items() if not any(isinstance(k, str) for k in v)}
-    unseen = unseen_classes(cube, levels)
-    if unseen:
-        classes_text = "; ".join(f"{name}: {', '.join(map(str, classes))}" for name, classes in unseen.items())
-        if table.unseen_classes == "error":
-            raise InputError(
-                f"elements: the map has classes that no sample of {symbol} has ({classes_text}); the forest was not "
-                "trained on them: set unseen_classes = 'nodata' to leave their cells empty, or remove the feature"
-            )
-        notes.append(f"{symbol}: cells of classes that no sample has stay empty ({classes_text})")
-        attributes[""]["unseen_classes"] = classes_text
-    extra = None
-    if table.extra_features:
-        wider = [*table.features, *table.extra_features]
-        extra = train_elements(samples.design, [symbol], wider, **settings)[symbol]
-    line = samples.calibration
-    error = line.measurement_error() if line is not None and table.calibration_error else None
-    model = MapModel.of(
-        trained,
-        level=table.interval,
-        measurement=error,
-        extra=table.extra_layers,
-        conformal=table.conformal,
-        cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
-    )
-    model = replace(model, kriging=kriged.kriging)
-    attributes[""] |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
-    place = samples.design.loc[trained.folds.index, ["lon", "lat"]]
-    variogram = residual_variogram(model, trained, place)
-    if variogram is not None:
-        attributes[table.property_of(symbol).layer] = {ATTRIBUTE: variogram_text(variogram)}
-    tables = {**samples.tables, **tables_of(table, symbol, trained, samples.design, extra, int(options["seed"]))}
-    tables |= kriged.tables
-    tables |= design_tables(symbol, trained, samples.design, settings.get("area"))
-    notes += design_notes(symbol, trained, tables)
-    tables |= study_tables(table, symbol, trained, samples, int(options["seed"]))
-    return Prepared(model.dump(), tables, attributes, notes)
-
-
-def compute_element(window: Window) -> Mapping[str, Array]:
-    """The layers of one element in one window."""
-    declared = window.options["table"].property_of(window.options["symbol"])
-    label = declared.layer
-    maps = map_models({label: window.model}, window.layers)
-    results = {str(name): np.asarray(layer.values) for name, layer in maps.data_vars.items()}
-    for name in {f"{label}_lower", f"{label}_upper"} & set(results):  # a limit is no impossible value
-        results[name] = np.clip(results[name], declared.low, declared.high)
-    return results
 
 
 def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
@@ -222,17 +140,8 @@ def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
     return tuple(replace(layer, low=low, high=high) if layer.name in own else layer for layer in layers)
 
 
-def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Classes present on soil in the layers but absent from training; read block by block."""
-    present: dict[str, set[int]] = {name: set() for name in levels}
-    complete = with_soil_mask(cube)
-    names = [*levels, *([MASK] if MASK in complete else [])]
-    codes = {name: missing_code(cube[name]) for name in levels}
-    for part in blocks_of(complete[names]) if levels else ():
-        for name, code in codes.items():
-            values = np.asarray(part[name].values, dtype=np.float64)
-            keep = np.isfinite(values) & (True if code is None else values != code)
-            if MASK in part:
-                keep &= np.asarray(part[MASK].values) == 1
-            present[name] |= {int(v) for v in np.unique(values[keep])}
-    return {name: sorted(codes - set(levels[name])) for name, codes in present.items() if codes - set(levels[name])}
+def uncalibrated_outputs(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:
+    """Mean and spread, named `NAME_xrf`."""
+    declared = table.property_of(symbol)
+    title = f"{declared.long_name} by XRF, before calibration"
+    return tuple(layer_variables(f"{declared.layer}_xrf", None, units=declared.units, title=title))

@@ -1,0 +1,167 @@
+"""The maps of `[elements]`: train the forest of one element, and compute the layers of several in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from tpsoil.errors import InputError
+from tpsoil.forest import TrainedForest
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.standardised import ATTRIBUTE, residual_variogram, variogram_text
+from tpsoil.forest.state import dump_state
+from tpsoil.micronutrients import check_covariates, train_elements
+from tpsoil.micronutrients.alteration import INDEX
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
+from tpsoil.variables import missing_code
+
+from .element_designs import mapped_covariates
+from .element_index_stage import predicts_index, with_out_of_fold_index
+from .element_kriging import kriged_forest
+from .element_options import ElementsTable
+from .element_samples import ElementSamples, design_of
+from .element_training import training_options
+
+
+def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Read and screen the samples, take the covariates at their cells, train, and compile for mapping."""
+    table: ElementsTable = options["table"]
+    symbol = options["symbol"]
+    samples = samples_of(cube, options)
+    notes: list[str] = []
+    if predicts_index(table):
+        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
+        notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
+    check_covariates(
+        samples.design.assign(**{symbol: samples.design["value"]}),
+        symbol,
+        list(table.features),
+        where=f"elements, {symbol}",
+    )
+    settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
+    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
+    trained = kriged.trained
+    notes += [*kriged.notes, *samples.notes]
+    counts = trained.counts
+    if counts["used"] < counts["rows"]:
+        notes.append(
+            f"{symbol}: {counts['used']} of {counts['rows']} samples used; {counts['without_target']} have no value, "
+            f"{counts['without_feature']} lack a covariate"
+        )
+    attributes: dict[str, Any] = {"samples_used": counts["used"], **samples.attributes}
+    if counts["censored_filled"]:
+        notes.append(
+            f"{symbol}: {counts['censored_filled']} censored values replaced by {table.censored_as} of the limit"
+        )
+        attributes["censored_filled"] = counts["censored_filled"]
+    if unseen := _unseen_text(cube, trained):
+        if table.unseen_classes == "error":
+            raise InputError(
+                f"elements: the map has classes that no sample of {symbol} has ({unseen}); the forest was not "
+                "trained on them: set unseen_classes = 'nodata' to leave their cells empty, or remove the feature"
+            )
+        notes.append(f"{symbol}: cells of classes that no sample has stay empty ({unseen})")
+        attributes["unseen_classes"] = unseen
+    line = samples.calibration
+    error = line.measurement_error() if line is not None and table.calibration_error else None
+    model = MapModel.of(
+        trained,
+        level=table.interval,
+        measurement=error,
+        extra=table.extra_layers,
+        conformal=table.conformal,
+        cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
+    )
+    model = replace(model, kriging=kriged.kriging)
+    attributes |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
+    by_layer = {"": attributes}
+    variogram = residual_variogram(model, trained, samples.design.loc[trained.folds.index, ["lon", "lat"]])
+    if variogram is not None:
+        by_layer[options["label"]] = {ATTRIBUTE: variogram_text(variogram)}
+    return Prepared(model.dump(), kriged.tables, by_layer, notes, dump_state(trained))
+
+
+def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
+    """Train on the readings before their calibration."""
+    table: ElementsTable = options["table"]
+    symbol = options["symbol"]
+    samples = samples_of(cube, options)
+    if predicts_index(table):
+        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
+    settings = training_options(
+        table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers, scored=False
+    )
+    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    model = MapModel.of(trained, level=None)
+    attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
+    return Prepared(model.dump(), {}, {"": attributes}, [])
+
+
+def samples_of(cube: xr.Dataset, options: Mapping[str, Any], *, table: ElementsTable | None = None) -> ElementSamples:
+    """The samples of a stage's element, placed on the cube; of another table of options where one is given."""
+    pairs = None if options["pairs"] is None else Path(options["pairs"])
+    return design_of(table or options["table"], cube, Path(options["samples"]), options["symbol"], pairs=pairs)
+
+
+def compute_element(window: Window) -> Mapping[str, Array]:
+    """The layers of one element in one window."""
+    return compute_elements([window])[0]
+
+
+def compute_elements(windows: Sequence[Window]) -> list[Mapping[str, Array]]:
+    """The layers of several elements in one window: its covariates are encoded once for all of them.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        Of the same cells; each has its own model, and the name of its layers in the option `label`.
+
+    Returns
+    -------
+    list of mapping of str to ndarray
+        Equal bit for bit to those of each element alone.
+    """
+    models: dict[str, MapModel] = {window.options["label"]: window.model for window in windows}
+    layers = windows[0].layers
+    for window in windows[1:]:
+        layers = layers.assign({name: layer for name, layer in window.layers.items() if name not in layers})
+    maps = map_models(models, layers)
+    return [_clipped(window, {spec.name: np.asarray(maps[spec.name].values) for spec in model.outputs(label)})
+            for window, (label, model) in zip(windows, models.items(), strict=True)]  # fmt: skip
+
+
+def _clipped(window: Window, maps: dict[str, Array]) -> dict[str, Array]:
+    """Maps whose limits are possible values of the property."""
+    declared = window.options["table"].property_of(window.options["symbol"])
+    for name in {f"{window.options['label']}_{end}" for end in ("lower", "upper")} & set(maps):
+        maps[name] = np.clip(maps[name], declared.low, declared.high)
+    return maps
+
+
+def _unseen_text(cube: xr.Dataset, trained: TrainedForest) -> str:
+    levels = {n: v for n, v in trained.encoding.levels.items() if not any(isinstance(k, str) for k in v)}
+    unseen = unseen_classes(cube, levels)
+    return "; ".join(f"{name}: {', '.join(map(str, classes))}" for name, classes in unseen.items())
+
+
+def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Classes present on soil in the layers but absent from training; read block by block."""
+    present: dict[str, set[int]] = {name: set() for name in levels}
+    complete = with_soil_mask(cube)
+    names = [*levels, *([MASK] if MASK in complete else [])]
+    codes = {name: missing_code(cube[name]) for name in levels}
+    for part in blocks_of(complete[names]) if levels else ():
+        for name, code in codes.items():
+            values = np.asarray(part[name].values, dtype=np.float64)
+            keep = np.isfinite(values) & (True if code is None else values != code)
+            if MASK in part:
+                keep &= np.asarray(part[MASK].values) == 1
+            present[name] |= {int(v) for v in np.unique(values[keep])}
+    return {name: sorted(codes - set(levels[name])) for name, codes in present.items() if codes - set(levels[name])}
