@@ -186,9 +186,14 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     depth = None
     if table.depths is not None:
         samples, depth = numbered_depths(table, samples, places)
+    if table.crs is None:
+        others = {*needed[len(places) :], *columns} - {"lon", "lat"}  # a position may be a covariate too
+        attrs, lon, lat = dict(samples.attrs), samples[places[0]], samples[places[1]]
+        samples = samples.drop(columns=[name for name in places if name not in others]).assign(lon=lon, lat=lat)
+        samples.attrs = attrs
     declared = table.property_of(symbol)
     tidy = read_samples(
-        samples if table.crs is not None else samples.rename(columns=dict(zip(places, ("lon", "lat"), strict=True))),
+        samples,
         {symbol: table.columns[symbol]},
         site=table.site,
         replicate=DEPTH_ROW if depth is not None else table.replicate,
