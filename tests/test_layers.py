@@ -24,7 +24,7 @@ NEIGHBOURS = {
 ALLOWED = {
     **{stage: FOUNDATION | NEIGHBOURS.get(stage, set()) for stage in STAGES},
     "kernels": set(),
-    "errors": {"redaction"},
+    "errors": {"redaction", "display"},
     "redaction": set(),
     "waiting": {"errors"},
     "constants": set(),

@@ -5,9 +5,30 @@ from __future__ import annotations
 import html
 import math
 import numbers
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONG_WORD = re.compile(r"[^\s,;'\"]{1500,}")
+
+
+def printable(text: str) -> str:
+    """A message as a terminal and a log may show it: control characters escaped, very long words shortened.
+
+    Names of layers, files and columns come from whoever wrote them: an escape sequence among them could rewrite the
+    lines above, and a character that reverses the direction could hide a part.
+
+    Examples
+    --------
+    >>> printable("no column '\x1b[31mred'")
+    "no column '\\x1b[31mred'"
+    >>> len(printable("n" * 10_000)) < 200
+    True
+    """
+    escaped = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return _LONG_WORD.sub(lambda match: f"{match[0][:60]}... ({len(match[0])} characters)", escaped)
 
 
 def cell_text(value: Any, digits: int = 3) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from .display import printable
 from .redaction import redacted
 
 
@@ -19,7 +20,7 @@ class TpsoilError(Exception):
     exit_status: int = 1
 
     def __str__(self) -> str:
-        return redacted(str(self.args[0])) if self.args else ""
+        return printable(redacted(str(self.args[0]))) if self.args else ""
 
 
 class InputError(TpsoilError, ValueError):

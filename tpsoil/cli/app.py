@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from tpsoil.display import printable
 from tpsoil.errors import TpsoilError
 from tpsoil.redaction import redacted
 
@@ -83,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt as error:
         _fail("interrupted", error, 130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _fail(f"{error.filename}: the name is longer than a file system takes; give a shorter one", error, 2)
         text = str(error).strip() or "no message"
         _fail(
             f"unexpected {type(error).__name__}: {text}\nInternal error of tpsoil or its environment; no fault of the "
@@ -98,7 +102,7 @@ def _fail(message: str, error: BaseException, status: int) -> NoReturn:
         import traceback
 
         traceback.print_exception(error)
-    print(_fold(f"tpsoil: {redacted(message)}"), file=sys.stderr)
+    print(_fold(f"tpsoil: {printable(redacted(message))}"), file=sys.stderr)
     raise SystemExit(status)
 
 
@@ -123,7 +127,7 @@ def _plain_warnings() -> None:
         file: object = None,
         line: object = None,
     ) -> None:
-        print(_fold(f"tpsoil: warning: {redacted(str(message))}"), file=sys.stderr)
+        print(_fold(f"tpsoil: warning: {printable(redacted(str(message)))}"), file=sys.stderr)
 
     # Warnings of tpsoil are for the user; deprecations in a library are for developers.
     warnings.simplefilter("ignore")

@@ -16,7 +16,7 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
@@ -28,6 +28,9 @@ from zarr.storage import LocalStore, WrapperStore
 from .encoding import ChunkEncoding
 
 Array = npt.NDArray[Any]
+
+BLOSC_OVERHEAD_BYTES: Final = 16
+"""Blosc's own bound of what it adds to bytes that do not compress."""
 
 
 def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
@@ -200,6 +203,9 @@ class LocalChunks:
     def _checked(self, data: bytes) -> bytes:
         """Blosc's bytes, after a comparison with their checksum."""
         if self.frame is not None:
+            limit = self.chunk[0] * self.chunk[1] * self.dtype.itemsize + BLOSC_OVERHEAD_BYTES
+            if frame_content_bytes(data) > limit:  # memory is reserved for what the frame states
+                raise ValueError(f"the chunk's frame does not unpack to at most {limit} bytes")
             packed: bytes = self.frame.decode(data)  # raises for a checksum that does not match
             return packed
         if google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
@@ -218,6 +224,22 @@ class LocalChunks:
     def _report(self, key: str, data: bytes | None) -> None:
         if self.observer is not None:
             self.observer.on_object(f"{self.path}/{key}" if self.path else key, data)
+
+
+def frame_content_bytes(data: bytes) -> int:
+    """Bytes that a zstd frame states to unpack to; 0 where it states none (RFC 8878, section 3.1.1.1).
+
+    Examples
+    --------
+    >>> frame_content_bytes(bytes.fromhex("28b52ffd2005"))
+    5
+    """
+    if len(data) < 6:
+        return 0
+    flag = data[4]
+    size = (1 if flag & 0x20 else 0, 2, 4, 8)[flag >> 6]
+    at = 5 + (0 if flag & 0x20 else 1) + (0, 1, 2, 4)[flag & 3]
+    return int.from_bytes(data[at : at + size], "little") + (256 if size == 2 else 0)
 
 
 def put_file(path: Path, data: bytes) -> None:

@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from tpsoil.display import printable
 from tpsoil.redaction import redacted
 
 from .places import is_url
@@ -59,7 +60,7 @@ class Reporter:
 
     def report(self, message: str, *, warning: bool = False) -> None:
         """One line, in the log too."""
-        message = redacted(message)
+        message = printable(redacted(message))
         log.log(logging.WARNING if warning else logging.INFO, message)
         if self.show:
             self.console.print(("warning: " if warning else "") + message, markup=False)
@@ -214,7 +215,7 @@ def logging_to(path: Path | None) -> Iterator[None]:
 
 
 def _redact(record: logging.LogRecord) -> bool:
-    record.msg, record.args = redacted(record.getMessage()), None
+    record.msg, record.args = printable(redacted(record.getMessage())), None
     return True
 
 

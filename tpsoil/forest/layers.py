@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import text_summary
-from tpsoil.errors import InputError
+from tpsoil.errors import CorruptStoreError, InputError, TpsoilError
 from tpsoil.evaluation import Kriging
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.checks import check_forest
@@ -33,7 +33,7 @@ from tpsoil.forest.local_intervals import (
 )
 from tpsoil.forest.mapping import map_members
 from tpsoil.forest.measurement import MeasurementError
-from tpsoil.forest.model_bytes import encoding_of, pack, unpack
+from tpsoil.forest.model_bytes import Unpacked, encoding_of, pack, unpack
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.residual_kriging import add_kriged
@@ -307,12 +307,33 @@ class MapModel:
         InputError
             For other bytes.
         CorruptStoreError
-            For a forest whose nodes are not trees.
+            For a forest whose nodes are not trees, whose features are not those of the model, and for parts that are
+            missing or of another kind.
         """
         stored = unpack(data)
+        try:
+            model = cls._of(stored)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if isinstance(error, TpsoilError):
+                raise
+            raise CorruptStoreError(
+                f"map model: a part is missing or of another kind ({type(error).__name__}: {error}); train it again"
+            ) from error
+        where = f"map model '{model.name}'"
+        for forest in (model.forest, model.domain):
+            if forest is not None:  # both are walked by compiled code, which checks no index
+                check_forest(forest, where)
+                if forest.features != model.encoding.columns:
+                    raise CorruptStoreError(
+                        f"{where}: its forest has {len(forest.features)} features, its design has "
+                        f"{len(model.encoding.columns)}, or they differ; train it again"
+                    )
+        return model
+
+    @classmethod
+    def _of(cls, stored: Unpacked) -> MapModel:
         plain = stored.plain
         forest = replace(stored.part("forest", CompiledForest), responses=stored.part("responses", Responses))
-        check_forest(forest, f"map model '{plain['name']}'")
         parts = {name: stored.part(name, kind) for name, kind in ARRAY_PARTS.items() if name != "forest"}
         return cls(
             name=plain["name"],

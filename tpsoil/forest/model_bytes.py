@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -78,10 +80,17 @@ def unpack(data: bytes) -> Unpacked:
         For other bytes.
     """
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as content:
+            if sum(member.file_size for member in content.infolist()) > len(data):  # `pack` does not compress
+                raise InputError("forest: these bytes unpack to more than they are; write them with dump()")
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             plain = json.loads(stored["plain_"].tobytes())
             arrays = {name: stored[name] for name in stored.files if name != "plain_"}
-    except (ValueError, KeyError, OSError) as error:
+        if not isinstance(plain, dict):
+            raise ValueError("no mapping")
+    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError("forest: these bytes are not a map model; write them with dump()") from error
     return Unpacked(plain, arrays)
 

@@ -23,6 +23,10 @@ FORMAT: Final = "tpsoil forest 1"
 ARRAYS: Final = ("root", "left", "right", "feature", "threshold", "missing_left", "value")
 """Of a compiled forest, in the order of its digest."""
 _RESPONSES: Final = ("value", "begin", "member")
+UNREADABLE: Final = (
+    KeyError, ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, OSError,
+)  # fmt: skip
+"""What other bytes raise; MemoryError where a header states an array that is larger than any memory."""
 
 
 def save_forest(forest: CompiledForest, path: Path) -> None:
@@ -106,7 +110,7 @@ def load_forest(path: Path, compiled: type[CompiledForest]) -> CompiledForest:
             feature_units=header["feature_units"],
             responses=responses,
         )
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, OSError) as error:
+    except UNREADABLE as error:
         if isinstance(error, CorruptStoreError):
             raise
         raise CorruptStoreError(f"{path}: not a forest that can be read ({error}); save it again") from error

@@ -39,6 +39,7 @@ from .layer_stage import LayerTable
 from .mask_stage import MaskTable
 from .section import Section, named_tables, read_table, unknown_keys
 from .solum_stage import SolumTable
+from .texts import text_faults
 from .zonal_stage import ZonalTable
 
 DATA_VARIABLE: Final = "TPSOIL_DATA"
@@ -275,6 +276,8 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         where, folder, raw = "recipe", Path.cwd(), dict(recipe)
     else:
         where, folder, raw = str(recipe), Path(recipe).resolve().parent, _parse(Path(recipe))
+    if faults := text_faults(raw):
+        raise RecipeError(where, faults)
     faults = unknown_keys(raw, TABLES, "")
     text = _with_variables(raw, folder, "", faults)
     if output is not None and isinstance(text.get("run"), Mapping):
