@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,32 @@ def check_forest(forest: CompiledForest, where: str) -> None:
     fault = _fault(forest) or _fault_of_responses(forest)
     if fault:
         raise CorruptStoreError(f"{where}: is no valid forest ({fault}); train it again and save it again")
+
+
+def check_forests(where: str, forests: Iterable[CompiledForest | None], columns: Sequence[str]) -> None:
+    """Check the forests of one model, which compiled code walks without checking an index.
+
+    Parameters
+    ----------
+    where : str
+        The model, for the message.
+    forests : iterable of CompiledForest or None
+    columns : sequence of str
+        Of the model's design, which are the features of each forest.
+
+    Raises
+    ------
+    CorruptStoreError
+        As `check_forest`, and for a forest of other features.
+    """
+    for forest in forests:
+        if forest is not None:
+            check_forest(forest, where)
+            if tuple(forest.features) != tuple(columns):
+                raise CorruptStoreError(
+                    f"{where}: the {len(forest.features)} features of its forest are not the {len(columns)} columns of "
+                    "its design; train it again"
+                )
 
 
 def _fault(forest: CompiledForest) -> str:

@@ -13,10 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import text_summary
-from tpsoil.errors import CorruptStoreError, InputError, TpsoilError
+from tpsoil.errors import InputError
 from tpsoil.evaluation import Kriging
 from tpsoil.forest.applicability import ForestSpace
-from tpsoil.forest.checks import check_forest
+from tpsoil.forest.checks import check_forests
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import Applicability, ErrorCurve
 from tpsoil.forest.encoding import Encoding
@@ -33,7 +33,7 @@ from tpsoil.forest.local_intervals import (
 )
 from tpsoil.forest.mapping import map_members
 from tpsoil.forest.measurement import MeasurementError
-from tpsoil.forest.model_bytes import Unpacked, encoding_of, pack, unpack
+from tpsoil.forest.model_bytes import Unpacked, encoding_of, pack, reading_model, unpack
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.residual_kriging import add_kriged
@@ -310,24 +310,9 @@ class MapModel:
             For a forest whose nodes are not trees, whose features are not those of the model, and for parts that are
             missing or of another kind.
         """
-        stored = unpack(data)
-        try:
-            model = cls._of(stored)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            if isinstance(error, TpsoilError):
-                raise
-            raise CorruptStoreError(
-                f"map model: a part is missing or of another kind ({type(error).__name__}: {error}); train it again"
-            ) from error
-        where = f"map model '{model.name}'"
-        for forest in (model.forest, model.domain):
-            if forest is not None:  # both are walked by compiled code, which checks no index
-                check_forest(forest, where)
-                if forest.features != model.encoding.columns:
-                    raise CorruptStoreError(
-                        f"{where}: its forest has {len(forest.features)} features, its design has "
-                        f"{len(model.encoding.columns)}, or they differ; train it again"
-                    )
+        with reading_model():
+            model = cls._of(unpack(data))
+        check_forests(f"map model '{model.name}'", (model.forest, model.domain), model.encoding.columns)
         return model
 
     @classmethod

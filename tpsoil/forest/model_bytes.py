@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError
+from tpsoil.errors import CorruptStoreError, InputError, TpsoilError
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.features import Feature
 
@@ -93,6 +94,25 @@ def unpack(data: bytes) -> Unpacked:
             raise
         raise InputError("forest: these bytes are not a map model; write them with dump()") from error
     return Unpacked(plain, arrays)
+
+
+@contextlib.contextmanager
+def reading_model() -> Iterator[None]:
+    """Turns an error about the content of a model's bytes into one that names it.
+
+    Raises
+    ------
+    CorruptStoreError
+        For parts that are missing or of another kind.
+    """
+    try:
+        yield
+    except TpsoilError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise CorruptStoreError(
+            f"map model: a part is missing or of another kind ({type(error).__name__}: {error}); train it again"
+        ) from error
 
 
 def encoding_of(plain: Mapping[str, Any]) -> Encoding:
