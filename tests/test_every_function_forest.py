@@ -14,6 +14,7 @@ from test_training import plots
 
 from tpsoil import forest
 from tpsoil.forest import CompiledForest, SoilForest
+from tpsoil.forest.selection import WITHOUT_EFFECT
 
 pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")
 
@@ -154,6 +155,23 @@ CASES = {
         forest.score,
         {"observed": [1.0, 2.0, 4.0], "predicted": [1.5, 2.0, 3.0]},
         {"measures": other(["rmse"]), "missing": other("omit", observed=[1.0, np.nan, 4.0])},
+    ),
+    "select_features": Case(
+        forest.select_features,
+        {**SMALL, "features": NUMBERS, "trees": 3, "folds": "group", "nested": False},
+        {
+            **{name: change for name, change in TRAINING.items() if name not in {*WITHOUT_EFFECT, "search_folds"}},
+            "nested": other(True),
+            "search_folds": other(2, nested=True),
+            "groups": other("part"),
+            "max_features": other(1.0),
+            "min_impurity_decrease": other(1e5),
+            "block_size": other(5.0, folds="block", block_size=2.0),
+            "coordinates": other(("east", "north"), folds="block", block_size=2.0),
+            "transform": other("log10"),
+            "missing": other("keep", features=["slope", "height"]),
+            "categories": other("onehot", features=["slope", "land_cover"]),
+        },
     ),
     "train": Case(forest.train, SMALL, TRAINING),
     "SoilForest": Case(

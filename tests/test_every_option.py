@@ -284,6 +284,8 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "interval": Change(0.9),
         "conformal": Change("class:climate_zone", given={"interval": 0.5}),
         "kriging": Change("residuals", "table"),
+        "feature_selection": Change("forward", "table", also={"selection_trees": 3}),
+        "selection_trees": Change(4, "table", given={"feature_selection": "forward"}),
         "extra_layers": Change(["point_density", "expected_error"], given={"interval": 0.9}),
         "replicate": Change("part", "fault", given={"site": "plot"}),
         "units": Change("g kg-1", given={"check_units": False}, root={"elements": {"elements": ["Zn"]}}),
@@ -665,7 +667,8 @@ IDLE = [
 ]  # fmt: skip
 IDLE_ELEMENTS = [
     {"search_trees": 30}, {"driver_repeats": 3}, {"bands": 2}, {"calibration": "rma"}, {"classes": {"elevation": [1]}},
-    {"masked_within_km": 3.0, "masked_samples": "drop"}, {"conformal": "weighted"}, {"extra_layers": ["point_density"]},
+    {"masked_within_km": 3.0, "masked_samples": "drop"}, {"conformal": "weighted"}, {"selection_trees": 9},
+    {"extra_layers": ["point_density"]},
 ]  # fmt: skip
 
 

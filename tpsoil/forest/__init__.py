@@ -12,11 +12,13 @@ from tpsoil.forest.importance import permutation_importance
 from tpsoil.forest.intervals import conformal_intervals, coverage_table
 from tpsoil.forest.mapping import predict_cube_many
 from tpsoil.forest.options import TrainingOptions
+from tpsoil.forest.selection import FeatureSelection, select_features
 from tpsoil.forest.trained import TrainedForest, load_trained
 from tpsoil.forest.training import train
 
 __all__ = [
     "CompiledForest",
+    "FeatureSelection",
     "SoilForest",
     "TrainedForest",
     "TrainingOptions",
@@ -30,5 +32,6 @@ __all__ = [
     "predict_cube",
     "predict_cube_many",
     "score",
+    "select_features",
     "train",
 ]

@@ -13,7 +13,7 @@ REPORTED: Final = (
 """Keys that decide tables and no map."""
 CALIBRATED: Final = (
     "interval", "conformal", "kriging", "extra_layers", "icp", "pairs", "calibration", "variance_ratio",
-    "calibration_error",
+    "calibration_error", "feature_selection", "selection_trees",
 )  # fmt: skip
 """Keys that decide nothing of a map before calibration, beside those of its tables."""
 

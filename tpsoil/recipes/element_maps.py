@@ -26,6 +26,7 @@ from .element_index_stage import predicts_index, with_out_of_fold_index
 from .element_kriging import kriged_forest
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
+from .element_selection import selected_table
 from .element_training import training_options
 
 
@@ -45,10 +46,12 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
         where=f"elements, {symbol}",
     )
     settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
+    selected = selected_table(table, symbol, samples.design, settings)
+    table = selected.table
     trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
     trained = kriged.trained
-    notes += [*kriged.notes, *samples.notes]
+    notes += [*selected.notes, *kriged.notes, *samples.notes]
     counts = trained.counts
     if counts["used"] < counts["rows"]:
         notes.append(
@@ -56,6 +59,8 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
             f"{counts['without_feature']} lack a covariate"
         )
     attributes: dict[str, Any] = {"samples_used": counts["used"], **samples.attributes}
+    if selected.tables:
+        attributes["features_selected"] = " ".join(table.features)
     if counts["censored_filled"]:
         notes.append(
             f"{symbol}: {counts['censored_filled']} censored values replaced by {table.censored_as} of the limit"
@@ -85,7 +90,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     variogram = residual_variogram(model, trained, samples.design.loc[trained.folds.index, ["lon", "lat"]])
     if variogram is not None:
         by_layer[options["label"]] = {ATTRIBUTE: variogram_text(variogram)}
-    return Prepared(model.dump(), kriged.tables, by_layer, notes, dump_state(trained))
+    return Prepared(model.dump(), {**selected.tables, **kriged.tables}, by_layer, notes, dump_state(trained))
 
 
 def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

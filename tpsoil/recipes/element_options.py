@@ -68,6 +68,11 @@ class ElementsTable(SamplesKeys):
         Correction of the interval: `"plain"` (nominal coverage on average over places like the samples),
         `"class:FEATURE"` (within each class of a feature), or `"weighted"` (over the mapped area, whose covariates
         differ from those of the samples).
+    feature_selection : "none", "forward" or "nested"
+        Map with the features of a forward selection in the deciding folds; "nested": also score the selection itself,
+        by selecting anew within the training part of each fold.
+    selection_trees : int
+        Of each forest of the selection.
     kriging : "none" or "residuals"
         Krige the residuals of the forest from the nearest samples and add them to the map, if that wins in the deciding
         folds; the run reports whether it does.
@@ -137,6 +142,7 @@ class ElementsTable(SamplesKeys):
         "masked_within_km": ("masked_samples", ("move",)),
         "conformal": ("interval", ()),
         "extra_layers": ("interval", ()),
+        "selection_trees": ("feature_selection", ("forward", "nested")),
     }
 
     features: tuple[str, ...] = Field(min_length=1)
@@ -156,6 +162,8 @@ class ElementsTable(SamplesKeys):
     search_folds: int = Field(default=3, ge=2)
     interval: float | None = None
     conformal: str = Field(default="plain", pattern=r"^(plain|weighted|class:.+)$")
+    feature_selection: Literal["none", "forward", "nested"] = "none"
+    selection_trees: int = Field(default=100, ge=2)
     kriging: Literal["none", "residuals"] = "none"
     extra_layers: tuple[Literal["point_density", "expected_error"], ...] = ()
     max_censored: float = Field(default=0.3, ge=0, le=1)
@@ -271,6 +279,10 @@ class ElementsTable(SamplesKeys):
         by = self.conformal.removeprefix("class:")
         if by != self.conformal and by not in self.features:
             raise ValueError(f"conformal names '{by}', which is no feature{nearest_name(by, self.features)}")
+        if by != self.conformal and self.feature_selection != "none":
+            raise ValueError(
+                f"feature_selection might not select '{by}', which conformal needs; leave one of the two out"
+            )
         for effect in self.effects:
             for name in effect.split("*"):
                 if name not in self.features:

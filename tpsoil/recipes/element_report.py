@@ -16,6 +16,7 @@ from .element_designs import design_notes, design_tables
 from .element_index_stage import predicts_index, with_out_of_fold_index
 from .element_maps import samples_of
 from .element_options import ElementsTable
+from .element_selection import narrowed_table
 from .element_study import notes_of_study, study_tables
 from .element_tables import tables_of
 from .element_training import training_options
@@ -48,6 +49,8 @@ def report_element(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, b
     samples = samples_of(cube, options, table=table)
     grow = bool(table.drivers or table.effects or table.groups_of_features)
     trained = load_state(state, grow=grow, workers=bench.workers)
+    if table.feature_selection != "none":
+        table = narrowed_table(table, trained.features)
     settings = training_options(table, samples.design, cube, seed=seed, workers=bench.workers)
     extra = None
     if table.extra_features:

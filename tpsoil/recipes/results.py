@@ -37,6 +37,8 @@ TITLES = {
     "map_accuracy": "Map accuracy from a probability sample, with design-based intervals",
     "area_estimates": "Mean of the mapped area from a probability sample, with the map as auxiliary",
     "validation": "Scores by kind of folds: the question each answers, NSE with its 90 % interval over sites",
+    "selection": "Forward selection of features: RMSE as selected (optimistic), nested, and with all features",
+    "selection_steps": "Steps of the forward selection",
     "kriging": "Kriging of residuals: RMSE with and without it in the same folds, gain with its 90 % interval",
     "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",
     "with_extra": "Scores with the extra features of the samples; these are not mapped",

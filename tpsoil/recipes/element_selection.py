@@ -1,0 +1,106 @@
+"""Forward selection of the features of `[elements]`, before the forests are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tpsoil.evaluation import FOLD_KINDS
+from tpsoil.forest import TrainingOptions
+from tpsoil.forest.selection import select_from, training_positions
+from tpsoil.micronutrients import train_elements
+
+from .element_options import ElementsTable
+
+OF_SEARCH = ("search", "search_trees", "search_folds")
+
+
+@dataclass(frozen=True)
+class SelectedTable:
+    """The recipe's table with the selected features.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        Its features, and the effects and groups of features among them.
+    tables : dict of str to DataFrame
+        "selection" and "selection_steps".
+    notes : list of str
+    """
+
+    table: ElementsTable
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def selected_table(
+    table: ElementsTable, symbol: str, design: pd.DataFrame, settings: Mapping[str, Any]
+) -> SelectedTable:
+    """Select the features of one element.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    symbol : str
+    design : DataFrame
+        Placed samples.
+    settings : mapping
+        Keywords of `train_elements`.
+
+    Returns
+    -------
+    SelectedTable
+    """
+    if table.feature_selection == "none":
+        return SelectedTable(table)
+    kind = max(settings["folds"], key=FOLD_KINDS.index)
+    plain = {name: value for name, value in settings.items() if name not in OF_SEARCH}
+    plain |= {"folds": [kind], "trees": table.selection_trees}
+    for name, of_kind in (("regions", "region"), ("area", "knndm")):
+        if kind != of_kind:
+            plain.pop(name, None)
+    base = train_elements(design, [symbol], list(table.features), **plain)[symbol]
+    rows = design.loc[base.folds.index]
+    known = {option.name for option in fields(TrainingOptions)}
+    how = TrainingOptions.of({name: value for name, value in plain.items() if name in known})
+    positions = training_positions(base, rows, how)
+    chosen = select_from(
+        base, positions, nested=table.feature_selection == "nested", workers=int(settings.get("workers", 1))
+    )
+    summary = {
+        "element": symbol,
+        "folds": chosen.folds,
+        "features": ", ".join(chosen.features),
+        "rmse": chosen.rmse,
+        "nested_rmse": chosen.nested_rmse,
+        "all_rmse": chosen.all_rmse,
+        "forests": chosen.forests,
+    }
+    steps = chosen.steps.copy()
+    steps.insert(0, "element", symbol)
+    # The order of the recipe, so that the forest does not depend on the order of selection.
+    features = tuple(name for name in table.features if name in chosen.features)
+    nested = f", nested {chosen.nested_rmse:.4g}" if np.isfinite(chosen.nested_rmse) else ""
+    note = (
+        f"{symbol}: {len(features)} of {len(table.features)} features selected in {chosen.folds} folds by "
+        f"{chosen.forests} forests: {', '.join(chosen.features)}; RMSE as selected {chosen.rmse:.4g}{nested}, with all "
+        f"features {chosen.all_rmse:.4g}"
+    )
+    tables = {"selection": pd.DataFrame([summary]), "selection_steps": steps}
+    return SelectedTable(narrowed_table(table, features), tables, [note])
+
+
+def narrowed_table(table: ElementsTable, features: Sequence[str]) -> ElementsTable:
+    """The recipe's table with some of its features, and the effects and groups of features among them."""
+    own: dict[str, Any] = {
+        "features": tuple(features),
+        "effects": tuple(effect for effect in table.effects if set(effect.split("*")) <= set(features)),
+    }
+    if isinstance(table.driver_groups, dict):
+        groups = {name: [one for one in members if one in features] for name, members in table.driver_groups.items()}
+        own["driver_groups"] = {name: members for name, members in groups.items() if members}
+    return table.model_copy(update=own)
