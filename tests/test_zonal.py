@@ -292,6 +292,18 @@ def write_thickness(folder: Path, seed: int) -> None:
     )
 
 
+def test_a_run_of_zonal_statistics_alone_has_a_page(recipe: dict[str, Any], tmp_path: Path) -> None:
+    entries = recipe.pop("zonal")
+    tpsoil.run(recipe, progress=False)
+    alone = {"run": {"name": "alone", "output": str(tmp_path / "alone.zarr"), "cube": recipe["run"]["output"]},
+             "zonal": entries}  # fmt: skip
+    tpsoil.run(alone, progress=False)
+    page = write_page(alone["run"]["output"], tmp_path / "page.html").read_text()
+    assert "Statistics by polygon: basins" in page
+    assert '"name":"solum_thickness"' in page  # the layer that was summarised, on the map
+    assert "<title>alone</title>" in page
+
+
 def test_a_recipe_gives_the_table_as_csv_and_on_the_page(recipe: dict[str, Any], tmp_path: Path) -> None:
     maps = tpsoil.run(recipe, progress=False)
     csv = tmp_path / "out.zarr" / "_tpsoil" / "models" / "zonal_basins.zonal_basins.csv"

@@ -150,9 +150,13 @@ def page_html(
     True
     """
     story = read_story(store, where=where, title=title)
+    cube = _cube_of(store, where, story.cube)
+    if cube is not None and not any(layer.ndim == 2 for layer in store.data_vars.values()):
+        # A run of [[zonal]] alone has tables and no map of its own: the layers that it has read are shown.
+        store, cube = cube.assign_attrs(store.attrs), None
+        layers = layers or [name for name in story.summarised if name in store] or None
     names = layer_names(store, layers, where, results=story.results, everything=everything)
     tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
-    cube = _cube_of(store, where, story.cube)
     viewer = build_viewer(store, names, cells=cells, tables=tables, cube=cube)
     drawn = [name for name in names if not name.endswith(WITHOUT_THUMBNAIL)] if len(names) > MANY_LAYERS else names
     by_name = dict(zip(names, viewer.shown, strict=True))

@@ -85,6 +85,8 @@ class Story:
         As text, or "".
     cube : str
         Cube that the run has read, relative to the store, or "".
+    summarised : list of str
+        Layers whose statistics by polygon the run has computed.
     published : bool
         Whether charts name the figure of the published study that they correspond to.
     charts : dict of str to DataFrame
@@ -108,6 +110,7 @@ class Story:
     citations: list[str] = field(default_factory=list)
     recipe: str = ""
     cube: str = ""
+    summarised: list[str] = field(default_factory=list)
     published: bool = False
     charts: dict[str, pd.DataFrame] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
@@ -144,6 +147,8 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.assumptions = _sentences(everywhere, ("assumptions", "assumption"))
     story.notes = [*_sentences(everywhere, ("notes",)), *run.notes]
     story.plausibility = _sentences([attrs], ("plausibility_notes",))
+    if attrs.get("run_state", "complete") != "complete":
+        story.plausibility.insert(0, "The run is not complete: tiles that are not computed yet have no value.")
     cited = [*_sentences(everywhere, _CITED), *_licences(attrs, layers)]
     story.citations = [*cited, f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
@@ -169,6 +174,8 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.provenance += _by_layer(layers, _ORIGIN, "Source of each layer")
     story.attributes = _other_attributes(layers)
     story.cube = run.cube
+    zonal = run.recipe.get("zonal", []) if isinstance(run.recipe, Mapping) else []
+    story.summarised = list(dict.fromkeys(str(name) for entry in zonal for name in entry.get("layers", [])))
     story.results = [name for name in run.results if name in layers]
     return story
 

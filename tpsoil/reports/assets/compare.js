@@ -58,6 +58,13 @@ function drawLine() {
   }
 }
 
+function roundTicks(low, high, count) { // multiples of 1, 2 or 5 times a power of ten
+  const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough), ticks = [];
+  for (let n = Math.ceil(low / step - 1e-9); n * step <= high * (1 + 1e-9) + 1e-300; n++) ticks.push(Number((n * step).toPrecision(6)));
+  return ticks;
+}
+
 const chosen = new Set();
 async function profile() {
   const [a, b] = line, holder = find("profile"), n = 240;
@@ -128,13 +135,13 @@ function chart(layer, middle, low, high, far) {
       if (low) add("path", { d: "M" + run.map((i) => `${x(i)},${y(high[i])}`).join("L") + "L" + [...run].reverse().map((i) => `${x(i)},${y(low[i])}`).join("L") + "Z", class: "band" });
       add("path", { d: "M" + run.map((i) => `${x(i).toFixed(1)},${y(middle[i]).toFixed(1)}`).join("L"), class: "curve" });
     }
-    if (numbers.length) for (const v of [least, least + span / 2, most]) {
+    if (numbers.length) for (const v of roundTicks(least, most > least ? most : least + span, 3)) {
       add("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, rounded(v));
       add("path", { d: `M${left - 3},${y(v)}H${W - right}`, class: "rule" });
     } else add("text", { x: left, y: H / 2 }, "no value along the line");
   }
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    add("text", { x: left + (W - left - right) * share, y: H - 8, "text-anchor": share === 1 ? "end" : "middle" }, rounded(far * share) + (share === 1 ? " km" : ""));
+  for (const km of far > 0 ? roundTicks(0, far, 4) : []) {
+    add("text", { x: left + ((W - left - right) * km) / far, y: H - 8, "text-anchor": km > 0.95 * far ? "end" : "middle" }, rounded(km) + " km");
   }
   return svg;
 }
