@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import tpsoil
 
 project = "tpsoil"
@@ -10,7 +13,7 @@ author = "tpsoil developers"
 copyright = "tpsoil developers, BSD-3-Clause"
 version = release = tpsoil.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_nb"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
@@ -26,6 +29,7 @@ numpydoc_xref_param_type = False
 add_module_names = False
 default_role = "literal"  # single backquotes in docstrings are code
 
+html_math_renderer = "mathml"  # browsers draw it themselves: no request leaves the pages
 html_theme = "furo"
 html_title = f"tpsoil {version}"
 html_show_sphinx = False
@@ -47,7 +51,20 @@ def skip_inherited(app: Any, what: str, name: str, obj: Any, skip: bool, options
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
+def draw_inline(writer: Any, node: nodes.math) -> None:
+    """Write a formula within a line as MathML."""
+    writer.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def draw_block(writer: Any, node: nodes.math_block) -> None:
+    """Write a formula of its own as MathML."""
+    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Register the two functions."""
+    """Register the functions above."""
+    app.add_html_math_renderer("mathml", inline_renderers=(draw_inline, None), block_renderers=(draw_block, None))
     app.connect("autodoc-process-docstring", escape_bars, priority=400)
     app.connect("autodoc-skip-member", skip_inherited)
