@@ -26,7 +26,12 @@ def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert 0.3 < float(capsys.readouterr().out) < 2.0
 
 
+LIMITS = (ROOT / "notebooks" / "site" / "limits.md").read_text(encoding="utf-8")
 QUOTES = re.findall(r"\[([^\]]*\d[^\]]*)\]\((benchmarks/results/[^)]+)\)", README)
+QUOTES += [
+    (quoted, f"benchmarks/results/{file}")
+    for quoted, file in re.findall(r"\[([^\]]*\d[^\]]*)\]\(benchmarks/([^)]+)\)", LIMITS)
+]
 
 
 @pytest.mark.parametrize(("quoted", "file"), QUOTES)
@@ -42,6 +47,16 @@ def test_the_table_of_benchmarks_quotes_figures() -> None:
 def test_every_file_it_names_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_the_first_screen_shows_a_map_the_commands_and_ten_lines() -> None:
+    picture = re.search(r'<img src="([^"]+)" alt="[^"]{20,}" width="\d+">', README)
+    assert picture is not None
+    assert (ROOT / picture[1]).stat().st_size < 500_000
+    assert README.index("```python") < 2000
+    assert README.index("# the demo") < README.index("# the tests") < README.index("```python")
+    assert sum(line.startswith("|") for line in README.splitlines()) < 0.3 * len(README.splitlines())
+    assert "## What is not verified" in README
 
 
 def test_its_two_commands_are_marked_for_ci() -> None:
