@@ -15,7 +15,7 @@ import tpsoil
 from tpsoil.cube import add_layer, open_cube
 from tpsoil.errors import RecipeError
 from tpsoil.grid import coordinates
-from tpsoil.plausibility import REFERENCES, chunk_statistics, emptiness, notes_of, score_notes
+from tpsoil.plausibility import REFERENCES, chunk_statistics, emptiness, notes_of, references_at, score_notes
 from tpsoil.reports.page import page_html
 from tpsoil.variables import CATALOGUE, variable
 
@@ -34,6 +34,16 @@ def test_every_reference_notes_what_leaves_it_and_nothing_else(reference: Any) -
     assert line.startswith(f"{reference.layer}: ")
     assert reference.range_text in line
     assert reference.source in line
+
+
+def test_a_map_elsewhere_is_not_compared_with_the_plateau() -> None:
+    numbers = [chunk_statistics([variable("zinc")], {"zinc": np.full((4, 4), 105.0)})]
+    alps, tibet, world = (5.0, 44.0, 17.0, 49.0), (88.0, 29.0, 92.0, 32.0), (-180.0, -90.0, 180.0, 90.0)
+    assert notes_of(numbers, references=references_at(tibet)) == notes_of(numbers) != []
+    assert notes_of(numbers, references=references_at(alps)) == []
+    assert notes_of(numbers, references=references_at(world)) == []
+    fast = [chunk_statistics([variable("potential_production")], {"potential_production": np.full((4, 4), 2.0)})]
+    assert notes_of(fast, references=references_at(alps)) == notes_of(fast) != []
 
 
 def test_notes_do_not_depend_on_the_chunks() -> None:

@@ -24,6 +24,8 @@ LOWEST_R2: Final = 0.3
 """Nash-Sutcliffe efficiency or squared correlation below which a model is noted."""
 TEMPERATURE_DISTANCE_K: Final = 5.0
 PRECIPITATION_RATIO: Final = 2.0
+PLATEAU_BOX: Final = (70.0, 25.0, 105.0, 41.0)
+"""West, south, east, north of the Tibetan Plateau and its rims, degrees."""
 _ZONE_LAYERS: Final = ("mean_annual_temperature", "annual_precipitation")
 _SCORE_COLUMNS: Final = {"nse": "Nash-Sutcliffe efficiency", "squared_correlation": "squared correlation"}
 _SHOWN: Final = 4
@@ -44,6 +46,8 @@ class Reference:
         In the catalogue's unit.
     source : str
         Whose range it is.
+    everywhere : bool
+        Whether the range holds on all land; the others were published for the Tibetan Plateau.
     """
 
     layer: str
@@ -51,6 +55,7 @@ class Reference:
     low: float
     high: float
     source: str
+    everywhere: bool = False
 
     @property
     def range_text(self) -> str:
@@ -65,7 +70,7 @@ REFERENCES: Final[tuple[Reference, ...]] = (
     # A third to three times the plateau's mean of 2.76 t/ha/a.
     Reference("water_erosion", "mean", 0.92, 8.28, "a third to three times the plateau's mean 2.76, Teng et al. 2018"),
     Reference("potential_production", "cells", float("-inf"), 1.0,
-              "soil production in the literature is 1e-5 to 1e-3 m a-1"),
+              "soil production in the literature is 1e-5 to 1e-3 m a-1", everywhere=True),
     Reference("solum_thickness", "cells", 0.39, 2.04, "the published map, Chen et al. 2026"),
     Reference("iron", "mean", 7686, 38042, "mean +- 2 SD of the plateau's samples, Huo et al. 2026"),
     Reference("manganese", "mean", 298.47, 1110.19, _PLATEAU_MAP),
@@ -126,8 +131,34 @@ def chunk_statistics(outputs: Sequence[Variable], layers: Mapping[str, Array]) -
     return numbers
 
 
+def references_at(bounds: tuple[float, float, float, float]) -> tuple[Reference, ...]:
+    """Ranges to compare a map with: those of the plateau only where the map's centre lies near it.
+
+    Parameters
+    ----------
+    bounds : (west, south, east, north)
+        Of the map, degrees.
+
+    Returns
+    -------
+    tuple of Reference
+
+    Examples
+    --------
+    >>> [reference.layer for reference in references_at((5, 44, 17, 49))]  # the Alps
+    ['potential_production']
+    """
+    west, south, east, north = bounds
+    low_x, low_y, high_x, high_y = PLATEAU_BOX
+    near = low_x <= (west + east) / 2 <= high_x and low_y <= (south + north) / 2 <= high_y
+    return tuple(reference for reference in REFERENCES if near or reference.everywhere)
+
+
 def notes_of(
-    statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Mapping[str, float]] | None = None
+    statistics: Sequence[Mapping[str, Any]],
+    fitted: Mapping[int, Mapping[str, float]] | None = None,
+    *,
+    references: Sequence[Reference] = REFERENCES,
 ) -> list[str]:
     """Lines for the maps of a stage that are outside a reference range.
 
@@ -137,6 +168,8 @@ def notes_of(
         `chunk_statistics` of all chunks, in a fixed order.
     fitted : mapping of int to mapping, optional
         Mean climate of each zone where its parameters were fitted.
+    references : sequence of Reference
+        Ranges to compare with, of `references_at`.
 
     Returns
     -------
@@ -149,7 +182,7 @@ def notes_of(
     "zinc: the map's mean is 85 mg kg-1, outside 17.09 to 45.03 m"
     """
     lines = []
-    for reference in REFERENCES:
+    for reference in references:
         parts = [chunk["values"][reference.layer] for chunk in statistics if reference.layer in chunk.get("values", {})]
         count = sum(part[0] for part in parts)
         if not count:

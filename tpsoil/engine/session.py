@@ -18,7 +18,8 @@ import xarray as xr
 
 from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, TpsoilError, WorkError
-from tpsoil.plausibility import emptiness, notes_of, require_values, score_notes
+from tpsoil.grid import geographic_bounds
+from tpsoil.plausibility import Reference, emptiness, notes_of, references_at, require_values, score_notes
 from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
 from tpsoil.waiting import timeout_seconds
@@ -184,6 +185,7 @@ def _work(
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     notes: list[str] = []
+    references = references_at(geographic_bounds(job.grid))
     for stages in passes_of(job.selected, MAX_TOGETHER):
         works = [_begin(stage, job, origins, output, digests, pool, reporter, described) for stage in stages]
         for work in works:
@@ -198,7 +200,7 @@ def _work(
             if work.plan.to_compute:
                 digests.discard(output.where, (place.name for place in work.places))
             _finish_stage(work, output, origins, described)
-            notes += _notes_of_stage(work.stage, work.manifest)
+            notes += _notes_of_stage(work.stage, work.manifest, references)
     for line in describe_damage(output.ledger.damaged):
         reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
@@ -260,7 +262,7 @@ def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, M
     require_values(names, statistics, source=source, nodata=str(common.get("source_nodata", "")))
 
 
-def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
+def _notes_of_stage(stage: Stage, manifest: Manifest, references: Sequence[Reference]) -> list[str]:
     """Notes of a stage's maps: they are empty, or outside published ranges."""
     records = [record for _, record in sorted(manifest.read().items())]
     statistics = [record.statistics for record in records if record.statistics is not None]
@@ -268,7 +270,7 @@ def _notes_of_stage(stage: Stage, manifest: Manifest) -> list[str]:
     if empty:
         return [f"{stage.title}: {empty}"]
     own = [] if stage.notes is None else stage.notes([r.tally for r in records if r.tally is not None])
-    return [*notes_of(statistics, stage.fitted), *own]
+    return [*notes_of(statistics, stage.fitted, references=references), *own]
 
 
 def _tables_of(output: Output) -> dict[str, pd.DataFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from affine import Affine
 from odc.geo.crs import CRS
@@ -13,6 +13,7 @@ from pyproj import Transformer
 
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import PLATEAU_CRS, plateau_grid
+from tpsoil.plausibility import PLATEAU_BOX
 from tpsoil.sources import require_box
 
 from .layer_stage import grid_of_source
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from .recipe import GridTable
 
 LARGEST_CELLS = 10**11
-PLATEAU_BOX: Final = (70.0, 25.0, 105.0, 41.0)
-"""West, south, east, north: boxes inside it are mapped on the plateau's Albers projection by default."""
 
 
 def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, where: str) -> GeoBox:
