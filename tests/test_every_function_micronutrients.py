@@ -201,6 +201,11 @@ CASES = {
             "seed": other(1),
         },
     ),
+    "log_ratios": Case(
+        message_of(elements.log_ratios),
+        {"table": pd.DataFrame({"clay": [20.0]}), "composition": elements.Composition(("clay", "peat"))},
+        {"where": other("plots")},
+    ),
     "map_elements": Case(
         elements.map_elements,
         {"samples": PLACED, "cube": STEEPER, "elements": ["Zn"], "features": ["slope"], **TRAINING},
@@ -247,7 +252,11 @@ CASES = {
             "elements": other(["Fe"]),
         },
     ),
-    "summarise_sites": Case(elements.summarise_sites, {"samples": VALUES}, {"keep": other(["height"])}),
+    "summarise_sites": Case(
+        elements.summarise_sites,
+        {"samples": VALUES},
+        {"keep": other(["height"]), "lowest": other(1e9, names="below 1e")},
+    ),
     "train_elements": Case(
         elements.train_elements,
         {"samples": TIDY, "elements": ["Zn"], "features": ["slope"], "cube": STEEPER, **TRAINING},

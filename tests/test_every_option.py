@@ -250,6 +250,7 @@ def test_an_option_of_solum_has_an_effect(solum: Sweep, table: str, key: str) ->
 
 PAIRS = {"path": "pairs.csv", "columns": {"Fe": ["Fe_xrf", "Fe_icp"]}}
 ALTERATION: dict[str, Any] = {"columns": {name: name for name in ("Al", "Ca", "Na", "K", "P")}}
+TEXTURE = {"clay": "clay", "silt": "silt", "sand": "loam"}
 ELEMENTS: dict[str, dict[str, Change]] = {
     "elements": {
         "samples": Change("fewer.csv"),
@@ -264,6 +265,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "years": Change([2011, 2012], given={"date": "day"}),
         "depths": Change({"upper": "top", "lower": "bottom"}),
         "at_minimum": Change("censor", root={"elements": {"samples": "repeated.csv"}}),
+        "composition": Change({"parts": TEXTURE}),
         "training_cube": Change("cube.zarr", "attributes", root={"run": {"cube": "part.zarr"}}),
         "longitude": Change("other_longitude"),
         "latitude": Change("other_latitude"),
@@ -329,6 +331,12 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "high": Change(20_000.0, names="outside"),
         "log": Change(False),
     },
+    "elements.composition": {
+        "parts": Change({**TEXTURE, "silt": "other_silt"}),
+        "transform": Change("clr"),
+        "total": Change(90.0, names="expected 90"),
+        "zeros": Change(1.0, root={"elements": {"samples": "zeros.csv"}}),
+    },
     "elements.depths": {
         "upper": Change("other_top"),
         "lower": Change("other_bottom"),
@@ -360,6 +368,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
     },
 }
 WITHIN = {
+    "elements.composition": {"elements": {"composition": {"parts": TEXTURE}}},
     "elements.properties.NAME": {"elements": {"properties": {"Fe": {"log": True}}}},
     "elements.depths": {
         "elements": {"samples": "depths.csv", "site": "plot", "depths": {"upper": "top", "lower": "bottom"}}
@@ -400,11 +409,15 @@ def elements(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytes
     change = Transformer.from_crs("EPSG:4326", "EPSG:32645", always_xy=True)
     table["east"], table["north"] = change.transform(table["longitude"], table["latitude"])
     table["east_second"], table["north_second"] = table["east"].to_numpy()[::-1], table["north"].to_numpy()[::-1]
+    table["clay"], table["silt"] = rng.uniform(10, 30, 120), rng.uniform(20, 40, 120)
+    table["loam"] = 100 - table["clay"] - table["silt"]
+    table["other_silt"] = table["silt"] * rng.uniform(0.9, 1.0, 120)
     table["day"] = [f"20{10 + number % 4}-07-14" for number in range(120)]
     table["top"], table["bottom"] = np.tile([0, 15], 60), np.tile([15, 40], 60)
     table["other_top"], table["other_bottom"] = np.tile([2, 15], 60), np.tile([12, 40], 60)
     table.to_csv(folder / "samples.csv", index=False)
     table.assign(plot=np.repeat(np.arange(60), 2)).to_csv(folder / "depths.csv", index=False)
+    table.assign(clay=table["clay"].where(table.index > 3, 0.0)).to_csv(folder / "zeros.csv", index=False)
     table.assign(Fe=table["Fe"].clip(lower=table["Fe"].quantile(0.1))).to_csv(folder / "repeated.csv", index=False)
     table.iloc[::2].to_csv(folder / "fewer.csv", index=False)
     table.assign(censored=np.arange(len(table)) % 3 == 0).to_csv(folder / "censored.csv", index=False)

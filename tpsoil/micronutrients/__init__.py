@@ -5,6 +5,7 @@ from __future__ import annotations
 from tpsoil.micronutrients.alteration import alteration_and_precipitation, alteration_of_samples, shared_with_index
 from tpsoil.micronutrients.calibration import XrfCalibration, calibrate_xrf
 from tpsoil.micronutrients.checks import check_covariates, check_one_unit, sites_in_several_folds
+from tpsoil.micronutrients.composition import Composition, log_ratios
 from tpsoil.micronutrients.covariate_groups import class_ranges, covariate_groups
 from tpsoil.micronutrients.drivers import betasq, importance, lmg, vif
 from tpsoil.micronutrients.effects import accumulated_local_effects, partial_dependence
@@ -17,6 +18,7 @@ from tpsoil.micronutrients.screening import censored_shares, screen_outliers
 from tpsoil.micronutrients.summaries import censored_lognormal, representation, summarise_elements, summarise_sites
 
 __all__ = [
+    "Composition",
     "XrfCalibration",
     "accumulated_local_effects",
     "alteration_and_precipitation",
@@ -38,6 +40,7 @@ __all__ = [
     "covariate_groups",
     "importance",
     "lmg",
+    "log_ratios",
     "map_elements",
     "partial_dependence",
     "published_values",

@@ -31,11 +31,12 @@ def element_table(table: ElementsTable, symbol: str) -> ElementsTable:
     ElementsTable
         `elements` stays whole: it names the columns, and which element is the first.
     """
-    names = {symbol, *table.parts}
+    names = {symbol}
     changed: dict[str, Any] = {
         key: {name: value for name, value in getattr(table, key).items() if name in names}
         for key in ("limits", "icp", "properties")
     }
+    changed["composition"] = None
     if isinstance(table.units, dict):
         changed["units"] = {name: unit for name, unit in table.units.items() if name in names} or None
     if table.pairs is not None:

@@ -38,9 +38,14 @@ def index_table(table: ElementsTable) -> ElementsTable:
             "training_cube", "date", "years"}  # fmt: skip
     features = () if table.cia is None else table.cia.features
     changed = {name: value for name, value in neutral.items() if name not in kept}
-    first = next(iter(table.columns.items()))
     return table.model_copy(
-        update={**changed, "features": features, "elements": dict([first]), "check_units": False, "negative": "censor"}
+        update={
+            **changed,
+            "features": features,
+            "elements": table.first_column,
+            "check_units": False,
+            "negative": "censor",
+        }
     )
 
 

@@ -267,7 +267,7 @@ class ElementsTable(SamplesKeys):
             for symbol in symbols_of_key:
                 if symbol not in [*symbols, *self.parts]:
                     raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
-        for symbol in symbols:
+        for symbol in (*symbols, *self.parts):
             layer = self.property_of(symbol).layer
             if layer in self.features:
                 raise ValueError(

@@ -61,9 +61,8 @@ def sampling_table(table: ElementsTable) -> ElementsTable:
             "masked_within_km", "units", "properties"}  # fmt: skip
     neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
                if name not in kept and not field.is_required()}  # fmt: skip
-    first = dict([next(iter(table.columns.items()))])
     return table.model_copy(
-        update={**neutral, "features": (), "elements": first, "check_units": False, "negative": "censor"}
+        update={**neutral, "features": (), "elements": table.first_column, "check_units": False, "negative": "censor"}
     )
 
 

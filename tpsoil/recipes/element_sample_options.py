@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.micronutrients.composition import Composition
 from tpsoil.soil_properties import SoilProperty, known_property, soil_property
 
 from .section import Section
@@ -97,6 +98,52 @@ class DepthsTable(Section):
         return interval
 
 
+class CompositionTable(Section):
+    """`[elements.composition]`: parts of a whole, such as clay, silt and sand, mapped so that they sum to their total.
+
+    Parameters
+    ----------
+    parts : list of str, or table of part to column
+        Known properties, or those of `[elements.properties.NAME]`, in one unit.
+    transform : "ilr" or "clr"
+        Log-ratios that the forests are fitted on. Predictions are their closed inverse, the compositional centre.
+    total : float, optional
+        Sum of the parts in their unit; by default 100 of %, 1000 of g kg-1 and 1000000 of mg kg-1.
+    zeros : float, optional
+        Value in place of 0, such as half a detection limit; without it zeros are rejected.
+    """
+
+    parts: tuple[str, ...] | dict[str, str] = Field(min_length=2)
+    transform: Literal["ilr", "clr"] = "ilr"
+    total: float | None = Field(default=None, gt=0)
+    zeros: float | None = Field(default=None, gt=0)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Part and its column in the samples."""
+        return dict(self.parts) if isinstance(self.parts, Mapping) else {part: part for part in self.parts}
+
+    def declared(self, units: Mapping[str, str]) -> Composition:
+        """The composition of parts with these units.
+
+        Raises
+        ------
+        InputError
+            For parts in several units, or a unit without a total.
+        """
+        if len(set(units.values())) > 1:
+            shown = ", ".join(f"{name} {unit}" for name, unit in units.items())
+            raise InputError(f"composition.parts are in several units ({shown}), expected one; see properties")
+        unit = next(iter(units.values()))
+        total = self.total if self.total is not None else TOTALS.get(unit)
+        if total is None:
+            raise InputError(f"composition.total is missing; the parts are in '{unit}'")
+        return Composition(tuple(self.columns), self.transform, total, self.zeros)
+
+
+TOTALS: Final = {"%": 100.0, "g kg-1": 1000.0, "mg kg-1": 1e6, "1": 1.0}
+
+
 class SamplesKeys(Section):
     """Keys of `[elements]` on its samples.
 
@@ -106,8 +153,11 @@ class SamplesKeys(Section):
         CSV, one row a sample.
     citation : str
         Reference of the samples; the run's references list it.
-    elements : list of str, or table of symbol to column
-        Elements and other soil properties, such as `["Fe", "Cd", "pH", "SOC"]`, or `{ Fe = "iron_ppm" }`.
+    elements : list of str, or table of symbol to column, optional
+        Elements and other soil properties, such as `["Fe", "Cd", "pH", "SOC"]`, or `{ Fe = "iron_ppm" }`;
+        needed unless there is a composition.
+    composition : table
+        Parts of a whole that are mapped together.
     properties : table of name to table
         Of properties that are not known, `[elements.properties.NAME]`, or known ones in another unit.
     longitude, latitude : str, optional
@@ -146,7 +196,8 @@ class SamplesKeys(Section):
 
     samples: str
     citation: str | None = Field(default=None, min_length=1)
-    elements: tuple[str, ...] | dict[str, str]
+    elements: tuple[str, ...] | dict[str, str] = ()
+    composition: CompositionTable | None = None
     properties: dict[str, PropertyTable] = Field(default_factory=dict, validate_default=True)
     longitude: str | None = None
     latitude: str | None = None
@@ -174,8 +225,14 @@ class SamplesKeys(Section):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Parts of compositions, which are no elements of their own."""
-        return ()
+        """Parts of the composition, which are no elements of their own."""
+        return () if self.composition is None else tuple(self.composition.columns)
+
+    @property
+    def first_column(self) -> dict[str, str]:
+        """One element or part and its column, for what depends on the samples' places alone."""
+        columns = self.columns or ({} if self.composition is None else self.composition.columns)
+        return dict([next(iter(columns.items()))])
 
     def property_of(self, symbol: str) -> SoilProperty:
         """Unit, layer, range and scale of an element or property.
@@ -198,15 +255,16 @@ class SamplesKeys(Section):
     @field_validator("elements")
     @classmethod
     def _each_once(cls, elements: Any) -> Any:
-        if not elements or len(set(elements)) < len(elements):
-            raise ValueError(f"is {list(elements)}, expected one or more, each at most once")
+        if len(set(elements)) < len(elements):
+            raise ValueError(f"is {list(elements)}, expected each at most once")
         return elements
 
     @field_validator("properties")
     @classmethod
     def _each_known(cls, properties: dict[str, PropertyTable], info: ValidationInfo) -> dict[str, PropertyTable]:
         faults = []
-        for symbol in info.data.get("elements", ()):
+        composition = info.data.get("composition")
+        for symbol in [*info.data.get("elements", ()), *([] if composition is None else composition.columns)]:
             try:
                 _ = properties[symbol].declared(symbol) if symbol in properties else soil_property(symbol)
             except InputError as error:
@@ -224,8 +282,10 @@ class SamplesKeys(Section):
 
     @model_validator(mode="after")
     def _check_properties(self) -> SamplesKeys:
+        if not self.elements and self.composition is None:
+            raise ValueError("elements is missing; name one or more, or give [elements.composition]")
         layers: dict[str, str] = {}
-        for symbol in self.columns:
+        for symbol in (*self.columns, *self.parts):
             layer = self.property_of(symbol).layer
             if layer in layers:
                 raise ValueError(f"elements {layers[layer]} and {symbol} have one map, '{layer}'; leave one out")
@@ -240,4 +300,9 @@ class SamplesKeys(Section):
                 f"properties names '{near[0]}', which is none of the elements {', '.join(self.columns)}"
                 f"{nearest_name(near[0], self.columns)}"
             )
+        if self.composition is not None:
+            try:
+                self.composition.declared({name: self.property_of(name).units for name in self.parts})
+            except InputError as error:
+                raise ValueError(str(error)) from error
         return self

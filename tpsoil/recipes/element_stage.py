@@ -15,6 +15,7 @@ from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
 from .element_choices import element_table, mapped_table, uncalibrated_table
+from .element_composition import composition_stages
 from .element_index_stage import index_stages, predicts_index
 from .element_maps import compute_element, compute_elements, prepare_element, prepare_uncalibrated
 from .element_options import ElementsTable
@@ -60,6 +61,7 @@ def element_stages(
         stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
             stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
+    stages += composition_stages(table, samples, seed, masks)
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 

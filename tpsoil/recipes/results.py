@@ -41,6 +41,7 @@ TITLES = {
     "selection_steps": "Steps of the forward selection",
     "kriging": "Kriging of residuals: RMSE with and without it in the same folds, gain with its 90 % interval",
     "residuals": "Residuals in space: Moran's I, range and nugget of their variogram",
+    "composition": "Composition: scores of the parts out of fold, coverage and width of their intervals",
     "with_extra": "Scores with the extra features of the samples; these are not mapped",
     "intervals": "Intervals out of fold: empirical coverage",
     "intervals_with_extra": "Intervals with the extra features",
