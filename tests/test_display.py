@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from tpsoil.forest.layers import MapModel
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.ingest import read_raster
 from tpsoil.recipes import read_recipe
+from tpsoil.reports.pixels import unpack_values
 from tpsoil.sample import write_sample
 from tpsoil.solum import Ensemble, prepare_profiles
 from tpsoil.solum.calibration import Calibration
@@ -184,3 +186,24 @@ def test_zones_show_their_shares() -> None:
     zones = tpsoil.solum.Zones(k=2, n_init=1)
     assert "not fitted" in zones._repr_html_()
     assert zones.fit(xr.Dataset(cells), names=["elevation", "slope"])._repr_html_().count("<rect") == 2
+
+
+def test_a_viewer_of_a_large_store_reads_an_overview(tmp_path: Path) -> None:
+    grid = plateau_grid(5_000)  # 360 x 560
+    slope = (np.arange(grid.shape[0])[:, None] + np.arange(grid.shape[1])[None, :]).astype("f4")
+    where = tmp_path / "cube.zarr"
+    create_cube(where, grid, chunks=64)
+    layer = xr.DataArray(slope / 12, coordinates(grid), ("y", "x"), attrs={"units": "degree", "kind": "continuous"})
+    tpsoil.add_layer(where, "slope", layer)
+    whole = tpsoil.explore(where)
+    assert "overview" not in whole.note
+    assert tpsoil.cube.write_overviews(where) == ["overviews/2/slope"]
+    coarse = tpsoil.explore(where, cells=50_400)
+    assert coarse.note.startswith("180 x 280 shown")
+    assert "from an overview" in coarse.note
+    meta = json.loads(re.search(r'id="meta">(.*?)</script>', coarse.page, re.DOTALL).group(1))
+    data = re.search(r'id="data-0">(.*?)</script>', coarse.page, re.DOTALL).group(1)
+    values = unpack_values(data, meta["layers"][0]["dtype"], (180, 280))
+    np.testing.assert_allclose(
+        values, slope.reshape(90, 2, 140, 2).mean(axis=(1, 3)) / 10, rtol=1e-5
+    )  # means, not every second cell

@@ -16,7 +16,10 @@ def map_layer(
         str, typer.Option("--with", help="A layer of its uncertainty, drawn beside it: sd means LAYER_sd.")
     ] = "",
     title: Annotated[str, typer.Option(help="Title; default: the layer's name.")] = "",
-    hillshade: Annotated[bool, typer.Option(help="Shade by the store's elevation.")] = False,
+    hillshade: Annotated[
+        bool | None,
+        typer.Option(help="Shade by the store's elevation; default: continuous layers."),
+    ] = None,
     dpi: Annotated[int, typer.Option(min=50, max=1200, help="Dots per inch of a PNG.")] = 300,
 ) -> None:
     """Draw one layer with coast, borders, cities, units and scale."""
@@ -25,9 +28,12 @@ def map_layer(
 
     cube = open_cube(store)
     relief = figures.pick(cube, "elevation", where="map --hillshade") if hillshade else None
+    if hillshade is None:
+        relief = figures.relief_of(cube, layer)
     if spread:
         uncertainty = f"{layer}_{spread}" if f"{layer}_{spread}" in cube.data_vars else spread
         figure = figures.mean_and_spread_map(cube, layer, uncertainty, hillshade=relief)
     else:
-        figure = figures.map_layer(cube, layer, title=title or None, hillshade=relief)
+        mask = cube.get("soil_mask") if layer != "soil_mask" else None
+        figure = figures.map_layer(cube, layer, title=title or None, hillshade=relief, mask=mask)
     typer.echo(str(figures.save(figure, out, dpi=dpi)))

@@ -14,6 +14,7 @@ import xarray as xr
 from zarr.abc.store import Store
 
 from tpsoil.cube import open_cube
+from tpsoil.cube.conventions import overview_paths
 from tpsoil.display import text_summary
 from tpsoil.errors import InputError
 
@@ -122,7 +123,8 @@ def explore(
 
     Notes
     -----
-    Memory is the picture's and one chunk a thread. The viewer is the one of `tpsoil report`: plain JavaScript in an
+    Memory is the picture's and one chunk a thread; of a stored cube with overviews (`tpsoil cube overviews`) the
+    coarsest sufficient one is read. The viewer is the one of `tpsoil report`: plain JavaScript in an
     iframe, which works offline in JupyterLab, Notebook 7, VS Code and in a notebook converted to HTML.
     `benchmarks/notebook_viewer.md` compares it with widget libraries.
 
@@ -142,6 +144,8 @@ def explore(
         names = names[:MAX_LAYERS]
     if window is not None:
         store = _part(store, window)
+    coarser = _overview(where, store, names, cells) if window is None else None
+    store = coarser if coarser is not None else store
     tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
     viewer = build_viewer(store, names, cells=cells, tables=tables, where="explore")
     first = viewer.layers[names[0]][1]
@@ -155,8 +159,23 @@ def explore(
         "data": viewer.data, "script": script(),
     })  # fmt: skip
     shown = first.values.shape
-    note = f"{shown[0]} x {shown[1]} shown; {first.note}"
+    note = f"{shown[0]} x {shown[1]} shown; {first.note}" + ("; from an overview" if coarser is not None else "")
     return Explorer(page, story.title, tuple(companions_of(names)), note, height_px)
+
+
+def _overview(where: str, store: xr.Dataset, names: Sequence[str], cells: int) -> xr.Dataset | None:
+    """The coarsest overview of a stored cube that is finer than what is shown, so that less is read; None without."""
+    rows, columns = store.sizes["y"], store.sizes["x"]
+    step = int(np.ceil(np.sqrt(rows * columns * len(names) / cells)))
+    paths = overview_paths(store.attrs) if where else {}
+    common = set.intersection(*({path.rpartition("/")[0] for path in paths.get(name, ())} for name in names))
+    factors = {int(place.rpartition("/")[2]): place for place in common}
+    usable = [factor for factor in factors if 1 < factor <= step]
+    if not usable:
+        return None
+    level = open_cube(f"{where.rstrip('/')}/{factors[max(usable)]}")
+    layers = {name: level[name].assign_attrs(store[name].attrs) for name in names}
+    return xr.Dataset(layers, attrs=store.attrs)
 
 
 def _part(store: xr.Dataset, window: Window) -> xr.Dataset:

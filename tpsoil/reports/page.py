@@ -27,6 +27,7 @@ from .charts import charts_of
 from .elements import Tables, first_screen, folded, image_element, list_element, recipe_element
 from .figures import maps, palette
 from .figures.reading import Picture
+from .figures.relief import relief_of
 from .regions import region_figures
 from .story import Story, read_story
 from .study import number_of, sites_figure
@@ -245,7 +246,8 @@ def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any]) -> str:
         figure = figures.applicability_map(store, name, applicability=applicability, mask=mask,
                                            longest_side=THUMBNAIL_CELLS)  # fmt: skip
     else:
-        figure = maps.map_layer(store, name, mask=mask, longest_side=THUMBNAIL_CELLS)
+        ground = relief_of(store, name)
+        figure = maps.map_layer(store, name, mask=mask, hillshade=ground, longest_side=THUMBNAIL_CELLS)
     caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
     image = image_element(figure, str(shown["alt"]), dpi=THUMBNAIL_DPI)
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -9,6 +9,7 @@ from .palette import class_colours, class_names, colour_map, is_simulated, unit_
 from .places import class_representation, representativeness, transect
 from .reading import pick
 from .regions import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
+from .relief import relief_of
 from .samples import correlation_matrix, element_histograms, group_comparison
 from .study import calibration_scatter, relation, sampling_map
 from .thematic import difference_map, response_time_map, zones_map
@@ -41,6 +42,7 @@ __all__ = [
     "partial_dependence",
     "pick",
     "relation",
+    "relief_of",
     "representativeness",
     "response_time_map",
     "sampling_map",
