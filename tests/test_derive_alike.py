@@ -32,7 +32,7 @@ from tpsoil.variables import variable
 RECIPE = Path(__file__).parent / "recipes" / "every_covariate.toml"
 OTHER = {
     "terrain": {"ruggedness": "mean_difference"},
-    "hydrology": {"layers": ["ls_factor"]},
+    "hydrology": {"layers": ["ls_factor"], "allow_coarse_dem": True},
     "temperature": {"temperature": "coarse_temperature", "reference_elevation": "coarse_elevation"},
     "erosivity": {"method": "zhang_fu_annual"},
     "erodibility": {"value": 0.03, "reason": "a test"},

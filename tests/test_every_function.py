@@ -42,7 +42,8 @@ CASES: dict[str, tuple[Mapping[str, Any], Options]] = {
     "erodible_fraction": ({**SOIL, "soil_organic_carbon": cells(1.0)}, {"organic_matter": ({}, True)}),
     "filled_elevation": ({"elevation": HOLE}, {"memory_limit_gb": ({}, 1e-9), "cell_size_m": CELL_SIZE}),
     "hydrology_attributes": ({"elevation": ROUGH}, {
-        "steepness": ({}, "chinese"), "max_length_m": ({}, 20.0), "memory_limit_gb": ({}, 1e-9),
+        "steepness": ({}, "chinese"), "max_length_m": ({}, 50.0), "allow_coarse_dem": ({"max_length_m": 20.0}, True),
+        "memory_limit_gb": ({}, 1e-9),
         "cell_size_m": ({}, 45.0)}),
     "lapse_rate_downscaling": (
         {"temperature": cells(2.0), "coarse_elevation": cells(4e3), "elevation": cells(4.5e3)},

@@ -25,7 +25,7 @@ YEARS = {"first_year": 2000, "last_year": 2000}
 CODED = {"polygons": ABSENT, "column": ABSENT, "codes": "rock_codes", "table": "codes.csv"}
 POLYGONS = {"polygons": "units.geojson", "column": "UNIT", "table": "units.csv"}
 BASE: dict[str, dict[str, Any]] = {
-    "terrain": {}, "hydrology": {},
+    "terrain": {}, "hydrology": {"allow_coarse_dem": True},
     "climate": {"monthly_temperature": "tas.nc:tas", "monthly_precipitation": RAIN},
     "temperature": {"temperature": "coarse_temperature", "reference_elevation": "coarse_elevation"},
     "evapotranspiration": {
@@ -58,8 +58,9 @@ GROUPS: dict[str, dict[str, Change]] = {
         "ruggedness": Change("mean_difference"), "position_sd": Change(30.0),
     },
     "hydrology": {
-        "layers": Change(["ls_factor"]), "dem": Change("dem.tif"),
-        "dem_units": Change("ft", given={"dem": "dem.tif"}),
+        "layers": Change(["ls_factor"]), "dem": Change("dem.tif", also={"allow_coarse_dem": False}),
+        "dem_units": Change("ft", given={"dem": "dem.tif", "allow_coarse_dem": False}),
+        "allow_coarse_dem": Change(False, "fault", names="max_length_m"),
         "steepness": Change("chinese"), "max_length_m": Change(30.0),
         "memory_limit_gb": Change(1e-5, "fault", names="GB"),
     },

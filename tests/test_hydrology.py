@@ -18,8 +18,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tpsoil
 from tpsoil.covariates import filled_elevation, hydrology, hydrology_attributes, terrain_attributes
-from tpsoil.errors import GridError, InputError, UnitsError
+from tpsoil.errors import GridError, InputError, TpsoilError, UnitsError
 from tpsoil.kernels import drainage, flood, flow
 
 L = 30.0
@@ -90,14 +91,15 @@ def test_the_cap_holds_for_the_whole_slope_length_whatever_the_cell(cell: float,
     m = flow.length_exponent(angle)
     cells = 60
     plane = dem(np.tile(8900 - math.tan(angle) * cell * np.arange(float(cells)), (5, 1)))
-    got = hydrology_attributes(plane, cell_size_m=cell, max_length_m=cap).ls_factor[2, 1:-1]
+    coarse: Any = {"cell_size_m": cell, "max_length_m": cap, "allow_coarse_dem": cell > cap}
+    got = hydrology_attributes(plane, **coarse).ls_factor[2, 1:-1]
     length = (got / flow.steepness_factor(angle, 0)).astype(float)
     above = cell * np.arange(1, cells - 1)
     segment = ((above + cell) ** (m + 1) - above ** (m + 1)) / (cell * 22.13**m)
     np.testing.assert_allclose(length, np.minimum(segment, (cap / 22.13) ** m), rtol=1e-5)
     z = dem(tilted((30, 30), 2))
     shape = terrain_attributes(z, cell_size_m=cell)
-    ls = hydrology_attributes(z, cell_size_m=cell, max_length_m=cap).ls_factor.astype(float)
+    ls = hydrology_attributes(z, **coarse).ls_factor.astype(float)
     slope = np.radians(shape.slope.astype(float))
     exponent = xr.apply_ufunc(np.vectorize(flow.length_exponent), slope)
     steepness = xr.apply_ufunc(np.vectorize(lambda s: flow.steepness_factor(s, 0)), slope)
@@ -105,11 +107,37 @@ def test_the_cap_holds_for_the_whole_slope_length_whatever_the_cell(cell: float,
     assert float(effective.max()) <= cap * (1 + 1e-5)
 
 
-def test_a_dem_coarser_than_the_cap_is_marked() -> None:
+def test_a_dem_coarser_than_the_cap_is_rejected_or_marked() -> None:
     z = dem(tilted((8, 8), 2))
-    coarse = hydrology_attributes(z, cell_size_m=900.0).ls_factor
+    with pytest.raises(InputError, match=r"cells of 900 m are wider than max_length_m = 300 m: .*DEM of 30 to 90 m.*"
+                                         r"allow_coarse_dem = true"):  # fmt: skip
+        hydrology_attributes(z, cell_size_m=900.0)
+    coarse = hydrology_attributes(z, cell_size_m=900.0, allow_coarse_dem=True).ls_factor
     assert coarse.attrs["warning"].startswith("cells of 900 m are wider than max_length_m = 300 m")
+    assert coarse.attrs["allow_coarse_dem"] == "true"
     assert "warning" not in hydrology_attributes(z, cell_size_m=90.0).ls_factor.attrs
+    with pytest.raises(InputError, match="allow_coarse_dem has no effect: cells of 90 m are not wider"):
+        hydrology_attributes(z, cell_size_m=90.0, allow_coarse_dem=True)
+
+
+def test_a_coarse_dem_of_a_recipe_is_rejected_for_ls_alone(tmp_path: Path) -> None:
+    axis = np.arange(24) * 900.0 + 450.0
+    z = xr.DataArray(4000 + tilted((24, 24), 2), dims=("y", "x"), coords={"y": 3e6 - axis, "x": 4e5 + axis})
+    z.astype("float32").rio.write_crs("EPSG:32646").rio.to_raster(tmp_path / "dem.tif")
+    recipe = {
+        "run": {"name": "coarse", "output": str(tmp_path / "maps.zarr")},
+        "grid": {"cover": str(tmp_path / "dem.tif"), "resolution": 1800, "crs": "EPSG:32646"},
+        "derive": {"dem": str(tmp_path / "dem.tif"), "dem_units": "m", "hydrology": ["upslope_area"]},
+    }
+    assert "upslope_area" in tpsoil.run(recipe, progress=False)
+    recipe["run"]["output"] = str(tmp_path / "ls.zarr")
+    recipe["derive"]["hydrology"] = ["ls_factor"]
+    with pytest.raises(TpsoilError, match="cells of 900 m are wider than max_length_m = 300 m"):
+        tpsoil.run(recipe, progress=False)
+    recipe["derive"]["hydrology"] = {"layers": ["ls_factor"], "allow_coarse_dem": True}
+    attrs = tpsoil.run(recipe, progress=False)["ls_factor"].attrs
+    assert attrs["allow_coarse_dem"] == "true"
+    assert "900 m" in attrs["warning"]
 
 
 def test_slope_length_of_a_plane() -> None:

@@ -382,6 +382,19 @@ def test_options_of_a_calibration_are_checked() -> None:
         calibrate(table.drop(columns=["x", "y"]), effort=QUICK, block_size=1.0)
 
 
+def test_a_baseline_feature_with_gaps_is_named_and_counted() -> None:
+    """It was left out of the forest without a word."""
+    table = make_profiles({3: 30}).assign(ndvi=0.5, elevation=np.linspace(3000, 5000, 30))
+    table.loc[[1, 4], "ndvi"] = np.nan
+    result = calibrate(table, starts=1, folds=2, effort=QUICK, members=24, baseline_features=("ndvi", "elevation"))
+    notes = result.scores.query("zone == 'all'").set_index("kind")["note"]
+    assert notes["forest_cv"] == "without ndvi: no value at 2 profiles"
+    assert notes["zone_mean_cv"] == notes["cv"] == ""
+    assert result.settings["baseline_gaps"] == {"ndvi": 2}
+    with pytest.raises(InputError, match="baseline_features: ndvi has no value at any of 30 profiles"):
+        calibrate(table.assign(ndvi=np.nan), effort=QUICK, baseline_features=("ndvi",))
+
+
 def test_censored_profiles_only_bound_from_below() -> None:
     table = make_profiles({3: 60}, noise=0.02)
     cut = table["solum_thickness"] > table["solum_thickness"].median()

@@ -72,7 +72,7 @@ def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
     loss = rusle(
         rainfall_erosivity(layers["annual_precipitation"], method="zhang_fu_annual"),
         ASSUMED_K,
-        hydrology_attributes(layers["elevation"])["ls_factor"],
+        hydrology_attributes(layers["elevation"], allow_coarse_dem=True)["ls_factor"],
         cover_factor(vegetation_cover=cover, method="cai"),
     )
     water = (loss * (PLATEAU_EROSION / loss.where(soil).mean())).astype("float32").assign_attrs(loss.attrs)

@@ -52,7 +52,7 @@ for name, z in {"8 km": elevation, "32 km": coarse}.items():
 # Water comes from far away, so the DEM is filled and routed as a whole (never blockwise). Memory a cell is stated and checked before the start.
 
 # %%
-water = covariates.hydrology_attributes(elevation)
+water = covariates.hydrology_attributes(elevation, allow_coarse_dem=True)  # LS of 8 km cells: for its pattern only
 figures.map_layer(water["topographic_wetness"], mask=mask)
 
 # %% [markdown]

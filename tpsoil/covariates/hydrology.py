@@ -43,6 +43,7 @@ def hydrology_attributes(
     *,
     steepness: Steepness = "rusle",
     max_length_m: float = 300.0,
+    allow_coarse_dem: bool = False,
     memory_limit_gb: float = MEMORY_LIMIT_GB,
     cell_size_m: float | None = None,
 ) -> xr.Dataset:
@@ -58,6 +59,10 @@ def hydrology_attributes(
     max_length_m : float
         Cap of a cell's effective slope length 22.13 L^(1/m), its own length included, so that it also applies to cells
         wider than the cap; > 0. RUSLE was fitted on hillslopes up to some 300 m.
+    allow_coarse_dem : bool
+        Accept a DEM whose cells are all wider than `max_length_m`, and record it in the layer's attributes. The length
+        is capped there, but slopes between such cells are too gentle. Rejected for a finer DEM, on which it has no
+        effect.
     memory_limit_gb : float
         The flow over the complete DEM is rejected where it would need more.
     cell_size_m : float, optional
@@ -73,8 +78,8 @@ def hydrology_attributes(
     Raises
     ------
     InputError
-        For an unknown option and for a grid that would need more than `memory_limit_gb`; the message has the size
-        that would fit.
+        For an unknown option, for a grid that would need more than `memory_limit_gb`, where the message has the size
+        that would fit, and for cells wider than `max_length_m` without `allow_coarse_dem`.
     UnitsError, GridError
         As `terrain_attributes`.
 
@@ -111,7 +116,11 @@ def hydrology_attributes(
         {
             **flow_layers(elevation, memory_limit_gb=memory_limit_gb, cell_size_m=cell_size_m),
             "ls_factor": ls_factor_of(
-                elevation, steepness=steepness, max_length_m=max_length_m, cell_size_m=cell_size_m
+                elevation,
+                steepness=steepness,
+                max_length_m=max_length_m,
+                allow_coarse_dem=allow_coarse_dem,
+                cell_size_m=cell_size_m,
             ),
         }
     )[list(HYDROLOGY_LAYERS)]
@@ -159,13 +168,14 @@ def ls_factor_of(
     *,
     steepness: Steepness = "rusle",
     max_length_m: float = 300.0,
+    allow_coarse_dem: bool = False,
     cell_size_m: float | None = None,
 ) -> xr.DataArray:
     """The LS factor of `hydrology_attributes`, by windows.
 
     Parameters
     ----------
-    elevation, steepness, max_length_m, cell_size_m
+    elevation, steepness, max_length_m, allow_coarse_dem, cell_size_m
         As there.
 
     Returns
@@ -178,6 +188,7 @@ def ls_factor_of(
     if not (np.isfinite(max_length_m) and max_length_m > 0):
         raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
+    coarse = require_fine_cells(surface.dx, surface.dy, max_length_m, allow_coarse_dem=allow_coarse_dem, where=where)
     window = ls_window(surface.dx, surface.dy, steepness=steepness, max_length_m=max_length_m)
     attrs = {
         "parents": "elevation",
@@ -186,12 +197,8 @@ def ls_factor_of(
         "formula": f"Desmet and Govers 1996, McCool 1989, steepness {steepness}",
         "max_length_m": float(max_length_m),
     }
-    narrowest = float(np.sqrt(np.abs(surface.dx * surface.dy)).min(initial=np.inf))
-    if max_length_m < narrowest < np.inf:
-        attrs["warning"] = (
-            f"cells of {narrowest:.4g} m are wider than max_length_m = {max_length_m:g} m: the length is capped, but "
-            "slopes between such cells are too gentle; derive LS on a DEM of 30 to 90 m and average it"
-        )
+    if coarse:
+        attrs |= {"allow_coarse_dem": "true", "warning": coarse}
     rows = np.arange(surface.elevation.shape[0])
     options: Any = {"outputs": [variable("ls_factor")], "rows": (rows,), "attrs": attrs}
     if window.halo <= LONGEST_HALO:
@@ -202,6 +209,48 @@ def ls_factor_of(
     else:
         (ls,) = map_whole(_WholeLs(window), surface.elevation, **options)
     return cast(xr.DataArray, ls)
+
+
+def require_fine_cells(dx: Array, dy: Array, max_length_m: float, *, allow_coarse_dem: bool, where: str) -> str:
+    """Reject cells that are all wider than the cap of the slope length, unless this is accepted.
+
+    Parameters
+    ----------
+    dx, dy : ndarray (ny,), m
+        Cell sizes of the rows of a DEM.
+    max_length_m : float
+    allow_coarse_dem : bool
+    where : str
+
+    Returns
+    -------
+    str
+        What the attributes record of coarse cells that are accepted; "" for finer ones.
+
+    Raises
+    ------
+    InputError
+        For coarse cells that are not accepted, and for fine ones with `allow_coarse_dem`.
+    """
+    narrowest = float(np.sqrt(np.abs(dx * dy)).min(initial=np.inf))
+    if not max_length_m < narrowest < np.inf:
+        if allow_coarse_dem and narrowest < np.inf:
+            raise InputError(
+                f"{where}: allow_coarse_dem has no effect: cells of {narrowest:.4g} m are not wider than "
+                f"max_length_m = {max_length_m:g} m; leave it out"
+            )
+        return ""
+    text = (
+        f"cells of {narrowest:.4g} m are wider than max_length_m = {max_length_m:g} m: the length is capped, but "
+        "slopes between such cells are too gentle"
+    )
+    if not allow_coarse_dem:
+        raise InputError(
+            f"{where}: {text}, and LS with them; derive LS on a DEM of 30 to 90 m and average it (option dem of "
+            "[derive.hydrology]), choose layers without ls_factor, or accept it with allow_coarse_dem = true, which "
+            "the attributes record"
+        )
+    return text
 
 
 def filled_elevation(

@@ -26,7 +26,10 @@ K_US_TO_SI: Final = 0.1317
 R_UNIT: Final = {"SI": "MJ mm ha-1 h-1 a-1", "US": "hundreds of ft tonf in acre-1 h-1 a-1"}
 K_UNIT: Final = {"SI": "t ha h ha-1 MJ-1 mm-1", "US": "ton acre h hundreds of acre-1 ft-1 tonf-1 in-1"}
 
-STONE_CORRECTION: Final = "K exp(-0.04 (stone cover - 10)) above 10 % of stone cover, Poesen et al. 1994"
+STONE_CORRECTION: Final = (
+    "K exp(-0.04 (stone cover - 10)) above 10 % of stone cover, Poesen et al. 1994 "
+    "(constants not verified at the source)"
+)
 COVER: Final = {
     "van_der_knijff": "exp(-alpha NDVI / (beta - NDVI)), van der Knijff 1999",
     "cai": "0.6508 - 0.3436 log10 f, f vegetation cover in %, Cai 2000",
@@ -210,7 +213,10 @@ def stone_corrected_erodibility(soil_erodibility: Cells | float, stone_cover: Ce
     Notes
     -----
     Over Europe the correction lowers the mean K by 15 % (Panagos 2014). It is of the surface; the share of fragments in
-    the soil's volume, as soil grids have it, is another quantity.
+    the soil's volume, as soil grids have it, is another quantity. The constants -0.04 and 10 % are NOT verified: the
+    paper exists as cited and Panagos 2014 uses its correction, but neither text was at hand to read them from. SWAT+
+    has exp(-0.053 rock) for rock in the first layer (its theoretical documentation, 4:1.1.15). Maps and the table of
+    factors state it.
 
     References
     ----------

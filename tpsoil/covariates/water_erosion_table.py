@@ -174,4 +174,8 @@ def _how(name: str, maps: xr.Dataset) -> str:
         texts.append(str(attrs["rescaling"]))
     if attrs.get("max_length_m"):
         texts.append(f"slope length up to {float(attrs['max_length_m']):g} m")
+    if attrs.get("stones"):
+        texts.append(f"stones: {attrs['stones']}")
+    if attrs.get("allow_coarse_dem"):
+        texts.append(f"accepted: {attrs['warning']}")
     return "; ".join(texts)

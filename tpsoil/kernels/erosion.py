@@ -90,7 +90,7 @@ def erodibility_cells(sand: Array, silt: Array, clay: Array, carbon: Array, fact
 
 @jit
 def stone_cells(erodibility: Array, cover: Array) -> Array:
-    """K exp(-0.04 (cover - 10)) above 10 % of stone cover, Poesen et al. 1994; NaN where either is."""
+    """K exp(-0.04 (cover - 10)) above 10 % of stone cover, after Poesen et al. 1994; NaN where either is."""
     out = np.empty(erodibility.shape[0])
     for i in range(erodibility.shape[0]):
         share = 0.0 * cover[i] if cover[i] <= 10.0 else cover[i] - 10.0

@@ -95,6 +95,10 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     notes += [f"{reasons.count(why)} profiles left out: {why}" for why in dict.fromkeys(reasons)]
     fit = calibration.scores[calibration.scores["kind"] == "fit"]
     notes += [f"zone {zone}: {note}" for zone, note in zip(fit["zone"].astype(str), fit["note"].astype(str)) if note]
+    notes += [
+        f"forest baseline without {name}: no value at {count} profiles"
+        for name, count in calibration.settings["baseline_gaps"].items()
+    ]
     attributes: dict[str, Any] = {
         "parameters": "calibrated on " + Path(options["profiles"]).name,
         "profiles_used": int(calibration.settings["profiles_used"]),

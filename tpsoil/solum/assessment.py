@@ -158,8 +158,8 @@ def predict_profiles(
         rows = np.flatnonzero(plan.zone == zone)
         fit[rows] = simulated(best[plan.source(zone, "all", -1)], rows)
     predictions["fit"] = fit
-    # The forest has the layers of the model and the additional features; complete columns only.
-    features = [n for n in dict.fromkeys((*NEEDED, *baseline_features)) if n in table and table[n].notna().all()]
+    gaps = incomplete_features(table, baseline_features)
+    features = [name for name in dict.fromkeys((*NEEDED, *baseline_features)) if name not in gaps]
     for scheme, fold in plan.folds.items():
         kind = "cv" if scheme == "zones" else "cv_blocks"
         out = np.full((len(table), 4), np.nan)
@@ -191,8 +191,26 @@ def predict_profiles(
     return predictions
 
 
-def score_table(plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
-    """`Calibration.scores`."""
+def incomplete_features(table: pd.DataFrame, features: tuple[str, ...]) -> dict[str, int]:
+    """Features of the forest baseline that are missing at profiles, with their number; the forest does not have them.
+
+    Raises
+    ------
+    InputError
+        For a feature without any value.
+    """
+    gaps = {name: int(table[name].isna().sum()) for name in features}
+    if empty := [name for name, count in gaps.items() if count == len(table)]:
+        raise InputError(
+            f"baseline_features: {', '.join(empty)} has no value at any of {len(table)} profiles; leave it out, or "
+            "check that the layer covers them"
+        )
+    return {name: count for name, count in gaps.items() if count}
+
+
+def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """`Calibration.scores`; `gaps` are those of `incomplete_features`."""
+    left_out = "; ".join(f"without {name}: no value at {count} profiles" for name, count in (gaps or {}).items())
     # The ensemble's median first: the set with the lowest RMSE changes with the last digit of a thickness.
     kinds = ["fit"]
     for kind in ("cv", "cv_blocks"):
@@ -219,7 +237,8 @@ def score_table(plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
                     low, high = band[f"{kind}_low"], band[f"{kind}_high"]
                     row["coverage"] = float(band["observed"].between(low, high).mean())
                     row["width"] = float((high - low).mean())
-            row["note"] = plan.note(zone) if zone is not None else ""
+            notes = [plan.note(zone) if zone is not None else "", left_out if kind.startswith("forest") else ""]
+            row["note"] = "; ".join(note for note in notes if note)
             rows.append(row)
     return pd.DataFrame(rows)
 

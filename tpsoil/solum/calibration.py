@@ -19,6 +19,7 @@ from .assessment import (
     Plan,
     direction_table,
     ensembles_by_zone,
+    incomplete_features,
     predict_profiles,
     score_table,
     spread_table,
@@ -198,7 +199,8 @@ def calibrate(
     members : int
         Of each zone's ensemble.
     baseline_features : tuple of str
-        Columns for the forest baseline besides the model's own layers; sampled where `layers` has them.
+        Columns for the forest baseline besides the model's own layers; sampled where `layers` has them. One with a gap
+        at a profile is left out of the forest: its scores' `note` and `settings["baseline_gaps"]` name and count it.
     soil_is_steady : bool
         Whether the location of a held-out profile, not its thickness, constrains the search: there is soil, so its
         balance must have a steady state (E > 0). False: the location is held out too; a concave held-out site may then
@@ -216,7 +218,8 @@ def calibrate(
     Raises
     ------
     InputError
-        For unusable profiles (see `prepare_profiles`), fewer profiles than parameters in all, wrong options.
+        For unusable profiles (see `prepare_profiles`), fewer profiles than parameters in all, wrong options, a feature
+        of the baseline without any value.
 
     Notes
     -----
@@ -259,6 +262,7 @@ def calibrate(
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
     table, sites = observations.table, observations.sites(objective)
     plan = Plan(space, observations, folds, block_size, seed, soil_is_steady, objective)
+    gaps = incomplete_features(table, baseline_features)
     results = search_all(
         space,
         {key: plan.seen(key, sites) for key in plan.training},
@@ -275,7 +279,7 @@ def calibrate(
     predictions = predict_profiles(plan, sites, best, seed, members, baseline_features)
     return Calibration(
         parameters=parameters,
-        scores=score_table(plan, predictions),
+        scores=score_table(plan, predictions, gaps),
         spread=spread_table(plan, results, best, ensembles, parameters),
         directions=direction_table(plan, parameters),
         predictions=predictions,
@@ -294,6 +298,7 @@ def calibrate(
             "seed": seed,
             "options": options.as_dict(),
             "members": members,
+            "baseline_gaps": gaps,
             "soil_is_steady": soil_is_steady,
             "objective": objective,
             "profiles_given": len(profiles),

@@ -21,6 +21,7 @@ from tpsoil.covariates.hydrology import (
     hydrology_attributes,
     ls_factor_of,
     ls_window,
+    require_fine_cells,
     require_memory,
 )
 from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel, TerrainWindow, terrain_attributes
@@ -122,6 +123,9 @@ class Hydrology(DemGroup):
     max_length_m: float = option(
         300.0, "cap of the effective slope length in LS", units="m", gt=0, layers=["ls_factor"]
     )
+    allow_coarse_dem: bool = option(
+        False, "accept cells wider than max_length_m for LS; recorded in its attributes", layers=["ls_factor"]
+    )
     memory_limit_gb: float = option(
         MEMORY_LIMIT_GB, "flow over the complete DEM is rejected above", units="GB", gt=0, decisive=False
     )
@@ -137,10 +141,10 @@ class Hydrology(DemGroup):
         return float(TILE_BYTES + 40) if self.dem is None else 96.0
 
     def demand(self, grid: GeoBox, names: Sequence[str]) -> tuple[int | None, float]:
-        """LS alone needs its halo only."""
-        if self.dem is None and set(names) <= {"ls_factor"}:
+        """LS alone needs its halo only; cells wider than its cap are rejected before the run."""
+        if self.dem is None and "ls_factor" in names:
             halo = self._window(*cell_sizes_m(grid)).halo
-            if halo <= LONGEST_HALO:
+            if set(names) == {"ls_factor"} and halo <= LONGEST_HALO:
                 return halo, LS_BYTES
         return self.halo, self.bytes_per_cell
 
@@ -148,12 +152,15 @@ class Hydrology(DemGroup):
         """LS by windows of the DEM, the others of the complete DEM by tiles."""
         if self.dem is None:
             return ()
+        ls = FromDem((variable("ls_factor"),), self.on_dem, self._window)
         return (
-            FromDem((variable("ls_factor"),), self.on_dem, self._window),
-            FromDem(tuple(variable(name) for name in FLOW_LAYERS), self.on_dem, flow=self._flow),
+            *((ls,) if "ls_factor" in self.chosen else ()),  # a coarse DEM is rejected for LS alone
+            FromDem(tuple(variable(name) for name in FLOW_LAYERS), self._flow_on_dem, flow=self._flow),
         )
 
     def _window(self, dx: Array, dy: Array) -> LsWindow:
+        allow = self.allow_coarse_dem
+        require_fine_cells(dx, dy, self.max_length_m, allow_coarse_dem=allow, where="hydrology")
         return ls_window(dx, dy, steepness=self.steepness, max_length_m=self.max_length_m)
 
     def _flow(self, dem: DemGrid) -> FlowIndices:
@@ -172,8 +179,12 @@ class Hydrology(DemGroup):
             elevation,
             steepness=self.steepness,
             max_length_m=self.max_length_m,
+            allow_coarse_dem=self.allow_coarse_dem,
             memory_limit_gb=self.memory_limit_gb,
         )
+
+    def _flow_on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
+        return flow_layers(elevation, memory_limit_gb=self.memory_limit_gb)
 
 
 class HydrologyLayers(Mapping[str, xr.DataArray]):
@@ -185,7 +196,12 @@ class HydrologyLayers(Mapping[str, xr.DataArray]):
 
     def __getitem__(self, name: str) -> xr.DataArray:
         if name == "ls_factor":
-            return ls_factor_of(self.elevation, steepness=self.group.steepness, max_length_m=self.group.max_length_m)
+            return ls_factor_of(
+                self.elevation,
+                steepness=self.group.steepness,
+                max_length_m=self.group.max_length_m,
+                allow_coarse_dem=self.group.allow_coarse_dem,
+            )
         if self._flow is None:
             self._flow = flow_layers(self.elevation, memory_limit_gb=self.group.memory_limit_gb)
         return self._flow[name]
