@@ -77,7 +77,7 @@ def _toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
     lines = []
     for name, table in tables.items():
         lines.append(f"[{name}]")
-        lines += [f"{key} = {value!r}" for key, value in table.items()]
+        lines += [f"{key} = {str(value).lower() if value is True else repr(value)}" for key, value in table.items()]
     return "\n".join(lines)
 
 
@@ -277,6 +277,7 @@ def test_a_recipe_takes_a_supplied_factor(raw: Path, tmp_path: Path) -> None:
     }
     recipe["layers"].append(supplied)
     recipe["derive"] = {"rusle": {}, "erodibility": OTHER["erodibility"], "cover": {"method": "cai"}}
+    recipe["derive"]["hydrology"] = {"layers": ["ls_factor"], "allow_coarse_dem": True}
     run(recipe, workers=1, progress=False)
     assert open_cube(recipe["run"]["output"]).rainfall_erosivity.attrs["source"] == "prec_07.tif"
     recipe["derive"]["erosivity"] = {"method": "zhang_fu_annual"}

@@ -95,6 +95,8 @@ CASES = {
             "members": other(30),
             "baseline_features": other(("elevation",)),
             "soil_is_steady": other(False),
+            "validation": other(("random",)),
+            "area": other(np.column_stack([PROFILES["x"], PROFILES["y"]]) + 30_000.0, validation=("random",)),
             "objective": other("rmse", profiles=SITES.assign(censored=np.arange(len(SITES)) % 3 == 0)),
             "progress": same(no_progress, "called after each search"),
         },

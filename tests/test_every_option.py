@@ -127,6 +127,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "folds": Change(3, "table"),
         "members": Change(40, "table", given={"quantiles": [0.5]}),
         "block_size": Change(400_000.0, "table"),
+        "validation": Change(["random", "knndm"], "table"),
         "complexes": Change(3),
         "evaluations": Change(300, "table"),
         "quantiles": Change([0.1, 0.9]),

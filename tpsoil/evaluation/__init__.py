@@ -1,6 +1,15 @@
 """How good a model or a map is: scores, folds, intervals, and what each of them estimates."""
 
 from tpsoil.evaluation.comparison import compare_models, score_intervals
+from tpsoil.evaluation.designs import (
+    QUESTIONS,
+    DesignComparison,
+    MappedArea,
+    cross_validate_designs,
+    design_folds,
+    design_scores,
+    quoted_design,
+)
 from tpsoil.evaluation.distances import (
     DistanceCurves,
     distance_curves,
@@ -43,14 +52,17 @@ __all__ = [
     "ELEMENT_MEASURES",
     "FOLD_KINDS",
     "MEASURES",
+    "QUESTIONS",
     "THICKNESS_MEASURES",
     "AreaEstimate",
+    "DesignComparison",
     "DistanceCurves",
     "Doubles",
     "Estimate",
     "GroupQuantiles",
     "Kriging",
     "Labels",
+    "MappedArea",
     "MatchedFolds",
     "SampleDesign",
     "Variogram",
@@ -60,8 +72,11 @@ __all__ = [
     "ccc",
     "compare_models",
     "conformal_quantile",
+    "cross_validate_designs",
     "crps",
     "density_ratio",
+    "design_folds",
+    "design_scores",
     "distance_curves",
     "distances_across_folds",
     "distances_between_samples",
@@ -81,6 +96,7 @@ __all__ = [
     "observed_against_predicted",
     "pit_values",
     "quantile_coverage",
+    "quoted_design",
     "rmse",
     "score",
     "score_intervals",

@@ -21,6 +21,7 @@ TITLES = {
     "solum_spread": "Spread of the parameters: over starts, and over the joint 95 % region",
     "solum_directions": "Directions of the parameters that the profiles can see",
     "solum_gain_baselines": "RMSE of the held-out model below that of baselines, %: difference with its 95 % interval",
+    "solum_validation": "Solum thickness by validation design: the question each answers, scores with 90 % intervals",
     "solum_bounds": "Bounds of the parameters",
     "solum_sensitivity": "Sensitivity: mean change of thickness when one input changes, mean absolute change by zone",
     "solum_forcing": "Uncertain forcing: share of the variance of thickness by source",

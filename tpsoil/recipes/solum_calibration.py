@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import CheckpointError
+from tpsoil.evaluation import quoted_design
+from tpsoil.grid import grid_of
 from tpsoil.ingest.profiles import profile_notes
-from tpsoil.points import position_columns
+from tpsoil.points import position_columns, project_points
 from tpsoil.solum import (
     PUBLISHED,
     Calibration,
@@ -25,9 +28,11 @@ from tpsoil.solum import (
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.calibration import calibration_from
 from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE, quantile_name
+from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
+from .element_designs import mapped_cells
 from .solum_options import CalibrationTable
 from .solum_study import bounds_table, five_digits, gain_over_baselines
 
@@ -77,6 +82,8 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         starts=table.starts,
         folds=table.folds,
         block_size=table.block_size,
+        validation=table.validation,
+        area=_mapped_places(usable, layers) if table.validation else None,
         seed=int(options["seed"]),
         workers=bench.workers,
         effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
@@ -91,6 +98,8 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         if finished is not None:
             finished.unlink()
         calibration = search(checkpoint=finished)
+    if table.validation:
+        notes.append(f"solum: {quoted_design(calibration.validation)[1]}")
     reasons = [str(reason) for reason in calibration.excluded["reason"]]
     notes += [f"{reasons.count(why)} profiles left out: {why}" for why in dict.fromkeys(reasons)]
     fit = calibration.scores[calibration.scores["kind"] == "fit"]
@@ -128,6 +137,14 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     if table.simulated:
         attributes["simulated"] = "true"
     return Prepared(calibration_bytes(calibration), _tables(calibration, usable), {"": attributes}, notes)
+
+
+def _mapped_places(profiles: pd.DataFrame, layers: xr.Dataset) -> npt.NDArray[np.float64]:
+    """Cells that the model will map, in the coordinates of the profiles."""
+    cells = mapped_cells(layers, [name for name in NEEDED if layers[name].ndim][:1])
+    if position_columns(profiles, where="solum.calibration").degrees:
+        return cells
+    return np.column_stack(project_points(cells[:, 0], cells[:, 1], grid_of(layers)))
 
 
 def _zones_of(zoning: Any, layers: xr.Dataset) -> list[int]:
@@ -179,6 +196,7 @@ def _tables(calibration: Calibration, profiles: pd.DataFrame) -> dict[str, pd.Da
         "solum_directions": calibration.directions,
         "predictions_solum": predictions.dropna().round(SCORE_DIGITS),
         "traces_solum": five_digits(calibration.traces),
+        **({"solum_validation": calibration.validation.round(SCORE_DIGITS)} if len(calibration.validation) else {}),
         "solum_gain_baselines": gain_over_baselines(calibration).round(SCORE_DIGITS),
         "sites_solum": sites.round(6),
     }

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation.designs import kind_of
 from tpsoil.ingest import read_profiles
 from tpsoil.ingest.profile_layouts import LayoutName
 from tpsoil.solum import COVARIATES, WINDOWS, Effort, search_space
@@ -92,6 +93,9 @@ class CalibrationTable(Section):
         Sets of parameters in the ensemble of each zone.
     block_size : float, optional
         Side of the blocks of the spatial cross-validation, in the profiles' unit (degrees or metres).
+    validation : list of str
+        Designs beside each other: "random", "site", "block:SIZE" (deg, m or km), "region:COLUMN" of the profiles,
+        "knndm" (as far as the mapped cells are from the profiles). A table has the model, a forest and the zone mean.
     complexes, evaluations : int
         Of each search by SCE-UA.
     quantiles : list of float
@@ -119,6 +123,7 @@ class CalibrationTable(Section):
     folds: int = Field(default=4, ge=2)
     members: int = Field(default=200, ge=20)
     block_size: float | None = Field(default=None, gt=0)
+    validation: tuple[str, ...] = ()
     complexes: int = Field(default=8, ge=2)
     evaluations: int = Field(default=20_000, ge=100)
     quantiles: tuple[float, ...] = ()
@@ -161,6 +166,18 @@ class CalibrationTable(Section):
         return read_profiles(
             Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
         )
+
+    @field_validator("validation")
+    @classmethod
+    def _designs(cls, designs: tuple[str, ...]) -> tuple[str, ...]:
+        for design in designs:
+            try:
+                kind_of(design)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        if len(set(designs)) != len(designs):
+            raise ValueError(f"is {list(designs)}, expected each design once")
+        return designs
 
     @field_validator("quantiles")
     @classmethod

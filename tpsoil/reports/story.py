@@ -40,6 +40,7 @@ _TITLES: Final = {
     "solum_zones": "Zones: mean environment",
     "solum_parameters": "Calibrated parameters by zone", "solum_scores": "Solum thickness at profiles",
     "solum_gain_baselines": "RMSE of the held-out model below that of baselines, %",
+    "solum_validation": "Solum thickness by validation design, and the question each answers",
     "solum_bounds": "Bounds of the parameters", "solum_spread": "Spread of the parameters",
     "solum_sensitivity": "Sensitivity: mean change of thickness when one input changes, mean absolute change by zone",
     "solum_comparison": "Thickness maps compared", "solum_gain": "RMSE of this map below that of other maps, %",

@@ -18,7 +18,9 @@ from .ensembles import Ensemble
 from .parameters import SolumParameters
 
 FORMAT: Final = "tpsoil solum calibration 1"
-TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "traces", "excluded")
+TABLES: Final = ("scores", "spread", "directions", "predictions", "starts", "traces", "excluded", "validation")
+ADDED: Final = ("validation",)
+"""Tables that files of earlier versions do not have."""
 
 
 class Archived(Protocol):
@@ -112,7 +114,7 @@ def parse_archive(data: bytes, where: str) -> dict[str, Any]:
             for zone, item in content["ensembles"].items()
         }
         parameters = {int(zone): SolumParameters(**values) for zone, values in content["parameters"].items()}
-        tables = {name: _table(content[name]) for name in TABLES}
+        tables = {name: _table(content[name]) for name in TABLES if name in content or name not in ADDED}
         return {"parameters": parameters, "ensembles": ensembles, "settings": content["settings"], **tables}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptStoreError(f"{where} is not a tpsoil solum calibration: {error}; calibrate again") from error

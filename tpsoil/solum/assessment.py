@@ -47,6 +47,7 @@ class Plan:
         seed: int,
         soil_is_steady: bool = True,
         objective: Objective = "tobit",
+        designs: Mapping[str, npt.NDArray[np.int64]] | None = None,
     ) -> None:
         self.soil_is_steady = soil_is_steady
         self.space, self.table = space, seen.table
@@ -63,6 +64,7 @@ class Plan:
             self.folds["blocks"] = make_folds(
                 x.size, "block", n_folds=folds, east=x, north=y, block_size=block_size, seed=seed
             )
+        self.folds |= dict(designs or {})
         self.training: dict[Key, npt.NDArray[np.intp]] = {}
         for zone in (POOLED, *self.zones):
             in_zone = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
@@ -119,6 +121,11 @@ class Plan:
         return f"weak: {n} profiles" if n < WEAK else ""
 
 
+def kind_of_scheme(scheme: str) -> str:
+    """Name of the held-out predictions of a scheme of folds, the kind of their scores."""
+    return {"zones": "cv", "blocks": "cv_blocks"}.get(scheme, f"cv_{scheme}")
+
+
 def ensembles_by_zone(
     plan: Plan, sites: Doubles, best: Mapping[Key, SearchResult], seed: int, members: int
 ) -> dict[int, Ensemble]:
@@ -161,7 +168,7 @@ def predict_profiles(
     gaps = incomplete_features(table, baseline_features)
     features = [name for name in dict.fromkeys((*NEEDED, *baseline_features)) if name not in gaps]
     for scheme, fold in plan.folds.items():
-        kind = "cv" if scheme == "zones" else "cv_blocks"
+        kind = kind_of_scheme(scheme)
         out = np.full((len(table), 4), np.nan)
         for (zone, of, k), training in plan.training.items():
             if of != scheme:
@@ -183,7 +190,7 @@ def predict_profiles(
                     space.options,
                     seed=seed,
                 )
-        predictions["fold" if kind == "cv" else "fold_blocks"] = fold
+        predictions[kind.replace("cv", "fold", 1)] = fold
         for j, suffix in enumerate(("", "_low", "_median", "_high")):
             predictions[f"{kind}{suffix}"] = out[:, j]
         predictions[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
@@ -213,7 +220,7 @@ def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int] |
     left_out = "; ".join(f"without {name}: no value at {count} profiles" for name, count in (gaps or {}).items())
     # The ensemble's median first: the set with the lowest RMSE changes with the last digit of a thickness.
     kinds = ["fit"]
-    for kind in ("cv", "cv_blocks"):
+    for kind in map(kind_of_scheme, plan.folds):
         if kind in predictions:
             kinds += [f"{kind}_median", kind, f"zone_mean_{kind}", f"forest_{kind}"]
     rows: list[dict[str, Any]] = []

@@ -4,15 +4,18 @@ the data cannot determine."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from tpsoil.display import bar_chart, html_summary, html_table, text_summary
+from tpsoil.errors import InputError
+from tpsoil.evaluation import design_folds
 
 from .archive import parse_archive, read_archive, write_calibration
 from .assessment import (
@@ -25,6 +28,7 @@ from .assessment import (
     spread_table,
     start_table,
 )
+from .designs import mapped_area, validation_table
 from .ensembles import Ensemble
 from .observations import Objective, prepare_profiles
 from .options import SolumOptions
@@ -66,6 +70,9 @@ class Calibration:
         By zone; zones with the pooled parameters have the pooled ensemble.
     settings : dict
         All settings of the calibration.
+    validation : DataFrame
+        `tpsoil.evaluation.design_scores` of the model (the ensemble's median), the forest and the zone mean under each
+        design of `validation`; empty without one. Censored profiles are left out.
     """
 
     parameters: Mapping[int, SolumParameters]
@@ -78,6 +85,7 @@ class Calibration:
     excluded: pd.DataFrame
     ensembles: Mapping[int, Ensemble]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    validation: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def options(self) -> SolumOptions:
@@ -167,6 +175,8 @@ def calibrate(
     baseline_features: tuple[str, ...] = (),
     soil_is_steady: bool = True,
     objective: Objective = "tobit",
+    validation: Sequence[str] = (),
+    area: npt.ArrayLike | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """Calibrate the solum model on profiles, zone by zone.
@@ -209,6 +219,11 @@ def calibrate(
         Treatment of censored profiles, which are at least as thick as their pit is deep. "tobit": they are part of a
         Gaussian likelihood (Tobin 1958) whose residual standard deviation is estimated with the parameters. "rmse":
         they have an error only where the simulated soil is thinner. Both are the RMSE where no profile is censored.
+    validation : sequence of str
+        Designs of further cross-validations over all zones, beside each other in `Calibration.validation`: "random",
+        "site", "block:SIZE" (deg, m or km), "region:COLUMN" of the profiles, "knndm". Each costs `folds` calibrations.
+    area : array_like (m, 2), optional
+        Cells of the map in the coordinates of the profiles: for "knndm", and for the distances of every design.
     progress : callable, optional
 
     Returns
@@ -261,7 +276,11 @@ def calibrate(
     space = search_space(preset, problem, options)
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
     table, sites = observations.table, observations.sites(objective)
-    plan = Plan(space, observations, folds, block_size, seed, soil_is_steady, objective)
+    mapped = mapped_area(table, area) if validation or area is not None else None
+    designs = design_folds(validation, table, mapped, n_folds=folds, seed=seed) if mapped is not None else {}
+    if area is not None and not designs:
+        raise InputError("calibrate: area has no effect without validation; name designs such as 'knndm'")
+    plan = Plan(space, observations, folds, block_size, seed, soil_is_steady, objective, designs)
     gaps = incomplete_features(table, baseline_features)
     results = search_all(
         space,
@@ -287,6 +306,7 @@ def calibrate(
         traces=pd.DataFrame(list(traces(results))),
         excluded=observations.excluded,
         ensembles={zone: ensembles[plan.source(zone, "all", -1)[0]] for zone in plan.zones},
+        validation=validation_table(predictions, designs, mapped, seed),
         settings={
             "preset": space.box.name,
             "low": list(space.box.low),
@@ -300,6 +320,7 @@ def calibrate(
             "members": members,
             "baseline_gaps": gaps,
             "soil_is_steady": soil_is_steady,
+            "validation": list(validation),
             "objective": objective,
             "profiles_given": len(profiles),
             "profiles_used": len(table),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Task:
     zone : int
         -1 for all profiles together.
     scheme : str
-        "all", "zones" or "blocks": kind of the fold.
+        "all", "zones", "blocks" or a validation design: kind of the fold.
     fold : int
         Held-out fold; -1 for none.
     start : int
@@ -83,7 +84,8 @@ class Task:
 
     def seed(self, seed: int) -> np.random.SeedSequence:
         """Independent random stream of the task."""
-        scheme = ("all", "zones", "blocks").index(self.scheme)
+        own = ("all", "zones", "blocks")
+        scheme = own.index(self.scheme) if self.scheme in own else zlib.crc32(self.scheme.encode())
         return np.random.SeedSequence([seed, self.zone + 1, scheme, self.fold + 1, self.start])
 
 
