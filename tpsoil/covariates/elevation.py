@@ -157,3 +157,47 @@ def _refuse_degrees(elevation: xr.DataArray, width: float, height: float, where:
             f"{where}: cells of {width:.6g} x {height:.6g} m within {extents[1]:.4g} by {extents[0]:.4g} of the origin "
             "look like degrees called metres; write the true CRS with .rio.write_crs('EPSG:4326'), or pass cell_size_m="
         )
+
+
+def require_fine_cells(
+    dx: npt.NDArray[Any], dy: npt.NDArray[Any], max_length_m: float, *, allow_coarse_dem: bool, where: str
+) -> str:
+    """Reject cells that are all wider than the cap of the slope length, unless this is accepted.
+
+    Parameters
+    ----------
+    dx, dy : ndarray (ny,), m
+        Cell sizes of the rows of a DEM.
+    max_length_m : float
+    allow_coarse_dem : bool
+    where : str
+
+    Returns
+    -------
+    str
+        What the attributes record of coarse cells that are accepted; "" for finer ones.
+
+    Raises
+    ------
+    InputError
+        For coarse cells that are not accepted, and for fine ones with `allow_coarse_dem`.
+    """
+    narrowest = float(np.sqrt(np.abs(dx * dy)).min(initial=np.inf))
+    if not max_length_m < narrowest < np.inf:
+        if allow_coarse_dem and narrowest < np.inf:
+            raise InputError(
+                f"{where}: allow_coarse_dem has no effect: cells of {narrowest:.4g} m are not wider than "
+                f"max_length_m = {max_length_m:g} m; leave it out"
+            )
+        return ""
+    text = (
+        f"cells of {narrowest:.4g} m are wider than max_length_m = {max_length_m:g} m: the length is capped, but "
+        "slopes between such cells are too gentle"
+    )
+    if not allow_coarse_dem:
+        raise InputError(
+            f"{where}: {text}, and LS with them; derive LS on a DEM of 30 to 90 m and average it (option dem of "
+            "[derive.hydrology]), choose layers without ls_factor, or accept it with allow_coarse_dem = true, which "
+            "the attributes record"
+        )
+    return text

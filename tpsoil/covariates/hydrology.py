@@ -17,7 +17,7 @@ from tpsoil.kernels.surface import RILEY, terrain_pass
 from tpsoil.variables import Variable, variable
 
 from .by_window import ReadArray, layers_by_window
-from .elevation import Surface, checked_surface
+from .elevation import Surface, checked_surface, require_fine_cells
 from .flow_tiles import CUTOFFS, DemGrid, FlowTiles, needed_bytes
 
 Array = npt.NDArray[Any]
@@ -209,48 +209,6 @@ def ls_factor_of(
     else:
         (ls,) = map_whole(_WholeLs(window), surface.elevation, **options)
     return cast(xr.DataArray, ls)
-
-
-def require_fine_cells(dx: Array, dy: Array, max_length_m: float, *, allow_coarse_dem: bool, where: str) -> str:
-    """Reject cells that are all wider than the cap of the slope length, unless this is accepted.
-
-    Parameters
-    ----------
-    dx, dy : ndarray (ny,), m
-        Cell sizes of the rows of a DEM.
-    max_length_m : float
-    allow_coarse_dem : bool
-    where : str
-
-    Returns
-    -------
-    str
-        What the attributes record of coarse cells that are accepted; "" for finer ones.
-
-    Raises
-    ------
-    InputError
-        For coarse cells that are not accepted, and for fine ones with `allow_coarse_dem`.
-    """
-    narrowest = float(np.sqrt(np.abs(dx * dy)).min(initial=np.inf))
-    if not max_length_m < narrowest < np.inf:
-        if allow_coarse_dem and narrowest < np.inf:
-            raise InputError(
-                f"{where}: allow_coarse_dem has no effect: cells of {narrowest:.4g} m are not wider than "
-                f"max_length_m = {max_length_m:g} m; leave it out"
-            )
-        return ""
-    text = (
-        f"cells of {narrowest:.4g} m are wider than max_length_m = {max_length_m:g} m: the length is capped, but "
-        "slopes between such cells are too gentle"
-    )
-    if not allow_coarse_dem:
-        raise InputError(
-            f"{where}: {text}, and LS with them; derive LS on a DEM of 30 to 90 m and average it (option dem of "
-            "[derive.hydrology]), choose layers without ls_factor, or accept it with allow_coarse_dem = true, which "
-            "the attributes record"
-        )
-    return text
 
 
 def filled_elevation(

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Literal
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from tpsoil.covariates.elevation import require_fine_cells
 from tpsoil.covariates.flow_tiles import TILE_BYTES, DemGrid, FlowTiles
 from tpsoil.covariates.hydrology import (
     FLOW_LAYERS,
@@ -21,7 +22,6 @@ from tpsoil.covariates.hydrology import (
     hydrology_attributes,
     ls_factor_of,
     ls_window,
-    require_fine_cells,
     require_memory,
 )
 from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel, TerrainWindow, terrain_attributes
