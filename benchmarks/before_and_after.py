@@ -176,14 +176,16 @@ def chunks(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "a layer of 2.25 million cells read", read
 
 
-def runs(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+def runs(folder: Path, *, models: bool = True, label: str = "") -> Iterator[tuple[str, Callable[[], Any]]]:
     """A run of terrain, thickness and one forest, and the same with nothing changed."""
     from walk import small_recipe
 
     import tpsoil
 
-    recipe = small_recipe(folder, side=512, chunk=64, samples=400)
+    recipe = small_recipe(folder, side=1024, chunk=256, samples=400)
     recipe["run"]["overwrite"] = True
+    if not models:
+        del recipe["elements"]
 
     def again() -> None:
         tpsoil.run(recipe, workers=2, progress=False)
@@ -192,13 +194,21 @@ def runs(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
         shutil.rmtree(recipe["run"]["output"], ignore_errors=True)
         again()
 
-    yield "a run, 192 tiles", whole
-    yield "a run with nothing changed, 192 tiles", again
+    yield f"a run, 16 chunks{label}", whole
+    yield f"a run with nothing changed{label}", again
+
+
+def maps(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """The same without the forest, whose training and tables do more now, with and without forcing data to the disk."""
+    yield from runs(folder, models=False, label=": terrain and thickness")
+    (folder / "unsynced").mkdir()
+    os.environ["TPSOIL_SYNC"] = "0"  # the commit never forces data to the disk
+    yield from runs(folder / "unsynced", models=False, label=": terrain and thickness, TPSOIL_SYNC=0")
 
 
 PARTS: dict[str, Part] = {
     "forest": forest, "growing": growing, "search": search, "zones": zones, "thickness": thickness,
-    "terrain": terrain, "chunks": chunks, "runs": runs,
+    "terrain": terrain, "chunks": chunks, "runs": runs, "maps": maps,
 }  # fmt: skip
 
 

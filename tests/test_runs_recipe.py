@@ -19,7 +19,7 @@ RUN = {"name": "a", "output": "a.zarr"}
 
 def faults_of(recipe: object) -> tuple[str, ...]:
     with pytest.raises(RecipeError) as caught:
-        stages_of(read_recipe(recipe), in_cube=())  # type: ignore[arg-type]
+        stages_of(read_recipe(recipe), in_cube={})  # type: ignore[arg-type]
     assert caught.value.exit_status == 2
     return caught.value.faults
 
@@ -213,7 +213,7 @@ def test_bounds_snap_outward_to_whole_cells() -> None:
 
 def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
-    stages = stages_of(recipe, in_cube=())
+    stages = stages_of(recipe, in_cube={})
     assert [s.name for s in selected_stages(stages, "derive", "r")] == [
         "terrain",
         "hydrology",

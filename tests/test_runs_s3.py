@@ -16,9 +16,9 @@ from loopback import SECRET, make_bucket, objects_of, s3_service
 
 from tpsoil.cube import create_cube
 from tpsoil.engine import session
-from tpsoil.engine.content import NOT_CHECKED, digest_of_url
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.lock import locked
+from tpsoil.engine.origin import NOT_CHECKED, digest_of_url
 from tpsoil.engine.places import open_store
 from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import AccessError, TpsoilError

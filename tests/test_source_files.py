@@ -14,8 +14,9 @@ import shapely
 import web
 from rasterio.transform import from_origin
 
-from tpsoil.engine.content import DESCRIPTION_ONLY, NOT_CHECKED, contents_of, digest_of_url, shown_url, unchecked
+from tpsoil.engine.origin import DESCRIPTION_ONLY, NOT_CHECKED, contents_of, digest_of_url, unchecked
 from tpsoil.ingest.dependencies import dependencies_of, forget_remote
+from tpsoil.redaction import public_name
 
 PLACE = from_origin(0, 320, 10, 10)
 
@@ -147,4 +148,4 @@ def test_the_description_of_a_zarr_store_on_a_web_server_is_checked_and_its_chun
 
 
 def test_keys_in_a_url_are_not_shown() -> None:
-    assert shown_url("https://me:word@example.org/a.tif?sig=abc#x") == "https://***@example.org/a.tif?***"
+    assert public_name("https://me:word@example.org/a.tif?sig=abc#x") == "https://***@example.org/a.tif?***"

@@ -15,7 +15,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore
 
 from tpsoil.errors import AccessError, InputError, WorkError
-from tpsoil.redaction import redacted
+from tpsoil.redaction import redacted, redacted_values
 from tpsoil.waiting import TIMEOUT_VARIABLE, timeout_seconds
 
 Result = TypeVar("Result")
@@ -168,10 +168,12 @@ def writing(location: Location) -> Iterator[None]:
 
 def attribute(value: Any) -> Any:
     """A value as JSON stores it: numpy numbers as Python's, tuples as lists, texts without secrets."""
+    return redacted_values(_plain(value))
+
+
+def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, dict):
-        return {str(key): attribute(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [attribute(item) for item in value]
-    return redacted(value) if isinstance(value, str) else value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -252,6 +252,17 @@ def layer_states(store: Location) -> dict[str, str]:
     return {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
 
 
+def complete_layers(store: Location) -> dict[str, dict[str, Any]]:
+    """Stored attributes of every layer whose writing ended, by name.
+
+    Raises
+    ------
+    As `open_cube`.
+    """
+    info, group = open_group(store)
+    return {name: dict(array.attrs) for name, array in layers_of(info, group) if array.attrs.get("state") == "complete"}
+
+
 def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, Any]:
     """The cube's own description and its open zarr group.
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
-from .arrays import layer_place
 from .disk import check_disk, forecast_disk
 from .execute import available_processors
 from .job import Job
@@ -17,7 +16,7 @@ from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin
 from .output import existing_arrays, find_output
 from .passes import pass_as_stage, passes_of
-from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, model_digest, plan_stage, touched_by
+from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, layer_place, model_digest, plan_stage, touched_by
 from .prepare import is_current, is_reported
 from .session import with_origins
 from .state import Preview, Previews

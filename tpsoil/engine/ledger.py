@@ -77,8 +77,11 @@ class Ledger:
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
-        if isinstance(self.store, LocalStore) and not self.store.root.exists():
-            return None  # zarr would create the folder to read from it
+        if isinstance(self.store, LocalStore):  # zarr would run it on its event loop, and create the folder
+            try:
+                return (Path(self.store.root) / self._full(key)).read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
         buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
         return None if buffer is None else bytes(buffer.to_bytes())
 

@@ -28,13 +28,12 @@ from tpsoil.grid import coordinates, describe, same_grid
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
-from .arrays import layer_place, place_of
 from .job import Job
 from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
 from .manifest import FORMAT, RUN_KEY, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
-from .plan import LayerPlace, Tiling
+from .plan import LayerPlace, Tiling, layer_place, place_of
 from .prepare import remove_tables
 from .progress import log
 from .publish import declared_overviews, publish

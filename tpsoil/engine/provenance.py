@@ -8,9 +8,8 @@ from typing import Any
 
 import tpsoil
 
-from .content import unchecked
 from .job import Job
-from .origin import Origin
+from .origin import Origin, unchecked
 from .output import Output
 
 

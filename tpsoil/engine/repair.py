@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -110,7 +111,8 @@ def _has_earlier_chunks(ledger: Ledger, name: str) -> bool:
     return bool(stored) and not any(data.startswith(ZSTD_MAGIC) for data in stored)
 
 
-def _laid_out(grid: GeoBox, chunk: int, *, earlier_codecs: bool = False) -> dict[str, bytes]:
+@lru_cache(maxsize=8)
+def _laid_out(grid: GeoBox, chunk: int, *, earlier_codecs: bool = False) -> Mapping[str, bytes]:
     """Every object of an empty cube."""
     memory = MemoryStore()
     lay_out_cube(memory, grid, chunk, earlier_codecs=earlier_codecs)
@@ -121,7 +123,7 @@ def _laid_out(grid: GeoBox, chunk: int, *, earlier_codecs: bool = False) -> dict
         objects = {name: await memory.get(name, prototype) for name in sorted(names)}
         return {name: value.to_bytes() for name, value in objects.items() if value is not None}
 
-    contents: dict[str, bytes] = sync(read())
+    contents: Mapping[str, bytes] = sync(read())
     return contents
 
 

@@ -24,19 +24,17 @@ from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
 from tpsoil.waiting import timeout_seconds
 
-from .arrays import layer_place
-from .content import unchecked
 from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
 from .job import Job
 from .lock import locked
 from .manifest import Chunk, Manifest
 from .memory import GIGABYTE, fit_memory, memory_limit
-from .origin import Origin, origin_of, remove_other_origins
+from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
 from .places import is_url
-from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, plan_stage
+from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, layer_place, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
 from .progress import Reporter, log, log_file, logging_to

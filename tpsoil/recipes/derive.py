@@ -8,7 +8,8 @@ from typing import Any
 import xarray as xr
 
 from tpsoil import engine
-from tpsoil.cube import cube_info, finish_layers, layer_states, open_cube
+from tpsoil.cube import cube_info, finish_layers, open_cube
+from tpsoil.cube.store import complete_layers
 from tpsoil.engine import Job
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import grid_of
@@ -69,13 +70,12 @@ def derive(
     """
     chosen = {**(options or {}), **({} if dem is None else {"dem": dem})}
     info = cube_info(store)
-    present = {name for name, state in layer_states(store).items() if state == "complete"}
-    items, settings, faults = _resolved(groups, chosen, present, overwrite=overwrite)
+    present = complete_layers(store)
+    items, settings, faults = _resolved(groups, chosen, set(present), overwrite=overwrite)
     stages = [] if faults else derive_stages(items, settings, info.grid, at="", faults=faults)
     if faults:
         _raise(faults)
-    cube = open_cube(store)
-    stages = with_inherited(stages, inherited_of({str(name): layer.attrs for name, layer in cube.data_vars.items()}))
+    stages = with_inherited(stages, inherited_of(present))
     job = Job(
         name="derive",
         where="derive",

@@ -173,13 +173,6 @@ def _text(table: ElementsTable) -> str:
     return f"{table.cia.correction}, from {table.cia.basis}{carbonate}"
 
 
-def predicts_index(table: ElementsTable) -> bool:
-    """Whether elements are predicted from the predicted layer of the index."""
-    return bool(
-        table.cia is not None and table.cia.features and INDEX in table.features and INDEX not in table.from_samples
-    )
-
-
 def with_out_of_fold_index(
     table: ElementsTable, cube: xr.Dataset, samples: ElementSamples, options: Mapping[str, Any], workers: int
 ) -> ElementSamples:

@@ -22,7 +22,7 @@ from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
 from tpsoil.variables import missing_code
 
 from .element_designs import mapped_covariates
-from .element_index_stage import predicts_index, with_out_of_fold_index
+from .element_index_stage import with_out_of_fold_index
 from .element_kriging import kriged_forest
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
@@ -36,7 +36,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     symbol = options["symbol"]
     samples = samples_of(cube, options)
     notes: list[str] = []
-    if predicts_index(table):
+    if table.predicts_index:
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
         notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
     check_covariates(
@@ -98,7 +98,7 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
     samples = samples_of(cube, options)
-    if predicts_index(table):
+    if table.predicts_index:
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
     settings = training_options(
         table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers, scored=False

@@ -233,6 +233,12 @@ class ElementsTable(SamplesKeys):
         return paired | dict.fromkeys(self.icp, "icp")
 
     @property
+    def predicts_index(self) -> bool:
+        """Whether elements are predicted from the predicted layer of the index of alteration."""
+        features = () if self.cia is None else self.cia.features
+        return bool(features) and INDEX in self.features and INDEX not in self.from_samples
+
+    @property
     def groups_of_features(self) -> dict[str, list[str]]:
         """Features by group, empty where no joint importance is asked for."""
         if not self.driver_groups:
@@ -251,10 +257,11 @@ class ElementsTable(SamplesKeys):
                 raise ValueError(f"'{symbol}' has readings in icp and in pairs; give one of them")
         if self.cia is not None and INDEX in self.cia.features:
             raise ValueError(f"cia.features names {INDEX} itself; leave it out")
-        try:
-            covariate_groups(self.features, self.driver_groups if isinstance(self.driver_groups, dict) else None)
-        except InputError as error:
-            raise ValueError(str(error).replace("covariate_groups: ", "driver_groups: ")) from error
+        if isinstance(self.driver_groups, dict):
+            try:
+                covariate_groups(self.features, self.driver_groups)
+            except InputError as error:
+                raise ValueError(str(error).replace("covariate_groups: ", "driver_groups: ")) from error
         return self
 
     @model_validator(mode="after")

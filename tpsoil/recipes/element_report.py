@@ -13,7 +13,7 @@ from tpsoil.micronutrients import train_elements
 from tpsoil.stage import Report, Workbench
 
 from .element_designs import design_notes, design_tables
-from .element_index_stage import predicts_index, with_out_of_fold_index
+from .element_index_stage import with_out_of_fold_index
 from .element_maps import samples_of
 from .element_options import ElementsTable
 from .element_selection import narrowed_table
@@ -56,7 +56,7 @@ def report_element(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, b
     if table.extra_features:
         wider = [*table.features, *table.extra_features]
         design = samples.design
-        if predicts_index(table):
+        if table.predicts_index:
             design = with_out_of_fold_index(table, cube, samples, options, bench.workers).design
         extra = train_elements(design, [symbol], wider, **settings)[symbol]
     tables: dict[str, pd.DataFrame] = {

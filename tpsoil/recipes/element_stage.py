@@ -16,7 +16,7 @@ from tpsoil.variables import Variable
 
 from .element_choices import element_table, mapped_table, uncalibrated_table
 from .element_composition import composition_stages
-from .element_index_stage import index_stages, predicts_index
+from .element_index_stage import index_stages
 from .element_maps import compute_element, compute_elements, prepare_element, prepare_uncalibrated
 from .element_options import ElementsTable
 from .element_report import report_element
@@ -71,7 +71,7 @@ def _element_stage(
     samples = files[0]
     own = mapped_table(table, symbol)
     pairs = None if own.pairs is None else files[1]
-    of_index = table.cia.features if predicts_index(table) and table.cia is not None else ()
+    of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
     return Stage(
         name=f"element_{symbol}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import xarray as xr
 
 from tpsoil import engine
 from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
-from tpsoil.cube import cube_info, layer_states, open_cube
+from tpsoil.cube import cube_info
+from tpsoil.cube.store import complete_layers
 from tpsoil.engine import Job, Previews
 
 from .catalogue_names import with_open_data
@@ -170,8 +171,7 @@ def job_of(
         Where open data that the recipe names cannot be fetched.
     """
     checked = _checked_recipe(recipe, output, progress)
-    present = _layers_of_cube(checked)
-    stages = stages_of(checked, in_cube=present, cube_attributes=_attributes_of_cube(checked, present))
+    stages = stages_of(checked, {} if checked.cube is None else complete_layers(checked.cube))
     if checked.grid is not None:
         grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
     else:
@@ -200,19 +200,6 @@ def _checked_recipe(recipe: AnyRecipe, output: str | None, progress: Callable[[s
     """The recipe, with local files for what it names in the catalogue of open data."""
     checked = read_recipe(recipe, output=output)
     return with_open_data(checked, progress) if checked.names_entries else checked
-
-
-def _layers_of_cube(recipe: Recipe) -> list[str]:
-    """Complete layers of the cube that the recipe reads from, if it names one."""
-    if recipe.cube is None:
-        return []
-    return [name for name, state in layer_states(recipe.cube).items() if state == "complete"]
-
-
-def _attributes_of_cube(recipe: Recipe, present: Collection[str]) -> dict[str, dict[str, Any]]:
-    if recipe.cube is None or not present:
-        return {}
-    return {str(name): dict(layer.attrs) for name, layer in open_cube(recipe.cube).data_vars.items() if name in present}
 
 
 def _references(recipe: Recipe) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from pydantic import Field, model_validator
 from tpsoil.cube import cube_info
 from tpsoil.cube.alignment import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
-from tpsoil.engine.content import shown_url
 from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError
 from tpsoil.ingest.dependencies import behind, forget_remote
 from tpsoil.ingest.rasters import read_raster
+from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
 
@@ -241,4 +241,4 @@ def grid_of_source(source: str, where: str) -> GeoBox:
 
 def shown_source(source: str) -> str:
     """A source without its folder, so that a digest does not depend on the location of the data."""
-    return shown_url(source) if is_url(source) else Path(source).name
+    return public_name(source) if is_url(source) else Path(source).name

@@ -45,18 +45,14 @@ class Inherited:
     citations: tuple[str, ...] = ()
 
 
-def stages_of(
-    recipe: Recipe, in_cube: Sequence[str], cube_attributes: Mapping[str, Mapping[str, Any]] | None = None
-) -> list[Stage]:
+def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
     """All stages of a recipe, checked against each other and against the files they name.
 
     Parameters
     ----------
     recipe : Recipe
-    in_cube : sequence of str
-        Layers of the cube that `[run] cube` names.
-    cube_attributes : mapping of str to mapping, optional
-        Their attributes: assumptions, licences and citations are inherited.
+    in_cube : mapping of str to mapping
+        Attributes of the layers of the cube that `[run] cube` names: assumptions, licences and citations are inherited.
 
     Returns
     -------
@@ -71,7 +67,7 @@ def stages_of(
     faults: list[str] = []
     available = set(in_cube)
     stages: list[Stage] = []
-    inherited = inherited_of(cube_attributes or {})
+    inherited = inherited_of(in_cube)
 
     def add(more: Sequence[Stage], at: str) -> None:
         for stage in more:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from importlib import resources
 from typing import Final
 
-from tpsoil.cube import layer_states
+from tpsoil.cube.store import complete_layers
 from tpsoil.errors import InputError, nearest_name
 
 from .solum_stage import ZONE_LAYERS
@@ -86,7 +86,7 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
         return resources.files("tpsoil.recipes").joinpath(f"{kind}.toml").read_text(encoding="utf-8")
     if kind not in KINDS:
         raise InputError(f"recipe new: no template '{kind}'{nearest_name(kind, (*KINDS, *STUDIES))}")
-    layers = set(FEATURES) | set(ZONE_LAYERS) if cube is None else _layers(cube)
+    layers = set(FEATURES) | set(ZONE_LAYERS) if cube is None else set(complete_layers(cube))
     parts = [_head(kind, cube)]
     if "elevation" in layers and (derived := [name for name in DERIVABLE if cube is None or name not in layers]):
         parts.append(
@@ -100,10 +100,6 @@ def new_recipe(kind: str, cube: str | None = None) -> str:
             raise InputError(f"recipe new: {cube} has none of the layers that forests use; add some with add_layer")
         parts.append(_ELEMENTS.format(features=_quoted(features)))
     return "\n".join(parts)
-
-
-def _layers(cube: str) -> set[str]:
-    return {name for name, state in layer_states(cube).items() if state == "complete"}
 
 
 def _head(kind: str, cube: str | None) -> str:
