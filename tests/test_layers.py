@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
-    "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours",
+    "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -28,6 +28,7 @@ ALLOWED = {
     "redaction": set(),
     "waiting": {"errors"},
     "constants": set(),
+    "table_titles": set(),
     "display": set(),
     "variables": {"errors", "units"},
     "grid": {"errors", "constants"},

@@ -18,6 +18,7 @@ import xarray as xr
 
 import tpsoil
 from tpsoil.display import cell_text
+from tpsoil.table_titles import TITLES, table_title
 
 from .charts import is_long
 from .figures import palette
@@ -34,35 +35,6 @@ _ORIGIN: Final = ("source", "source_digest", "resampling", "parents", "created_w
 _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
     "grid_mapping", "_FillValue", "state", "simulated", "scale_factor", "add_offset", "coordinates",
-}  # fmt: skip
-_TITLES: Final = {
-    "elements": "Elements, scores out of fold", "solum": "Solum thickness by zone",
-    "solum_zones": "Zones: mean environment",
-    "solum_parameters": "Calibrated parameters by zone", "solum_scores": "Solum thickness at profiles",
-    "solum_gain_baselines": "RMSE of the held-out model below that of baselines, %",
-    "solum_validation": "Solum thickness by validation design, and the question each answers",
-    "solum_bounds": "Bounds of the parameters", "solum_spread": "Spread of the parameters",
-    "solum_sensitivity": "Sensitivity: mean change of thickness when one input changes, mean absolute change by zone",
-    "solum_comparison": "Thickness maps compared", "solum_gain": "RMSE of this map below that of other maps, %",
-    "solum_windows": "Thickness in windows", "solum_environment": "Covariates in windows",
-    "solum_correlations": "Correlation with thickness",
-    "solum_published": "This run beside the published study",
-    "solum_published_zones": "Zones and parameters as published, Tables 3 and 4 of Chen et al. 2026, essd-2025-809",
-    "validation": "Scores by kind of folds, and the question each answers",
-    "residuals": "Residuals in space",
-    "agreement": "Observed on predicted, and Theil's parts of the error",
-    "intervals": "Intervals out of fold: empirical coverage", "coverage_by_class": "Intervals by class",
-    "groups": "Classes compared on site means; classes that share a letter do not differ",
-    "drivers": "Drivers of the elements", "rusle": "Water erosion beside the published mean",
-    "water_erosion": "Water erosion beside the published mean",
-    "samples": "Samples, mg/kg: screening and site means",
-    "calibration": "Calibration of XRF to ICP-MS", "calibration_lines": "Lines of ICP-MS on XRF by three methods",
-    "xrf_coverage": "Coverage of ICP-MS readings, without and with the error of the calibration",
-    "alteration": "Index of alteration, scores out of fold",
-    "alteration_precipitation": "Index of alteration against annual precipitation, site means",
-    "joint_drivers": "Joint importance of groups of covariates: rise of the held-out error, %",
-    "class_ranges": "Classes: samples, sites and ranges of covariates",
-    "representation": "Sites and area by class", "published": "Beside the published numbers",
 }  # fmt: skip
 _SCORE: Final = re.compile(r"^(nse|squared_correlation|ccc|rmse|mae|mre|bias|coverage|picp|r2)(_|$)", re.IGNORECASE)
 
@@ -153,7 +125,7 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     cited = [*_sentences(everywhere, _CITED), *_licences(attrs, layers)]
     story.citations = [*cited, f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
-    order = list(_TITLES)
+    order = ["elements", *TITLES]
     for key, table in sorted(
         run.tables.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)
     ):
@@ -202,9 +174,8 @@ def _simulated(store: xr.Dataset) -> str:
 
 def _place_table(story: Story, name: str, table: pd.DataFrame, *, simulated: bool) -> None:
     """A table of the run: drawn where it is long, else printed among the scores."""
-    caption = _TITLES.get(name, name.replace("_", " ").capitalize())
-    if name.startswith("zonal_"):
-        caption = f"Statistics by polygon: {name.removeprefix('zonal_')}"
+    title = table_title(name)
+    caption = name.replace("_", " ").capitalize() if title == name else title
     table.attrs.update(caption=caption, name=name, simulated=simulated)
     if is_long(name):
         story.charts[name] = table
