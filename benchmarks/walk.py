@@ -18,7 +18,8 @@ down from B, or from its neighbours, and must go back. In a circle of imports th
 Each pair of files counts once; items of a generator expression are no calls. Calls through a library (a validator, a
 pool) count as calls of the file that called the library.
 
-**Lines of code** are lines that have a token other than a comment or docstring.
+**Lines of code** are lines that have a token other than a comment or docstring. Modules added since the commit are
+counted apart: they are new capability, or parts split from a module of then; git decides which one was renamed.
 """
 
 from __future__ import annotations
@@ -73,18 +74,24 @@ def package_of(name: str) -> str:
     return "/".join(parts[:2]) if len(parts) > 2 else FOUNDATION
 
 
+def added_files(commit: str) -> set[str]:
+    """Modules of the working tree that the commit has neither under their name nor, by git, under another."""
+    command = ["git", "diff", "--find-renames=30%", "--diff-filter=A", "--name-only", commit, "--", "tpsoil"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
 def print_lines(before: dict[str, int], after: dict[str, int], commit: str) -> None:
-    """A table: package, lines before, lines after in all, in modules that the commit has not."""
-    old, new, added = Counter[str](), Counter[str](), Counter[str]()
+    """A table: package, lines before, lines after in modules that the commit has too, and in modules added since."""
+    added = added_files(commit)
+    counts = {"before": Counter[str](), "kept": Counter[str](), "added": Counter[str]()}
     for name, count in before.items():
-        old[package_of(name)] += count
+        counts["before"][package_of(name)] += count
     for name, count in after.items():
-        new[package_of(name)] += count
-    print(f"| package | {commit} | now | change |\n|---|---:|---:|---:|")
-    for package in sorted(old | new | added):
-        print(f"| {package} | {old[package]} | {new[package]} | {new[package] - old[package]:+d} |")
-    total = sum(before.values()), sum(after.values())
-    print(f"| all | {total[0]} | {total[1]} | {total[1] - total[0]:+d} |")
+        counts["added" if name in added else "kept"][package_of(name)] += count
+    print(f"| package | {commit} | now, modules of then | now, modules added | now |\n|---|---:|---:|---:|---:|")
+    for package in [*sorted(counts["before"] | counts["kept"] | counts["added"]), "all"]:
+        old, kept, new = (sum(one.values()) if package == "all" else one[package] for one in counts.values())
+        print(f"| {package} | {old} | {kept} | {new} | {kept + new} |")
 
 
 # ---- walk

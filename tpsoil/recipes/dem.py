@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from tpsoil.covariates.by_window import WindowKernel
 from tpsoil.covariates.flow_tiles import RETAINED_BYTES, TILE_CELLS, TILES_IN_MEMORY, DemGrid, needed_bytes
@@ -20,6 +19,8 @@ from tpsoil.grid import cell_sizes_m, coordinates, describe
 from tpsoil.ingest import Raster, read_raster
 from tpsoil.stage import SourceBytes
 from tpsoil.variables import Variable, variable
+
+from .layer_stage import DerivedRaster
 
 Array = npt.NDArray[Any]
 
@@ -44,23 +45,6 @@ def open_dem(source: Any, **how: Any) -> Raster:
     """
     several = isinstance(source, list | tuple) or (isinstance(source, str) and any(mark in source for mark in "*?["))
     return read_raster(source, variable("elevation"), combine="mosaic" if several else None, **how)
-
-
-@dataclass(frozen=True)
-class DerivedRaster:
-    """What was derived from a DEM, to `cube.align` a raster of its own: read by windows of the DEM's grid."""
-
-    read: Callable[[slice, slice], Array]
-    spec: Variable
-    box: GeoBox
-    origin: str
-    size: Callable[[int, int], SourceBytes] | None = None
-    lazy_array: None = None
-    notes: tuple[tuple[str, str], ...] = ()
-
-    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
-        """Peak of memory while a window of this size is derived."""
-        return SourceBytes() if self.size is None else self.size(rows, columns)
 
 
 class WindowCompute(Protocol):

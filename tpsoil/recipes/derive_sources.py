@@ -42,7 +42,6 @@ from tpsoil.variables import Variable
 from .dem import (
     RETAINED_WINDOWS,
     CompleteDem,
-    DerivedRaster,
     FlowWindows,
     LocalWindows,
     WindowsOfDem,
@@ -51,7 +50,7 @@ from .dem import (
     sizes_of,
 )
 from .derive_stacks import is_geotiff, open_stack
-from .layer_stage import averaged_raster
+from .layer_stage import DerivedRaster, averaged_raster
 
 Array = npt.NDArray[Any]
 Reader = Callable[[slice, slice], Array]
@@ -170,7 +169,7 @@ def _add(
         box = grid_of(stack.isel(time=0), where=part.stack)
         (spec,) = part.layers
         dem = _dem_of(group)
-        sources.add(spec, averaged_raster(dem, spec, box), grid)
+        sources.add(spec, averaged_raster(dem, spec, box)[0], grid)
         sources.attributes[spec.name] = {"dem": dem.origin}
         return
     arrays = [stacks[name] for name in part.stacks]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
@@ -16,7 +17,7 @@ from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.places import is_url
 from tpsoil.errors import InputError
 from tpsoil.ingest.dependencies import behind, forget_remote
-from tpsoil.ingest.rasters import read_raster
+from tpsoil.ingest.rasters import Raster, read_raster
 from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
@@ -172,26 +173,26 @@ def source_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int
 
 
 @dataclass(frozen=True)
-class _Averaged:
-    """A raster averaged onto a coarser grid, as a raster of its own."""
+class DerivedRaster:
+    """What was derived from a source, to `cube.align` a raster of its own: read by windows of the source's grid."""
 
-    average: Callable[[slice, slice], Array]
+    read: Callable[[slice, slice], Array]
     spec: Variable
     box: GeoBox
     origin: str
-
-    def read(self, rows: slice, columns: slice) -> Array:
-        """Values of a window of the coarser grid."""
-        return self.average(rows, columns)
+    size: Callable[[int, int], SourceBytes] | None = None
+    lazy_array: None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
     def read_bytes(self, rows: int, columns: int) -> SourceBytes:
-        """Peak of memory while a window of this size is averaged."""
-        return source_bytes_of(self.average, rows, columns)
+        """Peak of memory while a window of this size is derived."""
+        return SourceBytes() if self.size is None else self.size(rows, columns)
 
 
-def averaged_raster(raster: Any, spec: Variable, box: GeoBox) -> Any:
-    """A raster averaged onto a coarser grid, to be read as a raster of that coarseness."""
-    return _Averaged(aligned_reader(raster, box)[0], spec, box, raster.origin)
+def averaged_raster(raster: Raster, spec: Variable, box: GeoBox) -> tuple[DerivedRaster, str]:
+    """A raster averaged onto a coarser grid, to be read as a raster of that coarseness, and how it was resampled."""
+    average, method = aligned_reader(raster, box)
+    return DerivedRaster(average, spec, box, raster.origin, partial(source_bytes_of, average)), method
 
 
 _sources: Final = Readers[WindowReader](limit=64)
@@ -225,9 +226,8 @@ def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | Non
         read, method = aligned_reader(raster, grid, resampling=table.resampling)
         return read, attrs | {"resampling": method}
     coarse = grid_of_source(through, table.name)
-    average, first = aligned_reader(raster, coarse)
-    twin: Any = _Averaged(average, spec, coarse, raster.origin)
-    read, method = aligned_reader(twin, grid, resampling=table.resampling)
+    averaged, first = averaged_raster(raster, spec, coarse)
+    read, method = aligned_reader(cast("Raster", averaged), grid, resampling=table.resampling)
     return read, attrs | {"resampling": f"{first} onto the grid of {shown_source(through)}, then {method}"}
 
 
