@@ -204,6 +204,5 @@ def test_a_viewer_of_a_large_store_reads_an_overview(tmp_path: Path) -> None:
     meta = json.loads(re.search(r'id="meta">(.*?)</script>', coarse.page, re.DOTALL).group(1))
     data = re.search(r'id="data-0">(.*?)</script>', coarse.page, re.DOTALL).group(1)
     values = unpack_values(data, meta["layers"][0]["dtype"], (180, 280))
-    np.testing.assert_allclose(
-        values, slope.reshape(90, 2, 140, 2).mean(axis=(1, 3)) / 10, rtol=1e-5
-    )  # means, not every second cell
+    means = slope.reshape(180, 2, 280, 2).mean(axis=(1, 3)) / 12  # not every second cell
+    np.testing.assert_allclose(values, means, rtol=1e-5)

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from zarr.abc.store import Store
 
-from tpsoil.cube import open_cube
+from tpsoil.cube import cube_info, open_cube
 from tpsoil.cube.conventions import overview_paths
 from tpsoil.display import text_summary
 from tpsoil.errors import InputError
@@ -167,7 +167,7 @@ def _overview(where: str, store: xr.Dataset, names: Sequence[str], cells: int) -
     """The coarsest overview of a stored cube that is finer than what is shown, so that less is read; None without."""
     rows, columns = store.sizes["y"], store.sizes["x"]
     step = int(np.ceil(np.sqrt(rows * columns * len(names) / cells)))
-    paths = overview_paths(store.attrs) if where else {}
+    paths = overview_paths(cube_info(where).attrs) if where else {}
     common = set.intersection(*({path.rpartition("/")[0] for path in paths.get(name, ())} for name in names))
     factors = {int(place.rpartition("/")[2]): place for place in common}
     usable = [factor for factor in factors if 1 < factor <= step]
