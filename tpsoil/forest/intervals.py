@@ -17,6 +17,10 @@ from tpsoil.forest.trained import LEVELS, TrainedForest, forward, tails
 Floats = npt.NDArray[np.float64]
 Method = Literal["quantile", "spread", "residual"]
 
+SMALLEST_GROUP: Final = 50
+"""Samples of a class that has a correction of its own. With the minimum of 9 for 90 %, arid Europe in kNNDM folds,
+whose 139  samples are nearly all in one fold, is covered by 63 %; by 91 % with the correction of all."""
+
 METHODS: Final = ("quantile", "spread", "residual")
 
 
@@ -212,7 +216,7 @@ def coverage_table(
         raw_low, raw_high = (forward(frame[f"q{t:g}"].to_numpy(), transform) for t in tails(level))
         for fold in np.unique(frame["fold"]):
             here = frame["fold"].to_numpy() == fold
-            by_group = group_quantiles(scores[~here], own[~here], level)
+            by_group = group_quantiles(scores[~here], own[~here], level, smallest=SMALLEST_GROUP)
             for label in pd.unique(own[here]):
                 rows_here = here & (own == label)
                 correction = float(by_group.of([label])[0])

@@ -15,7 +15,7 @@ from tpsoil.evaluation import group_quantiles
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import ErrorCurve
-from tpsoil.forest.intervals import conformal_scores
+from tpsoil.forest.intervals import SMALLEST_GROUP, conformal_scores
 from tpsoil.forest.outputs import EXTRA_LAYERS
 from tpsoil.forest.trained import TrainedForest
 
@@ -135,7 +135,7 @@ def class_correction(trained: TrainedForest, level: float, feature: str) -> Clas
         )
     scores = conformal_scores(trained, level)
     labels = pd.to_numeric(trained.rows[feature].reindex(scores.index), errors="coerce").to_numpy(dtype=np.float64)
-    groups = group_quantiles(scores.to_numpy(), labels, level)
+    groups = group_quantiles(scores.to_numpy(), labels, level, smallest=SMALLEST_GROUP)
     codes = np.sort(np.array([float(str(code)) for code in groups.by_group], dtype=np.float64))
     return ClassCorrection(feature, codes, groups.of(codes), groups.overall)
 

@@ -20,6 +20,7 @@ from .element_selection import narrowed_table
 from .element_study import notes_of_study, study_tables
 from .element_tables import tables_of
 from .element_training import training_options
+from .element_uncertainty import uncertainty_tables
 
 
 def report_element(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, bench: Workbench) -> Report:
@@ -65,5 +66,6 @@ def report_element(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, b
         **design_tables(symbol, trained, samples.design, settings.get("area")),
     }
     notes = [*notes_of_study(table, symbol, trained, samples.design), *design_notes(symbol, trained, tables)]
+    tables |= uncertainty_tables(table, symbol, trained, samples.design)
     tables |= study_tables(table, symbol, trained, samples, seed)
     return Report(tables, notes)
