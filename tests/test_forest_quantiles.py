@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from tpsoil.errors import InputError
 from tpsoil.forest import CompiledForest
-from tpsoil.forest.walking import packed_nodes
+from tpsoil.forest.quantiles import Levels
+from tpsoil.forest.walking import Walker, packed_nodes
 
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.731, 0.95, 1.0)
 PAIRS = {
@@ -162,3 +164,26 @@ def test_the_wide_form_gives_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (packed_nodes(narrow).dtype, packed_nodes(wide).dtype) == (np.uint16, np.uint32)
     for a, b in zip(expected, wide.predict(single(X), LEVELS)):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("rows", "options"), [(300, {}), (300, {"min_samples_leaf": 4}), (4500, {"max_depth": 6})])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_whole_weights_give_what_weights_in_the_order_of_the_trees_give(
+    rows: int, options: dict[str, Any], weighted: bool
+) -> None:
+    rng = np.random.default_rng(rows)
+    X = rng.random((rows, 3)).astype(np.float32)
+    y = np.round(10 * X[:, 0] + rng.normal(size=rows), 1 if options else 9)
+    forest = RandomForestRegressor(12, random_state=0, **options).fit(X, y)
+    compiled = CompiledForest.from_sklearn(forest, list("abc"), responses=(X, y))
+    assert compiled.responses is not None
+    compiled = replace(compiled, responses=replace(compiled.responses, weighted=weighted))
+    levels = Levels((0.0, 0.05, 0.5, 0.9, 1.0), "responses")
+    walker = Walker.of([compiled], levels)
+    assert walker.responses[0].codes[0].single == (not options)
+    in_order = Walker(walker.packed, walker.ranking, (replace(walker.responses[0], codes=()),))
+    probes = [np.ascontiguousarray(column) for column in rng.random((200, 3)).astype(np.float32).T]
+    everywhere = [np.ones(200, dtype=bool)]
+    quantiles, expected = (each.walk(probes, everywhere, levels=levels)[0].quantiles for each in (walker, in_order))
+    # Sums of twelve weights in another order: some units of the last place of 1.
+    np.testing.assert_allclose(quantiles, expected, rtol=1e-12, atol=1e-12)

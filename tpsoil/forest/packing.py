@@ -9,7 +9,7 @@ that packed arrays can be cached for as long as their forest lives.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tpsoil.errors import InputError
 from tpsoil.kernels import trees_lanes as lanes
 from tpsoil.kernels.trees_encode import FEW, fill_buckets
+from tpsoil.kernels.trees_responses import FEW_ROWS, code_leaves
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
@@ -29,6 +30,8 @@ NARROW_THRESHOLDS = 65533
 """Maximum number of distinct thresholds of a feature in 16-bit codes: 1 .. m + 1 values, 0 and 65535 missing."""
 NARROW_NODES = 65536
 MAX_PLANES = 4095
+MAX_MEMBERS = 32767
+"""Of a leaf in the codes of training responses."""
 BUCKETS_PER_THRESHOLD = 4
 
 
@@ -138,6 +141,8 @@ class PackedResponses:
         Position of each row in `ascending`.
     ascending : ndarray (outputs, rows), float64
     weighted : bool
+    codes : tuple of LeafCodes
+        Of each output; empty where a leaf has more members than a code can count.
     """
 
     begin: Array
@@ -145,9 +150,32 @@ class PackedResponses:
     rank: Array
     ascending: Array
     weighted: bool
+    codes: tuple[LeafCodes, ...] = ()
 
 
-def pack_responses(nodes: Array, responses: Responses) -> PackedResponses:
+@dataclass(frozen=True, eq=False)
+class LeafCodes:
+    """Leaves as `tpsoil.kernels.trees_responses.response_quantiles` reads them.
+
+    Parameters
+    ----------
+    leaf : ndarray (nodes,), uint64; or uint32 as `counted_quantiles` reads it
+    entry : ndarray, uint16 or uint32
+    share : ndarray, int64
+    unit : int
+        Weight of a leaf as a whole number; 0: every member counts 1.
+    single : bool
+        Whether every leaf has one distinct response, and there are few: `counted_quantiles` reads them.
+    """
+
+    leaf: Array
+    entry: Array
+    share: Array
+    unit: int
+    single: bool = False
+
+
+def pack_responses(nodes: Array, responses: Responses, trees: int) -> PackedResponses:
     """Order the leaves' members by nodes.
 
     Parameters
@@ -155,6 +183,7 @@ def pack_responses(nodes: Array, responses: Responses) -> PackedResponses:
     nodes : ndarray (nodes,), int64
         The forest's own index of each node in the requested order.
     responses : Responses
+    trees : int
     """
     stored = responses.begin.astype(np.int64)
     sizes = (stored[1:] - stored[:-1])[nodes]
@@ -164,13 +193,32 @@ def pack_responses(nodes: Array, responses: Responses) -> PackedResponses:
     # numpy's default sort, as in quantile-forest: ties are then in the same order.
     order = np.argsort(responses.value, axis=0).T
     rank = np.argsort(order, axis=1)
-    return PackedResponses(
+    packed = PackedResponses(
         begin.astype(np.uint32),
         responses.member[source],
         np.ascontiguousarray(rank.astype(np.uint32)),
         np.ascontiguousarray(np.take_along_axis(responses.value.T, order, axis=1)),
         responses.weighted,
     )
+    if sizes.max(initial=0) > MAX_MEMBERS:
+        return packed
+    return replace(packed, codes=tuple(_codes(packed, of_output, trees) for of_output in packed.rank))
+
+
+def _codes(packed: PackedResponses, rank: Array, trees: int) -> LeafCodes:
+    """Codes of the leaves; the weights of all trees together stay below 2^62."""
+    unit = 1 << min(52, 61 - int(trees).bit_length()) if packed.weighted else 0
+    leaf = np.empty(packed.begin.size - 1, dtype=np.uint64)
+    entry = np.empty(packed.member.size, dtype=np.uint16 if rank.size <= NARROW_NODES else np.uint32)
+    share = np.empty(packed.member.size, dtype=np.int64)
+    code_leaves(packed.begin, packed.member, rank, unit, leaf, entry, share)
+    split = packed.begin[1:] == packed.begin[:-1]
+    distinct = (leaf >> np.uint64(32)) & np.uint64(0xFFFF)
+    drawn = int((leaf >> np.uint64(48)).max(initial=0))
+    if rank.size <= FEW_ROWS and trees * drawn <= 65535 and bool((distinct[~split] == 1).all()):
+        narrow = (leaf & np.uint64(0xFFFF)) | (leaf >> np.uint64(48) << np.uint64(16))
+        return LeafCodes(narrow.astype(np.uint32), entry[:0].copy(), share[:0].copy(), unit, single=True)
+    return LeafCodes(leaf, entry, share, unit)
 
 
 def _breadth_first(forest: CompiledForest) -> tuple[list[Array], Array]:

@@ -97,7 +97,7 @@ def tree_quantiles(
 
 
 @jit
-def response_quantiles(
+def summed_quantiles(
     leaves: Array,
     root: Array,
     begin: Array,
@@ -108,9 +108,10 @@ def response_quantiles(
     levels: Array,
     where: Array,
     first: Any,
+    pixels: Array,
     result: Array,
 ) -> None:
-    """Meinshausen's quantiles: of the training responses, weighted by how often they share a leaf with the pixel.
+    """The quantiles of `response_quantiles` for some pixels, weights summed in the order of quantile-forest.
 
     Parameters
     ----------
@@ -126,22 +127,17 @@ def response_quantiles(
     weighted : bool
         Each of n members of a leaf has the weight 1 / n (Meinshausen 2006, eq. 5); else 1.
     levels : ndarray (k,), float64, in 0 .. 1
+    pixels : ndarray, int64
+        Positions in `leaves`.
     result : ndarray (pixels, k), float64
         Written at `where`.
-
-    Notes
-    -----
-    With weights w_i summing to W, and C_i their running sum over ascending responses, level q is at
-    p = q (W - 1) + 1: the last response with C_i <= p, and linearly on towards the first occurrence of the next.
-    This is quantile-forest's weighted form of type 7, so that both give the same number; weights sum to the number
-    of members.
     """
     trees, rows = root.size, response.size
     weight = np.zeros(rows)
     block = np.zeros(rows // 64 + 1, np.uint8)
     touched = np.empty(rows + 64, np.int64)
     running = np.empty(rows + 64)
-    for pixel in range(min(leaves.shape[0] * LANES, where.size - first)):
+    for pixel in pixels:
         word, lane = pixel // LANES, pixel % LANES
         at = np.int64(where[first + pixel])
         members = np.int64(0)
@@ -180,7 +176,7 @@ def response_quantiles(
 def weighted_level(
     level: Any, count: Any, total: Any, touched: Array, running: Array, weight: Array, response: Array
 ) -> Any:
-    """One level of `response_quantiles`, from the running sums of the weights."""
+    """One level of `summed_quantiles`, from the running sums of the weights."""
     position = level * (total - 1.0) + 1.0
     # The first response whose running sum is above the position, by bisection.
     low, high = 0, count
