@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import io
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,6 +70,14 @@ def test_stored_pictures_show_something(name: str) -> None:
         image = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L"), dtype=float)
         assert min(image.shape) > 150
         assert image.std() > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_number_is_rounded_to_nothing_and_the_end_is_a_picture(name: str) -> None:
+    texts = [str(o.get("text", "")) + str(o.get("data", {}).get("text/plain", "")) for o in outputs(stored(name))]
+    assert not [text for text in texts if re.search(r"(?<![\d.])-?0\.0000+(?!\d)", text)]
+    last = [cell for cell in stored(name).cells if cell.cell_type == "code"][-1]
+    assert any("image/png" in o.get("data", {}) for o in last.outputs)
 
 
 def test_a_newcomer_has_a_map_within_ten_cells() -> None:

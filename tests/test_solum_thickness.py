@@ -10,13 +10,16 @@ import sys
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpsoil import solum
+from tpsoil.demo import simulated_profiles
 from tpsoil.errors import GridError, InputError, MissingInputError, TpsoilError, UnitsError
+from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.kernels import pedogenesis
 from tpsoil.solum import (
     PUBLISHED,
@@ -626,3 +629,29 @@ def test_the_dominant_process_is_the_greatest_term_of_erosion(
     assert names[int(result.dominant_process)] == process
     missing = thickness(pixel(1, np.nan, wind, curvature), PUBLISHED[1])
     assert int(missing.dominant_process) == 255
+
+
+def test_simulated_profiles_follow_the_published_parameters() -> None:
+    axes = coordinates(plateau_grid(200_000))
+    shape = (axes["y"].size, axes["x"].size)
+    rng = np.random.default_rng(0)
+    values = {
+        "mean_annual_temperature": rng.normal(0, 4, shape),
+        "annual_precipitation": rng.uniform(200, 800, shape),
+        "general_curvature": np.zeros(shape),
+        "water_erosion": np.full(shape, 3.0),
+        "wind_erosion": np.full(shape, 8.0),
+        "zone": rng.integers(2, 8, shape),
+    }
+    layers = xr.Dataset({name: (("y", "x"), value) for name, value in values.items()}, axes)
+    profiles = simulated_profiles(layers, [3, 6], per_zone=6, noise_m=0.0)
+    assert profiles.groupby("zone").size().to_dict() == {3: 6, 6: 6}
+    assert profiles.attrs["simulated"]
+    assert profiles["water_erosion"].nunique() == 12
+    for zone, rows in profiles.groupby("zone"):
+        inputs = {name: rows[name].to_numpy() for name in values if name != "zone"}
+        expected = np.asarray(solum.thickness(inputs, solum.PUBLISHED[zone])["solum_thickness"])
+        np.testing.assert_allclose(rows["solum_thickness"], expected)
+    noisy = simulated_profiles(layers, [3, 6], per_zone=6, noise_m=0.02)
+    assert 0 < (noisy["solum_thickness"] - profiles["solum_thickness"]).std() < 0.05
+    pd.testing.assert_frame_equal(noisy, simulated_profiles(layers, [3, 6], per_zone=6, noise_m=0.02))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,9 +28,13 @@ from tpsoil.grid import grid_of
 from tpsoil.recipes import run
 from tpsoil.reports import write_page
 from tpsoil.sample import write_sample
+from tpsoil.solum import PUBLISHED, thickness
 from tpsoil.tiles import compute_together
 
 SEED: Final = 20260101
+PROFILE_INPUTS: Final = (
+    "mean_annual_temperature", "annual_precipitation", "general_curvature", "water_erosion", "wind_erosion",
+)  # fmt: skip
 SITES: Final = 526
 """As many as the micronutrient study has."""
 REPLICATES: Final = 3
@@ -186,6 +190,60 @@ trees = 200
 folds = ["random", "group"]     # by group: the replicates of a site stay together
 log = false
 """
+
+
+def simulated_profiles(
+    layers: xr.Dataset, zones: Sequence[int], *, per_zone: int = 80, noise_m: float = 0.02, seed: int = 3
+) -> pd.DataFrame:
+    """Soil profiles whose thickness follows the published parameters, for a calibration with a known truth.
+
+    Parameters
+    ----------
+    layers : Dataset (y, x)
+        Inputs of `tpsoil.solum.thickness`, with `zone`.
+    zones : sequence of int
+        Published zones that are sampled.
+    per_zone : int
+        Profiles in each, at cells with a steady state.
+    noise_m : float
+        Standard deviation of the error of a thickness, m.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        A row for each profile: x, y, zone, the inputs, and `solum_thickness` (m), at least `noise_m`. Water and wind
+        erosion vary between profiles by a lognormal factor (sigma 1.2), so that their weights can be told apart.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(500_000)
+    >>> values = {"mean_annual_temperature": 5.0, "annual_precipitation": 600.0, "general_curvature": 0.0,
+    ...           "water_erosion": 3.0, "wind_erosion": 5.0, "zone": 3}
+    >>> layers = xr.Dataset({name: (("y", "x"), np.full(grid.shape, value)) for name, value in values.items()},
+    ...                     coordinates(grid))
+    >>> len(simulated_profiles(layers, [3], per_zone=5))
+    5
+    """
+    rng = np.random.default_rng(seed)
+    maps = thickness(layers[[*PROFILE_INPUTS, "zone"]], PUBLISHED)
+    cells = (
+        layers[[*PROFILE_INPUTS, "zone"]].assign(status=maps["solum_status"]).drop_vars("spatial_ref", errors="ignore")
+    )
+    table = cells.compute().to_dataframe().reset_index().dropna()
+    table = table[(table["status"] == 0) & table["zone"].isin(zones)].astype({"zone": int}).drop(columns="status")
+    profiles = table.groupby("zone").sample(per_zone, random_state=seed).reset_index(drop=True)
+    for name in ("water_erosion", "wind_erosion"):
+        profiles[name] *= rng.lognormal(0, 1.2, len(profiles))
+    for zone in zones:
+        rows = profiles["zone"] == zone
+        inputs = {name: profiles.loc[rows, name].to_numpy(dtype=np.float64) for name in PROFILE_INPUTS}
+        profiles.loc[rows, "solum_thickness"] = np.asarray(thickness(inputs, PUBLISHED[zone])["solum_thickness"])
+    noisy = profiles["solum_thickness"] + rng.normal(0, noise_m, len(profiles))
+    profiles["solum_thickness"] = noisy.clip(lower=noise_m)
+    profiles.attrs["simulated"] = True
+    return profiles
 
 
 @dataclass(frozen=True)

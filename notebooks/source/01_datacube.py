@@ -1,12 +1,15 @@
 # %% [markdown]
 # # 1. The datacube: from a raster to a map
 #
-# tpsoil keeps every covariate in **one chunked Zarr store on one grid**. This notebook makes such a cube from a GeoTIFF, puts a second
-# and a third layer into it, and reads values back. Everything runs on the small real cube inside the package: no download.
+# All covariates are layers of **one chunked Zarr store on one grid**. This notebook goes from a GeoTIFF to a map in ten cells, adds layers with
+# other units, reads values at places, and ends with a map and a page to send to somebody. It runs on the small real cube inside the package:
+# no download.
 
 # %%
 import shutil
 from pathlib import Path
+
+import rioxarray  # the accessor .rio, which writes the raster
 
 import tpsoil
 from tpsoil.reports import figures
@@ -18,8 +21,8 @@ folder.mkdir()
 
 # %% [markdown]
 # ## A raster
-# Any GDAL raster, NetCDF or Zarr serves. Here: the sample's elevation, warped to longitude and latitude and saved, so that it looks like
-# a file somebody sent you. (Its topography is ITU-R P.1511, from the package `itur`.)
+# Any GDAL raster, NetCDF or Zarr works. Here: the sample's elevation, warped to longitude and latitude and saved, as a file from somebody
+# else would be. (Its topography is ITU-R P.1511, from the package `itur`.)
 
 # %%
 raster = folder / "dem.tif"
@@ -44,15 +47,15 @@ cube = tpsoil.open_cube(cube_path)
 figures.map_layer(cube, "elevation", hillshade=cube["elevation"])
 
 # %% [markdown]
-# Ten cells. The layer is lazy: nothing but the cells that are drawn was read. It carries where it came from.
+# Ten cells. The layer is lazy: only the cells that are drawn were read. Its attributes have its source.
 
 # %%
 cube["elevation"].attrs
 
 # %% [markdown]
-# ## Units change at the door, and only there
-# The catalogue knows that `mean_annual_temperature` is in degrees Celsius. A raster in kelvin must say so; one that does not is refused
-# before anything is written, with the mend.
+# ## Units are converted once, on import
+# In the catalogue `mean_annual_temperature` is in degrees Celsius. A raster in kelvin needs `units="K"`; without it the layer is rejected
+# before anything is written, and the message names the fix.
 
 # %%
 sample = open_sample()
@@ -60,8 +63,8 @@ kelvin = sample["mean_annual_temperature"] + 273.15  # arithmetic drops the attr
 
 try:
     tpsoil.add_layer(cube_path, "mean_annual_temperature", kelvin)
-except tpsoil.errors.TpsoilError as refused:
-    print(type(refused).__name__, "-", refused)
+except tpsoil.errors.TpsoilError as error:
+    print(type(error).__name__, "-", error)
 
 # %%
 tpsoil.add_layer(cube_path, "mean_annual_temperature", kelvin, units="K")
@@ -73,7 +76,7 @@ cube = tpsoil.open_cube(cube_path)
 figures.map_layer(cube, "land_cover", mask=cube["soil_mask"])
 
 # %% [markdown]
-# Classes have names, not codes; cells without soil (glaciers, lakes, outside the plateau) are grey. What is in the cube:
+# Classes have names; cells without soil (glaciers, lakes, outside the plateau) are masked. The layers of the cube:
 
 # %%
 from tpsoil.cube import cube_info
@@ -82,7 +85,7 @@ cube_info(cube_path)
 
 # %% [markdown]
 # ## Values at points
-# Longitude and latitude, or x and y in the cube's CRS. Points off the grid are dropped, counted and said.
+# Longitude and latitude, or x and y in the cube's CRS. Points off the grid are dropped and counted.
 
 # %%
 import pandas as pd
@@ -91,19 +94,20 @@ places = pd.DataFrame({"place": ["Lhasa", "Nagqu", "Golmud"], "lon": [91.12, 92.
 tpsoil.sample_cube(cube[["elevation", "mean_annual_temperature", "annual_precipitation"]], places).round(1)
 
 # %% [markdown]
-# ## Is every chunk whole?
-# A chunk that was truncated or changed is named; it is never read as NaN in silence.
+# ## Is every chunk complete?
+# A chunk that was truncated or changed is named; it is never silently read as NaN.
 
 # %%
 check = tpsoil.check_cube(cube_path)
 print(f"{check.layers} layers, {check.chunks} chunks, faults: {list(check.faults)}")
 
 # %% [markdown]
-# ## Send it to somebody
-# `tpsoil report cube.zarr page.html` writes one file with maps that pan and zoom, and the stored value under the pointer.
+# ## Share it
+# `tpsoil report cube.zarr page.html` writes one file with maps that pan and zoom, and the stored value under the pointer. A single map:
 
 # %%
 from tpsoil.reports import write_page
 
 page = write_page(cube_path, folder / "page.html", title="A first cube")
-print(f"{page.stat().st_size / 1e6:.1f} MB")
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB, opens without a network")
+figures.map_layer(cube, "annual_precipitation", mask=cube["soil_mask"], hillshade=cube["elevation"], title="Annual precipitation at 20 km")

@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 2. Covariates: everything from a DEM, climate and soil
 #
-# Both studies take slope length, wetness, erosion and weathering as given. Here they are computed, lazily and by compiled kernels, and
-# tested against analytic surfaces. All functions take DataArrays and return DataArrays with units, meaning and parents in their attributes.
+# The studies use slope length, wetness, erosion and weathering as inputs. This notebook computes them from a DEM, climate and soil, stores
+# them in the cube, and ends with the correlation between them. All functions take DataArrays and return DataArrays with units, meaning and
+# parents in their attributes; the kernels are tested against analytic surfaces.
 
 # %%
 import numpy as np
@@ -28,7 +29,7 @@ terrain
 figures.map_layer(terrain["slope"], mask=mask, hillshade=elevation)
 
 # %% [markdown]
-# Curvature is in 1/m and **positive where the ground is convex**, which is what the solum model needs; the convention stands in the attributes.
+# Curvature is in 1/m and **positive where the ground is convex**, which is what the solum model needs; the convention is in the attributes.
 # Aspect is a direction, drawn on a circular colour map and never averaged as a number.
 
 # %%
@@ -49,7 +50,7 @@ for name, z in {"8 km": elevation, "32 km": coarse}.items():
 
 # %% [markdown]
 # ## Hydrology is not local
-# Water comes from far away, so the DEM is filled and routed as a whole (never blockwise). Memory a cell is stated and checked before the start.
+# Water comes from far away, so the complete DEM is filled and routed, never by blocks. The memory is forecast before the start.
 
 # %%
 water = covariates.hydrology_attributes(elevation, allow_coarse_dem=True)  # LS of 8 km cells: for its pattern only
@@ -57,8 +58,8 @@ figures.map_layer(water["topographic_wetness"], mask=mask)
 
 # %% [markdown]
 # ## Climate
-# Potential evapotranspiration needs twelve months; the sample has the year only. So a year is made up around the annual mean (a cosine of 12 K,
-# **assumed**), which is enough to show the index. Aridity index = precipitation over potential evapotranspiration: **high is humid**.
+# Potential evapotranspiration needs twelve months; the sample has the year only. So the months follow a cosine of 12 K around the annual mean,
+# which is **assumed** and shows the index. Aridity index = precipitation over potential evapotranspiration: **high is humid**.
 
 # %%
 import xarray as xr
@@ -73,7 +74,7 @@ figures.map_layer(aridity, mask=mask, limits=(0, 3), title="Aridity index, month
 # %% [markdown]
 # ## Soil loss by water: RUSLE
 # A = R K LS C P. The formula of R is chosen **by name**, because the literature prints two constants for the monthly one that differ three to
-# five times. C comes from NDVI, LS from the flow routing above, K from texture: one assumed loam for the whole plateau, and the map says so.
+# five times. C comes from NDVI, LS from the flow routing above, K from texture: one assumed loam for the whole plateau, as the attributes of the map state.
 
 # %%
 erosivity = covariates.rainfall_erosivity(sample["annual_precipitation"], method="zhang_fu_annual")
@@ -88,7 +89,7 @@ figures.map_layer(loss, mask=mask, title="Soil loss by water, K assumed, LS of 8
 # LS of 8 km cells is far too small, and rain that falls as snow counts as rain here: a demonstration of the parts, not a map to use.
 #
 # ## Weathering: the chemical index of alteration
-# On the plateau carbonate swamps the index: the same sample reads 0.37 without the correction and 0.60 with McLennan's (1993).
+# On the plateau carbonate dominates the index: the same sample reads 0.37 without the correction and 0.60 with McLennan's (1993).
 
 # %%
 oxides = {"aluminium": 11.5, "calcium": 8.0, "sodium": 1.6, "potassium": 2.3, "phosphorus": 0.14}  # mass % of the oxides
@@ -96,7 +97,22 @@ for correction in ("none", "phosphate", "mclennan"):
     print(f"{correction:>10}: {covariates.chemical_index_of_alteration(**oxides, correction=correction):.4f}")
 
 # %% [markdown]
-# ## How the layers hang together
+# ## Into the cube
+# In a shell: `tpsoil cube derive cube.zarr terrain hydrology`. In Python the same with `add_layers`, which computes what they share once:
+
+# %%
+import shutil
+
+from tpsoil.cube import add_layers
+from tpsoil.sample import write_sample
+
+shutil.rmtree("work_covariates.zarr", ignore_errors=True)
+cube_path = write_sample("work_covariates.zarr")
+add_layers(cube_path, terrain[["slope", "general_curvature"]], parents="elevation")
+{key: tpsoil.open_cube(cube_path)["slope"].attrs[key] for key in ("units", "comment", "parents")}
+
+# %% [markdown]
+# ## Correlation between layers
 # Pearson's r over soil cells, with stars for significance. Neighbouring cells are not independent, so the stars are over-optimistic.
 
 # %%
@@ -113,18 +129,3 @@ pairs = {(a, b): stats.pearsonr(table[a], table[b]) for a in table for b in tabl
 r = pd.DataFrame({a: {b: pairs[a, b].statistic for b in table} for a in table})
 p = pd.DataFrame({a: {b: pairs[a, b].pvalue for b in table} for a in table})
 figures.correlation_matrix(r, p)
-
-# %% [markdown]
-# ## Into the cube
-# In a shell: `tpsoil cube derive cube.zarr terrain hydrology`. In Python the same with `add_layers`, which computes what they share once:
-
-# %%
-import shutil
-
-from tpsoil.cube import add_layers
-from tpsoil.sample import write_sample
-
-shutil.rmtree("work_covariates.zarr", ignore_errors=True)
-cube_path = write_sample("work_covariates.zarr")
-add_layers(cube_path, terrain[["slope", "general_curvature"]], parents="elevation")
-{key: tpsoil.open_cube(cube_path)["slope"].attrs[key] for key in ("units", "comment", "parents")}

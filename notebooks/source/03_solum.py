@@ -1,9 +1,12 @@
 # %% [markdown]
-# # 3. Solum thickness: a mass balance, its calibration, and how far to believe it
+# # 3. Solum thickness: a mass balance, its calibration, and its uncertainty
 #
-# Climate energy makes soil, water and wind and gravity remove it; where both balance there is a thickness (Chen et al. 2026).
-# The covariates here are real. **The profiles are simulated** from the published parameters, so what this shows is whether a calibration finds
-# a known truth again, not how thick the plateau's soils are. Erosion rates are constants and say so.
+# Climate energy produces soil; water, wind and gravity remove it. Where both balance there is a thickness (Chen et al. 2026). This notebook
+# maps it with the published parameters, shows where a balance cannot exist yet, calibrates the parameters on profiles, and ends with a map
+# beside its uncertainty.
+#
+# The covariates are real, erosion rates are assumed constants, and **the profiles are simulated** from the published parameters: the
+# calibration shows whether a known truth is recovered, not how thick the plateau's soils are.
 
 # %%
 import numpy as np
@@ -12,6 +15,7 @@ import xarray as xr
 
 import tpsoil
 from tpsoil import covariates, solum
+from tpsoil.demo import simulated_profiles
 from tpsoil.reports import figures
 from tpsoil.sample import open_sample
 
@@ -54,14 +58,14 @@ figures.map_layer(maps["solum_thickness"], mask=mask, hillshade=sample["elevatio
                   title="Solum thickness, published parameters, erosion assumed")
 
 # %% [markdown]
-# Every cell says why it is what it is: in balance, bare, without a balance, or cut off at the bedrock.
+# The status of each cell: in balance, bare, without a balance, or capped at bedrock.
 
 # %%
 solum.status_counts(maps).to_frame("cells")
 
 # %% [markdown]
-# ## The paper's blind spot: time
-# The steady state needs about h0/E years to come. Where that is longer than the Holocene, today's soil **cannot** be in balance with today's climate.
+# ## Response time
+# A steady state is reached after about h0/E years. Where that is longer than the Holocene, the soil **cannot** be in balance with today's climate.
 
 # %%
 figures.response_time_map(maps["response_time"], mask=mask)
@@ -77,36 +81,18 @@ pd.DataFrame({
 
 # %% [markdown]
 # ## Calibration on simulated profiles
-# 240 profiles at random soil cells of three zones, their thickness from the map above plus 0.02 m noise. Four folds in each zone, SCE-UA from several
-# starts. `problem="five"` searches the five combinations that thickness can determine; the study's eight parameters cannot all be known.
+# 240 profiles at random soil cells of three zones, their thickness from the published parameters plus 0.02 m of noise. Four folds in each zone,
+# SCE-UA from several starts. `problem="five"` searches the five combinations that thickness can determine; the study's eight parameters are not
+# all identifiable.
 
 # %%
-rng = np.random.default_rng(3)
 chosen = [3, 5, 6]
-flat = xr.Dataset({**{name: layers[name] for name in ("mean_annual_temperature", "annual_precipitation", "general_curvature",
-                                                      "water_erosion", "wind_erosion")},
-                   "zone": zone, "truth": maps["solum_thickness"], "status": maps["solum_status"]}).compute()
-table = flat.drop_vars("spatial_ref").to_dataframe().reset_index().dropna()
-table = table[(table["status"] == 0) & table["zone"].isin(chosen)]
-# water and wind erosion vary here, so that their weights can be told apart
-profiles = table.groupby("zone").sample(80, random_state=3).reset_index(drop=True)
-profiles["water_erosion"] *= rng.lognormal(0, 1.2, len(profiles))
-profiles["wind_erosion"] *= rng.lognormal(0, 1.2, len(profiles))
-truth = [
-    float(solum.thickness({n: np.array([row[n]]) for n in ("mean_annual_temperature", "annual_precipitation", "general_curvature",
-                                                           "water_erosion", "wind_erosion")},
-                          solum.PUBLISHED[int(row["zone"])])["solum_thickness"].item())
-    for _, row in profiles.iterrows()
-]
-profiles["solum_thickness"] = np.maximum(np.array(truth) + rng.normal(0, 0.02, len(profiles)), 0.02)
-profiles = profiles.drop(columns=["truth", "status"]).assign(zone=lambda t: t["zone"].astype(int))
-profiles.attrs["simulated"] = True
-
+profiles = simulated_profiles(layers, chosen)
 calibration = solum.calibrate(profiles, problem="five", starts=3, folds=4, seed=1, effort=solum.Effort(complexes=4, evaluations=3000))
 calibration
 
 # %% [markdown]
-# Did the starts agree? Each line is the best error so far of one start.
+# Do the starts agree? Each line is the lowest error so far of one start.
 
 # %%
 traces = calibration.traces.copy()
@@ -114,11 +100,15 @@ traces.attrs["simulated"] = True
 figures.calibration_traces(traces)
 
 # %% [markdown]
-# Scores on held-out profiles, beside the zone's mean and a random forest on the same folds. The noise that was put in is
-# 0.02 m: no model can do better.
+# Scores on held-out profiles, beside the zone's mean and a random forest on the same folds. No model can have an RMSE below the
+# noise of 0.02 m.
 
 # %%
-calibration.scores[calibration.scores["zone"] == "all"][["kind", "n", "rmse", "mae", "bias", "nse", "coverage"]].round(3)
+def three_digits(value):
+    return f"{value:.3g}" if isinstance(value, float) else value
+
+
+calibration.scores[calibration.scores["zone"] == "all"][["kind", "n", "rmse", "mae", "bias", "nse", "coverage"]].map(three_digits)
 
 # %%
 held_out = calibration.predictions.rename(columns={"cv": "predicted"})[["observed", "predicted", "zone"]]
@@ -127,20 +117,20 @@ held_out.attrs["simulated"] = True
 figures.observed_predicted(held_out, name="solum_thickness", title="Held-out profiles")
 
 # %% [markdown]
-# ## What the data cannot tell
-# Scaling production, and every erosion weight with it, changes nothing: a, alpha, beta and D are known only through their combinations.
+# ## What is not identifiable
+# Scaling production and every erosion weight together changes nothing: a, alpha, beta and D are known only through their combinations.
 
 # %%
 spread = calibration.spread
-spread[spread["zone"] == chosen[0]].round(5)
+spread[spread["zone"] == chosen[0]].map(three_digits)
 
 # %% [markdown]
-# ## A map with its spread
-# All parameter sets that fit about as well as the best give a 5th, a 50th and a 95th percentile of what a profile dug there would show. Cells of the
+# ## The map and its uncertainty
+# All parameter sets that fit about as well as the best give the 5th, 50th and 95th percentile of what a profile would show. Cells of the
 # zones that were not calibrated stay empty.
 
 # %%
 band = solum.ensemble_thickness(layers, calibration.ensembles).compute()
-width = (band["solum_thickness_p95"] - band["solum_thickness_p05"]).rename("solum_thickness")
-width = width.assign_attrs(units="m", long_name="width of the 90 % band of solum thickness", simulated=True)
-figures.map_layer(width, mask=mask)
+width = band["solum_thickness_p95"] - band["solum_thickness_p05"]
+band["solum_thickness_width"] = width.assign_attrs(units="m", long_name="width of the 90 % band", simulated=True)
+figures.mean_and_spread_map(band, "solum_thickness_p50", "solum_thickness_width", mask=mask)

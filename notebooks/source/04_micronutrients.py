@@ -1,8 +1,11 @@
 # %% [markdown]
-# # 4. Micronutrients: from samples to a map, with honest uncertainty
+# # 4. Micronutrients: from samples to a map with its uncertainty
 #
-# Iron, manganese, zinc and vanadium by random forest (Huo et al. 2026). Covariates are real; **the samples are simulated** from a known truth that
-# stands in `tpsoil.demo`, three replicates at each of 526 sites. So every score can be held to the truth, which no field study can do.
+# Iron, manganese, zinc and vanadium by random forest (Huo et al. 2026). This notebook shows which scores to trust, maps zinc with spread, interval and
+# area of applicability, ranks what drives it, and ends with the differences between land-cover classes.
+#
+# Covariates are real; **the samples are simulated** from a known truth (`tpsoil.demo`), three replicates at each of 526 sites, so every score can be
+# compared with the truth, which no field study can do.
 
 # %%
 import numpy as np
@@ -27,7 +30,7 @@ tidy.attrs["simulated"] = True
 figures.element_histograms(tidy)
 
 # %% [markdown]
-# ## Do the sites stand for the area?
+# ## Are the sites representative?
 
 # %%
 sites = samples.groupby("site", as_index=False).first()
@@ -39,9 +42,9 @@ both = pd.concat([at_sites[features].melt(var_name="covariate").assign(source="s
 figures.representativeness(both[both["covariate"].isin(["elevation", "annual_precipitation", "ndvi"])])
 
 # %% [markdown]
-# ## The leak
-# Replicates of one site share a pixel. Random folds put some of them into training and ask for the others: the score looks better than it is. Folds by
-# site, and by spatial block, do not.
+# ## Random folds are over-optimistic
+# Replicates of one site share a pixel. Random folds put some of them into training and predict the others, so the score is too high. Folds by
+# site and by spatial block avoid this.
 
 # %%
 design = samples.rename(columns={"longitude": "lon", "latitude": "lat"})
@@ -76,7 +79,7 @@ figures.difference_map(truth["zinc"], zinc.assign_attrs(units="mg kg-1"), relati
 
 # %% [markdown]
 # ## Intervals
-# The spread between trees is not a prediction interval. Quantile forests, corrected on held-out folds, are; coverage tells.
+# The spread between trees is not a prediction interval. Quantile forests, corrected on held-out folds, are, as their coverage shows.
 
 # %%
 coverage = forest.coverage_table(trained)
@@ -84,7 +87,7 @@ coverage.attrs["simulated"] = True
 figures.interval_coverage(coverage)
 
 # %% [markdown]
-# ## Where not to believe it
+# ## Where the model does not apply
 # Cells unlike every training site lie outside the area of applicability (Meyer and Pebesma 2021).
 
 # %%
@@ -93,8 +96,8 @@ figures.applicability_map(area.assign(zinc=zinc), "zinc", mask=cube["soil_mask"]
 
 # %% [markdown]
 # ## What drives it
-# Permute one covariate at held-out sites and see how much the error rises: what the covariate is worth where nobody sampled, with a 95 % interval over
-# folds. Beside it %IncMSE of R's randomForest, the papers' measure: it is taken on out-of-bag rows, whose sites the trees know from the other replicates,
+# Permute one covariate at held-out sites and see how much the error rises: the importance of the covariate at places without samples, with a 95 % interval over
+# folds. Beside it %IncMSE of R's randomForest, the papers' measure: it uses out-of-bag rows, whose sites are in training through their other replicates,
 # and is divided by its standard error, so a small effect that is the same in every tree can rank above a large one. Curvature is not in the truth.
 
 # %%
@@ -108,7 +111,7 @@ figures.importance_ranking(ranking)
 ranking[["held_out_increase", "low", "high", "increase_mse", "mean_increase"]].round(1)
 
 # %% [markdown]
-# Accumulated local effects: what the forest learned of each covariate, without asking it about places that do not exist. The truth rises with rain and
+# Accumulated local effects: the response of the forest to each covariate, without combinations that do not occur. The truth rises with rain and
 # falls off with cold; curvature is not in it.
 
 # %%

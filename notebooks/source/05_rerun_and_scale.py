@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 5. Runs: recipes, re-runs of what changed, and scale
 #
-# A recipe says everything; a run makes only the tiles that are missing or stale, survives being killed, and gives the same bytes on threads,
-# processes or a cluster. Element samples are **simulated** here, covariates are real.
+# A recipe defines a complete study. A run computes only the tiles that are missing or stale, continues after an interruption, and gives the same
+# bytes on threads, processes or a cluster. This notebook runs one, changes a corner of one covariate, shows which tiles that affects, and ends with
+# the report and a map of the store. Element samples are **simulated** here, covariates are real.
 
 # %%
 import shutil
@@ -35,15 +36,15 @@ recipe = folder / "demo.toml"
 recipe.write_text(text.replace("zones = ", "zoens = ").replace("seed = ", "sead = "))
 try:
     tpsoil.run(recipe)
-except tpsoil.errors.RecipeError as refused:
-    print("\n".join(refused.faults))
+except tpsoil.errors.RecipeError as error:
+    print("\n".join(error.faults))
 
 # %%
 recipe.write_text(text)
 print(text)
 
 # %% [markdown]
-# ## What would it do?
+# ## Preview
 
 # %%
 recipes.preview(recipe)
@@ -110,4 +111,5 @@ for resolution in (8000, 1000, 90, 30):
 
 # %%
 page = write_page(folder / "maps.zarr", folder / "page.html")
-print(f"{page.stat().st_size / 1e6:.1f} MB, opens without a network")
+print(f"{page.name}: {page.stat().st_size / 1e6:.1f} MB, opens without a network")
+figures.mean_and_spread_map(maps, "iron", "iron_sd", mask=layers["soil_mask"])

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 6. From a bounding box to both maps
 #
-# No data at hand: a box, a resolution, and names of the catalogue of open data. The files here are **simulated**: a mirror on this machine has
-# the addresses, layouts and encodings of the sources, so that the notebook runs without a network. Without `catalogue=` the same lines read
-# the sources themselves. Element samples are simulated too.
+# From a box, a resolution and names of the catalogue of open data to maps of thickness and iron, with what has to be cited. The files here are
+# **simulated**: a mirror on this machine has the addresses, layouts and encodings of the sources, so that the notebook runs without a network.
+# Without `catalogue=` the same lines read the sources themselves. Element samples are simulated too.
 
 # %%
 import contextlib
@@ -31,16 +31,16 @@ mirror = running.enter_context(serving(Mirror(make_sources(folder / "simulated")
 network = Network(catalogue=catalogue_of(mirror, folder / "catalogue.toml"))
 
 # %% [markdown]
-# ## What is there?
-# Every entry has its unit, scale, licence and citation, and the page they were taken from. `probed` is the day on which somebody last compared it
-# with its source; empty means that nobody did yet.
+# ## The catalogue
+# Every entry has its unit, scale, licence and citation, and the page they were taken from. `probed` is the day of the last comparison
+# with its source; empty: not compared yet.
 
 # %%
 entries = sources.read_catalogue().entries.values()
 pd.DataFrame([{"entry": e.name, "layer": e.layer, "driver": e.driver, "unit": e.unit, "licence": e.licence, "probed": e.probed} for e in entries])
 
 # %% [markdown]
-# ## What would be read?
+# ## Preview
 # A dry run reads headers only.
 
 # %%
@@ -172,16 +172,6 @@ figures.map_layer(maps, "solum_thickness", mask=maps["soil_mask"], title="Solum 
 figures.map_layer(maps, "iron", mask=maps["soil_mask"], title="Iron on simulated data")
 
 # %% [markdown]
-# ## What has to be cited
-# Every map inherits the licences and citations of the layers that it was computed from; the page prints them.
-
-# %%
-print("\n".join(maps["solum_thickness"].attrs["licences"]))
-print("\n".join(maps["iron"].attrs["citations"]))
-page = write_page(folder / "maps.zarr", folder / "page.html")
-print(f"{page.stat().st_size / 1e6:.1f} MB of page")
-
-# %% [markdown]
 # ## Without a network
 # The server stops; the same call still works, from the cache.
 
@@ -190,3 +180,14 @@ running.close()
 again = tpsoil.fetch(folder / "again.zarr", box, layers=layers, resolution=1000, network=Network(catalogue=folder / "catalogue.toml", offline=True))
 same = all(np.array_equal(cube[name], tpsoil.open_cube(folder / "again.zarr")[name], equal_nan=cube[name].dtype.kind == "f") for name in cube.data_vars)
 print(f"{again.bytes_read} bytes over the network; equal to the first cube: {same}")
+
+# %% [markdown]
+# ## What has to be cited
+# Every map inherits the licences and citations of the layers that it was computed from; the page prints them.
+
+# %%
+print("\n".join(maps["solum_thickness"].attrs["licences"]))
+print("\n".join(maps["iron"].attrs["citations"]))
+page = write_page(folder / "maps.zarr", folder / "page.html")
+print(f"{page.stat().st_size / 1e6:.1f} MB of page")
+figures.mean_and_spread_map(maps, "iron", "iron_sd", mask=maps["soil_mask"])
