@@ -18,7 +18,7 @@ from tpsoil.errors import InputError, MissingInputError, RecipeError
 from tpsoil.forest import train
 from tpsoil.recipes import read_recipe, result_tables, run
 from tpsoil.recipes.element_samples import ElementSamples, design_of
-from tpsoil.recipes.jobs import job_of
+from tpsoil.recipes.jobs import job_of, preview
 from tpsoil.reports.records import read_record
 
 SIDE = 32
@@ -256,6 +256,22 @@ def test_blocks_in_metres_are_the_same_for_degrees_and_metres() -> None:
     second = train(table.drop(columns=["lon", "lat"]).assign(x=x, y=y), "Fe", ["slope"], np.arange(90), **how)
     pd.testing.assert_frame_equal(first.folds, second.folds)
     assert first.settings["folds"] == {"block": "blocks of 100 km"}
+
+
+def test_a_changed_recipe_names_the_key(folder: Path, tmp_path: Path) -> None:
+    made = recipe(folder, tmp_path, site="plot", screen={"threshold": 4.0})
+    run(made, progress=False)
+    made["elements"] |= {
+        "trees": 5,
+        "screen": {"threshold": 3.5},
+        "compare": ["elevation"],
+        "classes": {"elevation": [4200.0]},
+    }
+    (plan,) = [item.plan for item in preview(made)]
+    assert set(plan.reasons()) == {
+        "elements.trees changed from 4 to 5",
+        "elements.screen.threshold changed from 4.0 to 3.5",
+    }
 
 
 def test_a_cube_of_one_place_has_the_layers_of_another(folder: Path) -> None:

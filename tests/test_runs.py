@@ -188,7 +188,7 @@ def test_a_new_covariate_remakes_what_uses_it(case_copy: tuple[Path, dict[str, A
     assert plans["element_Fe"].note == "the model will be trained again"
     assert plans["element_Fe"].plan.reasons() == {
         "ndvi is new": TILES,
-        "option features gained 'ndvi'": TILES,
+        "elements.features gained 'ndvi'": TILES,
     }
     run(recipe, workers=2, progress=False)
     assert {stage for stage, _ in computed} == {"element_Fe"}

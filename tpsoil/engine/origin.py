@@ -70,6 +70,8 @@ class Origin:
         Of tpsoil.
     report : str
         Digest of what else decides the tables that the stage reports beside its maps: no record of a tile names it.
+    section : str
+        Table of the recipe, for messages; no part of the digest.
     """
 
     stage: str
@@ -81,6 +83,7 @@ class Origin:
     packages: Mapping[str, str]
     version: str
     report: str = ""
+    section: str = ""
 
     def description(self) -> dict[str, Any]:
         """As JSON."""
@@ -113,13 +116,19 @@ class Origin:
         code = code_of(self.entries)
         return replace(self, modules=code.modules, packages=code.packages, version=tpsoil.__version__)
 
+    def _key(self, option: str) -> str:
+        """Name of an option for messages: of the table of a recipe the key as the recipe has it."""
+        if self.section and option.startswith("table."):
+            return f"{self.section}.{option.removeprefix('table.')}"
+        return f"option {option.removeprefix('table.')}"
+
     def reasons(self, before: Mapping[str, Any] | None) -> list[str]:
         """What changed since another origin of the stage, for messages; `before` is its description."""
         if before is None:
             return [UNKNOWN]
         now = self.description()
         reasons = [
-            f"option {key.removeprefix('table.')} {_change(old, new)}"
+            f"{self._key(key)} {_change(old, new)}"
             for key, old, new in _leaves(before.get("options", {}), now["options"], "")
         ]
         reasons += [
@@ -175,6 +184,7 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
         packages=code.packages,
         version=tpsoil.__version__,
         report=_report_digest(stage),
+        section=stage.section,
     )
 
 
