@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,30 @@ def test_mixed_units_in_one_column(base: tuple[Path, dict[str, Any]], tmp_path: 
     table.loc[[3, 8, 70], "Fe"] /= 1e4
     with pytest.raises(UnitsError, match=r"samples.csv: 'Fe' mixes two units: 3 values .*% beside mg/kg.*one unit"):
         run(variant(base, tmp_path, table), progress=False)
+
+
+def test_faults_of_all_elements_are_listed_before_anything_is_computed(
+    base: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    table = samples(base)
+    table["Pb"], table["Zn"], table["pH"] = "<5", table["Fe"] / 100, 7.1
+    table.loc[4, "pH"], table.loc[5, "Zn"] = 71.0, -3.0
+    recipe = variant(base, tmp_path, table, elements=["Fe", "Pb", "Zn", "pH"])
+    with pytest.raises(InputError) as caught:
+        run(recipe, progress=False)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "samples.csv: 3 faults"
+    assert [re.search(r"'(\w+)'", line)[1] for line in lines[1:]] == ["Pb", "Zn", "pH"]  # type: ignore[index]
+    assert "'pH' is outside 0 to 14 in 1 values (line 6), such as 71" in lines[3]
+    assert not (tmp_path / "maps.zarr").exists()
+
+
+def test_an_oxide_without_its_name(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    table = samples(base)
+    table["Fe"] = (table["Fe"] / 6994.3).round(3)
+    with pytest.raises(UnitsError, match=r"as if it were in %; pass units=\{'Fe': '%'\}, '% Fe2O3' if it is the oxide"):
+        run(variant(base, tmp_path, table), progress=False)
+    run(variant(base, tmp_path, table, units={"Fe": "% Fe2O3"}), progress=False)
 
 
 def test_identical_and_constant_covariates(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ CALIBRATED: Final = (
 )  # fmt: skip
 """Keys that decide nothing of a map before calibration, beside those of its tables."""
 
+NO_COMPOSITION: Final = (*REPORTED, "icp", "pairs", "calibration", "variance_ratio", "calibration_error", "screen",
+                         "extra_layers", "conformal", "kriging", "cia")  # fmt: skip
+"""Keys without effect on the maps of a composition."""
+
 
 def element_table(table: ElementsTable, symbol: str) -> ElementsTable:
     """The table of the recipe without the entries of other elements.
@@ -56,6 +60,17 @@ def mapped_table(table: ElementsTable, symbol: str) -> ElementsTable:
 def uncalibrated_table(table: ElementsTable, symbol: str) -> ElementsTable:
     """What of the recipe's table decides the map of one element before calibration."""
     return _with_defaults(element_table(table, symbol), (*REPORTED, *CALIBRATED))
+
+
+def composition_table(table: ElementsTable) -> ElementsTable:
+    """What of the recipe's table decides the composition."""
+    columns = {} if table.composition is None else table.composition.columns
+    neutral = {name: type(table).model_fields[name].get_default(call_default_factory=True) for name in NO_COMPOSITION}
+    for key in ("limits", "properties"):
+        neutral[key] = {name: value for name, value in getattr(table, key).items() if name in columns}
+    if isinstance(table.units, dict):
+        neutral["units"] = {name: unit for name, unit in table.units.items() if name in columns} or None
+    return table.model_copy(update={**neutral, "elements": dict(columns)})
 
 
 def _with_defaults(table: ElementsTable, names: tuple[str, ...]) -> ElementsTable:

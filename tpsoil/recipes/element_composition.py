@@ -20,6 +20,7 @@ from tpsoil.micronutrients import Composition, log_ratios, train_elements
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
+from .element_choices import composition_table
 from .element_options import ElementsTable
 from .element_places import placed_samples
 from .element_samples import read_element
@@ -64,24 +65,6 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
             bytes_per_cell=count * BYTES_PER_CELL + 4 * len(own.features),
         )
     ]
-
-
-def composition_table(table: ElementsTable) -> ElementsTable:
-    """What of the recipe's table decides the composition."""
-    columns = {} if table.composition is None else table.composition.columns
-    neutral = {name: type(table).model_fields[name].get_default(call_default_factory=True) for name in REPORTED}
-    for key in ("limits", "properties"):
-        neutral[key] = {name: value for name, value in getattr(table, key).items() if name in columns}
-    if isinstance(table.units, dict):
-        neutral["units"] = {name: unit for name, unit in table.units.items() if name in columns} or None
-    return table.model_copy(update={**neutral, "elements": dict(columns)})
-
-
-REPORTED: Final = ("drivers", "driver_repeats", "driver_groups", "effects", "dependence", "bands", "compare", "classes",
-                   "group_test", "ranges", "representation", "published", "extra_features", "icp", "pairs",
-                   "calibration", "variance_ratio", "calibration_error", "uncalibrated_maps", "screen", "extra_layers",
-                   "conformal", "kriging", "cia")  # fmt: skip
-"""Keys without effect on the maps of a composition."""
 
 
 def composition_of(table: ElementsTable) -> Composition:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.ingest import read_samples, read_table
 from tpsoil.micronutrients import (
     XrfCalibration,
@@ -24,6 +24,7 @@ from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.points import check_degrees
 from tpsoil.soil_properties import MG_KG
 
+from .element_choices import composition_table
 from .element_options import ElementsTable
 from .element_places import placed_samples, used_rows
 from .element_reading import DEPTH_ROW, at_depth, numbered_depths, place_columns, reading_notes, within_years
@@ -141,12 +142,23 @@ def check_samples(table: ElementsTable, path: Path) -> None:
     Raises
     ------
     MissingInputError, InputError, UnitsError
-        As `design_of`, for what the table alone shows.
+        As `design_of`, for what the table alone shows. Faults of several elements are listed at once.
     """
+    own = table if table.composition is None else composition_table(table)
+    faults: list[InputError] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the run reports them
-        for symbol in table.elements:
-            read_element(table, path, symbol)
+        for one, symbol in [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]:
+            try:
+                read_element(one, path, symbol)
+            except InputError as error:
+                if str(error) not in map(str, faults):
+                    faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        kind = UnitsError if all(isinstance(fault, UnitsError) for fault in faults) else InputError
+        raise kind(f"{path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
 def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:

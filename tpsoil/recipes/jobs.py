@@ -84,6 +84,7 @@ def run(
       - grid.resolutoin: unknown key; did you mean 'resolution'?
     """
     job = job_of(recipe, output=output, only=only, progress=_report if progress else None)
+    _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected})
     return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
 
 
