@@ -57,13 +57,13 @@ _LIBRARIES: Final[Mapping[str, Callable[[], dict[str, str]]]] = {"rasterio": _gd
 def _distributions() -> Mapping[str, Sequence[tuple[str, str]]]:
     """(project, version) of what installs each top-level name; of a project's versions the one that is imported."""
     by_name: dict[str, list[tuple[str, str]]] = {}
-    projects: set[str] = set()
+    first: dict[str, tuple[str, str]] = {}
     for one in distributions():
         project, version = _name_and_version(one)
-        if (key := re.sub(r"[-_.]+", "-", project).lower()) not in projects:
-            projects.add(key)
-            for name in top_level_names(one):
-                by_name.setdefault(name, []).append((project, version))
+        own = first.setdefault(re.sub(r"[-_.]+", "-", project).lower(), (project, version))
+        for name in top_level_names(one):  # a copy that comes first may not list its modules
+            if own not in by_name.setdefault(name, []):
+                by_name[name].append(own)
     return by_name
 
 
