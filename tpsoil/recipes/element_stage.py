@@ -61,7 +61,8 @@ def element_stages(
         stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
             stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
-    stages += composition_stages(table, samples, seed, masks)
+    if table.composition is not None:
+        stages += composition_stages(table, samples, seed, masks)
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
