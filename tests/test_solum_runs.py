@@ -21,6 +21,7 @@ from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
 from tpsoil.recipes.results import result_tables
+from tpsoil.reports.records import read_record
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,6 +107,23 @@ def test_profiles_become_maps_and_tables(mapped: xr.Dataset, work: Path) -> None
     share = mapped["no_steady_state_share"].values
     np.testing.assert_array_equal(known, thick.notnull().values & (share <= 0.5))
     assert (known.sum() / thick.notnull().values.sum()) > 0.8
+
+
+def test_designs_stand_beside_each_other_with_what_to_quote(work: Path) -> None:
+    wanted = recipe(work, "designs.zarr", zones="none", maps=["solum_thickness"])
+    quick = {"starts": 1, "evaluations": 600, "quantiles": [], "folds": 2, "complexes": 2, "block_size": None}
+    wanted["solum"]["calibration"] |= {**quick, "validation": ["random", "knndm"]}
+    tpsoil.run(wanted, progress=False)
+    tables = result_tables(str(work / "designs.zarr"))
+    table = next(table for title, table in tables.items() if "by validation design" in title)
+    assert table["design"].tolist() == [name for name in ("random", "knndm") for _ in range(3)]
+    assert table["model"].tolist() == ["solum model", "forest", "zone mean"] * 2
+    assert table[["nse", "rmse", "distance_gap"]].notna().all(axis=None)
+    assert (table["rmse_lower"] < table["rmse_upper"]).all()
+    assert table.loc[table["model"] != "solum model", "p"].between(0, 1).all()
+    nearest = table.sort_values("distance_gap")["design"].iloc[0]
+    notes = " ".join(read_record(str(work / "designs.zarr")).notes)  # of the page
+    assert f"quote the score of {nearest} folds for this map, NSE" in notes
 
 
 def test_the_comparison_tells_table_5_windows_transects_and_correlations(mapped: xr.Dataset, work: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation import QUESTIONS as DESIGN_QUESTIONS
 from tpsoil.evaluation import distance_curves, fit_variogram, moran, score_intervals
 from tpsoil.forest import TrainedForest
 from tpsoil.grid import grid_of
@@ -26,13 +27,7 @@ SHIFT_CELLS: Final = 5_000
 """Mapped cells whose covariates are compared with those of the samples."""
 DRAWS: Final = 300
 """Of the bootstrap of scores."""
-QUESTIONS: Final[Mapping[str, str]] = {
-    "random": "another sample among these",
-    "group": "a new site like these",
-    "block": "a place a block away",
-    "region": "a region without samples",
-    "knndm": "a cell of this map",
-}
+QUESTIONS: Final[Mapping[str, str]] = {**DESIGN_QUESTIONS, "group": DESIGN_QUESTIONS["site"]}
 """What a score of each kind of folds is an answer to."""
 
 
