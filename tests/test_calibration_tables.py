@@ -72,7 +72,10 @@ def test_a_run_has_the_tables(tmp_path: Path) -> None:
     recipe = small_run.make_small(tmp_path, side=32)
     recipe.pop("solum")
     recipe["elements"] |= {"interval": 0.9, "folds": ["random"], "compare": ["climate_zone"]}
-    run(recipe, workers=1, progress=False)
+    maps = run(recipe, workers=1, progress=False)
+    inside, outside = (int((maps["iron_applicability"] == code).sum()) for code in (1, 0))
+    share = f"{100 * outside / (inside + outside):.1f} % of {inside + outside} mapped cells are outside"
+    assert any(share in str(note) for note in maps.attrs["plausibility_notes"])
     tables = result_tables(recipe["run"]["output"])
     table = next(t for title, t in tables.items() if title.startswith("Predictive distributions"))
     assert {"all", "climate_zone", "predicted level", "distance to samples"} <= set(table["by"])

@@ -135,7 +135,7 @@ def europe(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, full: bo
 
 def test_europes_scores_lie_near_the_independent_baseline(europe: Path) -> None:
     table = result_tables(str(europe))["Elements, scores out of fold"]
-    assert set(table["folds"]) == {"random", "block"}
+    assert set(table["folds"]) == {"random", "block", "knndm"}
     for element, both in BASELINE.items():
         for kind, expected in zip(("random", "block"), both):
             rows = table[(table["element"] == element) & (table["folds"] == kind)]

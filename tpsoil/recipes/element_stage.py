@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from tpsoil.forest.outputs import layer_variables
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
+from .element_applicability import applicability_notes, tally_applicability
 from .element_choices import element_table, mapped_table, uncalibrated_table
 from .element_composition import composition_stages
 from .element_index_stage import index_stages
@@ -74,6 +76,8 @@ def _element_stage(
     pairs = None if own.pairs is None else files[1]
     of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
+    declared = table.property_of(symbol)
+    tally = None if table.interval is None else partial(tally_applicability, layer=f"{declared.layer}_applicability")
     return Stage(
         name=f"element_{symbol}",
         title=table.property_of(symbol).long_name,
@@ -99,6 +103,8 @@ def _element_stage(
         report=report_element,
         reported=("report", "first"),
         load=MapModel.load,
+        tally=tally,
+        notes=None if tally is None else partial(applicability_notes, declared.long_name),
         attributes={
             "": {
                 "parents": " ".join(inputs),
