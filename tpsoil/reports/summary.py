@@ -102,8 +102,9 @@ def summarise(
         unit = "" if units in {"", "1"} else palette.unit_text(units)
         if not sentence:
             sentence = _sentence(layer, picture, (low, middle, high), unit)
-        row = {"map": palette.layer_title(layer), "unit": unit or "no unit", "median": middle,
-               "5 to 95 % of the area": f"{low} to {high}"}  # fmt: skip
+        tail = f" {unit}" if unit else ""
+        row = {"map": palette.layer_title(layer), "median": f"{middle}{tail}",
+               "5 to 95 % of the area": f"{low} to {high}{tail}"}  # fmt: skip
         row["score"] = _score(name, layer, story)
         row["coverage of the interval"] = _coverage(name, layer, story)
         outside = companions[name].get("applicability")

@@ -73,7 +73,7 @@ def draw_globe(axes: Axes, plane: Plane) -> None:
     globe = Plane(CRS.from_proj4(f"+proj=ortho +lon_0={middle[0]} +lat_0={middle[1]} +R={EARTH_RADIUS_M}"),
                   (-EARTH_RADIUS_M, -EARTH_RADIUS_M, EARTH_RADIUS_M, EARTH_RADIUS_M))  # fmt: skip
     shape = _shape(axes)
-    width = min(0.1 if shape > 1.2 else 0.15, 0.22 / shape)  # below a bar that leaves 0.28 of the height
+    width = min(0.1 if shape > 1.2 else 0.115, 0.22 / shape)  # below a bar that leaves 0.28 of the height
     inset = axes.inset_axes((1.015, 0.0, width, width * shape))
     inset.set_gid("globe")
     inset.set_in_layout(False)  # it is placed below the colour bar or legend
