@@ -294,6 +294,10 @@ def test_the_first_screen_states_value_range_place_score_and_share_outside() -> 
         "K = 0.03",
     ):
         assert words in head, words
+    assert "hardly better" not in head
+    store["solum_thickness"].attrs["nse_block"] = 0.04
+    weak = page_html(store)
+    assert "NSE 0.04 (blocks of 3 degrees): hardly better than the samples' mean" in Outline(weak).visible_text
 
 
 # --- content of the story --------------------------------------------------------------------------------------

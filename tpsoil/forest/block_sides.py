@@ -48,6 +48,7 @@ class Blocks:
     def text(self) -> str:
         """The side, for tables: "3 degrees", "50 km, the range of ..."."""
         value, units = (self.side / 1000, "km") if self.units == "m" and self.side >= 1000 else (self.side, self.units)
+        units = "degree" if value == 1 and units == "degrees" else units
         return f"{value:.4g} {units}" + (f", {self.basis}" if self.basis else "")
 
     def count(self, side: float, sites: npt.NDArray[Any] | None) -> int:

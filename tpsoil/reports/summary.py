@@ -22,8 +22,10 @@ COMPANIONS: Final = ("sd", "spread", "width", "lower", "upper", "dissimilarity",
 """Endings of layers that describe the uncertainty of another one."""
 BLOCKS: Final = 24
 """Along the longer side; high and low are means of such blocks, so that no single cell decides."""
-NEAR_KM: Final = 250.0
+NEAR_KM: Final = 100.0
 """A city further away does not name a place."""
+LITTLE_BETTER: Final = 0.1
+"""Nash-Sutcliffe efficiency below which a map is hardly better than the mean of its samples."""
 SHOWN: Final = 6
 """Maximum number of rows of the table on the first screen."""
 
@@ -187,6 +189,8 @@ def _score(name: str, layer: xr.DataArray, story: Story) -> str:
     decides = next((key for key in scores if key not in {"random", "fit"}), next(iter(scores)))
     design = str(layer.attrs.get("deciding_folds") or f"{decides} folds")
     text = f"NSE {scores[decides]:.2f} ({design})"
+    if scores[decides] < LITTLE_BETTER:
+        text += ": hardly better than the samples' mean"
     return text + (f", random folds {scores['random']:.2f}" if "random" in scores and decides != "random" else "")
 
 
