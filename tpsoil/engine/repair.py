@@ -25,6 +25,7 @@ from tpsoil.cube.store import lay_out_cube
 from tpsoil.variables import Variable
 
 from .ledger import Ledger, read_raw
+from .progress import log
 
 ROOT_KEY: Final = "zarr.json"
 SAMPLED_CHUNKS: Final = 4
@@ -47,12 +48,17 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
     """
     expected, earlier = _laid_out(grid, chunk), _laid_out(grid, chunk, earlier_codecs=True)
     stored = dict(zip(expected, read_raw(ledger.store, list(expected))))
+    migrated = False
     for key, data in expected.items():
         fits = _same_root(stored[key], data) if key == ROOT_KEY else stored[key] == data
         if not fits:
-            if stored[key] != earlier.get(key):  # else it is written with the present codecs, and was not damaged
+            if stored[key] == earlier.get(key):
+                migrated = True
+            else:
                 _note(ledger, key, stored[key])
             ledger.write_node(key, data)
+    if migrated:
+        log.info("%s: of an earlier tpsoil; coordinates get codecs that GDAL reads, layers retain theirs", ledger.where)
 
 
 def layout_keys(grid: GeoBox, chunk: int) -> list[str]:
