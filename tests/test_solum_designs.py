@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import RandomForestRegressor
@@ -14,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
 from tests.test_solum_calibration import make_profiles
+from tpsoil import plateau_grid
 from tpsoil.errors import InputError
 from tpsoil.evaluation import (
     MappedArea,
@@ -28,9 +30,12 @@ from tpsoil.evaluation import (
     score_intervals,
 )
 from tpsoil.evaluation.designs import DRAWS
+from tpsoil.grid import coordinates
+from tpsoil.recipes.solum_calibration import mapped_places
 from tpsoil.solum import Calibration, Effort, calibrate
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.calibration import calibration_from
+from tpsoil.solum.inputs import NEEDED
 
 QUICK = Effort(complexes=2, evaluations=600)
 DESIGNS = ("random", "site", "block:300km", "region:basin", "knndm")
@@ -173,6 +178,19 @@ def test_the_solum_model_stands_beside_forest_and_zone_mean_in_every_design(vali
     quoted, text = quoted_design(validated.validation)
     assert quoted == validated.validation.sort_values("distance_gap")["design"].iloc[0]
     assert "Other folds answer other questions" in text
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_mapped_area_is_the_grid_where_every_layer_is_assumed(masked: bool) -> None:
+    grid = plateau_grid(100_000)[:6, :6]
+    layers = xr.Dataset(coords=coordinates(grid)).assign({name: ((), np.float32(1.0)) for name in NEEDED})
+    if masked:
+        soil = np.ones((6, 6), "uint8")
+        soil[0] = 0
+        layers = layers.assign(soil_mask=(("y", "x"), soil))
+    cells = mapped_places(pd.DataFrame({"x": [0.0], "y": [0.0]}), layers)
+    x, y = np.meshgrid(layers["x"], layers["y"][masked:])
+    np.testing.assert_allclose(cells, np.column_stack([x.ravel(), y.ravel()]), atol=1e-3)
 
 
 def test_designs_change_nothing_else_and_are_stored(validated: Calibration) -> None:

@@ -83,7 +83,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         folds=table.folds,
         block_size=table.block_size,
         validation=table.validation,
-        area=_mapped_places(usable, layers) if table.validation else None,
+        area=mapped_places(usable, layers) if table.validation else None,
         seed=int(options["seed"]),
         workers=bench.workers,
         effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
@@ -139,9 +139,13 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     return Prepared(calibration_bytes(calibration), _tables(calibration, usable), {"": attributes}, notes)
 
 
-def _mapped_places(profiles: pd.DataFrame, layers: xr.Dataset) -> npt.NDArray[np.float64]:
+def mapped_places(profiles: pd.DataFrame, layers: xr.Dataset) -> npt.NDArray[np.float64]:
     """Cells that the model will map, in the coordinates of the profiles."""
-    cells = mapped_cells(layers, [name for name in NEEDED if layers[name].ndim][:1])
+    features = [name for name in NEEDED if layers[name].ndim][:1]
+    if not features:  # every layer is assumed: the complete grid is mapped
+        features = ["everywhere"]
+        layers = layers.assign(everywhere=(("y", "x"), np.zeros((layers.sizes["y"], layers.sizes["x"]))))
+    cells = mapped_cells(layers, features)
     if position_columns(profiles, where="solum.calibration").degrees:
         return cells
     return np.column_stack(project_points(cells[:, 0], cells[:, 1], grid_of(layers)))
