@@ -58,7 +58,8 @@ def code_leaves(begin: Array, member: Array, rank: Array, unit: Any, leaf: Array
             for e in range(first, count):
                 share[e] = np.int64(np.rint(np.float64(share[e]) * (np.float64(unit) / (stop - start))))
         distinct = count - first
-        low = np.int64(entry[first]) if distinct == 1 else first
+        # Of a node without members 0: no rank is read from it.
+        low = np.int64(entry[first]) if distinct == 1 else first if distinct > 1 else np.int64(0)
         leaf[node] = np.uint64(low | (distinct << 32) | ((stop - start) << 48))
 
 
@@ -122,11 +123,12 @@ def response_quantiles(
     pixels = min(leaves.shape[0] * LANES, where.size - first)
     for group in range(0, pixels, GROUP):
         word, begin = group // LANES, group % LANES
+        lanes = min(GROUP, pixels - group)  # the leaves beyond the last pixel are not leaves
         for tree in range(trees):
             base = root[tree]
-            for lane in range(GROUP):
+            for lane in range(lanes):
                 words_of[lane, tree] = leaf[base + np.int64(leaves[word, tree, begin + lane])]
-        for lane in range(min(GROUP, pixels - group)):
+        for lane in range(lanes):
             members = np.int64(0)
             for tree in range(trees):
                 code = np.int64(words_of[lane, tree])
@@ -212,15 +214,16 @@ def counted_quantiles(
     pixels = min(leaves.shape[0] * LANES, where.size - first)
     for group in range(0, pixels, GROUP):
         word, begin = group // LANES, group % LANES
+        lanes = min(GROUP, pixels - group)  # the leaves beyond the last pixel are not leaves
         members[:] = 0
         for tree in range(trees):
             base = root[tree]
-            for lane in range(GROUP):
+            for lane in range(lanes):
                 code = np.int64(leaf[base + np.int64(leaves[word, tree, begin + lane])])
                 rank, drawn = code & 0xFFFF, code >> 16
                 members[lane] += drawn
-                weight[lane, rank] = np.uint16(np.int64(weight[lane, rank]) + (1 if weighted else drawn))
-        for lane in range(min(GROUP, pixels - group)):
+                weight[lane, rank] = np.uint16(np.int64(weight[lane, rank]) + (min(drawn, 1) if weighted else drawn))
+        for lane in range(lanes):
             own = weight[lane]
             total = sum_blocks(own, block)
             whole = np.float64(members[lane])
