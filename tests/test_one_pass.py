@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import small_run
 
+from tpsoil.cube import open_cube
 from tpsoil.engine import session
 from tpsoil.engine.passes import passes_of
 from tpsoil.engine.tiles import compute_tile
@@ -20,6 +21,7 @@ from tpsoil.forest.state import dump_state, load_state
 from tpsoil.micronutrients import importance
 from tpsoil.recipes import preview, result_tables, run
 from tpsoil.recipes.jobs import job_of
+from tpsoil.stage import Workbench
 
 SIDE = 32
 TILES = 4
@@ -170,6 +172,17 @@ def test_stages_that_read_each_other_are_not_in_one_pass(folder: Path, tmp_path:
     passes = [[stage.name for stage in one] for one in passes_of(stages, 12)]
     assert ["element_Zn", "element_Fe", "element_Cu"] in passes
     assert [len(one) for one in passes_of(stages, 2)][-2:] == [2, 1]
+
+
+def test_a_training_reports_its_folds(folder: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(folder, tmp_path / "maps.zarr", ["Fe"], features=["elevation", "annual_precipitation"])
+    stage = next(stage for stage in job_of(recipe).stages if stage.name == "element_Fe")
+    assert stage.prepare is not None
+    counts: list[tuple[int, int]] = []
+    bench = Workbench(progress=lambda done, total: counts.append((done, total)))
+    stage.prepare(open_cube(str(folder / "cube.zarr")), stage.options, bench)
+    # Five random folds, then the forest of the map.
+    assert counts == [(done, 6) for done in range(1, 7)]
 
 
 def test_the_state_of_a_training_is_its_forest() -> None:

@@ -16,6 +16,7 @@ from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
 from tpsoil.forest.block_sides import blocks_of, correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
+from tpsoil.forest.fit_progress import fold_done
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
 from tpsoil.forest.growing import choose_engine
 from tpsoil.forest.options import SEARCH_FOLDS, SEARCH_TREES, TrainingKeywords, TrainingOptions, with_keywords_of
@@ -152,7 +153,10 @@ def train(
     tasks = [(kind, k) for kind in kinds for k in range(int(labels[kind].max()) + 1)]
     threads = -(-workers // len(tasks))
     with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
-        parts = list(pool.map(lambda task: shared.run(task[0], labels[task[0]] == task[1], task[1], threads), tasks))
+        parts = []
+        for part in pool.map(lambda task: shared.run(task[0], labels[task[0]] == task[1], task[1], threads), tasks):
+            parts.append(part)
+            fold_done(len(parts), len(tasks) + 1)
     predictions, scores, by_fold = {}, {}, {}
     for kind in kinds:
         own = [part for task, part in zip(tasks, parts) if task[0] == kind]
@@ -164,6 +168,7 @@ def train(
     design = encoding.table(frame)
     spec = ForestSpec(trees, best, (seed, 0), how.engine)
     forest = fit_forest(design, fitted, spec, workers=workers)
+    fold_done(len(tasks) + 1, len(tasks) + 1)
     record = {
         **best,
         "chosen": sorted(best),

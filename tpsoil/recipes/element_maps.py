@@ -12,6 +12,7 @@ import xarray as xr
 
 from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest
+from tpsoil.forest.fit_progress import reporting_fits
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.standardised import ATTRIBUTE, residual_variogram, variogram_text
 from tpsoil.forest.state import dump_state
@@ -48,7 +49,8 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     selected = selected_table(table, symbol, samples.design, settings)
     table = selected.table
-    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    with reporting_fits(bench.progress):
+        trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
     trained = kriged.trained
     notes += [*selected.notes, *kriged.notes, *samples.notes]
@@ -103,7 +105,8 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
     settings = training_options(
         table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers, scored=False
     )
-    trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
+    with reporting_fits(bench.progress):
+        trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     model = MapModel.of(trained, level=None)
     attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     return Prepared(model.dump(), {}, {"": attributes}, [])
