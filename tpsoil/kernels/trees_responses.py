@@ -222,7 +222,8 @@ def counted_quantiles(
                 code = np.int64(leaf[base + np.int64(leaves[word, tree, begin + lane])])
                 rank, drawn = code & 0xFFFF, code >> 16
                 members[lane] += drawn
-                weight[lane, rank] = np.uint16(np.int64(weight[lane, rank]) + (min(drawn, 1) if weighted else drawn))
+                added = np.int64(drawn > 0) if weighted else drawn
+                weight[lane, rank] += np.uint16(added)
         for lane in range(lanes):
             own = weight[lane]
             total = sum_blocks(own, block)
