@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positio
 
 TABLE = plots(30, 2).assign(
     part=lambda table: np.arange(len(table)) % 12, east=lambda table: table["lat"], north=lambda table: table["lon"],
-    half=lambda table: np.arange(len(table)) % 2,
+    half=lambda table: np.arange(len(table)) // 2 % 2, quarter=lambda table: np.arange(len(table)) // 2 % 4,
     height=lambda table: np.where(np.arange(len(table)) == 3, np.nan, 4000 + 20 * table["slope"]),
 )  # fmt: skip
 AREA = np.random.default_rng(1).uniform(TABLE[["lon", "lat"]].min(), TABLE[["lon", "lat"]].max(), (200, 2))
@@ -60,7 +60,7 @@ TRAINING = {
     "n_folds": other(4),
     "block_size": other(5.0),
     "coordinates": other(("east", "north")),
-    "regions": other("half", folds=["region"], regions="part"),
+    "regions": other("half", folds=["region"], regions="quarter"),
     "area": other(AREA + 5.0, folds=["knndm"], area=AREA),
     "trees": other(6),
     "preset": other("randomForest"),

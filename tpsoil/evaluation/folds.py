@@ -66,7 +66,7 @@ def make_folds(
     Raises
     ------
     InputError
-        For an unknown kind, a missing argument of the kind, or fewer groups than folds.
+        For an unknown kind, a missing argument of the kind, fewer groups than folds, or regions that split a group.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def make_folds(
     if n_folds < 2:
         raise InputError(f"folds: n_folds is {n_folds}, expected at least 2")
     if kind == "region":
-        return _region_folds(regions, count)
+        return _region_folds(regions, count, groups)
     if kind == "knndm":
         return _matched_folds(count, n_folds, groups, (east, north), area, degrees, seed)
     if kind == "block":
@@ -96,7 +96,7 @@ def make_folds(
     return _group_folds(units, n_folds, np.random.default_rng([seed, FOLD_KINDS.index(kind)]))
 
 
-def _region_folds(regions: npt.ArrayLike | None, count: int) -> Labels:
+def _region_folds(regions: npt.ArrayLike | None, count: int, groups: npt.ArrayLike | None = None) -> Labels:
     if regions is None:
         raise InputError("folds: kind 'region' needs regions; name their column")
     labels: Any = np.asarray(regions)
@@ -106,6 +106,13 @@ def _region_folds(regions: npt.ArrayLike | None, count: int) -> Labels:
             "name the region of every row or leave rows without one out"
         )
     codes = np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.int64)
+    if groups is not None:
+        sites = pd.Series(codes).groupby(_group_codes(groups, count)).nunique()
+        if (sites > 1).any():
+            raise InputError(
+                f"folds: {int((sites > 1).sum())} of {len(sites)} groups lie in several regions, so that replicates of "
+                "one site would be trained on and tested; give all rows of a site one region"
+            )
     if codes.max() < 1:
         raise InputError(f"folds: every row lies in region '{labels[0]}', expected at least two regions")
     return codes
