@@ -1,0 +1,312 @@
+"""The plateau at 90 m from store to store: covariates, a run that is killed and resumed, and one changed tile.
+
+    python benchmarks/plateau.py [--size ROWSxCOLUMNS] [--folder FOLDER] [--workers 2]
+
+Default size: 31000x20000 cells of 90 m, for which some 60 GB of disk and many hours are needed; the folder is removed
+afterwards. Covariates are the sample's 8 km layers, interpolated, with relief of many lengths added. Writes
+benchmarks/results/plateau.md. The recipe is what a user would write: terrain, LS at the DEM's own resolution, water
+erosion, thickness with published parameters, and four elements with mean, spread and a conformal interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import dask.array as da  # noqa: E402
+import numpy as np  # noqa: E402
+import rasterio  # noqa: E402
+import xarray as xr  # noqa: E402
+import zarr  # noqa: E402
+from odc.geo.geobox import GeoBox  # noqa: E402
+from rasterio.windows import Window  # noqa: E402
+from scipy.ndimage import map_coordinates  # noqa: E402
+
+from tpsoil import add_layer, create_cube, open_cube  # noqa: E402
+from tpsoil.demo import simulated_samples, true_elements  # noqa: E402
+from tpsoil.grid import coordinates, grid_of  # noqa: E402
+from tpsoil.sample import open_sample  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "plateau.md"
+CELL_M = 90.0
+STRIP = 512
+NOISE_CELLS = 1024
+CONTINUOUS = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
+CLASSES = ("soil_mask",)
+LAPSE_K_M = 0.0065
+
+CHILD = """
+import json, logging, os, sys, time
+from tpsoil.engine.tiles import peak_bytes
+from tpsoil.recipes import run
+
+def transferred():
+    try:
+        lines = dict(line.split(": ") for line in open("/proc/self/io").read().splitlines())
+        return int(lines["rchar"]), int(lines["wchar"])
+    except OSError:
+        return 0, 0
+
+class Stages(logging.Handler):
+    def emit(self, record):
+        print(json.dumps([record.getMessage(), time.perf_counter(), time.process_time(), *transferred()]), flush=True)
+
+logging.getLogger("tpsoil.engine").addHandler(Stages())
+print(json.dumps(["begin", time.perf_counter(), time.process_time(), *transferred()]), flush=True)
+run(json.loads(sys.argv[1]), workers=int(sys.argv[2]), progress=False)
+print(json.dumps(["end", time.perf_counter(), time.process_time(), *transferred()]), flush=True)
+print(json.dumps([f"peak {peak_bytes()}", 0, 0, 0, 0]), flush=True)
+"""
+
+
+def grid_of_size(rows: int, columns: int) -> GeoBox:
+    """Cells of 90 m around the centre of the sample's grid."""
+    whole = grid_of(open_sample()).zoom_to(resolution=CELL_M)
+    top, left = max(0, (whole.shape[0] - rows) // 2), max(0, (whole.shape[1] - columns) // 2)
+    return whole[top : top + rows, left : left + columns]
+
+
+def relief() -> np.ndarray[Any, Any]:
+    """Fractal relief of one period in both directions, metres; a spectrum of amplitude f**-1.8."""
+    rng = np.random.default_rng(3)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(NOISE_CELLS), np.fft.fftfreq(NOISE_CELLS), indexing="ij"))
+    frequency[0, 0] = np.inf
+    waves = np.fft.fft2(rng.normal(size=(NOISE_CELLS, NOISE_CELLS))) * frequency**-1.8
+    surface = np.fft.ifft2(waves).real
+    return (surface / surface.std() * 120).astype("float32")
+
+
+def block(name: str, grid: GeoBox, rows: slice, columns: slice, noise: Any, coarse: xr.DataArray) -> Any:
+    """One layer's values in a window."""
+    y, x = (np.asarray(coordinates(grid)[key][part]) for key, part in (("y", rows), ("x", columns)))
+    step = float(coarse.x[1] - coarse.x[0])
+    at = np.meshgrid(
+        (float(coarse.y[0]) - y) / step, (x - float(coarse.x[0])) / step, indexing="ij", copy=False
+    )  # fmt: skip
+    values = np.asarray(coarse.values)
+    if name in CLASSES:
+        nearest = tuple(np.clip(np.rint(a).astype(int), 0, size - 1) for a, size in zip(at, values.shape))
+        return values[nearest]
+    values = np.where(np.isfinite(values), values, np.nanmean(values))
+    smooth = map_coordinates(values, at, order=1, mode="nearest", output="float32")
+    i, j = np.arange(rows.start, rows.stop) % NOISE_CELLS, np.arange(columns.start, columns.stop) % NOISE_CELLS
+    rough = noise[np.ix_(i, j)]
+    if name == "elevation":
+        return smooth + rough
+    if name == "mean_annual_temperature":
+        return smooth - np.float32(LAPSE_K_M) * rough
+    return smooth * (1 + rough / np.float32(2500)) if name == "annual_precipitation" else smooth
+
+
+def make_covariates(folder: Path, grid: GeoBox, chunk: int) -> None:
+    """The cube, the DEM's own file, and simulated samples."""
+    sample, noise = open_sample().load(), relief()
+    cube = str(folder / "cube.zarr")
+    create_cube(cube, grid, chunks=chunk)
+    shape = tuple(grid.shape)
+    chunks = da.core.normalize_chunks((chunk, chunk), shape)
+    for name in (*CONTINUOUS, *CLASSES):
+        coarse = sample[name]
+        dtype = "uint8" if name in CLASSES else "float32"
+
+        def window(block_info: Any = None, name: str = name, coarse: xr.DataArray = coarse) -> Any:
+            rows, columns = (slice(*span) for span in block_info[None]["array-location"])
+            return block(name, grid, rows, columns, noise, coarse)
+
+        values = da.map_blocks(window, chunks=chunks, dtype=dtype, meta=np.empty((0, 0), dtype))
+        layer = xr.DataArray(values, dims=("y", "x"), coords=coordinates(grid), attrs=dict(coarse.attrs))
+        add_layer(cube, name, layer, units=str(coarse.attrs.get("units", "1")))
+    with rasterio.open(
+        folder / "dem.tif", "w", driver="GTiff", height=shape[0], width=shape[1], count=1, dtype="float32",
+        crs=grid.crs.to_wkt(), transform=grid.transform, tiled=True, compress="deflate", predictor=3,
+        bigtiff="if_safer",
+    ) as dem:  # fmt: skip
+        for top in range(0, shape[0], STRIP):
+            rows = slice(top, min(top + STRIP, shape[0]))
+            strip = block("elevation", grid, rows, slice(0, shape[1]), noise, sample["elevation"])
+            dem.write(strip, 1, window=Window(0, top, shape[1], rows.stop - top))
+    rows, columns = (slice(0, size, max(1, size // 400)) for size in shape)
+    thin = open_cube(cube).isel(y=rows, x=columns)
+    thin["slope"] = xr.zeros_like(thin["elevation"]) + 5.0
+    simulated_samples(true_elements(thin)).to_csv(folder / "samples.csv", index=False)
+
+
+def recipe_of(folder: Path, trees: int) -> dict[str, Any]:
+    """What a user would write."""
+    factors = {"value": 0.0197, "reason": "mean EPIC K of 16 places above 3000 m"}
+    return {
+        "run": {"name": "plateau", "cube": str(folder / "cube.zarr"), "output": str(folder / "maps.zarr")},
+        "derive": {
+            "dem": str(folder / "dem.tif"),
+            "dem_units": "m",
+            "terrain": ["slope", "general_curvature"],
+            "hydrology": {"layers": ["ls_factor"], "max_length_m": 300.0},
+            "erosivity": {"method": "zhang_fu_annual"},
+            "vegetation": {"ndvi_bare": 0.05, "ndvi_full": 0.86},
+            "cover": {"method": "cai"},
+            "erodibility": factors,
+            "rusle": {"practice": 1.0},
+        },
+        "solum": {
+            "parameters": "published",
+            "zones": "published",
+            "assumptions": {"wind_erosion": {"value": 10.0, "units": "t ha-1 a-1", "reason": "assumed"}},
+        },
+        "elements": {
+            "samples": str(folder / "samples.csv"),
+            "simulated": True,
+            "elements": {"Fe": "iron", "Mn": "manganese", "Zn": "zinc", "V": "vanadium"},
+            "longitude": "longitude",
+            "latitude": "latitude",
+            "site": "site",
+            "features": ["elevation", "slope", "mean_annual_temperature", "annual_precipitation", "ndvi"],
+            "trees": trees,
+            "folds": ["group"],
+            "interval": 0.9,
+        },
+    }
+
+
+def stored_bytes(store: Path) -> int:
+    return sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
+
+
+def chunks_in(store: Path) -> int:
+    return sum(1 for _ in store.glob("*/c/*/*"))
+
+
+def execute(recipe: dict[str, Any], workers: int, kill_at: int = 0) -> list[list[Any]]:
+    """Events of one run in a process of its own, killed when the store has some number of chunks."""
+    store = Path(recipe["run"]["output"])
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(recipe), str(workers)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    while kill_at and process.poll() is None:
+        if chunks_in(store) >= kill_at:
+            process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+            break
+        time.sleep(0.2)
+    printed, _ = process.communicate()
+    if process.returncode and not kill_at:
+        raise SystemExit(f"the run ended with status {process.returncode}")
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("[")]
+
+
+def by_stage(events: list[list[Any]], cells: int) -> list[str]:
+    """Rows of the table: wall and CPU time, cells a second and bytes between the ends of two stages."""
+    rows = []
+    before = events[0]
+    memory: dict[str, list[str]] = {}
+    for event in events[1:]:
+        text = event[0]
+        for mark in ("forecast of memory ", "peak memory of a process "):
+            if mark in text:
+                memory.setdefault(text.split(":")[0], []).append(text.split(mark)[1].split(" on ")[0])
+        if "tiles in" in text or text == "end":
+            wall, cpu, read, written = (now - then for now, then in zip(event[1:], before[1:]))
+            title = text.split(":")[0]
+            rate = f"{cells / wall / 1e6:.2f} M/s" if "tiles in" in text else ""
+            rows.append(
+                [title, f"{wall:.1f} s", f"{cpu:.1f} s", rate, f"{read / 1e6:.0f} MB", f"{written / 1e6:.0f} MB"]
+            )
+            before = event
+    return [
+        "| " + " | ".join([*row, " / ".join(memory.get(row[0], [""]))]) + " |" for row in rows
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Make the covariates, run, kill, resume, change one tile, run again; print and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="31000x20000", help="rows x columns")
+    parser.add_argument("--folder", type=Path, help="for the stores; a temporary one by default")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--trees", type=int, default=500)
+    parser.add_argument("--chunk", type=int, default=512, help="side of a chunk, cells")
+    arguments = parser.parse_args()
+    rows, columns = (int(part) for part in arguments.size.split("x"))
+    folder = Path(tempfile.mkdtemp(prefix="tpsoil-plateau-", dir=arguments.folder))
+    try:
+        lines = measured(folder, (rows, columns), arguments)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    RESULTS.write_text(text, encoding="utf-8")
+
+
+def measured(folder: Path, size: tuple[int, int], options: argparse.Namespace) -> list[str]:
+    """Lines of the results."""
+    from tpsoil.recipes import preview
+
+    chunk, workers = options.chunk, options.workers
+    grid = grid_of_size(*size)
+    cells = grid.shape[0] * grid.shape[1]
+    began, cpu = time.perf_counter(), time.process_time()
+    make_covariates(folder, grid, chunk)
+    made = time.perf_counter() - began, time.process_time() - cpu
+    recipe = recipe_of(folder, options.trees)
+    plans = preview(recipe, workers=workers)
+    disk = plans.disk
+    expected = sum(len(one.plan.to_compute) for one in plans)
+    layers = 0 if disk is None else len(disk.layers)
+    store = folder / "maps.zarr"
+    first = execute(recipe, workers, kill_at=max(1, plans[0].plan.total * layers // 2))
+    resumed = execute(recipe, workers)
+    stored = stored_bytes(store)
+    array = zarr.open_array(str(folder / "cube.zarr"), path="ndvi", mode="r+")
+    window = slice(chunk // 4, chunk // 4 + 20)
+    array[window, window] = np.asarray(array[window, window]) * np.float32(0.97)
+    again = execute(recipe, workers)
+    done = [event[0] for event in again if "complete;" in event[0]]
+    whole = sum(events[-1][2] - events[0][2] for events in (first, resumed[:-1]))
+    changed = again[-2][2] - again[0][2]
+    head = "| stage | wall | CPU | cells | read | written | memory: forecast / peak |"
+    rule = "|---|---|---|---|---|---|---|"
+    forecast = "not known" if disk is None else f"{sum(disk.layers.values()) / 1e6:.0f} MB"
+    return [
+        f"# A plateau at 90 m: {grid.shape[0]} x {grid.shape[1]} cells, {cells / 1e6:.1f} million",
+        "",
+        f"`python benchmarks/plateau.py --size {size[0]}x{size[1]} --chunk {chunk} --workers {workers} "
+        f"--trees {options.trees}`; "
+        f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores. "
+        "Simulated samples; published parameters.",
+        "",
+        f"- covariates: {made[0]:.0f} s, {made[1]:.0f} s of CPU, {stored_bytes(folder / 'cube.zarr') / 1e6:.0f} MB",
+        f"- forecast of the layers {forecast}, stored {stored / 1e6:.0f} MB with records; {expected} tiles",
+        f"- peak memory of the process: {int(resumed[-1][0].split()[1]) / 1e9:.2f} GB",
+        f"- one changed tile of a covariate: {changed:.1f} s of CPU, {changed / whole:.1%} of the whole; "
+        f"{''.join(done)}",
+        "",
+        "Until it was killed:",
+        "",
+        head,
+        rule,
+        *by_stage(first, cells),
+        "",
+        "Resumed by the same command:",
+        "",
+        head,
+        rule,
+        *by_stage(resumed, cells),
+    ]
+
+
+if __name__ == "__main__":
+    main()
