@@ -86,7 +86,7 @@ def covariates() -> xr.Dataset:
         tpsoil.add_layer(store, "land_cover", DATA / "landcover_igbp_0p05.tif")
         tpsoil.add_layer(store, "climate_zone", DATA / "koppen_groups_30s.tif")
         cube = tpsoil.open_cube(store).load()
-    derived = [terrain_attributes(cube["elevation"]), hydrology_attributes(cube["elevation"])]
+    derived = [terrain_attributes(cube["elevation"]), hydrology_attributes(cube["elevation"], allow_coarse_dem=True)]
     whole = xr.merge([cube, *derived], compat="override")[FEATURES].astype("float32")
     return whole.chunk({"y": 512, "x": 512})
 
