@@ -39,9 +39,9 @@ def test_features_with_a_signal_are_selected() -> None:
 def test_the_score_of_a_selection_among_noise_is_optimistic() -> None:
     """No feature explains anything: the error of new data is the standard deviation of the target."""
     gap = []
-    for seed in range(3):
+    for seed in range(2):
         table = table_of(60, seed, signal=0.0)
-        chosen = select_features(table, "Zn", NAMES, folds="random", trees=10, n_folds=3, seed=seed)
+        chosen = select_features(table, "Zn", NAMES[:5], folds="random", trees=10, n_folds=3, seed=seed)
         gap.append((chosen.rmse, chosen.nested_rmse))
     selected, nested = np.mean(gap, axis=0)
     print(f"noise alone, sd 3: RMSE as selected {selected:.2f}, nested {nested:.2f}")
