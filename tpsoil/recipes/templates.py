@@ -43,12 +43,11 @@ _EROSION = {
 _ELEMENTS = """\
 [elements]
 samples = "samples.csv"         # one row a sample: longitude, latitude, and one column an element
-elements = ["Fe", "Mn", "Zn", "V"]
-units = "mg kg-1"
+elements = ["Fe", "Mn", "Zn", "V"]  # any element, pH, SOC and others; [elements.properties.NAME] declares more
 # site = "site"                 # the column that names the site of replicates: they stay in one fold
 features = [{features}]
 trees = 500
-folds = ["random", "block:3deg"]  # the last one decides; "group": all samples of a site in one fold
+folds = ["random", "block"]     # the last one decides; blocks as wide as residuals are correlated, or "block:50km"
 interval = 0.9                  # a mapped prediction interval, conformal on the deciding folds
 drivers = true                  # rank the covariates at held-out rows
 """
