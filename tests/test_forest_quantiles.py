@@ -17,6 +17,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest import CompiledForest
 from tpsoil.forest.quantiles import Levels
 from tpsoil.forest.walking import Walker, packed_nodes
+from tpsoil.kernels.trees_responses import code_leaves
 
 LEVELS = (0.0, 0.05, 0.25, 0.5, 0.731, 0.95, 1.0)
 PAIRS = {
@@ -190,3 +191,12 @@ def test_whole_weights_give_what_weights_in_the_order_of_the_trees_give(
     quantiles, expected = (each.walk(probes, everywhere, levels=levels)[0].quantiles for each in (walker, in_order))
     # Sums of twelve weights in another order: some units of the last place of 1.
     np.testing.assert_allclose(quantiles, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_codes_of_nodes_that_are_no_leaves_stay_within_the_responses() -> None:
+    """Lanes beyond the last pixel read the code of a root: a place outside the weights would be written there."""
+    begin = np.array([0, 0, 2, 4, 4, 6, 8], np.uint32)  # two stumps: root, leaf, leaf
+    member, rank = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.uint32), np.array([0, 1], np.uint32)
+    leaf, entry, share = np.zeros(6, np.uint64), np.zeros(8, np.uint16), np.zeros(8, np.int64)
+    code_leaves(begin, member, rank, np.int64(0), leaf, entry, share)
+    assert (leaf & np.uint64(0xFFFF)).tolist() == [0, 0, 1, 0, 0, 1]
