@@ -265,6 +265,13 @@ def quoted_design(table: pd.DataFrame) -> tuple[str, str]:
     ------
     InputError
         For a table without a score.
+
+    Examples
+    --------
+    >>> scores = {"design": ["random", "knndm"], "nse": [0.6, 0.4], "nse_lower": [0.5, 0.3], "nse_upper": [0.7, 0.5]}
+    >>> gaps = {"distance_gap": [0.8, 0.1], "question": ["near samples", "over the map"], "rmse": [1.0, 1.3]}
+    >>> quoted_design(pd.DataFrame({**scores, **gaps}))[0]
+    'knndm'
     """
     scored = table.dropna(subset=["nse"]).drop_duplicates("design").set_index("design")
     if not len(scored):
