@@ -270,6 +270,7 @@ def measured(folder: Path, size: tuple[int, int], options: argparse.Namespace) -
     first = execute(recipe, workers, kill_at=max(1, plans[0].plan.total * layers // 2))
     resumed = execute(recipe, workers)
     stored = stored_bytes(store)
+    maps = sum(path.stat().st_size for path in store.glob("*/c/*/*"))
     array = zarr.open_array(str(folder / "cube.zarr"), path="ndvi", mode="r+")
     window = slice(chunk // 4, chunk // 4 + 20)
     array[window, window] = np.asarray(array[window, window]) * np.float32(0.97)
@@ -289,7 +290,8 @@ def measured(folder: Path, size: tuple[int, int], options: argparse.Namespace) -
         "Simulated samples; published parameters.",
         "",
         f"- covariates: {made[0]:.0f} s, {made[1]:.0f} s of CPU, {stored_bytes(folder / 'cube.zarr') / 1e6:.0f} MB",
-        f"- forecast of the layers {forecast}, stored {stored / 1e6:.0f} MB with records; {expected} tiles",
+        f"- forecast of the layers {forecast}, stored {maps / 1e6:.0f} MB, with models and records "
+        f"{stored / 1e6:.0f} MB; {expected} tiles",
         f"- peak memory of the process: {int(resumed[-1][0].split()[1]) / 1e9:.2f} GB",
         f"- one changed tile of a covariate: {changed:.1f} s of CPU, {changed / whole:.1%} of the whole; "
         f"{''.join(done)}",

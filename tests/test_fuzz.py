@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from tpsoil.cube import align, check_cube, open_cube
 from tpsoil.engine import state_of, status
-from tpsoil.errors import InputError, MissingInputError, TpsoilError
+from tpsoil.errors import CorruptStoreError, GridError, InputError, MissingInputError, TpsoilError
 from tpsoil.forest import train
 from tpsoil.forest.layers import MapModel
 from tpsoil.ingest import read_profiles, read_raster, read_samples
@@ -285,6 +285,33 @@ def test_models(fuzz: Fuzz) -> None:
             assert np.array_equal(mean, expected)
 
     fuzz(150, DAMAGE, read)
+
+
+def test_examples_that_were_accepted_or_ended_in_exit_1(folder: Path) -> None:
+    """Found by the fuzzer: a number beyond float64, a raster without area, a cube whose grid is not numbers."""
+    table = pd.read_csv(folder / "samples.csv", dtype=str)
+    table.loc[2, "Fe"] = "1e999"
+    with pytest.raises(InputError, match=r"column 'Fe' has an infinite number in line 4: '1e999'"):
+        read_samples(write_csv(table, folder / "infinite.csv"), elements=["Fe"], units="mg/kg")
+    with rasterio.open(
+        folder / "flat.tif", "w", driver="GTiff", width=8, height=6, count=1, dtype="float32", crs="EPSG:3857",
+        transform=Affine(-1.0, 1e300, 1.0, 0.0, 0.0, 1e300),
+    ) as target:  # fmt: skip
+        target.write(np.ones((6, 8), "float32"), 1)
+    with pytest.raises(GridError, match="whose pixels have no area"):
+        read_raster(folder / "flat.tif", variable("elevation"), units="m")
+    small_run.make_cube(str(folder / "grid.zarr"), side=16, chunk=16)
+    path = folder / "grid.zarr" / "zarr.json"
+    document = json.loads(path.read_bytes())
+    document["attributes"]["transform"][2] = None
+    path.write_text(json.dumps(document))
+    with pytest.raises(CorruptStoreError, match="describe its grid cannot be read"):
+        open_cube(str(folder / "grid.zarr"))
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> Path:
+    table.to_csv(path, index=False)
+    return path
 
 
 def void(_value: Any) -> None:

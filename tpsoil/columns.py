@@ -37,7 +37,7 @@ def numeric_column(column: pd.Series, *, where: str, rows: npt.ArrayLike | None 
     Raises
     ------
     InputError
-        For text that is not a number; the message has its line and the text.
+        For text that is not a number, and for infinite numbers; the message has its line and the text.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def numeric_column(column: pd.Series, *, where: str, rows: npt.ArrayLike | None 
 be a point
     """
     if column.dtype.kind in "fiub":
-        return column.astype(np.float64)
+        return _finite(column.astype(np.float64), column, where, rows)
     text = column.astype("string").str.strip()
     missing = column.isna() | text.isin(MISSING).fillna(True).astype(bool)
     values = pd.to_numeric(text.where(~missing), errors="coerce").astype("Float64")
@@ -58,7 +58,21 @@ be a point
         raise InputError(
             f"{where}: column '{column.name}' has text in {lines}: '{first}', expected numbers{_suggestion(first)}"
         )
-    return pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
+    numbers = pd.Series(values.to_numpy(dtype=np.float64, na_value=np.nan), index=column.index, name=column.name)
+    return _finite(numbers, column, where, rows)
+
+
+def _finite(numbers: pd.Series, column: pd.Series, where: str, rows: npt.ArrayLike | None) -> pd.Series:
+    """Numbers of which none is infinite: text such as 1e999 is no measurement."""
+    infinite = np.isinf(numbers.to_numpy(dtype=np.float64))
+    if infinite.any():
+        first = column[infinite].iloc[0]
+        raise InputError(
+            f"{where}: column '{column.name}' has an infinite number in "
+            f"{describe_lines(infinite, column.attrs, rows)}: '{first}', expected finite numbers; correct it, or leave "
+            "the cell empty"
+        )
+    return numbers
 
 
 def plain_name(column: Any) -> str:

@@ -298,13 +298,23 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
             f"{where}: a Zarr group, but not a tpsoil cube (attribute 'format' is {attrs.get('format')!r}); "
             "pass it as a source to add_layer instead"
         )
-    if int(attrs["format_version"]) > FORMAT_VERSION:
-        raise InputError(
-            f"{where}: written in format {attrs['format_version']} by {attrs.get('created_with')}, this tpsoil "
-            f"reads up to {FORMAT_VERSION}; update tpsoil"
-        )
-    grid = GeoBox(tuple(attrs["shape"]), Affine(*attrs["transform"]), CRS(attrs["crs_wkt"]))
-    return CubeInfo(where, grid, int(attrs["chunks"]), attrs), group
+    try:
+        version = int(attrs["format_version"])
+        if version > FORMAT_VERSION:
+            raise InputError(
+                f"{where}: written in format {version} by {attrs.get('created_with')}, this tpsoil reads up to "
+                f"{FORMAT_VERSION}; update tpsoil"
+            )
+        rows, columns = (int(size) for size in attrs["shape"])
+        grid = GeoBox((rows, columns), Affine(*attrs["transform"]), CRS(attrs["crs_wkt"]))
+        return CubeInfo(where, grid, int(attrs["chunks"]), attrs), group
+    except InputError:
+        raise
+    except Exception as error:  # what attributes of another kind raise depends on the library that reads them
+        raise CorruptStoreError(
+            f"{where}: the attributes that describe its grid cannot be read ({type(error).__name__}: {error}); create "
+            "the cube again"
+        ) from error
 
 
 def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,6 +150,9 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
             raise GridError(
                 f"{where}: {path} lacks a geotransform, so its pixels have no place; write it with gdal_edit"
             )
+        a, b, _, d, e, _ = numbers = file.transform[:6]
+        if not all(map(math.isfinite, numbers)) or a * e == b * d:
+            raise GridError(f"{where}: {path} has the geotransform {numbers}, whose pixels have no area; correct it")
         bands = [k for k, colour in zip(file.indexes, file.colorinterp) if colour != ColorInterp.alpha]
         if band is None and len(bands) > 1 and not combined:
             band_names = ", ".join(f"{k} {file.descriptions[k - 1] or ''}".strip() for k in bands)
