@@ -14,7 +14,7 @@ from tpsoil.errors import TpsoilError
 from tpsoil.grid import grid_of, plateau_grid
 from tpsoil.points import project_points, unproject_points
 from tpsoil.recipes import run
-from tpsoil.recipes.element_designs import mapped_cells
+from tpsoil.recipes.mapped_area import mapped_cells
 from tpsoil.recipes.results import result_tables
 
 

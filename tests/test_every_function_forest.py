@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from function_sweep import Case, other, parameters_of, require_complete, require_reproducible, same
@@ -31,6 +32,9 @@ LOG = {"transform": "log10"}
 SEARCH = {"search": {"min_samples_leaf": [1, 8]}, "search_trees": 8, "folds": "group"}
 WIDE_SEARCH = {**SEARCH, "search": {"min_samples_leaf": [1, 2, 3, 4], "max_features": [1, 2]}, "search_trees": 2}
 TRAINED = forest.train(TABLE, "Fe", FEATURES, "site", trees=5, n_folds=3)
+MANY = pd.concat([TABLE.assign(Fe=TABLE["Fe"] * share) for share in (1.0, 1.1, 0.9, 1.2)], ignore_index=True)
+TRAINED_WELL = forest.train(MANY, "Fe", FEATURES, "site", trees=5, n_folds=3)  # 50 samples of each class in two folds
+STEEPNESS = np.where(MANY["slope"] > MANY["slope"].median(), "steep", "flat")
 CODED = forest.train(TABLE, "Fe", ["slope", "land_cover"], "site", trees=5, n_folds=3).compile()
 X = TABLE[NUMBERS].astype("float32")
 Y = TABLE["Fe"].to_numpy()
@@ -106,13 +110,13 @@ CASES = {
     ),
     "coverage_table": Case(
         forest.coverage_table,
-        {"trained": TRAINED},
+        {"trained": TRAINED_WELL},
         {
             "levels": other([0.5]),
-            "by": other(np.where(TABLE["slope"] > 20, "steep", "flat")),
+            "by": other(STEEPNESS),
             "kind": other("random"),
             "method": other("residual"),
-            "conditional": other(np.where(TABLE["slope"] > 20, "steep", "flat")),
+            "conditional": other(STEEPNESS),
         },
     ),
     "held_out_importance": Case(

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
+import rioxarray  # noqa: F401  (whoever opens a cube has .rio)
 import xarray as xr
 import zarr
 from affine import Affine

@@ -22,13 +22,13 @@ from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
 from tpsoil.variables import missing_code
 
-from .element_designs import mapped_covariates
 from .element_index_stage import with_out_of_fold_index
 from .element_kriging import kriged_forest
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
 from .element_selection import selected_table
 from .element_training import training_options
+from .mapped_area import mapped_covariates
 
 
 def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

@@ -9,8 +9,8 @@ import xarray as xr
 
 from tpsoil.evaluation import FOLD_KINDS
 
-from .element_designs import mapped_cells
 from .element_options import ElementsTable
+from .mapped_area import mapped_cells
 
 
 def training_options(

@@ -87,7 +87,7 @@ def grid_of_box(
     Examples
     --------
     >>> grid_of_box((88, 29, 92, 32), 10_000, where="example").shape
-    Shape2d(x=40, y=36)
+    Shape2d(x=40, y=35)
     """
     west, south, east, north = require_box(box)
     low_x, low_y, high_x, high_y = PLATEAU_BOX

@@ -32,7 +32,7 @@ from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable, variable
 
-from .element_designs import mapped_cells
+from .mapped_area import mapped_cells
 from .solum_options import CalibrationTable
 from .solum_study import bounds_table, five_digits, gain_over_baselines
 
