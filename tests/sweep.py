@@ -66,8 +66,12 @@ def _add_stage(stage: Stage, grid: Any, cube: xr.Dataset, parts: Outcome) -> xr.
         prepared = stage.prepare(layers, options, Workbench())
         attributes |= prepared.attributes.get("", {})
         model = stage.load(prepared.model) if stage.load is not None else None
-        parts |= {f"table:{name}": table.to_csv() for name, table in prepared.tables.items()}
-        parts[f"notes:{stage.name}"] = "\n".join(prepared.notes)
+        tables, notes = dict(prepared.tables), list(prepared.notes)
+        if stage.report is not None:
+            report = stage.report(layers, options, prepared.state, Workbench())
+            tables, notes = {**tables, **report.tables}, [*notes, *report.notes]
+        parts |= {f"table:{name}": table.to_csv() for name, table in tables.items()}
+        parts[f"notes:{stage.name}"] = "\n".join(notes)
     rows, columns = (slice(0, int(size)) for size in grid.shape)
     results = stage.compute(Window(layers, grid, rows, columns, options, model))
     for output in stage.outputs:
