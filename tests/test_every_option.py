@@ -637,7 +637,7 @@ def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatc
     options = {"drivers": True, "driver_repeats": 2, "effects": ["elevation", "climate_zone"], "bands": 3}
     recipe = merged(elements.base, {"run": {"seed": 7}, "elements": options})
     job = job_of(recipe)
-    table = job.stages[0].options["table"]
+    table = job.stages[0].options["report"]
     design = design_of(table, open_cube(job.cube).load(), Path("samples.csv"), "Fe").design
     forest = train_elements(design, ["Fe"], list(table.features), trees=4, n_folds=3, folds=["random"],
                             coordinates=("lon", "lat"), seed=7)["Fe"]  # fmt: skip

@@ -15,7 +15,7 @@ _LONG_WORD = re.compile(r"[^\s,;'\"]{1500,}")
 
 
 def printable(text: str) -> str:
-    """A message as a terminal and a log may show it: control characters escaped, very long words shortened.
+    r"""A message as a terminal and a log may show it: control characters escaped, very long words shortened.
 
     Names of layers, files and columns come from whoever wrote them: an escape sequence among them could rewrite the
     lines above, and a character that reverses the direction could hide a part.

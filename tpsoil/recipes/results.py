@@ -13,6 +13,10 @@ from tpsoil.engine.prepare import read_tables
 from tpsoil.table_titles import TITLES, table_title
 
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
+UNCERTAINTY = ("element", "by", "group", "n", "level", "coverage", "mean_width", "interval_score", "crps")
+MEASUREMENT = ("element", "replicated_sites", "within_sd", "residual_sd", "level", "width_measurement", "width_true")
+COLUMNS = {"elements": SCORES, "with_extra": SCORES, "uncertainty": UNCERTAINTY, "measurement": MEASUREMENT}
+"""Of tables that are wider than a terminal, what is printed; the page and the store have all."""
 LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
         "sites_", "sensitivity_", "distances_", "letters_", "xrf_", "dependence_", "joint_", "relation_")  # fmt: skip
 """Tables of one element, kept for the figures and not printed."""
@@ -45,9 +49,9 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
         data = ledger.read_table(f"tables/{name}.csv")
         if data is not None:
             tables[name] = pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
-    for name in ("elements", "with_extra"):
+    for name, columns in COLUMNS.items():
         if name in tables:
-            tables[name] = tables[name][[column for column in SCORES if column in tables[name]]]
+            tables[name] = tables[name][[column for column in columns if column in tables[name]]]
     ordered = [name for name in TITLES if name in tables]
     ordered += [name for name in tables if name not in TITLES and (not name.startswith(LONG) or name in PRINTED)]
     return {table_title(name): tables[name] for name in ordered}

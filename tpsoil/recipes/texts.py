@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-PROSE: Final = frozenset({"description", "citation", "reason", "licence", "meaning", "title", "label", "comment"})
-"""Keys whose texts may have lines and any length up to `PROSE_CHARACTERS`."""
+PROSE: Final = frozenset(
+    {"description", "citation", "reason", "licence", "meaning", "title", "label", "comment", "crs"}
+)
+"""Keys whose texts, among them a CRS as WKT, may have lines and any length up to `PROSE_CHARACTERS`."""
 PROSE_CHARACTERS: Final = 100_000
 NAME_BYTES: Final = 255
 """Of one name between the slashes of a path: the limit of ext4, XFS, APFS and NTFS."""
