@@ -25,7 +25,7 @@ from raw_covariates import write_raw_files
 from tpsoil.cube import add_layer
 from tpsoil.grid import coordinates
 from tpsoil.recipes.jobs import AnyRecipe, job_of
-from tpsoil.stage import Stage, decisive_options
+from tpsoil.stage import Stage, decisive_options, reported_options
 
 # Of a raster whose place is in its world file, while that is written.
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -34,12 +34,14 @@ RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("small", "zones and comparison", "sources and masks", "every covariate", "Europe", "Tibet")
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
-    "sources", "through", "paths", "table.source", "table.through", "table.samples",
+    "sources", "through", "paths", "table.source", "table.through", "table.samples", "table.training_cube",
     "calibration.profiles", "table.calibration.profiles", "calibration.sites", "table.calibration.sites",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
     "table.elements", "table.comparison", "table.forcing", "table.transient", "group.layers",
+    # The same of the options that decide the tables of a trained element.
+    "report.samples", "report.citation", "report.pairs.path", "report.elements", "report.training_cube",
 }  # fmt: skip
 """The only options that may be declared not to decide a stage's result."""
 
@@ -140,10 +142,11 @@ def test_every_option_decides_but_the_declared_ones(stages: tuple[Stage, ...]) -
         places = {key for key in stage.indifferent if key.removesuffix(".path") in sources}
         assert set(stage.indifferent) - places <= INDIFFERENT, stage.name
         assert not places or stage.files or stage.urls, stage.name
-        before = decisive_options(stage)
         for option, value in stage.options.items():
+            recorded = reported_options if option in stage.reported else decisive_options
+            before = recorded(stage)
             for key, other in variants(value, option):
-                now = decisive_options(replace(stage, options={**stage.options, option: other}))
+                now = recorded(replace(stage, options={**stage.options, option: other}))
                 parts = key.split(".")
                 left_out = any(".".join(parts[:end]) in stage.indifferent for end in range(1, len(parts) + 1))
                 assert (now != before) is not left_out, (stage.name, key)
@@ -159,8 +162,17 @@ def leaves(value: Any) -> list[Any]:
 def test_functions_of_a_stage_carry_nothing_that_is_not_an_option(stages: tuple[Stage, ...]) -> None:
     """What a closure, a partial or a bound object carries would be in no record."""
     for stage in stages:
-        known = leaves(decisive_options(stage))
-        for function in (stage.compute, stage.prepare, stage.load, stage.describe, stage.tally, stage.summary):
+        known = [*leaves(decisive_options(stage)), *(output.name for output in stage.outputs)]
+        for function in (
+            stage.compute,
+            stage.together,
+            stage.prepare,
+            stage.report,
+            stage.load,
+            stage.describe,
+            stage.tally,
+            stage.summary,
+        ):
             while isinstance(function, functools.partial):
                 assert all(value in known for value in (*function.args, *function.keywords.values())), stage.name
                 function = function.func
