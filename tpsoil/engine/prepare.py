@@ -108,9 +108,12 @@ def prepare_stage(
 
 
 def _stored(ledger: Ledger, key: str, digest: str) -> bytes | None:
-    """Stored bytes; None where they are gone or damaged."""
+    """Stored bytes; None where they are gone, or damaged, which the run reports."""
     data = ledger.read(key)
-    return data if data is not None and digest_bytes(data) == digest else None
+    if data is None or digest_bytes(data) == digest:
+        return data
+    ledger.damaged[key] = "does not match its checksum"
+    return None
 
 
 def _train(
