@@ -279,8 +279,9 @@ def test_real_horizons_are_read(data_folder: Path) -> None:
     names = {"profile": "site_key", "top": "hzn_top", "bottom": "hzn_bot", "designation": "hzn_desgn"}
     sampled = r"16 of 23 profiles end at fixed sampling depths \(0, 20 cm\)"
     with (
-        pytest.warns(UserWarning, match="2 of 23 profiles without designations"),
-        pytest.warns(UserWarning, match="5 of 23 profiles have no thickness"),
+        pytest.warns(UserWarning, match="3 of 23 profiles without designations"),
+        pytest.warns(UserWarning, match="22 rows repeat a horizon's depths and designation"),
+        pytest.warns(UserWarning, match="4 of 23 profiles have no thickness"),
         pytest.warns(UserWarning, match=sampled),
     ):
         table = read_profiles(data_folder / "tibet" / "soil_horizons_ksat.csv", columns=names)
