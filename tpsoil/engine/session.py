@@ -289,7 +289,10 @@ def _summarise(stage: Stage, output: Output, manifest: Manifest, layers: Sequenc
     names = stored["tables"] if stored is not None and stored["records"] == records else None
     if names is not None and all(output.ledger.read_table(f"tables/{name}.csv") is not None for name in names):
         return
-    parts = [open_layers(place.store, [place.name]) for place in layers]
+    names_by_store: dict[str, list[str]] = {}
+    for place in layers:
+        names_by_store.setdefault(place.store, []).append(place.name)
+    parts = [open_layers(store, own) for store, own in names_by_store.items()]
     maps = xr.merge(parts, join="override", compat="override", combine_attrs="override")
     tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
     tables = stage.summary(tallies, maps)
