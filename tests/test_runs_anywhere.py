@@ -16,7 +16,7 @@ from tpsoil.recipes import run
 
 RECIPES = Path(__file__).parent / "recipes"
 COARSER = {
-    "tibet_solum.toml": {"resolution = 1000 ": "resolution = 10000 ", "chunks = 256": "chunks = 64"},
+    "tibet_solum.toml": {"resolution = 1000 ": "resolution = 20000 ", "chunks = 256": "chunks = 48"},
     "europe_elements.toml": {
         "resolution = 5000": "resolution = 50000",
         "chunks = 256": "chunks = 50",
