@@ -86,7 +86,7 @@ def test_classes_have_names_and_colours(store: Path, tmp_path: Path) -> None:
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     band = Xml.parse(tmp_path / "zones.tif.aux.xml").getroot().find("PAMRasterBand")
     assert band is not None
-    assert [one.text for one in band.find("CategoryNames") or ()][1:3] == ["tropical", "arid"]
+    assert [one.text for one in band.findall("CategoryNames/Category")][1:3] == ["tropical", "arid"]
     rows = [[cell.text for cell in row] for row in band.iter("Row")]
     assert rows[0] == ["1", "tropical", "0", "158", "115"]
     datacube.export_store(store, tmp_path / "zones.tif", layers=["elevation"], overwrite=True)
