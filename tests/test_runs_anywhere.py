@@ -47,7 +47,7 @@ def endpoint() -> Iterator[str]:
 def test_the_same_bytes_everywhere(
     name: str, data_folder: Path, endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
-    """As they stand with --full; by default on a coarser grid, with nothing else changed but trees, elements and folds."""
+    """As they stand with --full; by default on a coarser grid, with fewer trees, elements and folds."""
     monkeypatch.setenv("TPSOIL_DATA", str(data_folder))
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / name
