@@ -102,6 +102,9 @@ class Cluster:
     @property
     def settings(self) -> dict[str, Any]:
         """dask's own settings that a client of this cluster needs."""
+        # Loaded within `dask.config.set`, distributed's defaults would go with these settings at its end.
+        import distributed  # noqa: F401
+
         if not self.tls:
             return {}
         pem = self.tls[1]
