@@ -15,6 +15,7 @@ import pytest
 
 from tpsoil.cube import open_cube
 from tpsoil.recipes import result_tables, run
+from tpsoil.reports import write_page
 
 HERE = Path(__file__).parent
 RECIPES = HERE / "recipes"
@@ -131,6 +132,11 @@ def europe(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, full: bo
     )
     run(reduced("europe_elements.toml", store, **small), workers=2, progress=False)
     return store
+
+
+def test_europes_page_is_one_small_file(europe: Path, tmp_path: Path) -> None:
+    """As it stands with --full: 24 layers of 840 x 1000 cells."""
+    assert 100_000 < write_page(europe, tmp_path / "page.html").stat().st_size < 5_000_000
 
 
 def test_europes_scores_lie_near_the_independent_baseline(europe: Path) -> None:
