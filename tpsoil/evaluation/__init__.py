@@ -1,5 +1,6 @@
 """How good a model or a map is: scores, folds, intervals, and what each of them estimates."""
 
+from tpsoil.evaluation.censored import CensoredObservations, concordance_index, tobit_residuals
 from tpsoil.evaluation.comparison import compare_models, score_intervals
 from tpsoil.evaluation.designs import (
     QUESTIONS,
@@ -55,6 +56,7 @@ __all__ = [
     "QUESTIONS",
     "THICKNESS_MEASURES",
     "AreaEstimate",
+    "CensoredObservations",
     "DesignComparison",
     "DistanceCurves",
     "Doubles",
@@ -71,6 +73,7 @@ __all__ = [
     "block_codes",
     "ccc",
     "compare_models",
+    "concordance_index",
     "conformal_quantile",
     "cross_validate_designs",
     "crps",
@@ -101,4 +104,5 @@ __all__ = [
     "score",
     "score_intervals",
     "squared_correlation",
+    "tobit_residuals",
 ]
