@@ -17,7 +17,7 @@ from tpsoil.evaluation import SampleDesign, map_accuracy
 from tpsoil.grid import coordinates, grid_of
 from tpsoil.points import unproject_points
 from tpsoil.recipes import run
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 
 SIDE = 32
 

@@ -17,7 +17,7 @@ from tpsoil.cube.area_errors import ALL_CELLS, aggregate_map, area_estimates
 from tpsoil.errors import InputError, TpsoilError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes import run
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 
 SIDE, CELL, RANGE = 24, 1000.0, 12_000.0
 GRID = grid_from_bounds("EPSG:3035", (4_000_000, 3_000_000, 4_000_000 + SIDE * CELL, 3_000_000 + SIDE * CELL), CELL)

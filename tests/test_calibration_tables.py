@@ -15,7 +15,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest import train
 from tpsoil.forest.calibration_tables import calibration_tables, corrected_quantiles, within_site_error
 from tpsoil.recipes import run
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 
 
 def samples(sites: int, replicates: int, *, within: float, seed: int = 0) -> pd.DataFrame:

@@ -21,8 +21,7 @@ import tpsoil
 from tpsoil.cli import main
 from tpsoil.cube import open_cube
 from tpsoil.errors import InputError
-from tpsoil.recipes.jobs import job_of
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import job_of, result_tables
 from tpsoil.recipes.templates import new_recipe
 from tpsoil.reports.page import page_html
 from tpsoil.reports.regions import region_figures

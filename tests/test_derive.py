@@ -22,7 +22,7 @@ from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest import read_stack
 from tpsoil.recipes.derive import derive
-from tpsoil.recipes.derive_reference import option_rows, reference_text
+from tpsoil.recipes.reference import derive_text, option_rows
 from tpsoil.units import conversion
 from tpsoil.variables import CATALOGUE
 
@@ -286,7 +286,7 @@ def test_the_command_says_what_it_made_and_assumed(store: str) -> None:
 
 
 def test_the_reference_names_every_group_and_option() -> None:
-    text = reference_text()
+    text = derive_text()
     assert all(f"## {group}: " in text for group in GROUPS)
     assert "| max_length_m | number | m | 300 | cap of the effective slope length in LS |" in text
 

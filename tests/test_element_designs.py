@@ -14,8 +14,8 @@ from tpsoil.errors import TpsoilError
 from tpsoil.grid import grid_of, plateau_grid
 from tpsoil.points import project_points, unproject_points
 from tpsoil.recipes import run
+from tpsoil.recipes.jobs import result_tables
 from tpsoil.recipes.mapped_area import mapped_cells
-from tpsoil.recipes.results import result_tables
 
 
 def recipe_with(folder: Path, folds: list[str]) -> dict:

@@ -17,7 +17,7 @@ from sweep import ABSENT, Change, Sweep
 from tpsoil.covariates.groups.sources import Dem, Stack
 from tpsoil.cube import add_layer, create_cube
 from tpsoil.grid import coordinates, grid_from_bounds
-from tpsoil.recipes.derive_reference import option_rows
+from tpsoil.recipes.reference import option_rows
 
 GRID = grid_from_bounds("EPSG:32646", (404_000, 3_321_000, 432_000, 3_347_000), 1000)
 RAIN = {"path": "rain/prec_*.tif", "units": "mm"}
@@ -229,7 +229,7 @@ def test_an_option_of_a_source_has_an_effect(groups: Sweep, kind: str, key: str)
 
 def test_every_option_has_another_value_here() -> None:
     here = {(group, key) for group, keys in GROUPS.items() for key in keys}
-    assert here == {(row.group, row.name) for row in option_rows()}
+    assert here == {(row.table, row.name) for row in option_rows()}
     assert {kind: set(keys) for kind, keys in SOURCES.items()} == {
         "Stack": set(Stack.model_fields), "Dem": set(Dem.model_fields),
     }  # fmt: skip

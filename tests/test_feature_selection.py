@@ -12,7 +12,7 @@ import small_run
 from tpsoil.errors import InputError, TpsoilError
 from tpsoil.forest import select_features
 from tpsoil.recipes import run
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 
 NAMES = ["rain", "slope", *(f"noise{k}" for k in range(4))]
 

@@ -20,7 +20,7 @@ from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.residual_kriging import KrigedForest, krige_residuals
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes import run
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 
 POINTS = pd.DataFrame({"distance": [1.0], "semivariance": [1.0], "pairs": [9]})
 RNG = np.random.default_rng(0)

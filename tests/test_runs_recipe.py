@@ -8,8 +8,9 @@ import pytest
 
 from tpsoil.errors import InputError, MissingInputError, RecipeError
 from tpsoil.recipes import read_recipe
+from tpsoil.recipes.grids import GridTable
 from tpsoil.recipes.layer_stage import LayerTable
-from tpsoil.recipes.recipe import GridTable, target_grid
+from tpsoil.recipes.recipe import target_grid
 from tpsoil.recipes.stages import selected_stages, stages_of
 
 RECIPES = Path(__file__).parent / "recipes"

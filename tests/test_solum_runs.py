@@ -20,7 +20,7 @@ from tpsoil import solum
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
-from tpsoil.recipes.results import result_tables
+from tpsoil.recipes.jobs import result_tables
 from tpsoil.reports.records import read_record
 
 ROOT = Path(__file__).parent.parent

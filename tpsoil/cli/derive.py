@@ -61,7 +61,7 @@ def _list() -> None:
     from rich.table import Table
 
     from tpsoil.covariates.groups import GROUPS
-    from tpsoil.recipes.derive_reference import option_rows
+    from tpsoil.recipes.reference import option_rows
 
     from .show import console
 

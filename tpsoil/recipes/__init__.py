@@ -15,12 +15,11 @@ from __future__ import annotations
 from tpsoil.engine import Preview, state_of, status
 
 from .derive import derived_layers
-from .derive_reference import reference_text
 from .fetching import Fetched, fetch
-from .jobs import preview, run
+from .jobs import map_layers, preview, result_tables, run
 from .open_data import Network
 from .recipe import Recipe, read_recipe
-from .results import map_layers, result_tables
+from .reference import reference_text
 
 __all__ = [
     "Fetched", "Network", "Preview", "Recipe", "derived_layers", "fetch", "map_layers", "preview", "read_recipe",

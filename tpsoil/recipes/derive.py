@@ -15,9 +15,8 @@ from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import grid_of
 from tpsoil.stage import Stage, blocks_of
 
-from .derive_resolve import Derivation, resolve
 from .derive_settings import DeriveSettings, settings_of_options
-from .derive_stage import derive_stages
+from .derive_stage import Derivation, derive_stages, resolve
 from .derive_tiles import lazy_group
 from .stages import inherited_of, with_inherited
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -124,23 +123,6 @@ def settings_of_options(groups: Sequence[str], options: Mapping[str, Any], fault
         else:
             target[head] = value
     return DeriveSettings(tables, shared, tuple(name for name in dict.fromkeys(groups) if name in makers))
-
-
-def type_text(annotation: Any) -> str:
-    """The type of an option in words."""
-    text = re.sub(r"typing\.|tpsoil\.covariates\.groups\.\w+\.", "", str(annotation))
-    text = re.sub(r"<class '(\w+)'>", r"\1", text)
-    text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match.group(1).replace("'", "").replace(", ", " | "), text)
-    text = text.replace(" | None", "").replace("tuple[str, ...]", "list of names").replace("collections.abc.", "")
-    words = {
-        "float": "number",
-        "int": "integer",
-        "str": "text",
-        "bool": "true | false",
-        "Dem": "file",
-        "Stack": "stack",
-    }
-    return re.sub(r"\b(float|int|str|bool|Dem|Stack)\b", lambda match: words[match.group(1)], text)
 
 
 def _place(name: str) -> tuple[str | None, str]:

@@ -1,20 +1,30 @@
-"""Stacks of a covariate group as lazy series: a NetCDF or Zarr series, twelve GeoTIFFs, or a DataArray."""
+"""Stacks of a covariate group as lazy series (NetCDF, Zarr, twelve GeoTIFFs, a DataArray), reduced by windows."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.covariates.groups.sources import CLIMATOLOGY, ArraySource, Stack
+from tpsoil.covariates.groups.sources import CLIMATOLOGY, ArraySource, FromStacks, Stack
 from tpsoil.errors import InputError
+from tpsoil.grid import grid_of, same_grid
 from tpsoil.ingest import read_raster, read_stack
+from tpsoil.ingest.checks import check_range
+from tpsoil.ingest.stacks import stack_bytes
+from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion
 from tpsoil.variables import Variable
+
+from .dem import RETAINED_WINDOWS
+
+Array = npt.NDArray[Any]
 
 MONTHS: Final = 12
 
@@ -89,3 +99,48 @@ def _as_year(layer: xr.DataArray, name: str) -> xr.DataArray:
         raise InputError(f"{name}: there are {layer.sizes['time']} months, expected twelve")
     dates = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
     return layer.assign_coords(time=dates).assign_attrs({CLIMATOLOGY: 1})
+
+
+class ReducedStacks:
+    """Layers of stacks on the stacks' grid, by windows; one reading gives all of them."""
+
+    def __init__(self, part: FromStacks, stacks: tuple[xr.DataArray, ...]) -> None:
+        first = stacks[0]
+        self.part, self.box = part, grid_of(first.isel(time=0), where=part.stacks[0])
+        for name, stack in zip(part.stacks, stacks):
+            if not same_grid(grid_of(stack.isel(time=0), where=name), self.box):
+                raise InputError(
+                    f"{name}: is on another grid than {part.stacks[0]}; bring both stacks onto one grid first"
+                )
+        # Coordinates that differ in the last digits would not align.
+        self.stacks = tuple(stack.assign_coords(y=first["y"], x=first["x"]) for stack in stacks)
+        self.window = lru_cache(maxsize=RETAINED_WINDOWS)(self._window)
+
+    def read_bytes(self, rows: int, columns: int) -> SourceBytes:
+        """Peak of memory while a window of this size is read and reduced."""
+        parts = [stack_bytes(stack, rows, columns) for stack in self.stacks]
+        retained = RETAINED_WINDOWS * rows * columns * sum(np.dtype(spec.dtype).itemsize for spec in self.part.layers)
+        return SourceBytes(sum(part.tile for part in parts), sum(part.process for part in parts) + retained)
+
+    def reader(self, place: int) -> Callable[[slice, slice], Array]:
+        """One of the layers."""
+
+        def read(rows: slice, columns: slice) -> Array:
+            return self.window(rows.start, rows.stop, columns.start, columns.stop)[place]
+
+        return read
+
+    def attributes(self) -> list[dict[str, Any]]:
+        """Attributes that the reduction sets."""
+        corners = [stack.isel(y=slice(0, 2), x=slice(0, 2)) for stack in self.stacks]
+        empty = [corner.copy(data=np.full(corner.shape, np.nan)) for corner in corners]
+        return [dict(layer.attrs) for layer in self.part.reduce(*empty)]
+
+    def _window(self, top: int, bottom: int, left: int, right: int) -> tuple[Array, ...]:
+        parts = [stack.isel(y=slice(top, bottom), x=slice(left, right)).load() for stack in self.stacks]
+        results = []
+        for spec, layer in zip(self.part.layers, self.part.reduce(*parts)):
+            values = np.asarray(layer.transpose("y", "x").values, dtype=np.float64)
+            check_range(values, spec, str(self.stacks[0].attrs["source"]), ())
+            results.append(values.astype(spec.dtype))
+        return tuple(results)

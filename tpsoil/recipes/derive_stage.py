@@ -1,28 +1,247 @@
-"""Stages of covariate groups: the declaration of a group bound to its files and a grid."""
+"""Stages of `[derive]`: groups in the order of their layers, each bound to its files and a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from pydantic import ValidationError
 
-from tpsoil.covariates.groups.base import CovariateGroup, sample_of
-from tpsoil.errors import TpsoilError
+from tpsoil.covariates.groups import GROUPS
+from tpsoil.covariates.groups.base import SET, CovariateGroup, sample_of, settings
+from tpsoil.errors import TpsoilError, nearest_name
 from tpsoil.grid import coordinates
 from tpsoil.ingest.dependencies import Dependencies
 from tpsoil.stage import Stage
-from tpsoil.variables import CATALOGUE
+from tpsoil.variables import CATALOGUE, Variable
 
-from .derive_resolve import Derivation
-from .derive_settings import DeriveSettings
-from .derive_sources import OpenSources, group_dependencies, open_sources
-from .derive_tiles import GRID_LAYER, compute_group, described, group_bytes
+from .derive_settings import WANTED, DeriveSettings, layer_makers
+from .derive_tiles import (
+    GRID_LAYER,
+    OpenSources,
+    compute_group,
+    described,
+    group_bytes,
+    group_dependencies,
+    open_sources,
+)
+from .section import fault_line, type_text
 
-OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max",
-                         "flag_values", "flag_meanings", "_FillValue", "grid_mapping")  # fmt: skip
+
+@dataclass(frozen=True)
+class Derivation:
+    """One group to derive.
+
+    Parameters
+    ----------
+    group : CovariateGroup
+    outputs : tuple of Variable
+    reads : tuple of str
+        Layers.
+    """
+
+    group: CovariateGroup
+    outputs: tuple[Variable, ...]
+    reads: tuple[str, ...]
+
+
+def resolve(
+    settings_: DeriveSettings, available: Set[str], *, supplied: Set[str], at: str, faults: list[str]
+) -> list[Derivation]:
+    """Groups in an order in which the inputs of each are available; prerequisites included.
+
+    Parameters
+    ----------
+    settings_ : DeriveSettings
+    available : set of str
+        Available layers.
+    supplied : set of str
+        Available layers that a derived layer must not replace.
+    at : str
+        Prefix of the faults: "derive." in a recipe.
+    faults : list of str
+        Extended by one line for each fault.
+
+    Returns
+    -------
+    list of Derivation
+    """
+    return _Resolver(settings_, available, supplied, at, faults).run()
+
+
+class _Resolver:
+    def __init__(
+        self, settings_: DeriveSettings, available: Set[str], supplied: Set[str], at: str, faults: list[str]
+    ) -> None:
+        self.settings, self.available, self.supplied, self.at, self.faults = settings_, available, supplied, at, faults
+        self.groups: dict[str, CovariateGroup] = {}
+        self.needed: dict[str, set[str]] = {}
+        self.order: list[str] = []
+        self.used: set[str] = set()
+
+    def run(self) -> list[Derivation]:
+        layers_by_group: dict[str, set[str] | None] = {}
+        for name in self.settings.requested:
+            if name in GROUPS:
+                layers_by_group[name] = None
+            elif name in layer_makers():
+                maker = self.maker(name)
+                if layers_by_group.get(maker, set()) is not None:
+                    layers_by_group[maker] = {*(layers_by_group.get(maker) or ()), name}
+            else:
+                self.faults.append(
+                    f"{self.at}{WANTED}: no layer or group '{name}'{nearest_name(name, [*GROUPS, *layer_makers()])}"
+                )
+        for name, layers in layers_by_group.items():
+            self.visit(name, layers, "", ())
+        if not self.faults:
+            self.check_idle()
+        derivations = []
+        for name in self.order:
+            group = self.groups[name]
+            names = self.needed[name] - set(self.supplied)
+            outputs = tuple(spec for spec in group.outputs_of(sorted(names, key=group.makes.index)))
+            if outputs:
+                derivations.append(Derivation(group, outputs, group.reads(self.reachable)))
+        return derivations
+
+    @property
+    def reachable(self) -> Set[str]:
+        return set(self.available) | {layer for names in self.needed.values() for layer in names}
+
+    def visit(self, name: str, layers: set[str] | None, reader: str, path: tuple[str, ...]) -> None:
+        """One group after those that make what it needs and is not available."""
+        if name in path:
+            self.faults.append(f"{self.at}{name}: needs itself, by {' -> '.join((*path, name))}")
+            return
+        group = self.groups.get(name) or self.build(name, reader, layers)
+        if group is None:
+            return
+        self.groups[name] = group
+        chosen = set(group.chosen) if layers is None else layers
+        if not reader:
+            already_supplied = sorted(chosen & set(self.supplied))
+            if already_supplied and (
+                layers is not None or group.layers is not None or already_supplied == sorted(chosen)
+            ):
+                self.faults.append(
+                    f"{self.at}{name}: layer '{already_supplied[0]}' already exists, and supplied layers are retained; "
+                    f"leave {self.at or 'group '}{name} out, or replace the layer with --overwrite on the command line"
+                )
+        for option, layer in group.superseded(self.reachable).items():
+            self.faults.append(
+                f"{self.at}{name}.{option} would have no effect: layer '{layer}' is available and is retained; leave "
+                "the option out"
+            )
+        self.needed.setdefault(name, set()).update(chosen)
+        for need in group.reads(self.reachable):
+            if need in chosen and need not in self.available:
+                self.faults.append(f"{self.at}{name}: reads layer '{need}', which it computes itself; name another")
+            elif need not in self.available and not any(need in self.needed[one] for one in self.order):
+                maker = self.maker(need)
+                if maker and maker != name:
+                    self.visit(maker, {need}, name, (*path, name))
+                else:
+                    self.faults.append(f"{self.at}{name}: {name} needs layer '{need}', {self.lacking(group, need)}")
+        if name not in self.order:
+            self.order.append(name)
+
+    def lacking(self, group: CovariateGroup, need: str) -> str:
+        near = nearest_name(need, self.available)
+        guess = f"{near}; " if "did you mean" in near else ""
+        return f"which no earlier stage provides; {guess.lstrip('; ')}{group.missing_input(need)}"
+
+    def maker(self, layer: str) -> str:
+        """The group that computes a layer: one with a table, else one whose options are valid, else the first."""
+        makers = layer_makers().get(layer, [])
+        configured = [name for name in makers if name in self.settings.tables]
+        usable = [name for name in makers if self.build(name, "?", None, quiet=True) is not None]
+        return next(iter([*configured, *usable, *makers]), "")
+
+    def build(self, name: str, reader: str, layers: set[str] | None, *, quiet: bool = False) -> CovariateGroup | None:
+        """A group with its own and the shared options."""
+        kind = GROUPS[name]
+        table = dict(self.settings.tables.get(name, {}))
+        raw = {**_applicable(kind, table, self.settings.shared), **table}
+        try:
+            group = kind.model_validate(raw)
+        except ValidationError as error:
+            if quiet:
+                return None
+            lines = [fault_line(kind, f"{self.at}{name}", fault) for fault in error.errors(include_url=False)]
+            lines = [self.missing_meaning(kind, line) for line in lines]
+            if reader and name not in self.settings.tables:
+                layer = next(iter(layers or kind.makes))
+                hint = f"give option {name}: " if kind.main_option else ""
+                causes = "; ".join(line.removeprefix(self.at) for line in lines)
+                self.faults.append(f"{self.at}{reader}: {reader} needs layer '{layer}': add it, or {hint}{causes}")
+            else:
+                self.faults += lines
+            return None
+        if not quiet:
+            self.used |= set(raw) & set(self.settings.shared) - set(table)
+        return group
+
+    def missing_meaning(self, kind: type[CovariateGroup], line: str) -> str:
+        match = re.fullmatch(r"(.*)\.(\w+): is missing", line)
+        if match is None or match.group(2) not in kind.model_fields:
+            return line
+        field = kind.model_fields[match.group(2)]
+        return f"{line}: {field.description} ({type_text(field.annotation)})"
+
+    def check_idle(self) -> None:
+        """Reject options that change nothing."""
+        for name in self.settings.shared:
+            if name not in self.used:
+                owners = ", ".join(one for one, kind in GROUPS.items() if name in kind.model_fields)
+                self.faults.append(
+                    f"{self.at}{name} would have no effect: it is an option of {owners}, which is not derived or does "
+                    "not use it; name that group too, or leave the option out"
+                )
+        for name, table in self.settings.tables.items():
+            group = self.groups.get(name)
+            unused = [] if group is None else group.unused_options(self.needed[name])
+            self.faults += [
+                f"{self.at}{name}.{option} would have no effect: it changes {group.changed_by(option)}, which is not "
+                "derived; leave the option out"
+                for option in unused
+                if group is not None and option in table
+            ]
+            if name not in self.groups:
+                self.faults.append(
+                    f"{self.at}{name}: its options would have no effect, because {name} is not derived; name that "
+                    "group too, with overwrite where the cube has its layers"
+                )
+
+
+def _applicable(kind: type[CovariateGroup], table: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Shared options that a group has and that its other options give an effect."""
+    chosen = {
+        name: value
+        for name, value in shared.items()
+        if name in kind.model_fields and settings(kind, name, "shared") and name not in table
+    }
+    while True:
+        values = {**{name: field.default for name, field in kind.model_fields.items()}, **chosen, **table}
+        idle = [name for name in chosen if not _has_effect(kind, name, values)]
+        if not idle:
+            return chosen
+        for name in idle:
+            del chosen[name]
+
+
+def _has_effect(kind: type[CovariateGroup], name: str, values: Mapping[str, Any]) -> bool:
+    for other, allowed in settings(kind, name, "only"):
+        present = values[other]
+        texts = {str(value).lower() for value in allowed}
+        if str(present).lower() not in texts and not (SET in allowed and present is not None):
+            return False
+    return True
 
 
 def derive_stages(
@@ -111,3 +330,7 @@ def _attributes(item: Derivation, grid: GeoBox, sources: OpenSources) -> dict[st
         stated[spec.name] = {"formula": group.formula, **attrs, **sources.common}
     text = group.assumptions(item.reads)
     return stated | ({"": {"assumptions": text}} if text else {})
+
+
+OWN_ATTRIBUTES: Final = ("long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max",
+                         "flag_values", "flag_meanings", "_FillValue", "grid_mapping")  # fmt: skip

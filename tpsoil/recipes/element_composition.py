@@ -20,13 +20,15 @@ from tpsoil.micronutrients import Composition, log_ratios, train_elements
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
-from .element_choices import composition_table
-from .element_options import ElementsTable
+from .element_options import REPORTED, ElementsTable
 from .element_places import placed_samples
-from .element_samples import read_element
+from .element_reading import read_element
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0
+NO_COMPOSITION: Final = (*REPORTED, "icp", "pairs", "calibration", "variance_ratio", "calibration_error", "screen",
+                         "extra_layers", "conformal", "kriging", "cia")  # fmt: skip
+"""Keys without effect on the maps of a composition."""
 METHOD: Final = (
     "closed inverse of the mean log-ratios (compositional centre), no arithmetic mean of shares; limits of a part: its "
     "clr at the limit of its interval, the other parts in their predicted ratios"
@@ -65,6 +67,12 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
             bytes_per_cell=count * BYTES_PER_CELL + 4 * len(own.features),
         )
     ]
+
+
+def composition_table(table: ElementsTable) -> ElementsTable:
+    """What of the recipe's table decides the composition."""
+    columns = {} if table.composition is None else table.composition.columns
+    return table.of_symbols(columns).with_defaults(*NO_COMPOSITION).model_copy(update={"elements": columns})
 
 
 def composition_of(table: ElementsTable) -> Composition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,31 +22,18 @@ from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_samples import ElementSamples, read_element
+from .element_reading import read_element
+from .element_samples import ElementSamples
 from .element_training import training_options
 
-BYTES_PER_CELL = 160.0
+BYTES_PER_CELL: Final = 160.0
+DECISIVE: Final = ("trees", "preset", "folds", "n_folds", "settings", "interval", "cia", "simulated", "training_cube")
+"""Keys that decide the index, beside those of the samples' places."""
 
 
 def index_table(table: ElementsTable) -> ElementsTable:
     """What of the recipe's table decides the index: how samples are read, its features, and the forest's settings."""
-    neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
-               if not field.is_required()}  # fmt: skip
-    kept = {"longitude", "latitude", "x", "y", "crs", "site", "replicate", "trees", "preset", "folds", "n_folds",
-            "settings",
-            "masked_samples", "masked_within_km", "interval", "cia", "simulated", "units", "properties",
-            "training_cube", "date", "years"}  # fmt: skip
-    features = () if table.cia is None else table.cia.features
-    changed = {name: value for name, value in neutral.items() if name not in kept}
-    return table.model_copy(
-        update={
-            **changed,
-            "features": features,
-            "elements": table.first_column,
-            "check_units": False,
-            "negative": "censor",
-        }
-    )
+    return table.of_places(() if table.cia is None else table.cia.features, *DECISIVE)
 
 
 def index_stages(

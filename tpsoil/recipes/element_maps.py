@@ -23,11 +23,9 @@ from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
 from tpsoil.variables import missing_code
 
 from .element_index_stage import with_out_of_fold_index
-from .element_kriging import kriged_forest
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
-from .element_selection import selected_table
-from .element_training import training_options
+from .element_training import kriged_forest, selected_table, training_options
 from .mapped_area import mapped_covariates
 
 
@@ -173,3 +171,20 @@ def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dic
                 keep &= np.asarray(part[MASK].values) == 1
             present[name] |= {int(v) for v in np.unique(values[keep])}
     return {name: sorted(codes - set(levels[name])) for name, codes in present.items() if codes - set(levels[name])}
+
+
+def tally_applicability(layers: Mapping[str, Array], *, layer: str) -> dict[str, int]:
+    """Of one chunk: mapped cells inside and outside the area of applicability."""
+    return {name: int(np.count_nonzero(layers[layer] == code)) for name, code in (("inside", 1), ("outside", 0))}
+
+
+def applicability_notes(label: str, tallies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line with the share of the mapped cells outside; none for a map without cells."""
+    outside = sum(int(tally["outside"]) for tally in tallies)
+    cells = outside + sum(int(tally["inside"]) for tally in tallies)
+    if not cells:
+        return []
+    return [
+        f"{label}: {100 * outside / cells:.1f} % of {cells} mapped cells are outside the area of applicability, where "
+        "the scores of the model do not hold"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,11 +13,20 @@ from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.micronutrients.covariate_groups import covariate_groups
 from tpsoil.soil_mask import OnMasked
 
-from .element_folds import FoldDesign, read_folds
-from .element_sample_options import SamplesKeys
+from .element_sample_options import FoldDesign, SamplesKeys, read_folds
 from .element_study_options import AlterationTable, PairsTable, ScreenTable
 
 INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
+
+
+REPORTED: Final = (
+    "drivers", "driver_repeats", "driver_groups", "effects", "dependence", "bands", "compare", "classes", "group_test",
+    "ranges", "representation", "published", "extra_features", "uncalibrated_maps", "citation",
+)  # fmt: skip
+"""Keys that decide tables and no map."""
+OF_PLACES: Final = ("longitude", "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "masked_samples",
+                    "masked_within_km", "units", "properties")  # fmt: skip
+"""Keys that decide where samples lie."""
 
 
 class ElementsTable(SamplesKeys):
@@ -221,6 +231,34 @@ class ElementsTable(SamplesKeys):
         if level is not None and level not in INTERVALS:
             raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
         return level
+
+    def with_defaults(self, *names: str) -> ElementsTable:
+        """This table with the defaults of some keys."""
+        fields = type(self).model_fields
+        return self.model_copy(update={name: fields[name].get_default(call_default_factory=True) for name in names})
+
+    def of_symbols(self, symbols: Collection[str]) -> ElementsTable:
+        """This table without the entries of other elements; `elements` and `composition` stay complete."""
+        own: dict[str, Any] = {
+            key: {name: value for name, value in getattr(self, key).items() if name in symbols}
+            for key in ("limits", "icp", "properties")
+        }
+        if isinstance(self.units, dict):
+            own["units"] = {name: unit for name, unit in self.units.items() if name in symbols} or None
+        if self.pairs is not None:
+            columns = {name: names for name, names in self.pairs.columns.items() if name in symbols}
+            own["pairs"] = self.pairs.model_copy(update={"columns": columns}) if columns else None
+        return self.model_copy(update=own)
+
+    def of_places(self, features: tuple[str, ...], *kept: str) -> ElementsTable:
+        """This table for what depends on the samples' places, on `features` and on the keys `kept`: on no content."""
+        others = [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in {*OF_PLACES, *kept} and not field.is_required()
+        ]
+        places = {"features": features, "elements": self.first_column, "check_units": False, "negative": "censor"}
+        return self.with_defaults(*others).model_copy(update=places)
 
     def log_of(self, symbol: str) -> bool:
         """Whether the logarithm of an element is fitted."""

@@ -1,4 +1,4 @@
-"""Positions, depths and dates of a recipe's samples."""
+"""Samples of one element as they are read: columns, positions, depths, dates, index of alteration."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import pandas as pd
 
 from tpsoil.columns import plain_name
 from tpsoil.depths import SplineSettings
-from tpsoil.errors import InputError
-from tpsoil.ingest import read_dates, read_table, samples_at_depth
+from tpsoil.errors import InputError, nearest_name
+from tpsoil.ingest import read_dates, read_samples, read_table, samples_at_depth
 from tpsoil.ingest.sample_depths import DepthColumns
-from tpsoil.points import EAST, LATITUDE, LONGITUDE, NORTH, position_groups
+from tpsoil.micronutrients import alteration_of_samples, check_one_unit
+from tpsoil.micronutrients.alteration import INDEX
+from tpsoil.points import EAST, LATITUDE, LONGITUDE, NORTH, check_degrees, position_groups
+from tpsoil.soil_properties import MG_KG
 
 from .element_options import ElementsTable
+from .element_study_options import AlterationTable
 
 DEPTH_ROW: Final = "row of depths"
 """Column that tells the depths of one site apart while they are read."""
@@ -176,3 +180,91 @@ def reading_notes(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tupl
         left_out = f"; {dates['left_out']} left out by years" if table.years else ""
         notes.append(f"{symbol}: sampled {attributes['sampled']}; {dates['undated']} samples without a date{left_out}")
     return notes, attributes
+
+
+def with_alteration(table: AlterationTable, samples: pd.DataFrame) -> pd.DataFrame:
+    """Samples with the measured index of alteration as a column.
+
+    Raises
+    ------
+    InputError
+        As `tpsoil.micronutrients.alteration_of_samples`.
+    """
+    index = alteration_of_samples(
+        samples,
+        table.columns,
+        basis=table.basis,
+        correction=table.correction,
+        carbonate=table.carbonate,
+        detection_limits=table.limits,
+    )
+    attrs = dict(samples.attrs)
+    samples = samples.assign(**{INDEX: index[INDEX]})
+    samples.attrs.update(attrs)
+    return samples
+
+
+def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+    """Samples of one element as they are read: one row a sample, before screening.
+
+    Returns
+    -------
+    DataFrame
+        Tidy, with `lon`, `lat`, the columns that the recipe needs, and the index of alteration where it is asked for.
+
+    Raises
+    ------
+    MissingInputError, InputError, UnitsError
+        As `design_of`, for what the table alone shows.
+    """
+    columns = [c for c in table.compare if c not in table.features]
+    ranges = [name for name in table.ranges if name not in table.features]
+    index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
+    places = place_columns(table, path)
+    optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
+    depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
+    numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
+    needed = [*numbers, table.columns[symbol], *filter(None, optional)]
+    if table.cia is not None:  # computed here, not read
+        needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
+    samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
+    if table.cia is not None:
+        samples = with_alteration(table.cia, samples)
+        needed.append(INDEX)
+    for feature in table.from_samples:
+        if feature not in table.features:
+            raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
+    if table.crs is None:
+        check_degrees(samples[places[0]], samples[places[1]], where=path.name, attrs=samples.attrs)
+    columns_kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
+    samples = samples[[c for c in samples.columns if c in columns_kept]]
+    depth = None
+    if table.depths is not None:
+        samples, depth = numbered_depths(table, samples, places)
+    if table.crs is None:
+        others = {*needed[len(places) :], *columns} - {"lon", "lat"}  # a position may be a covariate too
+        attrs, lon, lat = dict(samples.attrs), samples[places[0]], samples[places[1]]
+        samples = samples.drop(columns=[name for name in places if name not in others]).assign(lon=lon, lat=lat)
+        samples.attrs = attrs
+    declared = table.property_of(symbol)
+    tidy = read_samples(
+        samples,
+        {symbol: table.columns[symbol]},
+        site=table.site,
+        replicate=DEPTH_ROW if depth is not None else table.replicate,
+        units={symbol: table.unit_of(symbol)},
+        properties={symbol: declared},
+        limits=table.limits,
+        negative=table.negative,
+        empty=table.empty_cells,
+        at_minimum=table.at_minimum,
+        coordinates=places if table.crs is not None else None,
+        crs=table.crs,
+        check_units=table.check_units,
+        where=path.name,
+    )
+    if table.check_units and declared.units == MG_KG:
+        check_one_unit(tidy["value"], symbol, where=path.name)
+    if depth is not None:
+        tidy = at_depth(table, tidy, depth, path)
+    return within_years(table, tidy, path)

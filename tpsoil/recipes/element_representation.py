@@ -18,12 +18,12 @@ from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_samples import read_element
+from .element_reading import read_element
 
 
 def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
     """One stage for each class layer of `representation`."""
-    own = sampling_table(table)
+    own = table.of_places(())
     return [
         Stage(
             name=f"representation_{layer}",
@@ -53,17 +53,6 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
         )
         for layer in table.representation
     ]
-
-
-def sampling_table(table: ElementsTable) -> ElementsTable:
-    """What of the recipe's table decides where the samples lie."""
-    kept = {"samples", "longitude", "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "masked_samples",
-            "masked_within_km", "units", "properties"}  # fmt: skip
-    neutral = {name: field.get_default(call_default_factory=True) for name, field in type(table).model_fields.items()
-               if name not in kept and not field.is_required()}  # fmt: skip
-    return table.model_copy(
-        update={**neutral, "features": (), "elements": table.first_column, "check_units": False, "negative": "censor"}
-    )
 
 
 def prepare_representation(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

@@ -1,35 +1,35 @@
-"""Samples of one element: read, screened, calibrated, and located on the cube."""
+"""Samples of one element: screened, calibrated by paired XRF and ICP-MS readings, and located on the cube."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tpsoil.errors import InputError, UnitsError, nearest_name
-from tpsoil.ingest import read_samples, read_table
+from tpsoil.forest import TrainedForest
+from tpsoil.ingest import read_table
 from tpsoil.micronutrients import (
     XrfCalibration,
+    calibrate_xrf,
+    calibrated_coverage,
+    calibration_lines,
+    calibration_residuals,
     censored_shares,
-    check_one_unit,
     screen_outliers,
     summarise_elements,
     summarise_sites,
 )
-from tpsoil.micronutrients.alteration import INDEX
-from tpsoil.points import check_degrees
-from tpsoil.soil_properties import MG_KG
+from tpsoil.units import conversion
 
-from .element_choices import composition_table
 from .element_options import ElementsTable
 from .element_places import placed_samples, used_rows
-from .element_reading import DEPTH_ROW, at_depth, numbered_depths, place_columns, reading_notes, within_years
-from .element_weathering import with_alteration
-from .element_xrf import line_of, readings_of, tables_of_line
+from .element_reading import read_element, reading_notes
 
 
 @dataclass(frozen=True)
@@ -136,97 +136,6 @@ def design_of(
     return ElementSamples(design, tables, notes, attributes | recorded, line)
 
 
-def check_samples(table: ElementsTable, path: Path) -> None:
-    """Read the samples of every element as a run will, before anything is computed.
-
-    Raises
-    ------
-    MissingInputError, InputError, UnitsError
-        As `design_of`, for what the table alone shows. Faults of several elements are listed at once.
-    """
-    own = table if table.composition is None else composition_table(table)
-    faults: list[InputError] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the run reports them
-        for one, symbol in [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]:
-            try:
-                read_element(one, path, symbol)
-            except InputError as error:
-                if str(error) not in map(str, faults):
-                    faults.append(error)
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        kind = UnitsError if all(isinstance(fault, UnitsError) for fault in faults) else InputError
-        raise kind(f"{path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
-
-
-def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
-    """Samples of one element as they are read: one row a sample, before screening.
-
-    Returns
-    -------
-    DataFrame
-        Tidy, with `lon`, `lat`, the columns that the recipe needs, and the index of alteration where it is asked for.
-
-    Raises
-    ------
-    MissingInputError, InputError, UnitsError
-        As `design_of`, for what the table alone shows.
-    """
-    columns = [c for c in table.compare if c not in table.features]
-    ranges = [name for name in table.ranges if name not in table.features]
-    index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
-    places = place_columns(table, path)
-    optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
-    depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
-    numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
-    needed = [*numbers, table.columns[symbol], *filter(None, optional)]
-    if table.cia is not None:  # computed here, not read
-        needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
-    samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
-    if table.cia is not None:
-        samples = with_alteration(table.cia, samples)
-        needed.append(INDEX)
-    for feature in table.from_samples:
-        if feature not in table.features:
-            raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
-    if table.crs is None:
-        check_degrees(samples[places[0]], samples[places[1]], where=path.name, attrs=samples.attrs)
-    columns_kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
-    samples = samples[[c for c in samples.columns if c in columns_kept]]
-    depth = None
-    if table.depths is not None:
-        samples, depth = numbered_depths(table, samples, places)
-    if table.crs is None:
-        others = {*needed[len(places) :], *columns} - {"lon", "lat"}  # a position may be a covariate too
-        attrs, lon, lat = dict(samples.attrs), samples[places[0]], samples[places[1]]
-        samples = samples.drop(columns=[name for name in places if name not in others]).assign(lon=lon, lat=lat)
-        samples.attrs = attrs
-    declared = table.property_of(symbol)
-    tidy = read_samples(
-        samples,
-        {symbol: table.columns[symbol]},
-        site=table.site,
-        replicate=DEPTH_ROW if depth is not None else table.replicate,
-        units={symbol: table.unit_of(symbol)},
-        properties={symbol: declared},
-        limits=table.limits,
-        negative=table.negative,
-        empty=table.empty_cells,
-        at_minimum=table.at_minimum,
-        coordinates=places if table.crs is not None else None,
-        crs=table.crs,
-        check_units=table.check_units,
-        where=path.name,
-    )
-    if table.check_units and declared.units == MG_KG:
-        check_one_unit(tidy["value"], symbol, where=path.name)
-    if depth is not None:
-        tidy = at_depth(table, tidy, depth, path)
-    return within_years(table, tidy, path)
-
-
 def _calibrated(
     table: ElementsTable, tidy: pd.DataFrame, symbol: str, pairs: Path | None, notes: list[str]
 ) -> tuple[pd.DataFrame, XrfCalibration, dict[str, pd.DataFrame]]:
@@ -246,3 +155,100 @@ def _calibrated(
     if symbol in table.icp:
         tidy = tidy.assign(icp_reading=readings[1])
     return tidy.assign(value=value), line, tables
+
+
+def readings_of(
+    table: ElementsTable, tidy: pd.DataFrame, symbol: str, pairs: Path | None
+) -> tuple[pd.Series, pd.Series]:
+    """XRF and ICP-MS readings of one element, mg/kg, NaN where there is none.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    tidy : DataFrame
+        Samples of the element, with its column of `icp` where there is one.
+    symbol : str
+    pairs : Path or None
+        Table of `[elements.pairs]`.
+
+    Raises
+    ------
+    MissingInputError, InputError, UnitsError
+        For a table or columns that are not there, text in number columns, an unknown unit.
+    """
+    if symbol in table.icp:
+        declared = table.property_of(symbol)
+        factor = conversion(
+            table.unit_of(symbol), declared.units, where=f"elements.icp.{symbol}", substance=declared.substance
+        ).factor
+        icp = pd.to_numeric(tidy[table.icp[symbol]], errors="coerce").astype(np.float64)
+        return tidy["value"].astype(np.float64), icp * factor
+    if table.pairs is None or pairs is None:
+        raise KeyError(symbol)
+    names = table.pairs.columns[symbol]
+    rows = read_table(pairs, needed=list(names), numbers=list(names), where=pairs.name)
+    declared = table.property_of(symbol)
+    factor = conversion(
+        table.pairs.units, declared.units, where=f"elements.pairs: {pairs.name}", substance=declared.substance
+    ).factor
+    xrf, icp = (rows[name].astype(np.float64) * factor for name in names)
+    return xrf, icp
+
+
+def line_of(table: ElementsTable, xrf: pd.Series, icp: pd.Series) -> XrfCalibration:
+    """The calibration line of one element."""
+    return calibrate_xrf(
+        xrf,
+        icp,
+        method=table.calibration,
+        variance_ratio=table.variance_ratio,
+        min_pairs=10 if table.pairs is None else table.pairs.min_pairs,
+    )
+
+
+def tables_of_line(
+    table: ElementsTable,
+    symbol: str,
+    line: XrfCalibration,
+    readings: tuple[pd.Series, pd.Series],
+    counts: Mapping[str, int],
+) -> dict[str, pd.DataFrame]:
+    """Tables of one calibration: the line used, all three lines, and the pairs with their residuals.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    symbol : str
+    line : XrfCalibration
+    readings : (Series, Series)
+        XRF and ICP-MS, mg/kg.
+    counts : mapping of str to int
+        `extrapolated` and `negative` values among the samples.
+    """
+    used: dict[str, Any] = {
+        "element": symbol,
+        "pairs": line.n,
+        "intercept": line.intercept,
+        "slope": line.slope,
+        "r2": line.r2,
+        "residual_sd": float(np.sqrt(line.residual_variance)),
+        **counts,
+    }
+    lines = calibration_lines(*readings, variance_ratio=table.variance_ratio, min_pairs=min(line.n, 10)).reset_index()
+    lines.insert(0, "element", symbol)
+    lines["used"] = lines["method"] == line.method
+    residuals = calibration_residuals(line, *readings)
+    residuals.insert(0, "method", line.method)
+    residuals["slope"], residuals["intercept"] = line.slope, line.intercept
+    return {
+        "calibration": pd.DataFrame([used]),
+        "calibration_lines": lines,
+        f"xrf_{symbol}": residuals.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value),
+    }
+
+
+def coverage_of_readings(symbol: str, trained: TrainedForest, line: XrfCalibration, icp: pd.Series) -> pd.DataFrame:
+    """Coverage of the ICP-MS readings of the samples, without and with the error of the line."""
+    table = calibrated_coverage(trained, line, icp)
+    table.insert(0, "element", symbol)
+    return table

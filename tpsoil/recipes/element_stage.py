@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,17 +11,24 @@ from typing import Final
 
 import numpy as np
 
+from tpsoil.errors import InputError, UnitsError
 from tpsoil.forest.layers import MapModel
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
-from .element_applicability import applicability_notes, tally_applicability
-from .element_choices import element_table, mapped_table, uncalibrated_table
-from .element_composition import composition_stages
+from .element_composition import composition_stages, composition_table
 from .element_index_stage import index_stages
-from .element_maps import compute_element, compute_elements, prepare_element, prepare_uncalibrated
-from .element_options import ElementsTable
+from .element_maps import (
+    applicability_notes,
+    compute_element,
+    compute_elements,
+    prepare_element,
+    prepare_uncalibrated,
+    tally_applicability,
+)
+from .element_options import REPORTED, ElementsTable
+from .element_reading import read_element
 from .element_report import report_element
 from .element_representation import representation_stages
 from .mask_stage import mask_inputs
@@ -29,6 +37,12 @@ __all__ = ["ElementsTable", "element_stages"]
 
 INDIFFERENT: Final = ("samples", "elements", "citation", "pairs.path", "training_cube")
 """Keys that decide nothing of an element: its own column and files are options of their own."""
+CALIBRATED: Final = (
+    "interval", "conformal", "kriging", "extra_layers", "icp", "pairs", "calibration", "variance_ratio",
+    "calibration_error", "feature_selection", "selection_trees",
+)  # fmt: skip
+"""Keys that decide nothing of a map before calibration, beside those of its tables."""
+
 BYTES_PER_CELL: Final = 64.0
 """Beside the inputs: the design rows, mean and spread in float64."""
 BYTES_WITH_INTERVAL: Final = 160.0
@@ -68,11 +82,36 @@ def element_stages(
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
+def check_samples(table: ElementsTable, path: Path) -> None:
+    """Read the samples of every element as a run will, before anything is computed.
+
+    Raises
+    ------
+    MissingInputError, InputError, UnitsError
+        As `design_of`, for what the table alone shows. Faults of several elements are listed at once.
+    """
+    own = table if table.composition is None else composition_table(table)
+    faults: list[InputError] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the run reports them
+        for one, symbol in [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]:
+            try:
+                read_element(one, path, symbol)
+            except InputError as error:
+                if str(error) not in map(str, faults):
+                    faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        kind = UnitsError if all(isinstance(fault, UnitsError) for fault in faults) else InputError
+        raise kind(f"{path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
 def _element_stage(
     table: ElementsTable, symbol: str, files: tuple[Path, Path | None], seed: int, masks: Sequence[str]
 ) -> Stage:
     samples = files[0]
-    own = mapped_table(table, symbol)
+    own = element_table(table, symbol).with_defaults(*REPORTED)
     pairs = None if own.pairs is None else files[1]
     of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
@@ -122,7 +161,7 @@ def _element_stage(
 
 def _uncalibrated_stage(table: ElementsTable, symbol: str, samples: Path, seed: int, masks: Sequence[str]) -> Stage:
     """The map of XRF readings before calibration, in the same pass as the others."""
-    own = uncalibrated_table(table, symbol)
+    own = element_table(table, symbol).with_defaults(*REPORTED, *CALIBRATED)
     calibrated = _element_stage(own, symbol, (samples, None), seed, masks)
     options = {key: value for key, value in calibrated.options.items() if key not in calibrated.reported}
     return replace(
@@ -135,6 +174,12 @@ def _uncalibrated_stage(table: ElementsTable, symbol: str, samples: Path, seed: 
         report=None,
         reported=(),
     )
+
+
+def element_table(table: ElementsTable, symbol: str) -> ElementsTable:
+    """The table of the recipe without the entries of other elements; `elements` stays complete."""
+    own = table.of_symbols([symbol]).with_defaults("composition")
+    return own if symbol in own.calibrated else own.with_defaults("calibration", "variance_ratio", "calibration_error")
 
 
 def outputs_of(table: ElementsTable, symbol: str) -> tuple[Variable, ...]:

@@ -1,16 +1,62 @@
-"""Options of `train_elements` from `[elements]`, shared by all its forests."""
+"""Training of the forests of `[elements]`: options, forward selection of features, kriging of residuals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tpsoil.evaluation import FOLD_KINDS
+from tpsoil.evaluation import FOLD_KINDS, Kriging
+from tpsoil.forest import TrainedForest, TrainingOptions
+from tpsoil.forest.residual_kriging import krige_residuals
+from tpsoil.forest.selection import select_from, training_positions
+from tpsoil.micronutrients import train_elements
 
 from .element_options import ElementsTable
 from .mapped_area import mapped_cells
+
+OF_SEARCH = ("search", "search_trees", "search_folds")
+
+
+@dataclass(frozen=True)
+class SelectedTable:
+    """The recipe's table with the selected features.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        Its features, and the effects and groups of features among them.
+    tables : dict of str to DataFrame
+        "selection" and "selection_steps".
+    notes : list of str
+    """
+
+    table: ElementsTable
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class KrigedElement:
+    """A trained forest with kriged residuals where they are asked for and help.
+
+    Parameters
+    ----------
+    trained : TrainedForest
+    kriging : Kriging or None
+    tables : dict of str to DataFrame
+        "kriging": RMSE with and without.
+    notes : list of str
+    """
+
+    trained: TrainedForest
+    kriging: Kriging | None = None
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def training_options(
@@ -68,3 +114,112 @@ def training_options(
         "workers": workers,
         **table.settings,
     }
+
+
+def selected_table(
+    table: ElementsTable, symbol: str, design: pd.DataFrame, settings: Mapping[str, Any]
+) -> SelectedTable:
+    """Select the features of one element.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    symbol : str
+    design : DataFrame
+        Placed samples.
+    settings : mapping
+        Keywords of `train_elements`.
+
+    Returns
+    -------
+    SelectedTable
+    """
+    if table.feature_selection == "none":
+        return SelectedTable(table)
+    kind = max(settings["folds"], key=FOLD_KINDS.index)
+    plain = {name: value for name, value in settings.items() if name not in OF_SEARCH}
+    plain |= {"folds": [kind], "trees": table.selection_trees}
+    for name, of_kind in (("regions", "region"), ("area", "knndm")):
+        if kind != of_kind:
+            plain.pop(name, None)
+    base = train_elements(design, [symbol], list(table.features), **plain)[symbol]
+    rows = design.loc[base.folds.index]
+    known = {option.name for option in fields(TrainingOptions)}
+    how = TrainingOptions.of({name: value for name, value in plain.items() if name in known})
+    positions = training_positions(base, rows, how)
+    chosen = select_from(
+        base, positions, nested=table.feature_selection == "nested", workers=int(settings.get("workers", 1))
+    )
+    summary = {
+        "element": symbol,
+        "folds": chosen.folds,
+        "features": ", ".join(chosen.features),
+        "rmse": chosen.rmse,
+        "nested_rmse": chosen.nested_rmse,
+        "all_rmse": chosen.all_rmse,
+        "forests": chosen.forests,
+    }
+    steps = chosen.steps.copy()
+    steps.insert(0, "element", symbol)
+    # The order of the recipe, so that the forest does not depend on the order of selection.
+    features = tuple(name for name in table.features if name in chosen.features)
+    nested = f", nested {chosen.nested_rmse:.4g}" if np.isfinite(chosen.nested_rmse) else ""
+    note = (
+        f"{symbol}: {len(features)} of {len(table.features)} features selected in {chosen.folds} folds by "
+        f"{chosen.forests} forests: {', '.join(chosen.features)}; RMSE as selected {chosen.rmse:.4g}{nested}, with all "
+        f"features {chosen.all_rmse:.4g}"
+    )
+    tables = {"selection": pd.DataFrame([summary]), "selection_steps": steps}
+    return SelectedTable(narrowed_table(table, features), tables, [note])
+
+
+def narrowed_table(table: ElementsTable, features: Sequence[str]) -> ElementsTable:
+    """The recipe's table with some of its features, and the effects and groups of features among them."""
+    own: dict[str, Any] = {
+        "features": tuple(features),
+        "effects": tuple(effect for effect in table.effects if set(effect.split("*")) <= set(features)),
+    }
+    if isinstance(table.driver_groups, dict):
+        groups = {name: [one for one in members if one in features] for name, members in table.driver_groups.items()}
+        own["driver_groups"] = {name: members for name, members in groups.items() if members}
+    return table.model_copy(update=own)
+
+
+def kriged_forest(
+    table: ElementsTable, symbol: str, trained: TrainedForest, design: pd.DataFrame, *, workers: int
+) -> KrigedElement:
+    """The forest of one element with `kriging = "residuals"`.
+
+    Parameters
+    ----------
+    table : ElementsTable
+    symbol : str
+    trained : TrainedForest
+    design : DataFrame
+        Placed samples with `lon` and `lat`.
+    workers : int
+
+    Returns
+    -------
+    KrigedElement
+
+    Raises
+    ------
+    InputError
+        For fewer than 30 positions.
+    """
+    if table.kriging == "none":
+        return KrigedElement(trained)
+    place = design.loc[trained.folds.index, ["lon", "lat"]].to_numpy(dtype=float)
+    kriged = krige_residuals(trained, place, workers=workers)
+    comparison = kriged.comparison.rename(columns={"range_m": "range_km"})
+    comparison["range_km"] /= 1000
+    comparison.insert(0, "element", symbol)
+    row = comparison.iloc[0]
+    interval = f"{row['gain']:.3g} [{row['lower']:.3g}, {row['upper']:.3g}]"
+    verdict = "used" if row["used"] else "not used, because the interval does not exclude 0"
+    note = (
+        f"{symbol}: kriging of residuals lowers the RMSE of {row['folds']} folds from {row['rmse_forest']:.4g} by "
+        f"{interval} (90 % interval, on the scale of the fit): {verdict}"
+    )
+    return KrigedElement(kriged.trained, kriged.kriging, {"kriging": comparison}, [note])

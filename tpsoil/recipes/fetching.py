@@ -21,8 +21,7 @@ from tpsoil.grid import same_grid
 from tpsoil.sources import Choice, Plan, read_catalogue, require_box
 
 from .grids import grid_of_box
-from .lazy_sources import lazy_raster
-from .open_data import WINDOWS, Network, OpenData, read_options
+from .open_data import WINDOWS, Network, OpenData, lazy_raster, read_options
 
 Box = tuple[float, float, float, float]
 

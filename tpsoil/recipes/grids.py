@@ -1,27 +1,92 @@
-"""The grid that `[grid]` describes, and the grid of a box in degrees."""
+"""`[grid]`: its table, the grid that it describes, and the grid of a box in degrees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pydantic import Field, field_validator, model_validator
 from pyproj import Transformer
 
 from tpsoil.errors import GridError, InputError
-from tpsoil.grid import PLATEAU_CRS, plateau_grid
+from tpsoil.grid import PLATEAU_CRS, plateau_grid, require_located
 from tpsoil.plausibility import PLATEAU_BOX
 from tpsoil.sources import require_box
 
 from .layer_stage import grid_of_source
-
-if TYPE_CHECKING:
-    from .recipe import GridTable
+from .section import Section
 
 LARGEST_CELLS = 10**11
+
+
+class GridTable(Section):
+    """`[grid]`: the cells of every map.
+
+    Parameters
+    ----------
+    crs : str
+        `"plateau"` for the Albers projection of the plateau, or anything PROJ reads, such as `"EPSG:3035"`.
+    resolution : float
+        Cell size in the CRS's unit.
+    bounds : list of float
+        Left, bottom, right, top in the CRS's unit. Without it: `bbox`, or what `cover` covers; else the plateau.
+    bbox : list of float
+        West, south, east, north in degrees; resolution in metres. Without `crs`: the plateau's projection inside
+        70-105 E, 25-41 N, elsewhere Lambert's azimuthal equal-area projection around the centre.
+    cover : str
+        A raster whose extent is covered, snapped outward to whole cells.
+    like : str
+        A raster or store whose grid is used unchanged; replaces all of the above.
+    chunks : int
+        Side of the stored chunks, cells.
+    """
+
+    crs: str = "plateau"
+    resolution: float | None = Field(default=None, gt=0)
+    bounds: tuple[float, float, float, float] | None = None
+    bbox: tuple[float, float, float, float] | None = None
+    cover: str | None = None
+    like: str | None = None
+    chunks: int = Field(default=512, ge=16, le=8192)
+
+    @field_validator("crs")
+    @classmethod
+    def _check_crs(cls, text: str) -> str:
+        if text != "plateau":
+            try:
+                crs = CRS(text)
+            except Exception as error:
+                raise ValueError(f"is {text!r}, expected 'plateau' or a CRS such as 'EPSG:3035'") from error
+            require_located(crs, where=f"is {text[:40]!r}")
+        return text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GridTable:
+        extents = [name for name in ("bounds", "bbox", "cover") if getattr(self, name) is not None]
+        if self.like is not None:
+            if self.resolution is not None or extents:
+                raise ValueError("like defines the complete grid; leave resolution, bounds, bbox and cover out")
+            if "crs" in self.model_fields_set:
+                raise ValueError("like defines the complete grid including its crs; leave crs out")
+        elif self.resolution is None:
+            raise ValueError("resolution is missing (cell size in the CRS's unit)")
+        elif len(extents) > 1:
+            raise ValueError(f"{' and '.join(extents)} each define the extent; give one")
+        elif self.crs != "plateau" and not extents:
+            raise ValueError("bounds, bbox or cover is missing; only the plateau has an extent of its own")
+        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
+            raise ValueError(f"bounds is {list(self.bounds)}, expected four finite numbers")
+        if self.bounds is not None and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
+            raise ValueError(f"bounds is {list(self.bounds)}, expected left < right and bottom < top")
+        return self
+
+    @property
+    def named_crs(self) -> str | None:
+        """The CRS where one is given; None leaves the choice to the box."""
+        return None if "crs" not in self.model_fields_set else PLATEAU_CRS if self.crs == "plateau" else self.crs
 
 
 def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, where: str) -> GeoBox:

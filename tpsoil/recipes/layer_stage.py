@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from odc.geo.geobox import GeoBox
 from pydantic import Field, model_validator
@@ -22,7 +25,6 @@ from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
 
-from .readers import Readers
 from .section import Section
 
 Resampling = Literal["nearest", "bilinear", "average", "mode"]
@@ -32,6 +34,59 @@ WindowReader: TypeAlias = tuple[Callable[[slice, slice], Array], Mapping[str, An
 BYTES_PER_CELL: Final = 96.0
 """Measured: projected coordinates, the source's window in float64, and the result. A source window is read in parts of
 at most 4 million pixels for any tile."""
+
+
+Reader = TypeVar("Reader")
+
+
+class Readers(Generic[Reader]):
+    """The most recently used readers, one for each source.
+
+    Parameters
+    ----------
+    limit : int
+        Maximum number of open readers.
+
+    Examples
+    --------
+    >>> readers = Readers[str](limit=2)
+    >>> readers.get("dem.tif", "digest 1", lambda: "first"), readers.get("dem.tif", "digest 1", lambda: "second")
+    ('first', 'first')
+    >>> readers.get("dem.tif", "digest 2", lambda: "second")
+    'second'
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.RLock()
+        self._known: OrderedDict[Hashable, tuple[str, Reader]] = OrderedDict()
+
+    def get(self, source: Hashable, content: str, opened: Callable[[], Reader]) -> Reader:
+        """The reader of a source with this content; opened if it is not cached.
+
+        Parameters
+        ----------
+        source : hashable
+            The source and its reading options.
+        content : str
+            Digest of its content: the option `content` of a stage.
+        opened : callable
+            Opens it.
+        """
+        with self._lock:
+            before = self._known.get(source)
+            if before is not None and before[0] == content:
+                self._known.move_to_end(source)
+                return before[1]
+            if before is not None:
+                # Libraries share an open file within a process: the old one is closed before the new one is opened.
+                del self._known[source], before
+                gc.collect()
+            reader = opened()
+            self._known[source] = (content, reader)
+            while len(self._known) > self.limit:
+                self._known.popitem(last=False)
+            return reader
 
 
 class LayerTable(Section):

@@ -15,8 +15,7 @@ from tpsoil.soil_mask import MASK, NO_SOIL, RECORD, describe_classes, surface_co
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Variable, variable
 
-from .layer_stage import WindowReader, shown_source
-from .readers import Readers
+from .layer_stage import Readers, WindowReader, shown_source
 from .section import Section
 
 LAND_COVER: Final = "land_cover"

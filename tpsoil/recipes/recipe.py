@@ -7,7 +7,6 @@ the recipe that contains a `pyproject.toml` (without one: the recipe's own folde
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -18,15 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from tpsoil.cube import cube_info
 from tpsoil.display import text_summary
 from tpsoil.engine.places import has_secret, is_url
 from tpsoil.errors import MissingInputError, RecipeError, nearest_name
-from tpsoil.grid import PLATEAU_CRS, require_located
 from tpsoil.ingest.vectors import LAYER
 from tpsoil.redaction import hide
 from tpsoil.sources.catalogue import PREFIX
@@ -34,12 +31,11 @@ from tpsoil.sources.catalogue import PREFIX
 from .accuracy_stage import AccuracyTable
 from .derive_settings import DeriveSettings, settings_of_recipe
 from .element_options import ElementsTable
-from .grids import grid_from_table
+from .grids import GridTable, grid_from_table
 from .layer_stage import LayerTable
 from .mask_stage import MaskTable
-from .section import Section, named_tables, read_table, unknown_keys
+from .section import Section, named_tables, read_table, text_faults, unknown_keys
 from .solum_stage import SolumTable
-from .texts import text_faults
 from .zonal_stage import ZonalTable
 
 DATA_VARIABLE: Final = "TPSOIL_DATA"
@@ -92,73 +88,6 @@ class SourcesTable(Section):
     catalogue: str | None = None
     offline: bool = False
     locked: bool = False
-
-
-class GridTable(Section):
-    """`[grid]`: the cells of every map.
-
-    Parameters
-    ----------
-    crs : str
-        `"plateau"` for the Albers projection of the plateau, or anything PROJ reads, such as `"EPSG:3035"`.
-    resolution : float
-        Cell size in the CRS's unit.
-    bounds : list of float
-        Left, bottom, right, top in the CRS's unit. Without it: `bbox`, or what `cover` covers; else the plateau.
-    bbox : list of float
-        West, south, east, north in degrees; resolution in metres. Without `crs`: the plateau's projection inside
-        70-105 E, 25-41 N, elsewhere Lambert's azimuthal equal-area projection around the centre.
-    cover : str
-        A raster whose extent is covered, snapped outward to whole cells.
-    like : str
-        A raster or store whose grid is used unchanged; replaces all of the above.
-    chunks : int
-        Side of the stored chunks, cells.
-    """
-
-    crs: str = "plateau"
-    resolution: float | None = Field(default=None, gt=0)
-    bounds: tuple[float, float, float, float] | None = None
-    bbox: tuple[float, float, float, float] | None = None
-    cover: str | None = None
-    like: str | None = None
-    chunks: int = Field(default=512, ge=16, le=8192)
-
-    @field_validator("crs")
-    @classmethod
-    def _check_crs(cls, text: str) -> str:
-        if text != "plateau":
-            try:
-                crs = CRS(text)
-            except Exception as error:
-                raise ValueError(f"is {text!r}, expected 'plateau' or a CRS such as 'EPSG:3035'") from error
-            require_located(crs, where=f"is {text[:40]!r}")
-        return text
-
-    @model_validator(mode="after")
-    def _one_way(self) -> GridTable:
-        extents = [name for name in ("bounds", "bbox", "cover") if getattr(self, name) is not None]
-        if self.like is not None:
-            if self.resolution is not None or extents:
-                raise ValueError("like defines the complete grid; leave resolution, bounds, bbox and cover out")
-            if "crs" in self.model_fields_set:
-                raise ValueError("like defines the complete grid including its crs; leave crs out")
-        elif self.resolution is None:
-            raise ValueError("resolution is missing (cell size in the CRS's unit)")
-        elif len(extents) > 1:
-            raise ValueError(f"{' and '.join(extents)} each define the extent; give one")
-        elif self.crs != "plateau" and not extents:
-            raise ValueError("bounds, bbox or cover is missing; only the plateau has an extent of its own")
-        if self.bounds is not None and not all(map(math.isfinite, self.bounds)):
-            raise ValueError(f"bounds is {list(self.bounds)}, expected four finite numbers")
-        if self.bounds is not None and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
-            raise ValueError(f"bounds is {list(self.bounds)}, expected left < right and bottom < top")
-        return self
-
-    @property
-    def named_crs(self) -> str | None:
-        """The CRS where one is given; None leaves the choice to the box."""
-        return None if "crs" not in self.model_fields_set else PLATEAU_CRS if self.crs == "plateau" else self.crs
 
 
 @dataclass(frozen=True)

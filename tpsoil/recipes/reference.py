@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +11,17 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from tpsoil.covariates.groups import GROUPS, CovariateGroup
+from tpsoil.covariates.groups.base import settings, shown_values
 from tpsoil.errors import InputError, nearest_name
 
 from .accuracy_stage import AccuracyTable
-from .derive_reference import reference_text as derive_text
 from .element_options import ElementsTable
+from .grids import GridTable
 from .layer_stage import LayerTable
 from .mask_stage import MaskTable
-from .recipe import GridTable, RunTable, SourcesTable
-from .section import Section
+from .recipe import RunTable, SourcesTable
+from .section import Section, models_in, type_text
 from .solum_stage import SolumTable
 from .zonal_stage import ZonalTable
 
@@ -45,9 +46,11 @@ class Key:
     Parameters
     ----------
     table : str
-        As TOML writes it.
+        As TOML writes it; of an option of a covariate group the group's name.
     name, kind, default, meaning : str
         The default is "needed" where the key must be given, and empty where leaving it out means something else.
+    units : str
+        Of an option of a covariate group.
     """
 
     table: str
@@ -55,6 +58,15 @@ class Key:
     kind: str
     default: str
     meaning: str
+    units: str = ""
+
+
+INTRODUCTION: Final = (
+    "A recipe has one table `[derive.GROUP]` for each group, or names layers in `[derive] layers`; the command line",
+    "has `tpsoil cube derive STORE GROUP... -o GROUP.OPTION=VALUE`. An option that several groups have may be given",
+    "once, in `[derive]` or as `-o OPTION=VALUE`. What a group needs and nothing supplies is derived first; a layer",
+    "that is supplied is kept.",
+)
 
 
 def recipe_keys(table: str | None = None) -> list[Key]:
@@ -130,15 +142,9 @@ def _tables() -> Iterator[tuple[str, tuple[str, type[BaseModel]]]]:
 
 def _inner(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
-        for inner_model in _models(field.annotation):
+        for inner_model in models_in(field.annotation):
             of_names = typing.get_origin(field.annotation) is dict
             yield (f"{name}.NAME" if of_names else name), inner_model
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
 
 
 def _keys(heading: str, model: type[BaseModel]) -> list[Key]:
@@ -185,34 +191,6 @@ def _documented(docstring: str) -> dict[str, str]:
     return {name: meaning.strip(", ").replace("|", "/") for name, meaning in meanings.items()}
 
 
-def type_text(annotation: Any) -> str:
-    """A type in the terms of TOML.
-
-    Examples
-    --------
-    >>> type_text(float | None), type_text(tuple[str, ...]), type_text(typing.Literal["a", "b"])
-    ('number', 'list of texts', '"a" or "b"')
-    """
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return type_text(arguments[0])
-    if origin is typing.Literal:
-        return " or ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in arguments)
-    if origin in {typing.Union, types.UnionType}:
-        words = [type_text(argument) for argument in arguments if argument is not type(None)]
-        return " or ".join(dict.fromkeys(words))
-    if origin is tuple:
-        inner = [argument for argument in arguments if argument is not Ellipsis]
-        count = "" if Ellipsis in arguments else f"{len(inner)} "
-        return f"list of {count}{type_text(inner[0])}s"
-    if origin is list:
-        return f"list of {type_text(arguments[0])}s"
-    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-        return "table"
-    words_of: dict[Any, str] = {str: "text", bool: "true or false", int: "integer", float: "number", Any: "value"}
-    return words_of.get(annotation, "value")
-
-
 def _default(field: Any) -> str:
     value = field.default
     if field.default_factory is not None or value is None or value == "" or value == ():
@@ -229,3 +207,42 @@ def _default(field: Any) -> str:
 def _summary(model: type[BaseModel]) -> str:
     first = inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0]
     return " ".join(first.split()).replace("`", "")
+
+
+def option_rows(group: str | None = None) -> list[Key]:
+    """All options of one group, or of all.
+
+    Examples
+    --------
+    >>> [row.default for row in option_rows("hydrology") if row.name == "max_length_m"]
+    ['300']
+    """
+    rows = []
+    for name, kind in GROUPS.items():
+        if group in (None, name):
+            rows += [_row(kind, key, field) for key, field in kind.model_fields.items()]
+    return rows
+
+
+def _row(kind: type[CovariateGroup], name: str, field: Any) -> Key:
+    needs = "".join(f"; with {key} = {shown_values(values)}" for key, values in settings(kind, name, "only"))
+    units = settings(kind, name, "units") or ""
+    return Key(kind.group, name, type_text(field.annotation), _default(field), field.description + needs, units)
+
+
+def derive_text() -> str:
+    """The reference of `[derive]` as Markdown.
+
+    Examples
+    --------
+    >>> derive_text().splitlines()[0]
+    '# Derived covariates'
+    """
+    lines = ["# Derived covariates", "", *INTRODUCTION]
+    for name, kind in GROUPS.items():
+        lines += ["", f"## {name}: {kind.title}", "", f"Makes {', '.join(kind.makes)}. {kind.formula}."]
+        lines += [f"References: {kind.references}."] if kind.references else []
+        lines += ["", "| option | type | unit | default | meaning |", "|---|---|---|---|---|"]
+        for row in option_rows(name):
+            lines.append(f"| {row.name} | {row.kind.replace('|', '/')} | {row.units} | {row.default} | {row.meaning} |")
+    return "\n".join(lines) + "\n"

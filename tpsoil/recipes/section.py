@@ -1,11 +1,11 @@
-"""Base class of the tables of a recipe: frozen, unknown keys are faults, each fault is one line with its fix."""
+"""Base class of the tables of a recipe, and the checks of its keys and texts: each fault is one line with its fix."""
 
 from __future__ import annotations
 
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -17,6 +17,22 @@ PLAIN: Final = {"float_": "a number", "int_": "an integer", "bool_": "true or fa
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 Table = TypeVar("Table", bound="Section")
+
+
+PROSE: Final = frozenset(
+    {"description", "citation", "reason", "licence", "meaning", "title", "label", "comment", "crs"}
+)
+"""Keys whose texts, among them a CRS as WKT, may have lines and any length up to `PROSE_CHARACTERS`."""
+
+PROSE_CHARACTERS: Final = 100_000
+
+NAME_BYTES: Final = 255
+"""Of one name between the slashes of a path: the limit of ext4, XFS, APFS and NTFS."""
+
+PATH_CHARACTERS: Final = 4096
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that reverse the direction of a line, and halves of characters."""
 
 
 class Section(BaseModel):
@@ -145,20 +161,104 @@ def _fields_at(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
         inner: list[type[BaseModel]] = []
         for candidate in models:
             if isinstance(part, str) and part in candidate.model_fields:
-                inner += _models_in(candidate.model_fields[part].annotation)
+                inner += models_in(candidate.model_fields[part].annotation)
         # A list index, a mapping's key or a union's branch stays within the models found so far.
         models = inner or models
     return sorted({name for candidate in models for name in candidate.model_fields})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Tables that a value of this type may be, or have as its entries."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType, list, tuple, dict, typing.Annotated}:
-        return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
-    return []
+    return [model for argument in typing.get_args(annotation) for model in models_in(argument)]
+
+
+def type_text(annotation: Any) -> str:
+    """A type in the terms of TOML.
+
+    Examples
+    --------
+    >>> type_text(float | None), type_text(tuple[str, ...]), type_text(typing.Literal["a", "b"])
+    ('number', 'list of texts', '"a" or "b"')
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_text(arguments[0])
+    if origin is typing.Literal:
+        return " or ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in arguments)
+    if origin in {typing.Union, types.UnionType}:
+        words = [type_text(argument) for argument in arguments if argument is not type(None)]
+        return " or ".join(dict.fromkeys(words))
+    if origin is tuple:
+        inner = [argument for argument in arguments if argument is not Ellipsis]
+        count = "" if Ellipsis in arguments else f"{len(inner)} "
+        return f"list of {count}{type_text(inner[0])}s"
+    if origin is list:
+        return f"list of {type_text(arguments[0])}s"
+    if origin in {dict, Mapping} or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return {"Dem": "file", "Stack": "stack"}.get(getattr(annotation, "__name__", ""), "table")
+    words_of: dict[Any, str] = {str: "text", bool: "true or false", int: "integer", float: "number", Any: "value"}
+    return words_of.get(annotation, "value")
 
 
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def text_faults(raw: Mapping[str, Any]) -> list[str]:
+    """Faults of a recipe's texts, before anything else reads them.
+
+    Parameters
+    ----------
+    raw : mapping
+        The recipe as it was written.
+
+    Returns
+    -------
+    list of str
+        One line per fault, each with a bounded part of the text.
+
+    Examples
+    --------
+    >>> text_faults({"run": {"name": "maps", "output": "a\\x00b"}})
+    ["run.output: 'a\\\\x00b' has the character '\\\\x00' at position 2; remove it"]
+    """
+    return [fault for key, text, prose in _texts(raw, "", False) for fault in _faults(key, text, prose)]
+
+
+def _texts(value: Any, at: str, prose: bool) -> Iterator[tuple[str, str, bool]]:
+    if isinstance(value, str):
+        yield at, value, prose
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            name = str(key)
+            yield f"{at}: a key" if at else "a key", name, False
+            yield from _texts(item, f"{at}.{shortened(name)}" if at else shortened(name), name in PROSE)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value, 1):
+            yield from _texts(item, f"{at}[{number}]", prose)
+
+
+def _faults(at: str, text: str, prose: bool) -> Iterator[str]:
+    if match := _CONTROL.search(text):
+        yield f"{at}: {shortened(text)!r} has the character {match[0]!r} at position {match.start() + 1}; remove it"
+    limit = PROSE_CHARACTERS if prose else PATH_CHARACTERS
+    if len(text) > limit:
+        yield f"{at}: {shortened(text)!r} has {len(text)} characters, expected at most {limit}"
+    elif not prose and "://" not in text and not at.endswith(".source"):  # a path, or a reference
+        longest = max(re.split(r"[/\\]", text), key=len)
+        if len(longest.encode("utf-8", "replace")) > NAME_BYTES:
+            yield f"{at}: the name {shortened(longest)!r} has {len(longest)} characters, expected at most {NAME_BYTES}"
+
+
+def shortened(text: str, characters: int = 60) -> str:
+    """The beginning of a text.
+
+    Examples
+    --------
+    >>> shortened("n" * 100, 5)
+    'nnnnn...'
+    """
+    return text if len(text) <= characters else f"{text[:characters]}..."

@@ -30,9 +30,10 @@ from tpsoil.solum.calibration import calibration_from
 from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE, quantile_name
 from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
-from tpsoil.variables import Variable, variable
+from tpsoil.variables import Variable
 
 from .mapped_area import mapped_cells
+from .solum_layers import with_assumptions
 from .solum_options import CalibrationTable
 from .solum_study import bounds_table, five_digits, gain_over_baselines
 
@@ -49,12 +50,6 @@ def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
         for p in table.quantiles
     ]
     return (*quantiles, NO_STEADY_STATE_SHARE)
-
-
-def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.Dataset:
-    """The layers with a number for each that is assumed."""
-    numbers = {name: ((), np.float32(a.value), {"units": variable(name).units}) for name, a in assumptions.items()}
-    return layers.assign(numbers)
 
 
 def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

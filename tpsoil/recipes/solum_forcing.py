@@ -24,7 +24,6 @@ from tpsoil.solum import (
     forced_ensembles,
     forced_thickness,
     forcing_variance,
-    published_zones,
 )
 from tpsoil.solum.ensembles import Ensemble
 from tpsoil.solum.forced import forced_outputs
@@ -32,8 +31,7 @@ from tpsoil.solum.forcing import Draws
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
 from .section import Section
-from .solum_calibration import with_assumptions
-from .solum_pairing import normalised
+from .solum_layers import layers_of
 
 SAMPLE_CELLS = 1000
 """Side of the decimated map from which the cells of the variance are drawn."""
@@ -160,14 +158,6 @@ def forcing_stage(table: Any, thickness_stage: Stage, parameters: Any, seed: int
 
 def _spread(forcing: ForcingTable) -> str:
     return "forcing and parameters" + (" and residuals" if forcing.residuals else "")
-
-
-def layers_of(layers: xr.Dataset, options: Mapping[str, Any]) -> xr.Dataset:
-    """The layers as the steady state reads them."""
-    data = normalised(with_assumptions(layers, options["assumptions"]), options["normalisation"])
-    if options["zones"] == "published":
-        return data.assign(zone=published_zones(data))
-    return data.drop_vars("zone", errors="ignore") if options["zones"] == "none" else data
 
 
 def prepare_forced(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:

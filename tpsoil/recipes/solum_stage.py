@@ -33,13 +33,12 @@ from tpsoil.variables import CATALOGUE, Variable, variable
 
 from .mask_stage import mask_inputs
 from .section import Section
-from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs, with_assumptions
+from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs
 from .solum_comparison import comparison_stage
 from .solum_forcing import ForcingTable, forcing_stage
+from .solum_layers import PAIRING, Assumption, ErosionNormalisation, normalised, pairing_notes, with_assumptions
 from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
-from .solum_pairing import PAIRING, ErosionNormalisation, normalised, pairing_notes
-from .solum_study import sensitivity_table
-from .solum_tally import summarise_zones, tally_zones
+from .solum_study import sensitivity_table, summarise_zones, tally_zones
 from .solum_transient import TransientTable, transient_stage
 from .solum_zones import zones_stage
 
@@ -63,24 +62,6 @@ MAPS: Final = (
 )
 BYTES_PER_CELL: Final = 260.0
 """Measured: eight layers in float64 and six results while the kernel runs."""
-
-
-class Assumption(Section):
-    """A constant for a layer without measurements; it is recorded in every map that depends on it.
-
-    Parameters
-    ----------
-    value : float
-        In the catalogue's unit of the layer.
-    reason : str
-        Why this value; for the reader of the map.
-    units : str, optional
-        Unit of `value`, checked against the catalogue.
-    """
-
-    value: float = Field(allow_inf_nan=False)
-    reason: str = Field(min_length=1)
-    units: str | None = None
 
 
 # The tags are kinds of value, which messages leave out of a key's name.

@@ -31,7 +31,7 @@ from tpsoil.solum.transitions import EQUILIBRIUM, require_years, transient_outpu
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
 from .section import Section
-from .solum_forcing import layers_of
+from .solum_layers import layers_of
 
 
 class TransientTable(Section):

@@ -12,9 +12,8 @@ from tpsoil.ingest.dependencies import behind
 from tpsoil.stage import Stage
 
 from .accuracy_stage import accuracy_stages
-from .derive_resolve import resolve
 from .derive_settings import DeriveSettings
-from .derive_stage import derive_stages
+from .derive_stage import derive_stages, resolve
 from .element_places import with_training_cube
 from .element_stage import element_stages
 from .layer_stage import layer_stages

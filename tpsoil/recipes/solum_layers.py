@@ -1,12 +1,16 @@
-"""The published parameters beside another erosion grid: a note, and a recorded normalisation of water erosion."""
+"""Layers as the mass balance of `[solum]` reads them: assumed constants, normalised water erosion, zones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 from pydantic import Field
+
+from tpsoil.solum import published_zones
+from tpsoil.variables import variable
 
 from .section import Section
 
@@ -16,6 +20,24 @@ PAIRING: Final = (
     "alpha and beta of Table 4 were fitted to the study's own erosion grids (water: plateau mean 2.76 t ha-1 a-1, Teng "
     "et al. 2018); they do not belong to another grid"
 )
+
+
+class Assumption(Section):
+    """A constant for a layer without measurements; it is recorded in every map that depends on it.
+
+    Parameters
+    ----------
+    value : float
+        In the catalogue's unit of the layer.
+    reason : str
+        Why this value; for the reader of the map.
+    units : str, optional
+        Unit of `value`, checked against the catalogue.
+    """
+
+    value: float = Field(allow_inf_nan=False)
+    reason: str = Field(min_length=1)
+    units: str | None = None
 
 
 class ErosionNormalisation(Section):
@@ -68,3 +90,17 @@ def pairing_notes(normalisation: ErosionNormalisation | None, _tallies: Sequence
         else f"{normalisation.text}, as requested"
     )
     return [f"parameters: {PAIRING}; {fix}"]
+
+
+def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.Dataset:
+    """The layers with a number for each that is assumed."""
+    numbers = {name: ((), np.float32(a.value), {"units": variable(name).units}) for name, a in assumptions.items()}
+    return layers.assign(numbers)
+
+
+def layers_of(layers: xr.Dataset, options: Mapping[str, Any]) -> xr.Dataset:
+    """The layers as the steady state reads them."""
+    data = normalised(with_assumptions(layers, options["assumptions"]), options["normalisation"])
+    if options["zones"] == "published":
+        return data.assign(zone=published_zones(data))
+    return data.drop_vars("zone", errors="ignore") if options["zones"] == "none" else data
