@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, kstest, uniform
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
@@ -158,17 +158,18 @@ def errors(forest: Any, X: Any, y: Any) -> tuple[float, float, float, float]:
     )
 
 
+@pytest.mark.parametrize("kind", [RandomForestRegressor, ExtraTreesRegressor])
 @pytest.mark.parametrize("data", DATA)
-def test_forests_are_drawn_from_the_same_distribution(data: str, full: bool) -> None:
+def test_forests_are_drawn_from_the_same_distribution(data: str, kind: type[Any], full: bool) -> None:
     """A Kolmogorov-Smirnov test does not tell them apart: four measures, six data sets, 200 seeds at full size."""
     X, y = DATA[data](np.random.default_rng(11))
-    seeds, options = (200 if full else 25), {"max_features": 0.4, "min_samples_leaf": 2}
+    seeds, options = (200 if full else 25), {"max_features": 0.4, "min_samples_leaf": 2, "bootstrap": True}
     measures: dict[str, list[tuple[float, ...]]] = {"compiled": [], "scikit-learn": []}
     for engine, results in measures.items():
         for seed in range(seeds):
             # Independent seeds: with equal ones both would draw the same rows.
             state = seed + 10_000 * (engine == "compiled")
-            forest = RandomForestRegressor(15, random_state=state, **options)
+            forest = kind(15, random_state=state, **options)
             results.append(errors(grow(forest, X, y, engine=engine), X, y))
     pairs = zip(("error", "depth", "leaves", "importance"), *(np.array(r).T for r in measures.values()))
     for name, ours, theirs in pairs:
@@ -177,18 +178,73 @@ def test_forests_are_drawn_from_the_same_distribution(data: str, full: bool) -> 
         assert p > 0.05 / 24  # Bonferroni: 24 tests, 5 % in all
 
 
-@pytest.mark.parametrize("options", [{}, {"bootstrap": False, "max_features": 2}, {"max_samples": 0.4}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_random_splits_are_uniform_between_the_lowest_and_the_highest_value(weighted: bool) -> None:
+    """Stumps of one feature: the distribution of the threshold is known, and scikit-learn's sides and means follow."""
+    rng = np.random.default_rng(3)
+    X, y = rng.lognormal(0, 1, (60, 1)).astype(np.float32), rng.normal(size=60)
+    weight = rng.integers(0, 3, 60) * 0.5 if weighted else None
+    used = X[:, 0] if weight is None else X[weight > 0, 0]
+    forest = ExtraTreesRegressor(400, max_depth=1, random_state=0)
+    trees = [tree.tree_ for tree in grow(forest, X, y, sample_weight=weight, engine="compiled").estimators_]
+    thresholds = np.array([tree.threshold[0] for tree in trees])
+    assert kstest(thresholds, uniform(used.min(), used.max() - used.min()).cdf).pvalue > 0.01
+    for tree in trees[:20]:
+        left = X[:, 0] <= tree.threshold[0]
+        for child, side in ((tree.children_left[0], left), (tree.children_right[0], ~left)):
+            own = np.ones(60) if weight is None else weight
+            assert tree.n_node_samples[child] == (own[side] > 0).sum()
+            np.testing.assert_allclose(tree.value[child, 0, 0], np.average(y[side], weights=own[side]), rtol=1e-12)
+        assert tree.missing_go_to_left[0] == (tree.n_node_samples[1] > tree.n_node_samples[2])
+
+
+def test_random_splits_send_missing_values_to_either_side_and_stop_where_scikit_learn_does() -> None:
+    """Equal values, a constant feature with and without missing ones, and leaves that are too small."""
+    X = np.float32([[1, 5], [1, np.nan], [1, 5], [1 + 6e-8, np.nan]])
+    y = np.array([1.0, 2.0, 3.0, 4.0])
+    trees = {}
+    for engine in ("compiled", "scikit-learn"):
+        forest = ExtraTreesRegressor(60, random_state=1, max_depth=1)
+        trees[engine] = [tree.tree_ for tree in grow(forest, X, y, engine=engine).estimators_]
+        sides = {int(tree.missing_go_to_left[0]) for tree in trees[engine] if tree.node_count > 1}
+        # Between equal values no threshold leaves the missing ones alone on the left.
+        assert sides <= {0}, engine
+        assert all(tree.threshold[0] == 5 for tree in trees[engine] if tree.node_count > 1)
+    assert {t.node_count for t in trees["compiled"]} == {t.node_count for t in trees["scikit-learn"]} == {1, 3}
+    gaps, z = missing(np.random.default_rng(1))
+    forest = grow(ExtraTreesRegressor(30, random_state=0, min_samples_leaf=7), gaps, z, engine="compiled")
+    leaves = [tree.tree_.n_node_samples[tree.tree_.children_left < 0].min() for tree in forest.estimators_]
+    assert min(leaves) == 7
+    compiled = CompiledForest.from_sklearn(forest)
+    assert compiled.accepts_missing
+    np.testing.assert_array_equal(compiled.apply(gaps), forest.apply(gaps))
+    for tree in forest.estimators_:
+        sums = np.bincount(tree.apply(np.float32(gaps)), minlength=tree.tree_.node_count)
+        split = tree.tree_.children_left >= 0
+        assert (sums[~split] == tree.tree_.n_node_samples[~split]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (RandomForestRegressor, {}),
+        (RandomForestRegressor, {"bootstrap": False, "max_features": 2}),
+        (RandomForestRegressor, {"max_samples": 0.4}),
+        (ExtraTreesRegressor, {}),
+        (ExtraTreesRegressor, {"bootstrap": True, "max_samples": 0.4}),
+    ],
+)
 def test_the_result_does_not_depend_on_threads_or_batches(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    kind: type[Any], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X, y = friedman(np.random.default_rng(0))
     forests = []
     for threads, batch in ((1, 64), (3, 64), (2, 5)):
         monkeypatch.setattr("tpsoil.forest.growing.BATCH", batch)
-        forests.append(grow(RandomForestRegressor(23, random_state=4, **options), X, y, threads=threads))
+        forests.append(grow(kind(23, random_state=4, **options), X, y, threads=threads))
     arrays = [CompiledForest.from_sklearn(forest) for forest in forests]
     assert arrays[0].digest == arrays[1].digest == arrays[2].digest
-    other = grow(RandomForestRegressor(23, random_state=5, **options), X, y)
+    other = grow(kind(23, random_state=5, **options), X, y)
     assert CompiledForest.from_sklearn(other).digest != arrays[0].digest
 
 
@@ -237,7 +293,7 @@ def test_what_it_does_not_have_is_grown_by_scikit_learn_or_rejected() -> None:
         (RandomForestRegressor(2, max_leaf_nodes=9), y, "max_leaf_nodes=9"),
         (RandomForestRegressor(2, ccp_alpha=0.1), y, "ccp_alpha=0.1"),
         (RandomForestRegressor(2, monotonic_cst=[1] * 7), y, "monotonic_cst"),
-        (ExtraTreesRegressor(2), y, "ExtraTreesRegressor"),
+        (ExtraTreesRegressor(2, max_leaf_nodes=9), y, "max_leaf_nodes=9"),
         (RandomForestRegressor(2), both, "forest of 2 outputs"),
     ):
         with pytest.raises(InputError, match=f"the compiled grower has no {name}.*engine='scikit-learn'"):
@@ -270,6 +326,12 @@ def test_the_estimator_has_both_growers() -> None:
     X, y = friedman(np.random.default_rng(0))
     compiled = SoilForest(10, engine="compiled").fit(X, y)
     assert compiled.compiled_.digest == SoilForest(10).fit(X, y).compiled_.digest
+    random = SoilForest(10, engine="compiled", splitter="random").fit(X, y)
+    assert (type(random.forest_), random.forest_.bootstrap) == (ExtraTreesRegressor, True)
+    assert random.compiled_.digest == SoilForest(10, splitter="random").fit(X, y).compiled_.digest
+    own = ExtraTreesRegressor(10, max_features=1 / 3, bootstrap=True, random_state=0).fit(X, y).predict(X)
+    theirs = SoilForest(10, engine="scikit-learn", splitter="random").fit(X, y)
+    np.testing.assert_array_equal(theirs.predict(X), own)
     plain = SoilForest(10, engine="scikit-learn").fit(X, y)
     assert compiled.compiled_.digest != plain.compiled_.digest
     np.testing.assert_array_equal(
@@ -283,12 +345,13 @@ def test_with_jit_off_it_grows_the_same_trees(tmp_path: Path) -> None:
 import sys
 import numpy as np
 from test_compiled_growing import missing
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from tpsoil.forest import CompiledForest
 from tpsoil.forest.growing import grow
 X, y = missing(np.random.default_rng(0), 60)
-forest = grow(RandomForestRegressor(3, random_state=1, max_features=2), X, y, engine="compiled")
-print(CompiledForest.from_sklearn(forest).digest)
+for kind in (RandomForestRegressor, ExtraTreesRegressor):
+    forest = grow(kind(3, random_state=1, max_features=2), X, y, engine="compiled")
+    print(CompiledForest.from_sklearn(forest).digest)
 """
     tests = Path(__file__).parent
     path = os.pathsep.join([str(tests), str(tests.parent)])

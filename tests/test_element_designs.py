@@ -68,3 +68,19 @@ def test_degrees_and_back() -> None:
 def test_folds_that_are_none(tmp_path: Path, folds: list[str]) -> None:
     with pytest.raises(TpsoilError, match="folds"):
         run(recipe_with(tmp_path, folds), workers=1, progress=False)
+
+
+def test_a_recipe_grows_extra_trees(tmp_path: Path) -> None:
+    maps = []
+    for settings in ({}, {"splitter": "random"}):
+        recipe = recipe_with(tmp_path, ["random"])
+        recipe["run"]["output"] = str(tmp_path / f"maps{len(maps)}.zarr")
+        recipe["elements"] |= {"settings": settings, "trees": 10}
+        maps.append(run(recipe, workers=1, progress=False)["iron"].values)
+    exact, random = maps
+    assert (np.isfinite(exact) == np.isfinite(random)).all()
+    inside = np.isfinite(exact)
+    assert 0.7 < np.corrcoef(exact[inside], random[inside])[0, 1] < 1
+    recipe["elements"]["settings"] = {"splitter": "randon"}
+    with pytest.raises(TpsoilError, match="splitter is 'randon', expected one of .*; did you mean 'random'"):
+        run(recipe, workers=1, progress=False)

@@ -81,6 +81,7 @@ TRAINING = {
     "seed": other(1),
     "workers": same(2, "threads; each tree has its own seed"),
     "engine": other("scikit-learn"),
+    "splitter": other("random"),
     "max_features": other(1),
     "min_samples_split": other(12),
     "min_samples_leaf": other(6),
@@ -184,6 +185,7 @@ CASES = {
         {
             "n_estimators": other(6),
             "preset": other("randomForest"),
+            "splitter": other("random"),
             "max_features": other(2),
             "min_samples_split": other(12),
             "min_samples_leaf": other(6),

@@ -88,6 +88,7 @@ FOREST_OPTIONS = {
     "seed": other(1),
     "workers": same(2, "threads; each tree has its own seed"),
     "engine": other("scikit-learn"),
+    "splitter": other("random"),
     "max_features": other(2, features=["slope", "land_cover"]),
     "min_samples_split": other(20),
     "min_samples_leaf": other(9),

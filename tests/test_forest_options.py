@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tpsoil.errors import InputError
-from tpsoil.forest import TrainingOptions, train
+from tpsoil.forest import CompiledForest, TrainingOptions, train
 from tpsoil.forest.options import SETTINGS, TrainingKeywords
 from tpsoil.micronutrients import (
     accumulated_local_effects,
@@ -42,7 +42,7 @@ def test_keywords_are_in_every_signature() -> None:
 
     from tpsoil.forest.options import RESERVED
 
-    assert set(RandomForestRegressor().get_params()) == {*SETTINGS, *RESERVED}
+    assert {*RandomForestRegressor().get_params(), "splitter"} == {*SETTINGS, *RESERVED}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def test_keywords_are_in_every_signature() -> None:
         ({"bootstrap": False}, "'bootstrap' cannot be set here; train sets it itself"),
         ({"search": {"n_estimators": [5]}}, "'n_estimators' cannot be searched; use trees="),
         ({"search": {"leaf": [5]}}, "search has no setting 'leaf'"),
+        ({"splitter": "randon"}, "splitter is 'randon', expected one of .*; did you mean 'random'"),
+        ({"search": {"splitter": ["best", "worst"]}}, "splitter is 'worst', expected one of"),
     ],
 )
 def test_training_rejects(options: dict[str, Any], message: str) -> None:
@@ -76,3 +78,22 @@ def test_importance_rejects_rows_of_a_trained_forest() -> None:
     for rows in ({"X": TABLE[["slope"]]}, {"y": TABLE["Fe"]}):
         with pytest.raises(InputError, match="a TrainedForest has its own training rows; omit X and y"):
             importance(trained, **rows)
+
+
+def test_extra_trees_keep_what_needs_rows_out_of_bag_and_grow_again_from_their_state() -> None:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    from tpsoil.forest.state import dump_state, load_state
+
+    trained = train(TABLE, "Fe", ["slope"], trees=8, splitter="random", folds="random")
+    assert isinstance(trained.forest, ExtraTreesRegressor)
+    assert trained.settings["splitter"] == "random"
+    assert trained.settings["engine"] == "compiled"
+    assert np.isfinite(importance(trained)["increase_mse"]).all()
+    again = load_state(dump_state(trained), grow=True)
+    assert again.compile().digest == trained.compile().digest
+    assert trained.compile().digest == CompiledForest.from_sklearn(
+        trained.forest, ["slope"], targets=["Fe"], units="mg kg-1", accepts_missing=False
+    ).digest  # fmt: skip
+    searched = train(TABLE, "Fe", ["slope"], trees=4, folds="random", search={"splitter": ["best", "random"]})
+    assert searched.settings["splitter"] in ("best", "random")

@@ -16,13 +16,13 @@ from sklearn.utils.validation import validate_data
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.growing import grow
-from tpsoil.forest.options import PRESETS, Engine
+from tpsoil.forest.growing import grow, unfitted_forest
+from tpsoil.forest.options import PRESETS, Engine, Splitter
 from tpsoil.forest.tables import Unseen
 
 Floats = npt.NDArray[np.float64]
 
-SETTINGS = ("max_features", "min_samples_split", "min_samples_leaf", "max_depth")
+SETTINGS = ("splitter", "max_features", "min_samples_split", "min_samples_leaf", "max_depth")
 
 
 class NotFittedForestError(InputError, NotFittedError):  # type: ignore[misc]
@@ -30,7 +30,7 @@ class NotFittedForestError(InputError, NotFittedError):  # type: ignore[misc]
 
 
 class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Random forest regressor with mean, spread between trees and quantiles in one pass.
+    """Random forest or extra-trees regressor with mean, spread between trees and quantiles in one pass.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Trees.
     preset : {"default", "randomForest"}
         Settings that are left None; "randomForest": the defaults of R's package, see `tpsoil.forest.options.PRESETS`.
+    splitter : {"best", "random"} or None
+        "random": extremely randomised trees, on bootstrap samples, as in `TrainingOptions`; None: "best".
     max_features : float, int, str or None
         As in RandomForestRegressor, where 1.0 tries all features at each split; None: a third of them, by the preset.
     min_samples_split, min_samples_leaf : int, float or None
@@ -55,7 +57,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    forest_ : RandomForestRegressor
+    forest_ : RandomForestRegressor or ExtraTreesRegressor
         scikit-learn's forest, on the columns of X.
     compiled_ : CompiledForest
         The same forest as flat arrays, with the training responses.
@@ -90,6 +92,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         n_estimators: int = 500,
         *,
         preset: str = "default",
+        splitter: Splitter | None = None,
         max_features: float | int | str | None = None,
         min_samples_split: float | int | None = None,
         min_samples_leaf: float | int | None = None,
@@ -100,6 +103,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.n_estimators = n_estimators
         self.preset = preset
+        self.splitter = splitter
         self.max_features = max_features
         self.min_samples_split = min_samples_split
         self.min_samples_leaf = min_samples_leaf
@@ -131,8 +135,6 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data and settings that scikit-learn rejects.
         """
-        from sklearn.ensemble import RandomForestRegressor
-
         if self.preset not in PRESETS:
             raise InputError(
                 f"SoilForest: preset is '{self.preset}', expected one of {list(PRESETS)}"
@@ -148,9 +150,13 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         state = self.random_state
         if not isinstance(state, Integral):
             state = check_random_state(state).randint(np.iinfo(np.int32).max)
-        forest = RandomForestRegressor(trees, random_state=int(state), **{**PRESETS[self.preset], **own})
         self.forest_ = grow(
-            forest, rows, target, sample_weight=sample_weight, threads=self._threads, engine=self.engine
+            unfitted_forest(int(trees), int(state), {**PRESETS[self.preset], **own}),
+            rows,
+            target,
+            sample_weight=sample_weight,
+            threads=self._threads,
+            engine=self.engine,
         )
         names = getattr(self, "feature_names_in_", None)
         self.compiled_ = CompiledForest.from_sklearn(self.forest_, names, responses=(rows, target))

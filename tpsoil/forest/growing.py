@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.forest.options import Engine
+from tpsoil.forest.options import Engine, Splitter
 from tpsoil.kernels.growing import grow_trees
 
 if TYPE_CHECKING:
     from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
+    AnyForest: TypeAlias = RandomForestRegressor | ExtraTreesRegressor
     Forest = TypeVar("Forest", RandomForestRegressor, ExtraTreesRegressor)
 
 Array = npt.NDArray[Any]
@@ -31,6 +32,36 @@ _FITTING: Final = threading.Lock()
 """Forests are fitted by scikit-learn one at a time: see the notes of `grow`."""
 SAME_VALUE: Final = np.float32(1e-7)
 """Values of a feature that are no further apart are not split, as in scikit-learn."""
+
+
+def unfitted_forest(trees: int, seed: int, settings: Mapping[str, Any]) -> AnyForest:
+    """A forest of scikit-learn before `fit`.
+
+    Parameters
+    ----------
+    trees, seed : int
+    settings : mapping
+        Of RandomForestRegressor, and `splitter`: with "random" the forest is an ExtraTreesRegressor that draws a
+        bootstrap sample for each tree, as ranger's splitrule "extratrees" does, so that it has errors out of bag.
+
+    Examples
+    --------
+    >>> unfitted_forest(5, 0, {"splitter": "random", "min_samples_leaf": 3})
+    ExtraTreesRegressor(bootstrap=True, min_samples_leaf=3, n_estimators=5,
+                        random_state=0)
+    """
+    from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+    own = {name: value for name, value in settings.items() if name != "splitter"}
+    splitter = settings.get("splitter", "best")
+    if splitter not in get_args(Splitter):
+        raise InputError(
+            f"train: splitter is '{splitter}', expected one of {list(get_args(Splitter))}"
+            f"{nearest_name(str(splitter), get_args(Splitter))}"
+        )
+    if splitter == "best":
+        return RandomForestRegressor(n_estimators=trees, random_state=seed, **own)
+    return ExtraTreesRegressor(n_estimators=trees, random_state=seed, bootstrap=True, **own)
 
 
 def choose_engine(forest: Any, outputs: int, engine: Engine | None) -> Engine:
@@ -63,10 +94,6 @@ def choose_engine(forest: Any, outputs: int, engine: Engine | None) -> Engine:
 
 
 def _unsupported(forest: Any, outputs: int) -> str:
-    from sklearn.ensemble import RandomForestRegressor
-
-    if not isinstance(forest, RandomForestRegressor):
-        return f"{type(forest).__name__}"
     for name, default in (("criterion", "squared_error"), ("max_leaf_nodes", None), ("ccp_alpha", 0.0)):
         if getattr(forest, name) != default:
             return f"{name}={getattr(forest, name)!r}"
@@ -254,6 +281,7 @@ def _limits(forest: Any, first: Any, rows: int, weight: Floats | None) -> Floats
             least_rows,
             forest.min_weight_fraction_leaf * drawn,
             forest.min_impurity_decrease,
+            first.splitter == "random",
         ],
         dtype=np.float64,
     )

@@ -18,6 +18,7 @@ Transform = Literal["none", "log10"]
 BackTransform = Literal["mean", "median"]
 Missing = Literal["drop", "keep", "error"]
 Engine = Literal["compiled", "scikit-learn"]
+Splitter = Literal["best", "random"]
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "default": {"max_features": 1 / 3, "min_samples_leaf": 1},
@@ -28,10 +29,10 @@ with replacement. "default" grows until no leaf can be split. "randomForest" has
 regression: mtry = p/3, and nodesize = 5, so that a node of five rows or fewer is not split."""
 
 SETTINGS: Final = (
-    "max_features", "min_samples_split", "min_samples_leaf", "max_depth", "max_leaf_nodes", "max_samples",
+    "splitter", "max_features", "min_samples_split", "min_samples_leaf", "max_depth", "max_leaf_nodes", "max_samples",
     "min_impurity_decrease", "min_weight_fraction_leaf", "ccp_alpha", "criterion", "monotonic_cst",
 )  # fmt: skip
-"""Settings of the forest itself, by scikit-learn's names."""
+"""Settings of the forest itself, by scikit-learn's names; `splitter` is that of its trees."""
 
 RESERVED: Final = {"n_estimators": "trees", "random_state": "seed", "n_jobs": "workers", "oob_score": "",
                    "warm_start": "", "verbose": "", "bootstrap": ""}  # fmt: skip
@@ -66,6 +67,7 @@ class TrainingKeywords(TypedDict, total=False):
     seed: int
     workers: int
     engine: Engine | None
+    splitter: Splitter | None
     max_features: float | int | str | None
     min_samples_split: float | int | None
     min_samples_leaf: float | int | None
@@ -133,6 +135,10 @@ class TrainingOptions:
     engine : {"compiled", "scikit-learn"}, optional
         Grower of the trees; by default "compiled", and "scikit-learn" for settings that it does not have (`criterion`,
         `max_leaf_nodes`, `ccp_alpha`, `monotonic_cst`).
+    splitter : {"best", "random"}, optional
+        Splits of the trees. "best" (default): the best of every feature tried, a random forest. "random": the best of
+        one random threshold for each, extremely randomised trees (Geurts et al. 2006, doi 10.1007/s10994-006-6226-1),
+        grown on bootstrap samples too.
     max_features : float, int or str, optional
         Features tried at a split, as in RandomForestRegressor, where 1.0 tries all; by default by the preset.
     min_samples_split, min_samples_leaf : int or float, optional
@@ -171,6 +177,7 @@ class TrainingOptions:
     seed: int = 0
     workers: int = 1
     engine: Engine | None = None
+    splitter: Splitter | None = None
     max_features: float | int | str | None = None
     min_samples_split: float | int | None = None
     min_samples_leaf: float | int | None = None

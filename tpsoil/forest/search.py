@@ -13,11 +13,11 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.growing import grow
+from tpsoil.forest.growing import grow, unfitted_forest
 from tpsoil.forest.options import PRESETS, RESERVED, SETTINGS, Engine
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestRegressor
+    from tpsoil.forest.growing import AnyForest
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ def grid_of_settings(
     Parameters
     ----------
     settings : mapping
-        Fixed settings of RandomForestRegressor.
+        Fixed settings, see `tpsoil.forest.options.SETTINGS`.
     search : mapping of str to sequence, optional
     preset : {"default", "randomForest"}
         Of settings that are neither fixed nor searched.
@@ -74,7 +74,7 @@ class ForestSpec:
     ----------
     trees : int
     settings : mapping
-        Of RandomForestRegressor.
+        As in `tpsoil.forest.growing.unfitted_forest`.
     stream : tuple of int
         Identifies the forest's own stream of random numbers: seed and position in the work, never its order.
     engine : {"compiled", "scikit-learn"}, optional
@@ -86,15 +86,13 @@ class ForestSpec:
     stream: tuple[int, ...]
     engine: Engine | None = None
 
-    def unfitted(self) -> RandomForestRegressor:
+    def unfitted(self) -> AnyForest:
         """The forest before `fit`."""
-        from sklearn.ensemble import RandomForestRegressor
-
         state = int(np.random.SeedSequence([int(s) for s in self.stream]).generate_state(1)[0] >> 1)
-        return RandomForestRegressor(n_estimators=self.trees, random_state=state, **self.settings)
+        return unfitted_forest(self.trees, state, self.settings)
 
 
-def fit_forest(columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, workers: int = 1) -> RandomForestRegressor:
+def fit_forest(columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, workers: int = 1) -> AnyForest:
     """Fit one forest.
 
     Parameters
@@ -107,7 +105,7 @@ def fit_forest(columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, worke
 
     Returns
     -------
-    RandomForestRegressor
+    RandomForestRegressor or ExtraTreesRegressor
 
     Raises
     ------

@@ -21,7 +21,7 @@ from tpsoil.forest.leaves import leaf_means
 from tpsoil.forest.tables import Unseen
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestRegressor
+    from tpsoil.forest.growing import AnyForest
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class TrainedForest:
 
     Parameters
     ----------
-    forest : RandomForestRegressor
+    forest : RandomForestRegressor or ExtraTreesRegressor
         Fitted on the scale of `settings["transform"]`; its columns are `encoding.columns`.
     features : tuple of str
         As requested, in order.
@@ -66,7 +66,7 @@ class TrainedForest:
         Group of these rows.
     """
 
-    forest: RandomForestRegressor
+    forest: AnyForest
     features: tuple[str, ...]
     target: str
     units: str

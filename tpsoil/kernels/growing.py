@@ -1,4 +1,4 @@
-"""Regression trees grown on rank-coded features: exact splits of least squared error.
+"""Regression trees grown on rank-coded features: exact splits of least squared error, or random ones (extra-trees).
 
 Each feature is sorted once for all trees. A tree holds the order of its rows by every feature; a split divides each of
 these orders in two, stably, so that no node sorts anything. A row that was drawn several times is one row with a
@@ -22,17 +22,24 @@ Array = npt.NDArray[Any]
 EPSILON: Final = float(np.finfo(np.float64).eps)
 """Impurity below which a node counts as pure, as in scikit-learn."""
 SHIFT_13, SHIFT_7, SHIFT_17, SHIFT_32 = np.uint64(13), np.uint64(7), np.uint64(17), np.uint64(32)
+SHIFT_11, UNIT = np.uint64(11), 2.0**-53
 
 
 @jit
-def random_below(state: Array, limit: Any) -> Any:
-    """A random integer in 0 .. limit - 1, by Marsaglia's xorshift; `state` (1,), uint64, not 0, is advanced."""
+def random_bits(state: Array) -> Any:
+    """64 random bits, by Marsaglia's xorshift; `state` (1,), uint64, not 0, is advanced."""
     x = state[0]
     x ^= x << SHIFT_13
     x ^= x >> SHIFT_7
     x ^= x << SHIFT_17
     state[0] = x
-    return np.int64(((x >> SHIFT_32) * np.uint64(limit)) >> SHIFT_32)
+    return x
+
+
+@jit
+def random_below(state: Array, limit: Any) -> Any:
+    """A random integer in 0 .. limit - 1; `state` as in `random_bits`."""
+    return np.int64(((random_bits(state) >> SHIFT_32) * np.uint64(limit)) >> SHIFT_32)
 
 
 @jit
@@ -66,9 +73,9 @@ def scan_feature(
         W and S.
     least_rows, least_weight : int, float
         Of a child.
-    best : ndarray (4,), float64
-        Updated: S_l^2 / W_l + S_r^2 / W_r, feature, rows in the left child, and 1 where missing values go left. The
-        left rows are the first of `order`, and the missing ones where they go left.
+    best : ndarray (5,), float64
+        The first four are updated: S_l^2 / W_l + S_r^2 / W_r, feature, rows in the left child, and 1 where missing
+        values go left. The left rows are the first of `order`, and the missing ones where they go left.
     feature : int
     """
     m = order.size
@@ -106,6 +113,63 @@ def scan_feature(
                 best[1] = feature
                 best[2] = left
                 best[3] = missing_left
+
+
+@jit
+def draw_split(
+    order: Array,
+    code: Array,
+    level: Array,
+    terms: Array,
+    missing: Any,
+    totals: Array,
+    least_rows: Any,
+    least_weight: Any,
+    best: Array,
+    feature: Any,
+    state: Array,
+) -> None:
+    """One random split of a node by one feature, if it is better than the best so far.
+
+    Parameters
+    ----------
+    order, code, terms, missing, totals, least_rows, least_weight, feature
+        As in `scan_feature`.
+    level : ndarray (ranks,), float64
+        Distinct values of the feature, ascending.
+    best : ndarray (5,), float64
+        Updated: as in `scan_feature`, and the threshold.
+    state : ndarray (1,), uint64
+        Of the random numbers; advanced.
+
+    Notes
+    -----
+    The threshold is uniform between the lowest and the highest value of the node, and missing values go to a side at
+    random (Geurts et al. 2006, doi 10.1007/s10994-006-6226-1; scikit-learn for missing values).
+    """
+    m = order.size
+    present = m - missing
+    low, high = level[code[order[0]]], level[code[order[present - 1]]]
+    threshold = low + (high - low) * (np.float64(random_bits(state) >> SHIFT_11) * UNIT)
+    if threshold >= high:
+        threshold = low
+    missing_left = missing > 0 and random_below(state, 2) == 1
+    weight, total, left = 0.0, 0.0, 0
+    while left < present and level[code[order[left]]] <= threshold:
+        weight += terms[order[left], 0]
+        total += terms[order[left], 1]
+        left += 1
+    if missing_left:
+        for i in range(present, m):
+            weight += terms[order[i], 0]
+            total += terms[order[i], 1]
+        left += missing
+    other, rest = totals[0] - weight, totals[1] - total
+    if left < least_rows or m - left < least_rows or weight < least_weight or other < least_weight:
+        return
+    gain = total * total / weight + rest * rest / other
+    if gain > best[0]:
+        best[0], best[1], best[2], best[3], best[4] = gain, feature, left, missing_left, threshold
 
 
 @jit
@@ -171,9 +235,9 @@ def grow_tree(
         The target, and the same less its mean: sums of the latter lose fewer digits.
     weight : ndarray (n,), float64
         0 for rows out of the bag.
-    limits : ndarray (6,), float64
+    limits : ndarray (7,), float64
         Features tried at a split; maximum depth; minimum rows of a node that is split; minimum rows and minimum weight
-        of a child; minimum decrease of impurity.
+        of a child; minimum decrease of impurity; 1 for random splits (`draw_split`), 0 for exact ones.
     state : ndarray (1,), uint64
         Of the random numbers; advanced.
     orders : ndarray (p + 1, n), dtype of `codes`
@@ -196,21 +260,21 @@ def grow_tree(
     terms = np.empty((n, 2))
     left = np.zeros(n, np.uint8)
     totals = np.empty(2)
-    best = np.empty(4)
+    best = np.empty(5)
     features = np.arange(p)
     spare = orders[p]
     rows = 0
     for row in range(n):
         terms[row, 0] = weight[row]
         terms[row, 1] = weight[row] * centred[row]
+    tried, deepest, least_split, least_rows = limits[0], limits[1], limits[2], limits[3]
+    least_weight, least_decrease, random = limits[4], limits[5], limits[6] > 0.0
     for f in range(p):
         rows = 0
         for k in range(n):
             row = presorted[f, k]
             orders[f, rows] = row
             rows += weight[row] > 0.0
-    tried, deepest, least_split, least_rows = limits[0], limits[1], limits[2], limits[3]
-    least_weight, least_decrease = limits[4], limits[5]
     all_weight = 0.0
     nodes, depth_of_stack, reached = 0, 1, 0
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3], stack[0, 4] = 0, rows, 0, -1, 0
@@ -265,7 +329,10 @@ def grow_tree(
             elif code[order[m - 1]] <= same[f, code[order[0]]]:
                 continue
             evaluated += 1
-            scan_feature(order, code, same[f], terms, missing, totals, least_rows, least_weight, best, f)
+            if random:
+                draw_split(order, code, values[f], terms, missing, totals, least_rows, least_weight, best, f, state)
+            else:
+                scan_feature(order, code, same[f], terms, missing, totals, least_rows, least_weight, best, f)
         if best[1] < 0.0:
             continue
         decrease = (best[0] - centre * centre / total) / all_weight
@@ -277,7 +344,9 @@ def grow_tree(
         while code[order[m - 1 - missing]] == distinct[split]:
             missing += 1
         below = count - missing if missing_left else count
-        if below == m - missing and not missing_left:
+        if random:
+            threshold = best[4]
+        elif below == m - missing and not missing_left:
             threshold = np.inf
         else:
             threshold = values[split, code[order[below - 1]]] / 2.0 + values[split, code[order[below]]] / 2.0

@@ -65,7 +65,7 @@ class ElementsTable(SamplesKeys):
     driver_repeats : int
         Permutations in each fold.
     settings : table
-        For scikit-learn's RandomForestRegressor, such as `max_features`.
+        Of the forest, by scikit-learn's names, such as `max_features`; `splitter = "random"` grows extra-trees.
     search : table of setting to list
         Values that are tried within the training part of every fold, such as `max_features`.
     search_trees : int
