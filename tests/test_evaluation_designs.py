@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +35,7 @@ from tpsoil.evaluation import (
     score_intervals,
 )
 from tpsoil.evaluation.distances import EARTH_RADIUS_M, FoldDistances
+from tpsoil.forest.block_sides import Blocks, correlated_blocks
 
 SURVEY = """\
 stratum,cluster,x,y,prob,N,M
@@ -398,6 +401,48 @@ def test_the_empirical_variogram_and_its_fit_equal_gstat() -> None:
     assert variogram.nugget == pytest.approx(0.0, abs=1e-4)
     assert variogram.partial_sill == pytest.approx(0.6582675646, rel=1e-3)
     assert variogram.range == pytest.approx(59.68903687, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("seed", "model", "reach", "trend", "gstat", "reached"),
+    [
+        (1, "exponential", 20.0, 0.0, (46.381079, 0.50490887, 0.89591215, 39.710962), True),
+        (2, "spherical", 30.0, 0.0, (46.563354, 0.087540651, 1.4174213, 31.146665), True),
+        (3, "exponential", 60.0, 0.03, (46.669194, 0.20868516, 1.0373814, 72.040098), False),
+    ],
+)
+def test_a_range_beyond_the_cutoff_is_marked_and_the_fit_is_that_of_gstat(
+    seed: int, model: Any, reach: float, trend: float, gstat: tuple[float, ...], reached: bool
+) -> None:
+    """gstat 2.1: variogram(z ~ 1, cutoff, width = cutoff / 15), then fit.variogram with fit.method = 7."""
+    rng = np.random.default_rng(seed)
+    place = rng.uniform(0, 100, (200, 2)).round(3)
+    h = cdist(place, place) / reach
+    correlation = np.exp(-3 * h) if model == "exponential" else np.where(h < 1, 1 - 1.5 * h + 0.5 * h**3, 0.0)
+    z = np.linalg.cholesky(correlation + 0.2 * np.eye(200)) @ rng.normal(size=200) + trend * place[:, 0]
+    variogram = fit_variogram(place, z.round(6), model=model)
+    cutoff, nugget, partial_sill, range_of_gstat = gstat
+    assert variogram.cutoff == pytest.approx(cutoff, rel=1e-7)
+    assert variogram.nugget == pytest.approx(nugget, rel=3e-3)
+    assert (variogram.partial_sill, variogram.range) == pytest.approx((partial_sill, range_of_gstat), rel=3e-3)
+    assert variogram.range_reached is reached
+    assert variogram.supported_range == (variogram.range if reached else variogram.cutoff)
+    assert ("range not reached within the cutoff of 46.67" in repr(variogram)) is not reached
+
+
+def test_blocks_are_half_the_cutoff_where_the_range_is_not_reached() -> None:
+    rng = np.random.default_rng(3)
+    east, north = rng.uniform(0, 9e5, (2, 400))
+    blocks = Blocks(0.0, east, north, "m")
+    trend = pd.Series(1e-5 * (east + north) + rng.normal(0, 0.1, 400))
+    cutoff = math.hypot(np.ptp(east), np.ptp(north)) / 3
+    sized = correlated_blocks(blocks, trend, None, 2)
+    assert sized.side == pytest.approx(cutoff / 2)
+    assert "half the cutoff of the variogram of residuals, whose range is not reached within it" in sized.text
+    # Ten folds need twenty filled blocks: reduced, and the text has both.
+    reduced = correlated_blocks(blocks, trend, None, 10)
+    assert reduced.side < sized.side
+    assert f"{cutoff / 2000:.4g} km, reduced so that 20 blocks are filled" in reduced.text
 
 
 def test_moran_equals_spdep() -> None:

@@ -39,6 +39,8 @@ class Variogram:
     model : {"exponential", "spherical"}
     points : DataFrame
         `distance`, `semivariance`, `pairs` of each class of distance.
+    cutoff : float
+        Largest distance of the points. A fitted range beyond it is an extrapolation: see `supported_range`.
     """
 
     nugget: float
@@ -46,6 +48,17 @@ class Variogram:
     range: float
     model: str
     points: pd.DataFrame
+    cutoff: float = float("inf")
+
+    @property
+    def range_reached(self) -> bool:
+        """Whether the semivariance levels off within the cutoff; if not, the range is only known to exceed it."""
+        return self.range <= self.cutoff
+
+    @property
+    def supported_range(self) -> float:
+        """The range, at most the cutoff: distances beyond it were not compared."""
+        return min(self.range, self.cutoff)
 
     @property
     def sill(self) -> float:
@@ -64,7 +77,9 @@ class Variogram:
     def __repr__(self) -> str:
         return (
             f"Variogram({self.model}: nugget {self.nugget:.4g}, sill {self.sill:.4g}, range {self.range:.4g}, "
-            f"{len(self.points)} classes)"
+            f"{len(self.points)} classes"
+            + ("" if self.range_reached else f"; range not reached within the cutoff of {self.cutoff:.4g}")
+            + ")"
         )
 
 
@@ -103,8 +118,10 @@ def fit_variogram(
     Notes
     -----
     Semivariance of a class: mean of (z_i - z_j)^2 / 2 over its pairs (Matheron). The model is fitted by least squares
-    with weights pairs / distance^2, as gstat's default. Above two million pairs a random two million are compared,
-    always the same.
+    with weights pairs / distance^2, as gstat's default, and a range of at most three cutoffs. Where it exceeds the
+    cutoff (`range_reached` is False), range and sill are extrapolated together and only their ratio, the slope, is
+    known: use `supported_range` as a distance. Above two million pairs a random two million are compared, always the
+    same.
 
     References
     ----------
@@ -152,7 +169,7 @@ def fit_variogram(
     fits = [least_squares(misfit, start, bounds=([0, 0, 1e-3], [10, 10, 3])) for start in starts]
     nugget, sill, span = min(fits, key=lambda fit: float(fit.cost)).x
     points = pd.DataFrame({"distance": lags, "semivariance": gamma, "pairs": pairs[filled]})
-    return Variogram(float(nugget) * variance, float(sill) * variance, float(span) * reach, model, points)
+    return Variogram(float(nugget) * variance, float(sill) * variance, float(span) * reach, model, points, reach)
 
 
 def moran(

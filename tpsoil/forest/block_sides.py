@@ -18,6 +18,9 @@ from tpsoil.points import PositionColumns
 Floats = npt.NDArray[np.float64]
 
 SIDE: Final = re.compile(r"^(\d*\.?\d+) ?(deg|km|m)$")
+SHARE_OF_CUTOFF: Final = 0.5
+"""Side of a block over the cutoff of a variogram whose range is not reached within it: a sixth of the diagonal of the
+samples' extent, so that neighbouring blocks are compared at distances that the variogram was computed for."""
 FEWEST_SITES: Final = 30
 """Positions from which on a variogram of residuals is fitted."""
 
@@ -118,7 +121,9 @@ def correlated_blocks(blocks: Blocks, residuals: pd.Series, sites: npt.NDArray[A
     Notes
     -----
     Roberts et al. 2017 (doi 10.1111/ecog.02881): blocks should be larger than the range of the residuals' correlation.
-    Where that leaves fewer than two blocks for each fold, the side is reduced by tenths until they are filled.
+    Where the range is not reached within the cutoff of the variogram, a third of the diagonal of the samples' extent,
+    the side is half the cutoff. Where that leaves fewer than two blocks for each fold, the side is reduced by tenths
+    until they are filled.
     """
     if blocks.east is None or blocks.north is None:
         raise InputError("folds: spatial blocks need coordinates; add columns lon and lat (or x and y)")
@@ -129,8 +134,11 @@ def correlated_blocks(blocks: Blocks, residuals: pd.Series, sites: npt.NDArray[A
     if len(means) < FEWEST_SITES or not means["residual"].var() > 0:
         side, basis = extent / math.sqrt(2 * n_folds), f"{len(means)} sites are too few for a variogram of residuals"
     else:
-        side = fit_variogram(means[["east", "north"]].to_numpy(), means["residual"].to_numpy()).range
-        basis = "the range of the variogram of residuals"
+        variogram = fit_variogram(means[["east", "north"]].to_numpy(), means["residual"].to_numpy())
+        side, basis = variogram.range, "the range of the variogram of residuals"
+        if not variogram.range_reached:
+            side = SHARE_OF_CUTOFF * variogram.cutoff
+            basis = "half the cutoff of the variogram of residuals, whose range is not reached within it"
     full = side
     while side > 1e-6 * extent and blocks.count(side, sites) < wanted:
         side *= 0.9
