@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.stats import norm
 
 from tpsoil.errors import InputError
-from tpsoil.evaluation import conformal_quantile
+from tpsoil.evaluation import conformal_quantile, group_quantiles
 from tpsoil.forest import train
-from tpsoil.forest.intervals import conformal_scores
+from tpsoil.forest.intervals import SMALLEST_GROUP, conformal_scores
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.local_intervals import ShiftCorrection, shift_correction
+from tpsoil.forest.outputs import SPREAD_LIMITS
+from tpsoil.forest.standardised import residual_variogram
 
 FEATURES = ["height", "kind"]
 
@@ -79,6 +82,76 @@ def test_layers_are_lazy_equal_on_every_chunking_and_after_storage(trained: Any,
         for name in maps:
             np.testing.assert_array_equal(maps[name], again[name].compute(scheduler="synchronous"), err_msg=name)
         assert MapModel.load(model.dump()).digest == model.digest
+
+
+@pytest.mark.parametrize("transform", ["none", "log10"])
+def test_limits_from_mean_and_spread_alone(truth: pd.DataFrame, transform: str) -> None:
+    """Nominal coverage without quantiles: the trees are walked as for mean and spread."""
+    table = simulated(900, 2)
+    forest = train(
+        table,
+        "value",
+        FEATURES,
+        categorical=["kind"],
+        trees=40,
+        folds="random",
+        min_samples_leaf=5,
+        transform=transform,
+    )
+    model = MapModel.of(forest, conformal="spread")
+    assert model.levels is None
+    assert model.forest.responses is None
+    cube = cube_of(truth, 60)
+    maps = map_models({"v": model}, cube)
+    inside = (maps["v_lower"].values.ravel() <= truth["value"]) & (truth["value"] <= maps["v_upper"].values.ravel())
+    # 900 scores and 3600 cells: standard error .011.
+    assert float(inside.mean()) == pytest.approx(0.9, abs=0.035)
+    mean, sd = (maps[name].values.astype(float) for name in ("v", "v_sd"))
+    if transform == "none":
+        expected = mean + model.conformal.correction * np.maximum(sd, model.conformal.floor)
+    else:
+        half = model.conformal.correction * np.maximum(sd / (mean * np.log(10)), model.conformal.floor)
+        expected = mean * 10**half
+        np.testing.assert_allclose(maps["v_lower"] * maps["v_upper"], mean**2, rtol=1e-5)
+    np.testing.assert_allclose(maps["v_upper"], expected, rtol=1e-6)
+    frame = forest.predictions["random"]
+    low, high = model.conformal.around(frame)
+    share = ((low <= frame["observed_original"]) & (frame["observed_original"] <= high)).mean()
+    assert share == pytest.approx(0.9, abs=0.002)  # the 90 % rank of the scores themselves
+    again = map_models({"v": MapModel.load(model.dump())}, cube.chunk({"y": 7, "x": 13}))
+    for name in maps:
+        np.testing.assert_array_equal(maps[name], again[name].compute(scheduler="synchronous"), err_msg=name)
+    assert maps["v_lower"].attrs["interval_method"].startswith("mean and spread between trees, corrected")
+    assert [one.meaning for one in model.outputs("v")[2:4]] == [SPREAD_LIMITS] * 2
+    assert residual_variogram(model, forest, np.random.default_rng(0).random((900, 2)), degrees=False) is not None
+
+
+def test_a_class_needs_fifty_samples_for_its_own_correction() -> None:
+    """Coverage of a class whose samples come from one place, as in one fold, and whose cells lie at another.
+
+    The errors of a place share a part. A correction from 9 to 49 of them follows that part; the correction of all
+    samples, of many places, has the nominal coverage there too.
+    """
+    assert SMALLEST_GROUP == 50
+    rng = np.random.default_rng(6)
+    turns, size = 400, 20
+    shares: dict[int, list[float]] = {9: [], SMALLEST_GROUP: []}
+    labels = np.repeat(["others", "small"], [600, size])
+    for _ in range(turns):
+        places = rng.normal(0, 0.9, 40).repeat(15)
+        errors = np.concatenate([places, np.full(size, rng.normal(0, 0.9))]) + rng.normal(0, 0.44, 600 + size)
+        elsewhere = np.abs(rng.normal(0, 0.9) + rng.normal(0, 0.44, 200))
+        for smallest, coverages in shares.items():
+            limit = group_quantiles(np.abs(errors), labels, 0.9, smallest=smallest).of(["small"])[0]
+            coverages.append(float((elsewhere <= limit).mean()))
+    own, pooled = (np.array(coverages) for coverages in shares.values())
+    print(f"coverage of .9 in a class of {size}: own correction {own.mean():.3f}, of all {pooled.mean():.3f}")
+    assert own.mean() < 0.86
+    assert pooled.mean() == pytest.approx(0.9, abs=0.015)
+    # Even independent errors: the coverage of one map varies with the samples of the class, by Beta(k, n + 1 - k).
+    limits = [[conformal_quantile(np.abs(rng.normal(size=n)), 0.9) for _ in range(2000)] for n in (9, SMALLEST_GROUP)]
+    spreads = [float(np.std(2 * norm.cdf(one) - 1)) for one in limits]
+    assert spreads == pytest.approx([0.0905, 0.0412], abs=0.008)
 
 
 def test_density_and_expected_error_are_those_of_the_space(trained: Any, truth: pd.DataFrame) -> None:

@@ -40,6 +40,9 @@ class Conformal:
         Scale of the fit.
     scores : int
         Residuals that it rests on.
+    floor : float
+        Smallest spread between trees that "spread" scales, on the scale of the fit: where all trees agree their spread
+        is 0.
     """
 
     level: float
@@ -47,6 +50,7 @@ class Conformal:
     correction: float
     transform: str
     scores: int
+    floor: float = 0.0
 
     @property
     def quantiles(self) -> tuple[float, float]:
@@ -82,9 +86,44 @@ class Conformal:
         return np.where(crossed, middle, lower), np.where(crossed, middle, upper)
 
     def around_mean(self, mean: npt.NDArray[Any], sd: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Limits around a prediction, all on the scale of the fit; for "spread" and "residual"."""
-        half = self.correction * sd if self.method == "spread" else np.full(np.shape(mean), self.correction)
-        return mean - half, mean + half
+        """Limits around a prediction, for "spread" and "residual".
+
+        Parameters
+        ----------
+        mean, sd : ndarray
+            Mean of the trees and spread between them, in the target's own unit.
+
+        Returns
+        -------
+        lower, upper : ndarray
+            In the target's own unit: with a logarithmic fit mean * 10 ** -+(correction * sd / (mean ln 10)).
+        """
+        centre, spread = relative_spread(np.asarray(mean, np.float64), np.asarray(sd, np.float64), self.transform)
+        half = self.correction * (np.maximum(spread, self.floor) if self.method == "spread" else 1.0)
+        if self.transform == "log10":
+            return 10.0 ** (centre - half), 10.0 ** (centre + half)
+        return centre - half, centre + half
+
+    def around(self, predictions: pd.DataFrame, correction: Floats | None = None) -> tuple[Floats, Floats]:
+        """Limits of out-of-fold predictions in the target's own unit.
+
+        Parameters
+        ----------
+        predictions : DataFrame
+            Of one kind of folds, from `TrainedForest.predictions`.
+        correction : ndarray, optional
+            Of each row, for "quantile"; by default `self.correction` for all.
+        """
+        if self.method == "quantile":
+            low, high = (predictions[f"q{t:g}"].to_numpy(dtype=np.float64) for t in self.quantiles)
+            return self.around_quantiles(low, high, correction)
+        mean, sd = (predictions[f"{name}_original"].to_numpy(dtype=np.float64) for name in ("predicted", "sd"))
+        return self.around_mean(mean, sd)
+
+
+def relative_spread(mean: Floats, sd: Floats, transform: str) -> tuple[Floats, Floats]:
+    """Mean and spread of the target's own unit on the scale of the fit: log10(mean) and sd / (mean ln 10)."""
+    return (np.log10(mean), sd / (mean * np.log(10.0))) if transform == "log10" else (mean, sd)
 
 
 def conformal_intervals(
@@ -116,7 +155,9 @@ def conformal_intervals(
     Notes
     -----
     Score of row i for "quantile": max(q_low(x_i) - y_i, y_i - q_high(x_i)) on the scale of the fit (conformalised
-    quantile regression), for "spread" |y_i - m(x_i)| / sd(x_i), for "residual" |y_i - m(x_i)|. The residuals come
+    quantile regression), for "spread" |y_i - m(x_i)| / sd(x_i), for "residual" |y_i - m(x_i)|. With a logarithmic fit m
+    is log10 of the mean in the target's own unit and sd the spread there over (mean ln 10), as the maps have them, so
+    that "spread" needs mean and spread of a cell alone and no quantiles. The residuals come
     from forests of the other folds, so they are a little larger than the whole forest's: the interval errs to the safe
     side.
 
@@ -126,12 +167,14 @@ def conformal_intervals(
     Systems 32; Vovk 2015, Cross-conformal predictors, doi 10.1007/s10472-013-9368-4
     """
     scores = conformal_scores(trained, level, method=method, kind=kind)
+    transform = str(trained.settings["transform"])
     return Conformal(
         level=level,
         method=method,
         correction=conformal_quantile(scores.to_numpy(), level),
-        transform=str(trained.settings["transform"]),
+        transform=transform,
         scores=len(scores),
+        floor=_spreads(trained.predictions[_kind(trained, kind)], transform)[2] if method == "spread" else 0.0,
     )
 
 
@@ -208,6 +251,7 @@ def coverage_table(
     own = np.full(len(frame), "all") if conditional is None else _labels(conditional, frame.index).astype(object)
     own[pd.isna(own)] = ""  # rows without a group are one
     y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
+    centre, spread, floor = _spreads(frame, transform) if method == "spread" else (mean, sd, 0.0)
     parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
     rows = []
     for level in levels:
@@ -220,11 +264,11 @@ def coverage_table(
             for label in pd.unique(own[here]):
                 rows_here = here & (own == label)
                 correction = float(by_group.of([label])[0])
-                fitted = Conformal(level, method, correction, "none", int((~here).sum()))
+                fitted = Conformal(level, method, correction, "none", int((~here).sum()), floor)
                 if method == "quantile":
                     limits = fitted.around_quantiles(raw_low[rows_here], raw_high[rows_here])
                 else:
-                    limits = fitted.around_mean(mean[rows_here], sd[rows_here])
+                    limits = fitted.around_mean(centre[rows_here], spread[rows_here])
                 lower[rows_here], upper[rows_here] = limits
         z = float(norm.ppf((1 + level) / 2))
         penalty = 2 / (1 - level) * (np.maximum(lower - y, 0) + np.maximum(y - upper, 0))
@@ -255,18 +299,27 @@ def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> F
         raise InputError(
             f"intervals: method is '{method}', expected one of {list(METHODS)}{nearest_name(method, METHODS)}"
         )
-    y, mean, sd = (frame[name].to_numpy(dtype=np.float64) for name in ("observed", "predicted", "sd"))
+    y, mean = (frame[name].to_numpy(dtype=np.float64) for name in ("observed", "predicted"))
     if method == "residual":
         return np.asarray(np.abs(y - mean))
     if method == "spread":
-        # A row on which all trees agree and err has no finite ratio; the smallest positive spread stands in.
-        floor = sd[sd > 0].min() if (sd > 0).any() else 1.0
-        return np.asarray(np.abs(y - mean) / np.maximum(sd, floor))
+        centre, spread, floor = _spreads(frame, transform)
+        return np.asarray(np.abs(y - centre) / np.maximum(spread, floor))
     names = [f"q{t:g}" for t in tails(level)]
     if any(name not in frame for name in names):
         raise InputError(f"intervals: level is {level!r}, expected one of {list(LEVELS)}, whose quantiles train keeps")
     low, high = (forward(frame[name].to_numpy(dtype=np.float64), transform) for name in names)
     return np.asarray(np.maximum(low - y, y - high))
+
+
+def _spreads(frame: pd.DataFrame, transform: str) -> tuple[Floats, Floats, float]:
+    """Mean and spread as the maps have them, on the scale of the fit, and the smallest positive spread.
+
+    A row on which all trees agree and err has no finite ratio; the smallest positive spread is used for it.
+    """
+    mean, sd = (frame[f"{name}_original"].to_numpy(dtype=np.float64) for name in ("predicted", "sd"))
+    centre, spread = relative_spread(mean, sd, transform)
+    return centre, spread, float(spread[spread > 0].min()) if (spread > 0).any() else 1.0
 
 
 def _kind(trained: TrainedForest, kind: str | None) -> str:

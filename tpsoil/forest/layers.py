@@ -34,7 +34,7 @@ from tpsoil.forest.local_intervals import (
 from tpsoil.forest.mapping import map_members
 from tpsoil.forest.measurement import MeasurementError
 from tpsoil.forest.model_bytes import Unpacked, encoding_of, pack, reading_model, unpack
-from tpsoil.forest.outputs import layer_variables
+from tpsoil.forest.outputs import LIMITS, SPREAD_LIMITS, layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.residual_kriging import add_kriged
 from tpsoil.forest.tables import Unseen, check_unseen
@@ -123,9 +123,12 @@ class MapModel:
             Of "point_density" (training samples within the threshold of dissimilarity) and "expected_error" (RMSE
             expected at the cell's dissimilarity).
         conformal : str
-            "plain": one correction, nominal coverage on average. "class:NAME": one for each class of a feature, nominal
-            coverage within classes. "weighted": samples weighted by how dense the mapped area is at their covariates,
-            nominal coverage over an area that differs from the samples; needs `cells`.
+            "plain": quantiles of the forest with one correction, nominal coverage on average. "spread": mean and spread
+            between trees times one factor, which costs what mean and spread cost, with the same nominal coverage on
+            average; the choice for maps of many cells, such as 30 m. "class:NAME": quantiles with one correction for
+            each class of a feature, nominal coverage within classes. "weighted": samples weighted by how dense the
+            mapped area is at their covariates, nominal coverage over an area that differs from the samples; needs
+            `cells`.
         cells : DataFrame (m, features), optional
             Covariates of cells of the mapped area; only for "weighted".
 
@@ -162,9 +165,9 @@ class MapModel:
         return cls(
             name=trained.target,
             encoding=trained.encoding,
-            forest=trained.compile(responses=True),
+            forest=trained.compile(responses=conformal != "spread"),
             facts=facts,
-            conformal=conformal_intervals(trained, level),
+            conformal=conformal_intervals(trained, level, method="spread" if conformal == "spread" else "quantile"),
             space=space.encoding,
             area=space.area,
             measurement=measurement,
@@ -192,8 +195,10 @@ class MapModel:
 
     @property
     def levels(self) -> Levels | None:
-        """Quantiles that bound the interval."""
-        return None if self.conformal is None else Levels(self.conformal.quantiles, "responses")
+        """Quantiles that bound the interval; None where mean and spread do."""
+        if self.conformal is None or self.conformal.method == "spread":
+            return None
+        return Levels(self.conformal.quantiles, "responses")
 
     def finish(self, prediction: Prediction, raw: Sequence[Array], selected: Array) -> list[Array]:
         """The layers of a block from the predictions of the trees.
@@ -212,10 +217,13 @@ class MapModel:
             In the order of `outputs.LAYERS`, then of `extra`; mean and spread alone without intervals.
         """
         mean, sd, quantiles = prediction.mean[0], prediction.sd[0], prediction.quantiles
-        if self.conformal is None or self.area is None or self.space is None or quantiles is None:
+        if self.conformal is None or self.area is None or self.space is None:
             return [mean, sd]
         correction = self._correction(raw, selected)
-        lower, upper = self.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1], correction)
+        if quantiles is None:
+            lower, upper = self.conformal.around_mean(mean, sd)
+        else:
+            lower, upper = self.conformal.around_quantiles(quantiles[0, :, 0], quantiles[0, :, 1], correction)
         if correction is not None:
             unsupported = ~np.isfinite(correction)
             lower[unsupported], upper[unsupported] = np.nan, np.nan
@@ -254,7 +262,10 @@ class MapModel:
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
         level = None if self.conformal is None else self.conformal.level
-        return layer_variables(label, level, units=self.forest.units, title=self.name, extra=self.extra)
+        variables = layer_variables(label, level, units=self.forest.units, title=self.name, extra=self.extra)
+        if self.conformal is None or self.conformal.method != "spread":
+            return variables
+        return [replace(one, meaning=SPREAD_LIMITS) if one.meaning == LIMITS else one for one in variables]
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -262,7 +273,8 @@ class MapModel:
         attributes: dict[str, Any] = {**dict(self.facts), "features": " ".join(self.features)}
         if self.conformal is not None and self.area is not None:
             attributes["interval_level"] = self.conformal.level
-            attributes["interval_method"] = "quantile forest, corrected by conformal scores of out-of-fold residuals"
+            basis = "mean and spread between trees" if self.conformal.method == "spread" else "quantile forest"
+            attributes["interval_method"] = f"{basis}, corrected by conformal scores of out-of-fold residuals"
             attributes["interval_correction"] = self.conformal.correction
             attributes["interval_coverage"] = "nominal on average over places like the samples"
             if self.by_class is not None:

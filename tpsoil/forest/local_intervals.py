@@ -227,8 +227,10 @@ def check_choices(level: float | None, extra: Sequence[str], conformal: str, cel
             raise InputError(
                 f"map: no layer '{name}'{nearest_name(name, EXTRA_LAYERS)}, expected of {list(EXTRA_LAYERS)}"
             )
-    if conformal not in ("plain", "weighted") and not conformal.startswith("class:"):
-        raise InputError(f"map: conformal is '{conformal}', expected 'plain', 'weighted' or 'class:' and a feature")
+    if conformal not in ("plain", "spread", "weighted") and not conformal.startswith("class:"):
+        raise InputError(
+            f"map: conformal is '{conformal}', expected 'plain', 'spread', 'weighted' or 'class:' and a feature"
+        )
     if (cells is not None) != (conformal == "weighted"):
         raise InputError("map: conformal='weighted' needs cells=, covariates of mapped cells, and only it uses them")
     if level is None and (extra or conformal != "plain"):

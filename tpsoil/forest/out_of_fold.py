@@ -77,8 +77,8 @@ class FoldPart:
         On the scale of the fit.
     limits : ndarray (m, levels)
         Quantiles in the target's own unit.
-    original : ndarray (m,)
-        Mean in the target's own unit.
+    original, original_sd : ndarray (m,)
+        Mean and spread between trees in the target's own unit.
     settings : mapping
         Of the forest.
     """
@@ -87,6 +87,7 @@ class FoldPart:
     sd: Floats
     limits: Floats
     original: Floats
+    original_sd: Floats
     settings: dict[str, Any]
 
 
@@ -139,11 +140,11 @@ class FoldTask:
             forest, [str(c) for c in design.columns], accepts_missing=True, responses=(past, self.observed[part])
         )
         mean, sd, limits = compiled.predict(rows, STORED_LEVELS)
-        original = mean
+        original, original_sd = mean, sd
         if self.transform == "log10":
             own = in_own_unit(compiled, self.observed[part], self.back_transform)
-            original = replace(own, responses=None).predict(rows)[0]
-        return FoldPart(mean, sd, limits, original, settings)
+            original, original_sd = replace(own, responses=None).predict(rows)
+        return FoldPart(mean, sd, limits, original, original_sd, settings)
 
 
 def out_of_fold(
@@ -162,12 +163,14 @@ def out_of_fold(
     index : Index
         Of the table.
     """
-    values: Mapping[str, Floats] = {name: np.empty(len(fitted)) for name in ("predicted", "sd", "original")}
+    values: Mapping[str, Floats] = {
+        name: np.empty(len(fitted)) for name in ("predicted", "sd", "original", "original_sd")
+    }
     limits = np.empty((len(fitted), len(STORED_LEVELS)))
     for k, part in enumerate(parts):
         test = labels == k
         values["predicted"][test], values["sd"][test], limits[test] = part.mean, part.sd, part.limits
-        values["original"][test] = part.original
+        values["original"][test], values["original_sd"][test] = part.original, part.original_sd
     frame = pd.DataFrame(
         {
             "observed": fitted,
@@ -176,6 +179,7 @@ def out_of_fold(
             "fold": labels,
             "observed_original": observed,
             "predicted_original": values["original"],
+            "sd_original": values["original_sd"],
         },
         index=index,
     )

@@ -9,6 +9,11 @@ from typing import Final
 from tpsoil.variables import CATALOGUE, Variable, variable
 
 LAYERS: Final = ("mean", "sd", "lower", "upper", "dissimilarity", "applicability")
+LIMITS: Final = "conformalised quantile forest: out-of-fold observations are covered with the nominal frequency"
+"""Meaning of the limits of an interval."""
+SPREAD_LIMITS: Final = (
+    "spread between trees, scaled so that out-of-fold observations are covered with the nominal frequency"
+)
 EXTRA_LAYERS: Final = ("point_density", "expected_error")
 """Layers of covariate space that are mapped where they are asked for."""
 
@@ -53,13 +58,12 @@ def layer_variables(
     spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
     if level is None:
         return [mean, spread]
-    meaning = "conformalised quantile forest: out-of-fold observations are covered with the nominal frequency"
     limits = [
         replace(
             mean,
             name=f"{label}_{side}",
             long_name=f"{named}, {side} limit of the {100 * level:g} % interval",
-            meaning=meaning,
+            meaning=LIMITS,
             standard_name="",
         )
         for side in ("lower", "upper")

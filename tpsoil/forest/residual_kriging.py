@@ -204,8 +204,11 @@ def _shifted(trained: TrainedForest, kind: str, shift: Floats) -> pd.DataFrame:
     """Predictions out of fold with the kriged residuals."""
     frame = trained.predictions[kind].copy()
     frame["predicted"] += shift
+    log = trained.settings["transform"] == "log10"
     for name in ["predicted_original", *(c for c in frame if str(c).startswith("q"))]:
-        frame[name] = frame[name] * 10.0**shift if trained.settings["transform"] == "log10" else frame[name] + shift
+        frame[name] = frame[name] * 10.0**shift if log else frame[name] + shift
+    if log:
+        frame["sd_original"] *= 10.0**shift
     return frame
 
 

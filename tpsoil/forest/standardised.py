@@ -11,7 +11,7 @@ import pandas as pd
 
 from tpsoil.evaluation import Variogram, fit_variogram
 from tpsoil.forest.layers import MapModel
-from tpsoil.forest.trained import TrainedForest, tails
+from tpsoil.forest.trained import TrainedForest
 
 ATTRIBUTE: Final = "residual_variogram"
 """Attribute of a map of means, see `tpsoil.cube.area_estimates`."""
@@ -50,12 +50,11 @@ def residual_variogram(
         return None
     level = model.conformal.level
     frame = trained.predictions[trained.deciding]
-    low, high = (frame[f"q{t:g}"].to_numpy(dtype=np.float64) for t in tails(level))
     correction = None
     if model.by_class is not None:
         codes = pd.to_numeric(trained.rows[model.by_class.feature].reindex(frame.index), errors="coerce")
         correction = model.by_class.at(codes.to_numpy(dtype=np.float64))
-    lower, upper = model.conformal.around_quantiles(low, high, correction)
+    lower, upper = model.conformal.around(frame, correction)
     predicted = frame["predicted_original"].to_numpy(dtype=np.float64)
     if model.measurement is not None:
         lower, upper = model.measurement.widen(predicted, lower, upper, level)

@@ -50,8 +50,8 @@ class TrainedForest:
         The fold of every used row, one column for each kind; index of the table.
     predictions : mapping of str to DataFrame
         By kind of folds: `observed`, `predicted` and `sd` between trees on the fit's scale, `fold`;
-        `observed_original`, `predicted_original`, and the out-of-fold quantiles `q0.05` and so on, in the target's own
-        unit.
+        `observed_original`, `predicted_original`, `sd_original`, and the out-of-fold quantiles `q0.05` and so on, in
+        the target's own unit.
     settings : mapping
         All options and choices: settings of the forest and of each outer fold, transform, folds, seed.
     counts : mapping of str to int

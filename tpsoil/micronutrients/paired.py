@@ -10,7 +10,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest, conformal_intervals
-from tpsoil.forest.trained import LEVELS, tails
+from tpsoil.forest.trained import LEVELS
 from tpsoil.micronutrients.calibration import Line, XrfCalibration, calibrate_xrf
 
 Floats = npt.NDArray[np.float64]
@@ -160,8 +160,7 @@ def calibrated_coverage(
     error = calibration.measurement_error()
     rows = []
     for level in levels:
-        low, high = (out_of_fold[f"q{t:g}"].to_numpy(dtype=np.float64) for t in tails(level))
-        lower, upper = conformal_intervals(trained, level).around_quantiles(low, high)
+        lower, upper = conformal_intervals(trained, level).around(out_of_fold)
         wider_lower, wider_upper = error.widen(mean, lower, upper, level)
         rows.append(
             {
