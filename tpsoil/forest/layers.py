@@ -119,18 +119,8 @@ class MapModel:
             Nominal coverage of the interval: 0.5, 0.8, 0.9 or 0.95. None omits interval and applicability.
         measurement : MeasurementError, optional
             Error of the training values, in the target's unit; it is added to the interval in quadrature.
-        extra : sequence of str
-            Of "point_density" (training samples within the threshold of dissimilarity) and "expected_error" (RMSE
-            expected at the cell's dissimilarity).
-        conformal : str
-            "plain": quantiles of the forest with one correction, nominal coverage on average. "spread": mean and spread
-            between trees times one factor, which costs what mean and spread cost, with the same nominal coverage on
-            average; the choice for maps of many cells, such as 30 m. "class:NAME": quantiles with one correction for
-            each class of a feature, nominal coverage within classes. "weighted": samples weighted by how dense the
-            mapped area is at their covariates, nominal coverage over an area that differs from the samples; needs
-            `cells`.
-        cells : DataFrame (m, features), optional
-            Covariates of cells of the mapped area; only for "weighted".
+        extra, conformal, cells
+            Further layers, and kind of the interval, see `local_intervals.check_choices`.
 
         Returns
         -------
@@ -230,8 +220,7 @@ class MapModel:
         if self.measurement is not None:
             lower, upper = self.measurement.widen(mean, lower, upper, self.conformal.level)
         # The area is derived from the index as it is stored, so that the two maps are always consistent.
-        index = np.full(selected.size, np.nan, dtype=np.float32)
-        density = np.full(selected.size, np.nan, dtype=np.float32)
+        index, density = np.full((2, selected.size), np.nan, dtype=np.float32)
         pixels = np.flatnonzero(selected)
         for begin in range(0, pixels.size, BATCH):
             place = pixels[begin : begin + BATCH]
@@ -262,10 +251,9 @@ class MapModel:
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
         level = None if self.conformal is None else self.conformal.level
-        variables = layer_variables(label, level, units=self.forest.units, title=self.name, extra=self.extra)
-        if self.conformal is None or self.conformal.method != "spread":
-            return variables
-        return [replace(one, meaning=SPREAD_LIMITS) if one.meaning == LIMITS else one for one in variables]
+        by_spread = self.conformal is not None and self.conformal.method == "spread"
+        limits = SPREAD_LIMITS if by_spread else LIMITS
+        return layer_variables(label, level, units=self.forest.units, title=self.name, extra=self.extra, limits=limits)
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -217,6 +217,23 @@ def chance_of_area(classifier: CompiledForest, columns: Mapping[str, npt.NDArray
 def check_choices(level: float | None, extra: Sequence[str], conformal: str, cells: pd.DataFrame | None) -> None:
     """Check what a map is asked for beside mean and spread.
 
+    Parameters
+    ----------
+    level : float or None
+        Nominal coverage of the interval.
+    extra : sequence of str
+        Of "point_density" (training samples within the threshold of dissimilarity) and "expected_error" (RMSE expected
+        at the cell's dissimilarity).
+    conformal : str
+        "plain": quantiles of the forest with one correction, nominal coverage on average. "spread": mean and spread
+        between trees times one factor, with the same nominal coverage on average, and without the cost of quantiles:
+        the choice for maps of many cells, such as 30 m. "class:NAME": quantiles with one correction for each class of
+        a feature, nominal coverage within classes of 50 samples or more. "weighted": quantiles, with samples weighted
+        by how dense the mapped area is at their covariates, nominal coverage over an area that differs from the
+        samples.
+    cells : DataFrame (m, features) or None
+        Covariates of cells of the mapped area, for "weighted".
+
     Raises
     ------
     InputError

@@ -25,6 +25,7 @@ def layer_variables(
     units: str = "mg kg-1",
     title: str | None = None,
     extra: Sequence[str] = (),
+    limits: str = LIMITS,
 ) -> list[Variable]:
     """Identities of the layers that a map of one target has.
 
@@ -39,6 +40,8 @@ def layer_variables(
         Of a target that is not in the catalogue.
     extra : sequence of str
         Of `EXTRA_LAYERS`; only with a level.
+    limits : str
+        Meaning of the limits.
 
     Returns
     -------
@@ -58,12 +61,12 @@ def layer_variables(
     spread = replace(variable("sd"), name=f"{label}_sd", long_name=f"{named}, spread between trees", units=units)
     if level is None:
         return [mean, spread]
-    limits = [
+    bounds = [
         replace(
             mean,
             name=f"{label}_{side}",
             long_name=f"{named}, {side} limit of the {100 * level:g} % interval",
-            meaning=LIMITS,
+            meaning=limits,
             standard_name="",
         )
         for side in ("lower", "upper")
@@ -72,7 +75,7 @@ def layer_variables(
     return [
         mean,
         spread,
-        *limits,
+        *bounds,
         replace(index, name=f"{label}_dissimilarity", long_name=f"{named}, dissimilarity index"),
         replace(area, name=f"{label}_applicability", long_name=f"{named}, area of applicability"),
         *(_extra(label, named, units, name) for name in extra),
