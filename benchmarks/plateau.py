@@ -2,10 +2,11 @@
 
     python benchmarks/plateau.py [--size ROWSxCOLUMNS] [--folder FOLDER] [--workers 2]
 
-Default size: 31000x20000 cells of 90 m, for which some 60 GB of disk and many hours are needed; the folder is removed
-afterwards. Covariates are the sample's 8 km layers, interpolated, with relief of many lengths added. Writes
-benchmarks/results/plateau.md. The recipe is what a user would write: terrain, LS at the DEM's own resolution, water
-erosion, thickness with published parameters, and four elements with mean, spread and a conformal interval.
+Default size: 31000x20000 cells of 90 m, for which some 40 GB of disk and two hours are needed; without `--folder` the
+stores are removed afterwards. Covariates are the sample's 8 km layers, interpolated, with relief of many lengths added.
+Writes benchmarks/results/plateau.md. The recipe is what a user would write: terrain, LS at the DEM's own resolution,
+water erosion, thickness with quantiles from a calibration, and four elements with mean, spread and a conformal
+interval.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import json
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 import dask.array as da  # noqa: E402
 import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import rasterio  # noqa: E402
 import xarray as xr  # noqa: E402
 import zarr  # noqa: E402
@@ -36,14 +39,19 @@ from rasterio.windows import Window  # noqa: E402
 from scipy.ndimage import map_coordinates  # noqa: E402
 
 from tpsoil import add_layer, create_cube, open_cube  # noqa: E402
-from tpsoil.demo import simulated_samples, true_elements  # noqa: E402
+from tpsoil.demo import simulated_profiles, simulated_samples, true_elements  # noqa: E402
 from tpsoil.grid import coordinates, grid_of  # noqa: E402
+from tpsoil.recipes import preview  # noqa: E402
 from tpsoil.sample import open_sample  # noqa: E402
+from tpsoil.solum import published_zones  # noqa: E402
+from tpsoil.variables import variable  # noqa: E402
 
+HEAD = "| stage | wall | CPU | cells | read | written | memory: forecast / peak |"
+RULE = "|---|---|---|---|---|---|---|"
 RESULTS = Path(__file__).parent / "results" / "plateau.md"
-CELL_M = 90.0
 STRIP = 512
 NOISE_CELLS = 1024
+PROFILES = 60
 CONTINUOUS = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
 CLASSES = ("soil_mask",)
 LAPSE_K_M = 0.0065
@@ -72,9 +80,9 @@ print(json.dumps([f"peak {peak_bytes()}", 0, 0, 0, 0]), flush=True)
 """
 
 
-def grid_of_size(rows: int, columns: int) -> GeoBox:
-    """Cells of 90 m around the centre of the sample's grid."""
-    whole = grid_of(open_sample()).zoom_to(resolution=CELL_M)
+def grid_of_size(rows: int, columns: int, cell: float) -> GeoBox:
+    """Cells around the centre of the sample's grid."""
+    whole = grid_of(open_sample()).zoom_to(resolution=cell)
     top, left = max(0, (whole.shape[0] - rows) // 2), max(0, (whole.shape[1] - columns) // 2)
     return whole[top : top + rows, left : left + columns]
 
@@ -142,6 +150,17 @@ def make_covariates(folder: Path, grid: GeoBox, chunk: int) -> None:
     thin = open_cube(cube).isel(y=rows, x=columns)
     thin["slope"] = xr.zeros_like(thin["elevation"]) + 5.0
     simulated_samples(true_elements(thin)).to_csv(folder / "samples.csv", index=False)
+    profiles_of(thin).to_csv(folder / "profiles.csv", index=False)
+
+
+def profiles_of(thin: xr.Dataset) -> pd.DataFrame:
+    """Profiles whose thickness follows the published parameters on flat ground under mean erosion, 0.1 m of noise."""
+    layers = thin.where(thin["soil_mask"] == 1).assign(zone=published_zones(thin))
+    for name, value in (("general_curvature", 0.0), ("water_erosion", 2.76), ("wind_erosion", 10.0)):
+        layers[name] = xr.full_like(thin["elevation"], value).assign_attrs(units=variable(name).units)
+    counts = layers["zone"].where(thin["soil_mask"] == 1).to_series().dropna().astype(int).value_counts()
+    zones = sorted(int(zone) for zone, count in counts.items() if zone > 0 and count >= 4 * PROFILES)
+    return simulated_profiles(layers, zones, per_zone=PROFILES, noise_m=0.1)[["x", "y", "solum_thickness"]]
 
 
 def recipe_of(folder: Path, trees: int) -> dict[str, Any]:
@@ -161,8 +180,13 @@ def recipe_of(folder: Path, trees: int) -> dict[str, Any]:
             "rusle": {"practice": 1.0},
         },
         "solum": {
-            "parameters": "published",
             "zones": "published",
+            "calibration": {
+                "profiles": str(folder / "profiles.csv"),
+                "simulated": True,
+                "quantiles": [0.05, 0.95],
+                "starts": 4,
+            },
             "assumptions": {"wind_erosion": {"value": 10.0, "units": "t ha-1 a-1", "reason": "assumed"}},
         },
         "elements": {
@@ -176,6 +200,7 @@ def recipe_of(folder: Path, trees: int) -> dict[str, Any]:
             "trees": trees,
             "folds": ["group"],
             "interval": 0.9,
+            "conformal": "spread",
         },
     }
 
@@ -188,24 +213,26 @@ def chunks_in(store: Path) -> int:
     return sum(1 for _ in store.glob("*/c/*/*"))
 
 
-def execute(recipe: dict[str, Any], workers: int, kill_at: int = 0) -> list[list[Any]]:
-    """Events of one run in a process of its own, killed when the store has some number of chunks."""
+def execute(recipe: dict[str, Any], workers: int, log: Path, kill_at: int = 0) -> list[list[Any]]:
+    """Events of one run in a process of its own, killed when the store has some number of chunks.
+
+    They go to a file: a pipe that nobody reads while the run goes on would stop it.
+    """
     store = Path(recipe["run"]["output"])
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(recipe), str(workers)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    while kill_at and process.poll() is None:
-        if chunks_in(store) >= kill_at:
-            process.send_signal(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
-            break
-        time.sleep(0.2)
-    printed, _ = process.communicate()
+    with open(log, "w", encoding="utf-8") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHILD, json.dumps(recipe), str(workers)],
+            stdout=written,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        while kill_at and process.poll() is None:
+            if chunks_in(store) >= kill_at:
+                process.kill()
+            time.sleep(2)
+        process.wait()
     if process.returncode and not kill_at:
-        raise SystemExit(f"the run ended with status {process.returncode}")
-    return [json.loads(line) for line in printed.splitlines() if line.startswith("[")]
+        raise SystemExit(f"the run ended with status {process.returncode}; its events are in {log}")
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("[")]
 
 
 def by_stage(events: list[list[Any]], cells: int) -> list[str]:
@@ -235,79 +262,118 @@ def main() -> None:
     """Make the covariates, run, kill, resume, change one tile, run again; print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="31000x20000", help="rows x columns")
-    parser.add_argument("--folder", type=Path, help="for the stores; a temporary one by default")
+    parser.add_argument("--cell", type=float, default=90.0, help="side of a cell, m")
+    parser.add_argument("--folder", type=Path, help="kept, and continued after an interruption; by default temporary")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file for the results")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--trees", type=int, default=500)
     parser.add_argument("--chunk", type=int, default=512, help="side of a chunk, cells")
-    arguments = parser.parse_args()
-    rows, columns = (int(part) for part in arguments.size.split("x"))
-    folder = Path(tempfile.mkdtemp(prefix="tpsoil-plateau-", dir=arguments.folder))
-    try:
-        lines = measured(folder, (rows, columns), arguments)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    RESULTS.write_text(text, encoding="utf-8")
+    options = parser.parse_args()
+    if options.folder is None:
+        with tempfile.TemporaryDirectory(prefix="tpsoil-plateau-") as folder:
+            measured(Path(folder), options)
+    else:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        measured(options.folder, options)
 
 
-def measured(folder: Path, size: tuple[int, int], options: argparse.Namespace) -> list[str]:
-    """Lines of the results."""
-    from tpsoil.recipes import preview
+def step(folder: Path, name: str, work: Callable[[], Any]) -> Any:
+    """The result of one step, from the folder where it was done before."""
+    done = folder / f"{name}.json"
+    if not done.exists():
+        print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
+        result = json.dumps(work())
+        done.write_text(result, encoding="utf-8")
+    return json.loads(done.read_text(encoding="utf-8"))
 
-    chunk, workers = options.chunk, options.workers
-    grid = grid_of_size(*size)
-    cells = grid.shape[0] * grid.shape[1]
-    began, cpu = time.perf_counter(), time.process_time()
-    make_covariates(folder, grid, chunk)
-    made = time.perf_counter() - began, time.process_time() - cpu
+
+def measured(folder: Path, options: argparse.Namespace) -> None:
+    """All steps; the results are written after each run."""
+    grid = grid_of_size(*(int(part) for part in options.size.split("x")), options.cell)
     recipe = recipe_of(folder, options.trees)
-    plans = preview(recipe, workers=workers)
-    disk = plans.disk
-    expected = sum(len(one.plan.to_compute) for one in plans)
-    layers = 0 if disk is None else len(disk.layers)
-    store = folder / "maps.zarr"
-    first = execute(recipe, workers, kill_at=max(1, plans[0].plan.total * layers // 2))
-    resumed = execute(recipe, workers)
-    stored = stored_bytes(store)
-    maps = sum(path.stat().st_size for path in store.glob("*/c/*/*"))
-    array = zarr.open_array(str(folder / "cube.zarr"), path="ndvi", mode="r+")
-    window = slice(chunk // 4, chunk // 4 + 20)
-    array[window, window] = np.asarray(array[window, window]) * np.float32(0.97)
-    again = execute(recipe, workers)
-    done = [event[0] for event in again if "complete;" in event[0]]
-    whole = sum(events[-1][2] - events[0][2] for events in (first, resumed[:-1]))
-    changed = again[-2][2] - again[0][2]
-    head = "| stage | wall | CPU | cells | read | written | memory: forecast / peak |"
-    rule = "|---|---|---|---|---|---|---|"
-    forecast = "not known" if disk is None else f"{sum(disk.layers.values()) / 1e6:.0f} MB"
-    return [
-        f"# A plateau at 90 m: {grid.shape[0]} x {grid.shape[1]} cells, {cells / 1e6:.1f} million",
+    store, cube = folder / "maps.zarr", folder / "cube.zarr"
+
+    def covariates() -> list[float]:
+        shutil.rmtree(cube, ignore_errors=True)
+        began, cpu = time.perf_counter(), time.process_time()
+        make_covariates(folder, grid, options.chunk)
+        return [time.perf_counter() - began, time.process_time() - cpu, stored_bytes(cube)]
+
+    def forecast() -> dict[str, Any]:
+        plans = preview(recipe, workers=options.workers)
+        layers = {} if plans.disk is None else dict(plans.disk.layers)
+        return {
+            "layers": layers,
+            "chunks": plans[0].plan.total,
+            "tiles": sum(len(one.plan.to_compute) for one in plans),
+        }
+
+    def change_one_tile() -> int:
+        array = zarr.open_array(str(cube), path="ndvi", mode="r+")
+        middle = (
+            slice(array.shape[0] // 2, array.shape[0] // 2 + 20),
+            slice(array.shape[1] // 2, array.shape[1] // 2 + 20),
+        )
+        array[middle] = np.asarray(array[middle]) * np.float32(0.97)
+        return 1
+
+    made = step(folder, "covariates", covariates)
+    expected = step(folder, "forecast", forecast)
+    cells = grid.shape[0] * grid.shape[1]
+    soil = step(folder, "soil", lambda: int((open_cube(str(cube))["soil_mask"] == 1).sum()))
+    half = max(1, expected["chunks"] * len(expected["layers"]) // 2)
+    command = f"python benchmarks/plateau.py --size {options.size} --cell {options.cell:g} --chunk {options.chunk} "
+    lines = [
+        f"# A plateau at {options.cell:g} m: {grid.shape[0]} x {grid.shape[1]} cells, {cells / 1e6:.1f} million "
+        f"({soil / 1e6:.1f} million of soil)",
         "",
-        f"`python benchmarks/plateau.py --size {size[0]}x{size[1]} --chunk {chunk} --workers {workers} "
-        f"--trees {options.trees}`; "
+        f"`{command}--workers {options.workers} --trees {options.trees}`; "
         f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores. "
-        "Simulated samples; published parameters.",
+        "Simulated samples and profiles.",
         "",
-        f"- covariates: {made[0]:.0f} s, {made[1]:.0f} s of CPU, {stored_bytes(folder / 'cube.zarr') / 1e6:.0f} MB",
-        f"- forecast of the layers {forecast}, stored {maps / 1e6:.0f} MB, with models and records "
-        f"{stored / 1e6:.0f} MB; {expected} tiles",
-        f"- peak memory of the process: {int(resumed[-1][0].split()[1]) / 1e9:.2f} GB",
-        f"- one changed tile of a covariate: {changed:.1f} s of CPU, {changed / whole:.1%} of the whole; "
-        f"{''.join(done)}",
-        "",
-        "Until it was killed:",
-        "",
-        head,
-        rule,
-        *by_stage(first, cells),
-        "",
-        "Resumed by the same command:",
-        "",
-        head,
-        rule,
-        *by_stage(resumed, cells),
+        f"- covariates: {made[0]:.0f} s, {made[1]:.0f} s of CPU, {made[2] / 1e6:.0f} MB",
+        f"- forecast of the layers {sum(expected['layers'].values()) / 1e6:.0f} MB; {expected['tiles']} tiles",
     ]
+    runs = {}
+    for name, kill_at in (("killed", half), ("resumed", 0), ("nothing changed", 0)):
+        runs[name] = step(folder, name, partial(execute, recipe, options.workers, folder / f"{name}.log", kill_at))
+        lines += ["", f"{name.capitalize()}:", "", HEAD, RULE, *by_stage(runs[name], cells)]
+        write(lines, options.results)
+    step(folder, "changed", change_one_tile)
+    again = step(folder, "one tile", partial(execute, recipe, options.workers, folder / "one tile.log", 0))
+    whole, changed = cpu_of(runs["killed"]) + cpu_of(runs["resumed"]), cpu_of(again)
+    stored = sum(path.stat().st_size for path in store.glob("*/c/*/*"))
+    forecast_bytes = sum(expected["layers"].values())
+    lines += [
+        "",
+        f"- stored layers {stored / 1e6:.0f} MB, {stored / forecast_bytes:.2f} of the forecast; with models, "
+        f"records and overviews {stored_bytes(store) / 1e6:.0f} MB",
+        f"- peak memory of the process: {max(peak_of(run) for run in runs.values()):.2f} GB",
+        f"- nothing changed: {cpu_of(runs['nothing changed']):.1f} s of CPU, "
+        f"{cpu_of(runs['nothing changed']) / whole:.2%} of the whole",
+        f"- one changed tile of a covariate: {changed:.1f} s of CPU, {changed / whole:.2%} of the whole; "
+        + "".join(event[0] for event in again if "complete;" in event[0]),
+    ]
+    write(lines, options.results)
+
+
+def cpu_of(events: list[list[Any]]) -> float:
+    """Processor time between the first event and the last that has one."""
+    times = [event[2] for event in events if event[2]]
+    return float(times[-1] - times[0])
+
+
+def peak_of(events: list[list[Any]]) -> float:
+    """Peak memory of a run that was not killed, GB."""
+    last = events[-1][0]
+    return int(last.split()[1]) / 1e9 if last.startswith("peak ") else 0.0
+
+
+def write(lines: list[str], results: Path) -> None:
+    """Print the lines and write them to the file."""
+    text = "\n".join(lines) + "\n"
+    print(text, flush=True)
+    results.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
