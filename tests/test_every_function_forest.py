@@ -80,6 +80,7 @@ TRAINING = {
     "units": other("g kg-1"),
     "seed": other(1),
     "workers": same(2, "threads; each tree has its own seed"),
+    "progress": same(False, "only shown on a terminal and in a notebook"),
     "engine": other("scikit-learn"),
     "splitter": other("random"),
     "max_features": other(1),

@@ -87,6 +87,7 @@ FOREST_OPTIONS = {
     "units": other("%"),
     "seed": other(1),
     "workers": same(2, "threads; each tree has its own seed"),
+    "progress": same(False, "only shown on a terminal and in a notebook"),
     "engine": other("scikit-learn"),
     "splitter": other("random"),
     "max_features": other(2, features=["slope", "land_cover"]),

@@ -72,8 +72,8 @@ def test_a_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("widgets", [True, False])
 def test_a_notebook_without_widgets_gets_lines_and_no_warning(monkeypatch: pytest.MonkeyPatch, widgets: bool) -> None:
-    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
-    monkeypatch.setattr(progress, "_has_widgets", lambda: widgets)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress, "has_widgets", lambda: widgets)
     reporter = Reporter(console=Console(file=io.StringIO(), width=80, soft_wrap=True))
     assert reporter.interactive == widgets
     if not widgets:

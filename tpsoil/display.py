@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import math
 import numbers
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -227,3 +229,14 @@ def text_summary(title: str, facts: Mapping[str, Any], *, width: int = 100) -> s
         for key, text in lines.items()
     ]
     return "\n".join([title, *texts])
+
+
+def in_notebook() -> bool:
+    """Whether output goes to the cell of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def has_widgets() -> bool:
+    """Whether the output of a notebook's cell may be overwritten; without ipywidgets rich only warns."""
+    return importlib.util.find_spec("ipywidgets") is not None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +25,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from tpsoil.display import printable
+from tpsoil.display import has_widgets, in_notebook, printable
 from tpsoil.redaction import redacted
 
 from .places import is_url
@@ -50,7 +48,7 @@ class Reporter:
     """
 
     def __init__(self, *, show: bool = True, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=not _in_notebook(), highlight=False, soft_wrap=True)
+        self.console = console or Console(stderr=not in_notebook(), highlight=False, soft_wrap=True)
         self.show = show
         self._bar: Progress | None = None
         self._task: int | None = None
@@ -139,7 +137,7 @@ class Reporter:
     @property
     def interactive(self) -> bool:
         """Whether output may be overwritten in place."""
-        return self.show and (_has_widgets() if _in_notebook() else self.console.is_terminal)
+        return self.show and (has_widgets() if in_notebook() else self.console.is_terminal)
 
     def tile_done(self, name: str, seconds: float) -> None:
         """One more tile."""
@@ -217,13 +215,3 @@ def logging_to(path: Path | None) -> Iterator[None]:
 def _redact(record: logging.LogRecord) -> bool:
     record.msg, record.args = printable(redacted(record.getMessage())), None
     return True
-
-
-def _in_notebook() -> bool:
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-def _has_widgets() -> bool:
-    """Whether the output of a notebook's cell may be overwritten; without ipywidgets rich only warns."""
-    return importlib.util.find_spec("ipywidgets") is not None

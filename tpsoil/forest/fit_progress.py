@@ -1,19 +1,20 @@
-"""Progress of a training: forests of folds that are done, of all; reported to whoever asked for it."""
+"""Progress of a training: forests of folds that are done, of all; by default a bar on a terminal or in a notebook."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from tpsoil.display import has_widgets, in_notebook, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Progress = Callable[[int, int], None]
 
-
-def _no_progress(done: int, total: int) -> None:
-    """No progress is reported."""
-
-
-_REPORT: ContextVar[Progress] = ContextVar("fit_progress", default=_no_progress)
+_REPORT: ContextVar[Progress | None] = ContextVar("fit_progress", default=None)
 
 
 @contextlib.contextmanager
@@ -38,6 +39,39 @@ def reporting_fits(progress: Progress) -> Iterator[None]:
         _REPORT.reset(token)
 
 
+@contextlib.contextmanager
+def fit_bar(title: str, *, show: bool) -> Iterator[None]:
+    """Show a bar of the folds of a training, where its output may be overwritten and nobody else reports them.
+
+    Parameters
+    ----------
+    title : str
+    show : bool
+        False: no bar anywhere.
+    """
+    console = fit_console() if show and _REPORT.get() is None else None
+    if console is None or not (has_widgets() if in_notebook() else console.is_terminal):
+        yield
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("folds"), TimeElapsedColumn())
+    with Progress(TextColumn("{task.description}", markup=False), *columns, console=console, transient=True) as bar:
+        task = bar.add_task(printable(title), total=None)
+        with reporting_fits(lambda done, total: bar.update(task, completed=done, total=total)):
+            yield
+        bar.refresh()
+
+
+def fit_console() -> Console:
+    """Where a bar is shown: standard error, in a notebook the cell's output."""
+    from rich.console import Console
+
+    return Console(stderr=not in_notebook(), highlight=False)
+
+
 def fold_done(done: int, total: int) -> None:
     """Report that `done` of `total` forests, with their searches, are trained."""
-    _REPORT.get()(done, total)
+    report = _REPORT.get()
+    if report is not None:
+        report(done, total)

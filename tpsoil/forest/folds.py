@@ -35,7 +35,7 @@ def sites_by_position(table: pd.DataFrame) -> pd.Series | None:
     warnings.warn(
         f"train: {len(table)} rows lie at {count} positions and no groups= names their sites; rows at one position "
         "are taken as one site, which no fold splits",
-        stacklevel=3,
+        stacklevel=4,
     )
     return pd.Series(codes, index=table.index, name="position")
 

@@ -66,6 +66,7 @@ class TrainingKeywords(TypedDict, total=False):
     units: str
     seed: int
     workers: int
+    progress: bool
     engine: Engine | None
     splitter: Splitter | None
     max_features: float | int | str | None
@@ -132,6 +133,8 @@ class TrainingOptions:
     seed : int
     workers : int
         Threads; the result does not depend on it.
+    progress : bool
+        Show a bar on a terminal and in a notebook with widgets; False: nowhere.
     engine : {"compiled", "scikit-learn"}, optional
         Grower of the trees; by default "compiled", and "scikit-learn" for settings that it does not have (`criterion`,
         `max_leaf_nodes`, `ccp_alpha`, `monotonic_cst`).
@@ -176,6 +179,7 @@ class TrainingOptions:
     units: str = "mg kg-1"
     seed: int = 0
     workers: int = 1
+    progress: bool = True
     engine: Engine | None = None
     splitter: Splitter | None = None
     max_features: float | int | str | None = None

@@ -16,7 +16,7 @@ from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
 from tpsoil.forest.block_sides import blocks_of, correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
-from tpsoil.forest.fit_progress import fold_done
+from tpsoil.forest.fit_progress import fit_bar, fold_done
 from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
 from tpsoil.forest.growing import choose_engine
 from tpsoil.forest.options import SEARCH_FOLDS, SEARCH_TREES, TrainingKeywords, TrainingOptions, with_keywords_of
@@ -55,8 +55,8 @@ def train(
     **options
         Each a keyword, see `TrainingOptions`: `folds`, `deciding`, `n_folds`, `block_size`, `coordinates`, `regions`,
         `area`, `trees`, `preset`, `search`, `search_trees`, `search_folds`, `transform`, `back_transform`, `missing`,
-        `categories`, `categorical`, `circular`, `units`, `seed`, `workers`, and the settings of the forest, such as
-        `max_features`.
+        `categories`, `categorical`, `circular`, `units`, `seed`, `workers`, `progress`, and the settings of the forest,
+        such as `max_features`.
 
     Returns
     -------
@@ -83,6 +83,18 @@ def train(
     >>> list(trained.scores.index), trained.deciding
     (['random', 'group'], 'group')
     """
+    how = TrainingOptions.of(options)
+    with fit_bar(f"training {target}", show=how.progress):
+        return _train(table, target, features, groups, options)
+
+
+def _train(
+    table: pd.DataFrame,
+    target: str,
+    features: Sequence[str],
+    groups: str | npt.ArrayLike | None,
+    options: TrainingKeywords,
+) -> TrainedForest:
     how = TrainingOptions.of(options)
     transform, back_transform, trees, seed = how.transform, how.back_transform, how.trees, how.seed
     n_folds, workers, categories = how.n_folds, how.workers, how.categories

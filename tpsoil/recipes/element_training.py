@@ -112,6 +112,7 @@ def training_options(
         **(search if table.search else {}),
         "seed": seed,
         "workers": workers,
+        "progress": False,  # the run has its own
         **table.settings,
     }
 
