@@ -130,7 +130,7 @@ def grow(
     Raises
     ------
     InputError
-        As `choose_engine`; for a negative weight.
+        As `choose_engine`; for a negative weight, and weights that are all 0.
     ValueError
         As scikit-learn, for data and settings that it rejects.
 
@@ -217,6 +217,14 @@ class RankedTable:
 
 def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int) -> Any:
     """Fit with the compiled grower: scikit-learn checks the data and fits a stump, whose place the trees take."""
+    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weight is not None and (weight < 0).any():
+        raise InputError(
+            f"forest: the smallest sample weight is {weight.min():g}, expected none below 0; omit these rows, or pass "
+            "engine='scikit-learn'"
+        )
+    if weight is not None and not weight.any():
+        raise InputError("forest: every sample weight is 0, expected one above 0; pass weights of the rows to use")
     trees, depth = int(forest.n_estimators), forest.max_depth
     forest.n_estimators, forest.max_depth = 1, 1 if depth is None or depth > 0 else depth
     try:
@@ -229,12 +237,6 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
     seeds = _tree_seeds(forest)
     table = RankedTable.of(_rows(X))
     target = np.asarray(y, dtype=np.float64).ravel()
-    weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-    if weight is not None and weight.min() < 0:
-        raise InputError(
-            f"forest: the smallest sample weight is {weight.min():g}, expected none below 0; omit these rows, or pass "
-            "engine='scikit-learn'"
-        )
     if weight is not None and forest.bootstrap:
         # From scikit-learn 1.9 on weights are probabilities of being drawn, before that they multiply the counts.
         counts = np.bincount(forest.estimators_samples_[0], minlength=len(target))
