@@ -197,7 +197,7 @@ def test_objective_is_the_transcribed_one(seed: int) -> None:
     low, high = space.search_box
     vector = rng.uniform(low, high)
     base, free, logs, *rest = space.arguments
-    score = misfit.misfit(vector, base, free, logs, *rest, sites, np.empty(8), np.empty(6))
+    score = misfit.misfit(vector, base, free, logs, *rest, sites, np.empty(8), np.empty(6), np.empty((2, 20)))
     assert score == pytest.approx(plain_misfit(space.values(vector), sites), rel=1e-10)
 
 

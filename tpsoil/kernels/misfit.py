@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .compile import jit
-from .pedogenesis import Balance, steady_thickness
+from .pedogenesis import Balance, balanced_rate, log_or_zero, thickness_of_rate
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -84,20 +84,33 @@ def balance_row(values: Doubles, log_ratio: float, row: Doubles) -> None:
 
 
 @jit
-def simulate(row: Doubles, site: Doubles, balance: Balance) -> tuple[float, bool]:
-    """Thickness of one site (7,), m, as in the map, and whether production balances erosion there."""
-    lowering = row[3] * site[WATER] + row[4] * site[WIND] - balance.dust
-    creep = row[5] * (site[CURVATURE] * balance.curvature_scale)
-    h, _, balanced = steady_thickness(row[0], row[1] + row[2] * site[ENERGY], lowering, creep, site[BEDROCK], balance)
+def balance_rates(row: Doubles, sites: Doubles, balance: Balance, rates: Doubles) -> None:
+    """Write the rate that production has to balance at every site (n, 7), m a-1, and its logarithm into `rates` (2, n).
+
+    Apart from the thickness, because a loop without a call of the logarithm keeps its numbers in registers.
+    """
+    for i in range(sites.shape[0]):
+        lowering = row[3] * sites[i, WATER] + row[4] * sites[i, WIND] - balance.dust
+        rates[0, i] = balanced_rate(lowering, row[5] * (sites[i, CURVATURE] * balance.curvature_scale), balance)
+    for i in range(sites.shape[0]):
+        rates[1, i] = log_or_zero(rates[0, i])
+
+
+@jit
+def simulate(row: Doubles, sites: Doubles, i: int, rates: Doubles, balance: Balance) -> tuple[float, bool]:
+    """Thickness of site i, m, as in the map, and whether production balances erosion there; `rates` of the sites."""
+    ln_r = row[1] + row[2] * sites[i, ENERGY]
+    h, _, balanced = thickness_of_rate(row[0], ln_r, rates[0, i], rates[1, i], sites[i, BEDROCK], balance)
     return h, balanced
 
 
 @jit
 def simulate_sites(row: Doubles, sites: Doubles, balance: Balance) -> Doubles:
     """Thickness of every site (n, 7), m, as in the map."""
-    out = np.empty(sites.shape[0])
+    out, rates = np.empty(sites.shape[0]), np.empty((2, sites.shape[0]))
+    balance_rates(row, sites, balance, rates)
     for i in range(sites.shape[0]):
-        out[i], _ = simulate(row, sites[i], balance)
+        out[i], _ = simulate(row, sites, i, rates, balance)
     return out
 
 
@@ -179,6 +192,19 @@ def tobit_rmse(squares: float, observed: int, surplus: Doubles) -> float:
 
 
 @jit
+def surpluses(row: Doubles, sites: Doubles, rates: Doubles, balance: Balance, censored: int) -> Doubles:
+    """Simulated minus observed thickness of the profiles censored as `LIKELIHOOD` (censored,), m."""
+    out = np.empty(censored)
+    k = 0
+    for i in range(sites.shape[0]):
+        if sites[i, CENSORED] == LIKELIHOOD and not math.isnan(sites[i, OBSERVED]):
+            h, balanced = simulate(row, sites, i, rates, balance)
+            out[k] = h - sites[i, OBSERVED] if balanced else -NO_BALANCE
+            k += 1
+    return out
+
+
+@jit
 def misfit(
     x: Doubles,
     base: Doubles,
@@ -191,6 +217,7 @@ def misfit(
     sites: Doubles,
     values: Doubles,
     row: Doubles,
+    rates: Doubles,
 ) -> float:
     """Root mean square error of a search vector, m (Eq. 10), or `tobit_rmse` with profiles censored in the likelihood.
 
@@ -211,7 +238,7 @@ def misfit(
         See `ENERGY` to `CENSORED`. A profile censored as `ONE_SIDED` has an error only where the simulated soil is
         thinner, and is counted; one censored as `LIKELIHOOD` adds the probability that thickness exceeds its depth. A
         site without an observation (NaN) only needs a steady state: without one it adds an error; it is never counted.
-    values, row : as `base`, and (6,) float64
+    values, row, rates : as `base`, (6,) and (2, n) float64
         Working space, overwritten.
 
     Returns
@@ -223,25 +250,25 @@ def misfit(
     if values.size < 8 and not feasible(values, low, high):
         return IMPOSSIBLE
     balance_row(values, log_ratio, row)
+    balance_rates(row, sites, balance, rates)
     total = 0.0
     seen = censored = 0
-    surplus = np.empty(0)
     for i in range(sites.shape[0]):
-        h, balanced = simulate(row, sites[i], balance)
+        h, balanced = simulate(row, sites, i, rates, balance)
         if math.isnan(sites[i, OBSERVED]):
             if not balanced:
                 total += NO_BALANCE * NO_BALANCE
             continue
-        error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
         if sites[i, CENSORED] == LIKELIHOOD:
-            if censored == 0:
-                surplus = np.empty(sites.shape[0])
-            surplus[censored] = error if balanced else -NO_BALANCE
             censored += 1
             continue
+        error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
         seen += 1
         if sites[i, CENSORED] == ONE_SIDED and error > 0.0 and balanced:
             error = 0.0
         total += error * error
-    rmse = tobit_rmse(total, seen, surplus[:censored]) if censored > 0 else math.sqrt(total / seen)
+    if censored == 0:
+        rmse = math.sqrt(total / seen)
+    else:
+        rmse = tobit_rmse(total, seen, surpluses(row, sites, rates, balance, censored))
     return rmse if rmse < IMPOSSIBLE else IMPOSSIBLE

@@ -77,8 +77,35 @@ class Balance(NamedTuple):
 
 
 @jit
-def steady_thickness(
-    h0: float, ln_r: float, lowering: float, creep: float, depth: float, balance: Balance
+def balanced_rate(lowering: float, creep: float, balance: Balance) -> float:
+    """Erosion that production has to balance, m a-1: without inflow by creep under `CLIP_GRAVITY`.
+
+    Parameters
+    ----------
+    lowering, creep : float
+        Erosion by water and wind less dust, and by creep, m a-1.
+    balance : Balance
+
+    Returns
+    -------
+    float
+        No balance exists where it is not above `balance.least_erosion`.
+    """
+    rate = lowering + creep
+    if balance.deposition == CLIP_GRAVITY and rate <= balance.least_erosion:
+        return lowering
+    return rate
+
+
+@jit
+def log_or_zero(rate: float) -> float:
+    """Natural logarithm; 0 where there is none."""
+    return math.log(rate) if rate > 0.0 else 0.0
+
+
+@jit
+def thickness_of_rate(
+    h0: float, ln_r: float, rate: float, log_rate: float, depth: float, balance: Balance
 ) -> tuple[float, int, bool]:
     """Thickness at which production equals erosion.
 
@@ -88,8 +115,8 @@ def steady_thickness(
         m.
     ln_r : float
         Logarithm of production on bare bedrock, m a-1.
-    lowering, creep : float
-        Erosion by water and wind less dust, and by creep, m a-1.
+    rate, log_rate : float
+        `balanced_rate`, m a-1, and its `log_or_zero`.
     depth : float
         Depth to bedrock, m; NaN: no cap.
     balance : Balance
@@ -99,21 +126,16 @@ def steady_thickness(
     thickness : float
         m; NaN without a balance under `STRICT`.
     status : int
+        `STEADY`, `BARE` or `CAPPED`: as if there were a balance.
     balanced : bool
         Whether production balances erosion here, or the thickness is prescribed by `deposition`.
     """
     code = STEADY
-    rate = lowering + creep
-    if rate <= balance.least_erosion:
-        code = NO_STEADY_STATE
-        if balance.deposition == CLIP_GRAVITY:
-            rate = lowering
     balanced = rate > balance.least_erosion
     if balanced:
-        h = h0 * (ln_r - math.log(rate))
+        h = h0 * (ln_r - log_rate)
         if h <= 0.0:
-            if code == STEADY:
-                code = BARE
+            code = BARE
             if not balance.keep_negative:
                 h = 0.0
     elif balance.deposition == STRICT:
@@ -124,6 +146,18 @@ def steady_thickness(
         h = depth
         if code == STEADY:
             code = CAPPED
+    return h, code, balanced
+
+
+@jit
+def steady_thickness(
+    h0: float, ln_r: float, lowering: float, creep: float, depth: float, balance: Balance
+) -> tuple[float, int, bool]:
+    """`thickness_of_rate` of erosion by water and wind less dust, and by creep, m a-1, with every status."""
+    rate = balanced_rate(lowering, creep, balance)
+    h, code, balanced = thickness_of_rate(h0, ln_r, rate, log_or_zero(rate), depth, balance)
+    if lowering + creep <= balance.least_erosion:
+        code = NO_STEADY_STATE
     return h, code, balanced
 
 

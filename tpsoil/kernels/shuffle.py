@@ -132,12 +132,14 @@ def minimise(
     n = search_low.size
     points, parents = 2 * n + 1, n + 1
     size = complexes * points
-    values, row = np.empty(base.size), np.empty(6)
+    values, row, rates = np.empty(base.size), np.empty(6), np.empty((2, sites.shape[0]))
     population, scores = np.empty((size, n)), np.empty(size)
     for i in range(size):
         for j in range(n):
             population[i, j] = search_low[j] + rng.random() * (search_high[j] - search_low[j])
-        scores[i] = misfit(population[i], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
+        scores[i] = misfit(
+            population[i], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
+        )
     spent = size
     order = np.argsort(scores, kind="mergesort")
     population, scores = population[order], scores[order]
@@ -166,17 +168,19 @@ def minimise(
                     inside = inside and search_low[j] <= trial[j] <= search_high[j]
                 if not inside:
                     random_in_box(group, rng, trial)
-                score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
+                score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
                 spent += 1
                 if not score < marks[worst]:
                     for j in range(n):
                         trial[j] = 0.5 * (centre[j] + group[worst, j])
-                    score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
+                    score = misfit(
+                        trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
+                    )
                     spent += 1
                     if not score < marks[worst]:  # a random point, accepted with any score
                         random_in_box(group, rng, trial)
                         score = misfit(
-                            trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row
+                            trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
                         )
                         spent += 1
                 group[worst] = trial
@@ -246,11 +250,11 @@ def walk(
         Share of the proposals.
     """
     chains, n = start.shape
-    values, row = np.empty(base.size), np.empty(6)
+    values, row, rates = np.empty(base.size), np.empty(6), np.empty((2, sites.shape[0]))
     state, trial = start.copy(), np.empty(n)
     score = np.empty(chains)
     for c in range(chains):
-        score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
+        score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
     stored = steps // keep_every
     vectors, scores = np.empty((stored * chains, n)), np.empty(stored * chains)
     stride = 2.38 / math.sqrt(2.0 * n)
@@ -271,7 +275,7 @@ def walk(
             chance = rng.random()
             if not inside:
                 continue
-            mark = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row)
+            mark = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
             if mark <= ceiling and mark < IMPOSSIBLE:
                 better = exponent * (math.log(max(score[c], 1e-300)) - math.log(max(mark, 1e-300)))
                 if better >= 0.0 or math.log(max(chance, 1e-300)) < better:

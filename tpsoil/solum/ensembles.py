@@ -128,7 +128,7 @@ def behavioural(
     low, high = five.search_box
     arguments: Any = (*five.arguments, np.ascontiguousarray(sites))
     centre = five.vector(space.combinations_of(best))
-    working: Any = (np.empty(dimensions), np.empty(6))
+    working: Any = (np.empty(dimensions), np.empty(6), np.empty((2, len(sites))))
     score = float(misfit.misfit(centre, *arguments, *working))
     ceiling = tolerated_rmse(score, n, dimensions)
     rng = np.random.default_rng([seed, 11])
