@@ -127,15 +127,20 @@ def thickness(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     source, target = folder / "cube.zarr", folder / "map.zarr"
     data.chunk(y=256, x=256).to_zarr(source, zarr_format=3, consolidated=False, mode="w")
 
-    def mapped() -> None:
+    common = ["solum_thickness", "solum_status", "saprolite_thickness", "erosion_rate", "potential_production",
+              "response_time"]  # fmt: skip
+
+    def mapped(names: list[str] | None = None) -> None:
         layers = xr.open_zarr(source, consolidated=False, mask_and_scale=False)
         result = solum.thickness(layers, solum.PUBLISHED)
+        result = result[names] if names else result
         for layer in result.variables.values():
             layer.encoding.clear()
         with dask.config.set(scheduler="threads", num_workers=2):
             result.to_zarr(target, zarr_format=3, consolidated=False, mode="w")
 
-    yield "thickness map, 1 million cells, Zarr to Zarr", mapped
+    yield "thickness map, its six layers of 90b691d, 1 million cells, Zarr to Zarr", lambda: mapped(common)
+    yield "thickness map, all layers (six then, eight now), 1 million cells, Zarr to Zarr", mapped
 
 
 def terrain(_folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
