@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,72 @@ def test_the_state_of_a_training_is_its_forest() -> None:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(trained, name))
     pd.testing.assert_series_equal(again.groups, trained.groups)
     assert dump_state(again) == dump_state(trained)
+
+
+def edited(samples: Path, column: str, row: int, change: float | str) -> None:
+    """One cell of a table of samples is changed; no other text of the file."""
+    table = pd.read_csv(samples, dtype=str, keep_default_na=False)
+    table.loc[row, column] = change if isinstance(change, str) else repr(float(table.loc[row, column]) + change)
+    table.to_csv(samples, index=False)
+
+
+def test_an_edited_column_of_samples_retrains_its_element_alone(
+    folder: Path, tmp_path: Path, computed: list[tuple[str, ...]]
+) -> None:
+    shutil.copy(folder / "samples.csv", tmp_path / "samples.csv")
+    output = tmp_path / "maps.zarr"
+    recipe = recipe_of(folder, output, ["Zn", "Fe"], samples=str(tmp_path / "samples.csv"), compare=["rock"])
+
+    def of_iron() -> dict[str, str]:
+        return {name: digest for name, digest in small_run.files_of(output).items() if "iron" in name or "_Fe" in name}
+
+    run(recipe, workers=1, progress=False)
+    before = of_iron()
+    assert {Path(name).parts[0] for name in before} >= {"iron", "_tpsoil"}
+    del computed[:]
+    edited(tmp_path / "samples.csv", "Zn", 7, 30.0)
+    plans = {one.title: one.plan for one in preview(recipe)}
+    assert plans["topsoil iron"].current == TILES
+    assert list(plans["topsoil zinc"].reasons()) == ["file samples.csv, column Zn changed"]
+    run(recipe, workers=1, progress=False)
+    assert set(computed) == {("element_Zn",)}
+    assert trainings(output) == ["topsoil zinc", "topsoil iron", "topsoil zinc"]
+    assert of_iron() == before
+
+    del computed[:]
+    edited(tmp_path / "samples.csv", "rock", 7, "gneiss")  # decides tables alone
+    run(recipe, workers=1, progress=False)
+    assert computed == []
+    assert len(trainings(output)) == 3
+    assert {name for name, digest in of_iron().items() if before.get(name) != digest}, "its tables were made again"
+
+    edited(tmp_path / "samples.csv", "longitude", 7, 0.02)
+    plans = {one.title: one.plan for one in preview(recipe)}
+    for title in ("topsoil iron", "topsoil zinc"):
+        assert "file samples.csv, positions changed" in plans[title].reasons()
+        assert plans[title].current == 0
+
+
+def test_another_file_of_samples_is_named_by_its_key(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "maps.zarr"
+    run(recipe_of(folder, output, ["Fe"]), workers=1, progress=False)
+    shutil.copy(folder / "samples.csv", tmp_path / "later.csv")
+    (plan,) = [
+        one.plan
+        for one in preview(recipe_of(folder, output, ["Fe"], samples=str(tmp_path / "later.csv")))
+        if one.title == "topsoil iron"
+    ]
+    assert "elements.samples changed from 'samples.csv' to 'later.csv'" in plan.reasons()
+
+
+def test_a_warning_about_samples_is_given_once_in_a_run(folder: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(folder / "samples.csv")
+    table.to_csv(tmp_path / "samples.csv", index=False, sep=";", decimal=",")
+    recipe = recipe_of(folder, tmp_path / "maps.zarr", ["Zn", "Fe"], samples=str(tmp_path / "samples.csv"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        preview(recipe)
+        run(recipe, workers=1, progress=False)
+    texts = [str(one.message) for one in caught]
+    assert len([text for text in texts if "comma is read as the decimal point" in text]) == 1
+    assert len(texts) == len(set(texts))

@@ -171,6 +171,9 @@ class Stage:
         Files that decide the result by their bytes.
     urls : sequence of str
         Sources of a server that decide it, by what the server states of them.
+    contents : mapping of str to str
+        Digests of what it reads of files that it does not read completely, such as some columns of a table, by a name
+        for messages.
     prepare : callable, optional
         `prepare(cube, options, workbench)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
     prepares : str
@@ -222,6 +225,7 @@ class Stage:
     identity: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     urls: tuple[str, ...] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[xr.Dataset, Mapping[str, Any], Workbench], Prepared] | None = None
     prepares: str = "training"
     report: Callable[[xr.Dataset, Mapping[str, Any], bytes, Workbench], Report] | None = None

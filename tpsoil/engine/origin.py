@@ -178,7 +178,7 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
         stage=stage.name,
         options=decisive_options(stage),
         layers=layers,
-        files=contents_of(stage.files, stage.urls),
+        files=contents_of(stage.files, stage.urls) | dict(stage.contents),
         entries=entries_of(stage),
         modules=code.modules,
         packages=code.packages,

@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import REPORTED, ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element
+from .element_reading import read_element, samples_read
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0
@@ -42,6 +42,8 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
     own = composition_table(table)
     inputs = tuple(dict.fromkeys((*own.features, *masks)))
     count = len(composition_of(own).coordinates)
+    of_parts = [samples_read(own, samples, name) for name in own.parts]
+    read = of_parts[0] | {"contents": {key: text for one in of_parts for key, text in one["contents"].items()}}
     return [
         Stage(
             name="composition",
@@ -51,8 +53,8 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
             outputs=outputs_of_composition(own),
             compute=compute_composition,
             options={"table": own, "samples": samples, "seed": seed},
-            indifferent=("table.samples", "table.citation"),
-            files=(samples,),
+            indifferent=("samples", "table.samples", "table.citation"),
+            **read,
             prepare=prepare_composition,
             load=models_of,
             attributes={

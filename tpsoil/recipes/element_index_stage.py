@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element
+from .element_reading import read_element, samples_read
 from .element_samples import ElementSamples
 from .element_training import training_options
 
@@ -55,8 +55,15 @@ def index_stages(
             compute=compute_index,
             options={"table": own, "samples": samples, "seed": seed},
             # Units and properties decide contents, which are not used here.
-            indifferent=("table.samples", "table.citation", "table.elements", "table.units", "table.properties"),
-            files=(samples,),
+            indifferent=(
+                "samples",
+                "table.samples",
+                "table.citation",
+                "table.elements",
+                "table.units",
+                "table.properties",
+            ),
+            **samples_read(own, samples, next(iter(own.columns)), values=False),
             prepare=prepare_index,
             load=MapModel.load,
             attributes={

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from tpsoil.columns import plain_name
 from tpsoil.depths import SplineSettings
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.engine.manifest import digest_of
+from tpsoil.errors import InputError, TpsoilError, nearest_name
 from tpsoil.ingest import read_dates, read_samples, read_table, samples_at_depth
 from tpsoil.ingest.sample_depths import DepthColumns
 from tpsoil.micronutrients import alteration_of_samples, check_one_unit
@@ -23,11 +26,13 @@ from .element_study_options import AlterationTable
 
 DEPTH_ROW: Final = "row of depths"
 """Column that tells the depths of one site apart while they are read."""
+OF_VALUE: Final = ("value", "detection_limit", "censored")
+"""Columns that are read from the element's own."""
 DATES: Final = "sampling_dates"
 """Attribute of a table of samples: what of their dates is recorded."""
 
 
-def place_columns(table: ElementsTable, path: Path) -> tuple[str, str]:
+def place_columns(table: ElementsTable, header: Sequence[str], name: str) -> tuple[str, str]:
     """East and north columns of the samples: those that the recipe names, else by their usual names.
 
     Raises
@@ -38,19 +43,18 @@ def place_columns(table: ElementsTable, path: Path) -> tuple[str, str]:
     named = (table.x, table.y) if table.crs is not None else (table.longitude, table.latitude)
     if named[0] is not None and named[1] is not None:
         return named[0], named[1]
-    header = [str(column) for column in read_table(path, where=path.name).columns]
     by_name = {plain_name(column): column for column in reversed(header)}
     pairs = (EAST, NORTH) if table.crs is not None else (LONGITUDE, LATITUDE)
     columns = [
-        own or next((by_name[name] for name in names if name in by_name), None)
+        own or next((by_name[one] for one in names if one in by_name), None)
         for own, names in zip(named, pairs, strict=True)
     ]
     if columns[0] is None or columns[1] is None:
         keys = ("x", "y") if table.crs is not None else ("longitude", "latitude")
         usual = "x and y, or easting and northing" if table.crs is not None else "longitude and latitude, lon and lat"
-        projected = table.crs is None and all(any(name in by_name for name in names) for names in (EAST, NORTH))
+        projected = table.crs is None and all(any(one in by_name for one in names) for names in (EAST, NORTH))
         raise InputError(
-            f"{path.name}: no column is named as a position ({usual}); there are: {', '.join(header[:12])}; set "
+            f"{name}: no column is named as a position ({usual}); there are: {', '.join(header[:12])}; set "
             f"elements.{keys[0]} and elements.{keys[1]} to their names"
             + ("; of x and y set elements.crs, such as 'EPSG:32646'" if projected else "")
         )
@@ -204,8 +208,86 @@ def with_alteration(table: AlterationTable, samples: pd.DataFrame) -> pd.DataFra
     return samples
 
 
+def samples_read(
+    table: ElementsTable, path: Path, symbol: str, *, values: bool = True, pairs: Path | None = None
+) -> dict[str, Any]:
+    """What of a stage declares which samples decide it: the columns that it reads, not the complete file.
+
+    Parameters
+    ----------
+    table : ElementsTable
+        Of the stage.
+    path : Path
+    symbol : str
+    values : bool
+        Whether the element's contents decide, not the samples' places and other columns alone.
+    pairs : Path, optional
+        Table of `[elements.pairs]`.
+
+    Returns
+    -------
+    dict
+        Keywords of `Stage`: `contents` with a digest by column, `identity`; `files` where the table cannot be read,
+        which `check_samples` reports.
+    """
+    declared: dict[str, Any] = {"identity": {"table.samples": path.name}, "files": (), "contents": {}}
+    try:
+        tidy = read_element(table, path, symbol)
+        paired = None if pairs is None else read_pairs(table, symbol, pairs)
+    except TpsoilError:
+        return declared | {"files": (path,) if pairs is None else (path, pairs)}
+    parts: dict[str, list[Any]] = {"positions": [tidy["lon"], tidy["lat"]]}
+    if values:
+        of_values = {key: tidy.attrs.get(key) for key in ("at_minimum", "depths")}
+        parts[f"column {table.columns[symbol]}"] = [*(tidy[name] for name in OF_VALUE), of_values]
+    if DATES in tidy.attrs:
+        parts["dates"] = [tidy.attrs[DATES]]
+    others = [name for name in tidy if name not in {"lon", "lat", "element", *OF_VALUE}]
+    parts |= {str(name) if name in {"site", "replicate"} else f"column {name}": [tidy[name]] for name in others}
+    contents = {f"{path.name}, {name}": digest_of_columns(part) for name, part in parts.items()}
+    if pairs is not None and paired is not None:
+        names = [str(name) for name in paired]
+        contents[f"{pairs.name}, columns {' and '.join(names)}"] = digest_of_columns([paired[name] for name in names])
+    return declared | {"contents": contents}
+
+
+def read_pairs(table: ElementsTable, symbol: str, pairs: Path) -> pd.DataFrame:
+    """Columns of paired XRF and ICP-MS readings of one element, as they are in the table of `[elements.pairs]`.
+
+    Raises
+    ------
+    MissingInputError, InputError
+        For a table or columns that are not there, and text in number columns.
+    """
+    if table.pairs is None:
+        raise KeyError(symbol)
+    names = list(table.pairs.columns[symbol])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # `check_samples` gives them
+        return read_table(pairs, needed=names, numbers=names, where=pairs.name)[names]
+
+
+def digest_of_columns(parts: Sequence[Any]) -> str:
+    """Digest of columns of a table, and of other values that have a JSON form.
+
+    Examples
+    --------
+    >>> digest_of_columns([pd.Series([1, 2])]) == digest_of_columns([pd.Series([1.0, 2.0])])
+    True
+    """
+    return digest_of([_values_of(part) if isinstance(part, pd.Series) else part for part in parts])
+
+
+def _values_of(column: pd.Series[Any]) -> list[Any]:
+    if pd.api.types.is_numeric_dtype(column):
+        return [float(value).hex() for value in column.to_numpy(dtype=np.float64, na_value=np.nan)]
+    return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+
+
 def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     """Samples of one element as they are read: one row a sample, before screening.
+
+    Warnings are left out: `check_samples` gives them, once in a run.
 
     Returns
     -------
@@ -217,17 +299,25 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     MissingInputError, InputError, UnitsError
         As `design_of`, for what the table alone shows.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return read_with_warnings(table, path, symbol)
+
+
+def read_with_warnings(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+    """As `read_element`, with warnings such as of decimal commas, and of replicates without a site."""
     columns = [c for c in table.compare if c not in table.features]
     ranges = [name for name in table.ranges if name not in table.features]
     index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
-    places = place_columns(table, path)
+    cells = read_table(path, where=path.name)
+    places = place_columns(table, [str(column) for column in cells.columns], path.name)
     optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
     depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
     numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
     needed = [*numbers, table.columns[symbol], *filter(None, optional)]
     if table.cia is not None:  # computed here, not read
         needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
-    samples = read_table(path, needed=needed, numbers=numbers, where=path.name)
+    samples = read_table(cells, needed=needed, numbers=numbers, where=path.name)
     if table.cia is not None:
         samples = with_alteration(table.cia, samples)
         needed.append(INDEX)

@@ -18,7 +18,7 @@ from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element
+from .element_reading import read_element, samples_read
 
 
 def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
@@ -42,8 +42,15 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
             compute=compute_representation,
             options={"table": own, "samples": samples, "layer": layer},
             # Units and properties decide contents, which are not used here.
-            indifferent=("table.samples", "table.citation", "table.elements", "table.units", "table.properties"),
-            files=(samples,),
+            indifferent=(
+                "samples",
+                "table.samples",
+                "table.citation",
+                "table.elements",
+                "table.units",
+                "table.properties",
+            ),
+            **samples_read(own, samples, next(iter(own.columns)), values=False),
             prepare=prepare_representation,
             prepares="counting",
             load=ratios_of,

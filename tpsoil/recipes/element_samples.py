@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.forest import TrainedForest
-from tpsoil.ingest import read_table
 from tpsoil.micronutrients import (
     XrfCalibration,
     calibrate_xrf,
@@ -29,7 +27,7 @@ from tpsoil.units import conversion
 
 from .element_options import ElementsTable
 from .element_places import placed_samples, used_rows
-from .element_reading import read_element, reading_notes
+from .element_reading import read_element, read_pairs, reading_notes
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,7 @@ def design_of(
     UnitsError
         For contents a hundred times above or below the usual ones of soils.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*are the minimum", UserWarning)  # a note has it
-        tidy = read_element(table, path, symbol)
+    tidy = read_element(table, path, symbol)
     notes, recorded = reading_notes(table, tidy, symbol)
     tables: dict[str, pd.DataFrame] = {}
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
@@ -185,13 +181,12 @@ def readings_of(
         return tidy["value"].astype(np.float64), icp * factor
     if table.pairs is None or pairs is None:
         raise KeyError(symbol)
-    names = table.pairs.columns[symbol]
-    rows = read_table(pairs, needed=list(names), numbers=list(names), where=pairs.name)
+    rows = read_pairs(table, symbol, pairs)
     declared = table.property_of(symbol)
     factor = conversion(
         table.pairs.units, declared.units, where=f"elements.pairs: {pairs.name}", substance=declared.substance
     ).factor
-    xrf, icp = (rows[name].astype(np.float64) * factor for name in names)
+    xrf, icp = (rows[name].astype(np.float64) * factor for name in rows)
     return xrf, icp
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from tpsoil.errors import InputError, UnitsError
 from tpsoil.forest.layers import MapModel
 from tpsoil.forest.outputs import layer_variables
+from tpsoil.ingest import read_table
+from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
@@ -28,7 +30,7 @@ from .element_maps import (
     tally_applicability,
 )
 from .element_options import REPORTED, ElementsTable
-from .element_reading import read_element
+from .element_reading import read_with_warnings, samples_read
 from .element_report import report_element
 from .element_representation import representation_stages
 from .mask_stage import mask_inputs
@@ -82,8 +84,8 @@ def element_stages(
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
-def check_samples(table: ElementsTable, path: Path) -> None:
-    """Read the samples of every element as a run will, before anything is computed.
+def check_samples(table: ElementsTable, path: Path, pairs: Path | None = None) -> list[str]:
+    """Read the samples of every element as a run will, before anything is computed; texts of warnings, each once.
 
     Raises
     ------
@@ -92,11 +94,13 @@ def check_samples(table: ElementsTable, path: Path) -> None:
     """
     own = table if table.composition is None else composition_table(table)
     faults: list[InputError] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the run reports them
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        if pairs is not None:
+            read_table(pairs, where=pairs.name)
         for one, symbol in [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]:
             try:
-                read_element(one, path, symbol)
+                read_with_warnings(one, path, symbol)
             except InputError as error:
                 if str(error) not in map(str, faults):
                     faults.append(error)
@@ -105,13 +109,18 @@ def check_samples(table: ElementsTable, path: Path) -> None:
     if faults:
         kind = UnitsError if all(isinstance(fault, UnitsError) for fault in faults) else InputError
         raise kind(f"{path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
+    texts = dict.fromkeys(str(one.message) for one in caught)
+    return [text for text in texts if "are the minimum" not in text]  # a note of the run has it
 
 
 def _element_stage(
     table: ElementsTable, symbol: str, files: tuple[Path, Path | None], seed: int, masks: Sequence[str]
 ) -> Stage:
     samples = files[0]
-    own = element_table(table, symbol).with_defaults(*REPORTED)
+    reported = element_table(table, symbol)
+    own = reported.with_defaults(*REPORTED)
+    if INDEX not in {*own.features, *own.from_samples.values()}:
+        own = own.with_defaults("cia")
     pairs = None if own.pairs is None else files[1]
     of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
@@ -127,7 +136,8 @@ def _element_stage(
         together=compute_elements,
         options={
             "table": own,
-            "report": element_table(table, symbol),
+            "report": reported,
+            "report_samples": samples_read(reported, samples, symbol)["contents"],
             "first": symbol == next(iter(table.columns)),
             "samples": samples,
             "pairs": pairs,
@@ -136,11 +146,11 @@ def _element_stage(
             "label": table.property_of(symbol).layer,
             "column": table.columns[symbol],
         },
-        indifferent=tuple(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT),
-        files=(samples,) if pairs is None else (samples, pairs),
+        indifferent=("samples", *(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT)),
+        **samples_read(own, samples, symbol, pairs=pairs),
         prepare=prepare_element,
         report=report_element,
-        reported=("report", "first"),
+        reported=("report", "report_samples", "first"),
         load=MapModel.load,
         tally=tally,
         notes=None if tally is None else partial(applicability_notes, declared.long_name),

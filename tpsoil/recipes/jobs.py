@@ -106,7 +106,8 @@ def run(
       - grid.resolutoin: unknown key; did you mean 'resolution'?
     """
     job = job_of(recipe, output=output, only=only, progress=_report if progress else None)
-    _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected})
+    for text in _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected}):
+        warnings.warn(text, UserWarning, stacklevel=2)
     return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
 
 
@@ -155,15 +156,25 @@ def preview(
     return engine.preview(job, workers=workers, processes=processes, memory=memory)
 
 
-def _check_tables(recipe: Recipe, sections: set[str]) -> None:
-    """Read the tables that the selected stages will read, so that a dry run rejects the same input as the run."""
+def _check_tables(recipe: Recipe, sections: set[str]) -> list[str]:
+    """Read the tables that the selected stages will read, so that a dry run rejects the same input as the run.
+
+    Returns the warnings about samples, each once.
+    """
+    texts: list[str] = []
     if recipe.elements is not None and "elements" in sections:
-        check_samples(recipe.elements, Path(recipe.path(recipe.elements.samples)))
+        pairs = recipe.elements.pairs
+        texts = check_samples(
+            recipe.elements,
+            Path(recipe.path(recipe.elements.samples)),
+            None if pairs is None else Path(recipe.path(pairs.path)),
+        )
     if recipe.solum is not None and recipe.solum.calibration is not None and "solum" in sections:
         table = recipe.solum.calibration
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the run reports them
             table.placed(recipe.path).read(recipe.path(table.profiles))
+    return texts
 
 
 def _report(line: str) -> None:
