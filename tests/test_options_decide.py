@@ -34,7 +34,7 @@ RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("small", "zones and comparison", "sources and masks", "every covariate", "Europe", "Tibet")
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
-    "sources", "through", "paths", "table.source", "table.through", "table.samples", "table.training_cube",
+    "sources", "through", "paths", "table.source", "table.through", "samples", "table.samples", "table.training_cube",
     "calibration.profiles", "table.calibration.profiles", "calibration.sites", "table.calibration.sites",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
