@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def certificate(folder: Path) -> Path:
 class Cluster:
     """A scheduler and workers, each a process of its own, as on a real cluster."""
 
-    def __init__(self, folder: Path, *, tls: bool = False, **environment: str) -> None:
+    def __init__(self, folder: Path, *, tls: bool = False, preload: str = "", **environment: str) -> None:
         self.folder, self.environment = folder, {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE}", **environment}
         self.tls: list[str] = []
         if tls:
@@ -66,31 +66,57 @@ class Cluster:
         self.processes: list[subprocess.Popen[bytes]] = []
         port_file = folder / "scheduler.json"
         self._start(
-            "dask_scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(port_file)
-        )
+            "dask_scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(port_file),
+            *self._preload(preload),
+        )  # fmt: skip
         limit = time.monotonic() + 60
         while not port_file.exists() or not port_file.read_text().strip().endswith("}"):
             assert time.monotonic() < limit, (folder / "dask_scheduler.log").read_text()
             time.sleep(0.05)
         self.address: str = json.loads(port_file.read_text())["address"]
 
-    def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _preload(self, code: str) -> list[str]:
+        """Arguments that run a module before a process begins its work."""
+        if not code:
+            return []
+        path = self.folder / f"preload_{len(self.processes)}.py"
+        path.write_text(code)
+        return ["--preload", str(path)]
+
+    def _start(self, module: str, *arguments: str, within: Sequence[str] = (), **more: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{module}.log").open("ab")
         if module == "dask_scheduler":
             arguments = ("--protocol", "tls" if self.tls else "tcp", "--host", "127.0.0.1", *arguments)
         process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{module}", *arguments, *self.tls],
-            stdout=log, stderr=log, env=self.environment, cwd=self.folder, start_new_session=True,
+            [*within, sys.executable, "-m", f"distributed.cli.{module}", *arguments, *self.tls],
+            stdout=log, stderr=log, env={**self.environment, **more}, cwd=self.folder, start_new_session=True,
         )  # fmt: skip
         log.close()
         self.processes.append(process)
         return process
 
-    def worker(self, *, nanny: bool = False) -> subprocess.Popen[bytes]:
-        """One more worker process."""
+    def worker(
+        self, *, nanny: bool = False, memory: str = "", preload: str = "", within: Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
+        """One more worker process.
+
+        Parameters
+        ----------
+        nanny : bool
+            Restarted where it ends.
+        memory : str
+            Limit at which its nanny ends it.
+        preload : str
+            Python code that it runs before it connects.
+        within : sequence of str
+            Command that starts it, such as `unshare --mount`.
+        **more : str
+            Variables of its environment.
+        """
         return self._start(
             "dask_worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
             "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch"),
+            *(["--memory-limit", memory] if memory else []), *self._preload(preload), within=within, **more,
         )  # fmt: skip
 
     def close(self) -> None:

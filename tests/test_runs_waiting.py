@@ -20,7 +20,7 @@ import s3fs
 import small_run
 from loopback import Cluster
 
-from tpsoil.engine import cluster, execute, session
+from tpsoil.engine import cluster, execute, session, workers
 from tpsoil.engine.places import open_store
 from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import AccessError, InputError, WorkError
@@ -224,8 +224,8 @@ def test_a_time_that_is_no_number_is_rejected(text: str, monkeypatch: pytest.Mon
 
 
 def test_processes_of_this_machine_speak_tls_and_a_plain_address_is_warned_of() -> None:
-    assert cluster.missing_encryption("tls://10.0.0.1:8786") == []
-    (line,) = cluster.missing_encryption("tcp://10.0.0.1:8786")
+    assert workers.missing_encryption("tls://10.0.0.1:8786") == []
+    (line,) = workers.missing_encryption("tcp://10.0.0.1:8786")
     assert "without TLS: everyone who can reach this address can run code" in line
     with cluster.open_cluster("processes", 1) as pool:
         address = pool.client.scheduler.address

@@ -12,16 +12,25 @@ import math
 import queue
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from tpsoil.errors import InputError, WorkError
+from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .execute import LostWorkerError, available_processors
 from .progress import log
 from .tiles import software
-from .workers import Entries, Heartbeats, installed_software, last_messages, require_same_software
+from .workers import (
+    Entries,
+    Heartbeats,
+    installed_software,
+    last_messages,
+    missing_encryption,
+    require_same_scheduler,
+    require_same_software,
+)
 
 CONNECT_SECONDS: Final = 20
 START_SECONDS: Final = 120
@@ -75,7 +84,7 @@ class ClusterPool:
         return self._lost_workers
 
     def _update_workers(self) -> None:
-        self._workers_updated = time.monotonic()
+        first, self._workers_updated = self._workers_updated == -math.inf, time.monotonic()
         threads = call_within(self.client.nthreads, REPLY_SECONDS)
         self._scheduler_responds = threads is not None
         if threads is None:
@@ -84,7 +93,7 @@ class ClusterPool:
         for worker in sorted(self._threads.keys() - now.keys()):
             self._lost_workers = True
             log.warning("worker %s was lost; the others compute its tiles", worker)
-        for worker in sorted(now.keys() - self._threads.keys()) if self._threads else ():
+        for worker in sorted(now.keys() - self._threads.keys()) if not first else ():
             log.info("worker %s joined", worker)
         self._threads = now
 
@@ -103,9 +112,13 @@ class ClusterPool:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Submit one call to the scheduler."""
         # pure=False: the key names this call, not its arguments, so nothing of an earlier run is taken for its result.
-        future = self.client.submit(function, *arguments, pure=False)
+        future = self.client.submit(_naming_worker, function, *arguments, pure=False)
         future.add_done_callback(self._done.put)
         return future
+
+    def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """Result of a short call in the process of every worker; empty where one does not reply in time."""
+        return dict(call_within(lambda: self.client.run(function, *arguments), START_SECONDS) or {})
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
         """Calls that ended: each puts itself into a queue, so that many in flight are not polled one by one."""
@@ -222,6 +235,17 @@ class ClusterPool:
         )
 
 
+def _naming_worker(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on a worker, whose address precedes the message of an error of tpsoil."""
+    try:
+        return function(*arguments)
+    except TpsoilError as error:
+        import distributed
+
+        error.args = (f"worker {distributed.get_worker().address}: {error}", *error.args[1:])
+        raise
+
+
 def _failed(address: str, error: BaseException) -> InputError | WorkError:
     """The error for a worker's failure: other software there, or a worker that was lost or ran out of memory."""
     causes: list[BaseException] = []
@@ -260,7 +284,8 @@ def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> It
     Raises
     ------
     InputError
-        Where nothing replies, where it is not a dask scheduler, or where workers have another tpsoil.
+        Where nothing replies, where it is not a dask scheduler, or one of another dask, or where workers have another
+        tpsoil.
     """
     import distributed
 
@@ -286,7 +311,9 @@ def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> It
             f"--scheduler is {address!r}, expected 'threads', 'processes' or an address such as tcp://10.0.0.1:8786"
         )
     try:
-        client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)  # compared below
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"--scheduler {address}: no dask scheduler replies there within {CONNECT_SECONDS} s "
@@ -294,28 +321,20 @@ def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> It
             + ("; a tls:// scheduler needs dask's distributed.comm.tls settings here too" if "tls" in address else "")
         ) from error
     try:
+        require_same_scheduler(client.scheduler.address, call_within(client.get_versions, CONNECT_SECONDS))
         try:
             client.wait_for_workers(workers or 1, timeout=CONNECT_SECONDS)
         except TimeoutError as error:
             raise InputError(
                 f"--scheduler {address}: has {len(client.nthreads())} workers after {CONNECT_SECONDS} s, "
-                f"expected at least {workers or 1}; start workers, or give --workers"
+                f"expected at least {workers or 1}; start workers (for adaptive scaling a minimum of 1), or give "
+                "--workers"
             ) from error
         pool = cluster_pool_of(client, entries)
         pool.notes += missing_encryption(client.scheduler.address)
         yield pool
     finally:
         call_within(client.close, REPLY_SECONDS)
-
-
-def missing_encryption(address: str) -> list[str]:
-    """A warning where a scheduler's address asks for no certificate."""
-    if address.startswith(("tls://", "inproc://")):
-        return []
-    return [
-        f"{address} is used without TLS: everyone who can reach this address can run code on the workers and here; "
-        "start the scheduler and workers with certificates (tls://), or put the address behind a firewall"
-    ]
 
 
 def _own_certificates() -> Any:

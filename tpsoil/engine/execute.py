@@ -78,6 +78,9 @@ class Pool(Protocol):
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Submit one call."""
 
+    def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """Result of a short call in each other process that computes; empty where there is none."""
+
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
         """Pending calls that ended, after at most `timeout` seconds."""
 
@@ -107,6 +110,10 @@ class ThreadPool:
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Submit one call to a thread."""
         return self._pool.submit(_serially, function, *arguments)
+
+    def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """No other process computes."""
+        return {}
 
     def finished(self, pending: Iterable[Any], timeout: float) -> list[Any]:
         """Calls that ended."""

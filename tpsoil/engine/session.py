@@ -41,6 +41,7 @@ from .progress import Reporter, log, log_file, logging_to
 from .provenance import root_attributes
 from .repair import describe_damage
 from .tiles import MAX_TOGETHER, TileDone, compute_tile
+from .workers import require_stores
 
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
@@ -177,6 +178,7 @@ def _work(
     if output.migration:
         reporter.report(output.migration, warning=True)
     begin(output, job, origins)
+    require_stores(pool.on_workers, output.where, output.ledger.token, () if job.cube is None else (job.cube,))
     for name, origin in origins.items():
         if names := unchecked(origin.files):
             reporter.report(f"{name}: changes of sources are not checked: {'; '.join(names)}", warning=True)

@@ -1,21 +1,28 @@
-"""Workers of a cluster: their heartbeats, and the software that each has installed."""
+"""Workers of a cluster: their heartbeats, the software that each has installed, and the stores that each can read."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from tpsoil.errors import InputError
 from tpsoil.waiting import call_within
 
 from .code import code_of, differences, listed
+from .ledger import NODE_KEYS, Ledger, read_raw
+from .places import open_store
 from .tiles import software
 
 Entries = tuple[tuple[str, ...], ...]
 
 TPSOIL: Final = "tpsoil"
 UNKNOWN: Final = "(not installed)"
+PYTHON: Final = "python"
+VISIBLE_SECONDS: Final = 10.0
+"""For a store to appear on a worker: network file systems remember for some seconds that a file was absent."""
 SHOWN: Final = 5
 """Workers that a message names."""
 
@@ -57,14 +64,14 @@ def last_messages(client: Any, seconds: float) -> dict[str, float] | None:
 
 
 def installed_software(entries: Entries) -> dict[str, str]:
-    """Version of tpsoil, with a digest of its source, and of every package that some stages use, in this process.
+    """Versions of tpsoil, with a digest of its source, of Python and dask, and of every package that some stages use.
 
     Parameters
     ----------
     entries : tuple of tuple of str
         Modules of the functions of each stage.
     """
-    versions: dict[str, str] = {TPSOIL: software()}
+    versions = {TPSOIL: software(), **_dask()}
     for modules in entries:
         versions |= code_of(modules).packages
     return versions
@@ -99,3 +106,106 @@ def require_same_software(replies: Mapping[str, Mapping[str, str]], entries: Ent
         f"{listed(f'{name} {own}' for name, own in sorted(expected.items()))}. Install the same tpsoil and packages on "
         "all workers"
     )
+
+
+def require_same_scheduler(address: str, versions: Mapping[str, Any] | None) -> None:
+    """Compare Python and dask of a scheduler with those of this process.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    versions : mapping or None
+        As dask's `Client.get_versions` gives it; None where the scheduler did not reply.
+
+    Raises
+    ------
+    InputError
+        Where the scheduler has another dask, or another Python than this one's 3.N.
+    """
+    there = {} if versions is None else dict(versions["scheduler"]["packages"])
+    for package, version in _dask().items():
+        other = str(there.get(package) or version)
+        if package == PYTHON:
+            other = ".".join(other.split(".")[:2])
+        if other != version:
+            raise InputError(
+                f"{address}: the scheduler has {package} {other}, expected {version} as here; install the same dask, "
+                "distributed and Python on scheduler, workers and here"
+            )
+
+
+def _dask() -> dict[str, str]:
+    """Versions that a scheduler, its workers and this process must have in common; of Python the first two numbers."""
+    return {
+        PYTHON: "{}.{}".format(*sys.version_info),
+        "dask": version_of("dask"),
+        "distributed": version_of("distributed"),
+    }
+
+
+def unreadable_stores(output: str, token: str, stores: tuple[str, ...], seconds: float) -> list[str]:
+    """Stores of a run that this process cannot read: those of another computer at the same path too.
+
+    Parameters
+    ----------
+    output : str
+        Store of the maps; only the run's own has its lock.
+    token : str
+        Of the lock; "" where there is none.
+    stores : tuple of str
+        Further stores, which are read.
+    seconds : float
+        For all of them to appear.
+    """
+    limit = time.monotonic() + seconds
+    missing = [output, *stores]
+    while True:
+        missing = [where for where in missing if not _readable(where, token if where == output else "")]
+        if not missing or time.monotonic() > limit:
+            return missing
+        time.sleep(min(0.2, seconds))
+
+
+def _readable(where: str, token: str) -> bool:
+    try:
+        store = open_store(where, read_only=True)
+        return Ledger(store, where).has_token(token) if token else any(read_raw(store, NODE_KEYS))
+    except Exception:
+        return False  # whatever the reason, this process cannot use it
+
+
+def require_stores(on_workers: Callable[..., dict[str, Any]], output: str, token: str, stores: tuple[str, ...]) -> None:
+    """Check that every worker can read the stores of a run.
+
+    Parameters
+    ----------
+    on_workers : callable
+        `on_workers(function, *arguments)` gives the result in every worker.
+    output, token, stores
+        As in `unreadable_stores`.
+
+    Raises
+    ------
+    InputError
+    """
+    replies = on_workers(unreadable_stores, output, token, stores, VISIBLE_SECONDS)
+    blind = {worker: missing for worker, missing in sorted(replies.items()) if missing}
+    if not blind:
+        return
+    unseen = dict.fromkeys(where for missing in blind.values() for where in missing)
+    raise InputError(
+        f"{len(blind)} of {len(replies)} workers cannot read {', '.join(unseen)} ({', '.join(list(blind)[:SHOWN])}); "
+        "the stores of a run on a cluster must be at the same path or URL for all processes: use a shared folder or "
+        "an object store"
+    )
+
+
+def missing_encryption(address: str) -> list[str]:
+    """A warning where a scheduler's address asks for no certificate."""
+    if address.startswith(("tls://", "inproc://")):
+        return []
+    return [
+        f"{address} is used without TLS: everyone who can reach this address can run code on the workers and here; "
+        "start the scheduler and workers with certificates (tls://), or put the address behind a firewall"
+    ]

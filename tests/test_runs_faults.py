@@ -1,0 +1,271 @@
+"""Faults of single workers: a full disk, too little memory, no view of the store, another clock, another dask.
+
+Each run ends with the bytes of an undisturbed one, at once or by the same command again, and a line of its log states
+what happened.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import pytest
+import small_run
+from loopback import Cluster
+
+from tpsoil.engine import cluster, session, workers
+from tpsoil.engine.places import open_store
+from tpsoil.engine.tiles import compute_tile
+from tpsoil.errors import InputError, WorkError
+from tpsoil.recipes import run, status
+
+CHUNK = 32
+SMALL = {"solum": {"maps": ["solum_thickness", "solum_status"]}}
+
+pytestmark = [
+    # dask's own: tornado and asyncio leave these when a cluster of this process ends.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+FULL_DISK = """
+import errno, os
+import tpsoil.cube.chunks as chunks
+def full(path, data):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+chunks.put_file = full
+"""
+ANOTHER_DASK = """
+import functools, importlib.metadata
+import distributed.versions
+def of_another_year(true_version, name):
+    return "2000.1.0" if name == "distributed" else true_version(name)
+if not isinstance(importlib.metadata.version, functools.partial):  # dask may run this twice
+    importlib.metadata.version = functools.partial(of_another_year, importlib.metadata.version)
+    distributed.versions.version = importlib.metadata.version
+"""
+SHIFTED_CLOCK = """
+import os, time
+shift = float(os.environ["CLOCK_SHIFT"])
+true_time, true_time_ns = time.time, time.time_ns
+time.time = lambda: true_time() + shift
+time.time_ns = lambda: true_time_ns() + int(shift * 1e9)
+"""
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Cube, recipe.toml without forests, and the files of a run on threads."""
+    folder = tmp_path_factory.mktemp("faults")
+    small_run.make_small(folder, chunk=CHUNK)
+    small_run.write_recipe(folder / "recipe.toml", without=("elements",), **SMALL)
+    run(folder / "recipe.toml", workers=2, progress=False)
+    undisturbed = small_run.files_of(folder / "maps.zarr")
+    shutil.rmtree(folder / "maps.zarr")
+    return folder, undisturbed
+
+
+@pytest.fixture
+def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+    """The case's folder without maps."""
+    yield case[0]
+    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+    (case[0] / "maps.log").unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler that the tests share."""
+    one = Cluster(tmp_path_factory.mktemp("scheduler"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def hosts(scheduler: Cluster) -> Iterator[Cluster]:
+    """The scheduler without workers; those that a test starts end with it."""
+    first = len(scheduler.processes)
+    yield scheduler
+    for process in scheduler.processes[first:]:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+        process.wait(timeout=30)
+    del scheduler.processes[first:]
+    with distributed.Client(scheduler.address, set_as_default=False) as client:
+        wait_until(lambda: not client.nthreads())
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "the condition did not become true"
+        time.sleep(0.02)
+
+
+def log_of(place: Path) -> str:
+    return (place / "maps.log").read_text()
+
+
+def test_a_worker_with_a_full_disk_is_named_and_the_run_continues_without_it(
+    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+) -> None:
+    """Beside a second worker with --full."""
+    broken = hosts.worker(preload=FULL_DISK)
+    if full:
+        hosts.worker()
+    with pytest.raises(WorkError, match=r"worker tcp://\S+: \S+maps\.zarr.*no space left to write; free some space"):
+        run(place / "recipe.toml", scheduler=hosts.address, workers=2 if full else 1, progress=False)
+    assert re.search(r"ERROR worker tcp://\S+: .*no space left to write", log_of(place))
+    os.killpg(broken.pid, 9)
+    broken.wait(timeout=30)
+    run(place / "recipe.toml", scheduler=hosts.address if full else "threads", workers=1, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_its_nanny_restarts_for_memory(
+    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, monkeypatch: pytest.MonkeyPatch,
+    full: bool,
+) -> None:  # fmt: skip
+    if not full:
+        pytest.skip("the nanny's restart takes some ten seconds: with --full")
+    hosts.worker(nanny=True, memory="1GB", FLAG=str(hosts.folder / "used memory"))
+    monkeypatch.setattr(session, "compute_tile", _with_much_memory_once)
+    run(place / "recipe.toml", scheduler=hosts.address, workers=1, progress=False)
+    assert (hosts.folder / "used memory").exists()
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    assert re.search(r"WARNING worker tcp://\S+ was lost; the others compute its tiles", log_of(place))
+    assert re.search(r"INFO worker tcp://\S+ joined", log_of(place))
+
+
+def _with_much_memory_once(assignment: Any, rectangle: Any) -> Any:
+    flag = Path(os.environ["FLAG"])
+    if not flag.exists():
+        flag.touch()
+        much = np.ones(3 * 1024**3 // 8)
+        time.sleep(30)
+        del much
+    return compute_tile(assignment, rectangle)
+
+
+def test_workers_that_cannot_see_the_store_are_named_before_the_first_tile(
+    place: Path, hosts: Cluster, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """A path that only this process has, and a store in this process's memory."""
+    monkeypatch.setattr(workers, "VISIBLE_SECONDS", 0.3)
+    private = ["unshare", "--map-root-user", "--mount"]
+    command = [*private, "sh", "-c", f'mount -t tmpfs tmpfs "{place}" && exec "$@"', "sh"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a mount of its own needs root or user namespaces")
+    hosts.worker(within=command)
+    if full:
+        hosts.worker()
+    text = rf"1 of {1 + full} workers cannot read \S+maps\.zarr, \S+cube\.zarr \(tcp://\S+\); the stores of a run on a"
+    with pytest.raises(InputError, match=text + " cluster must be at the same path or URL for all") as caught:
+        run(place / "recipe.toml", scheduler=hosts.address, workers=1 + full, progress=False)
+    assert caught.value.exit_status == 2
+    assert "cannot read" in log_of(place)
+    assert not list((place / "maps.zarr").rglob("c/*/*")), "no tile was computed"
+    open_store.cache_clear()
+    with pytest.raises(InputError, match=rf"{1 + full} of {1 + full} workers cannot read memory://maps\.zarr"):
+        run(place / "recipe.toml", scheduler=hosts.address, output="memory://maps.zarr", progress=False)
+
+
+def test_clocks_that_differ_by_an_hour_do_not_matter(
+    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+) -> None:
+    """A worker's clock is an hour ahead of this process's; with --full another worker's an hour behind."""
+    shifts = {"ahead": 3600, "behind": -3600} if full else {"ahead": 3600}
+    for name, shift in shifts.items():
+        folder = hosts.folder / name
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(SHIFTED_CLOCK)
+        path = f"{folder}{os.pathsep}{hosts.environment['PYTHONPATH']}"
+        hosts.worker(PYTHONPATH=path, CLOCK_SHIFT=str(shift))
+    with distributed.Client(hosts.address, set_as_default=False) as client:
+        client.wait_for_workers(len(shifts), timeout=60)
+        differences = {round((now - time.time()) / 600) for now in client.run(_clock).values()}
+        assert differences == {shift // 600 for shift in shifts.values()}
+    run(place / "recipe.toml", scheduler=hosts.address, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    assert all(not item.plan.to_compute for item in status(str(place / "maps.zarr")))
+    run(place / "recipe.toml", workers=1, progress=False)
+    assert "complete; 0 of" in log_of(place)
+
+
+def _clock() -> float:
+    return time.time()
+
+
+def test_a_scheduler_of_another_version_is_named(place: Path, tmp_path: Path) -> None:
+    other = Cluster(tmp_path, preload=ANOTHER_DASK)
+    try:
+        text = (
+            f"the scheduler has distributed 2000.1.0, expected {distributed.__version__} as here; install the same dask"
+        )
+        with pytest.raises(InputError, match=re.escape(text)) as caught:
+            run(place / "recipe.toml", scheduler=other.address, progress=False)
+    finally:
+        other.close()
+    assert caught.value.exit_status == 2
+
+
+def test_only_versions_that_matter_are_compared() -> None:
+    there = {"python": platform.python_version() + ".final.0", "toolz": "0.1", "dask": None}
+    workers.require_same_scheduler("tcp://s:1", {"scheduler": {"packages": there}})
+    workers.require_same_scheduler("tcp://s:1", None)
+    there["python"] = "3.2.1.final.0"
+    with pytest.raises(InputError, match=r"tcp://s:1: the scheduler has python 3\.2, expected 3\.\d+ as here"):
+        workers.require_same_scheduler("tcp://s:1", {"scheduler": {"packages": there}})
+    assert {"tpsoil", "python", "dask", "distributed"} <= workers.installed_software(()).keys()
+
+
+joined, left = threading.Event(), threading.Event()
+
+
+@pytest.mark.slow
+def test_workers_that_join_and_leave_under_load(
+    place: Path, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dask's adaptive scaling adds three workers to the first and takes them away before the run ends."""
+    monkeypatch.setattr(session, "compute_tile", _waiting_for_workers)
+    monkeypatch.setattr(cluster, "QUERY_SECONDS", 0.1)
+    joined.clear()
+    left.clear()
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+    ) as local:  # fmt: skip
+
+        def scale() -> None:
+            wait_until(lambda: "tiles to compute" in log_of(place))
+            local.adapt(minimum=4, maximum=4, interval="50ms")
+            wait_until(lambda: log_of(place).count(" joined") >= 3)
+            joined.set()
+            local.adapt(minimum=1, maximum=1, interval="50ms", wait_count=1)
+            wait_until(lambda: log_of(place).count(" was lost; the others") >= 3)
+            left.set()
+
+        (place / "maps.log").touch()
+        scaler = threading.Thread(target=scale)
+        scaler.start()
+        run(place / "recipe.toml", scheduler=local.scheduler_address, progress=False)
+        scaler.join(60)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    assert len(re.findall(r"INFO worker tcp://\S+ joined", log_of(place))) >= 3
+    assert len(re.findall(r"WARNING worker tcp://\S+ was lost; the others compute its tiles", log_of(place))) >= 3
+
+
+def _waiting_for_workers(assignment: Any, rectangle: Any) -> Any:
+    joined.wait(30)
+    left.wait(1.5)  # a worker that leaves ends its tile first
+    return compute_tile(assignment, rectangle)
