@@ -194,6 +194,13 @@ CASES = {
         {"layers": LAYERS, "start": (80.0, 32.0), "end": (90.0, 36.0), "points": 20},
         {"points": other(30), "degrees": other(False)},
     ),
+    "validate_at_profiles": Case(
+        solum.validate_at_profiles,
+        {"maps": xr.Dataset({"solum_thickness": MAP, "low": MAP * 0.8, "high": MAP * 1.1}),
+         "profiles": PROFILES.assign(solum_thickness=lambda t: t["solum_thickness"] * np.linspace(0.8, 1.2, len(t)))},
+        {"quantiles": other({0.05: "low", 0.95: "high"}), "block_size": other(400_000.0), "level": other(0.5),
+         "seed": other(1)},
+    ),
     "window_statistics": Case(
         solum.window_statistics,
         {"layers": LAYERS, "windows": {"all": (78.0, 30.0, 90.0, 38.0)}},

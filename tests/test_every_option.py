@@ -56,6 +56,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "zones": Change("published", root={"solum": {"parameters": "published", "zones": "layer"}}),
         "calibration": Change(CALIBRATION, given={"parameters": ABSENT, "zones": "published"}),
         "comparison": Change({"correlate": ["elevation"]}, "table"),
+        "validation": Change({"profiles": "profiles.csv"}, "table"),
         "forcing": Change({"sources": UNCERTAIN, "draws": 10}),
         "transient": Change({"series": "past.csv", "years": [2000.0]}),
         "sensitivity": Change({}, "table"),
@@ -135,6 +136,17 @@ SOLUM: dict[str, dict[str, Change]] = {
         "baseline_features": Change(["elevation"], "table"),
         "simulated": Change(True, "attributes"),
     },
+    "solum.validation": {
+        "profiles": Change("fewer.csv", "table"),
+        "citation": Change("Somebody 2020", "references"),
+        "units": Change("cm", names="centimetres"),
+        "columns": Change({"thickness": "second"}, "table"),
+        "layout": Change("ncss", "table", given={"profiles": "pits.csv"}),
+        "sites": Change("moved.csv", "table", given={"profiles": "unplaced.csv", "sites": "sites.csv"}),
+        "undesignated": Change("complete", "table", given={"profiles": "cores.csv"}),
+        "block_size": Change(400_000.0, "table"),
+        "level": Change(0.5, "table"),
+    },
     "solum.comparison": {
         "maps": Change([]),
         "band": Change(40.0),
@@ -170,6 +182,7 @@ CONTEXT: dict[str, Mapping[str, Any]] = {
     "solum.transient": {"solum": {"transient": {"series": "past.csv", "years": [2000.0]}}},
     "solum.forcing.sources.NAME": FORCED,
     "solum.calibration": {"solum": {**CALIBRATED["solum"], "zones": "none"}},
+    "solum.validation": {"solum": {"validation": {"profiles": "profiles.csv"}}},
     "solum.comparison": COMPARED,
     "solum.sensitivity": {"solum": {"sensitivity": {}}},
     "solum.erosion_normalisation": {"solum": {**PUBLISHED_ZONES, "erosion_normalisation": {"mean": 4.0}}},
@@ -217,6 +230,7 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     pits = table.assign(pedon_key=range(len(table)), hzn_top=0.0, hzn_bot=100 * table["second"], hzn_desgn="A")
     below = pits.assign(hzn_top=pits["hzn_bot"], hzn_bot=pits["hzn_bot"] + 30, hzn_desgn="C")
     pd.concat([pits, below]).to_csv(folder / "pits.csv", index=False)
+    pits.drop(columns=["hzn_desgn", "solum_thickness", "second"]).to_csv(folder / "cores.csv", index=False)
     named = table.assign(profile_id=range(len(table)))
     named[["profile_id", "solum_thickness"]].to_csv(folder / "unplaced.csv", index=False)
     named[["profile_id", "x", "y"]].to_csv(folder / "sites.csv", index=False)

@@ -65,14 +65,16 @@ class CensoredObservations:
     - `below_limit`: share of limits that the prediction does not reach, which contradict it; `shortfall`: mean of
       max(0, limit - predicted) over the limits. A prediction above a limit is no error.
 
-    Intervals are percentiles of the bootstrap; that of `below_limit` is the exact binomial one without groups, because
-    the bootstrap of 0 of 7 has no width.
+    Intervals are percentiles of the bootstrap, NaN for a single group. That of `below_limit` is the exact binomial one,
+    with the number of groups as its sample size (Korn and Graubard 1998), because the bootstrap of 0 of 7 has no width.
 
     References
     ----------
     Tobin, J. (1958), Econometrica 26. doi:10.2307/1907382.
     Harrell, F. E. et al. (1982), Evaluating the yield of medical tests, JAMA 247. doi:10.1001/jama.1982.03320430047030.
     Olsen, R. J. (1978), Econometrica 46. doi:10.2307/1911445.
+    Korn, E. L. and Graubard, B. I. (1998), Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data, Survey Methodology 24.
 
     Examples
     --------
@@ -137,11 +139,9 @@ class CensoredObservations:
         value = self._measures(p, np.ones((1, p.size)))
         drawn = self._measures(p, self._weights())
         table = self._table({name: (value[name][0], *self._limits(drawn[name])) for name in CENSORED_MEASURES})
-        limits = int(self.censored.sum())
-        if limits and self.groups is None:
-            short = int((p < self.observed)[self.censored].sum())
-            exact = stats.binomtest(short, limits).proportion_ci(self.level)
-            table.loc["below_limit", ["lower", "upper"]] = [float(exact.low), float(exact.high)]
+        if self.censored.any():
+            places = int(pd.Series(self._labels()[self.censored]).nunique())
+            table.loc["below_limit", ["lower", "upper"]] = share_limits(value["below_limit"][0], places, self.level)
         return table
 
     def difference(self, first: npt.ArrayLike, second: npt.ArrayLike) -> pd.DataFrame:
@@ -182,15 +182,19 @@ class CensoredObservations:
 
     def _weights(self) -> Doubles:
         """How often each row is drawn, (draws, n)."""
-        n = len(self.observed)
-        labels = np.arange(n) if self.groups is None else pd.factorize(np.asarray(self.groups))[0]
+        labels = self._labels()
         count = int(labels.max()) + 1
         rng = np.random.default_rng([self.seed, 29])
         return rng.multinomial(count, np.full(count, 1 / count), size=self.draws).astype(np.float64)[:, labels]
 
+    def _labels(self) -> npt.NDArray[np.int64]:
+        """Number of the group of each row."""
+        n = len(self.observed)
+        return np.arange(n) if self.groups is None else np.asarray(pd.factorize(np.asarray(self.groups))[0], np.int64)
+
     def _limits(self, drawn: Doubles) -> tuple[float, float]:
         defined = drawn[np.isfinite(drawn)]
-        if defined.size < 0.5 * drawn.size:  # of the others nothing is known
+        if defined.size < 0.5 * drawn.size or self._labels().max() == 0:  # of the others nothing is known
             return float("nan"), float("nan")
         low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
         return float(low), float(high)
@@ -222,6 +226,19 @@ class CensoredObservations:
             result["below_limit"] = _ratio(w @ (short > 0).astype(np.float64), total)
             result["shortfall"] = _ratio(w @ short, total)
         return result
+
+
+def share_limits(share: float, n: int, level: float) -> tuple[float, float]:
+    """Exact binomial limits of a share of n trials; the share times n need not be an integer.
+
+    Examples
+    --------
+    >>> [round(limit, 3) for limit in share_limits(0.0, 7, 0.9)]
+    [0.0, 0.348]
+    """
+    count, tail = share * n, (1 - level) / 2
+    low = float(stats.beta.ppf(tail, count, n - count + 1)) if count > 0 else 0.0
+    return low, float(stats.beta.ppf(1 - tail, count + 1, n - count)) if count < n else 1.0
 
 
 def tobit_residuals(

@@ -49,9 +49,9 @@ def with_open_data(recipe: Recipe, progress: Progress | None = None) -> Recipe:
     mask = None if recipe.mask is None else names.replaced(recipe.mask, "mask", ("boundary", "glaciers", "lakes"))
     derive = None if recipe.derive is None else names.derive(recipe.derive)
     solum, elements = recipe.solum, recipe.elements
-    if solum is not None and solum.calibration is not None:
-        calibration = names.replaced(solum.calibration, "solum.calibration", ("profiles",))
-        solum = solum.model_copy(update={"calibration": calibration})
+    for key in ("calibration", "validation"):
+        if solum is not None and (own := getattr(solum, key)) is not None:
+            solum = solum.model_copy(update={key: names.replaced(own, f"solum.{key}", ("profiles",))})
     if elements is not None:
         elements = names.replaced(elements, "elements", ("samples",))
     if names.faults:

@@ -169,11 +169,11 @@ def _check_tables(recipe: Recipe, sections: set[str]) -> list[str]:
             Path(recipe.path(recipe.elements.samples)),
             None if pairs is None else Path(recipe.path(pairs.path)),
         )
-    if recipe.solum is not None and recipe.solum.calibration is not None and "solum" in sections:
-        table = recipe.solum.calibration
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the run reports them
-            table.placed(recipe.path).read(recipe.path(table.profiles))
+    for table in (recipe.solum.calibration, recipe.solum.validation) if recipe.solum and "solum" in sections else ():
+        if table is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # the run reports them
+                table.placed(recipe.path).read(recipe.path(table.profiles))
     return texts
 
 
@@ -244,8 +244,8 @@ def _references(recipe: Recipe) -> tuple[str, ...]:
     if recipe.elements is not None:
         references.append(f"{MICRONUTRIENT_STUDY}; data: {MICRONUTRIENT_DATASET}")
     cited = [table.citation for table in recipe.layers]
-    if recipe.solum is not None and recipe.solum.calibration is not None:
-        cited.append(recipe.solum.calibration.citation)
+    if recipe.solum is not None:
+        cited += [t.citation for t in (recipe.solum.calibration, recipe.solum.validation) if t is not None]
     if recipe.elements is not None:
         cited.append(recipe.elements.citation)
     return tuple(dict.fromkeys([*references, *(text.rstrip(". ") for text in cited if text)]))

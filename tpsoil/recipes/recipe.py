@@ -157,8 +157,9 @@ class Recipe:
             names += [self.mask.boundary, self.mask.glaciers, self.mask.lakes]
         if self.derive is not None:
             names += self.derive.paths
-        if self.solum is not None and self.solum.calibration is not None:
-            names += [self.solum.calibration.profiles, self.solum.calibration.sites]
+        if self.solum is not None:
+            for table in (self.solum.calibration, self.solum.validation):
+                names += [] if table is None else [table.profiles, table.sites]
         if self.elements is not None:
             names += [self.elements.samples, self.elements.pairs.path if self.elements.pairs is not None else None]
         names += [table.polygons.partition(LAYER)[0] for table in self.zonal]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
@@ -61,8 +61,8 @@ class ZonesTable(Section):
         return self.covariates or tuple(name for name in COVARIATES if name in available)
 
 
-class CalibrationTable(Section):
-    """`[solum.calibration]`: parameters from profiles instead of published ones.
+class ProfilesTable(Section):
+    """Profiles of a recipe, from one file or two.
 
     Parameters
     ----------
@@ -79,6 +79,57 @@ class CalibrationTable(Section):
         Database of the horizons; its column names are those of `tpsoil.ingest.layout_table`. Recognised without it.
     sites : str, optional
         A CSV with one row a profile, its position and other columns, where `profiles` has the horizons alone.
+    """
+
+    profiles: str
+    citation: str | None = Field(default=None, min_length=1)
+    units: Literal["m", "dm", "cm", "mm"] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    layout: LayoutName | None = None
+    sites: str | None = Field(default=None, min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        allowed = {"thickness", "profile", "top", "bottom", "designation"}
+        unknown = sorted(set(columns) - allowed)
+        if unknown:
+            raise ValueError(f"has {', '.join(unknown)}, expected some of {', '.join(sorted(allowed))}")
+        return columns
+
+    @model_validator(mode="after")
+    def _of_horizons(self) -> Self:
+        if self.layout is not None and "thickness" in self.columns:
+            raise ValueError("layout names a table of horizons, but columns names a thickness; give one of them")
+        return self
+
+    def placed(self, path: Callable[[str], str]) -> Self:
+        """This table with the absolute path of `sites`; `path` is that of a recipe."""
+        return self if self.sites is None else self.model_copy(update={"sites": path(self.sites)})
+
+    def files(self, profiles: Path | None) -> tuple[Path, ...]:
+        """The files whose content decides: profiles and, where they have a table of their own, sites."""
+        sites = () if self.sites is None else (Path(self.sites),)
+        return (() if profiles is None else (profiles,)) + sites
+
+    def read(self, profiles: str | Path) -> pd.DataFrame:
+        """The profiles of this table's file, by all options of this table.
+
+        Raises
+        ------
+        InputError
+            As `tpsoil.ingest.read_profiles`.
+        """
+        return read_profiles(
+            Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
+        )
+
+
+class CalibrationTable(ProfilesTable):
+    """`[solum.calibration]`: parameters from profiles instead of published ones.
+
+    Parameters
+    ----------
     preset : "paper" or "physical"
         Bounds of the parameters: the study's Table 2, or physically plausible ones.
     problem : "eight" or "five"
@@ -110,12 +161,6 @@ class CalibrationTable(Section):
 
     NEEDS: ClassVar = {"quantiles_of": ("quantiles", ())}
 
-    profiles: str
-    citation: str | None = Field(default=None, min_length=1)
-    units: Literal["m", "dm", "cm", "mm"] | None = None
-    columns: dict[str, str] = Field(default_factory=dict)
-    layout: LayoutName | None = None
-    sites: str | None = Field(default=None, min_length=1)
     preset: Literal["paper", "physical"] = "paper"
     problem: Literal["eight", "five"] = "eight"
     objective: Literal["tobit", "rmse"] = "tobit"
@@ -130,42 +175,6 @@ class CalibrationTable(Section):
     quantiles_of: Literal["profiles", "parameters"] = "profiles"
     baseline_features: tuple[str, ...] = ()
     simulated: bool = False
-
-    @field_validator("columns")
-    @classmethod
-    def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        allowed = {"thickness", "profile", "top", "bottom", "designation"}
-        unknown = sorted(set(columns) - allowed)
-        if unknown:
-            raise ValueError(f"has {', '.join(unknown)}, expected some of {', '.join(sorted(allowed))}")
-        return columns
-
-    @model_validator(mode="after")
-    def _of_horizons(self) -> CalibrationTable:
-        if self.layout is not None and "thickness" in self.columns:
-            raise ValueError("layout names a table of horizons, but columns names a thickness; give one of them")
-        return self
-
-    def placed(self, path: Callable[[str], str]) -> CalibrationTable:
-        """This table with the absolute path of `sites`; `path` is that of a recipe."""
-        return self if self.sites is None else self.model_copy(update={"sites": path(self.sites)})
-
-    def files(self, profiles: Path | None) -> tuple[Path, ...]:
-        """The files whose content decides: profiles and, where they have a table of their own, sites."""
-        sites = () if self.sites is None else (Path(self.sites),)
-        return (() if profiles is None else (profiles,)) + sites
-
-    def read(self, profiles: str | Path) -> pd.DataFrame:
-        """The profiles of this table's file, by all options of this table.
-
-        Raises
-        ------
-        InputError
-            As `tpsoil.ingest.read_profiles`.
-        """
-        return read_profiles(
-            Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
-        )
 
     @field_validator("validation")
     @classmethod

@@ -40,6 +40,7 @@ from .solum_layers import PAIRING, Assumption, ErosionNormalisation, normalised,
 from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
 from .solum_study import sensitivity_table, summarise_zones, tally_zones
 from .solum_transient import TransientTable, transient_stage
+from .solum_validation import ValidationTable, validation_stage
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -82,6 +83,8 @@ class SolumTable(Section):
         Nearest published cluster; a layer `zone` of the cube; one zone for all; or zones to be fitted.
     calibration : table, optional
         Parameters from profiles, in place of `parameters`.
+    validation : table, optional
+        Profiles that the parameters were not fitted to; the map is scored at them.
     comparison : table, optional
         Other maps, windows, transects, correlations.
     sensitivity : table, optional
@@ -104,6 +107,7 @@ class SolumTable(Section):
     parameters: Literal["published"] | dict[str, Any] = "published"
     zones: Zoning = "published"
     calibration: CalibrationTable | None = None
+    validation: ValidationTable | None = None
     comparison: ComparisonTable | None = None
     sensitivity: SensitivityTable | None = None
     forcing: ForcingTable | None = None
@@ -172,8 +176,9 @@ class SolumTable(Section):
                 f"assumptions of {', '.join(idle)} have no effect: only published zones read these; leave them out, or "
                 "give the cube the layers"
             )
-        if self.comparison is not None and "solum_thickness" not in self.maps:
-            raise ValueError("comparison needs 'solum_thickness' among maps")
+        for name in ("comparison", "validation"):
+            if getattr(self, name) is not None and "solum_thickness" not in self.maps:
+                raise ValueError(f"{name} needs 'solum_thickness' among maps")
         if self.calibration is not None:
             if self.parameters != "published":
                 raise ValueError("parameters and calibration both define the parameters; give one")
@@ -223,6 +228,8 @@ def solum_stages(
         stages.append(transient_stage(table, series, steady, parameters, seed))
     if table.comparison is not None:
         stages.append(comparison_stage(table.comparison, table.calibration, profiles, available))
+    if table.validation is not None:
+        stages.append(validation_stage(table, profiles, available, seed))
     return stages
 
 
@@ -268,6 +275,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
         indifferent=(
             "table.comparison",
+            "table.validation",
             "table.forcing",
             "table.transient",
             "table.calibration.profiles",

@@ -21,6 +21,7 @@ from .mask_stage import mask_stages
 from .recipe import Recipe, grid_of_recipe
 from .solum_stage import solum_stages
 from .solum_transient import read_series
+from .solum_validation import ValidationTable
 from .zonal_stage import zonal_stages
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal", "accuracy")
@@ -101,6 +102,8 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
             behind(str(profiles), "solum.calibration.profiles", faults)
             if calibration.sites is not None:
                 behind(calibration.sites, "solum.calibration.sites", faults)
+        if recipe.solum.validation is not None:
+            solum = solum.model_copy(update={"validation": _validation(recipe, recipe.solum.validation, faults)})
         series = None
         if recipe.solum.transient is not None:
             series = read_series(recipe.solum.transient, recipe.path, faults)
@@ -126,6 +129,20 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages
+
+
+def _validation(recipe: Recipe, table: ValidationTable, faults: list[str]) -> ValidationTable:
+    """`[solum.validation]` with absolute paths, checked."""
+    placed = table.placed(recipe.path).model_copy(update={"profiles": recipe.path(table.profiles)})
+    for file, key in ((placed.profiles, "profiles"), (placed.sites, "sites")):
+        if file is not None:
+            behind(file, f"solum.validation.{key}", faults)
+    if placed.profiles in _trained_on(recipe):
+        faults.append(
+            f"solum.validation.profiles: the parameters are fitted to {Path(placed.profiles).name}, expected profiles "
+            "that they do not see; give others, or use the folds of [solum.calibration] and remove [solum.validation]"
+        )
+    return placed
 
 
 def _trained_on(recipe: Recipe) -> list[str]:

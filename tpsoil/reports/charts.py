@@ -73,6 +73,9 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
     tail = f", {subject}" if subject else ""
     if table.empty:
         return None
+    if {"observed", "predicted", "censored"} <= columns:
+        text = "Observed against predicted at profiles that no parameter was fitted to"
+        return text, figures.observed_limits(table)
     if {"observed", "predicted"} <= columns:
         text = f"Observed against predicted{tail}"
         grouped = table.assign(group=[f"zone {zone}" for zone in table["zone"]]) if "zone" in columns else table

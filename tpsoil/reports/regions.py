@@ -25,7 +25,7 @@ def region_figures(store: xr.Dataset, tables: Mapping[str, pd.DataFrame]) -> lis
     ----------
     store : Dataset (y, x)
     tables : mapping of str to DataFrame
-        Of the run, by name: `sites_solum`, `solum_windows`, `transect_NAME`.
+        Of the run, by name: `sites_solum`, `predictions_profiles`, `solum_windows`, `transect_NAME`.
 
     Returns
     -------
@@ -49,6 +49,10 @@ def region_figures(store: xr.Dataset, tables: Mapping[str, pd.DataFrame]) -> lis
     if THICKNESS not in store:
         return drawn
     this = figures.pick(store, THICKNESS)
+    profiles = tables.get("predictions_profiles")
+    if profiles is not None and len(profiles):
+        text = "Thickness at profiles that no parameter was fitted to"
+        drawn.append((text, figures.residual_map(this, profiles, mask=mask)))
     others = _others(store)
     if others:
         band = next(float(store[n].attrs.get("band", 5.0)) for n in store.data_vars if str(n).startswith(DIFFERENCE))

@@ -184,14 +184,44 @@ def _score(name: str, layer: xr.DataArray, story: Story) -> str:
                 pooled = table[table["zone"].astype(str) == "all"] if "zone" in table else table
                 kinds = pooled.get("kind", pooled.index)
                 scores = {str(kind): float(v) for kind, v in zip(kinds, pooled["nse"], strict=True) if np.isfinite(v)}
+    independent = _at_profiles(story) if name == "solum_thickness" else ""
     if not scores:
-        return "not scored"
+        return independent or "not scored"
     decides = next((key for key in scores if key not in {"random", "fit"}), next(iter(scores)))
     design = str(layer.attrs.get("deciding_folds") or f"{decides} folds")
     text = f"NSE {scores[decides]:.2f} ({design})"
     if scores[decides] < LITTLE_BETTER:
         text += ": hardly better than the samples' mean"
-    return text + (f", random folds {scores['random']:.2f}" if "random" in scores and decides != "random" else "")
+    text += f", random folds {scores['random']:.2f}" if "random" in scores and decides != "random" else ""
+    return f"{text}; {independent}" if independent else text
+
+
+def _at_profiles(story: Story) -> str:
+    """Errors at profiles that no parameter was fitted to, and lower limits that the map does not reach."""
+    tables = [table for table in story.scores if table.attrs.get("name") == "solum_profiles"]
+    if not tables:
+        return ""
+    rows = tables[0][tables[0]["prediction"].astype(str) == "map"].to_dict("records")
+    own = {str(row["measure"]): row for row in rows}
+    texts = []
+    for measure, label in (("rmse_tobit", "RMSE"), ("bias_tobit", "mean error")):
+        if measure in own:
+            texts.append(f"{label} {_between(own[measure], 1)} m")
+    if "rmse" in own:
+        texts.append(f"{int(own['rmse']['n'])} complete profiles not used for the parameters")
+    if "below_limit" in own:
+        row = own["below_limit"]
+        count = f"{round(float(row['value']) * int(row['n']))} of {int(row['n'])}"
+        share = f"thinner than the sampled depth at {count} lower limits, {_between(row, 100)} %"
+        texts.append(share if "rmse" in own else f"{share}; no parameter was fitted to them, and they give no error")
+    return ", ".join(texts)
+
+
+def _between(row: Mapping[Any, Any], scale: float) -> str:
+    """A value with its limits."""
+    low, high = (float(row[end]) * scale for end in ("lower", "upper"))
+    limits = f" ({_text(low)} to {_text(high)})" if np.isfinite(low) and np.isfinite(high) else ""
+    return f"{_text(scale * float(row['value']))}{limits}"
 
 
 def _coverage(name: str, layer: xr.DataArray, story: Story) -> str:

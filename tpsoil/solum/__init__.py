@@ -19,6 +19,7 @@ from .forced_calibration import ForcedCalibration, calibrate_forced
 from .forcing import ForcingSource
 from .forcing_variance import forcing_variance
 from .identifiability import identifiability, sensitivities
+from .independent import ProfileValidation, validate_at_profiles
 from .observations import Observations, prepare_profiles
 from .options import SolumOptions
 from .parameters import (
@@ -62,6 +63,7 @@ __all__ = [
     "ForcedEnsembles",
     "ForcingSource",
     "Observations",
+    "ProfileValidation",
     "PublishedValue",
     "SolumOptions",
     "SolumParameters",
@@ -98,5 +100,6 @@ __all__ = [
     "time_to_bare",
     "transect",
     "transient_thickness",
+    "validate_at_profiles",
     "window_statistics",
 ]

@@ -14,6 +14,7 @@ from .samples import correlation_matrix, element_histograms, group_comparison
 from .study import calibration_scatter, relation, sampling_map
 from .thematic import difference_map, response_time_map, zones_map
 from .uncertainty import applicability_map, mean_and_spread_map, value_by_alpha_map
+from .validation import observed_limits, residual_map
 
 __all__ = [
     "Drawing",
@@ -38,12 +39,14 @@ __all__ = [
     "map_layer",
     "maps_compared",
     "mean_and_spread_map",
+    "observed_limits",
     "observed_predicted",
     "partial_dependence",
     "pick",
     "relation",
     "relief_of",
     "representativeness",
+    "residual_map",
     "response_time_map",
     "sampling_map",
     "save",

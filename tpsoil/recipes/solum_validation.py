@@ -1,0 +1,184 @@
+"""`[solum.validation]`: the map of thickness at profiles that its parameters were not fitted to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field
+
+from tpsoil.errors import InputError
+from tpsoil.ingest.profiles import profile_notes
+from tpsoil.points import position_columns
+from tpsoil.solum import PUBLISHED_SCORES, validate_at_profiles
+from tpsoil.solum.ensembles import quantile_name
+from tpsoil.solum.forced import forced_name
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+
+from .mask_stage import mask_inputs
+from .solum_options import CalibrationTable, ProfilesTable
+
+DIGITS: Final = 4
+SAME_PLACE: Final = {True: 1e-5, False: 1.0}
+"""Positions closer than this are one place: degrees (1 m), or metres."""
+SAMPLED: Final = ("depths", "sampling depths")
+"""Bases of a thickness that is the depth of the deepest sample."""
+PRINTED: Final = {"rmse": "rmse", "mre": "mre", "mae": "mae, as printed (almost surely a mean error)"}
+"""Scores of the study's Table 5."""
+
+
+class ValidationTable(ProfilesTable):
+    """`[solum.validation]`: scores of the map at profiles that its parameters were not fitted to.
+
+    Parameters
+    ----------
+    undesignated : "limit" or "complete"
+        Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
+        where the survey dug to the C horizon.
+    block_size : float, optional
+        Side of the blocks that the bootstrap of the intervals draws, in the profiles' unit (degrees or metres); single
+        places by default.
+    level : float
+        Of the intervals of the scores.
+    """
+
+    undesignated: Literal["limit", "complete"] = "limit"
+    block_size: float | None = Field(default=None, gt=0)
+    level: float = Field(default=0.9, gt=0, lt=1)
+
+    def read(self, profiles: str | Path) -> pd.DataFrame:
+        """The profiles, with those of sampled depths alone as `undesignated` has it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the notes and the table of counts have all of them
+            table = super().read(profiles)
+        if self.undesignated == "limit":
+            table["censored"] = table["censored"].astype(bool) | table["basis"].isin(SAMPLED)
+            table.attrs.pop("assumption", None)
+        return table
+
+
+def validation_stage(table: Any, fitted: Path | None, available: set[str], seed: int) -> Stage:
+    """The stage of the tables; it has no maps.
+
+    Parameters
+    ----------
+    table : SolumTable
+        With absolute paths of the profiles of its validation.
+    fitted : Path or None
+        Profiles of the calibration.
+    available : set of str
+        Layers of the earlier stages.
+    seed : int
+    """
+    validation: ValidationTable = table.validation
+    quantiles = quantile_layers(table)
+    zone = ("zone",) if table.zones != "none" else ()
+    profiles = Path(validation.profiles)
+    calibration: CalibrationTable | None = table.calibration
+    return Stage(
+        name="solum_profiles",
+        title="thickness at independent profiles",
+        section="solum",
+        inputs=("solum_thickness", *zone, *quantiles.values(), *mask_inputs(available)),
+        outputs=(),
+        compute=compute_nothing,
+        options={
+            "table": validation, "calibration": calibration, "fitted": fitted, "quantiles": quantiles,
+            "published": table.published, "seed": seed,
+        },
+        indifferent=(
+            "table.profiles", "table.sites", "table.citation", "calibration.profiles", "calibration.sites",
+            "calibration.citation", "fitted",
+        ),
+        identity={"profiles": profiles.name},
+        files=(*validation.files(profiles), *(() if calibration is None else calibration.files(fitted))),
+        prepare=prepare_validation,
+        prepares="validating",
+    )  # fmt: skip
+
+
+def quantile_layers(table: Any) -> dict[float, str]:
+    """Maps of quantiles of thickness by probability: of the calibration, else of uncertain forcing."""
+    if table.calibration is not None and table.calibration.quantiles:
+        quantiles = {p: quantile_name(p) for p in table.calibration.quantiles}
+    elif table.forcing is not None:
+        quantiles = {p: forced_name(p) for p in table.forcing.quantiles if 0 < p < 1}
+    else:
+        return {}
+    return quantiles if any(np.isclose(1 - p, list(quantiles)).any() and p != 0.5 for p in quantiles) else {}
+
+
+def compute_nothing(_window: Window) -> Mapping[str, Array]:
+    """The stage has no maps."""
+    return {}
+
+
+def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
+    """The tables of `[solum.validation]`.
+
+    Raises
+    ------
+    InputError
+        For profiles that the parameters were fitted to, and what `tpsoil.solum.validate_at_profiles` rejects.
+    """
+    table: ValidationTable = options["table"]
+    name = Path(table.profiles).name
+    profiles = table.read(table.profiles)
+    if options["calibration"] is not None:
+        _require_independent(profiles, options["calibration"].read(options["fitted"]), name)
+    result = validate_at_profiles(
+        cube,
+        profiles,
+        quantiles=options["quantiles"],
+        block_size=table.block_size,
+        level=table.level,
+        seed=int(options["seed"]),
+    )
+    notes = [f"profiles of {name}: {text}" for text in profile_notes(profiles.attrs)]
+    sampled = int(profiles["basis"].isin(SAMPLED).sum())
+    if sampled and table.undesignated == "limit":
+        notes.append(
+            f"{name}: {sampled} profiles without designations end where sampling ended: lower limits of the solum, as "
+            "far as what was sampled is solum"
+        )
+    elif "assumption" in profiles.attrs:
+        notes.append(f"{name}: {profiles.attrs['assumption']}")
+    notes += [f"profiles of {name}: {text}" for text in result.notes]
+    scores = result.scores.assign(level=table.level)
+    if options["published"]:
+        printed = [
+            {"prediction": "published: the study's map at its own profiles", "measure": label,
+             "value": PUBLISHED_SCORES["this study"][key]}
+            for key, label in PRINTED.items()
+        ]  # fmt: skip
+        scores = pd.concat([scores, pd.DataFrame(printed)], ignore_index=True)
+    tables = {
+        "solum_profiles": scores.dropna(subset="value").round(DIGITS),
+        "solum_profile_counts": result.counts,
+        **({"solum_profile_coverage": result.coverage.round(DIGITS)} if len(result.coverage) else {}),
+        "predictions_profiles": result.points.drop(columns="cell").round(6),
+    }
+    return Prepared(b"", tables, notes=notes)
+
+
+def _require_independent(profiles: pd.DataFrame, fitted: pd.DataFrame, name: str) -> None:
+    """Reject places that the calibration has too."""
+    one, other = (position_columns(table, where="solum.validation") for table in (profiles, fitted))
+    if one.degrees != other.degrees:
+        return
+    size = SAME_PLACE[one.degrees]
+    places = [
+        set(map(tuple, np.round(table[[pair.east, pair.north]].dropna().to_numpy(float) / size).astype(np.int64)))
+        for table, pair in ((profiles, one), (fitted, other))
+    ]
+    if shared := places[0] & places[1]:
+        raise InputError(
+            f"solum.validation: {len(shared)} of {len(places[0])} places of {name} are among the profiles of "
+            "[solum.calibration], so their errors are not independent; take them out of one of the two files, or use "
+            "the folds of [solum.calibration]"
+        )

@@ -1,0 +1,165 @@
+"""A map at places that it was not fitted to, where some observations are lower limits."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tpsoil.errors import InputError
+from tpsoil.evaluation import bias, rmse
+from tpsoil.grid import grid_of
+from tpsoil.points import position_columns, project_points
+
+from . import canvas, maps, palette
+
+COMPLETE: Final = "complete profile"
+REACHED: Final = "lower limit, reached by the map"
+NOT_REACHED: Final = "lower limit, map is thinner"
+COLUMNS: Final = ("observed", "predicted", "censored")
+
+
+def observed_limits(
+    table: pd.DataFrame, *, ax: Axes | None = None, units: str = "m", title: str = "Observed against predicted"
+) -> Figure:
+    """Observed against predicted values, with lower limits as arrows.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `observed`, `predicted` (in `units`), `censored` (true for a lower limit).
+    ax : Axes, optional
+    units : str
+    title : str
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    InputError
+        For missing columns.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"observed": [0.5, 0.2], "predicted": [0.7, 0.7], "censored": [False, True]})
+    >>> [text.get_text() for text in observed_limits(table).axes[0].get_legend().get_texts()]
+    ['1:1', 'complete profile (1)', 'lower limit, reached by the map (1)']
+    """
+    canvas.require_columns(table, list(COLUMNS), where="observed_limits")
+    figure, axes = canvas.new_axes(ax, (5.2, 5.2))
+    canvas.title(axes, title, table)
+    canvas.plain(axes, grid="both")
+    unit = palette.unit_text(units)
+    axes.set_xlabel(f"predicted, {unit}")
+    axes.set_ylabel(f"observed, or its lower limit, {unit}")
+    rows = table.dropna(subset=["observed", "predicted"])
+    if rows.empty:
+        canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
+        return figure
+    observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
+    limit = rows["censored"].to_numpy(bool)
+    most = 1.08 * max(observed.max(), predicted.max())
+    axes.plot([0, most], [0, most], color=palette.INK, linewidth=1, linestyle="--", label="1:1")
+    for label, chosen, style in _kinds(observed, predicted, limit):
+        if chosen.any():
+            axes.scatter(predicted[chosen], observed[chosen], label=f"{label} ({chosen.sum()})", zorder=3, **style)
+    axes.quiver(predicted[limit], observed[limit], 0.0, 1.0, angles="uv", scale=32, width=0.003, headwidth=5,
+                color=palette.INK, alpha=0.45, zorder=2, gid="limits")  # fmt: skip
+    lines = [f"{int((~limit).sum())} complete, {int(limit.sum())} lower limits"]
+    if not limit.all():
+        errors = observed[~limit], predicted[~limit]
+        lines += [f"RMSE = {palette.number_text(rmse(*errors))} {unit}, of complete ones",
+                  f"ME = {palette.number_text(bias(*errors))} {unit}"]  # fmt: skip
+    axes.set_xlim(0, most)
+    axes.set_ylim(0, 1.12 * most)
+    legend = axes.legend(fontsize=7.5, frameon=False, loc="upper left", title="\n".join(lines), title_fontsize=8)
+    legend.set_alignment("left")
+    return figure
+
+
+def residual_map(layer: xr.DataArray, points: pd.DataFrame, *, mask: xr.DataArray | None = None) -> Figure:
+    """Map with the profiles that it was not fitted to, coloured by observed minus predicted.
+
+    Parameters
+    ----------
+    layer : DataArray (y, x)
+        With a CRS.
+    points : DataFrame
+        `observed`, `predicted` (in the layer's units), `censored`, and `lon`, `lat`, or `x`, `y` in the layer's CRS.
+    mask : DataArray (y, x), optional
+        `soil_mask`.
+
+    Returns
+    -------
+    Figure
+        A lower limit that the map reaches is no error and is drawn unfilled.
+
+    Raises
+    ------
+    InputError
+        For missing columns.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import coordinates, plateau_grid
+    >>> grid = plateau_grid(100_000)
+    >>> layer = xr.DataArray(np.ones(grid.shape), coords=coordinates(grid), dims=("y", "x"), name="solum_thickness")
+    >>> pits = pd.DataFrame({"lon": [91.0], "lat": [31.0], "observed": 0.8, "predicted": 1.0, "censored": False})
+    >>> residual_map(layer, pits).axes[0].get_title(loc="left")
+    'Profiles that no parameter was fitted to: 1'
+    """
+    canvas.require_columns(points, list(COLUMNS), where="residual_map")
+    rows = points.dropna(subset=["observed", "predicted"])
+    if rows.empty:
+        raise InputError("residual_map: no profile with an observed and a predicted value")
+    figure = maps.map_layer(layer, title=f"Profiles that no parameter was fitted to: {len(rows)}", mask=mask)
+    axes = figure.axes[0]
+    frame = axes.get_xlim(), axes.get_ylim()
+    box = grid_of(layer, where="residual_map")
+    columns = position_columns(rows, where="residual_map")
+    east, north = rows[columns.east].to_numpy(float), rows[columns.north].to_numpy(float)
+    if columns.degrees:
+        east, north = project_points(east, north, box)
+    scale = 1.0 if box.crs is not None and box.crs.geographic else 1e-3
+    observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
+    residual, limit = observed - predicted, rows["censored"].to_numpy(bool)
+    errs = ~limit | (residual > 0)
+    most = max(float(np.abs(residual[errs]).max(initial=0.0)), 0.01)
+    drawn: Any = None
+    for label, chosen, _ in _kinds(observed, predicted, limit):
+        if not chosen.any():
+            continue
+        marker = "o" if label == COMPLETE else "^"
+        place = scale * east[chosen], scale * north[chosen]
+        if label == REACHED:
+            axes.scatter(*place, s=26, marker=marker, facecolors="white", edgecolors=palette.INK, linewidths=0.9,
+                         zorder=6, label=f"{label} ({chosen.sum()})", gid="limits")  # fmt: skip
+            continue
+        axes.scatter(*place, s=90, marker=marker, color="white", linewidths=0, zorder=6.5)
+        drawn = axes.scatter(*place, s=30, marker=marker, c=residual[chosen], cmap=palette.DIVERGING, vmin=-most,
+                             vmax=most, edgecolors=palette.INK, linewidths=0.7, zorder=7,
+                             label=f"{label} ({chosen.sum()})", gid="profiles")  # fmt: skip
+    axes.set_xlim(*frame[0])
+    axes.set_ylim(*frame[1])
+    axes.legend(fontsize=7.5, loc="best", framealpha=0.9)
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.5, pad=0.02, aspect=40)
+        bar.set_label("observed - predicted, m; of a limit at least", fontsize=9)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _kinds(observed: Any, predicted: Any, limit: Any) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Label, rows and style of complete profiles, limits that are reached, and limits that are not."""
+    return [
+        (COMPLETE, ~limit, {"s": 22, "color": palette.ACCENT, "alpha": 0.75, "linewidths": 0}),
+        (REACHED, limit & (predicted >= observed),
+         {"s": 26, "marker": "^", "facecolors": "none", "edgecolors": palette.ACCENT}),
+        (NOT_REACHED, limit & (predicted < observed), {"s": 26, "marker": "^", "color": palette.WARNING}),
+    ]  # fmt: skip
