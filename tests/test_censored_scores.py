@@ -119,14 +119,17 @@ def test_scores_know_the_truth_that_the_limits_hide() -> None:
     assert scores.loc["below_limit", "value"] == (p < o)[c].mean()
 
 
-def test_intervals_are_wide_where_sites_are_few_and_cover_the_truth() -> None:
+@pytest.mark.parametrize("n", [8, 30])
+def test_intervals_are_wide_where_sites_are_few_and_cover_the_truth(n: int) -> None:
     covered, widths = [], []
-    for seed in range(60):
-        _, o, c, p = sites(30, 100 + seed)
-        table = CensoredObservations(o, c, draws=200, seed=seed).scores(p)
-        covered.append(table.loc["bias_tobit", "lower"] < 0.2 < table.loc["bias_tobit", "upper"])
-        widths.append(table.loc["bias_tobit", "upper"] - table.loc["bias_tobit", "lower"])
-    assert 0.78 <= np.mean(covered) <= 1  # nominal 90 %, of 60 repetitions; a small bootstrap is a little too narrow
+    for seed in range(100):
+        _, o, c, p = sites(n, 100 + seed)
+        table = CensoredObservations(o, c, draws=200, seed=seed).scores(p).loc["bias_tobit"]
+        if np.isfinite(table["lower"]):  # of few sites, all may be limits
+            covered.append(table["lower"] < 0.2 < table["upper"])
+            widths.append(table["upper"] - table["lower"])
+    assert len(covered) > 80
+    assert 0.82 <= np.mean(covered) <= 1  # nominal 90 %; binomial standard error 3 %
     _, o, c, p = sites(300, 9)
     many = CensoredObservations(o, c, draws=200).scores(p).loc["bias_tobit"]
     assert np.mean(widths) > 2 * (many["upper"] - many["lower"])

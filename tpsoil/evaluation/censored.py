@@ -65,7 +65,8 @@ class CensoredObservations:
     - `below_limit`: share of limits that the prediction does not reach, which contradict it; `shortfall`: mean of
       max(0, limit - predicted) over the limits. A prediction above a limit is no error.
 
-    Intervals are percentiles of the bootstrap, NaN for a single group. That of `below_limit` is the exact binomial one,
+    Intervals are percentiles of the bootstrap, expanded for few groups as a t interval is (Hesterberg 2015), NaN for a
+    single group. That of `below_limit` is the exact binomial one,
     with the number of groups as its sample size (Korn and Graubard 1998), because the bootstrap of 0 of 7 has no width.
 
     References
@@ -73,6 +74,7 @@ class CensoredObservations:
     Tobin, J. (1958), Econometrica 26. doi:10.2307/1907382.
     Harrell, F. E. et al. (1982), Evaluating the yield of medical tests, JAMA 247. doi:10.1001/jama.1982.03320430047030.
     Olsen, R. J. (1978), Econometrica 46. doi:10.2307/1911445.
+    Hesterberg, T. C. (2015), The American Statistician 69. doi:10.1080/00031305.2015.1089789.
     Korn, E. L. and Graubard, B. I. (1998), Confidence intervals for proportions with small expected number of positive
     counts estimated from survey data, Survey Methodology 24.
 
@@ -138,7 +140,7 @@ class CensoredObservations:
         p = self._checked(predicted)
         value = self._measures(p, np.ones((1, p.size)))
         drawn = self._measures(p, self._weights())
-        table = self._table({name: (value[name][0], *self._limits(drawn[name])) for name in CENSORED_MEASURES})
+        table = self._table({name: (value[name][0], *self._limits(name, drawn[name])) for name in CENSORED_MEASURES})
         if self.censored.any():
             places = int(pd.Series(self._labels()[self.censored]).nunique())
             table.loc["below_limit", ["lower", "upper"]] = share_limits(value["below_limit"][0], places, self.level)
@@ -167,7 +169,7 @@ class CensoredObservations:
         drawn, drawn_other = self._measures(a, weights), self._measures(b, weights)
         return self._table(
             {
-                name: (value[name][0] - other[name][0], *self._limits(drawn[name] - drawn_other[name]))
+                name: (value[name][0] - other[name][0], *self._limits(name, drawn[name] - drawn_other[name]))
                 for name in CENSORED_MEASURES
             }
         )
@@ -192,11 +194,15 @@ class CensoredObservations:
         n = len(self.observed)
         return np.arange(n) if self.groups is None else np.asarray(pd.factorize(np.asarray(self.groups))[0], np.int64)
 
-    def _limits(self, drawn: Doubles) -> tuple[float, float]:
+    def _limits(self, name: str, drawn: Doubles) -> tuple[float, float]:
+        """Percentiles, wider for few groups; NaN for one group, and where most draws leave the measure undefined."""
         defined = drawn[np.isfinite(drawn)]
-        if defined.size < 0.5 * drawn.size or self._labels().max() == 0:  # of the others nothing is known
+        used = self.censored if name in LIMITS else ~self.censored
+        groups = np.unique(self._labels()[used]).size
+        if defined.size < 0.5 * drawn.size or groups < 2:
             return float("nan"), float("nan")
-        low, high = np.quantile(defined, [(1 - self.level) / 2, (1 + self.level) / 2])
+        tail = stats.norm.cdf(stats.t.ppf((1 - self.level) / 2, groups - 1) * np.sqrt(groups / (groups - 1)))
+        low, high = np.quantile(defined, [tail, 1 - tail])
         return float(low), float(high)
 
     def _table(self, rows: dict[str, tuple[float, float, float]]) -> pd.DataFrame:

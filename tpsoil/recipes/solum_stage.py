@@ -40,7 +40,7 @@ from .solum_layers import PAIRING, Assumption, ErosionNormalisation, normalised,
 from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
 from .solum_study import sensitivity_table, summarise_zones, tally_zones
 from .solum_transient import TransientTable, transient_stage
-from .solum_validation import ValidationTable, validation_stage
+from .solum_validation import ValidationTable, require_independent, validation_stage
 from .solum_zones import zones_stage
 
 FORCING: Final = (
@@ -309,6 +309,8 @@ def _fitted_climate() -> dict[int, dict[str, float]]:
 def prepare_solum(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Calibrate where that is asked for, then the sensitivity of the map."""
     table: SolumTable = options["table"]
+    if table.validation is not None:  # before hours of calibration
+        require_independent(table.validation, table.calibration, options["profiles"])
     prepared = prepare_calibration(cube, options, bench) if table.calibration is not None else Prepared(b"")
     if table.sensitivity is None:
         return prepared

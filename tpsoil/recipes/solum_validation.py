@@ -129,8 +129,7 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     table: ValidationTable = options["table"]
     name = Path(table.profiles).name
     profiles = table.read(table.profiles)
-    if options["calibration"] is not None:
-        _require_independent(profiles, options["calibration"].read(options["fitted"]), name)
+    require_independent(table, options["calibration"], options["fitted"])
     result = validate_at_profiles(
         cube,
         profiles,
@@ -166,19 +165,30 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     return Prepared(b"", tables, notes=notes)
 
 
-def _require_independent(profiles: pd.DataFrame, fitted: pd.DataFrame, name: str) -> None:
-    """Reject places that the calibration has too."""
-    one, other = (position_columns(table, where="solum.validation") for table in (profiles, fitted))
+def require_independent(table: ValidationTable, calibration: CalibrationTable | None, fitted: Path | None) -> None:
+    """Reject places that the calibration has too.
+
+    Raises
+    ------
+    InputError
+        With the number of such places.
+    """
+    if calibration is None or fitted is None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # reported by the calibration
+        tables = [table.read(table.profiles), calibration.read(fitted)]
+    one, other = (position_columns(profiles, where="solum.validation") for profiles in tables)
     if one.degrees != other.degrees:
         return
     size = SAME_PLACE[one.degrees]
     places = [
-        set(map(tuple, np.round(table[[pair.east, pair.north]].dropna().to_numpy(float) / size).astype(np.int64)))
-        for table, pair in ((profiles, one), (fitted, other))
+        set(map(tuple, np.round(profiles[[pair.east, pair.north]].dropna().to_numpy(float) / size).astype(np.int64)))
+        for profiles, pair in zip(tables, (one, other))
     ]
     if shared := places[0] & places[1]:
         raise InputError(
-            f"solum.validation: {len(shared)} of {len(places[0])} places of {name} are among the profiles of "
-            "[solum.calibration], so their errors are not independent; take them out of one of the two files, or use "
-            "the folds of [solum.calibration]"
+            f"solum.validation: {len(shared)} of {len(places[0])} places of {Path(table.profiles).name} are among the "
+            "profiles of [solum.calibration], so their errors are not independent; take them out of one of the two "
+            "files, or use the folds of [solum.calibration]"
         )
