@@ -36,10 +36,11 @@ INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
     "sources", "through", "paths", "table.source", "table.through", "samples", "table.samples", "table.training_cube",
     "calibration.profiles", "table.calibration.profiles", "calibration.sites", "table.calibration.sites",
+    "table.profiles", "table.sites", "fitted",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
-    "table.elements", "table.comparison", "table.forcing", "table.transient", "group.layers",
+    "table.elements", "table.comparison", "table.validation", "table.forcing", "table.transient", "group.layers",
     # The same of the options that decide the tables of a trained element.
     "report.samples", "report.citation", "report.pairs.path", "report.elements", "report.training_cube",
 }  # fmt: skip
