@@ -1,10 +1,15 @@
 """Training of a random forest: the compiled grower beside scikit-learn and R's ranger.
 
     python benchmarks/growing.py [--repeats 5] [--trees 500]
+    python benchmarks/growing.py --nested [--fraction 0.05] [--workers 2]
 
 1654 samples of 14 covariates, 4 tried at a split, leaves of one row; each repeat runs every contender once, in turn,
 and a ratio is that of paired repeats. Wall and processor time, because wall time is only comparable on a quiet machine.
 With TPSOIL_DATA, the scores of `tpsoil.forest.train` on GEMAS with both growers follow. Writes results/growing.md.
+
+--nested times the whole nested study instead, by `tpsoil.forest.train`: four elements, ten outer folds by ten inner
+ones, a grid of five settings, 500 trees: 1.12 million trees. With --fraction one element with few trees, twice, whose
+times forecast the whole. The whole writes results/growing_nested.md.
 """
 
 from __future__ import annotations
@@ -148,13 +153,84 @@ def gemas_scores(folder: Path, seeds: int) -> str:
     return "\n".join(lines)
 
 
+GRID = {"max_features": [2, 4, 6, 9, 14]}
+
+
+def nested_study(elements: int, folds: int, trees: int, workers: int) -> tuple[float, float, int]:
+    """Wall time, processor time and number of trees of a nested study; prints its progress."""
+    import pandas as pd
+
+    from tpsoil.forest import train
+    from tpsoil.forest.fit_progress import reporting_fits
+
+    X, y = samples()
+    names = [f"x{k}" for k in range(FEATURES)]
+    wall, processor = time.perf_counter(), time.process_time()
+    for element in range(elements):
+        table = pd.DataFrame(X, columns=names)
+        table["y"] = y + np.random.default_rng(element).normal(0, 2, SAMPLES)
+
+        def show(done: int, total: int, element: int = element) -> None:
+            took = time.perf_counter() - wall
+            print(
+                f"element {element + 1} of {elements}, {trees} trees: {done} of {total} folds, {took:.0f} s", flush=True
+            )
+
+        with reporting_fits(show):
+            train(
+                table, "y", names, folds="random", n_folds=folds, search=GRID, search_folds=folds, search_trees=trees,
+                trees=trees, workers=workers, seed=element,
+            )  # fmt: skip
+    # Each outer fold, and all rows, have a search and a forest.
+    grown = elements * (folds + 1) * (folds * len(GRID["max_features"]) + 1) * trees
+    return time.perf_counter() - wall, time.process_time() - processor, grown
+
+
+def nested(fraction: float, workers: int) -> str:
+    """Report of the nested study, or its forecast from a fraction of the trees."""
+    line = "{:<34}{:>10}{:>9.1f}{:>9.1f}{:>14.2f}"
+    lines = [f"{'study':<34}{'trees':>10}{'wall s':>9}{'cpu s':>9}{'cores busy':>14}", "-" * 76]
+    if fraction >= 1:
+        wall, processor, grown = nested_study(4, 10, 500, workers)
+        lines.append(line.format("4 elements, 500 trees", grown, wall, processor, processor / wall))
+        return "\n".join(lines)
+    # A forest costs something without a tree: two numbers of trees separate it from the trees' own time.
+    nested_study(1, 2, 2, workers)  # compiles
+    most = max(4, round(500 * min(1.0, 4 * fraction)))
+    times = []
+    for trees in (most // 2, most):
+        wall, processor, grown = nested_study(1, 10, trees, workers)
+        times.append((trees, wall, processor))
+        lines.append(line.format(f"1 element, {trees} trees", grown, wall, processor, processor / wall))
+    (few, *first), (many, *second) = times
+    wall, processor = (4 * (b + (b - a) / (many - few) * (500 - many)) for a, b in zip(first, second))
+    lines.append(
+        line.format("forecast: 4 elements, 500 trees", grown // most * 2000, wall, processor, processor / wall)
+    )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trees", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=5, help="of the scores on GEMAS")
+    parser.add_argument("--nested", action="store_true", help="time the whole nested study instead")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the trees of the nested study, for a forecast")
+    parser.add_argument("--workers", type=int, default=2, help="threads of the nested study")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.nested:
+        times = nested(arguments.fraction, arguments.workers)
+        report = (
+            f"# The nested study: ten by ten folds, a grid of five\n\n```\n{times}\n```\n\n"
+            f"{SAMPLES} samples, {FEATURES} covariates, {arguments.workers} threads; load of the machine "
+            f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n\n`python benchmarks/growing.py --nested`\n"
+        )
+        print(report)
+        if arguments.fraction >= 1:
+            (HERE / "results" / "growing_nested.md").write_text(report)
+        return
     every, versions = contenders(arguments.trees)
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
     for repeat in range(arguments.repeats + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,3 +89,24 @@ def test_training_and_drivers_emit_no_warning_from_their_threads() -> None:
             held_out_importance(trained, repeats=1, workers=2)
     assert [str(warning.message) for warning in caught] == []
     assert list(warnings.filters) == filters
+
+
+def test_the_benchmark_of_the_nested_study_counts_its_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    from growing import nested_study
+
+    _, _, trees = nested_study(elements=1, folds=2, trees=2, workers=2)
+    assert trees == (2 + 1) * (2 * 5 + 1) * 2
+
+
+def test_a_search_does_not_depend_on_threads() -> None:
+    X, y = training_rows(120, missing=True)
+    table = pd.DataFrame(X, columns=list("abcdef")).assign(y=y)
+    search = {"max_features": [1, 3], "min_samples_leaf": [1, 9]}
+    chosen = [
+        train(table, "y", list("abcde"), folds="random", missing="keep", trees=6, search=search, workers=workers)
+        for workers in (1, 3, 16)
+    ]
+    for other in chosen[1:]:
+        assert other.settings["chosen_by_fold"] == chosen[0].settings["chosen_by_fold"]
+        assert other.compile().digest == chosen[0].compile().digest
