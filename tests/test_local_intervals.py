@@ -108,11 +108,12 @@ def test_limits_from_mean_and_spread_alone(truth: pd.DataFrame, transform: str) 
     assert float(inside.mean()) == pytest.approx(0.9, abs=0.035)
     mean, sd = (maps[name].values.astype(float) for name in ("v", "v_sd"))
     if transform == "none":
-        expected = mean + model.conformal.correction * np.maximum(sd, model.conformal.floor)
+        expected = mean + model.conformal.correction * (sd + model.conformal.offset)
     else:
-        half = model.conformal.correction * np.maximum(sd / (mean * np.log(10)), model.conformal.floor)
-        expected = mean * 10**half
-        np.testing.assert_allclose(maps["v_lower"] * maps["v_upper"], mean**2, rtol=1e-5)
+        # Median and logarithmic sd of the lognormal distribution with that mean and sd.
+        median, log_sd = mean / np.sqrt(1 + (sd / mean) ** 2), np.sqrt(np.log(1 + (sd / mean) ** 2)) / np.log(10)
+        expected = median * 10 ** (model.conformal.correction * (log_sd + model.conformal.offset))
+        np.testing.assert_allclose(maps["v_lower"] * maps["v_upper"], median**2, rtol=1e-5)
     np.testing.assert_allclose(maps["v_upper"], expected, rtol=1e-6)
     frame = forest.predictions["random"]
     low, high = model.conformal.around(frame)

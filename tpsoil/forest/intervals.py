@@ -40,9 +40,9 @@ class Conformal:
         Scale of the fit.
     scores : int
         Residuals that it rests on.
-    floor : float
-        Smallest spread between trees that "spread" scales, on the scale of the fit: where all trees agree their spread
-        is 0.
+    offset : float
+        Added to the spread between trees before "spread" scales it, on the scale of the fit: the spread of few trees is
+        itself uncertain, and 0 where all agree.
     """
 
     level: float
@@ -50,7 +50,7 @@ class Conformal:
     correction: float
     transform: str
     scores: int
-    floor: float = 0.0
+    offset: float = 0.0
 
     @property
     def quantiles(self) -> tuple[float, float]:
@@ -96,10 +96,10 @@ class Conformal:
         Returns
         -------
         lower, upper : ndarray
-            In the target's own unit: with a logarithmic fit mean * 10 ** -+(correction * sd / (mean ln 10)).
+            In the target's own unit.
         """
-        centre, spread = relative_spread(np.asarray(mean, np.float64), np.asarray(sd, np.float64), self.transform)
-        half = self.correction * (np.maximum(spread, self.floor) if self.method == "spread" else 1.0)
+        centre, spread = spread_on_fit(np.asarray(mean, np.float64), np.asarray(sd, np.float64), self.transform)
+        half = self.correction * (spread + self.offset if self.method == "spread" else 1.0)
         if self.transform == "log10":
             return 10.0 ** (centre - half), 10.0 ** (centre + half)
         return centre - half, centre + half
@@ -121,9 +121,12 @@ class Conformal:
         return self.around_mean(mean, sd)
 
 
-def relative_spread(mean: Floats, sd: Floats, transform: str) -> tuple[Floats, Floats]:
-    """Mean and spread of the target's own unit on the scale of the fit: log10(mean) and sd / (mean ln 10)."""
-    return (np.log10(mean), sd / (mean * np.log(10.0))) if transform == "log10" else (mean, sd)
+def spread_on_fit(mean: Floats, sd: Floats, transform: str) -> tuple[Floats, Floats]:
+    """Mean and spread of the target's own unit on the scale of the fit; of log10 those of a lognormal distribution."""
+    if transform != "log10":
+        return mean, sd
+    variance = np.log1p((sd / mean) ** 2)
+    return np.log10(mean) - variance / (2 * np.log(10.0)), np.sqrt(variance) / np.log(10.0)
 
 
 def conformal_intervals(
@@ -155,16 +158,17 @@ def conformal_intervals(
     Notes
     -----
     Score of row i for "quantile": max(q_low(x_i) - y_i, y_i - q_high(x_i)) on the scale of the fit (conformalised
-    quantile regression), for "spread" |y_i - m(x_i)| / sd(x_i), for "residual" |y_i - m(x_i)|. With a logarithmic fit m
-    is log10 of the mean in the target's own unit and sd the spread there over (mean ln 10), as the maps have them, so
-    that "spread" needs mean and spread of a cell alone and no quantiles. The residuals come
+    quantile regression), for "spread" |y_i - m(x_i)| / (sd(x_i) + b) with b the median of sd, for "residual"
+    |y_i - m(x_i)|. For "spread" with a logarithmic fit m and sd are those of the lognormal distribution with the mean
+    and spread between trees in the target's own unit, which maps have: it needs no quantiles. The residuals come
     from forests of the other folds, so they are a little larger than the whole forest's: the interval errs to the safe
     side.
 
     References
     ----------
     Romano, Patterson and Candes 2019, Conformalized quantile regression, Advances in Neural Information Processing
-    Systems 32; Vovk 2015, Cross-conformal predictors, doi 10.1007/s10472-013-9368-4
+    Systems 32; Vovk 2015, Cross-conformal predictors, doi 10.1007/s10472-013-9368-4;
+    Johansson et al. 2014, Regression conformal prediction with random forests, doi 10.1007/s10994-014-5453-0
     """
     scores = conformal_scores(trained, level, method=method, kind=kind)
     transform = str(trained.settings["transform"])
@@ -174,7 +178,7 @@ def conformal_intervals(
         correction=conformal_quantile(scores.to_numpy(), level),
         transform=transform,
         scores=len(scores),
-        floor=_spreads(trained.predictions[_kind(trained, kind)], transform)[2] if method == "spread" else 0.0,
+        offset=_spreads(trained.predictions[_kind(trained, kind)], transform)[2] if method == "spread" else 0.0,
     )
 
 
@@ -251,7 +255,7 @@ def coverage_table(
     own = np.full(len(frame), "all") if conditional is None else _labels(conditional, frame.index).astype(object)
     own[pd.isna(own)] = ""  # rows without a group are one
     y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
-    centre, spread, floor = _spreads(frame, transform) if method == "spread" else (mean, sd, 0.0)
+    centre, spread, offset = _spreads(frame, transform) if method == "spread" else (mean, sd, 0.0)
     parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
     rows = []
     for level in levels:
@@ -264,7 +268,7 @@ def coverage_table(
             for label in pd.unique(own[here]):
                 rows_here = here & (own == label)
                 correction = float(by_group.of([label])[0])
-                fitted = Conformal(level, method, correction, "none", int((~here).sum()), floor)
+                fitted = Conformal(level, method, correction, "none", int((~here).sum()), offset)
                 if method == "quantile":
                     limits = fitted.around_quantiles(raw_low[rows_here], raw_high[rows_here])
                 else:
@@ -303,8 +307,8 @@ def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> F
     if method == "residual":
         return np.asarray(np.abs(y - mean))
     if method == "spread":
-        centre, spread, floor = _spreads(frame, transform)
-        return np.asarray(np.abs(y - centre) / np.maximum(spread, floor))
+        centre, spread, offset = _spreads(frame, transform)
+        return np.asarray(np.abs(y - centre) / (spread + offset))
     names = [f"q{t:g}" for t in tails(level)]
     if any(name not in frame for name in names):
         raise InputError(f"intervals: level is {level!r}, expected one of {list(LEVELS)}, whose quantiles train keeps")
@@ -313,13 +317,10 @@ def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> F
 
 
 def _spreads(frame: pd.DataFrame, transform: str) -> tuple[Floats, Floats, float]:
-    """Mean and spread as the maps have them, on the scale of the fit, and the smallest positive spread.
-
-    A row on which all trees agree and err has no finite ratio; the smallest positive spread is used for it.
-    """
+    """Mean and spread as the maps have them, on the scale of the fit, and the offset of the spread, its median."""
     mean, sd = (frame[f"{name}_original"].to_numpy(dtype=np.float64) for name in ("predicted", "sd"))
-    centre, spread = relative_spread(mean, sd, transform)
-    return centre, spread, float(spread[spread > 0].min()) if (spread > 0).any() else 1.0
+    centre, spread = spread_on_fit(mean, sd, transform)
+    return centre, spread, float(np.median(spread)) or 1.0
 
 
 def _kind(trained: TrainedForest, kind: str | None) -> str:
