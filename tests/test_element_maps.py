@@ -14,12 +14,15 @@ import xarray as xr
 from pyproj import Transformer
 from small_run import small_grid
 
+from tpsoil.cube.area_errors import aggregate_map
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.mapped_area import mapped_covariates
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_samples
-from tpsoil.micronutrients import map_elements, train_elements
+from tpsoil.micronutrients import MapOptions, element_model, map_elements, train_elements
+from tpsoil.recipes.element_options import ElementsTable
 
 SIDE = 40
 FEATURES = ["elevation", "annual_precipitation", "climate_zone", "aspect"]
@@ -273,3 +276,67 @@ def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
         warnings.simplefilter("error")
         named = map_elements(trained, cube.rename(elevation="height"), layers={"elevation": "height"})
     np.testing.assert_array_equal(named["iron"], map_elements(trained, cube)["iron"])
+
+
+def test_maps_with_each_option_are_those_of_the_recipes_stage(cube: xr.Dataset, trained: dict) -> None:
+    """One declaration: `map_elements` and the stage of `[elements]` compile the same model."""
+    only = {"Fe": trained["Fe"]}
+    for options in (
+        {"conformal": "spread", "extra_layers": ("point_density", "expected_error")},
+        {"conformal": "class:climate_zone", "level": 0.8},
+        {"conformal": "weighted"},
+        {"level": None},
+    ):
+        maps = map_elements(only, cube, **options)
+        chosen = MapOptions(**options)
+        cells = mapped_covariates(cube, FEATURES) if chosen.conformal == "weighted" else None
+        model = element_model(trained["Fe"], chosen, cells=cells).model
+        expected = map_models({"iron": model}, cube)
+        assert list(maps) == list(expected)
+        for name in expected:
+            np.testing.assert_array_equal(maps[name], expected[name], err_msg=f"{options}: {name}")
+            assert expected[name].attrs.items() <= maps[name].attrs.items()
+    # The recipe's table gives the same options.
+    table = ElementsTable.model_validate(
+        {"samples": "a.csv", "elements": ["Fe"], "features": FEATURES, "interval": 0.8, "conformal": "spread",
+         "kriging": "residuals", "extra_layers": ["point_density"]}
+    )  # fmt: skip
+    assert table.map_options == MapOptions(
+        level=0.8, conformal="spread", kriging="residuals", extra_layers=("point_density",)
+    )
+    for wrong, message in (
+        ({"kriging": "residual"}, "did you mean 'residuals'"),
+        ({"kriging": "residuals"}, "needs the positions of the samples"),
+        ({"conformal": "classes"}, "conformal is 'classes'"),
+        ({"level": None, "conformal": "spread"}, "need level="),
+    ):
+        with pytest.raises(InputError, match=message):
+            map_elements(only, cube, **wrong)
+
+
+def test_kriging_and_intervals_of_areas_without_a_recipe(cube: xr.Dataset) -> None:
+    samples = samples_of(cube, 40)
+    samples["Zn"] += 40 * np.sin(3e2 * (samples["lon"] - samples["lon"].min()))
+    options = {"trees": 8, "folds": "group", "n_folds": 2, "on_masked": "keep"}
+    maps = map_elements(samples, cube, ["Zn"], ["elevation", "annual_precipitation"], kriging="residuals", **options)
+    assert "kriging of residuals lowers the RMSE of group folds" in maps["zinc"].attrs["kriging_result"]
+    coarse = aggregate_map(maps, "zinc", 4)
+    inside = coarse["zinc_share"].values > 0
+    assert (coarse["zinc_upper"].values[inside] > coarse["zinc_lower"].values[inside]).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (lambda table, rng: np.full(len(table), 3.0), "copied is constant over the 60 used rows of 'Zn'"),
+        (lambda table, rng: table["slope"], "elements, Zn: slope and copied have the same values; leave one out"),
+        (lambda table, rng: np.sqrt(table["Zn"]), "elements, Zn: copied follows Zn almost exactly"),
+    ],
+)
+def test_covariates_that_cannot_be_used_are_rejected_in_python_too(column: Any, message: str) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
+    table["Zn"] = 20 + 30 * table["slope"] + rng.normal(0, 5, 60)
+    table["copied"] = column(table, rng)
+    with pytest.raises(InputError, match=message):
+        train_elements(table, ["Zn"], ["slope", "copied"], trees=5)

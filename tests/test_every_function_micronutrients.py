@@ -51,8 +51,8 @@ ROWS, COLUMNS = np.divmod(np.arange(48) * 4 % 63, 8)
 STEEP = CUBE["slope"].values[ROWS, COLUMNS]
 PLACED = pd.DataFrame({
     "site": np.arange(48) // 2, "x": CUBE["x"].values[COLUMNS], "y": CUBE["y"].values[ROWS],
-    "Zn": 20 + 2 * STEEP + RNG.uniform(0, 5, 48), "V": 50 + STEEP, "plot": np.arange(48) // 4,
-    "part": np.arange(48) // 16,
+    "Zn": 20 + 2 * STEEP + RNG.uniform(0, 25, 48), "V": 50 + STEEP + 3 * (np.arange(48) % 5),
+    "plot": np.arange(48) // 4, "part": np.arange(48) // 16,
 })  # fmt: skip
 AREA = np.array([(x, y) for x in CUBE["x"].values for y in CUBE["y"].values])
 UNSEEN = PLACED[PLACED["x"] <= float(CUBE["x"][5])]
@@ -208,6 +208,16 @@ CASES = {
         {"table": pd.DataFrame({"clay": [20.0]}), "composition": elements.Composition(("clay", "peat"))},
         {"where": other("plots")},
     ),
+    "element_model": Case(
+        elements.element_model,
+        {"trained": TRAINED, "options": elements.MapOptions()},
+        {
+            "positions": other(RNG.uniform(80, 90, (len(TRAINED.rows), 2))),
+            "cells": other(SITES[NUMBERS], options=elements.MapOptions(conformal="weighted"), names="needs cells="),
+            "measurement": other(LINE.measurement_error()),
+            "workers": same(2, "threads change no result"),
+        },
+    ),
     "map_elements": Case(
         elements.map_elements,
         {"samples": PLACED, "cube": STEEPER, "elements": ["Zn"], "features": ["slope"], **TRAINING},
@@ -215,6 +225,11 @@ CASES = {
             "elements": other(["Zn", "V"]),
             "features": other(["slope", "land_cover"]),
             "level": other(0.5),
+            "conformal": other("spread"),
+            "kriging": other(
+                "residuals", names="needs the positions", samples=PLACED.drop(columns=["x", "y"]).assign(slope=STEEP)
+            ),
+            "extra_layers": other(("point_density",)),
             "layers": other({"slope": "incline"}),
             "calibrations": other({"Zn": LINE}),
             "unseen": other("error", samples=UNSEEN, features=["slope", "land_cover"], names="never saw"),

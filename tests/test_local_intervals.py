@@ -191,6 +191,17 @@ def test_weighted_intervals_follow_the_mapped_area() -> None:
     assert "covariate shift" in maps["v_upper"].attrs["interval_method"]
 
 
+@pytest.mark.parametrize("count", [25, 4000])
+def test_weights_of_samples_differ_from_few_and_from_many_cells(count: int) -> None:
+    """Of 60 samples beside 5000 cells none was out of bag, and all had the same weight."""
+    rng = np.random.default_rng(0)
+    samples = pd.DataFrame({"height": rng.random(60)})
+    samples["value"] = 3 * samples["height"] + rng.normal(0, 1, 60)
+    forest = train(samples, "value", ["height"], trees=10, folds="random")
+    correction, _ = shift_correction(forest, 0.9, pd.DataFrame({"height": rng.random(count) ** 0.3}))
+    assert np.ptp(np.diff(correction.reached)) > 0.3
+
+
 def test_a_weighted_correction_equals_that_of_one_new_row(trained: Any, truth: pd.DataFrame) -> None:
     correction, _ = shift_correction(trained, 0.9, truth[FEATURES].iloc[::10])
     weights = np.diff(correction.reached, prepend=0.0)

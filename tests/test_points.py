@@ -15,7 +15,7 @@ import tpsoil
 from tpsoil.errors import InputError
 from tpsoil.forest import train
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
-from tpsoil.micronutrients.mapping import with_covariates
+from tpsoil.micronutrients.training_rows import with_covariates
 from tpsoil.points import locate_points, position_columns, position_groups
 from tpsoil.solum.observations import prepare_profiles, values_at
 

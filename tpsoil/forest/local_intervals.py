@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 TREES: Final = 200
 LEAF: Final = 10
 """Rows of a leaf of the domain classifier, so that its probabilities are smooth."""
+CELLS_A_SAMPLE: Final = 4
+"""Cells of the classifier for each sample at most, so that a sample is out of bag in about a tenth of the trees."""
 LARGEST: Final = 20.0
 """Density ratios are cut to 1 / LARGEST .. LARGEST, as in `tpsoil.evaluation.density_ratio`."""
 MINIMUM_ROWS: Final = 20
@@ -187,12 +190,18 @@ def shift_correction(
             f"intervals: {len(own)} complete samples and {len(area)} complete cells, expected {MINIMUM_ROWS} or more "
             "of each for weighted intervals; use plain ones"
         )
+    # Weighted bootstraps draw half of all rows from the samples: of many cells no sample would be out of bag.
+    area = area.iloc[:: -(-len(area) // (CELLS_A_SAMPLE * len(own)))]
     rows = np.concatenate([own.to_numpy(dtype=np.float32), area.to_numpy(dtype=np.float32)])
     label = np.repeat([0.0, 1.0], [len(own), len(area)])
     weight = np.repeat([0.5 / len(own), 0.5 / len(area)], [len(own), len(area)]) * len(label)
     forest = RandomForestRegressor(
         TREES, min_samples_leaf=LEAF, max_features="sqrt", oob_score=True, random_state=seed, n_jobs=1
-    ).fit(rows, label, sample_weight=weight)
+    )
+    with warnings.catch_warnings():
+        # Of few cells some are in every bag; only the predictions of samples are used.
+        warnings.filterwarnings("ignore", message="Some inputs do not have OOB scores", category=UserWarning)
+        forest.fit(rows, label, sample_weight=weight)
     ratio = density_ratios(forest.oob_prediction_[: len(own)])
     mean = float(ratio.mean())
     values = scores.to_numpy()[complete]

@@ -9,6 +9,7 @@ from tpsoil.micronutrients.composition import Composition, log_ratios
 from tpsoil.micronutrients.covariate_groups import class_ranges, covariate_groups
 from tpsoil.micronutrients.drivers import betasq, importance, lmg, vif
 from tpsoil.micronutrients.effects import accumulated_local_effects, partial_dependence
+from tpsoil.micronutrients.element_model import ElementModel, MapOptions, element_model
 from tpsoil.micronutrients.groups import classes_of, compare_groups
 from tpsoil.micronutrients.letters import compact_letters
 from tpsoil.micronutrients.mapping import map_elements, train_elements
@@ -19,6 +20,8 @@ from tpsoil.micronutrients.summaries import censored_lognormal, representation, 
 
 __all__ = [
     "Composition",
+    "ElementModel",
+    "MapOptions",
     "XrfCalibration",
     "accumulated_local_effects",
     "alteration_and_precipitation",
@@ -38,6 +41,7 @@ __all__ = [
     "compact_letters",
     "compare_groups",
     "covariate_groups",
+    "element_model",
     "importance",
     "lmg",
     "log_ratios",

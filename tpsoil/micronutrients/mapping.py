@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, Unpack
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
 from tpsoil.constants import MICRONUTRIENT_STUDY
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest import TrainedForest, train
-from tpsoil.forest.features import KINDS, layer_kinds, require_cube
-from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.forest.features import require_cube
+from tpsoil.forest.layers import map_models
+from tpsoil.forest.mapped_area import mapped_covariates
 from tpsoil.forest.options import TrainingKeywords, TrainingOptions, with_keywords_of
+from tpsoil.forest.standardised import ATTRIBUTE, variogram_text
 from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
 from tpsoil.micronutrients.calibration import XrfCalibration
-from tpsoil.points import locate_points
-from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
+from tpsoil.micronutrients.checks import check_covariates
+from tpsoil.micronutrients.element_model import ElementModel, ExtraLayer, KrigingChoice, MapOptions, element_model
+from tpsoil.micronutrients.training_rows import rows_of_element, with_covariates
+from tpsoil.points import position_pairs, positions_of, unproject_points
+from tpsoil.soil_mask import MASK, OnMasked, require_movable, with_soil_mask
 from tpsoil.soil_properties import SoilProperty, known_property
-from tpsoil.tiles import take_points
-from tpsoil.variables import missing_code
 
 MAX_CENSORED: Final = 0.3
 """Share of values below the detection limit above which an element is not mapped by default."""
@@ -100,7 +103,8 @@ def train_elements(
     Raises
     ------
     InputError
-        For an element without a valid value, negative contents, one that is censored too much.
+        For an element without a valid value, negative contents, one that is censored too much; for covariates that are
+        constant, copies of each other or a form of the target, see `check_covariates`.
     MissingInputError
         For features that neither the samples nor the cube have.
 
@@ -108,7 +112,7 @@ def train_elements(
     --------
     >>> rng = np.random.default_rng(0)
     >>> table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
-    >>> table["Zn"] = 20 + 30 * table["slope"]
+    >>> table["Zn"] = 20 + 30 * table["slope"] + rng.normal(0, 2, 60)
     >>> list(train_elements(table, ["Zn"], ["slope"], trees=10))
     ['Zn']
     """
@@ -128,11 +132,12 @@ def train_elements(
         own: TrainingKeywords = {"transform": "log10" if declared.log else "none", "units": declared.units}
         keywords: TrainingKeywords = {**own, **options}
         limits = (max_censored, allow_censored, censored_as)
-        table, filled = _of_element(located_samples, element, limits, declared)
+        table, filled = rows_of_element(located_samples, element, limits, declared)
         site = groups if groups is not None and groups in table.columns else None
         if site is not None and not table[site].duplicated().any():
             # One row per site: folds by site would be equal to random ones.
             site = None
+        check_covariates(table, element, features, where=f"elements, {element}")
         forest = train(table, element, features, site, **keywords)
         counts = {**forest.counts, "censored_filled": filled, **location_counts}
         trained[element] = replace(forest, counts=counts)
@@ -146,7 +151,10 @@ def map_elements(
     elements: Sequence[str] | None = None,
     features: Sequence[str] | None = None,
     *,
-    level: float = 0.9,
+    level: float | None = 0.9,
+    conformal: str = "plain",
+    kriging: KrigingChoice = "none",
+    extra_layers: Sequence[ExtraLayer] = (),
     layers: Mapping[str, str] | None = None,
     unseen: Unseen = "nan",
     calibrations: Mapping[str, XrfCalibration] | None = None,
@@ -163,8 +171,18 @@ def map_elements(
         `soil_mask` is not 1, and classes of water and ice.
     elements, features : sequence of str
         Needed with samples.
-    level : float
-        Nominal coverage of the interval: 0.5, 0.8, 0.9 or 0.95.
+    level : float or None
+        Nominal coverage of the interval: 0.5, 0.8, 0.9 or 0.95. None maps mean and spread alone.
+    conformal : str
+        Kind of the interval: "plain" (quantiles of the forest, nominal coverage on average over places like the
+        samples), "spread" (mean and spread between trees times a factor: the same coverage without the cost of
+        quantiles, for many cells, such as 30 m), "class:FEATURE" (within each class of a feature), or "weighted" (over
+        the mapped area, whose covariates differ from those of the samples).
+    kriging : {"none", "residuals"}
+        Krige the residuals of the forest and add them to the map, if that wins in the deciding folds; needs samples
+        with positions. The attribute `kriging_result` of the mean has the comparison.
+    extra_layers : sequence of {"point_density", "expected_error"}
+        Samples within the threshold of dissimilarity, and RMSE expected at the cell's dissimilarity.
     layers : mapping of str to str, optional
         Name in the cube of a feature that has another name there.
     unseen : {"nan", "error"}
@@ -199,11 +217,12 @@ def map_elements(
     --------
     >>> rng = np.random.default_rng(0)
     >>> table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
-    >>> table["Zn"] = 20 + 30 * table["slope"]
+    >>> table["Zn"] = 20 + 30 * table["slope"] + rng.normal(0, 2, 60)
     >>> cube = xr.Dataset({"slope": (("y", "x"), np.full((2, 2), 0.5))})
     >>> list(map_elements(table, cube, ["Zn"], ["slope"], trees=10))[:2]
     ['zinc', 'zinc_sd']
     """
+    chosen = MapOptions(level=level, conformal=conformal, kriging=kriging, extra_layers=extra_layers)
     cube = with_soil_mask(require_cube(cube, "map_elements"))
     if isinstance(samples, pd.DataFrame):
         if elements is None or features is None:
@@ -226,19 +245,46 @@ def map_elements(
     if unknown:
         raise InputError(f"map_elements: calibrations name '{unknown[0]}'{nearest_name(unknown[0], trained)}")
     properties = options.get("properties")
-    models = {
-        _layer_of(element, properties): MapModel.of(
-            forest, level=level, measurement=lines[element].measurement_error() if element in lines else None
+    mapped: dict[str, ElementModel] = {}
+    for element, forest in trained.items():
+        mapped[element] = element_model(
+            forest,
+            chosen,
+            positions=_positions(samples, forest, cube) if isinstance(samples, pd.DataFrame) else None,
+            cells=_cells(cube, forest, layers) if conformal == "weighted" else None,
+            measurement=lines[element].measurement_error() if element in lines else None,
+            workers=int(options.get("workers", 1)),
         )
-        for element, forest in trained.items()
-    }
+    models = {_layer_of(element, properties): one.model for element, one in mapped.items()}
     maps = map_models(models, cube, layers, unseen=unseen)
-    for element in trained:
+    for element, one in mapped.items():
+        attributes = maps[_layer_of(element, properties)].attrs
         declared = (properties or {}).get(element) or known_property(element)
         if declared is not None and declared.scale:
-            maps[_layer_of(element, properties)].attrs["scale"] = declared.scale
+            attributes["scale"] = declared.scale
+        if one.variogram is not None:
+            attributes[ATTRIBUTE] = variogram_text(one.variogram)
+        if one.comparison is not None:
+            attributes["kriging_result"] = one.kriging_text
     maps.attrs = {"title": f"topsoil elements: {', '.join(trained)}", "method_of": MICRONUTRIENT_STUDY}
     return maps
+
+
+def _positions(samples: pd.DataFrame, forest: TrainedForest, cube: xr.Dataset) -> npt.NDArray[np.float64] | None:
+    """Longitude and latitude of the used rows; None for samples without positions, whose covariates are their own."""
+    pairs = position_pairs(samples)
+    if not pairs or not samples.index.is_unique:
+        return None
+    east, north = positions_of(samples.loc[forest.folds.index], pairs[0], where="map")
+    if not pairs[0].degrees:
+        east, north = unproject_points(east, north, grid_of(cube, where="map"))
+    return np.column_stack([east, north])
+
+
+def _cells(cube: xr.Dataset, forest: TrainedForest, layers: Mapping[str, str] | None) -> pd.DataFrame:
+    """Covariates of mapped cells, by the names of the features."""
+    named = {feature: cube[layer] for feature, layer in (layers or {}).items() if feature in forest.features}
+    return mapped_covariates(cube.assign(named), forest.features)
 
 
 def property_of(element: str, properties: Mapping[str, SoilProperty] | None = None) -> SoilProperty:
@@ -260,119 +306,3 @@ def property_of(element: str, properties: Mapping[str, SoilProperty] | None = No
 def _layer_of(element: str, properties: Mapping[str, SoilProperty] | None) -> str:
     declared = (properties or {}).get(element) or known_property(element)
     return element if declared is None else declared.layer
-
-
-def with_covariates(
-    samples: pd.DataFrame,
-    features: Sequence[str],
-    cube: xr.Dataset | None,
-    *,
-    on_masked: OnMasked = "move",
-    within_m: float | None = None,
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Samples with missing features from the cells of the cube.
-
-    Parameters
-    ----------
-    samples : DataFrame
-    features : sequence of str
-    cube : Dataset (y, x) or None
-    on_masked, within_m
-        Of samples on a cell without soil, as in `train_elements`.
-
-    Returns
-    -------
-    table : DataFrame
-        `attrs["kinds"]`: the kinds of the cube's layers.
-    counts : dict of str to int
-        `off_grid`, rows outside the grid, dropped; `masked`, rows on cells without soil, of them `masked_moved` and
-        `masked_dropped`.
-
-    Raises
-    ------
-    MissingInputError
-        For features that are neither in the samples nor in the cube.
-    InputError
-        Without positions, or where no sample is on the grid.
-    """
-    counts = {"off_grid": 0, "masked": 0, "masked_moved": 0, "masked_dropped": 0}
-    missing = [name for name in features if name not in samples.columns]
-    if cube is not None:
-        stored = layer_kinds(cube, {name: name for name in features})
-        samples = samples.copy()
-        samples.attrs[KINDS] = {**samples.attrs.get(KINDS, {}), **stored}
-    if not missing:
-        return samples, counts
-    names = [str(name) for name in samples.columns] + ([] if cube is None else [str(n) for n in cube.data_vars])
-    unavailable = [name for name in missing if cube is None or name not in cube]
-    if unavailable or cube is None:
-        hints = "; ".join(f"no covariate '{name}'{nearest_name(name, names)}" for name in unavailable)
-        raise MissingInputError(
-            f"map: {len(unavailable)} covariates are neither in the samples nor in the cube: {hints}"
-        )
-    rows, columns = locate_points(samples, grid_of(cube, where="map"), where="map: samples")
-    inside = rows >= 0
-    if not inside.any():
-        raise InputError(f"map: none of {len(samples)} samples is on the cube's grid; check their lon, lat or x, y")
-    counts["off_grid"] = int((~inside).sum())
-    table, rows, columns = samples[inside].copy(), rows[inside], columns[inside]
-    cube = with_soil_mask(cube)
-    if MASK in cube:
-        places = place_on_soil(cube[MASK], rows, columns, on_masked=on_masked, within_m=within_m)
-        note = places.note(table.get("site", table.index.to_series()).tolist())
-        if note and on_masked != "keep":
-            warnings.warn(f"map: {note}", stacklevel=3)
-        retained = ~places.dropped if on_masked != "keep" else np.ones(len(table), dtype=bool)
-        counts["masked"], counts["masked_moved"] = int(places.masked.sum()), int(places.moved.sum())
-        counts["masked_dropped"] = int((~retained).sum())
-        table, rows, columns = table[retained], places.rows[retained], places.cols[retained]
-    sampled = take_points({name: cube[name].data for name in missing}, rows, columns)
-    for name in missing:
-        values, code = sampled[name].astype(np.float64), missing_code(cube[name])
-        table[name] = values if code is None else np.where(values == code, np.nan, values)
-    return table, counts
-
-
-def _of_element(
-    samples: pd.DataFrame, element: str, limits: tuple[float, bool, str], declared: SoilProperty
-) -> tuple[pd.DataFrame, int]:
-    """Rows of one element with a column of its name, and number of substituted censored values."""
-    max_censored, allow_censored, censored_as = limits
-    tidy = {"element", "value"} <= set(samples.columns)
-    if tidy:
-        table = samples[samples["element"] == element]
-        names = [str(e) for e in pd.unique(samples["element"])]
-    else:
-        table, names = samples, [str(c) for c in samples.columns]
-    if not len(table) or (not tidy and element not in samples.columns):
-        raise InputError(f"map: no element '{element}' in the samples{nearest_name(element, names)}")
-    values = table["value" if tidy else element].astype(np.float64)
-    if declared.low == 0 and (values < 0).any():
-        raise InputError(
-            f"map: '{element}' is negative in {int((values < 0).sum())} rows; a content cannot be: correct it, or read "
-            "the samples with negative='censor'"
-        )
-    censored = table["censored"].astype(bool) if tidy and "censored" in table else pd.Series(False, index=table.index)
-    valid, below = int(values.notna().sum()), int(censored.sum())
-    if not valid:
-        raise InputError(f"map: '{element}' has no valid value in {len(table)} rows; omit the element")
-    share = below / (valid + below)
-    if share > max_censored and not allow_censored:
-        raise InputError(
-            f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) are below the detection "
-            f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Omit it, "
-            "or pass allow_censored=True to map it"
-        )
-    filled = 0
-    if below and censored_as != "drop":
-        limit = table["detection_limit"].astype(np.float64) if "detection_limit" in table else values * np.nan
-        imputed = limit / 2 if censored_as == "half" else limit
-        if imputed[censored].isna().any():
-            raise InputError(
-                f"map: {int(imputed[censored].isna().sum())} censored values of '{element}' have no detection limit; "
-                "pass limits= when reading the samples, or pass censored_as='drop'"
-            )
-        values = values.where(~censored, imputed)
-        filled = below
-    drop = [c for c in ("element", "value", "detection_limit", "censored") if tidy and c in table.columns]
-    return table.drop(columns=drop).assign(**{element: values}), filled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest
 from tpsoil.forest.fit_progress import reporting_fits
 from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.forest.standardised import ATTRIBUTE, residual_variogram, variogram_text
+from tpsoil.forest.mapped_area import mapped_covariates
+from tpsoil.forest.standardised import ATTRIBUTE, variogram_text
 from tpsoil.forest.state import dump_state
-from tpsoil.micronutrients import check_covariates, train_elements
+from tpsoil.micronutrients import element_model, train_elements
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
@@ -25,8 +25,7 @@ from tpsoil.variables import missing_code
 from .element_index_stage import with_out_of_fold_index
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
-from .element_training import kriged_forest, selected_table, training_options
-from .mapped_area import mapped_covariates
+from .element_training import kriging_table, selected_table, training_options
 
 
 def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
@@ -38,20 +37,26 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     if table.predicts_index:
         samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
         notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
-    check_covariates(
-        samples.design.assign(**{symbol: samples.design["value"]}),
-        symbol,
-        list(table.features),
-        where=f"elements, {symbol}",
-    )
     settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     selected = selected_table(table, symbol, samples.design, settings)
     table = selected.table
     with reporting_fits(bench.progress):
         trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
-    kriged = kriged_forest(table, symbol, trained, samples.design, workers=bench.workers)
-    trained = kriged.trained
-    notes += [*selected.notes, *kriged.notes, *samples.notes]
+    line = samples.calibration
+    mapped = element_model(
+        trained,
+        table.map_options,
+        positions=samples.design.loc[trained.folds.index, ["lon", "lat"]],
+        cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
+        measurement=line.measurement_error() if line is not None and table.calibration_error else None,
+        workers=bench.workers,
+    )
+    model, trained, tables = mapped.model, mapped.trained, dict(selected.tables)
+    notes += selected.notes
+    if mapped.comparison is not None:
+        notes.append(f"{symbol}: {mapped.kriging_text}")
+        tables["kriging"] = kriging_table(symbol, mapped.comparison)
+    notes += samples.notes
     counts = trained.counts
     if counts["used"] < counts["rows"]:
         notes.append(
@@ -74,23 +79,11 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
             )
         notes.append(f"{symbol}: cells of classes that no sample has stay empty ({unseen})")
         attributes["unseen_classes"] = unseen
-    line = samples.calibration
-    error = line.measurement_error() if line is not None and table.calibration_error else None
-    model = MapModel.of(
-        trained,
-        level=table.interval,
-        measurement=error,
-        extra=table.extra_layers,
-        conformal=table.conformal,
-        cells=mapped_covariates(cube, table.features) if table.conformal == "weighted" else None,
-    )
-    model = replace(model, kriging=kriged.kriging)
     attributes |= {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     by_layer = {"": attributes}
-    variogram = residual_variogram(model, trained, samples.design.loc[trained.folds.index, ["lon", "lat"]])
-    if variogram is not None:
-        by_layer[options["label"]] = {ATTRIBUTE: variogram_text(variogram)}
-    return Prepared(model.dump(), {**selected.tables, **kriged.tables}, by_layer, notes, dump_state(trained))
+    if mapped.variogram is not None:
+        by_layer[options["label"]] = {ATTRIBUTE: variogram_text(mapped.variogram)}
+    return Prepared(model.dump(), tables, by_layer, notes, dump_state(trained))
 
 
 def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

@@ -11,6 +11,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest.options import Preset
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.micronutrients.covariate_groups import covariate_groups
+from tpsoil.micronutrients.element_model import ExtraLayer, KrigingChoice, MapOptions
 from tpsoil.soil_mask import OnMasked
 
 from .element_sample_options import FoldDesign, SamplesKeys, read_folds
@@ -75,8 +76,10 @@ class ElementsTable(SamplesKeys):
     interval : float
         Level of a mapped prediction interval, such as 0.9; none by default.
     conformal : str
-        Correction of the interval: `"plain"` (nominal coverage on average over places like the samples),
-        `"class:FEATURE"` (within each class of a feature), or `"weighted"` (over the mapped area, whose covariates
+        Kind of the interval: `"plain"` (quantiles of the forest, nominal coverage on average over places like the
+        samples), `"spread"` (mean and spread between trees times a factor, with the same coverage and without the cost
+        of quantiles: the choice for many cells, such as 30 m), `"class:FEATURE"` (quantiles, nominal coverage within
+        each class of a feature), or `"weighted"` (quantiles, nominal coverage over the mapped area, whose covariates
         differ from those of the samples).
     feature_selection : "none", "forward" or "nested"
         Map with the features of a forward selection in the deciding folds; "nested": also score the selection itself,
@@ -171,11 +174,11 @@ class ElementsTable(SamplesKeys):
     search_trees: int = Field(default=100, ge=2)
     search_folds: int = Field(default=3, ge=2)
     interval: float | None = None
-    conformal: str = Field(default="plain", pattern=r"^(plain|weighted|class:.+)$")
+    conformal: str = Field(default="plain", pattern=r"^(plain|spread|weighted|class:.+)$")
     feature_selection: Literal["none", "forward", "nested"] = "none"
     selection_trees: int = Field(default=100, ge=2)
-    kriging: Literal["none", "residuals"] = "none"
-    extra_layers: tuple[Literal["point_density", "expected_error"], ...] = ()
+    kriging: KrigingChoice = "none"
+    extra_layers: tuple[ExtraLayer, ...] = ()
     max_censored: float = Field(default=0.3, ge=0, le=1)
     allow_censored: bool = False
     censored_as: Literal["half", "limit", "drop"] = "half"
@@ -259,6 +262,13 @@ class ElementsTable(SamplesKeys):
         ]
         places = {"features": features, "elements": self.first_column, "check_units": False, "negative": "censor"}
         return self.with_defaults(*others).model_copy(update=places)
+
+    @property
+    def map_options(self) -> MapOptions:
+        """What the maps have beside mean and spread."""
+        return MapOptions(
+            level=self.interval, conformal=self.conformal, kriging=self.kriging, extra_layers=self.extra_layers
+        )
 
     def log_of(self, symbol: str) -> bool:
         """Whether the logarithm of an element is fitted."""

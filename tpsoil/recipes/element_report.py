@@ -172,7 +172,8 @@ def _residuals(symbol: str, trained: TrainedForest, placed: pd.DataFrame) -> pd.
             | {
                 "moran_i": correlation["i"],
                 "moran_p": correlation["p"],
-                "range_km": variogram.range / 1000,
+                "range_km": variogram.supported_range / 1000,
+                "range_reached": variogram.range_reached,
                 "nugget_share": variogram.nugget / variogram.sill if variogram.sill > 0 else float("nan"),
             }
         ]

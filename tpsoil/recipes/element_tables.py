@@ -8,7 +8,7 @@ import pandas as pd
 from tpsoil.errors import InputError
 from tpsoil.evaluation import squared_correlation
 from tpsoil.forest import TrainedForest, conformal_intervals, coverage_table, observed_against_predicted
-from tpsoil.forest.trained import tails
+from tpsoil.forest.intervals import Method
 from tpsoil.micronutrients import (
     accumulated_local_effects,
     beside_published,
@@ -20,6 +20,7 @@ from tpsoil.micronutrients import (
     shared_with_index,
     sites_in_several_folds,
 )
+from tpsoil.micronutrients.element_model import MapOptions
 from tpsoil.micronutrients.groups import Test
 
 from .element_options import ElementsTable
@@ -57,13 +58,16 @@ def tables_of(
     """
     classes = {name: design[f"class {name}"] for name in table.compare}
     tables = {"elements": _scores(symbol, trained), "agreement": _agreement(symbol, trained)}
+    method = table.map_options.method
     if table.interval is not None:
-        tables["intervals"] = _intervals(symbol, trained)
-        tables[f"coverage_{symbol}"] = coverage_table(trained).round(4)
+        tables["intervals"] = _intervals(symbol, trained, method)
+        tables[f"coverage_{symbol}"] = coverage_table(trained, method=method).round(4)
         by_class = [
-            coverage_table(trained, [table.interval], by=labels)
+            coverage_table(trained, [table.interval], by=labels, method=method)
             .assign(
-                by_class=coverage_table(trained, [table.interval], by=labels, conditional=labels)["conformal"],
+                by_class=coverage_table(trained, [table.interval], by=labels, method=method, conditional=labels)[
+                    "conformal"
+                ],
                 classes=name,
             )
             .query("group != 'all'")
@@ -75,11 +79,11 @@ def tables_of(
             tables["coverage_by_class"] = coverage[
                 ["element", "classes", "group", "n", "level", "conformal", "by_class"]
             ]
-    tables[f"predictions_{symbol}"] = _predictions(trained, table.interval)
+    tables[f"predictions_{symbol}"] = _predictions(trained, table.map_options)
     if extra is not None:
         tables["with_extra"] = _scores(symbol, extra)
         if table.interval is not None:
-            tables["intervals_with_extra"] = _intervals(symbol, extra)
+            tables["intervals_with_extra"] = _intervals(symbol, extra, method)
     if table.drivers:
         ranked = importance(trained, repeats=table.driver_repeats, seed=seed).reset_index()
         ranked["folds"] = trained.deciding
@@ -108,20 +112,20 @@ def _agreement(symbol: str, trained: TrainedForest) -> pd.DataFrame:
     return pd.DataFrame([{"element": symbol, "folds": trained.deciding, **{name: agreement[name] for name in names}}])
 
 
-def _intervals(symbol: str, trained: TrainedForest) -> pd.DataFrame:
-    coverage = coverage_table(trained).drop(columns=["group", "interval_score"])
+def _intervals(symbol: str, trained: TrainedForest, method: Method) -> pd.DataFrame:
+    coverage = coverage_table(trained, method=method).drop(columns=["group", "interval_score"])
     coverage.insert(0, "element", symbol)
     return coverage.rename(columns={"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"})
 
 
-def _predictions(trained: TrainedForest, interval: float | None) -> pd.DataFrame:
+def _predictions(trained: TrainedForest, options: MapOptions) -> pd.DataFrame:
     out_of_fold = trained.predictions[trained.deciding]
     predictions = pd.DataFrame(
         {"observed": out_of_fold["observed_original"], "predicted": out_of_fold["predicted_original"]}
     )
-    if interval is not None:
-        low, high = (out_of_fold[f"q{t:g}"].to_numpy() for t in tails(interval))
-        predictions["lower"], predictions["upper"] = conformal_intervals(trained, interval).around_quantiles(low, high)
+    if options.level is not None:
+        conformal = conformal_intervals(trained, options.level, method=options.method)
+        predictions["lower"], predictions["upper"] = conformal.around(out_of_fold)
     # Five digits exceed the precision of the measurement, and the table is stored as text.
     return predictions.reset_index(drop=True).map(lambda value: float(f"{value:.5g}"))
 

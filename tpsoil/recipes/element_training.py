@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from tpsoil.evaluation import FOLD_KINDS, Kriging
-from tpsoil.forest import TrainedForest, TrainingOptions
-from tpsoil.forest.residual_kriging import krige_residuals
+from tpsoil.evaluation import FOLD_KINDS
+from tpsoil.forest import TrainingOptions
+from tpsoil.forest.mapped_area import mapped_cells
 from tpsoil.forest.selection import select_from, training_positions
 from tpsoil.micronutrients import train_elements
 
 from .element_options import ElementsTable
-from .mapped_area import mapped_cells
 
 OF_SEARCH = ("search", "search_trees", "search_folds")
 
@@ -36,25 +35,6 @@ class SelectedTable:
     """
 
     table: ElementsTable
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class KrigedElement:
-    """A trained forest with kriged residuals where they are asked for and help.
-
-    Parameters
-    ----------
-    trained : TrainedForest
-    kriging : Kriging or None
-    tables : dict of str to DataFrame
-        "kriging": RMSE with and without.
-    notes : list of str
-    """
-
-    trained: TrainedForest
-    kriging: Kriging | None = None
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -186,41 +166,9 @@ def narrowed_table(table: ElementsTable, features: Sequence[str]) -> ElementsTab
     return table.model_copy(update=own)
 
 
-def kriged_forest(
-    table: ElementsTable, symbol: str, trained: TrainedForest, design: pd.DataFrame, *, workers: int
-) -> KrigedElement:
-    """The forest of one element with `kriging = "residuals"`.
-
-    Parameters
-    ----------
-    table : ElementsTable
-    symbol : str
-    trained : TrainedForest
-    design : DataFrame
-        Placed samples with `lon` and `lat`.
-    workers : int
-
-    Returns
-    -------
-    KrigedElement
-
-    Raises
-    ------
-    InputError
-        For fewer than 30 positions.
-    """
-    if table.kriging == "none":
-        return KrigedElement(trained)
-    place = design.loc[trained.folds.index, ["lon", "lat"]].to_numpy(dtype=float)
-    kriged = krige_residuals(trained, place, workers=workers)
-    comparison = kriged.comparison.rename(columns={"range_m": "range_km"})
-    comparison["range_km"] /= 1000
-    comparison.insert(0, "element", symbol)
-    row = comparison.iloc[0]
-    interval = f"{row['gain']:.3g} [{row['lower']:.3g}, {row['upper']:.3g}]"
-    verdict = "used" if row["used"] else "not used, because the interval does not exclude 0"
-    note = (
-        f"{symbol}: kriging of residuals lowers the RMSE of {row['folds']} folds from {row['rmse_forest']:.4g} by "
-        f"{interval} (90 % interval, on the scale of the fit): {verdict}"
-    )
-    return KrigedElement(kriged.trained, kriged.kriging, {"kriging": comparison}, [note])
+def kriging_table(symbol: str, comparison: pd.DataFrame) -> pd.DataFrame:
+    """The comparison of `krige_residuals` for one element, with the range in km."""
+    table = comparison.rename(columns={"range_m": "range_km"})
+    table["range_km"] /= 1000
+    table.insert(0, "element", symbol)
+    return table

@@ -14,6 +14,7 @@ import xarray as xr
 
 from tpsoil.errors import CheckpointError
 from tpsoil.evaluation import quoted_design
+from tpsoil.forest.mapped_area import mapped_cells
 from tpsoil.grid import grid_of
 from tpsoil.ingest.profiles import profile_notes
 from tpsoil.points import position_columns, project_points
@@ -32,7 +33,6 @@ from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable
 
-from .mapped_area import mapped_cells
 from .solum_layers import with_assumptions
 from .solum_options import CalibrationTable
 from .solum_study import bounds_table, five_digits, gain_over_baselines
