@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import rasterio
 import small_run
 import xarray as xr
 from pyproj import Transformer
+from rasterio.transform import from_origin
 
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, MissingInputError, RecipeError
@@ -19,6 +22,7 @@ from tpsoil.forest import train
 from tpsoil.recipes import read_recipe, result_tables, run
 from tpsoil.recipes.element_samples import ElementSamples, design_of
 from tpsoil.recipes.element_stage import check_samples
+from tpsoil.recipes.fetching import box_of
 from tpsoil.recipes.jobs import job_of, preview
 from tpsoil.reports.records import read_record
 
@@ -206,6 +210,87 @@ def test_training_on_a_wider_cube(folder: Path, tmp_path: Path) -> None:
     table.to_csv(tmp_path / "far.csv", index=False)
     with pytest.raises(MissingInputError, match=r"elements.training_cube: no layer 'ndvi'.*needs every feature"):
         run(lacking, progress=False)
+
+
+def world(folder: Path, name: str, columns: slice, **keys: Any) -> dict[str, Any]:
+    """Rasters in degrees that are wider than any grid, on some columns of the small grid, with a derived covariate."""
+    grid = small_run.small_grid(SIDE)[:, columns]
+    west, south, east, north = (
+        end + side for end, side in zip(box_of(small_run.small_grid(SIDE)), (-0.3, -0.3, 0.3, 0.3))
+    )
+    shape = (round((north - south) / 0.004), round((east - west) / 0.005))
+    y, x = np.mgrid[: shape[0], : shape[1]].astype("float32")
+    rasters = {
+        "elevation": (4000 + 400 * np.sin(x / 23) + 5 * y).astype("int16"),
+        "annual_precipitation": (40 + 10 * np.cos(y / 17) + x / 50).astype("float32"),
+        "land_cover": np.where((x // 9 + y // 9) % 5 == 0, 60, 30).astype("uint8"),
+    }
+    rasters["elevation"][(x + y) % 41 == 0] = -9999
+    for layer, values in rasters.items():
+        path = folder / f"{layer}.tif"
+        if not path.exists():
+            with rasterio.open(
+                path, "w", driver="GTiff", height=shape[0], width=shape[1], count=1, dtype=values.dtype,
+                crs="EPSG:4326", transform=from_origin(west, north, 0.005, 0.004),
+                nodata=-9999 if layer == "elevation" else None,
+            ) as file:  # fmt: skip
+                file.write(values, 1)
+    left, bottom, right, top = grid.boundingbox.bbox
+    return {
+        "run": {"name": name, "output": str(folder / f"{name}.zarr")},
+        "grid": {"resolution": 1000, "bounds": [left, bottom, right, top], "chunks": 16},
+        "layers": [
+            {"name": "elevation", "source": str(folder / "elevation.tif"), "units": "m"},
+            {"name": "annual_precipitation", "source": str(folder / "annual_precipitation.tif"), "units": "cm a-1"},
+            {"name": "land_cover", "source": str(folder / "land_cover.tif"), "units": "1",
+             "flags": {"30": "grass", "60": "water"}, "kind": "categorical"},
+        ],
+        "derive": {"terrain": ["slope"]},
+        "elements": {
+            "samples": str(folder / "samples.csv"), "elements": ["Fe"], "trees": 3, "n_folds": 2, "folds": ["random"],
+            "features": ["elevation", "slope", "annual_precipitation"], "site": "plot", **keys,
+        },
+    }  # fmt: skip
+
+
+def test_training_on_the_sources_of_layers_equals_a_wider_cube(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "samples.csv", tmp_path / "samples.csv")
+    wide = world(tmp_path, "wide", slice(None))
+    del wide["elements"]
+    run(wide, progress=False)
+    stores = {}
+    for name, keys in {
+        "cube": {"training_cube": str(tmp_path / "wide.zarr")}, "sources": {"train_on": "sources"},
+    }.items():  # fmt: skip
+        run(world(tmp_path, name, slice(0, 20), **keys), progress=False)
+        stores[name] = open_cube(str(tmp_path / f"{name}.zarr"))
+    attrs = stores["sources"]["iron"].attrs
+    assert int(attrs["samples_from_sources"]) == int(stores["cube"]["iron"].attrs["samples_from_training_cube"]) > 10
+    assert attrs["samples_used"] == stores["cube"]["iron"].attrs["samples_used"]
+    assert attrs["samples_on_masked_cells"].count("on cells without soil") == 2, (
+        "water of the sources masks samples too"
+    )
+    for layer in ("iron", "iron_sd"):
+        np.testing.assert_array_equal(stores["sources"][layer].values, stores["cube"][layer].values)
+    notes = "\n".join(read_record(str(tmp_path / "sources.zarr")).notes)
+    assert f"{attrs['samples_from_sources']} of them are used with the covariates of sources" in notes
+    # What decides: how the layers are read, and their files.
+    changed = world(tmp_path, "sources", slice(0, 20), train_on="sources")
+    changed["layers"][1]["units"] = "mm a-1"
+    (plan,) = [one.plan for one in preview(changed) if one.title == "topsoil iron"]
+    assert any(reason.startswith("elements.train_on") for reason in plan.reasons()), plan.reasons()
+
+
+def test_sources_that_end_at_the_grid_are_no_training(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "samples.csv", tmp_path / "samples.csv")
+    odd = world(tmp_path, "odd", slice(0, 20), train_on="sources", features=["elevation", "topographic_wetness"])
+    odd["derive"] = {"hydrology": ["topographic_wetness"]}
+    with pytest.raises(RecipeError, match=r"elements.train_on: 'topographic_wetness' is derived of the complete grid"):
+        preview(odd)
+    with pytest.raises(RecipeError, match=r"elements.train_on: 'elevation' is no layer of \[\[layers\]\]"):
+        preview(recipe(folder, tmp_path, train_on="sources"))
+    with pytest.raises(RecipeError, match="training_cube and train_on both"):
+        read_recipe(recipe(folder, tmp_path, train_on="sources", training_cube="a.zarr"))
 
 
 def test_a_changed_training_cube_makes_the_map_stale(folder: Path, tmp_path: Path) -> None:

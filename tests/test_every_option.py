@@ -282,6 +282,7 @@ ELEMENTS: dict[str, dict[str, Change]] = {
         "at_minimum": Change("censor", root={"elements": {"samples": "repeated.csv"}}),
         "composition": Change({"parts": TEXTURE}),
         "training_cube": Change("cube.zarr", "attributes", root={"run": {"cube": "part.zarr"}}),
+        "train_on": Change("sources", "fault", names="is no layer of"),
         "longitude": Change("other_longitude"),
         "latitude": Change("other_latitude"),
         "site": Change("plot", "table"),

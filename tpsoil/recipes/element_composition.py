@@ -23,6 +23,7 @@ from tpsoil.variables import Variable
 from .element_options import REPORTED, ElementsTable
 from .element_places import placed_samples
 from .element_reading import read_element, samples_read
+from .element_sources import source_layers
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0
@@ -139,7 +140,9 @@ def prepare_composition(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     table: ElementsTable = options["table"]
     path, composition = Path(options["samples"]), composition_of(options["table"])
     notes: list[str] = []
-    design, attributes = placed_samples(table, cube, composition_samples(table, path, notes), path, notes)
+    design, attributes = placed_samples(
+        table, cube, composition_samples(table, path, notes), path, notes, source_layers(options)
+    )
     settings = training_options(table, design, cube, seed=int(options["seed"]), workers=bench.workers)
     settings |= {"transform": "none", "units": "1", "properties": composition.properties}
     kinds = dict(design.attrs)

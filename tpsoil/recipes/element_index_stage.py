@@ -24,10 +24,12 @@ from .element_options import ElementsTable
 from .element_places import placed_samples
 from .element_reading import read_element, samples_read
 from .element_samples import ElementSamples
+from .element_sources import source_layers
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0
-DECISIVE: Final = ("trees", "preset", "folds", "n_folds", "settings", "interval", "cia", "simulated", "training_cube")
+DECISIVE: Final = ("trees", "preset", "folds", "n_folds", "settings", "interval", "cia", "simulated", "training_cube",
+                   "train_on")  # fmt: skip
 """Keys that decide the index, beside those of the samples' places."""
 
 
@@ -85,7 +87,7 @@ def outputs_of_index(table: ElementsTable) -> tuple[Variable, ...]:
 
 
 def train_index(
-    table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int, *, scored: bool = True
+    table: ElementsTable, cube: xr.Dataset, options: Mapping[str, Any], workers: int, *, scored: bool = True
 ) -> tuple[TrainedForest, pd.DataFrame]:
     """The forest of the index, and the samples that it was trained on.
 
@@ -95,8 +97,9 @@ def train_index(
         As `index_table` gives it.
     cube : Dataset (y, x)
         Has the features of the index.
-    samples : Path
-    seed, workers : int
+    options : mapping
+        Of a stage: `samples`, `seed` and `sources`.
+    workers : int
     scored : bool
         Score by all kinds of folds, not by the deciding kind alone.
 
@@ -111,24 +114,24 @@ def train_index(
     InputError
         Where no sample has an index.
     """
-    symbol = next(iter(table.columns))
+    symbol, samples = next(iter(table.columns)), Path(options["samples"])
     tidy = read_element(table, samples, symbol)
     tidy = tidy[np.isfinite(tidy[INDEX])]
     if not len(tidy):
         raise InputError(f"elements.cia: no row of {samples.name} has an index; see its columns and detection limits")
     rain = () if table.cia is None or table.cia.precipitation not in cube else (table.cia.precipitation,)
     placed = table.model_copy(update={"features": tuple(dict.fromkeys((*table.features, *rain)))})
-    rows, _ = placed_samples(placed, cube, tidy, samples, [])
+    rows, _ = placed_samples(placed, cube, tidy, samples, [], source_layers(options))
     wide = rows.drop(columns=["element", "value", "detection_limit", "censored"])
     wide.attrs = dict(rows.attrs)
-    options = training_options(table, rows, cube, seed=seed, workers=workers, scored=scored)
-    options |= {"transform": "none", "units": "1"}
-    return train_elements(wide, [INDEX], list(table.features), **options)[INDEX], rows
+    settings = training_options(table, rows, cube, seed=int(options["seed"]), workers=workers, scored=scored)
+    settings |= {"transform": "none", "units": "1"}
+    return train_elements(wide, [INDEX], list(table.features), **settings)[INDEX], rows
 
 
-def out_of_fold_index(table: ElementsTable, cube: xr.Dataset, samples: Path, seed: int, workers: int) -> pd.Series:
+def out_of_fold_index(table: ElementsTable, cube: xr.Dataset, options: Mapping[str, Any], workers: int) -> pd.Series:
     """Out-of-fold index of each sample, by (site, replicate): what a map gives at a place that was not sampled."""
-    trained, rows = train_index(index_table(table), cube, samples, seed, workers, scored=False)
+    trained, rows = train_index(index_table(table), cube, options, workers, scored=False)
     predicted = trained.predictions[trained.deciding]["predicted_original"]
     keys = pd.MultiIndex.from_frame(rows.loc[predicted.index, ["site", "replicate"]])
     return pd.Series(predicted.to_numpy(), index=keys, name=INDEX)
@@ -137,7 +140,7 @@ def out_of_fold_index(table: ElementsTable, cube: xr.Dataset, samples: Path, see
 def prepare_index(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Train the forest of the index, and relate the index to precipitation."""
     table: ElementsTable = options["table"]
-    trained, rows = train_index(table, cube, Path(options["samples"]), int(options["seed"]), bench.workers)
+    trained, rows = train_index(table, cube, options, bench.workers)
     model = MapModel.of(trained, level=table.interval)
     scores = trained.scores.reset_index()
     scores.insert(0, "layer", INDEX)
@@ -177,7 +180,7 @@ def with_out_of_fold_index(
     At a sampled cell the layer fits the samples better than at any other cell. Trained on it, an element's forest would
     rely on the index more than the map can support; out-of-fold values have the error of cells without samples.
     """
-    values = out_of_fold_index(table, cube, Path(options["samples"]), int(options["seed"]), workers)
+    values = out_of_fold_index(table, cube, options, workers)
     keys = pd.MultiIndex.from_frame(samples.design[["site", "replicate"]])
     out_of_fold = values.reindex(keys).to_numpy()
     layer = samples.design[INDEX].to_numpy(dtype=np.float64)

@@ -25,6 +25,7 @@ from tpsoil.variables import missing_code
 from .element_index_stage import with_out_of_fold_index
 from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
+from .element_sources import source_layers
 from .element_training import kriging_table, selected_table, training_options
 
 
@@ -106,7 +107,14 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
 def samples_of(cube: xr.Dataset, options: Mapping[str, Any], *, table: ElementsTable | None = None) -> ElementSamples:
     """The samples of a stage's element, placed on the cube; of another table of options where one is given."""
     pairs = None if options["pairs"] is None else Path(options["pairs"])
-    return design_of(table or options["table"], cube, Path(options["samples"]), options["symbol"], pairs=pairs)
+    return design_of(
+        table or options["table"],
+        cube,
+        Path(options["samples"]),
+        options["symbol"],
+        pairs=pairs,
+        sources=source_layers(options),
+    )
 
 
 def compute_element(window: Window) -> Mapping[str, Array]:

@@ -40,6 +40,10 @@ class ElementsTable(SamplesKeys):
     training_cube : str, optional
         Cube with all features that is wider than the map: samples outside the mapped grid are used for training with
         its covariates. Those on the mapped grid take its own.
+    train_on : "map" or "sources"
+        "sources": samples outside the mapped grid are used for training with covariates that are computed at their
+        cells from the sources of `[[layers]]`, by the units and missing values of these, and of `[derive]` and
+        `[mask]`. Those on the mapped grid take its own.
     from_samples : table of feature to column
         Features that training takes from the samples instead of the layer, such as station climate.
     trees : int
@@ -160,6 +164,7 @@ class ElementsTable(SamplesKeys):
 
     features: tuple[str, ...] = Field(min_length=1)
     training_cube: str | None = Field(default=None, min_length=1)
+    train_on: Literal["map", "sources"] = "map"
     from_samples: dict[str, str] = Field(default_factory=dict)
     trees: int = Field(default=500, ge=2, le=10_000)
     preset: Preset = "default"
@@ -303,6 +308,8 @@ class ElementsTable(SamplesKeys):
                 raise ValueError(f"pairs.columns names '{symbol}', which is none of {', '.join(self.columns)}")
             if symbol in self.icp:
                 raise ValueError(f"'{symbol}' has readings in icp and in pairs; give one of them")
+        if self.train_on == "sources" and self.training_cube is not None:
+            raise ValueError("training_cube and train_on both give covariates outside the map; give one of them")
         if self.cia is not None and INDEX in self.cia.features:
             raise ValueError(f"cia.features names {INDEX} itself; leave it out")
         if isinstance(self.driver_groups, dict):

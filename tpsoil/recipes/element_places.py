@@ -23,6 +23,7 @@ from tpsoil.stage import Stage
 from tpsoil.variables import class_names
 
 from .element_options import ElementsTable
+from .element_sources import SourceLayers
 
 SHOWN: Final = 10
 """Sites that a note names."""
@@ -36,7 +37,12 @@ def named_sites(sites: pd.Series) -> str:
 
 
 def placed_samples(
-    table: ElementsTable, cube: xr.Dataset, tidy: pd.DataFrame, path: Path, notes: list[str]
+    table: ElementsTable,
+    cube: xr.Dataset,
+    tidy: pd.DataFrame,
+    path: Path,
+    notes: list[str],
+    sources: SourceLayers | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Samples with the covariates of their cells and the classes of the comparison; lines are added to `notes`.
 
@@ -52,13 +58,15 @@ def placed_samples(
         Of the samples, for messages.
     notes : list of str
         Extended.
+    sources : SourceLayers, optional
+        Gives the covariates of samples outside the map, as `training_cube` does.
 
     Returns
     -------
     design : DataFrame
         Rows on the mapped grid, then those that only the training cube has.
     attributes : dict of str to str
-        For the maps: samples off the grid, from the training cube, and on masked cells.
+        For the maps: samples off the grid, from the training cube or the sources, and on masked cells.
 
     Raises
     ------
@@ -72,19 +80,21 @@ def placed_samples(
     outside = locate_points(design[["lon", "lat"]], grid_of(cube), where=path.name)[0] < 0
     attributes: dict[str, str] = {}
     parts = []
-    if table.training_cube is None or not outside.all():
-        parts.append(_sampled(table, cube, design if table.training_cube is None else design[~outside], layers, path))
+    origin = "training_cube" if table.training_cube is not None else None if sources is None else "sources"
+    if origin is None or not outside.all():
+        parts.append(_sampled(table, cube, design if origin is None else design[~outside], layers, path))
     if outside.any():
         text = f"{int(outside.sum())} of {len(design)} samples are outside the grid"
         lost = design[outside]
-        if table.training_cube is not None:
-            wide = _of_training_cube(table, design[outside], layers, path)
+        if origin is not None:
+            if sources is None:
+                wide = _of_training_cube(table, lost, layers, path)
+            else:
+                wide = _sampled(table, sources.around(cube, lost), lost, layers, path)
             parts += [] if wide is None else [wide]
             lost = lost if wide is None else lost.loc[lost.index.difference(wide.index)]
-            attributes["samples_from_training_cube"] = str(0 if wide is None else len(wide))
-            text += (
-                f", {attributes['samples_from_training_cube']} of them are used with the covariates of training_cube"
-            )
+            attributes[f"samples_from_{origin}"] = str(0 if wide is None else len(wide))
+            text += f", {attributes[f'samples_from_{origin}']} of them are used with the covariates of {origin}"
         if len(lost):
             attributes["samples_off_grid"] = str(len(lost))
             attributes["sites_off_grid"] = named_sites(lost["site"])
@@ -104,10 +114,10 @@ def placed_samples(
     attrs = dict(design.attrs)
     design = design.loc[sampled.index].copy()
     design.attrs = attrs | {"kinds": kinds}
-    sources = {feature: design[column] for feature, column in table.from_samples.items()}
+    of_samples = {feature: design[column] for feature, column in table.from_samples.items()}
     for name in layers:
         design[name] = sampled[name]
-    for feature, values in sources.items():
+    for feature, values in of_samples.items():
         design[feature] = values
     for name in table.compare:
         design[f"class {name}"] = _classes(table, cube, design, name, path)

@@ -28,6 +28,7 @@ from tpsoil.units import conversion
 from .element_options import ElementsTable
 from .element_places import placed_samples, used_rows
 from .element_reading import read_element, read_pairs, reading_notes
+from .element_sources import SourceLayers
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ class ElementSamples:
 
 
 def design_of(
-    table: ElementsTable, cube: xr.Dataset, path: Path, symbol: str, *, pairs: Path | None = None
+    table: ElementsTable,
+    cube: xr.Dataset,
+    path: Path,
+    symbol: str,
+    *,
+    pairs: Path | None = None,
+    sources: SourceLayers | None = None,
 ) -> ElementSamples:
     """Read, screen, calibrate and place the samples of one element.
 
@@ -70,6 +77,8 @@ def design_of(
     symbol : str
     pairs : Path, optional
         Table of `[elements.pairs]`.
+    sources : SourceLayers, optional
+        Gives the covariates of samples outside the map.
 
     Returns
     -------
@@ -109,7 +118,7 @@ def design_of(
         # After the screening: one gross outlier among the pairs would change the slope.
         tidy, line, of_line = _calibrated(table, tidy, symbol, pairs, notes)
         tables |= of_line
-    design, attributes = placed_samples(table, cube, tidy, path, notes)
+    design, attributes = placed_samples(table, cube, tidy, path, notes, sources)
     used = used_rows(table, design)
     sites = summarise_sites(used, keep=[], lowest=table.property_of(symbol).low)
     summary: dict[Any, Any] = summarise_elements(sites).loc[symbol].to_dict()

@@ -15,6 +15,7 @@ from .accuracy_stage import accuracy_stages
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages, resolve
 from .element_places import with_training_cube
+from .element_sources import with_sources
 from .element_stage import element_stages
 from .layer_stage import layer_stages
 from .mask_stage import mask_stages
@@ -121,7 +122,7 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
         elements = element_stages(table, available, Path(samples), recipe.run.seed, pairs=pairs)
         if table.training_cube is not None:
             elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
-        add(elements, "elements")
+        add(with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
     if recipe.zonal:
         add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
     if recipe.accuracy:
