@@ -95,7 +95,7 @@ def class_lines(element: str, trained: TrainedForest, soil: pd.Series) -> list[s
         shares = [row["quantile"], row["conformal"], tables["spread", False].loc[name, "conformal"]]
         shares += [tables[method, True].loc[name, "conformal"] for method in ("quantile", "spread")]
         text = " | ".join(f"{100 * share:.1f}" for share in shares)
-        lines.append(f"| {element:2} | {name} | {row['n']} | {text} |")
+        lines.append(f"| {element:2} | {name} | {int(row['n'])} | {text} |")
     return lines
 
 

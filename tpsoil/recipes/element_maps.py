@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -27,6 +27,9 @@ from .element_options import ElementsTable
 from .element_samples import ElementSamples, design_of
 from .element_sources import source_layers
 from .element_training import kriging_table, selected_table, training_options
+
+MANY_CELLS: Final = 50_000_000
+"""Cells of a map from which on intervals without quantiles are suggested, such as 200 km x 200 km at 30 m."""
 
 
 def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
@@ -57,6 +60,11 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     if mapped.comparison is not None:
         notes.append(f"{symbol}: {mapped.kriging_text}")
         tables["kriging"] = kriging_table(symbol, mapped.comparison)
+    if table.interval is not None and table.conformal == "plain" and cube.sizes["y"] * cube.sizes["x"] > MANY_CELLS:
+        notes.append(
+            f"{symbol}: limits from quantiles take more than twice the time of those from mean and spread; "
+            "conformal = 'spread' has the same coverage on average"
+        )
     notes += samples.notes
     counts = trained.counts
     if counts["used"] < counts["rows"]:
