@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import small_run
 import xarray as xr
+from run_tables import untitled
 
 from tpsoil.cube import add_layer, open_cube
 from tpsoil.errors import TpsoilError
@@ -56,6 +57,7 @@ def recipe_of(place: tuple[Path, pd.DataFrame, np.ndarray], sample: pd.DataFrame
 
 def tables_of(recipe: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     run(recipe, workers=1, progress=False)
+    assert untitled(recipe["run"]["output"]) == set()
     tables = result_tables(recipe["run"]["output"])
     accuracy = next(table for title, table in tables.items() if title.startswith("Map accuracy"))
     estimates = next(table for title, table in tables.items() if title.startswith("Mean of the mapped area"))

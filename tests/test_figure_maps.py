@@ -27,6 +27,21 @@ from tpsoil.variables import CATALOGUE, variable
 GRID = plateau_grid(50_000)  # 36 x 56
 
 
+def test_a_bar_of_small_numbers_has_its_power_of_ten_in_the_label_and_no_offset() -> None:
+    for name, low, high, label in (
+        ("general_curvature", -2e-5, 2e-5, "general curvature, ×10⁻⁵ m⁻¹"),
+        ("elevation", 4000.0, 4001.0, "elevation above sea level, m"),
+    ):
+        figure = figures.map_layer(layer(name, ramp(low, high)))
+        figure.canvas.draw()
+        bar = next(image.colorbar for image in figure.axes[0].images if image.colorbar is not None)
+        assert bar.ax.yaxis.get_offset_text().get_text() == ""
+        assert bar.ax.get_ylabel() == label
+        texts = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in bar.ax.get_yticklabels()]
+        factor = 1e-5 if name == "general_curvature" else 1.0
+        np.testing.assert_allclose([float(text) * factor for text in texts], bar.get_ticks(), rtol=1e-6, atol=1e-12)
+
+
 def layer(name: str, values: Any, grid: Any = GRID, **attrs: Any) -> xr.DataArray:
     spec = variable(name)
     data = np.broadcast_to(np.asarray(values, dtype=spec.dtype), grid.shape).copy()

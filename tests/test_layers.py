@@ -14,6 +14,7 @@ FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
+    "column_titles",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -29,6 +30,7 @@ ALLOWED = {
     "waiting": {"errors"},
     "constants": set(),
     "table_titles": set(),
+    "column_titles": {"variables"},
     "display": set(),
     "variables": {"errors", "units"},
     "grid": {"errors", "constants"},

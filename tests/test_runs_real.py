@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from run_tables import untitled, written_tables
 
 from tpsoil.cube import open_cube
 from tpsoil.recipes import result_tables, run
@@ -132,6 +133,12 @@ def europe(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, full: bo
     )
     run(reduced("europe_elements.toml", store, **small), workers=2, progress=False)
     return store
+
+
+def test_every_column_of_every_table_has_a_title(tibet: Path, europe: Path) -> None:
+    assert len(written_tables(str(tibet))) > 5
+    assert len(written_tables(str(europe))) > 5
+    assert untitled(str(tibet)) | untitled(str(europe)) == set()
 
 
 def test_europes_page_is_one_small_file(europe: Path, tmp_path: Path) -> None:

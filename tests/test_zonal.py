@@ -13,6 +13,7 @@ import pytest
 import shapely
 import xarray as xr
 from geotiffs import write_tif
+from run_tables import untitled
 
 import tpsoil
 from tpsoil.cube import zonal_statistics
@@ -322,6 +323,11 @@ def test_a_recipe_gives_the_table_as_csv_and_on_the_page(recipe: dict[str, Any],
     write_thickness(tmp_path, 9)
     tpsoil.run(recipe, progress=False)
     assert pd.read_csv(csv)["mean"].iloc[0] != stored["mean"].iloc[0]
+
+
+def test_columns_of_zonal_statistics_have_titles(recipe: dict[str, Any]) -> None:
+    tpsoil.run(recipe, progress=False)
+    assert untitled(recipe["run"]["output"]) == set()
 
 
 def test_faults_of_the_recipe(recipe: dict[str, Any]) -> None:

@@ -285,6 +285,8 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
     for name, columns in COLUMNS.items():
         if name in tables:
             tables[name] = tables[name][[column for column in columns if column in tables[name]]]
+    for name, table in tables.items():
+        table.attrs["name"] = name
     ordered = [name for name in TITLES if name in tables]
     ordered += [name for name in tables if name not in TITLES and (not name.startswith(LONG) or name in PRINTED)]
     return {table_title(name): tables[name] for name in ordered}

@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from tpsoil.column_titles import with_titles
+
 from .figures import palette
 from .summary import Summary
 from .tables import to_html
@@ -73,7 +75,9 @@ class Tables:
         name = re.sub(r"\W+", "_", caption or "table").strip("_").lower()[:60]
         button = (f'<button type="button" class="csv" data-csv="{key}" data-name="{html.escape(name)}" '
                   f'aria-label="Save as CSV: {label}">CSV</button>')  # fmt: skip
-        body = with_links(palette.with_units(to_html(table, caption=caption)))
+        body = with_links(
+            palette.with_units(to_html(with_titles(table, str(table.attrs.get("name", ""))), caption=caption))
+        )
         return f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{body}</div>{button}'
 
     def elements(self, tables: Sequence[pd.DataFrame]) -> str:

@@ -88,6 +88,17 @@ def unit_text(units: str) -> str:
     return " ".join(re.sub(r"-?\d+$", lambda m: m.group().translate(_SUPERSCRIPT), word) for word in words)
 
 
+def superscript(number: int) -> str:
+    """An exponent as it is printed.
+
+    Examples
+    --------
+    >>> superscript(-5)
+    '⁻⁵'
+    """
+    return str(number).translate(_SUPERSCRIPT)
+
+
 def with_units(text: str) -> str:
     """A sentence with its units as they are printed on figures.
 

@@ -160,7 +160,30 @@ def finish_bar(bar: Colorbar, image: ScalarMappable) -> None:
             bar.ax.yaxis.set_minor_locator(NullLocator())
             if ticks[-1] < 1e6 and ticks[0] > 1e-4:
                 bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    else:
+        scale_into_label(bar)
     bar.ax.tick_params(labelsize=8)
+
+
+def scale_into_label(bar: Colorbar) -> None:
+    """Factor and unit in the label, where a linear bar's numbers have a common power of ten: plain ticks, no offset.
+
+    matplotlib writes such a factor above the bar, apart from the unit, and an offset of close values as a sum.
+    """
+    ticks = np.asarray(bar.get_ticks(), float)
+    largest = float(np.abs(ticks).max()) if ticks.size else 0.0
+    power = int(np.floor(np.log10(largest))) if largest > 0 else 0
+    if -4 < power < 6:
+        bar.formatter.set_useOffset(False)
+        bar.formatter.set_scientific(False)
+        return
+    first, *rest = bar.ax.get_ylabel().split("\n")
+    quantity, _, unit = first.rpartition(", ")
+    factor = f"×10{palette.superscript(power)} {unit}".removesuffix(" no unit")
+    bar.set_label("\n".join([f"{quantity}, {factor}", *rest]), fontsize=9)
+    bar.ax.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value / 10.0**power:.6g}".replace("-", "\N{MINUS SIGN}"))
+    )
 
 
 def log_ticks(low: float, high: float, max_ticks: int = 9) -> list[float]:
