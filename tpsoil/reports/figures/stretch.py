@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm, LogNorm, Normalize
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, ScalarFormatter
 
 from . import palette
 
@@ -174,8 +174,9 @@ def scale_into_label(bar: Colorbar) -> None:
     largest = float(np.abs(ticks).max()) if ticks.size else 0.0
     power = int(np.floor(np.log10(largest))) if largest > 0 else 0
     if -4 < power < 6:
-        bar.formatter.set_useOffset(False)
-        bar.formatter.set_scientific(False)
+        plain = ScalarFormatter(useOffset=False)
+        plain.set_scientific(False)
+        bar.ax.yaxis.set_major_formatter(plain)
         return
     first, *rest = bar.ax.get_ylabel().split("\n")
     quantity, _, unit = first.rpartition(", ")
