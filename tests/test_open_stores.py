@@ -14,14 +14,15 @@ import small_run
 import xarray as xr
 import zarr
 from affine import Affine
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 import tpsoil
 from tpsoil import cube as datacube
 from tpsoil.cube import regions
-from tpsoil.cube.codecs import earlier_layer_codecs
+from tpsoil.cube.chunks import read_objects
+from tpsoil.cube.codecs import earlier_layer_codecs, layer_codecs
 from tpsoil.cube.conventions import overview_paths
-from tpsoil.cube.store import lay_out_cube
+from tpsoil.cube.layout import lay_out_cube
 from tpsoil.errors import MissingInputError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.recipes import run
@@ -149,14 +150,24 @@ def test_a_run_writes_overviews_of_its_maps_once(tmp_path: Path, monkeypatch: py
         xr.open_zarr(place)
 
 
+@pytest.mark.parametrize("name", ["slope", "zone", "soil_mask", "solum_status"])
+def test_a_layer_is_described_as_zarr_describes_it(name: str) -> None:
+    spec, memory = tpsoil.variables.variable(name), MemoryStore()
+    document = regions.layer_document(spec, (40, 50), 16, {"parents": "elevation"})
+    zarr.create_array(
+        memory, shape=(40, 50), chunks=(16, 16), dtype=spec.dtype, fill_value=spec.fill, dimension_names=("y", "x"),
+        compressors=layer_codecs(), attributes=document["attributes"],
+    )  # fmt: skip
+    assert json.loads(read_objects(memory, ["zarr.json"])[0] or b"") == document
+
+
 def test_a_run_of_an_earlier_tpsoil_is_completed_with_its_codecs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     recipe = small_run.make_small(tmp_path, side=48, chunk=24)
     place = Path(recipe["run"]["output"])
-    earlier = [zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), zarr.codecs.Crc32cCodec()]
     with monkeypatch.context() as patch:
-        patch.setattr(regions, "layer_codecs", lambda: earlier)
+        patch.setattr(regions, "layer_codec_documents", earlier_layer_codecs)
         expected = run(recipe).load()
     codecs = {str(layer): json.loads((place / str(layer) / "zarr.json").read_text())["codecs"] for layer in expected}
     assert all(one[1:] == earlier_layer_codecs(expected[name].dtype.itemsize) for name, one in codecs.items())

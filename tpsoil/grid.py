@@ -6,6 +6,7 @@ A grid is an odc-geo `GeoBox`: a CRS, an affine transform and a shape in (y, x) 
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -252,7 +253,7 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
     >>> coordinates(plateau_grid(900_000))["y"].values.tolist()
     [450000.0, -450000.0]
     """
-    mapping = xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
+    mapping = _grid_mapping(str(box.crs), box)
     transform = box.transform
     rows, columns = box.shape
     centres = {
@@ -271,6 +272,12 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
     }
     coords["spatial_ref"] = xr.DataArray(mapping.values, attrs=dict(mapping.attrs))
     return coords
+
+
+@lru_cache(maxsize=32)
+def _grid_mapping(_crs: str, box: GeoBox) -> xr.DataArray:
+    """The variable `spatial_ref`; by the text of the CRS too, as two texts may be of one CRS."""
+    return xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
 
 
 def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

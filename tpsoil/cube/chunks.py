@@ -11,24 +11,31 @@ error, is left to zarr.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import uuid
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
+import zarr
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, WrapperStore
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from .encoding import ChunkEncoding
 
 Array = npt.NDArray[Any]
 
+DESCRIPTION: Final = "zarr.json"
+"""Key of the metadata document of a group or an array."""
 BLOSC_OVERHEAD_BYTES: Final = 16
 """Blosc's own bound of what it adds to bytes that do not compress."""
 
@@ -124,16 +131,15 @@ class LocalChunks:
         """The chunks of an open array; None where its store or its encoding is not covered, or cannot be read."""
         try:
             store = array.store_path.store
-            observer = store if isinstance(store, ObservedStore) else None
-            local = store if observer is None else observer.observed
-            if type(local) is not LocalStore:
+            root = _root(store)
+            if root is None:
                 return None
-            folder = Path(local.root, array.path)
-            encoding = ChunkEncoding.from_document(json.loads((folder / "zarr.json").read_bytes()))
+            folder = root / array.path
+            encoding = _encoding((folder / DESCRIPTION).read_bytes())
             # The document on disk may be newer than the open array.
             if (encoding.shape, encoding.chunk, encoding.dtype) != (array.shape, array.chunks, array.dtype):
                 return None
-            return cls(folder, encoding, path=array.path, observer=observer)
+            return cls(folder, encoding, path=array.path, observer=store if isinstance(store, ObservedStore) else None)
         except Exception:  # zarr's own path works, or reports what is wrong
             return None
 
@@ -224,6 +230,96 @@ class LocalChunks:
     def _report(self, key: str, data: bytes | None) -> None:
         if self.observer is not None:
             self.observer.on_object(f"{self.path}/{key}" if self.path else key, data)
+
+
+@lru_cache(maxsize=512)
+def _encoding(document: bytes) -> ChunkEncoding:
+    return ChunkEncoding.from_document(json.loads(document))
+
+
+def open_array(store: Store, name: str) -> zarr.Array:
+    """An array of a store; one on a local disk is opened without zarr's event loop.
+
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError
+        As `zarr.open_array`.
+    """
+    root = _root(store)
+    if root is not None:
+        with contextlib.suppress(Exception):  # zarr reports what is wrong
+            document = json.loads((root / name / DESCRIPTION).read_bytes())
+            return zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, name), document))
+    return zarr.open_array(store=store, path=name, mode="r" if store.read_only else "r+")
+
+
+def open_group(store: Store, mode: Literal["r", "r+"]) -> zarr.Group:
+    """The group at the root of a store, without its consolidated metadata; of a local disk as `open_array`.
+
+    Raises
+    ------
+    As `zarr.open_group`.
+    """
+    root = _root(store)
+    if root is not None:
+        with contextlib.suppress(Exception):
+            document = json.loads((root / DESCRIPTION).read_bytes())
+            # A copy of the descriptions may be out of date where something else than tpsoil changed the store.
+            document.pop("consolidated_metadata", None)
+            return zarr.Group(zarr.AsyncGroup.from_dict(StorePath(store), document))
+    return zarr.open_group(store, mode=mode, use_consolidated=False)
+
+
+def read_objects(store: Store, keys: Sequence[str]) -> list[bytes | None]:
+    """Stored bytes of some keys, requested at once; None where there is no object."""
+    root = _root(store)
+    if root is not None and not isinstance(store, ObservedStore):
+        return [_read_file(root / key) for key in keys]
+
+    async def fetch() -> list[bytes | None]:
+        buffers = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
+        return [None if buffer is None else bytes(buffer.to_bytes()) for buffer in buffers]
+
+    return list(sync(fetch()))
+
+
+def write_object(store: Store, key: str, data: bytes) -> None:
+    """Store an object completely or not at all.
+
+    Raises
+    ------
+    OSError
+    """
+    root = _root(store)
+    if root is not None and not store.read_only:
+        put_file(root / key, data)
+    else:
+        sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+
+
+def write_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> None:
+    """Replace the attributes of an array, or of the group at the root with an empty name.
+
+    Raises
+    ------
+    OSError, ValueError
+    """
+    key = f"{name}/{DESCRIPTION}".lstrip("/")
+    (text,) = read_objects(store, [key])
+    write_object(store, key, json.dumps({**json.loads(text or b""), "attributes": attributes}).encode())
+
+
+def _root(store: Store) -> Path | None:
+    """The folder of a store on a local disk."""
+    local = store.observed if isinstance(store, ObservedStore) else store
+    return Path(local.root) if type(local) is LocalStore else None
+
+
+def _read_file(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def frame_content_bytes(data: bytes) -> int:

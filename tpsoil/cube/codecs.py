@@ -26,6 +26,13 @@ def layer_codecs() -> list[Any]:
     return [BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"), ZstdCodec(level=1, checksum=True)]
 
 
+def layer_codec_documents(item_bytes: int) -> list[dict[str, Any]]:
+    """The same as in an array's metadata document; `item_bytes` a number."""
+    blosc = {"typesize": item_bytes, "cname": "lz4", "clevel": 1, "shuffle": "bitshuffle", "blocksize": 0}
+    frame = {"name": "zstd", "configuration": {"level": 1, "checksum": True}}
+    return [{"name": "blosc", "configuration": blosc}, frame]
+
+
 def earlier_layer_codecs(item_bytes: int) -> list[dict[str, Any]]:
     """The same of an earlier tpsoil, as in an array's metadata document; `item_bytes` a number."""
     blosc = {"typesize": item_bytes, "cname": "zstd", "clevel": 1, "shuffle": "bitshuffle", "blocksize": 0}

@@ -6,20 +6,15 @@ tpsoil itself never reads it, so it cannot be misled by a copy that is out of da
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any, Final
 
-from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-
+from .chunks import DESCRIPTION, read_objects, write_object
 from .conventions import overview_paths
 from .location import Location, open_store, writing
 from .store import COORDINATES, layers_of, open_group
 
 KEY: Final = "consolidated_metadata"
-DESCRIPTION: Final = "zarr.json"
 
 
 def consolidate(store: Location) -> bool:
@@ -55,14 +50,23 @@ def consolidate(store: Location) -> bool:
     axes = [f"{path}/{axis}" for path in groups if "/" in path for axis in COORDINATES]
     names = sorted({*COORDINATES, *layers, *overviews, *groups, *axes})
     target = open_store(store)
-    root, *texts = sync(_read(target, [DESCRIPTION, *(f"{name}/{DESCRIPTION}" for name in names)]))
+    root, *texts = read_objects(target, [DESCRIPTION, *(f"{name}/{DESCRIPTION}" for name in names)])
     members = {name: json.loads(text) for name, text in zip(names, texts) if text is not None}
     for member in members.values():
         member.pop(KEY, None)
     inline = {"kind": "inline", "must_understand": False, "metadata": members}
     with writing(store):
-        sync(_write(target, {**json.loads(root), KEY: inline}))
+        write_object(target, DESCRIPTION, json.dumps({**json.loads(root or b""), KEY: inline}).encode())
     return True
+
+
+def consolidated(store: Location) -> Any:
+    """The consolidated metadata of a group; None where there is none, or the description cannot be read."""
+    (root,) = read_objects(open_store(store), [DESCRIPTION])
+    try:
+        return json.loads(root or b"{}").get(KEY)
+    except ValueError:  # a damaged description is reported, or written again, elsewhere
+        return None
 
 
 def deconsolidate(store: Location) -> None:
@@ -80,7 +84,7 @@ def deconsolidate(store: Location) -> None:
     >>> deconsolidate("memory://plain")
     """
     target = open_store(store)
-    (root,) = sync(_read(target, [DESCRIPTION]))
+    (root,) = read_objects(target, [DESCRIPTION])
     if root is None or f'"{KEY}"'.encode() not in root:
         return
     try:
@@ -88,15 +92,6 @@ def deconsolidate(store: Location) -> None:
     except ValueError:  # a damaged description is reported, or written again, elsewhere
         return
     if KEY in document:
+        del document[KEY]
         with writing(store):
-            sync(_write(target, {key: value for key, value in document.items() if key != KEY}))
-
-
-async def _read(store: Store, keys: list[str]) -> list[bytes | None]:
-    buffers = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
-    return [None if buffer is None else bytes(buffer.to_bytes()) for buffer in buffers]
-
-
-async def _write(store: Store, document: dict[str, Any]) -> None:
-    data = json.dumps(document, indent=2).encode()
-    await store.set(DESCRIPTION, default_buffer_prototype().buffer.from_bytes(data))
+            write_object(target, DESCRIPTION, json.dumps(document).encode())

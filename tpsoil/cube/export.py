@@ -22,11 +22,12 @@ from rasterio.windows import Window
 from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExistsError, nearest_name
 
 from .classes import LayerClass, auxiliary_document, layer_classes
+from .layout import CREATED_WITH
 from .levels import overview_factors
 from .location import Location, attribute, writing
 from .reading import HIDDEN, CubeInfo, LayerReader
 from .stac import stac_item
-from .store import CREATED_WITH, UNSHOWN, cube_info, layer_array, open_cube, open_group
+from .store import UNSHOWN, cube_info, layer_array, open_cube, open_group
 
 Array = npt.NDArray[Any]
 

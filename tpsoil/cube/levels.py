@@ -9,6 +9,7 @@ import zarr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from .chunks import write_attributes
 from .consolidated import deconsolidate
 from .conventions import MULTISCALES, REGISTERED, REGISTRATIONS, overview_attributes, overview_paths
 from .location import Location, open_store, writing
@@ -92,6 +93,5 @@ def declare_overviews(store: Location, names: Sequence[str]) -> None:
         registered.append(REGISTRATIONS[MULTISCALES])
     attrs[REGISTERED] = registered
     with writing(store):
-        group.attrs.put(
-            attrs | overview_attributes(levels, {name: METHODS[array_kind(arrays[name])] for name in names})
-        )
+        methods = {name: METHODS[array_kind(arrays[name])] for name in names}
+        write_attributes(group.store, "", attrs | overview_attributes(levels, methods))

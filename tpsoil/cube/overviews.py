@@ -6,26 +6,32 @@ the complete ones, so an overview whose writing did not end is never used.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 from odc.geo.geobox import GeoBox
+from zarr.abc.store import Store
+from zarr.core.sync import sync
 
 from tpsoil.errors import MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import same_grid
 
-from .codecs import layer_codecs
+from .chunks import DESCRIPTION, open_array, read_objects, write_object
+from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
 from .conventions import overview_paths
 from .levels import METHODS, OVERVIEWS, array_kind, coarser_grid, declare_overviews, overview_factors
-from .location import attribute, open_store, writing
-from .reading import LayerReader
-from .regions import finish_layers, write_block
-from .store import create_cube, layer_array, layers_of, open_group
+from .location import open_store, writing
+from .reading import CubeInfo, LayerReader
+from .regions import put_block
+from .store import create_cube, layers_of, open_group
 
 Array = npt.NDArray[Any]
 
@@ -104,32 +110,50 @@ def _write_level(source: str, target: str, grid: GeoBox, names: Sequence[str]) -
     info, group = open_group(source)
     if not _is_level(target, grid, info.chunks):
         create_cube(target, grid, info.chunks, overwrite=True)
-    level, places = open_group(target, read_only=False)
-    for name in names:
-        array = layer_array(info, group, name)
-        attrs = {key: value for key, value in dict(array.attrs).items() if key not in UNSHARED}
-        with writing(target):
-            coarse = places.create_array(
-                name,
-                shape=level.shape,
-                chunks=(level.chunks, level.chunks),
-                dtype=array.dtype,
-                fill_value=array.metadata.fill_value,
-                dimension_names=("y", "x"),
-                compressors=layer_codecs(),
-                attributes=attribute({**attrs, "resampling": METHODS[array_kind(array)], "state": "writing"}),
-                overwrite=True,
-            )
-        read, fill = LayerReader(info, name, array), array.metadata.fill_value
+    level, _ = open_group(target)
+    fine, coarse = group.store, open_store(target)
+    texts = read_objects(fine, [f"{name}/{DESCRIPTION}" for name in names])
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tpsoil-overviews")
+    try:
+        # One thread a layer: numpy and the codecs release the GIL.
+        for _ in pool.map(partial(_write_layer, info, fine, level, coarse), names, map(_parsed, texts)):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+    consolidate(target)
+
+
+def _parsed(text: bytes | None) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text or b"{}")
+    return document
+
+
+def _write_layer(
+    info: CubeInfo, fine: Store, level: CubeInfo, coarse: Store, name: str, document: Mapping[str, Any]
+) -> None:
+    """Write one layer of a level: in state "writing" until its last chunk is there."""
+    source = open_array(fine, name)
+    kind, fill = array_kind(source), source.metadata.fill_value
+    attrs = {key: value for key, value in document.get("attributes", {}).items() if key not in UNSHARED}
+    codecs = [document["codecs"][0], *layer_codec_documents(source.dtype.itemsize)]
+    document = {**document, "shape": list(level.shape), "codecs": codecs}
+    with writing(level.where):
+        if read_objects(coarse, [f"{name}/{DESCRIPTION}"]) != [None]:
+            sync(coarse.delete_dir(name))
+        _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "writing"})
+        target, read = open_array(coarse, name), LayerReader(info, name, source)
         for i in range(level.chunk_grid[0]):
             for j in range(level.chunk_grid[1]):
                 rows, cols = level.chunk_slices(i, j)
                 down, across = (
                     slice(2 * part.start, min(2 * part.stop, size)) for part, size in zip((rows, cols), info.shape)
                 )
-                fine = read(down, across)
-                write_block(coarse, level, name, rows, cols, _halved(fine, array_kind(array), fill))
-    finish_layers(target, names)
+                put_block(target, rows, cols, halved(read(down, across), kind, fill))
+        _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "complete"})
+
+
+def _describe(store: Store, name: str, document: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+    write_object(store, f"{name}/{DESCRIPTION}", json.dumps({**document, "attributes": attributes}).encode())
 
 
 def _is_level(place: str, grid: GeoBox, chunks: int) -> bool:
@@ -140,28 +164,55 @@ def _is_level(place: str, grid: GeoBox, chunks: int) -> bool:
     return info.chunks == chunks and same_grid(info.grid, grid)
 
 
-def _halved(block: Array, kind: str, fill: Any) -> Array:
-    """A block at half the resolution; an odd last row or column counts alone."""
-    missing = np.isnan(block) if kind != "categorical" and block.dtype.kind == "f" else block == fill
-    down, across = block.shape[0] % 2, block.shape[1] % 2
-    values = np.pad(block, ((0, down), (0, across)), constant_values=fill)
-    present = np.pad(~missing, ((0, down), (0, across)))
-    four = [values[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    valid = [present[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    count = np.sum(valid, axis=0)
+def halved(block: Array, kind: str, fill: Any) -> Array:
+    """A block at half the resolution; an odd last row or column counts alone.
+
+    Parameters
+    ----------
+    block : ndarray (ny, nx)
+    kind : {"continuous", "circular", "categorical"}
+    fill : number
+        Of cells without a value; NaN counts as one too.
+
+    Returns
+    -------
+    ndarray (ceil(ny / 2), ceil(nx / 2))
+    """
+    is_float = block.dtype.kind == "f"
+    if block.shape[0] % 2 or block.shape[1] % 2:
+        block = np.pad(block, [(0, size % 2) for size in block.shape], constant_values=fill)
+    four = [block[i::2, j::2] for i in (0, 1) for j in (0, 1)]
     if kind == "categorical":
-        votes = [np.sum([(other == one) & ok for other, ok in zip(four, valid)], axis=0) for one in four]
-        best, chosen = np.zeros(count.shape, np.int64), np.full(count.shape, fill, block.dtype)
-        for one, ok, vote in zip(four, valid, votes):
-            better = ok & ((vote > best) | ((vote == best) & (one < chosen)))
-            best, chosen = np.where(better, vote, best), np.where(better, one, chosen)
-        return chosen
+        return _most_frequent(four, fill)
+    valid = [~np.isnan(one) if is_float else one != fill for one in four]
+    if all(ok.all() for ok in valid):
+        count: Any = 4
+    else:
+        four = [np.where(ok, one, 0) for one, ok in zip(four, valid)]
+        count = np.sum(valid, axis=0, dtype=np.uint8)
     if kind == "circular":
-        angles = [np.deg2rad(np.where(ok, one, 0.0)) for one, ok in zip(four, valid)]
+        angles = [np.deg2rad(one) for one in four]
         north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
         east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
         mean = np.rad2deg(np.arctan2(east, north)) % 360
     else:
-        total = np.sum([np.where(ok, one, 0.0) for one, ok in zip(four, valid)], axis=0)
-        mean = total / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan if block.dtype.kind == "f" else fill).astype(block.dtype)
+        one, *others = four
+        mean = one.astype(block.dtype if is_float else np.float64)
+        for other in others:
+            mean += other
+        mean /= np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan if is_float else fill).astype(block.dtype, copy=False)
+
+
+def _most_frequent(four: Sequence[Array], fill: Any) -> Array:
+    """The most frequent of four codes that are not `fill`, the lowest of several."""
+    same = [(a, b, four[a] == four[b]) for a in range(4) for b in range(a)]
+    votes = [np.ones(four[0].shape, np.uint8) for _ in four]
+    for a, b, equal in same:
+        votes[a] += equal
+        votes[b] += equal
+    best, chosen = np.zeros(four[0].shape, np.uint8), np.full(four[0].shape, fill, four[0].dtype)
+    for one, vote in zip(four, votes):
+        better = (one != fill) & ((vote > best) | ((vote == best) & (one < chosen)))
+        best, chosen = np.where(better, vote, best), np.where(better, one, chosen)
+    return chosen

@@ -6,6 +6,7 @@ A layer has `state = "writing"` from its creation until `finish_layers`, which c
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,17 +15,19 @@ import numpy.typing as npt
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 from tpsoil.errors import CorruptStoreError, InputError
 from tpsoil.variables import Variable
 
-from .chunks import LocalChunks
-from .codecs import layer_codecs
+from .chunks import DESCRIPTION, LocalChunks, write_attributes, write_object
+from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
+from .layout import CREATED_WITH
 from .levels import remove_overviews
 from .location import Location, attribute, open_store, writing
 from .reading import CubeInfo
-from .store import COORDINATES, CREATED_WITH, cube_info, layer_array, layers_of, open_group
+from .store import COORDINATES, cube_info, layer_array, layers_of, open_group
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +86,10 @@ def create_layers(
     remove_overviews(store, names)
     with writing(store):
         for spec in specs:
-            _create_layer(group, info, spec, dict((attrs or {}).get(spec.name, {})))
+            if spec.name in states or not isinstance(group.store, LocalStore):
+                sync(group.store.delete_dir(spec.name))
+            document = layer_document(spec, info.shape, info.chunks, (attrs or {}).get(spec.name, {}))
+            write_object(group.store, f"{spec.name}/{DESCRIPTION}", json.dumps(document).encode())
 
 
 def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice, block: Array) -> None:
@@ -167,7 +173,8 @@ def finish_layers(store: Location, names: Iterable[str], attrs: Mapping[str, Map
     with writing(store):
         for name in absent:
             array = layer_array(info, group, name)
-            array.update_attributes(attribute({**dict((attrs or {}).get(name, {})), "state": "complete"}))
+            added = attribute({**dict((attrs or {}).get(name, {})), "state": "complete"})
+            write_attributes(group.store, name, {**array.attrs, **added})
     consolidate(store)
 
 
@@ -272,28 +279,40 @@ def layer_digest(store: Location, name: str) -> str:
     return f"chunks-sha256:{digest.hexdigest()}"
 
 
-def _create_layer(group: Any, info: CubeInfo, spec: Variable, attrs: Mapping[str, Any]) -> None:
-    attributes = {
-        **spec.attributes(),
-        "created_with": CREATED_WITH,
-        **attrs,
-        "grid_mapping": "spatial_ref",
-        "coordinates": "spatial_ref",
-        "state": "writing",
-    }
+def layer_document(spec: Variable, shape: tuple[int, int], chunks: int, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata document of a layer in state "writing".
+
+    Parameters
+    ----------
+    spec : Variable
+    shape : (ny, nx)
+    chunks : int
+        Cells a side.
+    attrs : mapping
+        Added to the catalogue's attributes.
+
+    References
+    ----------
+    Zarr core specification, version 3: https://zarr-specs.readthedocs.io/en/latest/v3/core/
+    """
+    dtype, attributes = np.dtype(spec.dtype), {**spec.attributes(), "created_with": CREATED_WITH, **attrs}
+    attributes |= {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref", "state": "writing"}
     if spec.kind == "categorical":
         attributes["_FillValue"] = int(spec.fill)
-    group.create_array(
-        spec.name,
-        shape=info.shape,
-        chunks=(info.chunks, info.chunks),
-        dtype=np.dtype(spec.dtype),
-        fill_value=spec.fill,
-        dimension_names=("y", "x"),
-        compressors=layer_codecs(),
-        attributes=attribute(attributes),
-        overwrite=True,
-    )
+    order = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chunks, chunks]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if dtype.kind == "f" and np.isnan(spec.fill) else spec.fill,
+        "codecs": [{"name": "bytes", **order}, *layer_codec_documents(dtype.itemsize)],
+        "dimension_names": ["y", "x"],
+        "storage_transformers": [],
+        "attributes": attribute(attributes),
+    }
 
 
 async def _listed(store: Store, prefix: str) -> list[str]:

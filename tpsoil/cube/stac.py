@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from pyproj import Transformer
 
+from .layout import CREATED_WITH
 from .location import Location, attribute, describe_location
-from .store import CREATED_WITH, layers_of, open_group
+from .store import layers_of, open_group
 
 VERSION: Final = "1.1.0"
 PROJECTION: Final = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"

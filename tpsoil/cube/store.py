@@ -7,12 +7,12 @@ bears `state = "writing"` until its last chunk is there; only then does `open_cu
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
 import shutil
 import warnings
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import rioxarray  # noqa: F401  (whoever opens a cube has .rio)
@@ -22,11 +22,9 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import StorePath
 
-from tpsoil import __version__
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import (
     CorruptStoreError,
@@ -38,14 +36,13 @@ from tpsoil.errors import (
 )
 from tpsoil.grid import coordinates, describe, require_located
 
-from .codecs import coordinate_codecs
-from .conventions import CONVENTION_KEYS, grid_attributes
-from .location import Location, attribute, describe_location, local_path, open_store, unreachable, writing
+from .chunks import DESCRIPTION, open_array, read_objects
+from .chunks import open_group as open_zarr_group
+from .conventions import CONVENTION_KEYS
+from .layout import FORMAT, FORMAT_VERSION, lay_out_cube
+from .location import Location, describe_location, local_path, open_store, unreachable, writing
 from .reading import CubeInfo, lazy_layer
 
-FORMAT: Final = "tpsoil-cube"
-FORMAT_VERSION: Final = 1
-CREATED_WITH: Final = f"tpsoil {__version__}"
 UNSHOWN: Final = frozenset({"transform", "shape", "crs_wkt", *CONVENTION_KEYS})
 """Attributes of the group that a Dataset has as coordinates."""
 COORDINATES: Final = ("y", "x", "spatial_ref")
@@ -108,51 +105,6 @@ def create_cube(
     return open_cube(store)
 
 
-def lay_out_cube(
-    target: Store,
-    grid: GeoBox,
-    chunks: int,
-    attrs: Mapping[str, Any] | None = None,
-    *,
-    earlier_codecs: bool = False,
-) -> None:
-    """Write the group and the coordinates of a cube into a store; other objects there stay.
-
-    For runs, whose store contains their lock and their records before it is a cube. Other callers use `create_cube`.
-    `earlier_codecs` gives the objects that an earlier tpsoil wrote, to compare with.
-    """
-    transform = [float(value) for value in tuple(grid.transform)[:6]]
-    group = zarr.create_group(
-        target,
-        zarr_format=3,
-        attributes={
-            "Conventions": "CF-1.11",
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "created_with": CREATED_WITH,
-            "crs_wkt": grid.crs.to_wkt(),
-            "transform": transform,
-            "shape": [int(size) for size in grid.shape],
-            "chunks": chunks,
-            **grid_attributes(grid),
-            **attribute(dict(attrs or {})),
-        },
-    )
-    for name, coordinate in coordinates(grid).items():
-        values = np.asarray(coordinate.values)
-        array = group.create_array(
-            str(name),
-            shape=values.shape,
-            chunks=tuple(max(size, 1) for size in values.shape),
-            dtype=values.dtype,
-            dimension_names=coordinate.dims or None,
-            compressors=coordinate_codecs(earlier=earlier_codecs),
-            attributes=attribute(dict(coordinate.attrs)),
-            config={"write_empty_chunks": True},
-        )
-        array[...] = values
-
-
 def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     """Open a datacube, lazily.
 
@@ -190,18 +142,31 @@ def open_cube(store: Location, *, incomplete: bool = False) -> xr.Dataset:
     []
     """
     info, group = open_group(store)
+    arrays = dict(layers_of(info, group))
+    complete = [name for name, array in arrays.items() if array.attrs.get("state") == "complete"]
+    if not incomplete and (unfinished := ", ".join(name for name in arrays if name not in complete)):
+        warnings.warn(f"{info.where}: {unfinished} left out, because writing did not end; add again", stacklevel=2)
+    return _lazy(info, {name: arrays[name] for name in (arrays if incomplete else complete)}, strict=not incomplete)
+
+
+def open_layers(store: Location, names: Iterable[str]) -> xr.Dataset:
+    """Some layers of a cube, lazily, without a warning of others.
+
+    Raises
+    ------
+    As `open_cube`; MissingInputError for a layer that is not there, or not complete.
+    """
+    info, group = open_group(store)
+    arrays = {name: layer_array(info, group, name) for name in names}
+    for name, array in arrays.items():
+        if array.attrs.get("state") != "complete":
+            raise MissingInputError(f"{info.where}: writing of layer '{name}' did not end; add it again")
+    return _lazy(info, arrays, strict=True)
+
+
+def _lazy(info: CubeInfo, arrays: Mapping[str, zarr.Array], *, strict: bool) -> xr.Dataset:
+    layers = {name: lazy_layer(info, name, array, strict=strict) for name, array in arrays.items()}
     attrs = {key: value for key, value in info.attrs.items() if key not in UNSHOWN}
-    layers: dict[str, xr.Variable] = {}
-    unfinished = []
-    for name, array in layers_of(info, group):
-        if array.attrs.get("state") != "complete" and not incomplete:
-            unfinished.append(name)
-            continue
-        layers[name] = lazy_layer(info, name, array, strict=not incomplete)
-    if unfinished:
-        warnings.warn(
-            f"{info.where}: {', '.join(unfinished)} left out, because writing did not end; add again", stacklevel=2
-        )
     # At once: layers put in one by one are aligned one by one.
     return xr.Dataset(layers, coords=coordinates(info.grid), attrs=attrs)
 
@@ -276,9 +241,7 @@ def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, An
     if path is not None and not path.exists():
         raise MissingInputError(f"{where}: no such store; create one with tpsoil.create_cube or `tpsoil cube create`")
     try:
-        mode: Literal["r", "r+"] = "r" if read_only else "r+"
-        # A copy of the descriptions may be out of date where something else than tpsoil changed the store.
-        group = zarr.open_group(open_store(store, read_only=read_only), mode=mode, use_consolidated=False)
+        group = open_zarr_group(open_store(store, read_only=read_only), "r" if read_only else "r+")
         attrs = dict(group.attrs)
     except FileNotFoundError as error:
         raise MissingInputError(f"{where}: no Zarr group here; create one with tpsoil.create_cube") from error
@@ -327,7 +290,7 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
         For a layer whose metadata cannot be read.
     """
     layers = []
-    for name, text in sorted(sync(_described(group.store)).items()):
+    for name, text in _described(group.store):
         try:
             metadata = json.loads(text)
             if metadata["node_type"] == "array":
@@ -339,14 +302,19 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
     return layers
 
 
-async def _described(store: Store) -> dict[str, bytes]:
-    """The zarr.json of every member of the group but the coordinates, requested at once.
+def _described(store: Store) -> list[tuple[str, bytes]]:
+    """The zarr.json of every member of the group but the coordinates, by name.
 
     zarr's own listing warns of every other file in the folder, and does not name a damaged member.
     """
-    names = [name async for name in store.list_dir("") if name not in COORDINATES and name != "zarr.json"]
-    texts = await asyncio.gather(*(store.get(f"{name}/zarr.json", default_buffer_prototype()) for name in names))
-    return {name: text.to_bytes() for name, text in zip(names, texts) if text is not None}
+
+    async def listed() -> list[str]:
+        return [name async for name in store.list_dir("")]
+
+    path = local_path(store)
+    names = sorted({*(os.listdir(path) if path is not None else sync(listed()))} - {*COORDINATES, DESCRIPTION})
+    texts = read_objects(store, [f"{name}/{DESCRIPTION}" for name in names])
+    return [(name, text) for name, text in zip(names, texts) if text is not None]
 
 
 def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
@@ -357,8 +325,8 @@ def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
     MissingInputError
     """
     try:
-        return group[name]
-    except KeyError:
+        return open_array(group.store, name)
+    except (FileNotFoundError, TypeError, ValueError):
         names = [one for one, _ in layers_of(info, group)]
         raise MissingInputError(f"{info.where}: no layer '{name}'{nearest_name(name, names)}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 
 from tpsoil.errors import InputError, MissingInputError
@@ -14,7 +15,7 @@ from .ledger import Ledger
 from .manifest import Chunk, Manifest
 from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin
-from .output import existing_arrays, find_output
+from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
 from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, layer_place, model_digest, plan_stage, touched_by
 from .prepare import is_current, is_reported
@@ -72,7 +73,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             forecast = forecast_of(pass_as_stage(together[stage.name]))
         except InputError:  # the run divides a pass that needs more memory than there is
             forecast = forecast_of(stage)
-        outputs = existing_arrays(place, stage)
+        outputs = _existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
         inputs = _existing_inputs(stage, job.output, job.cube, here)
         if len(outputs) < len(stage.outputs) or inputs is None:
@@ -117,3 +118,14 @@ def _dependencies_of(
     if current and stage.report is not None and not is_reported(described, origin, inputs, digests, upstream):
         note = "its tables will be made again"
     return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note
+
+
+def _existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
+    """The stage's arrays that exist."""
+    if not output.exists:
+        return ()
+    places = []
+    for variable in stage.outputs:
+        with contextlib.suppress(MissingInputError):  # not there, or its description cannot be read
+            places.append(layer_place(output.where, variable.name))
+    return tuple(places)

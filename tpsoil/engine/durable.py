@@ -23,7 +23,7 @@ def syncing() -> bool:
     return os.environ.get(SYNC_VARIABLE, "1") != "0"
 
 
-def sync_files(paths: Iterable[Path], root: Path) -> None:
+def sync_files(paths: Iterable[Path], root: Path, synced: set[Path] | None = None) -> None:
     """Force files to the disk, then the folders that name them, up to the parent folder of `root`.
 
     Parameters
@@ -32,6 +32,8 @@ def sync_files(paths: Iterable[Path], root: Path) -> None:
         Files below `root`; those that are not there are passed over.
     root : Path
         Of the store.
+    synced : set of Path, optional
+        Folders that are on the disk under their names: those above them need not be forced again. Receives more.
 
     Raises
     ------
@@ -46,10 +48,12 @@ def sync_files(paths: Iterable[Path], root: Path) -> None:
         folder = path.parent
         while folder not in folders:
             folders[folder] = None
-            if folder in (root.parent, folder.parent):
+            if folder in (synced or ()) or folder in (root.parent, folder.parent):
                 break
             folder = folder.parent
     sync_folders(folders)
+    if synced is not None:
+        synced.update(folders)
 
 
 def sync_folders(folders: Iterable[Path]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,15 +13,20 @@ import zarr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from zarr.abc.store import Store
 
 import tpsoil
-from tpsoil.cube.consolidated import consolidate, deconsolidate
-from tpsoil.cube.levels import remove_overviews
+from tpsoil.cube.chunks import open_array, open_group, write_attributes
+from tpsoil.cube.consolidated import consolidate, consolidated, deconsolidate
+from tpsoil.cube.conventions import MULTISCALES, REGISTERED
+from tpsoil.cube.layout import CREATED_WITH, lay_out_cube
+from tpsoil.cube.levels import OVERVIEWS, remove_overviews
 from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
+from tpsoil.cube.overviews import write_overviews
 from tpsoil.cube.regions import create_layers
-from tpsoil.cube.store import CREATED_WITH, cube_info, lay_out_cube
-from tpsoil.errors import InputError, MissingInputError, StoreExistsError, TpsoilError
+from tpsoil.cube.store import cube_info
+from tpsoil.errors import InputError, StoreExistsError, TpsoilError
 from tpsoil.grid import coordinates, describe, same_grid
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
@@ -33,11 +36,10 @@ from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
 from .manifest import FORMAT, RUN_KEY, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
-from .plan import LayerPlace, Tiling, layer_place, place_of
+from .plan import LayerPlace, Tiling, place_of
 from .prepare import remove_tables
 from .progress import log
-from .publish import declared_overviews, publish
-from .repair import layout_attributes, layout_keys, restore_layers, restore_layout
+from .repair import layout_attributes, layout_keys, restore_layers, restore_layout, sweep
 
 ADDED_KEY: Final = "added.json"
 """Of a cube that no run created and that a run adds layers to: its records do not make it a run's store."""
@@ -106,8 +108,9 @@ def find_output(job: Job) -> Output:
     return Output(job.output, ledger, grid, tiling, exists=not other, migration=note)
 
 
-def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
-    """Create the store where there is none, and mark it as unfinished."""
+def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> Any:
+    """Create the store where there is none, and mark it as unfinished; the consolidated metadata that it had."""
+    copied = consolidated(output.where) if output.exists else None
     if job.adds:
         deconsolidate(output.where)
         with writing(output.where):
@@ -117,7 +120,7 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
                 write_origin(output.ledger, origin)
             if output.ledger.read_json(RUN_KEY) is None:
                 output.ledger.write_json(ADDED_KEY, {"format": FORMAT})
-        return
+        return copied
     content = _content(job, output, origins)
     before = output.ledger.read_json(RUN_KEY) or {} if output.exists else {}
     earlier = {name for stage in before.get("stages", []) for name in stage["outputs"]}
@@ -135,15 +138,16 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> None:
             restore_layers(output.ledger, output.grid, output.tiling.chunk, _recorded(output, job))
             if (output.ledger.read_json(RUN_KEY) or {}).get("state") != "complete":
                 sweep(output.where, job.outputs)
-        restore_layout(output.ledger, output.grid, output.tiling.chunk)
+            restore_layout(output.ledger, output.grid, output.tiling.chunk)
         for origin in origins.values():
             write_origin(output.ledger, origin)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         deconsolidate(output.where)
-        root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
+        root = open_group(open_store(output.where), "r+")
         if root.attrs.get(STATE_ATTRIBUTE) != "running" or root.attrs.get("run") != job.name:
-            root.attrs.update({STATE_ATTRIBUTE: "running", "run": job.name})
+            write_attributes(root.store, "", {**root.attrs, STATE_ATTRIBUTE: "running", "run": job.name})
         output.ledger.sync(layout_keys(output.grid, output.tiling.chunk))
+    return copied
 
 
 def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> list[str]:
@@ -174,12 +178,17 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
     for name in superseded:
         output.ledger.remove_node(name)
     with writing(output.where):
-        root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
+        root = open_group(open_store(output.where), "r+")
         # All of them: attributes of an older run, or damaged ones, are replaced.
         layout = layout_attributes(output.grid, output.tiling.chunk)
         state = {STATE_ATTRIBUTE: "complete", "run": job.name}
-        _put_attributes(output, root, "", plain({**layout, **state, **attributes, **declared_overviews(root.attrs)}))
-        publish(output.ledger)
+        levels = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
+        _put_attributes(output, root, "", plain({**layout, **state, **attributes, **levels}))
+        if write_overviews(output.where):
+            output.ledger.sync(output.ledger.keys(OVERVIEWS))
+        else:
+            consolidate(output.where)
+        output.ledger.sync(["zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
     return superseded
 
@@ -191,20 +200,15 @@ def ensure_arrays(
 
     Returns their places, and whether all of them are marked as complete.
     """
-    root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
+    root = open_group(open_store(output.where), "r+")
     side = output.tiling.chunk
     layer_attributes = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
+    new = [v for v in stage.outputs if not _fits(root.store, v, output.tiling.shape, side)]
+    if new:
+        create_layers(output.where, new, attrs=layer_attributes, overwrite=True)
     places, complete = [], True
     for variable in stage.outputs:
-        array = root.get(variable.name)
-        if (
-            not isinstance(array, zarr.Array)
-            or array.shape != output.tiling.shape
-            or array.chunks != (side, side)
-            or array.dtype != np.dtype(variable.dtype)
-        ):
-            create_layers(output.where, [variable], attrs=layer_attributes, overwrite=True)
-            array = root[variable.name]
+        array = open_array(root.store, variable.name)
         # Attributes of another run are removed, so that a run that was resumed leaves the same ones.
         retained = {key: array.attrs[key] for key in RETAINED_ATTRIBUTES if key in array.attrs}
         expected = plain(
@@ -216,6 +220,14 @@ def ensure_arrays(
     return tuple(places), complete
 
 
+def _fits(store: Store, variable: Variable, shape: tuple[int, int], side: int) -> bool:
+    try:
+        array = open_array(store, variable.name)
+    except (FileNotFoundError, TypeError, ValueError):  # nothing, a group, or a description that cannot be read
+        return False
+    return (array.shape, array.chunks, array.dtype) == (shape, (side, side), np.dtype(variable.dtype))
+
+
 def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, expected: Mapping[str, Any]) -> None:
     """Store the attributes of an array or of the root where they differ, and log which: some may have been damaged."""
     stored, new = dict(node.attrs), dict(expected)
@@ -225,7 +237,7 @@ def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, ex
     if stored and different != [STATE_ATTRIBUTE]:
         log.info("%s: attributes written again: %s", f"{name}/zarr.json".lstrip("/"), ", ".join(different) or "order")
     with writing(output.where):
-        node.attrs.put(new)
+        write_attributes(node.store, name, new)
 
 
 def mark(output: Output, stage: Stage, state: str) -> None:
@@ -233,24 +245,13 @@ def mark(output: Output, stage: Stage, state: str) -> None:
     output.ledger.check_lock()
     if state == "writing":
         remove_overviews(output.where, [variable.name for variable in stage.outputs])
-    root = zarr.open_group(open_store(output.where), mode="r+", use_consolidated=False)
+    root = open_group(open_store(output.where), "r+")
     with writing(output.where):
         for variable in stage.outputs:
-            array = root[variable.name]
+            array = open_array(root.store, variable.name)
             if array.attrs.get("state") != state:
-                array.attrs["state"] = state
+                write_attributes(root.store, variable.name, {**array.attrs, "state": state})
         output.ledger.sync(f"{variable.name}/zarr.json" for variable in stage.outputs)
-
-
-def existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:
-    """The stage's arrays that exist."""
-    if not output.exists:
-        return ()
-    places = []
-    for variable in stage.outputs:
-        with contextlib.suppress(MissingInputError):  # not there, or its description cannot be read
-            places.append(layer_place(output.where, variable.name))
-    return tuple(places)
 
 
 def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[str, Any]:
@@ -361,24 +362,6 @@ def _require_replaceable(job: Job) -> None:
             f"{job.output}: there is a store that no run created; give another output, or set overwrite = true in "
             "[run] to replace it"
         )
-
-
-def sweep(where: str, names: Collection[str] = ()) -> None:
-    """Remove partial files of writers that were killed: zarr's local store writes `.partial` files and renames them.
-
-    A folder that zarr does not know is removed where it has the name of a layer, or is empty: its writer was killed
-    before the array's description was stored. Any other belongs to the user.
-    """
-    path = local_path(where)
-    if path is None:
-        return
-    for leftover in path.rglob("*.partial"):
-        leftover.unlink(missing_ok=True)
-    for folder in path.iterdir():
-        if not folder.is_dir() or folder.name == RECORDS_FOLDER or (folder / "zarr.json").exists():
-            continue
-        if folder.name in names or not any(part.is_file() for part in folder.rglob("*")):
-            shutil.rmtree(folder)
 
 
 def _members(output: Output) -> list[str]:

@@ -12,7 +12,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
-from tpsoil.cube.chunks import touched
+from tpsoil.cube.chunks import open_array, touched
 from tpsoil.errors import MissingInputError, nearest_name
 from tpsoil.stage import Stage
 
@@ -93,7 +93,7 @@ def layer_place(store: str, name: str) -> LayerPlace:
     MissingInputError
     """
     try:
-        array = zarr.open_array(store=open_store(store), path=name, mode="r")
+        array = open_array(open_store(store), name)
     except FileNotFoundError:
         try:
             known = sorted(zarr.open_group(open_store(store), mode="r", use_consolidated=False).array_keys())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import xarray as xr
 
-from tpsoil.cube import open_cube
+from tpsoil.cube.store import open_layers
 from tpsoil.stage import Prepared, Report, Stage, Workbench
 
 from .execute import computing_here
@@ -272,9 +271,7 @@ def _reported(stage: Stage, cube: xr.Dataset, state: bytes, bench: Workbench) ->
 def _run(inputs: Sequence[LayerPlace], work: Callable[[xr.Dataset], Result]) -> tuple[Result, dict[str, Any]]:
     """What is done with the lazy inputs of a stage, and the chunks that it read."""
     stores = {place.store: DigestRecorder(open_store(place.store), name=place.store) for place in inputs}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
-        parts = [open_cube(store)[[p.name for p in inputs if p.store == where]] for where, store in stores.items()]
+    parts = [open_layers(store, [p.name for p in inputs if p.store == where]) for where, store in stores.items()]
     cube = xr.merge(parts, join="override", compat="override", combine_attrs="override") if parts else xr.Dataset()
     # In threads of this process, where the reads are recorded, not by the client of a notebook.
     with computing_here():

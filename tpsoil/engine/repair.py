@@ -7,24 +7,23 @@ disk is repaired without reading them. Chunks are compared with their records, e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import MemoryStore
 
 from tpsoil.cube.codecs import ZSTD_MAGIC, earlier_layer_codecs
 from tpsoil.cube.consolidated import KEY as CONSOLIDATED
 from tpsoil.cube.conventions import CONVENTION_KEYS
-from tpsoil.cube.regions import create_layers
-from tpsoil.cube.store import lay_out_cube
+from tpsoil.cube.layout import layout_objects
+from tpsoil.cube.location import local_path
+from tpsoil.cube.regions import layer_document
 from tpsoil.variables import Variable
 
-from .ledger import Ledger, read_raw
+from .ledger import RECORDS_FOLDER, Ledger, read_raw
 from .progress import log
 
 ROOT_KEY: Final = "zarr.json"
@@ -46,13 +45,13 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
     chunk : int
         Side of the stored chunks, cells.
     """
-    expected, earlier = _laid_out(grid, chunk), _laid_out(grid, chunk, earlier_codecs=True)
+    expected = layout_objects(grid, chunk)
     stored = dict(zip(expected, read_raw(ledger.store, list(expected))))
     migrated = False
     for key, data in expected.items():
         fits = _same_root(stored[key], data) if key == ROOT_KEY else stored[key] == data
         if not fits:
-            if stored[key] == earlier.get(key):
+            if stored[key] == layout_objects(grid, chunk, earlier_codecs=True).get(key):
                 migrated = True
             else:
                 _note(ledger, key, stored[key])
@@ -63,12 +62,12 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
 
 def layout_keys(grid: GeoBox, chunk: int) -> list[str]:
     """Keys of the root's description and of the coordinates."""
-    return list(_laid_out(grid, chunk))
+    return list(layout_objects(grid, chunk))
 
 
 def layout_attributes(grid: GeoBox, chunk: int) -> dict[str, Any]:
     """Attributes of the root before a run adds its own."""
-    attributes: dict[str, Any] = _parsed(_laid_out(grid, chunk)[ROOT_KEY])["attributes"]
+    attributes: dict[str, Any] = _parsed(layout_objects(grid, chunk)[ROOT_KEY])["attributes"]
     return attributes
 
 
@@ -85,25 +84,16 @@ def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable
         valid where their records are. Chunks that an earlier tpsoil encoded retain their codecs.
     """
     expected = list(variables)
-    memory = MemoryStore()
-    lay_out_cube(memory, grid, chunk)
-    create_layers(memory, expected)
     keys = [f"{variable.name}/{ROOT_KEY}" for variable in expected]
-    for variable, key, data, stored in zip(expected, keys, read_raw(memory, keys), read_raw(ledger.store, keys)):
-        if data is None or _same_array(stored, data):
-            continue
-        earlier = _earlier(data)
-        if _same_array(stored, earlier):
+    for variable, key, stored in zip(expected, keys, read_raw(ledger.store, keys)):
+        new = layer_document(variable, (int(grid.shape[0]), int(grid.shape[1])), chunk, {})
+        codecs = earlier_layer_codecs(np.dtype(variable.dtype).itemsize)
+        earlier = {**new, "codecs": [new["codecs"][0], *codecs]}
+        if _same_array(stored, new) or _same_array(stored, earlier):
             continue
         _note(ledger, key, stored)
-        ledger.write_node(key, earlier if _has_earlier_chunks(ledger, variable.name) else data)
-
-
-def _earlier(data: bytes) -> bytes:
-    """A layer's description with the codecs of an earlier tpsoil."""
-    document = _parsed(data)
-    codecs = earlier_layer_codecs(np.dtype(document["data_type"]).itemsize)
-    return json.dumps({**document, "codecs": [document["codecs"][0], *codecs]}).encode()
+        document = earlier if _has_earlier_chunks(ledger, variable.name) else new
+        ledger.write_node(key, json.dumps(document).encode())
 
 
 def _has_earlier_chunks(ledger: Ledger, name: str) -> bool:
@@ -115,22 +105,6 @@ def _has_earlier_chunks(ledger: Ledger, name: str) -> bool:
 
     stored = [data for data in read_raw(ledger.store, sync(first_keys())) if data]
     return bool(stored) and not any(data.startswith(ZSTD_MAGIC) for data in stored)
-
-
-@lru_cache(maxsize=8)
-def _laid_out(grid: GeoBox, chunk: int, *, earlier_codecs: bool = False) -> Mapping[str, bytes]:
-    """Every object of an empty cube."""
-    memory = MemoryStore()
-    lay_out_cube(memory, grid, chunk, earlier_codecs=earlier_codecs)
-    prototype = default_buffer_prototype()
-
-    async def read() -> dict[str, bytes]:
-        names = [name async for name in memory.list()]
-        objects = {name: await memory.get(name, prototype) for name in sorted(names)}
-        return {name: value.to_bytes() for name, value in objects.items() if value is not None}
-
-    contents: Mapping[str, bytes] = sync(read())
-    return contents
 
 
 def _note(ledger: Ledger, key: str, stored: bytes | None) -> None:
@@ -148,9 +122,9 @@ def _same_root(stored: bytes | None, expected: bytes) -> bool:
     )
 
 
-def _same_array(stored: bytes | None, expected: bytes) -> bool:
+def _same_array(stored: bytes | None, expected: Mapping[str, Any]) -> bool:
     """Whether an array is stored as it must be; its other attributes are updated elsewhere."""
-    old, new = _parsed(stored), _parsed(expected)
+    old, new = _parsed(stored), dict(expected)
     attributes, needed = old.pop("attributes", None), new.pop("attributes")
     if not isinstance(attributes, dict) or old != new or attributes.get("state") not in STATES:
         return False
@@ -172,3 +146,21 @@ def describe_damage(damaged: Mapping[str, str]) -> list[str]:
 
 def _shown(key: str) -> str:
     return key.removeprefix("../") if key.startswith("../") else f"_tpsoil/{key}"
+
+
+def sweep(where: str, names: Collection[str] = ()) -> None:
+    """Remove partial files of writers that were killed: zarr's local store writes `.partial` files and renames them.
+
+    A folder that zarr does not know is removed where it has the name of a layer, or is empty: its writer was killed
+    before the array's description was stored. Any other belongs to the user.
+    """
+    path = local_path(where)
+    if path is None:
+        return
+    for leftover in path.rglob("*.partial"):
+        leftover.unlink(missing_ok=True)
+    for folder in path.iterdir():
+        if not folder.is_dir() or folder.name == RECORDS_FOLDER or (folder / "zarr.json").exists():
+            continue
+        if folder.name in names or not any(part.is_file() for part in folder.rglob("*")):
+            shutil.rmtree(folder)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import signal
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
+from tpsoil.cube.consolidated import consolidated
+from tpsoil.cube.store import open_layers
 from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.grid import geographic_bounds
 from tpsoil.plausibility import Reference, emptiness, notes_of, references_at, require_values, score_notes
@@ -31,7 +32,7 @@ from .lock import locked
 from .manifest import Chunk, Manifest
 from .memory import GIGABYTE, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins, unchecked
-from .output import Output, begin, ensure_arrays, find_output, finish, mark, sweep
+from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
 from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, layer_place, plan_stage
@@ -39,7 +40,7 @@ from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
 from .progress import Reporter, log, log_file, logging_to
 from .provenance import root_attributes
-from .repair import describe_damage
+from .repair import describe_damage, sweep
 from .tiles import MAX_TOGETHER, TileDone, compute_tile
 from .workers import require_stores
 
@@ -153,13 +154,6 @@ def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
     return origins, replace(job, stages=tuple(stages.values()), selected=selected)
 
 
-def open_layers(store: str, names: Sequence[str]) -> xr.Dataset:
-    """Some layers of a cube, lazily; without warnings of other layers that are incomplete."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*writing did not end", category=UserWarning)
-        return open_cube(store)[list(names)]
-
-
 def places_of(job: Job, stage: Stage) -> list[LayerPlace]:
     """Where a stage's inputs are stored."""
     here = job.outputs
@@ -177,7 +171,7 @@ def _work(
 ) -> None:
     if output.migration:
         reporter.report(output.migration, warning=True)
-    begin(output, job, origins)
+    copied = begin(output, job, origins)
     require_stores(pool.on_workers, output.where, output.ledger.token, () if job.cube is None else (job.cube,))
     for name, origin in origins.items():
         if names := unchecked(origin.files):
@@ -214,6 +208,8 @@ def _work(
                 f"layers that the recipe does not compute any more were removed: {', '.join(removed)}", warning=True
             )
         done = sum(len(plan.to_compute) for plan in plans.values())
+        if copied is not None and not done and copied != consolidated(output.where):
+            log.info("zarr.json: consolidated metadata written again")
         total = sum(plan.total for plan in plans.values())
         reporter.report(f"{job.name}: complete; {done} of {total} tiles computed, {total - done} were up to date")
 

@@ -9,19 +9,18 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-import zarr
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 import tpsoil
-from tpsoil.cube.chunks import ObservedStore
+from tpsoil.cube.chunks import ObservedStore, open_array
 from tpsoil.cube.location import writing
 from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
 from tpsoil.cube.regions import put_block
@@ -103,7 +102,12 @@ def software() -> str:
 
 def code_digest(stage: Stage) -> str:
     """Digest of the code and packages that decide a stage's results, in this process."""
-    code = code_of(entries_of(stage))
+    return _code_digest(entries_of(stage))
+
+
+@cache
+def _code_digest(entries: tuple[str, ...]) -> str:
+    code = code_of(entries)
     return digest_of([tpsoil.__version__, code.modules, code.packages])
 
 
@@ -269,7 +273,7 @@ def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[DigestRecorder
         if len(known) >= MAX_OPEN_ARRAYS:
             known.clear()
         recorder = DigestRecorder(open_store(place.store))
-        known[key] = (recorder, zarr.open_array(store=recorder, path=place.name, mode=mode))
+        known[key] = (recorder, open_array(recorder, place.name))
     known[key][0].digests.clear()
     return known[key]
 
