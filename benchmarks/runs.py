@@ -50,12 +50,13 @@ def recipe_for(folder: Path, side: int, *, trees: int = TREES, models: bool = Tr
 
 
 def timed(recipe: dict[str, Any] | Path, **how: Any) -> float:
-    """Seconds of one run."""
+    """Seconds of one run; with `TPSOIL_BENCHMARK_CLOCK=cpu` of processor time, all threads together."""
     from tpsoil.recipes import run
 
-    began = time.perf_counter()
+    clock = time.process_time if os.environ.get("TPSOIL_BENCHMARK_CLOCK") == "cpu" else time.perf_counter
+    began = clock()
     run(recipe, progress=False, **how)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def again(folder: Path) -> list[str]:
@@ -84,10 +85,10 @@ def again(folder: Path) -> list[str]:
             label,
             f"  whole run, {64 * (3 if models else 2)} tiles".ljust(44) + f"{statistics.median(whole):6.2f} s",
         ]
-        told = {"nothing changed, 0 tiles": none, "one chunk of wind or water erosion, 1 tile": one}
+        again = {"nothing changed, 0 tiles": none, "one chunk of water erosion, 1 tile": one}
         if models:
-            told["one covariate of the forest, 128 tiles"] = forest
-        for what, seconds in told.items():
+            again["one covariate of the forest, 128 tiles"] = forest
+        for what, seconds in again.items():
             share = statistics.median(s / w for s, w in zip(seconds, whole))
             rows.append(f"  {what}".ljust(44) + f"{statistics.median(seconds):6.2f} s   {share:6.1%}")
     if DATA.is_dir():
@@ -147,20 +148,19 @@ def memory(folder: Path) -> list[str]:
 
 
 class Stopwatch(logging.Handler):
-    """Hears how long the tiles of each stage took."""
+    """Records how long the tiles of each stage took."""
 
     def __enter__(self) -> Stopwatch:
         self.seconds: dict[str, float] = {}
-        logging.getLogger("tpsoil.recipes").addHandler(self)
+        logging.getLogger("tpsoil.engine").addHandler(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        logging.getLogger("tpsoil.recipes").removeHandler(self)
+        logging.getLogger("tpsoil.engine").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = re.match(r"(.*): (\d+) of \2 tiles in ([\d.]+) s$", record.getMessage())
-        if told:
-            self.seconds[told[1]] = float(told[3])
+        if line := re.match(r"(.*): (\d+) of \2 tiles in ([\d.]+) s$", record.getMessage()):
+            self.seconds[line[1]] = float(line[3])
 
 
 def processes(folder: Path) -> list[str]:
@@ -195,23 +195,25 @@ def plan(folder: Path) -> list[str]:
     from tpsoil.engine.execute import drive
     from tpsoil.engine.ledger import Ledger
     from tpsoil.engine.manifest import Manifest, Record
-    from tpsoil.engine.plan import ChunkDigests, Tiling, plan_stage
+    from tpsoil.engine.origin import origin_of
+    from tpsoil.engine.plan import ChunkDigests, Dependencies, Tiling, plan_stage
     from tpsoil.stage import Stage
     from tpsoil.variables import variable
 
     tiling = Tiling((317 * 512, 316 * 512), 512)
     stage = Stage("solum", "solum", "solum", (variable("solum_thickness"),), compute_nothing)
     manifest = Manifest(Ledger.at(str(folder / "plan.zarr")), "solum")
+    dependencies = Dependencies(origin_of(stage, tiling.shape, tiling.chunk))
     began = time.perf_counter()
-    first = plan_stage(stage, tiling, manifest, (), (), ("m", "r", "k"), ChunkDigests())
+    first = plan_stage(stage, tiling, manifest, (), (), dependencies, ChunkDigests())
     fresh = time.perf_counter() - began
-    record = Record({}, "m", "r", "k", {"solum_thickness": "absent"})
+    record = Record({}, dependencies.origin.digest, "", {"solum_thickness": "absent"})
     manifest.write_all([(chunk, record) for chunk in tiling.chunks()])
     from tpsoil.engine.plan import LayerPlace
 
     place = LayerPlace("solum_thickness", str(folder / "plan.zarr"), tiling.shape, (512, 512), "s/c/{i}/{j}", 4, "")
     began = time.perf_counter()
-    second = plan_stage(stage, tiling, manifest, (), (place,), ("m", "r", "k"), ChunkDigests())
+    second = plan_stage(stage, tiling, manifest, (), (place,), dependencies, ChunkDigests())
     full = time.perf_counter() - began
     size = (folder / "plan.zarr" / "_tpsoil" / "manifest" / "solum.json").stat().st_size
 
@@ -277,7 +279,7 @@ def cost(folder: Path) -> list[str]:
                     elif title == "topsoil iron":
                         stages["with a 90 % interval"].append(seconds)
     names = {"topsoil iron": "one element, mean and spread"}
-    rates = {names.get(title, title): side * side / statistics.median(found) for title, found in stages.items()}
+    rates = {names.get(title, title): side * side / statistics.median(seconds) for title, seconds in stages.items()}
     head = f"{'stage of a run':<30}{'cells a second':>15}" + "".join(f"{cell:>11}" for cell in ("1 km", "90 m", "30 m"))
     rows = [head, "-" * len(head)]
     for title, rate in rates.items():
