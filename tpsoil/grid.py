@@ -277,7 +277,8 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
 @lru_cache(maxsize=32)
 def _grid_mapping(_crs: str, box: GeoBox) -> xr.DataArray:
     """The variable `spatial_ref`; by the text of the CRS too, as two texts may be of one CRS."""
-    return xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
+    mapping: xr.DataArray = xr_coords(box, crs_coord_name="spatial_ref")["spatial_ref"]
+    return mapping
 
 
 def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
