@@ -187,6 +187,22 @@ def test_no_map_of_europe_has_a_value_on_water_or_ice(europe: Path) -> None:
     assert maps["soil_mask"].attrs["masked_classes"] == "land_cover: 0 water, 15 snow and ice"
 
 
+def test_tibet_is_checked_at_real_sampled_depths(tibet: Path, tmp_path: Path) -> None:
+    """Seven places of one campaign, all lower limits: no error can be estimated, and the map contradicts none."""
+    tables = result_tables(str(tibet))
+    counts = tables["Profiles that no parameter was fitted to"].set_index("profiles")["count"]
+    assert counts["read"] == 71
+    assert counts["used"] == counts["used: lower limits"] == 7
+    scores = next(one for title, one in tables.items() if "no parameter was fitted to, with intervals" in title)
+    own = scores[scores["prediction"] == "map"].set_index("measure")
+    assert own.loc["below_limit", ["value", "lower", "upper"]].tolist() == [0, 0, 0.95]  # one block: hardly anything
+    assert "rmse" not in own.index
+    assert scores.set_index("measure")["value"]["rmse"] == 0.34  # as the study printed it
+    first_screen = write_page(tibet, tmp_path / "page.html").read_text(encoding="utf-8").partition('id="scores"')[0]
+    assert "at 0 of 7 lower limits, 0 (0 to 95) %" in first_screen
+    assert "map accuracy" not in first_screen
+
+
 def test_europe_is_the_same_for_every_chunking(europe: Path, data: Path, tmp_path: Path, full: bool) -> None:
     small: dict[str, Any] = {"grid": {"resolution": 25_000, "chunks": 40}}
     small["elements"] = {"trees": 60, "elements": ["Fe", "V"]}

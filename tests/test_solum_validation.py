@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,23 @@ def test_figures_show_limits_as_arrows_and_residuals_by_colour() -> None:
     with pytest.raises(InputError, match="censored"):
         figures.observed_limits(points.drop(columns="censored"))
     assert "nothing to draw" in figures.observed_limits(points.iloc[:0]).axes[0].texts[0].get_text()
+
+
+@pytest.mark.data
+def test_the_plateau_is_checked_at_every_real_place(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deepest samples, 0.8 m at Maqu, are the ones that the map does not reach, by less than 5 cm."""
+    monkeypatch.setenv("TPSOIL_DATA", str(data_folder))
+    content = tomllib.loads((Path(__file__).parent / "recipes" / "plateau_solum.toml").read_text())
+    content["run"]["output"] = str(tmp_path / "maps.zarr")
+    content["grid"].update(resolution=40_000, chunks=64)
+    del content["solum"]["forcing"]
+    run(content, progress=False)
+    tables = result_tables(content["run"]["output"])
+    counts = tables["Profiles that no parameter was fitted to"].set_index("profiles")["count"]
+    assert counts["used"] == counts["used: lower limits"] > 25
+    scores = next(one for title, one in tables.items() if "no parameter was fitted to, with intervals" in title)
+    own = scores[scores["prediction"] == "map"].set_index("measure")
+    assert own.loc["below_limit", "value"] * counts["used"] == pytest.approx(4, abs=0.01)
+    assert own.loc["shortfall", "value"] < 4 * 0.05 / 25
