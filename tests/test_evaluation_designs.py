@@ -550,6 +550,21 @@ def test_crps_equals_its_definition_and_the_normal_closed_form() -> None:
     assert crps([z], many[None])[0] == pytest.approx(closed, abs=1e-4)
 
 
+@pytest.mark.parametrize(("count", "cells"), [(60, 4000), (2000, 25), (200, 200)])
+def test_density_ratios_of_unequal_numbers(count: int, cells: int) -> None:
+    """Beside 5000 cells no sample was out of bag, and all ratios were 1."""
+    rng = np.random.default_rng(0)
+    samples, area = pd.DataFrame({"h": rng.random(count)}), pd.DataFrame({"h": rng.random(cells) ** 0.3})
+    at_samples, at_area = density_ratio(samples, area)
+    assert at_samples.mean() == pytest.approx(1)
+    # The density of the area at h is proportional to h to the power of 7 / 3.
+    high, low = (at_samples[part.to_numpy()].mean() for part in (samples["h"] > 0.8, samples["h"] < 0.4))
+    assert high > 4 * low
+    assert at_area.shape == (cells,)
+    assert np.isfinite(at_area).all()
+    assert np.ptp(at_area) > 0
+
+
 def test_weighted_conformal_quantiles() -> None:
     scores = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
     assert conformal_quantile(scores, 0.5, np.ones(6)) == conformal_quantile(scores, 0.5) == 3.0

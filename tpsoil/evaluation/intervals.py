@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import pandas as pd
 from tpsoil.errors import InputError
 
 Doubles = npt.NDArray[np.float64]
+
+LARGEST_IMBALANCE: Final = 4
+"""Rows of one class of the domain classifier for each of the other, at most."""
 
 
 def interval_coverage(observed: npt.ArrayLike, quantiles: npt.ArrayLike, levels: npt.ArrayLike) -> pd.DataFrame:
@@ -338,7 +341,8 @@ def density_ratio(
     Notes
     -----
     Probabilities are out of bag, from a forest with equal weight for both classes: within the bag it would know every
-    row. The ratio is p / (1 - p).
+    row. It is grown on at most four times as many rows of one class as of the other; the rest is new to it. The ratio
+    is p / (1 - p).
 
     Examples
     --------
@@ -356,10 +360,15 @@ def density_ratio(
         raise InputError("density ratio: expected at least 20 complete rows of samples and of the area")
     both = np.concatenate([samples.to_numpy(dtype=np.float64), area.to_numpy(dtype=np.float64)])
     label = np.repeat([0, 1], [len(samples), len(area)])
+    # Bootstraps with class weights draw half of all rows from each: of the fewer none would be out of bag.
+    limit = LARGEST_IMBALANCE * min(len(samples), len(area))
+    used = np.concatenate([np.flatnonzero(label == one)[:: -(-int((label == one).sum()) // limit)] for one in (0, 1)])
     forest = RandomForestClassifier(
         300, min_samples_leaf=10, class_weight="balanced", oob_score=True, random_state=seed, n_jobs=1
-    ).fit(both, label)
-    chance = np.clip(forest.oob_decision_function_[:, 1], 1e-9, 1 - 1e-9)
+    ).fit(both[used], label[used])
+    chance = forest.predict_proba(both)[:, 1]
+    chance[used] = forest.oob_decision_function_[:, 1]
+    chance = np.clip(chance, 1e-9, 1 - 1e-9)
     ratio = np.clip(chance / (1 - chance), 1 / largest, largest)
     mean = ratio[: len(samples)].mean()
     return ratio[: len(samples)] / mean, ratio[len(samples) :] / mean

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import group_quantiles
+from tpsoil.evaluation.intervals import LARGEST_IMBALANCE
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import ErrorCurve
@@ -25,8 +26,6 @@ Floats = npt.NDArray[np.float64]
 TREES: Final = 200
 LEAF: Final = 10
 """Rows of a leaf of the domain classifier, so that its probabilities are smooth."""
-CELLS_A_SAMPLE: Final = 4
-"""Cells of the classifier for each sample at most, so that a sample is out of bag in about a tenth of the trees."""
 LARGEST: Final = 20.0
 """Density ratios are cut to 1 / LARGEST .. LARGEST, as in `tpsoil.evaluation.density_ratio`."""
 MINIMUM_ROWS: Final = 20
@@ -191,7 +190,7 @@ def shift_correction(
             "of each for weighted intervals; use plain ones"
         )
     # Weighted bootstraps draw half of all rows from the samples: of many cells no sample would be out of bag.
-    area = area.iloc[:: -(-len(area) // (CELLS_A_SAMPLE * len(own)))]
+    area = area.iloc[:: -(-len(area) // (LARGEST_IMBALANCE * len(own)))]
     rows = np.concatenate([own.to_numpy(dtype=np.float32), area.to_numpy(dtype=np.float32)])
     label = np.repeat([0.0, 1.0], [len(own), len(area)])
     weight = np.repeat([0.5 / len(own), 0.5 / len(area)], [len(own), len(area)]) * len(label)
