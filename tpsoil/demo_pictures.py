@@ -66,13 +66,14 @@ def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
     is far too small, so the mean over soil is brought to the plateau's published 2.76 t ha-1 a-1: the level is
     published, only the pattern is the sample's. Wind erosion is 30 exp(-0.0438 cover) t ha-1 a-1, cover in %.
     """
-    layers = cube.drop_vars("climate_zone", errors="ignore").load()
+    dem = cube["elevation"]  # lazy in a store: only LS is computed of the flow
+    layers = cube.drop_vars("climate_zone", errors="ignore").compute()
     soil = layers["soil_mask"] == 1
     cover = vegetation_cover(layers["ndvi"])
     loss = rusle(
         rainfall_erosivity(layers["annual_precipitation"], method="zhang_fu_annual"),
         ASSUMED_K,
-        hydrology_attributes(layers["elevation"], allow_coarse_dem=True)["ls_factor"],
+        hydrology_attributes(dem, allow_coarse_dem=True)["ls_factor"],
         cover_factor(vegetation_cover=cover, method="cai"),
     )
     water = (loss * (PLATEAU_EROSION / loss.where(soil).mean())).astype("float32").assign_attrs(loss.attrs)

@@ -236,7 +236,7 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
     first.max_depth = depth
     seeds = _tree_seeds(forest)
     table = RankedTable.of(_rows(X))
-    target = np.asarray(y, dtype=np.float64).ravel()
+    target = np.array(y, dtype=np.float64).ravel()  # a copy: a column of a table is read-only, another type for numba
     if weight is not None and forest.bootstrap:
         # From scikit-learn 1.9 on weights are probabilities of being drawn, before that they multiply the counts.
         counts = np.bincount(forest.estimators_samples_[0], minlength=len(target))

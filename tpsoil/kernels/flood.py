@@ -186,7 +186,7 @@ def spill_levels(starts: Array, targets: Array, heights: Array) -> Array:
     levels = np.full(nodes, np.float32(np.inf), np.float32)
     keys, items = np.empty(targets.shape[0] + 1, np.float32), np.empty(targets.shape[0] + 1, np.int64)
     levels[0] = -np.inf
-    size = push(keys, items, 0, levels[0], 0)
+    size = push(keys, items, np.int64(0), levels[0], np.int64(0))
     while size > 0:
         key, node = keys[0], items[0]
         size = drop_first(keys, items, size)

@@ -153,7 +153,7 @@ def summed_quantiles(
                 r = np.int64(rank[np.int64(member[m])])
                 weight[r] += share
                 block[r >> 6] = 1
-        count = 0
+        count = np.int64(0)
         for b in range(block.size):
             if block[b]:
                 block[b] = 0

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tpsoil.column_titles import with_titles
 
-from .figures import palette
+from .figures import canvas, palette
 from .summary import Summary
 from .tables import to_html
 from .viewer import as_json
@@ -38,9 +37,8 @@ def png_uri(figure: Figure, dpi: int = 90, *, colours: int | None = PALETTE_COLO
     """
     from PIL import Image
 
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(drawn, format="png", dpi=dpi)
-    image = Image.open(drawn).convert("RGB")
+    buffer = io.BytesIO()
+    image = Image.fromarray(canvas.pixels(figure, dpi)).convert("RGB")
     if colours is not None:
         image = image.quantize(colours, dither=Image.Dither.NONE)
     image.save(buffer, format="PNG", optimize=True)

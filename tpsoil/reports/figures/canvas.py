@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -30,9 +32,43 @@ class Drawing(Figure):
     """A Figure that is displayed in a notebook without `%matplotlib` and without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        FigureCanvasAgg(self).print_figure(buffer, format="png", dpi=100)
-        return buffer.getvalue()
+        return _png(self, 100)
+
+
+def pixels(figure: Figure, dpi: float) -> npt.NDArray[np.uint8]:
+    """The picture of a figure, drawn once.
+
+    Parameters
+    ----------
+    figure : Figure
+    dpi : float
+
+    Returns
+    -------
+    ndarray (rows, columns, 4), uint8
+        Red, green, blue and opacity; equal to that of `Figure.savefig`, which draws a figure with a layout twice.
+
+    Examples
+    --------
+    >>> pixels(Figure(figsize=(2, 1)), 100).shape
+    (100, 200, 4)
+    """
+    original = figure.dpi
+    figure.dpi = dpi
+    try:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())
+    finally:
+        figure.dpi = original
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(figure, dpi)).save(buffer, format="PNG", dpi=(dpi, dpi))
+    return buffer.getvalue()
 
 
 def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.6)) -> tuple[Figure, Axes]:
@@ -209,9 +245,12 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Pat
     if kind not in supported:
         raise InputError(f"save: '{target.name}' ends in '.{kind}'; expected one of {', '.join(sorted(supported))}")
     buffer = io.BytesIO()
-    # Fonts are embedded as TrueType, so that the text of a PDF can be selected and edited.
-    with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
-        canvas.print_figure(buffer, format=kind, dpi=dpi)
+    if kind == "png":
+        buffer.write(_png(figure, dpi))
+    else:
+        # Fonts are embedded as TrueType, so that the text of a PDF can be selected and edited.
+        with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+            canvas.print_figure(buffer, format=kind, dpi=dpi)
     partial = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
