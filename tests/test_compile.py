@@ -93,9 +93,25 @@ def test_machine_code_is_kept_and_a_changed_callee_is_seen(package: Path, tmp_pa
 
 def test_processes_that_compile_at_once_leave_a_good_cache(package: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    for value in (finish(one)[0] for one in [start(package, cache) for _ in range(4)]):
-        assert value == 8.0
+    done = [finish(one) for one in [start(package, cache) for _ in range(4)]]
+    assert sorted(done) == [(8.0, "0 1"), *[(8.0, "1 0")] * 3], "one process compiles, the others wait for its code"
     assert finish(start(package, cache)) == (8.0, "1 0")
+
+
+def test_compiling_is_reported_once_and_only_where_it_is_slow(package: Path, tmp_path: Path) -> None:
+    def reports(seconds: float, cache: Path | str) -> list[str]:
+        program = (
+            "import sys\nfrom tpsoil.kernels import cache\n"
+            f"cache.NOTICE_SECONDS = {seconds}\n"
+            "cache.CLOCK.notice = lambda text: print(text, file=sys.stderr)\n" + PROGRAM
+        )
+        return finish_with_warnings(start(package, cache, program=program))[2].splitlines()
+
+    cache = tmp_path / "cache"
+    assert reports(1e6, tmp_path / "other") == []
+    assert reports(0.0, cache) == [f"compiling (once; stored in {cache})"]
+    assert reports(0.0, cache) == []
+    assert reports(0.0, "off") == ["compiling (in every process: the cache is off)"]
 
 
 def test_a_broken_or_unwritable_cache_costs_time_only(package: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_the_terminal_is_eighty_columns_wide(demo_output: tuple[Path, str]) -> N
 
 
 def test_the_pictures_contain_a_map(demo_output: tuple[Path, str]) -> None:
-    for name in ("thickness_illustrative", "processes", "solum_thickness", *demo.TRUTH, "zones"):
+    for name in ("thickness_illustrative", "processes", "solum_thickness", *demo.TRUTH, "zone"):
         picture = matplotlib.image.imread(demo_output[0] / f"{name}.png")
         assert picture.shape[0] > 500
         assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 20

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,12 +22,13 @@ from pyproj import Transformer
 
 from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
-from tpsoil.demo_pictures import PictureProcess
+from tpsoil.demo_process import PictureProcess
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
 from tpsoil.evaluation import nse
 from tpsoil.grid import grid_of
 from tpsoil.recipes import run
-from tpsoil.reports import write_page
+from tpsoil.reports.page import page_html
+from tpsoil.reports.tables import write_text
 from tpsoil.sample import write_sample
 from tpsoil.solum import PUBLISHED, thickness
 from tpsoil.tiles import compute_together
@@ -270,7 +272,13 @@ class Demo:
     page: Path
 
 
-def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progress: bool = True) -> Demo:
+def run_demo(
+    folder: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    drawing: PictureProcess | None = None,
+) -> Demo:
     """Sample cube -> simulated samples -> recipe -> run -> figures and a page.
 
     Parameters
@@ -282,6 +290,8 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
         Replace the demo's own files in a folder that has them; nothing else in it is touched.
     progress : bool
         Show progress on standard error.
+    drawing : PictureProcess, optional
+        Of this folder, running; default: one is started.
 
     Returns
     -------
@@ -311,20 +321,19 @@ def run_demo(folder: str | os.PathLike[str], *, overwrite: bool = False, progres
         raise AccessError(f"{place}: cannot be written ({error.strerror}); choose another folder") from error
     if overwrite:
         shutil.rmtree(place / "maps.zarr", ignore_errors=True)
-    with PictureProcess(place) as drawing:
+    with PictureProcess(place) if drawing is None else nullcontext(drawing) as pictures:
+        pictures.complete("cube")
+        for part in ("derive", "solum"):
+            run(place / "demo.toml", only=part, progress=False)  # the notes are those of the complete run
+        pictures.complete("solum")
         maps = run(place / "demo.toml", progress=progress)
-        drawing.begin()
-        shown = [
-            "solum_thickness",
-            "zone",
-            *TRUTH,
-            *(f"{element}_sd" for element in TRUTH),
-            "response_time",
-            "solum_status",
-        ]
-        page = write_page(place / "maps.zarr", place / "page.html", layers=shown)
-        pictures = drawing.finish()
-    return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), pictures, page)
+        pictures.complete("elements")
+        layers_shown = ["solum_thickness", "zone", *TRUTH, *(f"{element}_sd" for element in TRUTH)]
+        text = page_html(maps, where=str(place / "maps.zarr"), layers=[*layers_shown, "response_time", "solum_status"],
+                         pictures=pictures.picture)  # fmt: skip
+        page = write_text(place / "page.html", text, where="report")
+        files = pictures.pictures()
+    return Demo(place, place / "maps.zarr", zone_table(maps), element_table(maps, truth), files, page)
 
 
 def zone_table(maps: xr.Dataset) -> pd.DataFrame:

@@ -1,18 +1,13 @@
-"""Pictures of `tpsoil demo`, drawn by a second process while the run trains and the page is written.
-
-Drawing and compiling hydrology for the illustrative map hold the GIL, and neither depends on the forests.
-"""
+"""Pictures of `tpsoil demo`, drawn once, by the second process of `demo_process.py`; the page has them too."""
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -25,13 +20,14 @@ from tpsoil.covariates import (
     vegetation_cover,
 )
 from tpsoil.cube import open_cube
+from tpsoil.forest.layers import MapModel, map_models
+from tpsoil.micronutrients.mapping import train_elements
 from tpsoil.reports import figures
+from tpsoil.reports.page import PICTURE_DPI, map_figure, with_cube
 from tpsoil.solum import SolumParameters, thickness
 
+LAYERS: Final = ("solum_thickness", "zone", "response_time", "solum_status")
 ELEMENTS: Final = ("iron", "manganese", "zinc", "vanadium")
-PROGRAM: Final = "import sys; from tpsoil.demo_pictures import draw_on_request; draw_on_request(sys.argv[1])"
-DRAW: Final = "draw\n"
-
 
 ILLUSTRATIVE: Final = SolumParameters(h0=0.3, rho_s=1300.0, a=2e-4, b=3e-5, alpha=0.1, beta=0.02, gamma=1.0, D=5e-3)
 """One physically plausible set for the whole plateau, fitted to no profile."""
@@ -83,105 +79,68 @@ def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
     return thickness(layers.assign(water_erosion=water, wind_erosion=wind, general_curvature=curvature), ILLUSTRATIVE)
 
 
-class PictureProcess:
-    """The second process; where it cannot be started, or fails, this process draws.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the demo, with cube.zarr.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        with contextlib.suppress(OSError):
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(self.folder.absolute())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                encoding="utf-8",
-            )
-        return self
-
-    def begin(self) -> None:
-        """Let the process draw: the maps are complete."""
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.write(DRAW)
-                self._process.stdin.flush()
-
-    def finish(self) -> tuple[Path, ...]:
-        """The pictures, when all are drawn."""
-        if self._process is not None:
-            printed, _ = self._process.communicate()
-            if self._process.returncode == 0:
-                return tuple(Path(self.folder, name) for name in printed.splitlines())
-        layers = open_cube(self.folder / "cube.zarr")
-        return draw(open_cube(self.folder / "maps.zarr"), layers, self.folder, illustrative_thickness(layers))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
-
 def draw_on_request(folder: str) -> None:
-    """Compute the illustrative maps, wait for a line on standard input, draw, and print the files' names.
+    """Compile the forest's kernels, draw each part that a line on standard input names, and print the files' names.
 
     Parameters
     ----------
     folder : str
-        As of `PictureProcess`.
+        As of `tpsoil.demo_process.PictureProcess`.
     """
     place = Path(folder)
-    layers = open_cube(place / "cube.zarr")
-    physical_maps = illustrative_thickness(layers)
-    if sys.stdin.readline() != DRAW:
-        return
-    for path in draw(open_cube(place / "maps.zarr"), layers, place, physical_maps):
-        print(path.name)
+    compile_forest()
+    physical_maps = None
+    for line in sys.stdin:
+        if line == "cube\n":
+            physical_maps = illustrative_thickness(open_cube(place / "cube.zarr"))
+        else:
+            for path in draw(place, "solum" if line == "solum\n" else "elements", physical_maps):
+                print(path.name)
 
 
-def draw(maps: xr.Dataset, cube: xr.Dataset, folder: Path, physical_maps: xr.Dataset) -> tuple[Path, ...]:
+def compile_forest() -> None:
+    """Compile the kernels that train, apply and calibrate a forest, by a small one."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)}).assign(Zn=lambda t: 20 + t["slope"])
+    trained = train_elements(table, ["Zn"], ["slope"], trees=20, log=False, random_state=0)["Zn"]
+    slope = table["slope"].to_numpy(dtype=np.float32).reshape(6, 10)
+    map_models({"Zn": MapModel.of(trained, level=0.9)}, xr.Dataset({"slope": (("y", "x"), slope)})).compute()
+
+
+def draw(folder: Path, part: Literal["solum", "elements"], physical_maps: xr.Dataset | None = None) -> list[Path]:
     """The demo's maps as PNG files.
 
     Parameters
     ----------
-    maps, cube : Dataset (y, x)
-        Output of the demo's run, and the sample's layers.
     folder : Path
-    physical_maps : Dataset (y, x)
+        Of the demo.
+    part : {"solum", "elements"}
+    physical_maps : Dataset (y, x), optional
         From `illustrative_thickness`.
+
+    Returns
+    -------
+    list of Path
     """
+    cube, maps = open_cube(folder / "cube.zarr"), open_cube(folder / "maps.zarr")
+    maps = with_cube(maps, cube)
+    names = LAYERS if part == "solum" else ELEMENTS
+    paths = [figures.save(map_figure(maps, name), folder / f"{name}.png", dpi=PICTURE_DPI) for name in names]
+    if part == "elements":
+        return paths
+    physical_maps = illustrative_thickness(cube) if physical_maps is None else physical_maps
     mask = cube["soil_mask"]
-    paths = [folder / "thickness_illustrative.png"]
     both = Figure(figsize=(15, 5.0), layout="constrained")
     left, right = both.subplots(1, 2)
-    illustrative = physical_maps["solum_thickness"]
     physical = (
         "Illustrative: one physical parameter set, no zones, erosion varies in space,\n"
         "its mean by water set to 2.76 t/ha/a (not fitted to profiles)"
     )
-    figures.map_layer(illustrative, ax=left, mask=mask, title=physical, limits=THICKNESS_LIMITS)
+    figures.map_layer(physical_maps["solum_thickness"], ax=left, mask=mask, title=physical, limits=THICKNESS_LIMITS)
     published = "Published parameters of Table 4 by zone,\none assumed erosion rate"
     figures.map_layer(maps["solum_thickness"], ax=right, mask=mask, title=published, limits=THICKNESS_LIMITS)
-    figures.save(both, paths[0])
-    paths.append(draw_processes(physical_maps, maps, mask, folder / "processes.png"))
-    for name in ("solum_thickness", *ELEMENTS):
-        path = folder / f"{name}.png"
-        title = "Solum thickness, published parameters, erosion assumed" if name == "solum_thickness" else None
-        figures.save(figures.map_layer(maps[name], mask=mask, title=title), path)
-        paths.append(path)
-    path = folder / "zones.png"
-    figures.save(figures.zones_map(maps["zone"]), path)
-    return (*paths, path)
+    paths.append(figures.save(both, folder / "thickness_illustrative.png"))
+    return [*paths, draw_processes(physical_maps, maps, mask, folder / "processes.png")]
 
 
 def draw_processes(physical: xr.Dataset, published: xr.Dataset, mask: xr.DataArray, path: Path) -> Path:

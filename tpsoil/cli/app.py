@@ -14,6 +14,7 @@ import typer
 
 from tpsoil.display import printable
 from tpsoil.errors import TpsoilError
+from tpsoil.kernels.cache import CLOCK
 from tpsoil.redaction import redacted
 
 from . import cube, demo, derive, export, fetch, map, recipe, report, run, sources
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     any failure.
     """
     _plain_warnings()
+    CLOCK.notice = lambda text: print(f"tpsoil: {text}", file=sys.stderr, flush=True)
     if sys.stdout is not None and not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         os.environ["COLUMNS"] = "80"  # width of a pipe or a log for rich and typer
     command = typer.main.get_command(app)

@@ -16,12 +16,15 @@ def demo(
 
     No network and no other file is needed. Covariates are real; the element samples are simulated from a known truth.
     """
-    from rich.console import Console
-    from rich.table import Table
+    from tpsoil.demo_process import PictureProcess
 
-    from tpsoil.demo import run_demo
+    with PictureProcess(folder) as drawing:
+        from rich.console import Console
+        from rich.table import Table
 
-    results = run_demo(folder, overwrite=overwrite)
+        from tpsoil.demo import run_demo
+
+        results = run_demo(folder, overwrite=overwrite, drawing=drawing)
     console = Console()
     zones = Table()
     for heading in ("zone", "cells", "mean, m", "min, m", "max, m"):

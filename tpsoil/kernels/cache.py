@@ -15,6 +15,7 @@ never executes or replaces the code of this one, and a save holds a file lock.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -23,14 +24,57 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 CACHE_VARIABLE: Final = "TPSOIL_KERNEL_CACHE"
 LOCK_SECONDS: Final = 60.0
+NOTICE_SECONDS: Final = 1.0
+"""Time of compiling after which it is reported."""
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass
+class CompileClock:
+    """Time that this process has compiled, and what to call when it is above `NOTICE_SECONDS`.
+
+    Parameters
+    ----------
+    notice : callable, optional
+        Called once with a message. None: nothing is measured. To be set before a kernel is imported.
+    """
+
+    notice: Callable[[str], None] | None = None
+    _seconds: float = 0.0
+    _depth: int = 0
+    _begin: float = 0.0
+
+    def begin(self) -> None:
+        """A function begins to compile; the ones that it calls compile inside."""
+        if self._depth == 0:
+            self._begin = time.monotonic()
+        self._depth += 1
+        self._check()
+
+    def end(self) -> None:
+        """The function is compiled."""
+        self._depth -= 1
+        self._check()
+        if self._depth == 0:
+            self._seconds += time.monotonic() - self._begin
+
+    def _check(self) -> None:
+        if self.notice is not None and self._seconds + time.monotonic() - self._begin > NOTICE_SECONDS:
+            folder = cache_folder()
+            kept = "in every process: the cache is off" if folder is None else f"once; stored in {folder.parent}"
+            notice, self.notice = self.notice, None
+            notice(f"compiling ({kept})")
+
+
+CLOCK: Final = CompileClock()
 
 
 @cache
@@ -212,29 +256,38 @@ def locked(path: Path) -> Iterator[None]:
     Raises
     ------
     OSError
-        Where the file cannot be opened; on Windows also where another process holds the lock for a minute.
+        Where the file cannot be opened, or another process has held the lock for a minute.
     """
     with path.open("a") as handle:
+        end = time.monotonic() + LOCK_SECONDS
+        while not _lock(handle.fileno()):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{path} is locked")
+            time.sleep(0.02)
+        try:
+            yield
+        finally:
+            if sys.platform == "win32":
+                import msvcrt
+
+                handle.seek(0)
+                msvcrt.locking(handle.fileno(), msvcrt.LK_UNLCK, 1)
+
+
+def _lock(handle: int) -> bool:
+    """Lock a file if nobody else has; closing it unlocks it."""
+    try:
         if sys.platform == "win32":
             import msvcrt
 
-            end = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    handle.seek(0)
-                    msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-                    break
-                except OSError:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.02)
-            try:
-                yield
-            finally:
-                handle.seek(0)
-                msvcrt.locking(handle.fileno(), msvcrt.LK_UNLCK, 1)
+            os.lseek(handle, 0, os.SEEK_SET)
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
+            raise
+        return False
+    return True

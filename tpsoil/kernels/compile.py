@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import caching, config
+from numba.core import caching, config, event
 
-from .cache import cache_folder, kernel_digest, locked
+from .cache import CLOCK, cache_folder, kernel_digest, locked
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -52,9 +52,29 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
+    """Machine code of one function; of several processes that need it, one compiles and the others wait for it.
+
+    No two processes wait for each other: one that compiles a function waits only for functions that it calls.
+    """
+
     _impl_class = _KernelCacheImpl
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._compiling = contextlib.ExitStack()
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        self._compiling.close()  # of a compilation that failed
+        overload = self._stored(sig, target_context)
+        if overload is None:
+            with contextlib.suppress(OSError):
+                self._compiling.enter_context(locked(Path(self.cache_path) / f"{self._impl.filename_base}.lock"))
+                overload = self._stored(sig, target_context)
+            if overload is not None:
+                self._compiling.close()
+        return overload
+
+    def _stored(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # a truncated file: unpickling may raise anything, and compiling again replaces it
@@ -62,7 +82,7 @@ class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         # An OSError (a full disk, a removed folder) only costs a compilation in the next process.
-        with contextlib.suppress(OSError), locked(Path(self.cache_path) / "lock"):
+        with self._compiling.pop_all(), contextlib.suppress(OSError), locked(Path(self.cache_path) / "lock"):
             try:
                 super().save_overload(sig, data)
             except OSError:
@@ -70,6 +90,18 @@ class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
             except Exception:  # a truncated index
                 self.flush()
                 super().save_overload(sig, data)
+
+
+class _ClockListener(event.Listener):  # type: ignore[misc]
+    def on_start(self, event: Any) -> None:
+        CLOCK.begin()
+
+    def on_end(self, event: Any) -> None:
+        CLOCK.end()
+
+
+if CLOCK.notice is not None:
+    event.register("numba:compile", _ClockListener())
 
 
 def jit(function: Function) -> Function:

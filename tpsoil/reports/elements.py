@@ -8,10 +8,12 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tpsoil.column_titles import with_titles
 
@@ -27,29 +29,48 @@ PALETTE_COLOURS: Final = 128
 _DOI: Final = re.compile(r"((?:https://doi\.org/|doi:?\s?)?)(10\.\d{4,9}/[^\s;,<>\"&]*[^\s;,.<>\"&)\]])")
 
 
-def png_uri(figure: Figure, dpi: int = 90, *, colours: int | None = PALETTE_COLOURS) -> str:
-    """A figure as a data URI, in a palette of few colours; None: in all its colours, for several colour bars.
+def image_element(figure: Figure, alt: str, colours: int | None = PALETTE_COLOURS, dpi: int = 90) -> str:
+    """A picture with its size, so that the layout is stable; not loaded lazily, so that all are printed.
+
+    Parameters
+    ----------
+    figure : Figure
+    alt : str
+    colours : int or None
+        Of the picture's palette; None: all its colours, for several colour bars.
+    dpi : int
+
+    Returns
+    -------
+    str
+        HTML.
 
     Examples
     --------
-    >>> png_uri(Figure(figsize=(1, 1)))[:22]
-    'data:image/png;base64,'
+    >>> image_element(Figure(figsize=(2, 1)), "nothing")[:63]
+    '<img width="180" height="90" alt="nothing" src="data:image/png;'
     """
-    from PIL import Image
+    return _element(Image.fromarray(canvas.pixels(figure, dpi)), alt, colours, tuple(figure.get_size_inches()))
 
+
+def file_element(path: Path, alt: str, *, dpi: int, drawn_dpi: int) -> str:
+    """A PNG file of `drawn_dpi` as a picture of `dpi`."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        smaller = (round(width * dpi / drawn_dpi), round(height * dpi / drawn_dpi))
+        image = picture.convert("RGB").resize(smaller, Image.Resampling.LANCZOS)
+    return _element(image, alt, PALETTE_COLOURS, (width / drawn_dpi, height / drawn_dpi))
+
+
+def _element(image: Image.Image, alt: str, colours: int | None, inches: tuple[float, float]) -> str:
     buffer = io.BytesIO()
-    image = Image.fromarray(canvas.pixels(figure, dpi)).convert("RGB")
+    image = image.convert("RGB")
     if colours is not None:
         image = image.quantize(colours, dither=Image.Dither.NONE)
     image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def image_element(figure: Figure, alt: str, colours: int | None = PALETTE_COLOURS, dpi: int = 90) -> str:
-    """A picture with its size, so that the layout is stable; not loaded lazily, so that all are printed."""
-    uri = png_uri(figure, dpi, colours=colours)
-    width, height = (round(90 * inches) for inches in figure.get_size_inches())
-    return f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" src="{uri}">'
+    width, height = (round(90 * side) for side in inches)
+    source = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" src="data:image/png;base64,{source}">'
 
 
 @dataclass

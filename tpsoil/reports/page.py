@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from tpsoil.soil_mask import MASK
 
 from . import figures
 from .charts import charts_of
-from .elements import Tables, first_screen, folded, image_element, list_element, recipe_element
+from .elements import Tables, file_element, first_screen, folded, image_element, list_element, recipe_element
 from .figures import maps, palette
 from .figures.reading import Picture
 from .figures.relief import relief_of
@@ -46,6 +46,8 @@ WITHOUT_THUMBNAIL: Final = ("_lower", "_upper", "_dissimilarity", "_applicabilit
 """Companions of a map that have no picture of their own on a page of many layers: the viewer shows them."""
 THUMBNAIL_CELLS: Final = 420
 THUMBNAIL_DPI: Final = 72
+PICTURE_DPI: Final = 150
+"""Of pictures that are drawn before the page."""
 FOLDED: Final = ("parameters", "excluded", "provenance")
 """Sections that are folded until they are asked for."""
 
@@ -124,6 +126,7 @@ def page_html(
     layers: Sequence[str] | None = None,
     everything: bool = False,
     cells: int = CELLS_OF_A_PAGE,
+    pictures: Callable[[str], Path | None] = lambda name: None,
 ) -> str:
     """The page of `write_page` as text.
 
@@ -134,6 +137,8 @@ def page_html(
         Path or URL of the store, for the tables of its run.
     title, layers, everything, cells
         As in `write_page`.
+    pictures : callable
+        The PNG of a layer, of `PICTURE_DPI`, if `map_figure` is drawn already; it is not drawn again.
 
     Returns
     -------
@@ -161,8 +166,8 @@ def page_html(
     viewer = build_viewer(store, names, cells=cells, tables=tables, cube=cube)
     drawn = [name for name in names if not name.endswith(WITHOUT_THUMBNAIL)] if len(names) > MANY_LAYERS else names
     by_name = dict(zip(names, viewer.shown, strict=True))
-    surroundings = _with_cube(store, cube)
-    pictures = [_map_picture(surroundings, name, by_name[name]) for name in drawn]
+    surroundings = with_cube(store, cube)
+    gallery = [_map_picture(surroundings, name, by_name[name], pictures(name)) for name in drawn]
     first = viewer.layers[names[0]][1]
     short = summarise(story, viewer.layers, companions_of(names))
     summary = layer_summary(store, names).rename(columns={"with_value": "cells with a value", "percent": "% of cells"})
@@ -172,7 +177,7 @@ def page_html(
     summary["units"] = [palette.unit_text(units) for units in summary["units"]]
     summary.attrs["caption"] = "The layers"
     files = Tables()
-    sections = _sections(story, pictures, summary, region_figures(store, tables), sites_figure(store, story.charts),
+    sections = _sections(story, gallery, summary, region_figures(store, tables), sites_figure(store, story.charts),
                          files)  # fmt: skip
     head = {
         "version": html.escape(tpsoil.__version__),
@@ -190,7 +195,7 @@ def page_html(
     return fill(asset("page.html"), head)
 
 
-def _with_cube(store: xr.Dataset, cube: xr.Dataset | None) -> xr.Dataset:
+def with_cube(store: xr.Dataset, cube: xr.Dataset | None) -> xr.Dataset:
     """The store with the layers of its cube that it has not itself: mask, classes and the environment of zones."""
     if cube is None:
         return store
@@ -235,21 +240,45 @@ def layer_names(
     return names
 
 
-def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any]) -> str:
+def map_figure(store: xr.Dataset, name: str) -> Figure:
+    """The map of a layer as a page shows it.
+
+    Parameters
+    ----------
+    store : Dataset (y, x)
+        With the layers of its cube.
+    name : str
+
+    Returns
+    -------
+    Figure
+
+    Examples
+    --------
+    >>> map_figure(xr.Dataset({"slope": (("y", "x"), [[1.0, 2.0], [4.0, 5.0]])}), "slope").axes[0].get_title("left")
+    'Slope'
+    """
     mask = store.get(MASK) if name != MASK else None
     applicability = next((n for n in (f"{name}_applicability", "applicability") if n in store and n != name), "")
     if name == "zone":
-        figure = figures.zones_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
-    elif name == "response_time":
-        figure = figures.response_time_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
-    elif applicability and name in companions_of([str(n) for n in store.data_vars]):
-        figure = figures.applicability_map(store, name, applicability=applicability, mask=mask,
-                                           longest_side=THUMBNAIL_CELLS)  # fmt: skip
-    else:
-        ground = relief_of(store, name)
-        figure = maps.map_layer(store, name, mask=mask, hillshade=ground, longest_side=THUMBNAIL_CELLS)
+        return figures.zones_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+    if name == "response_time":
+        return figures.response_time_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+    if applicability and name in companions_of([str(n) for n in store.data_vars]):
+        return figures.applicability_map(
+            store, name, applicability=applicability, mask=mask, longest_side=THUMBNAIL_CELLS
+        )
+    ground = relief_of(store, name)
+    return maps.map_layer(store, name, mask=mask, hillshade=ground, longest_side=THUMBNAIL_CELLS)
+
+
+def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any], drawn: Path | None) -> str:
     caption = html.escape(f"{shown['title']}. {' '.join(shown['lines'])}")
-    image = image_element(figure, str(shown["alt"]), dpi=THUMBNAIL_DPI)
+    alt = str(shown["alt"])
+    if drawn is None:
+        image = image_element(map_figure(store, name), alt, dpi=THUMBNAIL_DPI)
+    else:
+        image = file_element(drawn, alt, dpi=THUMBNAIL_DPI, drawn_dpi=PICTURE_DPI)
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
