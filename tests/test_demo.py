@@ -80,6 +80,17 @@ def test_samples_are_triplicates_within_a_cell(demo_output: tuple[Path, str]) ->
     assert (samples.groupby("site")[["longitude", "latitude"]].nunique() == 1).all(axis=None)
 
 
+def test_the_second_process_compiles_what_trains_and_maps(demo_output: tuple[Path, str]) -> None:
+    """Where it fails, the first process would do its work too, unseen."""
+    source = (
+        "from tpsoil import demo_pictures; demo_pictures.compile_forest()\n"
+        "from tpsoil.kernels import growing, trees_walk\n"
+        "print(len(growing.grow_trees.signatures), len(trees_walk.walk_block.signatures))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=280, check=False)
+    assert done.stdout.split() == ["1", "1"], done.stderr
+
+
 def test_a_folder_with_a_demo_is_not_overwritten_unasked(demo_output: tuple[Path, str]) -> None:
     again = subprocess.run(
         [sys.executable, "-m", "tpsoil", "demo", str(demo_output[0])],

@@ -11,8 +11,10 @@ import sys
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
+import pyproj
 import pytest
 import rasterio
+import shapely
 import small_run
 
 from tpsoil.engine.code import ROOT, code_of, entries_of
@@ -148,10 +150,14 @@ def test_a_name_that_is_exported_when_first_used_leads_to_its_module() -> None:
 
 
 def test_versions_of_the_libraries_below_are_those_that_the_packages_state() -> None:
-    """GDAL's is read from an extension module alone where rasterio is not imported yet."""
-    alone = "from tpsoil.engine.packages import versions_of; print(versions_of('rasterio')['GDAL'])"
+    """They are read from an extension module alone where the package is not imported yet."""
+    alone = (
+        "import sys; from tpsoil.engine.packages import versions_of\n"
+        "print(versions_of('rasterio')['GDAL'], versions_of('pyproj')['PROJ'], versions_of('shapely')['GEOS'])"
+    )
     done = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == rasterio.__gdal_version__
+    expected = [rasterio.__gdal_version__, pyproj.proj_version_str, shapely.geos_version_string]
+    assert done.stdout.split() == expected
 
 
 def test_status_imports_no_library_that_it_does_not_need(tmp_path: Path) -> None:
@@ -159,7 +165,8 @@ def test_status_imports_no_library_that_it_does_not_need(tmp_path: Path) -> None
     recipe = small_run.make_small(tmp_path, chunk=32)
     del recipe["elements"]
     run(recipe, progress=False)
-    heavy = ("xarray", "pandas", "numba", "sklearn", "scipy", "dask.array", "rasterio", "odc.geo", "matplotlib")
+    heavy = ("xarray", "pandas", "numba", "sklearn", "scipy", "dask.array", "rasterio", "odc.geo", "matplotlib",
+             "typer", "click", "rich", "pydantic", "shapely", "urllib.request")  # fmt: skip
     source = (
         "import atexit, sys; from tpsoil.cli import main\n"
         f"atexit.register(lambda: print(*[name for name in {heavy} if name in sys.modules], file=sys.stderr))\n"

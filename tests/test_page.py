@@ -458,7 +458,7 @@ def test_wrong_input_is_reported(tmp_path: Path) -> None:
 
 def test_the_command_leaves_with_status_2(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as left:
-        tpsoil.cli.app.main(["report", str(tmp_path / "absent.zarr"), str(tmp_path / "a.html")])
+        tpsoil.cli.main(["report", str(tmp_path / "absent.zarr"), str(tmp_path / "a.html")])
     assert left.value.code == 2
     assert not (tmp_path / "a.html").exists()
 

@@ -15,7 +15,7 @@ from .show import columns_of_text, require_lasting
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tpsoil.engine import Preview, Previews
+    from tpsoil.engine import Previews
 
 LAYERS_SHOWN = 12
 """Of the forecast of disk."""
@@ -41,6 +41,8 @@ def run(
     from tpsoil import recipes
     from tpsoil.column_titles import with_titles
 
+    from .status import print_plans
+
     source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
     settings = recipes.read_recipe(source, output=output)
     require_lasting(settings.output)
@@ -53,7 +55,7 @@ def run(
             memory=memory,
             only=only,
         )
-        _print_plans(plans, forecast=True)
+        print_plans(plans, forecast=True)
         _print_disk(plans)
         return
     recipes.run(
@@ -88,35 +90,9 @@ def status(
     store: Annotated[str, typer.Argument(help="The store of a run: a path or URL.")],
 ) -> None:
     """Show which tiles of a store are up to date, missing or stale, and why."""
-    from tpsoil import engine  # not the recipes: their libraries take as long to load as the rest
+    from .status import print_status
 
-    plans = engine.status(store)
-    state, writer = engine.state_of(store)
-    typer.echo(f"{store}: {state}" + (f"; being written by {writer}" if writer else ""))
-    _print_plans(plans, forecast=False)
-
-
-def _print_plans(plans: list[Preview], *, forecast: bool) -> None:
-    headings = ["stage", "tiles", "up to date", "missing", "stale", *(["follows", "GB"] if forecast else [])]
-    rows = []
-    for item in plans:
-        plan = item.plan
-        row = [item.title, plan.total, plan.current, len(plan.missing), len(plan.stale)]
-        if forecast:
-            row += [plan.follows, "" if item.forecast is None else f"{item.forecast.total / 1e9:.2f}"]
-        rows.append([str(cell) for cell in row])
-    for line in columns_of_text(headings, rows):
-        typer.echo(line)
-    for item in plans:
-        if item.note:
-            typer.echo(f"{item.title}: {item.note}")
-        for reason, count in list(item.plan.reasons().items())[:10]:
-            typer.echo(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}")
-    stale_or_missing = sum(len(item.plan.to_compute) for item in plans)
-    follows = sum(item.plan.follows for item in plans)
-    total = sum(item.plan.total for item in plans)
-    suffix = f"; {follows} more are checked when those are computed" if follows else ""
-    typer.echo(f"{stale_or_missing} of {total} tiles to compute{suffix}")
+    print_status(store)
 
 
 def _print_disk(plans: Previews) -> None:

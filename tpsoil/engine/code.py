@@ -281,17 +281,23 @@ def _definition(module: str, name: str) -> set[str]:
 
 def _path(name: str) -> Path | None:
     if name.split(".")[0] == NAME:
-        return _own_path(name)
+        return _own_paths().get(name)
     file = getattr(sys.modules.get(name), "__file__", None)
     return Path(file) if file and file.endswith(".py") else None
 
 
 @cache
-def _own_path(name: str) -> Path | None:
-    _, *rest = name.split(".")
-    base = ROOT.joinpath(*rest)
-    options = (base.with_suffix(".py"), base / "__init__.py") if rest else (base / "__init__.py",)
-    return next((path for path in options if path.is_file()), None)
+def _own_paths() -> Mapping[str, Path]:
+    """File of every module of this package, from one walk through its folders."""
+    paths: dict[str, Path] = {}
+    for folder, _, files in os.walk(ROOT):
+        package = ".".join((NAME, *Path(folder).relative_to(ROOT).parts))
+        for file in files:
+            if file == "__init__.py":
+                paths[package] = Path(folder, file)
+            elif file.endswith(".py"):
+                paths.setdefault(f"{package}.{file.removesuffix('.py')}", Path(folder, file))
+    return paths
 
 
 def _require_unedited(name: str, path: Path) -> None:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -317,6 +314,9 @@ def digest_of_url(url: str) -> str:
 
 
 def _http(url: str, is_store: bool) -> list[Mapping[str, Any]]:
+    import urllib.error
+    import urllib.request
+
     base, mark, query = url.partition("?")
     places = [f"{base.rstrip('/')}/{name}{mark}{query}" for name in DESCRIPTIONS] if is_store else [url]
     headers: list[Mapping[str, Any]] = []

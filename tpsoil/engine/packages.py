@@ -6,8 +6,9 @@ import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec, module_from_spec
@@ -18,39 +19,34 @@ def versions_of(package: str) -> dict[str, str]:
     """Version of what a top-level name is installed by, and of the libraries that it brings."""
     versions = dict(_distributions().get(package, ()))
     if package in _LIBRARIES:
-        versions |= _LIBRARIES[package]()
+        versions |= _library(*_LIBRARIES[package])
     return dict(sorted(versions.items()))
 
 
-def _gdal() -> dict[str, str]:
-    if "rasterio" not in sys.modules:
-        # Its one extension module that knows: the package imports boto3, which takes five times as long.
+def _library(name: str, package: str, public: str, module: str, attribute: str) -> dict[str, str]:
+    """Version of a library that a package brings.
+
+    If the package is not imported, from its one extension module that knows: rasterio itself imports boto3, which takes
+    five times as long. Not every version of a package has that module.
+    """
+    if package not in sys.modules:
         with contextlib.suppress(Exception):
-            package = find_spec("rasterio")
-            folders = None if package is None else package.submodule_search_locations
-            extension = PathFinder.find_spec("rasterio._version", folders)
+            spec = find_spec(package)
+            folders = None if spec is None else spec.submodule_search_locations
+            extension = PathFinder.find_spec(f"{package}.{module}", folders)
             if extension is not None and extension.loader is not None:
-                module = module_from_spec(extension)
-                extension.loader.exec_module(module)
-                return {"GDAL": str(module.gdal_version())}
-    import rasterio
-
-    return {"GDAL": str(rasterio.__gdal_version__)}
-
-
-def _proj() -> dict[str, str]:
-    import pyproj
-
-    return {"PROJ": str(pyproj.proj_version_str)}
+                loaded = module_from_spec(extension)
+                extension.loader.exec_module(loaded)
+                version = getattr(loaded, attribute)
+                return {name: str(version() if callable(version) else version)}
+    return {name: str(getattr(import_module(package), public))}
 
 
-def _geos() -> dict[str, str]:
-    import shapely
-
-    return {"GEOS": str(shapely.geos_version_string)}
-
-
-_LIBRARIES: Final[Mapping[str, Callable[[], dict[str, str]]]] = {"rasterio": _gdal, "pyproj": _proj, "shapely": _geos}
+_LIBRARIES: Final[Mapping[str, tuple[str, str, str, str, str]]] = {
+    "rasterio": ("GDAL", "rasterio", "__gdal_version__", "_version", "gdal_version"),
+    "pyproj": ("PROJ", "pyproj", "proj_version_str", "_version", "PROJ_VERSION_STR"),
+    "shapely": ("GEOS", "shapely", "geos_version_string", "lib", "geos_version_string"),
+}
 
 
 @cache

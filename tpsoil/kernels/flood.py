@@ -26,7 +26,7 @@ UNLABELLED, MISSING = -1, -2
 
 
 @jit
-def push(keys: Array, items: Array, size: int, key: float, item: int) -> int:
+def push(keys: Array, items: Array, size: Any, key: Any, item: Any) -> Any:
     """Put an item on a heap whose least key is first; the new size."""
     at = size
     while at > 0:

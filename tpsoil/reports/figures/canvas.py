@@ -57,8 +57,8 @@ def pixels(figure: Figure, dpi: float) -> npt.NDArray[np.uint8]:
     figure.dpi = dpi
     try:
         canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.array(canvas.buffer_rgba())
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return np.array(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     finally:
         figure.dpi = original
 
