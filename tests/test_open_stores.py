@@ -23,6 +23,7 @@ from tpsoil.cube.chunks import read_objects
 from tpsoil.cube.codecs import earlier_layer_codecs, layer_codecs
 from tpsoil.cube.conventions import overview_paths
 from tpsoil.cube.layout import lay_out_cube
+from tpsoil.cube.overviews import halved
 from tpsoil.errors import MissingInputError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.recipes import run
@@ -145,6 +146,16 @@ def test_a_run_writes_overviews_of_its_maps_once(tmp_path: Path, monkeypatch: py
     before = small_run.files_of(place)
     run(recipe)
     assert small_run.files_of(place) == before
+    array = zarr.open_array(recipe["run"]["cube"], path="water_erosion", mode="r+")
+    array[30:34, 2:5] = 2.5
+    monkeypatch.setattr("tpsoil.cube.overviews.halved", lambda *block: halves.append(block) or halved(*block))
+    halves: list[Any] = []
+    run(recipe)
+    assert len(halves) == len({name for name in maps.data_vars if "water_erosion" in maps[name].attrs["parents"]})
+    after = small_run.files_of(place)
+    shutil.rmtree(place)
+    run(recipe)
+    assert small_run.files_of(place) == after
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         xr.open_zarr(place)

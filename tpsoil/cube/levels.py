@@ -37,6 +37,16 @@ def overview_factors(shape: tuple[int, int]) -> list[int]:
     return factors
 
 
+def withdraw_overviews(store: Location, names: Iterable[str]) -> dict[str, list[str]]:
+    """Declare the overviews of layers that are about to change no longer; their paths by layer."""
+    declared, changed = overview_paths(open_group(store)[0].attrs), set(names)
+    withdrawn = {name: paths for name, paths in declared.items() if name in changed}
+    if withdrawn:
+        deconsolidate(store)
+        declare_overviews(store, [name for name in declared if name not in changed])
+    return withdrawn
+
+
 def remove_overviews(store: Location, names: Iterable[str]) -> None:
     """Remove the overviews of layers that are about to change; nothing where there are none.
 
@@ -54,16 +64,12 @@ def remove_overviews(store: Location, names: Iterable[str]) -> None:
     >>> _ = create_cube("memory://without", plateau_grid(100_000), overwrite=True)
     >>> remove_overviews("memory://without", ["slope"])
     """
-    declared, changed = overview_paths(open_group(store)[0].attrs), set(names)
-    if not changed & set(declared):
-        return
-    deconsolidate(store)
-    declare_overviews(store, [name for name in declared if name not in changed])
-    with writing(store):
-        root = zarr.open_group(open_store(store), mode="r+", use_consolidated=False)
-        for path in (path for name in sorted(changed & set(declared)) for path in declared[name]):
-            if path in root:
-                del root[path]
+    if withdrawn := withdraw_overviews(store, names):
+        with writing(store):
+            root = zarr.open_group(open_store(store), mode="r+", use_consolidated=False)
+            for path in (path for name in sorted(withdrawn) for path in withdrawn[name]):
+                if path in root:
+                    del root[path]
 
 
 def coarser_grid(grid: GeoBox, factor: int) -> GeoBox:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -34,12 +34,18 @@ from .regions import put_block
 from .store import create_cube, layers_of, open_group
 
 Array = npt.NDArray[Any]
+Chunk = tuple[int, int]
 
 UNSHARED: Final = ("missing_cells", "source_digest", "state")
 """Attributes of a layer that its overviews do not share."""
 
 
-def write_overviews(store: str | os.PathLike[str], layers: Sequence[str] | None = None) -> list[str]:
+def write_overviews(
+    store: str | os.PathLike[str],
+    layers: Sequence[str] | None = None,
+    *,
+    changed: Mapping[str, Collection[Chunk]] | None = None,
+) -> list[str]:
     """Write the overviews of layers that have none, and declare them in the group's attributes.
 
     Parameters
@@ -48,6 +54,8 @@ def write_overviews(store: str | os.PathLike[str], layers: Sequence[str] | None 
         Of a cube or of a run's maps.
     layers : sequence of str, optional
         All complete layers by default.
+    changed : mapping of str to chunks (i, j), optional
+        Of layers whose overviews were complete until these chunks changed: only what covers them is written again.
 
     Returns
     -------
@@ -94,9 +102,11 @@ def write_overviews(store: str | os.PathLike[str], layers: Sequence[str] | None 
     if new:
         with writing(where):
             zarr.open_group(open_store(where), path=OVERVIEWS, mode="a", zarr_format=3)
+    chunks = dict(changed or {})
     for factor in factors if new else ():
         source = where if factor == 2 else _place(where, factor // 2)
-        _write_level(source, _place(where, factor), grids[factor], new)
+        chunks = {name: {(i // 2, j // 2) for i, j in these} for name, these in chunks.items()}
+        _write_level(source, _place(where, factor), grids[factor], {name: chunks.get(name) for name in new})
     declare_overviews(where, sorted({*declared, *new}))
     consolidate(where)
     return [f"{OVERVIEWS}/{factor}/{name}" for name in new for factor in factors]
@@ -106,7 +116,7 @@ def _place(where: str, factor: int) -> str:
     return f"{where.rstrip('/')}/{OVERVIEWS}/{factor}"
 
 
-def _write_level(source: str, target: str, grid: GeoBox, names: Sequence[str]) -> None:
+def _write_level(source: str, target: str, grid: GeoBox, names: Mapping[str, Collection[Chunk] | None]) -> None:
     info, group = open_group(source)
     if not _is_level(target, grid, info.chunks):
         create_cube(target, grid, info.chunks, overwrite=True)
@@ -116,7 +126,8 @@ def _write_level(source: str, target: str, grid: GeoBox, names: Sequence[str]) -
     pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tpsoil-overviews")
     try:
         # One thread a layer: numpy and the codecs release the GIL.
-        for _ in pool.map(partial(_write_layer, info, fine, level, coarse), names, map(_parsed, texts)):
+        work = partial(_write_layer, info, fine, level, coarse)
+        for _ in pool.map(work, names, map(_parsed, texts), names.values()):
             pass
     finally:
         pool.shutdown(cancel_futures=True)
@@ -129,21 +140,32 @@ def _parsed(text: bytes | None) -> dict[str, Any]:
 
 
 def _write_layer(
-    info: CubeInfo, fine: Store, level: CubeInfo, coarse: Store, name: str, document: Mapping[str, Any]
+    info: CubeInfo,
+    fine: Store,
+    level: CubeInfo,
+    coarse: Store,
+    name: str,
+    document: Mapping[str, Any],
+    chunks: Collection[Chunk] | None,
 ) -> None:
-    """Write one layer of a level: in state "writing" until its last chunk is there."""
+    """Write one layer of a level, or some of its chunks: in state "writing" until its last chunk is there."""
     source = open_array(fine, name)
     kind, fill = array_kind(source), source.metadata.fill_value
     attrs = {key: value for key, value in document.get("attributes", {}).items() if key not in UNSHARED}
     codecs = [document["codecs"][0], *layer_codec_documents(source.dtype.itemsize)]
     document = {**document, "shape": list(level.shape), "codecs": codecs}
     with writing(level.where):
-        if read_objects(coarse, [f"{name}/{DESCRIPTION}"]) != [None]:
+        (stored,) = read_objects(coarse, [f"{name}/{DESCRIPTION}"])
+        if {**_parsed(stored), "attributes": None} != {**document, "attributes": None}:
+            chunks = None
+        if chunks is None and stored is not None:
             sync(coarse.delete_dir(name))
         _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "writing"})
         target, read = open_array(coarse, name), LayerReader(info, name, source)
         for i in range(level.chunk_grid[0]):
             for j in range(level.chunk_grid[1]):
+                if chunks is not None and (i, j) not in chunks:
+                    continue
                 rows, cols = level.chunk_slices(i, j)
                 down, across = (
                     slice(2 * part.start, min(2 * part.stop, size)) for part, size in zip((rows, cols), info.shape)

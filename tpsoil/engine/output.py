@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from tpsoil.cube.chunks import open_array, open_group, write_attributes
 from tpsoil.cube.consolidated import consolidate, consolidated, deconsolidate
 from tpsoil.cube.conventions import MULTISCALES, REGISTERED
 from tpsoil.cube.layout import CREATED_WITH, lay_out_cube
-from tpsoil.cube.levels import OVERVIEWS, remove_overviews
+from tpsoil.cube.levels import OVERVIEWS, withdraw_overviews
 from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
 from tpsoil.cube.overviews import write_overviews
@@ -33,7 +33,7 @@ from tpsoil.variables import Variable
 
 from .job import Job
 from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
-from .manifest import FORMAT, RUN_KEY, Manifest, check_format, digest_of, migration_note
+from .manifest import FORMAT, RUN_KEY, Chunk, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
 from .plan import LayerPlace, Tiling, place_of
@@ -150,8 +150,16 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> Any:
     return copied
 
 
-def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: Mapping[str, Any]) -> list[str]:
+def finish(
+    output: Output,
+    job: Job,
+    origins: Mapping[str, Origin],
+    attributes: Mapping[str, Any],
+    changed: Mapping[str, Collection[Chunk]],
+) -> list[str]:
     """Mark the store as complete; remove what an earlier recipe left and this one does not compute.
+
+    `changed` has, by layer whose overviews were complete before, the chunks that were computed.
 
     Returns
     -------
@@ -184,7 +192,7 @@ def finish(output: Output, job: Job, origins: Mapping[str, Origin], attributes: 
         state = {STATE_ATTRIBUTE: "complete", "run": job.name}
         levels = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
         _put_attributes(output, root, "", plain({**layout, **state, **attributes, **levels}))
-        if write_overviews(output.where):
+        if write_overviews(output.where, changed=changed):
             output.ledger.sync(output.ledger.keys(OVERVIEWS))
         else:
             consolidate(output.where)
@@ -240,18 +248,22 @@ def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, ex
         write_attributes(node.store, name, new)
 
 
-def mark(output: Output, stage: Stage, state: str) -> None:
-    """Mark a stage's layers as being written or as complete; readers skip what is being written."""
+def mark(output: Output, stage: Stage, state: str) -> list[str]:
+    """Mark a stage's layers as being written or as complete; readers skip what is being written.
+
+    Returns the layers whose overviews were complete until now.
+    """
     output.ledger.check_lock()
-    if state == "writing":
-        remove_overviews(output.where, [variable.name for variable in stage.outputs])
+    names = [variable.name for variable in stage.outputs]
+    withdrawn = list(withdraw_overviews(output.where, names)) if state == "writing" else []
     root = open_group(open_store(output.where), "r+")
     with writing(output.where):
         for variable in stage.outputs:
             array = open_array(root.store, variable.name)
             if array.attrs.get("state") != state:
                 write_attributes(root.store, variable.name, {**array.attrs, "state": state})
-        output.ledger.sync(f"{variable.name}/zarr.json" for variable in stage.outputs)
+        output.ledger.sync(f"{name}/zarr.json" for name in names)
+    return withdrawn
 
 
 def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[str, Any]:

@@ -179,6 +179,7 @@ def _work(
     digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     notes: list[str] = []
+    changed: dict[str, list[Chunk]] = {}
     references = references_at(geographic_bounds(job.grid))
     for stages in passes_of(job.selected, MAX_TOGETHER):
         works = [_begin(stage, job, origins, output, digests, pool, reporter, described) for stage in stages]
@@ -186,7 +187,7 @@ def _work(
             plans[work.stage.name] = work.plan
             if work.plan.to_compute:
                 log_reasons(work, reporter)
-                mark(output, work.stage, "writing")
+                changed |= dict.fromkeys(mark(output, work.stage, "writing"), work.plan.to_compute)
                 remove_tables(output.ledger, work.stage.name)
         for members, chunks in stages_by_chunk(works):
             _compute_tiles(members, chunks, job, output, pool, limit, reporter)
@@ -203,7 +204,7 @@ def _work(
         reporter.report(f"note: {line}")
     if len(job.selected) == len(job.stages):
         attributes = root_attributes(job, output, origins) | {PLAUSIBILITY_ATTRIBUTE: notes}
-        if removed := finish(output, job, origins, attributes):
+        if removed := finish(output, job, origins, attributes, changed):
             reporter.report(
                 f"layers that the recipe does not compute any more were removed: {', '.join(removed)}", warning=True
             )
