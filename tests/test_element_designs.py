@@ -84,3 +84,20 @@ def test_a_recipe_grows_extra_trees(tmp_path: Path) -> None:
     recipe["elements"]["settings"] = {"splitter": "randon"}
     with pytest.raises(TpsoilError, match="splitter is 'randon', expected one of .*; did you mean 'random'"):
         run(recipe, workers=1, progress=False)
+
+
+def test_a_run_with_intervals_from_mean_and_spread(tmp_path: Path) -> None:
+    recipe = recipe_with(tmp_path, ["random"])
+    recipe["elements"] |= {"interval": 0.9, "conformal": "spread", "trees": 8}
+    maps = run(recipe, workers=1, progress=False)
+    assert maps["iron_lower"].attrs["interval_method"].startswith("mean and spread between trees")
+    assert "residual_variogram" in maps["iron"].attrs
+    tables = result_tables(recipe["run"]["output"])
+    intervals = next(table for title, table in tables.items() if title.startswith("Intervals out of fold"))
+    # Of the interval that is mapped; few samples.
+    assert intervals.set_index("level").loc[0.9, "held"] == pytest.approx(0.9, abs=0.1)
+    mean = maps["iron"].values
+    inside = np.isfinite(mean)
+    # The limits of a lognormal distribution: their product over the squared mean depends on the spread alone.
+    ratio = (maps["iron_lower"] * maps["iron_upper"]).values[inside] / mean[inside] ** 2
+    np.testing.assert_allclose(ratio, 1 / (1 + (maps["iron_sd"].values[inside] / mean[inside]) ** 2), rtol=1e-4)
