@@ -419,9 +419,9 @@ class Study:
         self.of_r("r_quantiles", count=self.options.documented)
 
     def r_blocks(self) -> None:
-        self.of_r("blocks_spread")
-        self.of_r("blocks_quantiles")
-        self.of_r("seed", seed=SECOND_SEED)
+        for way in ("blocks_spread", "blocks_quantiles"):
+            self.of_r(way, count=self.options.elements)
+        self.of_r("seed", seed=SECOND_SEED, count=self.options.elements)
 
     def compare(self) -> None:
         self.run("compare", self.child("compare"))
@@ -466,8 +466,10 @@ def ending(result: dict[str, Any]) -> str:
     maps = f" after {finished} maps"
     if result["late"]:
         return f"**ended by the time limit{maps}**"
-    if re.search("cannot allocate|bad_alloc|memory", said, re.IGNORECASE) or result["status"] < 0:
+    if re.search("cannot allocate|bad_alloc|memory", said, re.IGNORECASE):
         return f"**out of memory at {limit}{maps}**"
+    if result["status"] < 0:
+        return f"**ended by signal {-result['status']}{maps}**"
     return f"**status {result['status']}{maps}**"
 
 
@@ -552,20 +554,15 @@ def ratios(measured: dict[str, Any]) -> list[str]:
     for theirs, ours, what in pairs:
         one, other = measured.get(theirs), measured.get(ours)
         if one and other and not one["status"] and not other["status"]:
+            times = len(ELEMENTS) / elements_of(theirs, one)
             lines.append(
-                f"| {what} | {one['wall'] / other['wall']:.1f} | {one['cpu'] / other['cpu']:.1f} | "
-                f"{one['peak'] / other['peak']:.1f} |"
+                f"| {what} | {times * one['wall'] / other['wall']:.1f} | {times * one['cpu'] / other['cpu']:.1f} | "
+                f"{one['peak'] / other['peak']:.1f} | {elements_of(theirs, one)} |"
             )
     if not lines:
         return []
-    return [
-        "",
-        "R by blocks over tpsoil, four elements:",
-        "",
-        "| maps | wall | CPU | peak memory |",
-        "|---|---|---|---|",
-        *lines,
-    ]
+    head = ["| maps | wall | CPU | peak memory | elements measured in R |", "|---|---|---|---|---|"]
+    return ["", "R by blocks over tpsoil, for four elements:", "", *head, *lines]
 
 
 def agreement(measured: dict[str, Any]) -> list[str]:
@@ -620,6 +617,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="of inputs, maps and measurements; retained")
     parser.add_argument("--memory-gb", type=float, default=16, help="address space of R")
     parser.add_argument("--block-gb", type=float, default=2, help="that blocks of R are sized for")
+    parser.add_argument("--elements", type=int, default=len(ELEMENTS), help="elements that R maps by blocks")
     parser.add_argument("--documented", type=int, default=1, help="elements that R maps as documented")
     parser.add_argument("--minutes", type=float, default=30, help="limit of one stage")
     options = parser.parse_args()

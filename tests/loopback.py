@@ -96,12 +96,14 @@ class Cluster:
         return process
 
     def worker(
-        self, *, nanny: bool = False, memory: str = "", preload: str = "", within: Sequence[str] = (), **more: str
-    ) -> subprocess.Popen[bytes]:
+        self, *, threads: int = 1, nanny: bool = False, memory: str = "", preload: str = "",
+        within: Sequence[str] = (), **more: str,
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
         """One more worker process.
 
         Parameters
         ----------
+        threads : int
         nanny : bool
             Restarted where it ends.
         memory : str
@@ -114,7 +116,7 @@ class Cluster:
             Variables of its environment.
         """
         return self._start(
-            "dask_worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
+            "dask_worker", self.address, "--nworkers", "1", "--nthreads", str(threads), "--no-dashboard",
             "--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch"),
             *(["--memory-limit", memory] if memory else []), *self._preload(preload), within=within, **more,
         )  # fmt: skip
