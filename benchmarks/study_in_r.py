@@ -412,7 +412,10 @@ class Study:
             path.unlink()
         command = ["Rscript", str(script), way, str(self.folder), str(self.options.trees), str(THREADS), str(seed)]
         command += [str(self.options.block_gb * 1e9), ",".join(COVARIATES), ",".join(list(ELEMENTS)[:count])]
-        self.run(way, command, limited=True)
+        printed = self.run(way, command, limited=True)["lines"]
+        for path in self.folder.glob(f"{way}_maps_*.tif"):
+            if not any(line.startswith(f"map {path.stem.rpartition('_')[2]}:") for line in printed):
+                path.unlink()  # of a stage that ended within this map
 
     def r(self) -> None:
         self.of_r("r_spread", count=self.options.documented)
