@@ -36,7 +36,23 @@ class Archived(Protocol):
 
 def calibration_bytes(calibration: Archived) -> bytes:
     """A calibration as strict JSON; equal calibrations give equal bytes."""
-    return _text(calibration).encode()
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "settings": dict(calibration.settings),
+        "parameters": {str(zone): values.as_dict() for zone, values in calibration.parameters.items()},
+        "ensembles": {
+            str(zone): {name: getattr(item, name).tolist() for name in ("members", "sd", "low", "high")}
+            for zone, item in calibration.ensembles.items()
+        },
+    }
+    for name in TABLES:
+        table: pd.DataFrame = getattr(calibration, name)
+        content[name] = {
+            "columns": list(map(str, table.columns)),
+            "dtypes": [str(dtype) for dtype in table.dtypes],
+            "rows": [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)],
+        }
+    return json.dumps(content, indent=1, allow_nan=False).encode()
 
 
 def write_calibration(calibration: Archived, path: str | os.PathLike[str]) -> None:
@@ -57,30 +73,10 @@ def write_calibration(calibration: Archived, path: str | os.PathLike[str]) -> No
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(target.name + ".new")
-        partial.write_text(_text(calibration))
+        partial.write_bytes(calibration_bytes(calibration))
         partial.replace(target)
     except OSError as error:
         raise AccessError(f"calibration {target} cannot be written: {error.strerror or error}") from error
-
-
-def _text(calibration: Archived) -> str:
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "settings": dict(calibration.settings),
-        "parameters": {str(zone): values.as_dict() for zone, values in calibration.parameters.items()},
-        "ensembles": {
-            str(zone): {name: getattr(item, name).tolist() for name in ("members", "sd", "low", "high")}
-            for zone, item in calibration.ensembles.items()
-        },
-    }
-    for name in TABLES:
-        table: pd.DataFrame = getattr(calibration, name)
-        content[name] = {
-            "columns": list(map(str, table.columns)),
-            "dtypes": [str(dtype) for dtype in table.dtypes],
-            "rows": [[_plain(value) for value in row] for row in table.itertuples(index=False, name=None)],
-        }
-    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def read_archive(path: str | os.PathLike[str]) -> bytes:

@@ -27,12 +27,6 @@ def typed(name: str, dtype: np.dtype[Any]) -> Variable:
     return spec if spec.kind == "categorical" else replace(spec, dtype=str(dtype))
 
 
-def flat(kernel: Any, *blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Run a kernel for flat arrays on blocks of any shape."""
-    shape = blocks[0].shape
-    return np.asarray(kernel(*(block.reshape(-1) for block in blocks))).reshape(shape)
-
-
 @dataclass(frozen=True)
 class FlatKernel:
     """A kernel for flat arrays of one dtype, applied to blocks."""
@@ -41,7 +35,8 @@ class FlatKernel:
     dtype: str
 
     def __call__(self, *blocks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return flat(getattr(pedogenesis, self.name), *(block.astype(self.dtype, copy=False) for block in blocks))
+        flat = (block.reshape(-1).astype(self.dtype, copy=False) for block in blocks)
+        return np.asarray(getattr(pedogenesis, self.name)(*flat)).reshape(blocks[0].shape)
 
 
 @overload

@@ -19,7 +19,7 @@ from tpsoil.errors import InputError, MissingInputError
 from tpsoil.kernels import ensemble, misfit, pedogenesis, shuffle
 from tpsoil.variables import NO_CLASS, Variable, variable
 
-from .inputs import NEEDED, as_dataset, check_units, float_type, require_layers
+from .inputs import NEEDED, ascending_levels, balance_layers, float_type
 from .options import SolumOptions
 from .space import COMBINATIONS, SearchSpace
 from .thickness import zone_rows
@@ -289,17 +289,11 @@ def ensemble_thickness(
     ['solum_thickness_p05', 'solum_thickness_p50', 'solum_thickness_p95', 'no_steady_state_share']
     """
     where = "solum.ensemble_thickness"
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
-    levels = tuple(float(p) for p in probabilities)
-    if not levels or any(not 0 <= p <= 1 for p in levels) or list(levels) != sorted(set(levels)):
-        raise InputError(f"{where}: probabilities are {levels}, expected ascending numbers from 0 to 1")
+    data, names = balance_layers(layers, where)
+    levels = ascending_levels(probabilities, where)
     by_zone = ensembles if isinstance(ensembles, Mapping) else {0: ensembles}
     if not by_zone:
         raise InputError(f"{where}: no ensemble; calibrate zones with more than {DIMENSIONS} profiles")
-    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
-    for name in names:
-        check_units(data[name], name, where)
     lookup = None
     if isinstance(ensembles, Mapping):
         if "zone" not in data:
@@ -343,16 +337,3 @@ def ensemble_thickness(
     attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
     attrs |= options.attributes()
     return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
-
-
-def ensemble_table(ensembles: Mapping[int, Ensemble]) -> pd.DataFrame:
-    """All members in one table: zone, member, the combinations, sd (m)."""
-    parts = []
-    for zone, item in ensembles.items():
-        part = pd.DataFrame(item.members, columns=[*COMBINATIONS, "a"][: item.members.shape[1]])
-        part.insert(0, "zone", zone)
-        part.insert(1, "member", np.arange(len(part)))
-        part["sd"] = item.sd
-        parts.append(part)
-    columns = ["zone", "member", *COMBINATIONS, "sd"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

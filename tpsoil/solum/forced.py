@@ -21,7 +21,7 @@ from tpsoil.variables import NO_CLASS, Variable
 
 from .ensembles import NO_STEADY_STATE_SHARE, Ensemble, member_rows, residual_noise
 from .forcing import LAYERS, Draws, ForcingSource, sources_of
-from .inputs import NEEDED, as_dataset, check_units, require_layers
+from .inputs import NEEDED, ascending_levels, balance_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
 from .space import COMBINATIONS, combinations
@@ -177,14 +177,8 @@ def forced_thickness(
     True
     """
     where = "solum.forced_thickness"
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
-    levels = tuple(float(p) for p in probabilities)
-    if not levels or any(not 0 <= p <= 1 for p in levels) or list(levels) != sorted(set(levels)):
-        raise InputError(f"{where}: probabilities are {levels}, expected ascending numbers from 0 to 1")
-    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
-    for name in names:
-        check_units(data[name], name, where)
+    data, names = balance_layers(layers, where)
+    levels = ascending_levels(probabilities, where)
     zones = list(ensembles.ensembles)
     lookup = None
     if zones != [0]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -66,6 +66,16 @@ def require_layers(layers: xr.Dataset, names: tuple[str, ...], where: str) -> No
         raise MissingInputError(f"{where}: {len(missing)} needed layer(s) are missing:{hints}")
 
 
+def balance_layers(layers: xr.Dataset | Mapping[str, Any], where: str) -> tuple[xr.Dataset, tuple[str, ...]]:
+    """Layers with their soil mask, and the names of those of the balance, present and in the catalogue's units."""
+    data = as_dataset(layers, where)
+    require_layers(data, NEEDED, where)
+    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
+    for name in names:
+        check_units(data[name], name, where)
+    return data, names
+
+
 def check_units(layer: Any, name: str, where: str) -> None:
     """Reject a layer whose `units` attribute is not the catalogue's, and a layer whose values show another unit.
 
@@ -113,6 +123,14 @@ def reject_scalar(name: str, value: float, low: float, high: float, where: str) 
     if not (np.isnan(value) or low <= value <= high):
         spec = variable(name)
         raise InputError(f"{where}: {name} is {value:g} {spec.units}, expected {low:g} to {high:g}")
+
+
+def ascending_levels(probabilities: Iterable[float], where: str) -> tuple[float, ...]:
+    """Probabilities of quantiles, rejected where they do not ascend within 0 to 1."""
+    levels = tuple(float(p) for p in probabilities)
+    if not levels or any(not 0 <= p <= 1 for p in levels) or list(levels) != sorted(set(levels)):
+        raise InputError(f"{where}: probabilities are {levels}, expected ascending numbers from 0 to 1")
+    return levels
 
 
 def float_type(*layers: Any) -> np.dtype[Any]:

@@ -172,7 +172,7 @@ def search_all(
         raise InputError(f"starts is {starts} and workers is {workers}, expected at least 1 each")
     tasks = [Task(*key, start) for key in sites for start in range(starts)]
     ledger = Ledger(checkpoint, _digest(space, sites, seed, effort)) if checkpoint is not None else None
-    results: dict[Task, SearchResult] = ledger.read() if ledger else {}
+    results: dict[Task, SearchResult] = dict(ledger.finished) if ledger else {}
     pending = [task for task in tasks if task not in results]
     done = len(tasks) - len(pending)
     with ThreadPoolExecutor(workers) as pool:
@@ -243,10 +243,6 @@ class Ledger:
         except (OSError, UnicodeDecodeError) as error:
             raise AccessError(f"checkpoint {self.path} cannot be read: {error}") from error
 
-    def read(self) -> dict[Task, SearchResult]:
-        """The finished searches."""
-        return dict(self.finished)
-
     def write(self, task: Task, result: SearchResult) -> None:
         """Add one finished search."""
         with self.path.open("a") as handle:
@@ -254,10 +250,8 @@ class Ledger:
 
 
 def _encode(task: Task, result: SearchResult) -> str:
-    return (
-        json.dumps({"task": [task.zone, task.scheme, task.fold, task.start], "found": list(result.__dict__.values())})
-        + "\n"
-    )
+    own = [task.zone, task.scheme, task.fold, task.start]
+    return json.dumps({"task": own, "found": list(result.__dict__.values())}) + "\n"
 
 
 def _decode(entry: Mapping[str, Any]) -> tuple[Task, SearchResult]:

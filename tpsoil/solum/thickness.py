@@ -19,7 +19,7 @@ from tpsoil.kernels import pedogenesis
 from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
 
 from .energy import typed
-from .inputs import DEEPEST_M, NEEDED, as_dataset, check_units, float_type, reject_scalar, require_layers
+from .inputs import DEEPEST_M, NEEDED, balance_layers, float_type, reject_scalar, require_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
 
@@ -159,11 +159,7 @@ def thickness(
     1.163693
     """
     where = "solum.thickness"
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
-    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
-    for name in names:
-        check_units(data[name], name, where)
+    data, names = balance_layers(layers, where)
     table, lookup = parameter_table(parameters, where)
     if lookup is not None:
         if "zone" not in data:

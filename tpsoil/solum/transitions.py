@@ -19,7 +19,7 @@ from tpsoil.kernels import transient as kernel
 from tpsoil.variables import Variable, variable
 
 from .climate_series import ClimateSeries
-from .inputs import NEEDED, as_dataset, check_units, float_type, require_layers
+from .inputs import NEEDED, balance_layers, check_units, float_type
 from .options import SolumOptions
 from .parameters import SolumParameters
 from .thickness import parameter_table, zone_rows
@@ -163,23 +163,19 @@ def transient_thickness(
     0
     """
     where = "solum.transient_thickness"
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
+    data, names = balance_layers(layers, where)
     chosen, how = options or SolumOptions(), settings or TransientSettings()
     chosen.require_density_ratio(parameters, where)
     named = require_years(years, series, where)
-    names = [name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data]
-    for name in names:
-        check_units(data[name], name, where)
     table, lookup = parameter_table(parameters, where)
     if lookup is not None:
         if "zone" not in data:
             raise MissingInputError(f"{where}: parameters are by zone, but there is no layer 'zone'")
-        names.append("zone")
+        names = (*names, "zone")
     anchors, stacked = _stack(data, how.stack, where)
     dtype = str(float_type(*(data[name] for name in names if variable(name).kind == "continuous")))
     outputs = transient_outputs(named, dtype)
-    step = _Transient(tuple(names), anchors, stacked, dtype, _schedule(series, anchors, named, how), how, chosen)
+    step = _Transient(names, anchors, stacked, dtype, _schedule(series, anchors, named, how), how, chosen)
     results = map_pixels(
         step,
         *(data[name] for name in (*names, *dict.fromkeys(name for of_year in stacked for name in of_year))),
