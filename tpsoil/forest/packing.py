@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tpsoil.errors import InputError
 from tpsoil.kernels import trees_lanes as lanes
 from tpsoil.kernels.trees_encode import FEW, fill_buckets
-from tpsoil.kernels.trees_responses import FEW_ROWS, code_leaves
+from tpsoil.kernels.trees_responses import FEW_ROWS, RANK_BITS, code_leaves
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
@@ -159,7 +159,7 @@ class LeafCodes:
 
     Parameters
     ----------
-    leaf : ndarray (nodes,), uint64; or uint32 as `counted_quantiles` reads it
+    leaf : ndarray (nodes,), uint64; or uint16 or uint32 as `counted_quantiles` reads it
     entry : ndarray, uint16 or uint32
     share : ndarray, int64
     unit : int
@@ -216,8 +216,9 @@ def _codes(packed: PackedResponses, rank: Array, trees: int) -> LeafCodes:
     distinct = (leaf >> np.uint64(32)) & np.uint64(0xFFFF)
     drawn = int((leaf >> np.uint64(48)).max(initial=0))
     if rank.size <= FEW_ROWS and trees * drawn <= 65535 and bool((distinct[~split] == 1).all()):
-        narrow = (leaf & np.uint64(0xFFFF)) | (leaf >> np.uint64(48) << np.uint64(16))
-        return LeafCodes(narrow.astype(np.uint32), entry[:0].copy(), share[:0].copy(), unit, single=True)
+        bits, kind = (RANK_BITS, np.uint16) if drawn < 1 << (16 - RANK_BITS) else (16, np.uint32)
+        narrow = (leaf & np.uint64(0xFFFF)) | (leaf >> np.uint64(48) << np.uint64(bits))
+        return LeafCodes(narrow.astype(kind), entry[:0].copy(), share[:0].copy(), unit, single=True)
     return LeafCodes(leaf, entry, share, unit)
 
 

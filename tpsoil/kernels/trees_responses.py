@@ -14,7 +14,8 @@ Array = npt.NDArray[Any]
 
 CLOSE = 1e-7
 """Shares of a leaf's weight that are so close may be equal but for rounding."""
-FEW_ROWS = 4096
+RANK_BITS = 12
+FEW_ROWS = 1 << RANK_BITS
 """Responses whose weights are summed and cleared all; of more, only those that were touched."""
 GROUP = 8
 """Pixels whose leaves are gathered together: their codes fit the first cache, and eight lanes one load."""
@@ -193,9 +194,9 @@ def counted_quantiles(
     ----------
     leaves, root, response, levels, where, first, result, close
         As there; at most 4096 responses.
-    leaf : ndarray (nodes,), uint32
-        Of a leaf the rank of its response, and in the upper 16 bits how often it was drawn. The draws of all trees
-        together are at most 65535.
+    leaf : ndarray (nodes,), uint16 or uint32
+        Of a leaf the rank of its response in the lower 12 or 16 bits, and in the others how often it was drawn. The
+        draws of all trees together are at most 65535.
     weighted : bool
         Each leaf counts 1; else each draw.
 
@@ -210,6 +211,8 @@ def counted_quantiles(
     block = np.zeros(blocks, np.int64)
     members = np.zeros(GROUP, np.int64)
     near = CLOSE if weighted else 0.0
+    shift = RANK_BITS if leaf.itemsize == 2 else 16
+    below = (1 << shift) - 1
     count = 0
     pixels = min(leaves.shape[0] * LANES, where.size - first)
     for group in range(0, pixels, GROUP):
@@ -220,7 +223,7 @@ def counted_quantiles(
             base = root[tree]
             for lane in range(lanes):
                 code = np.int64(leaf[base + np.int64(leaves[word, tree, begin + lane])])
-                rank, drawn = code & 0xFFFF, code >> 16
+                rank, drawn = code & below, code >> shift
                 members[lane] += drawn
                 added = np.int64(drawn > 0) if weighted else drawn
                 weight[lane, rank] += np.uint16(added)
