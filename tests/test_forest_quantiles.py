@@ -200,3 +200,21 @@ def test_codes_of_nodes_that_are_no_leaves_stay_within_the_responses() -> None:
     leaf, entry, share = np.zeros(6, np.uint64), np.zeros(8, np.uint16), np.zeros(8, np.int64)
     code_leaves(begin, member, rank, np.int64(0), leaf, entry, share)
     assert (leaf & np.uint64(0xFFFF)).tolist() == [0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize(("times", "width"), [(1, 2), (16, 4)])
+def test_leaves_of_few_and_of_many_draws_have_codes_of_16_and_32_bits(times: int, width: int) -> None:
+    X, y = training_rows(160)
+    forest = RandomForestRegressor(20, random_state=0).fit(X, y)
+    compiled = CompiledForest.from_sklearn(forest, responses=(X, y))
+    drawn = compiled.responses
+    assert drawn is not None
+    more = replace(drawn, begin=drawn.begin * np.uint32(times), member=np.repeat(drawn.member, times))
+    walker = Walker.of([replace(compiled, responses=more)], Levels((0.05, 0.5, 0.95), "responses"))
+    codes = walker.responses[0].codes[0]
+    assert (codes.single, codes.leaf.dtype.itemsize) == (True, width)
+    summed = replace(walker, responses=(replace(walker.responses[0], codes=()),))
+    columns, everywhere = list(np.ascontiguousarray(X.T, dtype=np.float32)), [np.ones(len(X), dtype=bool)]
+    levels = Levels((0.05, 0.5, 0.95), "responses")
+    fast, slow = (each.walk(columns, everywhere, levels=levels)[0].quantiles for each in (walker, summed))
+    np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-12)
