@@ -190,7 +190,7 @@ def test_no_map_of_europe_has_a_value_on_water_or_ice(europe: Path) -> None:
 def test_tibet_is_checked_at_real_sampled_depths(tibet: Path, tmp_path: Path) -> None:
     """Seven places of one campaign, all lower limits: no error can be estimated, and the map contradicts none."""
     tables = result_tables(str(tibet))
-    counts = tables["Profiles that no parameter was fitted to"].set_index("profiles")["count"]
+    counts = tables["Profiles that no parameter was fitted to"].set_index("item")["n"]
     assert counts["read"] == 71
     assert counts["used"] == counts["used: lower limits"] == 7
     scores = next(one for title, one in tables.items() if "no parameter was fitted to, with intervals" in title)

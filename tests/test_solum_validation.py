@@ -206,7 +206,7 @@ def test_cores_without_designations_are_limits_unless_the_recipe_knows_better(cu
         content["solum"]["validation"]["undesignated"] = known
         run(content, progress=False)
         tables = result_tables(content["run"]["output"])
-        counts[known] = tables["Profiles that no parameter was fitted to"].set_index("profiles")["count"]
+        counts[known] = tables["Profiles that no parameter was fitted to"].set_index("item")["n"]
     assert counts["limit"]["used: lower limits"] == counts["complete"]["used: complete"] == 9
 
 
@@ -265,7 +265,7 @@ def test_the_plateau_is_checked_at_every_real_place(
     del content["solum"]["forcing"]
     run(content, progress=False)
     tables = result_tables(content["run"]["output"])
-    counts = tables["Profiles that no parameter was fitted to"].set_index("profiles")["count"]
+    counts = tables["Profiles that no parameter was fitted to"].set_index("item")["n"]
     assert counts["used"] == counts["used: lower limits"] > 25
     scores = next(one for title, one in tables.items() if "no parameter was fitted to, with intervals" in title)
     own = scores[scores["prediction"] == "map"].set_index("measure")

@@ -13,6 +13,7 @@ MASS: Final = "mg/kg"
 FIT: Final = "scale of the fit"
 
 UNITS: Final = (
+    ("solum_profiles", ""),
     ("solum", "m"), ("alteration", ""), ("samples", MASS), ("calibration", MASS), ("xrf", MASS), ("groups", MASS),
     ("traces", "m"), ("importance", ""), ("joint", ""), ("drivers", ""), ("effect", ""), ("dependence", ""),
     ("relation", ""), ("predictions", ""), ("sites", ""), ("zonal", ""), ("areas", ""), ("map_accuracy", ""),
@@ -65,6 +66,7 @@ COLUMNS: Final = {
     "binomial_se": "standard error of coverage", "interval_score": "interval score{u}", "crps": "CRPS{u}",
     "conformal": "coverage, conformal", "quantile": "coverage, quantiles", "spread": "coverage, spread of trees",
     "held": "coverage", "by_quantiles": "coverage, quantiles", "by_spread": "coverage, spread of trees",
+    "prediction": "prediction", "interval": "interval", "limits_above": "lower limits above the interval",
     "below": "share below", "above": "share above", "pit_mean": "mean PIT", "share": "share",
     "within_sd": "standard deviation within sites{u}", "within_share": "share of variance within sites",
     "width_measurement": "width for a measurement{u}", "width_true": "width for the true value{u}",

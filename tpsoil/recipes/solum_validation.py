@@ -24,6 +24,7 @@ from .mask_stage import mask_inputs
 from .solum_options import CalibrationTable, ProfilesTable
 
 DIGITS: Final = 4
+IN_METRES: Final = ("bias", "mae", "rmse", "bias_tobit", "rmse_tobit", "shortfall")
 SAME_PLACE: Final = {True: 1e-5, False: 1.0}
 """Positions closer than this are one place: degrees (1 m), or metres."""
 SAMPLED: Final = ("depths", "sampling depths")
@@ -149,16 +150,17 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         notes.append(f"{name}: {profiles.attrs['assumption']}")
     notes += [f"profiles of {name}: {text}" for text in result.notes]
     scores = result.scores.assign(level=table.level)
+    scores.insert(2, "units", ["m" if name in IN_METRES else "1" for name in scores["measure"]])
     if options["published"]:
         printed = [
             {"prediction": "published: the study's map at its own profiles", "measure": label,
-             "value": PUBLISHED_SCORES["this study"][key]}
+             "units": "1" if key == "mre" else "m", "value": PUBLISHED_SCORES["this study"][key]}
             for key, label in PRINTED.items()
         ]  # fmt: skip
         scores = pd.concat([scores, pd.DataFrame(printed)], ignore_index=True)
     tables = {
         "solum_profiles": scores.dropna(subset="value").round(DIGITS),
-        "solum_profile_counts": result.counts,
+        "solum_profile_counts": result.counts.rename(columns={"profiles": "item", "count": "n"}),
         **({"solum_profile_coverage": result.coverage.round(DIGITS)} if len(result.coverage) else {}),
         "predictions_profiles": result.points.drop(columns="cell").round(6),
     }
