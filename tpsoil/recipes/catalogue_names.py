@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.sources import Choice, read_catalogue
@@ -13,12 +13,10 @@ from tpsoil.variables import CATALOGUE
 
 from .derive_settings import DeriveSettings, source_kind
 from .fetching import box_of, cell_metres
-from .layer_stage import LayerTable
+from .layer_stage import READING, LayerTable
 from .open_data import Network, OpenData, read_options
 from .recipe import Recipe, grid_of_recipe
 
-OF_ENTRY: Final = ("nodata", "scale", "offset", "variable", "band", "crs", "combine")
-"""Options of `[[layers]]` that an entry of the catalogue gives."""
 Progress = Callable[[str], None]
 
 
@@ -90,7 +88,7 @@ class _Names:
         if len(table.sources) > 1:
             self.faults.append(f"{at}.source: an entry of the catalogue stands alone; give one layer for each")
             return table
-        taken = [key for key in OF_ENTRY if getattr(table, key) is not None]
+        taken = [key for key in READING if getattr(table, key) is not None]
         if taken:
             self.faults.append(f"{at}.{taken[0]}: the entry of the catalogue gives it; leave {', '.join(taken)} out")
         choice = self.choice(table.sources[0], f"{at}.source")

@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import REPORTED, ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element, samples_read
+from .element_reading import attributes_of, read_element, samples_read
 from .element_sources import source_layers
 from .element_training import training_options
 
@@ -58,15 +58,13 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
             **read,
             prepare=prepare_composition,
             load=models_of,
-            attributes={
-                "": {
-                    "parents": " ".join(inputs),
-                    "model": f"random forest, {own.trees} trees, {composition_of(own).transform} log-ratios",
-                    "back_transformation": METHOD,
-                    "samples": samples.name,
-                    **({"simulated": "true"} if own.simulated else {}),
-                }
-            },
+            attributes=attributes_of(
+                own,
+                samples,
+                inputs,
+                model=f"random forest, {own.trees} trees, {composition_of(own).transform} log-ratios",
+                back_transformation=METHOD,
+            ),
             bytes_per_cell=count * BYTES_PER_CELL + 4 * len(own.features),
         )
     ]

@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element, samples_read
+from .element_reading import attributes_of, read_element, samples_read
 from .element_samples import ElementSamples
 from .element_sources import source_layers
 from .element_training import training_options
@@ -68,14 +68,7 @@ def index_stages(
             **samples_read(own, samples, next(iter(own.columns)), values=False),
             prepare=prepare_index,
             load=MapModel.load,
-            attributes={
-                "": {
-                    "parents": " ".join(inputs),
-                    "model": f"random forest, {own.trees} trees",
-                    "samples": samples.name,
-                    **({"simulated": "true"} if own.simulated else {}),
-                }
-            },
+            attributes=attributes_of(own, samples, inputs, model=f"random forest, {own.trees} trees"),
             bytes_per_cell=BYTES_PER_CELL + 4 * len(inputs),
         )
     ]

@@ -267,6 +267,12 @@ def read_pairs(table: ElementsTable, symbol: str, pairs: Path) -> pd.DataFrame:
         return read_table(pairs, needed=names, numbers=names, where=pairs.name)[names]
 
 
+def attributes_of(table: ElementsTable, path: Path, parents: Sequence[str], **more: str) -> dict[str, dict[str, Any]]:
+    """Attributes of every map of a stage of `[elements]`: `parents`, `samples`, further ones, and `simulated`."""
+    simulated = {"simulated": "true"} if table.simulated else {}
+    return {"": {"parents": " ".join(parents), **more, "samples": path.name, **simulated}}
+
+
 def digest_of_columns(parts: Sequence[Any]) -> str:
     """Digest of columns of a table, and of other values that have a JSON form.
 

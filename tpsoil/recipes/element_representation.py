@@ -18,7 +18,7 @@ from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import read_element, samples_read
+from .element_reading import attributes_of, read_element, samples_read
 
 
 def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
@@ -54,9 +54,7 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
             prepare=prepare_representation,
             prepares="counting",
             load=ratios_of,
-            attributes={
-                "": {"parents": layer, "samples": samples.name, **({"simulated": "true"} if table.simulated else {})}
-            },
+            attributes=attributes_of(table, samples, [layer]),
         )
         for layer in table.representation
     ]

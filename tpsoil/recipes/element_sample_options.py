@@ -355,8 +355,5 @@ class SamplesKeys(Section):
                 f"{nearest_name(near[0], self.columns)}"
             )
         if self.composition is not None:
-            try:
-                self.composition.declared({name: self.property_of(name).units for name in self.parts})
-            except InputError as error:
-                raise ValueError(str(error)) from error
+            self.composition.declared({name: self.property_of(name).units for name in self.parts})
         return self

@@ -30,7 +30,7 @@ from .element_maps import (
     tally_applicability,
 )
 from .element_options import REPORTED, ElementsTable
-from .element_reading import read_with_warnings, samples_read
+from .element_reading import attributes_of, read_with_warnings, samples_read
 from .element_report import report_element
 from .element_representation import representation_stages
 from .mask_stage import mask_inputs
@@ -154,15 +154,13 @@ def _element_stage(
         load=MapModel.load,
         tally=tally,
         notes=None if tally is None else partial(applicability_notes, declared.long_name),
-        attributes={
-            "": {
-                "parents": " ".join(inputs),
-                "model": f"random forest, {table.trees} trees" + (", log10 target" if table.log_of(symbol) else ""),
-                "samples": samples.name,
-                **({"scale": scale} if (scale := table.property_of(symbol).scale) else {}),
-                **({"simulated": "true"} if table.simulated else {}),
-            }
-        },
+        attributes=attributes_of(
+            table,
+            samples,
+            inputs,
+            model=f"random forest, {table.trees} trees" + (", log10 target" if table.log_of(symbol) else ""),
+            **({"scale": declared.scale} if declared.scale else {}),
+        ),
         bytes_per_cell=(BYTES_WITH_INTERVAL if table.interval else BYTES_PER_CELL)
         + (BYTES_OF_KRIGING if table.kriging != "none" else 0)
         + 4 * len(table.features),

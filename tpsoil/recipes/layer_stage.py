@@ -18,7 +18,6 @@ from tpsoil.cube import cube_info
 from tpsoil.cube.alignment import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.places import is_url
-from tpsoil.errors import InputError
 from tpsoil.ingest.dependencies import behind, forget_remote
 from tpsoil.ingest.rasters import Raster, read_raster
 from tpsoil.redaction import public_name
@@ -27,6 +26,8 @@ from tpsoil.variables import Kind, Variable, describe_layer
 
 from .section import Section
 
+READING: Final = ("nodata", "scale", "offset", "variable", "band", "crs", "combine")
+"""Options of `[[layers]]` on how a source is read, beside its units; an entry of the catalogue gives them."""
 Resampling = Literal["nearest", "bilinear", "average", "mode"]
 
 WindowReader: TypeAlias = tuple[Callable[[slice, slice], Array], Mapping[str, Any]]
@@ -141,10 +142,7 @@ class LayerTable(Section):
 
     @model_validator(mode="after")
     def _describable(self) -> LayerTable:
-        try:
-            self.described()
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        self.described()
         return self
 
     def described(self) -> Variable:
@@ -267,13 +265,7 @@ def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | Non
         sources[0] if len(sources) == 1 else list(sources),
         spec,
         units=table.units,
-        nodata=table.nodata,
-        scale=table.scale,
-        offset=table.offset,
-        variable=table.variable,
-        band=table.band,
-        crs=table.crs,
-        combine=table.combine,
+        **{key: getattr(table, key) for key in READING},
     )
     attrs: dict[str, Any] = {"source": raster.origin, "source_digest": raster.digest, **dict(raster.notes)}
     attrs |= coverage_note(raster, Alignment(raster.box, grid, "nearest", spec))

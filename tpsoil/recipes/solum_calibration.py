@@ -21,7 +21,6 @@ from tpsoil.points import position_columns, project_points
 from tpsoil.solum import (
     PUBLISHED,
     Calibration,
-    Effort,
     calibrate,
     ensemble_thickness,
     published_zones,
@@ -81,7 +80,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         area=mapped_places(usable, layers) if table.validation else None,
         seed=int(options["seed"]),
         workers=bench.workers,
-        effort=Effort(complexes=table.complexes, evaluations=table.evaluations),
+        effort=table.effort,
         members=table.members,
         baseline_features=table.baseline_features,
         progress=bench.progress,

@@ -27,7 +27,7 @@ from tpsoil.solum.observations import values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
-from .solum_options import CalibrationTable, ComparisonTable
+from .solum_options import OF_PROFILES, CalibrationTable, ComparisonTable
 from .solum_study import beside_published, five_digits, gain_row
 
 THICKNESS: Final = "solum_thickness"
@@ -47,7 +47,7 @@ def comparison_stage(
         outputs=difference_outputs(table),
         compute=compute_differences,
         options={"table": table, "calibration": calibration, "profiles": profiles},
-        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation"),
+        indifferent=OF_PROFILES,
         files=calibration.files(profiles) if calibration is not None else (),
         prepare=prepare_comparison,
         prepares="comparing",

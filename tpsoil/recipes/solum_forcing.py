@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,10 +11,7 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, field_validator, model_validator
 
-from tpsoil.constants import SOLUM_STUDY
-from tpsoil.errors import InputError
 from tpsoil.solum import (
-    Effort,
     ForcedCalibration,
     ForcedEnsembles,
     ForcingSource,
@@ -31,7 +27,8 @@ from tpsoil.solum.forcing import Draws
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
 from .section import Section
-from .solum_layers import layers_of
+from .solum_layers import after_steady, layers_of, parameters_of
+from .solum_options import OF_PROFILES
 
 SAMPLE_CELLS = 1000
 """Side of the decimated map from which the cells of the variance are drawn."""
@@ -106,10 +103,7 @@ class ForcingTable(Section):
 
     @model_validator(mode="after")
     def _usable_sources(self) -> ForcingTable:
-        try:
-            _ = self.distributions
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        _ = self.distributions
         return self
 
 
@@ -126,13 +120,7 @@ def forcing_stage(table: Any, thickness_stage: Stage, parameters: Any, seed: int
     seed : int
     """
     forcing: ForcingTable = table.forcing
-    profiles = thickness_stage.options["profiles"]
-    common = {
-        "references": SOLUM_STUDY,
-        "parents": thickness_stage.attributes[""]["parents"],
-        "assumptions": thickness_stage.attributes[""]["assumptions"],
-        **{f"forcing_{source.layer}": source.text for source in forcing.distributions},
-    }
+    options, attributes = after_steady(table, thickness_stage, parameters)
     return Stage(
         name="solum_forcing",
         title="solum thickness under uncertain forcing",
@@ -140,20 +128,15 @@ def forcing_stage(table: Any, thickness_stage: Stage, parameters: Any, seed: int
         inputs=thickness_stage.inputs,
         outputs=tuple(forced_outputs(forcing.quantiles, _spread(forcing))),
         compute=compute_forced,
-        options={
-            "forcing": forcing, "calibration": table.calibration, "profiles": profiles, "physics": table.options,
-            "parameters": parameters, "zones": table.zones if isinstance(table.zones, str) else "layer",
-            "assumptions": table.assumptions, "normalisation": table.erosion_normalisation,
-            "seed": seed,
-        },
-        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation", "calibration.quantiles"),
-        files=table.calibration.files(profiles) if table.calibration is not None else (),
+        options={**options, "forcing": forcing, "seed": seed},
+        indifferent=(*OF_PROFILES, "calibration.quantiles"),
+        files=() if table.calibration is None else table.calibration.files(options["profiles"]),
         prepare=prepare_forced,
         prepares="drawing the forcing",
         load=load_forced,
-        attributes={"": common},
+        attributes={"": attributes | {f"forcing_{one.layer}": one.text for one in forcing.distributions}},
         bytes_per_cell=300.0,
-    )  # fmt: skip
+    )
 
 
 def _spread(forcing: ForcingTable) -> str:
@@ -167,25 +150,20 @@ def prepare_forced(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workben
     calibration = options["calibration"]
     notes = []
     if calibration is None:
-        parameters = options["parameters"]
-        if options["zones"] == "none" and isinstance(parameters, Mapping):
-            parameters = next(iter(parameters.values()))
+        parameters = parameters_of(options, options["parameters"])
         ensembles = forced_ensembles(
             parameters, forcing.distributions, options["physics"], draws=forcing.draws, seed=options["seed"]
         )
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # reported by the stage of the steady state
-            profiles = calibration.read(options["profiles"])
         how = ForcedCalibration(
             calibration.preset,
             calibration.problem,
             forcing.members,
-            Effort(complexes=calibration.complexes, evaluations=calibration.evaluations),
+            calibration.effort,
             calibration.objective,
         )
         ensembles = calibrate_forced(
-            profiles[profiles["problem"] == ""].reset_index(drop=True),
+            calibration.usable(options["profiles"]),
             layers,
             forcing.distributions,
             options["physics"],

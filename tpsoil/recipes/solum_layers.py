@@ -10,6 +10,7 @@ import xarray as xr
 from pydantic import Field
 
 from tpsoil.solum import published_zones
+from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
 from .section import Section
@@ -96,6 +97,36 @@ def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.D
     """The layers with a number for each that is assumed."""
     numbers = {name: ((), np.float32(a.value), {"units": variable(name).units}) for name, a in assumptions.items()}
     return layers.assign(numbers)
+
+
+def after_steady(table: Any, steady: Stage, parameters: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options and attributes of a stage that continues from the steady state.
+
+    Parameters
+    ----------
+    table : SolumTable
+    steady : Stage
+        Of the steady state.
+    parameters : SolumParameters, mapping of zone to SolumParameters, or None
+        None where the recipe has a calibration.
+    """
+    options = {
+        "parameters": parameters,
+        "physics": table.options,
+        "calibration": table.calibration,
+        "profiles": steady.options["profiles"] if parameters is None else None,
+        "assumptions": table.assumptions,
+        "normalisation": table.erosion_normalisation,
+        "zones": table.zones if isinstance(table.zones, str) else "layer",
+    }
+    return options, {key: steady.attributes[""][key] for key in ("references", "parents", "assumptions")}
+
+
+def parameters_of(options: Mapping[str, Any], parameters: Any) -> Any:
+    """Parameters by zone; of one zone without zones."""
+    if options["zones"] == "none" and isinstance(parameters, Mapping):
+        return next(iter(parameters.values()))
+    return parameters
 
 
 def layers_of(layers: xr.Dataset, options: Mapping[str, Any]) -> xr.Dataset:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from tpsoil.errors import InputError
 from tpsoil.evaluation.designs import kind_of
 from tpsoil.ingest import read_profiles
 from tpsoil.ingest.profile_layouts import LayoutName
@@ -124,6 +124,17 @@ class ProfilesTable(Section):
             Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
         )
 
+    def usable(self, profiles: str | Path) -> pd.DataFrame:
+        """The profiles with a usable thickness; warnings are reported by the stage of the steady state."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            rows = self.read(profiles)
+        return rows[rows["problem"] == ""].reset_index(drop=True)
+
+
+OF_PROFILES: Final = ("calibration.profiles", "calibration.sites", "calibration.citation")
+"""Options of a stage that do not decide its result: the files' content does."""
+
 
 class CalibrationTable(ProfilesTable):
     """`[solum.calibration]`: parameters from profiles instead of published ones.
@@ -180,10 +191,7 @@ class CalibrationTable(ProfilesTable):
     @classmethod
     def _designs(cls, designs: tuple[str, ...]) -> tuple[str, ...]:
         for design in designs:
-            try:
-                kind_of(design)
-            except InputError as error:
-                raise ValueError(str(error)) from error
+            kind_of(design)
         if len(set(designs)) != len(designs):
             raise ValueError(f"is {list(designs)}, expected each design once")
         return designs
@@ -195,13 +203,15 @@ class CalibrationTable(ProfilesTable):
             raise ValueError(f"is {list(chances)}, expected ascending numbers between 0 and 1")
         return chances
 
+    @property
+    def effort(self) -> Effort:
+        """Of each search."""
+        return Effort(complexes=self.complexes, evaluations=self.evaluations)
+
     @model_validator(mode="after")
     def _searchable(self) -> CalibrationTable:
-        try:
-            search_space(self.preset, self.problem)
-            Effort(complexes=self.complexes, evaluations=self.evaluations)
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        search_space(self.preset, self.problem)
+        _ = self.effort
         return self
 
 

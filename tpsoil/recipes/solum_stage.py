@@ -37,7 +37,7 @@ from .solum_calibration import load_calibration, prepare_calibration, quantile_m
 from .solum_comparison import comparison_stage
 from .solum_forcing import ForcingTable, forcing_stage
 from .solum_layers import PAIRING, Assumption, ErosionNormalisation, normalised, pairing_notes, with_assumptions
-from .solum_options import CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
+from .solum_options import OF_PROFILES, CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
 from .solum_study import sensitivity_table, summarise_zones, tally_zones
 from .solum_transient import TransientTable, transient_stage
 from .solum_validation import ValidationTable, require_independent, validation_stage
@@ -183,11 +183,8 @@ class SolumTable(Section):
             if self.parameters != "published":
                 raise ValueError("parameters and calibration both define the parameters; give one")
             return self
-        try:
-            parameters = solum_parameters(self.parameters)
-            self.options.require_density_ratio(parameters, "parameters")
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        parameters = solum_parameters(self.parameters)
+        self.options.require_density_ratio(parameters, "parameters")
         if isinstance(parameters, Mapping) and self.zones == "none":
             raise ValueError("zones is 'none', but parameters are given by zone; give one table of parameters")
         return self
@@ -278,9 +275,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
             "table.validation",
             "table.forcing",
             "table.transient",
-            "table.calibration.profiles",
-            "table.calibration.sites",
-            "table.calibration.citation",
+            *(f"table.{key}" for key in OF_PROFILES),
         ),
         files=calibration.files(profiles) if calibration is not None else (),
         prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -14,13 +13,11 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, field_validator, model_validator
 
-from tpsoil.constants import SOLUM_STUDY
-from tpsoil.errors import InputError, TpsoilError
+from tpsoil.errors import TpsoilError
 from tpsoil.ingest import read_table
 from tpsoil.ingest.dependencies import behind
 from tpsoil.solum import (
     ClimateSeries,
-    Effort,
     SolumParameters,
     TransientSettings,
     climate_series,
@@ -31,7 +28,8 @@ from tpsoil.solum.transitions import EQUILIBRIUM, require_years, transient_outpu
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
 from .section import Section
-from .solum_layers import layers_of
+from .solum_layers import after_steady, layers_of, parameters_of
+from .solum_options import OF_PROFILES
 
 
 class TransientTable(Section):
@@ -86,10 +84,7 @@ class TransientTable(Section):
 
     @model_validator(mode="after")
     def _usable_settings(self) -> TransientTable:
-        try:
-            _ = self.settings
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        _ = self.settings
         return self
 
 
@@ -124,13 +119,7 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
     """
     transient: TransientTable = table.transient
     more = {name for names in transient.stack.values() for name in names.values()}
-    profiles = steady.options["profiles"] if parameters is None else None
-    common = {
-        "references": SOLUM_STUDY,
-        "parents": steady.attributes[""]["parents"],
-        "assumptions": steady.attributes[""]["assumptions"],
-        "climate_series": Path(transient.series).name,
-    }
+    options, attributes = after_steady(table, steady, parameters)
     return Stage(
         name="solum_transient",
         title="solum thickness under a changing climate",
@@ -139,20 +128,14 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
         outputs=tuple(transient_outputs(transient.years)),
         compute=compute_transient,
         options={
-            "transient": transient, "series": series, "parameters": parameters, "physics": table.options,
-            "calibration": table.calibration, "profiles": profiles, "assumptions": table.assumptions,
-            "normalisation": table.erosion_normalisation, "seed": seed if parameters is None else None,
-            "zones": table.zones if isinstance(table.zones, str) else "layer",
+            **options, "transient": transient, "series": series, "seed": seed if parameters is None else None
         },
-        indifferent=(
-            "transient.series", "calibration.profiles", "calibration.sites", "calibration.citation",
-            "calibration.quantiles",
-        ),
-        files=() if table.calibration is None or profiles is None else table.calibration.files(profiles),
+        indifferent=("transient.series", *OF_PROFILES, "calibration.quantiles"),
+        files=() if table.calibration is None else table.calibration.files(options["profiles"]),
         prepare=prepare_transient if parameters is None else None,
         prepares="calibrating",
         load=load_parameters if parameters is None else None,
-        attributes={"": common},
+        attributes={"": attributes | {"climate_series": Path(transient.series).name}},
         bytes_per_cell=160.0 + 80.0 * max(1, len(transient.stack)) + 16.0 * len(transient.years),
         tally=partial(tally_equilibrium, transient.years),
         notes=partial(equilibrium_notes, transient.years),
@@ -162,21 +145,14 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
 def prepare_transient(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """The parameters of the calibration, by the searches that the steady state has too."""
     calibration = options["calibration"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # reported by the stage of the steady state
-        profiles = calibration.read(options["profiles"])
-    effort = Effort(complexes=calibration.complexes, evaluations=calibration.evaluations)
     by_zone = calibrated_parameters(
-        profiles[profiles["problem"] == ""].reset_index(drop=True),
+        calibration.usable(options["profiles"]),
         layers_of(cube, options),
         options["physics"],
-        settings={
-            "preset": calibration.preset, "problem": calibration.problem, "starts": calibration.starts,
-            "effort": effort, "objective": calibration.objective,
-        },
+        settings={key: getattr(calibration, key) for key in ("preset", "problem", "starts", "effort", "objective")},
         seed=int(options["seed"]),
         workers=bench.workers,
-    )  # fmt: skip
+    )
     return Prepared(json.dumps({str(zone): asdict(one) for zone, one in by_zone.items()}).encode())
 
 
@@ -190,11 +166,9 @@ def compute_transient(window: Window) -> Mapping[str, Array]:
     options = window.options
     transient: TransientTable = options["transient"]
     parameters = window.model if options["parameters"] is None else options["parameters"]
-    if options["zones"] == "none" and isinstance(parameters, Mapping):
-        parameters = next(iter(parameters.values()))
     maps = transient_thickness(
         layers_of(window.layers, options),
-        parameters,
+        parameters_of(options, parameters),
         options["series"],
         options["physics"],
         years=transient.years,

@@ -17,7 +17,7 @@ from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import CATALOGUE, Variable
 
 from .mask_stage import mask_inputs
-from .solum_options import CalibrationTable, ZonesTable
+from .solum_options import OF_PROFILES, CalibrationTable, ZonesTable
 
 BYTES_PER_CELL: Final = 260.0
 """Sixteen columns in float64, codes and labels."""
@@ -37,7 +37,7 @@ def zones_stage(
         outputs=(zone_variable(table.k),),
         compute=compute_zones,
         options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
-        indifferent=("calibration.profiles", "calibration.sites", "calibration.citation"),
+        indifferent=OF_PROFILES,
         files=calibration.files(profiles) if table.rank and calibration is not None else (),
         prepare=prepare_zones,
         prepares="fitting zones",

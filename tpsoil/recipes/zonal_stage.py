@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tpsoil.cube.area_errors import LIMITS, area_estimates
 from tpsoil.cube.zonal import DEFAULT_STATISTICS, require_statistics, zonal_statistics
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import nearest_name
 from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER, file_family
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
@@ -59,10 +59,7 @@ class ZonalTable(Section):
     @field_validator("statistics")
     @classmethod
     def _known_statistics(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            require_statistics(names, "is not usable")
-        except InputError as error:
-            raise ValueError(str(error)) from error
+        require_statistics(names, "is not usable")
         return names
 
     @model_validator(mode="after")
