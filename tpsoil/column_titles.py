@@ -123,7 +123,7 @@ def known_title(name: str, table: str = "") -> str | None:
     Examples
     --------
     >>> known_title("rmse", "solum_scores"), known_title("annual_precipitation_min"), known_title("q_x")
-    ('RMSE, m', 'annual precipitation, mm, minimum', None)
+    ('RMSE, m', 'mean annual precipitation, mm, minimum', None)
     """
     if name in COLUMNS:
         unit = next((unit for start, unit in UNITS if table.startswith(start)), FIT if table else "")
