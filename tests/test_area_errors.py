@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -13,7 +15,8 @@ import small_run
 import xarray as xr
 from scipy.stats import norm
 
-from tpsoil.cube.area_errors import ALL_CELLS, aggregate_map, area_estimates
+from tpsoil.cube import aggregate_map, coarsen_store, create_cube, open_cube, write_layers
+from tpsoil.cube.area_errors import ALL_CELLS, area_estimates
 from tpsoil.errors import InputError, TpsoilError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes import run
@@ -141,7 +144,36 @@ def test_maps_without_errors_are_rejected(maps: xr.Dataset) -> None:
         area_estimates(maps[["iron"]], "iron", {"all": shapely.box(*GRID.boundingbox)})
 
 
-def test_a_run_gives_intervals_of_areas(tmp_path: Path) -> None:
+def test_other_layers_of_a_coarser_store_are_means_and_frequent_classes() -> None:
+    store, out = "memory://coarsening/fine", "memory://coarsening/coarse"
+    create_cube(store, GRID, overwrite=True)
+    slope = np.arange(SIDE * SIDE, dtype="float32").reshape(SIDE, SIDE) % 11
+    slope[:3, :4] = np.nan
+    zone = np.ones((SIDE, SIDE), "uint8")
+    zone[5:8, :4] = 3
+    layers = {"slope": slope, "zone": zone, "iron": slope, "iron_sd": slope}
+    units = {"slope": "degree", "zone": "1", "iron": "mg kg-1", "iron_sd": "mg kg-1"}
+    arrays = {
+        name: xr.DataArray(values, dims=("y", "x"), coords=coordinates(GRID), attrs={"units": units[name]})
+        for name, values in layers.items()
+    }
+    write_layers(store, arrays)
+    assert coarsen_store(store, out, 4, layers=["slope", "zone", "iron"], overwrite=True) == ["slope", "zone", "iron"]
+    coarse = open_cube(out)
+    blocks = slope.reshape(6, 4, 6, 4)
+    np.testing.assert_allclose(coarse["slope"].values, np.nanmean(np.where(blocks > -1, blocks, np.nan), axis=(1, 3)))
+    assert coarse["zone"].values[1, 0] == 3
+    assert coarse["zone"].values[2, 0] == 1
+    assert coarse["iron"].attrs["units"] == "mg kg-1"
+    with pytest.raises(InputError, match="iron_sd would be averaged"):
+        coarsen_store(store, out, 4, layers=["iron_sd"], overwrite=True)
+    with pytest.raises(InputError, match="no map with an interval"):
+        coarsen_store(store, out, 4, overwrite=True)
+    with pytest.raises(InputError, match="factor is 1"):
+        coarsen_store(store, out, 1, layers=["slope"], overwrite=True)
+
+
+def test_a_run_gives_intervals_of_areas(tmp_path: Path, tpsoil_command: Callable[..., Any]) -> None:
     recipe = small_run.make_small(tmp_path, side=32)
     recipe.pop("solum")
     grid = small_run.small_grid(32)
@@ -160,6 +192,14 @@ def test_a_run_gives_intervals_of_areas(tmp_path: Path) -> None:
     coarse = aggregate_map(maps, "iron", 4)
     assert coarse["iron"].shape == (8, 8)
     assert float((coarse["iron_upper"] > coarse["iron_lower"]).mean()) > 0.9
+    out = str(tmp_path / "coarse.zarr")
+    assert tpsoil_command("cube", "coarsen", recipe["run"]["output"], out, "--factor", "4").status == 0
+    stored = open_cube(out)
+    for name in ("iron", "iron_se", "iron_lower", "iron_upper", "iron_share"):
+        np.testing.assert_array_equal(stored[name].values, coarse[name].values)
+    assert stored["iron"].attrs["parents"] == "iron"
+    assert "correlated" in stored["iron_upper"].attrs["aggregation"]
+    assert tpsoil_command("cube", "coarsen", recipe["run"]["output"], out, "--factor", "4").status == 2
     recipe["zonal"] = [{**entry, "area_intervals": ["irn"]}]
     with pytest.raises(TpsoilError, match="did you mean 'iron'"):
         run(recipe, workers=1, progress=False)

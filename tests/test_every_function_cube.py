@@ -130,6 +130,14 @@ def align(**arguments: Any) -> Any:
     return cube.align(read_raster(FINE, variable("slope")), GRID, **arguments).compute()
 
 
+def coarsen_store(*, existing: bool = False, **arguments: Any) -> Any:
+    """The layers of the coarser store."""
+    out = f"memory://coarse{next(NUMBERS)}"
+    if existing:
+        cube.create_cube(out, GRID)
+    return cube.coarsen_store(BASE, out, 2, **arguments)
+
+
 def export_store(*, existing: bool = False, **arguments: Any) -> Any:
     """The files and their variables."""
     out = Path(f"export{next(NUMBERS)}") / "maps.nc"
@@ -202,6 +210,11 @@ CASES = {
         create_layers,
         {"specs": [variable("elevation")]},
         {"attrs": other({"elevation": {"note": "own"}}), "overwrite": other(True, specs=[variable("slope")])},
+    ),
+    "coarsen_store": Case(
+        coarsen_store,
+        {"layers": ["slope"]},
+        {"layers": other(["slope", "soil_mask"]), "overwrite": other(True, existing=True)},
     ),
     "export_store": Case(
         export_store, {}, {"layers": other(["slope"]), "overwrite": other(True, existing=True)}

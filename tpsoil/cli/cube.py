@@ -195,6 +195,24 @@ def overviews(
     typer.echo(f"{store}: {len(written)} overviews written")
 
 
+@app.command()
+def coarsen(
+    store: Store,
+    out: Annotated[str, typer.Argument(help="The coarser store: a path or URL.", show_default=False)],
+    factor: Annotated[int, typer.Option(help="Cells along a side of a block, such as 10.", show_default=False)],
+    layer: Annotated[list[str] | None, typer.Option(help="Mean of this layer; may be repeated.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing store.")] = False,
+) -> None:
+    """Write a store at a coarser resolution, with intervals of the means of maps that have an interval.
+
+    The interval of a mean accounts for errors that are correlated in space. Without --layer: the maps that have one.
+    """
+    from tpsoil.cube import coarsen_store
+
+    names = coarsen_store(store, out, factor, layers=layer or None, overwrite=overwrite)
+    typer.echo(f"{out}: {', '.join(names)}")
+
+
 Box = tuple[float, float, float, float]
 
 

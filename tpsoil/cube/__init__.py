@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .alignment import align
+    from .area_errors import aggregate_map
     from .check import CubeCheck, check_cube
+    from .coarsening import coarsen_store
     from .export import export_store
     from .layers import add_layer, add_layers, write_layers
     from .location import writing
@@ -33,9 +35,11 @@ _HOMES = {
     "CubeInfo": "reading",
     "add_layer": "layers",
     "add_layers": "layers",
+    "aggregate_map": "area_errors",
     "align": "alignment",
     "check_cube": "check",
     "chunk_bytes": "regions",
+    "coarsen_store": "coarsening",
     "create_cube": "store",
     "create_layers": "regions",
     "cube_info": "store",
@@ -59,9 +63,11 @@ __all__ = [
     "CubeInfo",
     "add_layer",
     "add_layers",
+    "aggregate_map",
     "align",
     "check_cube",
     "chunk_bytes",
+    "coarsen_store",
     "create_cube",
     "create_layers",
     "cube_info",

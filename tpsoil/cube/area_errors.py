@@ -123,6 +123,19 @@ def aggregate_map(layers: xr.Dataset, name: str, factor: int) -> xr.Dataset:
     -----
     Variance of a block = sum_ij w_i w_j sd_i sd_j C(h_ij) over its cells, exact: the interval is narrower than that of
     a cell by what averages out, and wider than for independent errors.
+
+    Examples
+    --------
+    >>> from tpsoil.grid import plateau_grid
+    >>> at = coordinates(plateau_grid(100_000))
+    >>> limits = {"iron": 30.0, "iron_lower": 20.0, "iron_upper": 40.0}
+    >>> shape = at["y"].size, at["x"].size
+    >>> maps = xr.Dataset({key: (("y", "x"), np.full(shape, value)) for key, value in limits.items()}, coords=at)
+    >>> variogram = '{"model": "exponential", "nugget": 0.3, "partial_sill": 0.7, "range_m": 300000}'
+    >>> maps["iron"].attrs = {"units": "mg kg-1", "residual_variogram": variogram, "interval_level": 0.9}
+    >>> coarse = aggregate_map(maps, "iron", 4)
+    >>> f"{coarse['iron_lower'].values[0, 0]:.1f} to {coarse['iron_upper'].values[0, 0]:.1f}"
+    '25.9 to 34.1'
     """
     from scipy.stats import norm
 

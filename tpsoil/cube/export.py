@@ -97,7 +97,7 @@ def export_store(
             "or OUT.json for a STAC item"
         )
     cube = open_cube(store)
-    names = _chosen(cube, layers, cube_info(store).where)
+    names = chosen_layers(cube, layers, cube_info(store).where)
     if path.suffix.lower() in (*NETCDF, *STAC) or len({cube[name].dtype for name in names}) == 1:
         files = {path: names}
     else:
@@ -126,7 +126,8 @@ def export_store(
     return list(files)
 
 
-def _chosen(cube: xr.Dataset, layers: Sequence[str] | None, where: str) -> list[str]:
+def chosen_layers(cube: xr.Dataset, layers: Sequence[str] | None, where: str) -> list[str]:
+    """Layers by name, all of them by default; a name that is not there is an error."""
     names = [str(name) for name in cube.data_vars]
     if not names:
         raise InputError(f"{where}: the store has no layers to export; add one with `tpsoil cube add`")

@@ -183,7 +183,7 @@ def add_layers(
     placed = {}
     for key, array in layers.items():
         name = str(key)
-        raster = read_raster(array, _stored_spec(name, array), nodata=nodata, crs=crs)
+        raster = read_raster(array, stored_spec(name, array), nodata=nodata, crs=crs)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs.update({key: value for key, value in array.attrs.items() if key not in layer.attrs})
         layer.attrs.update(_provenance(origin, parents, attrs))
@@ -223,7 +223,7 @@ def write_layers(
     0
     """
     info, _ = open_group(store)
-    specs = [_stored_spec(name, layer) for name, layer in layers.items()]
+    specs = [stored_spec(name, layer) for name, layer in layers.items()]
     attrs = {name: dict(layer.attrs) for name, layer in layers.items()}
     _require_others(info, layers)
     create_layers(store, specs, attrs=attrs, overwrite=overwrite)
@@ -350,7 +350,7 @@ def _provenance(
     return declared
 
 
-def _stored_spec(name: str, layer: xr.DataArray) -> Variable:
+def stored_spec(name: str, layer: xr.DataArray) -> Variable:
     """What a layer is, from the attributes that `align` or the catalogue gave it."""
     attrs = layer.attrs
     flags = dict(zip(np.atleast_1d(attrs.get("flag_values", [])).tolist(), str(attrs.get("flag_meanings", "")).split()))
