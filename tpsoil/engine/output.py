@@ -192,8 +192,12 @@ def finish(
         state = {STATE_ATTRIBUTE: "complete", "run": job.name}
         levels = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
         _put_attributes(output, root, "", plain({**layout, **state, **attributes, **levels}))
-        if write_overviews(output.where, changed=changed):
-            output.ledger.sync(output.ledger.keys(OVERVIEWS))
+        written = write_overviews(output.where, changed=changed)
+        if written:
+            # Chunks of other layers' overviews are on the disk since the run that wrote them.
+            places = {key: key.rsplit("/c/", 1)[0] for key in output.ledger.keys(OVERVIEWS)}
+            keys = [key for key, place in places.items() if place == key or place in written]
+            output.ledger.sync(keys)
         else:
             consolidate(output.where)
         output.ledger.sync(["zarr.json"])
