@@ -383,7 +383,7 @@ def test_weights_are_probabilities_or_factors_as_in_scikit_learn() -> None:
     forest = RandomForestRegressor(2, bootstrap=False, random_state=0)
     with pytest.raises(InputError, match=r"the smallest sample weight is -0.5, expected none below 0"):
         grow(forest, X, y, sample_weight=weight - 0.5, engine="compiled")
-    with pytest.raises(InputError, match="every sample weight is 0, expected one above 0"):
+    with pytest.raises(InputError, match="every sample weight is zero, expected one above 0"):
         grow(forest, X, y, sample_weight=np.zeros(len(y)), engine="compiled")
 
 

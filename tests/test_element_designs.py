@@ -11,8 +11,8 @@ import small_run
 
 from tpsoil.cube import open_cube
 from tpsoil.errors import TpsoilError
-from tpsoil.forest.mapped_area import mapped_cells
 from tpsoil.grid import grid_of, plateau_grid
+from tpsoil.mapped_area import mapped_cells
 from tpsoil.points import project_points, unproject_points
 from tpsoil.recipes import run
 from tpsoil.recipes.jobs import result_tables

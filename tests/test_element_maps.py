@@ -17,10 +17,10 @@ from small_run import small_grid
 from tpsoil.cube.area_errors import aggregate_map
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.forest.mapped_area import mapped_covariates
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_samples
+from tpsoil.mapped_area import mapped_covariates
 from tpsoil.micronutrients import MapOptions, element_model, map_elements, train_elements
 from tpsoil.recipes.element_options import ElementsTable
 

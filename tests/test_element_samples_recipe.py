@@ -326,9 +326,9 @@ def test_blocks_are_sized_by_the_residuals(folder: Path, tmp_path: Path) -> None
     assert 20_000 < trained.settings["block_size"] < 130_000
     assert trained.settings["block_units"] == "m"
     assert "km, the range of the variogram of residuals" in trained.settings["folds"]["block"]
-    smooth = table.assign(Fe=10 + table["x"] / 1e5)  # correlated over the whole area: the side is what fills the folds
+    smooth = table.assign(Fe=10 + table["x"] / 1e5)  # correlated over the whole area: half the cutoff
     wide = train(smooth, "Fe", ["slope"], np.arange(300), trees=5, folds=["block"], block_size="auto")
-    assert "reduced so that 10 blocks are filled" in wide.settings["folds"]["block"]
+    assert "half the cutoff of the variogram" in wide.settings["folds"]["block"]
     few = train(table[:20], "Fe", ["slope"], np.arange(20), trees=5, folds=["block"], block_size="auto")
     assert "20 sites are too few for a variogram" in few.settings["folds"]["block"]
 

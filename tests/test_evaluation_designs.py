@@ -439,10 +439,10 @@ def test_blocks_are_half_the_cutoff_where_the_range_is_not_reached() -> None:
     sized = correlated_blocks(blocks, trend, None, 2)
     assert sized.side == pytest.approx(cutoff / 2)
     assert "half the cutoff of the variogram of residuals, whose range is not reached within it" in sized.text
-    # Ten folds need twenty filled blocks: reduced, and the text has both.
-    reduced = correlated_blocks(blocks, trend, None, 10)
+    # Twenty folds need forty filled blocks: reduced, and the text has both.
+    reduced = correlated_blocks(blocks, trend, None, 20)
     assert reduced.side < sized.side
-    assert f"{cutoff / 2000:.4g} km, reduced so that 20 blocks are filled" in reduced.text
+    assert f"{cutoff / 2000:.4g} km, reduced so that 40 blocks are filled" in reduced.text
 
 
 def test_moran_equals_spdep() -> None:

@@ -482,10 +482,14 @@ def test_a_read_only_output_is_reported(
     _folder, recipe = case_copy
     from zarr.storage import LocalStore
 
-    async def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(LocalStore, "_set", refuse)
+    async def refuse_later(*_: Any, **__: Any) -> None:
+        refuse()
+
+    monkeypatch.setattr(LocalStore, "_set", refuse_later)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(AccessError, match=r"cannot be written \(Permission denied\)"):
         run(recipe, progress=False)
 

@@ -200,8 +200,9 @@ def test_a_property_of_ones_own() -> None:
 def test_ph_is_neither_logged_nor_labelled_a_content() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
-    table["pH"], table["Cd"] = 5 + 3 * table["slope"], 0.1 + 0.4 * table["slope"]
-    table["delta13C"] = -28 + 4 * table["slope"]
+    noisy = np.clip(table["slope"] + rng.normal(0, 0.1, 60), 0, 1)
+    table["pH"], table["Cd"] = 5 + 3 * noisy, 0.1 + 0.4 * noisy
+    table["delta13C"] = -28 + 4 * noisy
     own = {"delta13C": SoilProperty("delta13C", layer="carbon_13", units="permille", low=-60, high=20)}
     trained = train_elements(table, ["pH", "Cd", "delta13C"], ["slope"], trees=10, properties=own)
     used = {name: (forest.settings["transform"], forest.units) for name, forest in trained.items()}

@@ -55,6 +55,7 @@ COLUMNS: Final = {
     "gain_percent": "gain, %", "difference": "difference{u}", "rmse_forest": "RMSE of the forest{u}",
     "rmse_kriged": "RMSE with kriging{u}", "distance_gap_km": "distance to the map's distances, km",
     "lower": "lower limit", "upper": "upper limit", "low": "lower limit", "high": "upper limit",
+    "range_reached": "range reached within the cutoff",
     # Relations.
     "slope": "slope", "intercept": "intercept{u}", "r": "r", "p": "p", "rho": "rank correlation",
     "p_joint": "p of slope 1 and intercept 0", "u_bias": "share of error: bias", "u_slope": "share of error: slope",

@@ -101,7 +101,8 @@ def draw_on_request(folder: str) -> None:
 def compile_forest() -> None:
     """Compile the kernels that train, apply and calibrate a forest, by a small one."""
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"site": np.arange(600) // 3, "slope": rng.random(600)}).assign(Zn=lambda t: 20 + t["slope"])
+    table = pd.DataFrame({"site": np.arange(600) // 3, "slope": rng.random(600)})
+    table["Zn"] = 20 + table["slope"] + rng.normal(0, 0.5, len(table))
     trained = train_elements(table, ["Zn"], ["slope"], trees=20)["Zn"]
     slope = table["slope"].to_numpy(dtype=np.float32).reshape(20, 30)
     map_models({"Zn": MapModel.of(trained, level=0.9)}, xr.Dataset({"slope": (("y", "x"), slope)})).compute()

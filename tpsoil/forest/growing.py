@@ -224,7 +224,7 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
             "engine='scikit-learn'"
         )
     if weight is not None and not weight.any():
-        raise InputError("forest: every sample weight is 0, expected one above 0; pass weights of the rows to use")
+        raise InputError("forest: every sample weight is zero, expected one above 0; pass weights of the rows to use")
     trees, depth = int(forest.n_estimators), forest.max_depth
     forest.n_estimators, forest.max_depth = 1, 1 if depth is None or depth > 0 else depth
     try:

@@ -16,11 +16,11 @@ from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest import TrainedForest, train
 from tpsoil.forest.features import require_cube
 from tpsoil.forest.layers import map_models
-from tpsoil.forest.mapped_area import mapped_covariates
 from tpsoil.forest.options import TrainingKeywords, TrainingOptions, with_keywords_of
 from tpsoil.forest.standardised import ATTRIBUTE, variogram_text
 from tpsoil.forest.tables import Unseen
 from tpsoil.grid import grid_of
+from tpsoil.mapped_area import mapped_covariates
 from tpsoil.micronutrients.calibration import XrfCalibration
 from tpsoil.micronutrients.checks import check_covariates
 from tpsoil.micronutrients.element_model import ElementModel, ExtraLayer, KrigingChoice, MapOptions, element_model

@@ -13,9 +13,9 @@ from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest
 from tpsoil.forest.fit_progress import reporting_fits
 from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.forest.mapped_area import mapped_covariates
 from tpsoil.forest.standardised import ATTRIBUTE, variogram_text
 from tpsoil.forest.state import dump_state
+from tpsoil.mapped_area import mapped_covariates
 from tpsoil.micronutrients import element_model, train_elements
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.soil_mask import MASK, with_soil_mask

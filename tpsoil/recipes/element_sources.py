@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -14,7 +14,6 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from tpsoil.engine.code import code_of, entries_of
 from tpsoil.engine.manifest import digest_of
 from tpsoil.grid import coordinates, grid_of
 from tpsoil.points import project_points
@@ -25,7 +24,6 @@ MARGIN: Final = 64
 """Cells around the samples: halos of derived layers, and cells with soil near masked ones."""
 TILES: Final = 20_000
 """Of a lazy layer at most; those that contain a sample are computed."""
-SECTIONS: Final = ("layers", "mask", "derive")
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def widened(grid: GeoBox, points: pd.DataFrame) -> GeoBox:
     --------
     >>> from tpsoil.grid import plateau_grid
     >>> widened(plateau_grid(100_000), pd.DataFrame({"lon": [110.0], "lat": [33.0]})).shape[0]
-    147
+    146
     """
     x, y = project_points(points["lon"].to_numpy(dtype=float), points["lat"].to_numpy(dtype=float), grid)
     column, row = ~grid.transform * (x, y)
@@ -117,52 +115,3 @@ def source_layers(options: Mapping[str, Any]) -> SourceLayers | None:
     """Of a stage's options: the layers to sample outside the map; None where samples on the map alone are used."""
     sources: SourceLayers | None = options.get("sources")
     return None if sources is None else replace(sources, content=str(options.get(CONTENT, "")))
-
-
-def with_sources(elements: Sequence[Stage], before: Sequence[Stage], faults: list[str]) -> list[Stage]:
-    """Stages of elements that train on the sources of the layers that they read, and depend on these.
-
-    Parameters
-    ----------
-    elements : sequence of Stage
-    before : sequence of Stage
-        Of the recipe's layers, mask and derived covariates.
-    faults : list of str
-        Extended by a line for each layer that cannot be computed beyond the grid.
-    """
-    makers = {spec.name: stage for stage in before if stage.section in SECTIONS for spec in stage.outputs}
-    results = []
-    for stage in elements:
-        table = stage.options.get("table")
-        if getattr(table, "train_on", "map") != "sources" or table is None:
-            results.append(stage)
-            continue
-        pending = [name for name in stage.inputs if name not in table.from_samples]
-        used: dict[str, Stage] = {}
-        while pending:
-            name = pending.pop()
-            maker = makers.get(name)
-            if maker is None or maker.halo is None:
-                reason = (
-                    "no layer of [[layers]], [mask] or [derive]" if maker is None else "derived of the complete grid"
-                )
-                faults.append(f"elements.train_on: '{name}' is {reason}, so that it has no value outside the map; give "
-                              "training_cube in place of train_on")  # fmt: skip
-            elif name not in used:
-                used[name] = maker
-                pending += maker.inputs
-        of_layers = {
-            name: digest_of([decisive_options(one), code_of(entries_of(one)).modules]) for name, one in used.items()
-        }
-        unique = list({one.name: one for one in used.values()}.values())
-        results.append(
-            replace(
-                stage,
-                options={**stage.options, "sources": SourceLayers(dict(sorted(used.items())))},
-                indifferent=(*stage.indifferent, "sources"),
-                identity={**stage.identity, "table.train_on": {"sources": dict(sorted(of_layers.items()))}},
-                files=(*stage.files, *(file for one in unique for file in one.files)),
-                urls=(*stage.urls, *(url for one in unique for url in one.urls)),
-            )
-        )
-    return results

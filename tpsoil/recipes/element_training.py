@@ -12,8 +12,8 @@ import xarray as xr
 
 from tpsoil.evaluation import FOLD_KINDS
 from tpsoil.forest import TrainingOptions
-from tpsoil.forest.mapped_area import mapped_cells
 from tpsoil.forest.selection import select_from, training_positions
+from tpsoil.mapped_area import mapped_cells
 from tpsoil.micronutrients import train_elements
 
 from .element_options import ElementsTable

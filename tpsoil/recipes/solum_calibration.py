@@ -14,9 +14,9 @@ import xarray as xr
 
 from tpsoil.errors import CheckpointError
 from tpsoil.evaluation import quoted_design
-from tpsoil.forest.mapped_area import mapped_cells
 from tpsoil.grid import grid_of
 from tpsoil.ingest.profiles import profile_notes
+from tpsoil.mapped_area import mapped_cells
 from tpsoil.points import position_columns, project_points
 from tpsoil.solum import (
     PUBLISHED,

@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tpsoil.engine.code import code_of, entries_of
+from tpsoil.engine.manifest import digest_of
 from tpsoil.errors import RecipeError, TpsoilError, nearest_name
 from tpsoil.ingest.dependencies import behind
-from tpsoil.stage import Stage
+from tpsoil.stage import Stage, decisive_options
 
 from .accuracy_stage import accuracy_stages
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages, resolve
 from .element_places import with_training_cube
-from .element_sources import with_sources
+from .element_sources import SourceLayers
 from .element_stage import element_stages
 from .layer_stage import layer_stages
 from .mask_stage import mask_stages
@@ -122,7 +124,7 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
         elements = element_stages(table, available, Path(samples), recipe.run.seed, pairs=pairs)
         if table.training_cube is not None:
             elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
-        add(with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
+        add(_with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
     if recipe.zonal:
         add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
     if recipe.accuracy:
@@ -268,3 +270,54 @@ def _inheriting(stage: Stage, inherited: Mapping[str, Inherited]) -> Stage:
 def _suggestion(name: str, available: set[str]) -> str:
     near = nearest_name(name, available)
     return near if "did you mean" in near else "; add it under [[layers]] or [derive]"
+
+
+def _with_sources(elements: Sequence[Stage], before: Sequence[Stage], faults: list[str]) -> list[Stage]:
+    """Stages of elements that train on the sources of the layers that they read, and depend on these.
+
+    Parameters
+    ----------
+    elements : sequence of Stage
+    before : sequence of Stage
+        Of the recipe's layers, mask and derived covariates.
+    faults : list of str
+        Extended by a line for each layer that cannot be computed beyond the grid.
+    """
+    makers = {
+        spec.name: stage for stage in before if stage.section in ("layers", "mask", "derive") for spec in stage.outputs
+    }
+    results = []
+    for stage in elements:
+        table = stage.options.get("table")
+        if getattr(table, "train_on", "map") != "sources" or table is None:
+            results.append(stage)
+            continue
+        pending = [name for name in stage.inputs if name not in table.from_samples]
+        used: dict[str, Stage] = {}
+        while pending:
+            name = pending.pop()
+            maker = makers.get(name)
+            if maker is None or maker.halo is None:
+                reason = (
+                    "no layer of [[layers]], [mask] or [derive]" if maker is None else "derived of the complete grid"
+                )
+                faults.append(f"elements.train_on: '{name}' is {reason}, so that it has no value outside the map; give "
+                              "training_cube in place of train_on")  # fmt: skip
+            elif name not in used:
+                used[name] = maker
+                pending += maker.inputs
+        of_layers = {
+            name: digest_of([decisive_options(one), code_of(entries_of(one)).modules]) for name, one in used.items()
+        }
+        unique = list({one.name: one for one in used.values()}.values())
+        results.append(
+            replace(
+                stage,
+                options={**stage.options, "sources": SourceLayers(dict(sorted(used.items())))},
+                indifferent=(*stage.indifferent, "sources"),
+                identity={**stage.identity, "table.train_on": {"sources": dict(sorted(of_layers.items()))}},
+                files=(*stage.files, *(file for one in unique for file in one.files)),
+                urls=(*stage.urls, *(url for one in unique for url in one.urls)),
+            )
+        )
+    return results
