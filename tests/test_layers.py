@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "unit_text", "columns", "points", "soil_mask", "evaluation", "plausibility", "stage",
+    "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility", "stage",
     "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
     "column_titles",
@@ -45,6 +45,7 @@ ALLOWED = {
     "depths": {"errors"},
     "sampling_depths": {"depths", "errors"},
     "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
+    "mapped_area": {"errors", "grid", "points", "soil_mask", "variables"},
     "evaluation": {"errors", "constants", "kernels"},
     "plausibility": {"errors", "variables", "units", "constants"},
     "engine": FOUNDATION | {"cube"},
