@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
-    "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility", "stage",
-    "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
+    "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility",
+    "stage", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
     "column_titles",
 }  # fmt: skip
