@@ -223,7 +223,7 @@ def test_the_command_prints_tables_and_draws_maps(data: Path, tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "Solum thickness by zone" in done.stdout
-    assert {"bare", "steady", "capped"} <= set(done.stdout.split())
+    assert {"bare,", "steady,", "capped"} <= set(done.stdout.split())
     png = tmp_path / "out" / "tibet_solum_maps" / "solum_thickness.png"
     assert f"map:   {png}" in done.stdout
     assert png.stat().st_size > 10_000

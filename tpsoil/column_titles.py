@@ -56,6 +56,9 @@ COLUMNS: Final = {
     "rmse_kriged": "RMSE with kriging{u}", "distance_gap_km": "distance to the map's distances, km",
     "lower": "lower limit", "upper": "upper limit", "low": "lower limit", "high": "upper limit",
     "range_reached": "range reached within the cutoff",
+    # Profiles beside a map.
+    "profile_id": "profile", "agrees": "map agrees", "mean of the map everywhere": "mean of the map everywhere, m",
+    "mean of the other profiles of the zone": "mean of the other profiles of the zone, m",
     # Relations.
     "slope": "slope", "intercept": "intercept{u}", "r": "r", "p": "p", "rho": "rank correlation",
     "p_joint": "p of slope 1 and intercept 0", "u_bias": "share of error: bias", "u_slope": "share of error: slope",
