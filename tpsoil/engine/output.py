@@ -43,7 +43,7 @@ from .repair import layout_attributes, layout_keys, restore_layers, restore_layo
 
 ADDED_KEY: Final = "added.json"
 """Of a cube that no run created and that a run adds layers to: its records do not make it a run's store."""
-RETAINED_ATTRIBUTES: Final = ("state", "grid_mapping", "coordinates", "_FillValue")
+RETAINED_ATTRIBUTES: Final = ("grid_mapping", "coordinates", "state", "_FillValue")
 STATE_ATTRIBUTE: Final = "run_state"
 """Of the root group: "running" until every tile of every stage is stored, then "complete"."""
 
@@ -224,7 +224,7 @@ def ensure_arrays(
         # Attributes of another run are removed, so that a run that was resumed leaves the same ones.
         retained = {key: array.attrs[key] for key in RETAINED_ATTRIBUTES if key in array.attrs}
         expected = plain(
-            {**variable.attributes(), **layer_attributes[variable.name], **retained, "created_with": CREATED_WITH}
+            {**variable.attributes(), "created_with": CREATED_WITH, **layer_attributes[variable.name], **retained}
         )
         _put_attributes(output, array, variable.name, expected)
         places.append(place_of(array, output.where, variable.name))
