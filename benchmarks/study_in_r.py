@@ -449,7 +449,9 @@ TITLES = {
     "r_spread": ("R documented", "`terra::predict` with `predict.all`: mean and spread"),
     "r_quantiles": ("R documented, quantiles", '`terra::predict` with `type = "quantiles"`: 5, 50 and 95 %'),
 }
-SPLIT = re.compile(r"^(?:(training|map) (\w+)|(.*?)): (?:(\d+) of \d+ tiles in )?([\d.]+) s(?:, ([\d.]+) s of CPU)?")
+SPLIT = re.compile(
+    r"^(?!Predicting)(?:(training|map) (\w+)|(.*?)): (?:(\d+) of \d+ tiles in )?([\d.]+) s(?:, ([\d.]+) s of CPU)?"
+)
 
 
 def elements_of(key: str, result: dict[str, Any]) -> int:
