@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import attributes_of, read_element, samples_read
+from .element_reading import WITHOUT_CONTENTS, attributes_of, read_element, samples_read
 from .element_samples import ElementSamples
 from .element_sources import source_layers
 from .element_training import training_options
@@ -56,15 +56,7 @@ def index_stages(
             outputs=outputs_of_index(own),
             compute=compute_index,
             options={"table": own, "samples": samples, "seed": seed},
-            # Units and properties decide contents, which are not used here.
-            indifferent=(
-                "samples",
-                "table.samples",
-                "table.citation",
-                "table.elements",
-                "table.units",
-                "table.properties",
-            ),
+            indifferent=WITHOUT_CONTENTS,
             **samples_read(own, samples, next(iter(own.columns)), values=False),
             prepare=prepare_index,
             load=MapModel.load,

@@ -24,6 +24,10 @@ from tpsoil.soil_properties import MG_KG
 from .element_options import ElementsTable
 from .element_study_options import AlterationTable
 
+WITHOUT_CONTENTS: Final = (
+    "samples", "table.samples", "table.citation", "table.elements", "table.units", "table.properties",
+)  # fmt: skip
+"""Options that decide nothing in a stage that uses the samples' places and classes alone: those of their contents."""
 DEPTH_ROW: Final = "row of depths"
 """Column that tells the depths of one site apart while they are read."""
 OF_VALUE: Final = ("value", "detection_limit", "censored")

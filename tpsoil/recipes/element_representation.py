@@ -18,7 +18,7 @@ from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import attributes_of, read_element, samples_read
+from .element_reading import WITHOUT_CONTENTS, attributes_of, read_element, samples_read
 
 
 def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
@@ -41,15 +41,7 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
             ),
             compute=compute_representation,
             options={"table": own, "samples": samples, "layer": layer},
-            # Units and properties decide contents, which are not used here.
-            indifferent=(
-                "samples",
-                "table.samples",
-                "table.citation",
-                "table.elements",
-                "table.units",
-                "table.properties",
-            ),
+            indifferent=WITHOUT_CONTENTS,
             **samples_read(own, samples, next(iter(own.columns)), values=False),
             prepare=prepare_representation,
             prepares="counting",
