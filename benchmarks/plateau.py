@@ -52,6 +52,8 @@ RESULTS = Path(__file__).parent / "results" / "plateau.md"
 STRIP = 512
 NOISE_CELLS = 1024
 PROFILES = 60
+PILOTS = (16, 8)
+POLL_S = 20
 CONTINUOUS = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
 CLASSES = ("soil_mask",)
 LAPSE_K_M = 0.0065
@@ -209,6 +211,11 @@ def stored_bytes(store: Path) -> int:
     return sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
 
 
+def layer_bytes(store: Path) -> int:
+    """Bytes of the layers' chunks, without models, records and overviews."""
+    return sum(path.stat().st_size for path in store.glob("*/c/*/*"))
+
+
 def chunks_in(store: Path) -> int:
     return sum(1 for _ in store.glob("*/c/*/*"))
 
@@ -228,7 +235,7 @@ def execute(recipe: dict[str, Any], workers: int, log: Path, kill_at: int = 0) -
         while kill_at and process.poll() is None:
             if chunks_in(store) >= kill_at:
                 process.kill()
-            time.sleep(2)
+            time.sleep(POLL_S)
         process.wait()
     if process.returncode and not kill_at:
         raise SystemExit(f"the run ended with status {process.returncode}; its events are in {log}")
@@ -287,6 +294,26 @@ def step(folder: Path, name: str, work: Callable[[], Any]) -> Any:
     return json.loads(done.read_text(encoding="utf-8"))
 
 
+def pilot(folder: Path, part: int, options: argparse.Namespace) -> list[float]:
+    """Cells of soil, wall time, processor time, and bytes of layers, of an undisturbed run of a part of the grid."""
+    rows, columns = (int(size) // part for size in options.size.split("x"))
+    grid, small = grid_of_size(rows, columns, options.cell), folder / f"pilot-{part}"
+    shutil.rmtree(small, ignore_errors=True)
+    small.mkdir()
+    make_covariates(small, grid, options.chunk)
+    events = execute(recipe_of(small, options.trees), options.workers, small / "run.log")
+    soil = int((open_cube(str(small / "cube.zarr"))["soil_mask"] == 1).sum())
+    result = [soil, wall_of(events), cpu_of(events), layer_bytes(small / "maps.zarr")]
+    shutil.rmtree(small)
+    return result
+
+
+def extrapolated(pilots: list[list[float]], soil: int) -> list[float]:
+    """Wall time, processor time and bytes of the whole, on straight lines over the cells of soil of two pilots."""
+    (few, *small), (many, *large) = sorted(pilots)
+    return [b + (b - a) / (many - few) * (soil - many) for a, b in zip(small, large)]
+
+
 def measured(folder: Path, options: argparse.Namespace) -> None:
     """All steps; the results are written after each run."""
     grid = grid_of_size(*(int(part) for part in options.size.split("x")), options.cell)
@@ -317,6 +344,7 @@ def measured(folder: Path, options: argparse.Namespace) -> None:
         array[middle] = np.asarray(array[middle]) * np.float32(0.97)
         return 1
 
+    pilots = [step(folder, f"pilot {part}", partial(pilot, folder, part, options)) for part in PILOTS]
     made = step(folder, "covariates", covariates)
     expected = step(folder, "forecast", forecast)
     cells = grid.shape[0] * grid.shape[1]
@@ -342,10 +370,17 @@ def measured(folder: Path, options: argparse.Namespace) -> None:
     step(folder, "changed", change_one_tile)
     again = step(folder, "one tile", partial(execute, recipe, options.workers, folder / "one tile.log", 0))
     whole, changed = cpu_of(runs["killed"]) + cpu_of(runs["resumed"]), cpu_of(again)
-    stored = sum(path.stat().st_size for path in store.glob("*/c/*/*"))
+    stored = layer_bytes(store)
+    wall = wall_of(runs["killed"]) + wall_of(runs["resumed"])
+    expected_wall, expected_cpu, expected_bytes = extrapolated(pilots, soil)
     forecast_bytes = sum(expected["layers"].values())
     lines += [
         "",
+        f"- wall time of both parts {wall / 60:.1f} min; pilots of {pilots[0][0] / 1e6:.1f} and "
+        f"{pilots[1][0] / 1e6:.1f} million cells of soil forecast {expected_wall / 60:.1f} min: "
+        f"{wall / expected_wall:.2f}",
+        f"- processor time {whole / 60:.1f} min, forecast {expected_cpu / 60:.1f} min: {whole / expected_cpu:.2f}",
+        f"- bytes of layers: {stored / expected_bytes:.2f} of what the pilots forecast",
         f"- stored layers {stored / 1e6:.0f} MB, {stored / forecast_bytes:.2f} of the forecast; with models, "
         f"records and overviews {stored_bytes(store) / 1e6:.0f} MB",
         f"- peak memory of the process: {max(peak_of(run) for run in runs.values()):.2f} GB",
@@ -355,6 +390,12 @@ def measured(folder: Path, options: argparse.Namespace) -> None:
         + "".join(event[0] for event in again if "complete;" in event[0]),
     ]
     write(lines, options.results)
+
+
+def wall_of(events: list[list[Any]]) -> float:
+    """Time between the first event and the last that has one."""
+    times = [event[1] for event in events if event[1]]
+    return float(times[-1] - times[0])
 
 
 def cpu_of(events: list[list[Any]]) -> float:
