@@ -32,6 +32,7 @@ LAKE = geopandas.GeoDataFrame(geometry=[shapely.box(408_000, 3_325_000, 412_000,
 TABLE = pd.DataFrame({"site": ["a", "a", "b"], "Fe": ["3100", "NA", "2900"], "name": ["x", "y", None]})
 PITS = pd.DataFrame({"profile": ["a", "b"], "thickness": [0.9, 1.2], "second": [0.5, 0.7]})
 DESCRIBED = PITS.assign(site_key=["a", "b"], hzn_top=0, hzn_bot=[20, 30], hzn_desgn="A")
+CORES = PITS.assign(top=0, bottom=[20, 30])[["profile", "top", "bottom"]]
 THICK = PITS.assign(thickness=PITS["thickness"] * 100)
 SAMPLES = pd.DataFrame({
     "site": ["a", "a", "b", "b"], "plot": ["p", "q", "q", "q"], "replicate": [1, 2, 1, 2], "part": [4, 3, 2, 1],
@@ -116,6 +117,7 @@ CASES = {
             "columns": other({"thickness": "second"}),
             "layout": other("ncss", source=DESCRIBED),
             "sites": other(PITS.assign(owner="x")[["profile", "owner"]]),
+            "undesignated": other("complete", source=CORES),
             "where": other("pits", source=THICK),
         },
     ),

@@ -121,6 +121,7 @@ SOLUM: dict[str, dict[str, Change]] = {
         "columns": Change({"thickness": "second"}),
         "layout": Change("ncss", given={"profiles": "pits.csv"}),
         "sites": Change("moved.csv", given={"profiles": "unplaced.csv", "sites": "sites.csv"}),
+        "undesignated": Change("complete", given={"profiles": "partly.csv"}),
         "preset": Change("paper"),
         "problem": Change("five"),
         "objective": Change("rmse", given={"profiles": "censored.csv"}),
@@ -231,6 +232,9 @@ def solum(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     below = pits.assign(hzn_top=pits["hzn_bot"], hzn_bot=pits["hzn_bot"] + 30, hzn_desgn="C")
     pd.concat([pits, below]).to_csv(folder / "pits.csv", index=False)
     pits.drop(columns=["hzn_desgn", "solum_thickness", "second"]).to_csv(folder / "cores.csv", index=False)
+    partly = pd.concat([pits, below.iloc[::2]]).drop(columns=["solum_thickness", "second"])
+    partly["hzn_desgn"] = partly["hzn_desgn"].where(partly["pedon_key"] % 2 == 0)
+    partly.to_csv(folder / "partly.csv", index=False)
     named = table.assign(profile_id=range(len(table)))
     named[["profile_id", "solum_thickness"]].to_csv(folder / "unplaced.csv", index=False)
     named[["profile_id", "x", "y"]].to_csv(folder / "sites.csv", index=False)

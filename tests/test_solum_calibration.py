@@ -246,8 +246,9 @@ def test_horizons_become_one_thickness() -> None:
     assert table.loc["none", "problem"] == "no solum: the first horizon is C or rock"
     assert "texture" not in table
     with pytest.warns(UserWarning, match="1 of 1 profiles without designations"):
-        depths = read_profiles(pd.DataFrame(rows).drop(columns="designation")[:3])
+        depths = read_profiles(pd.DataFrame(rows).drop(columns="designation")[:3], undesignated="complete")
     assert depths["solum_thickness"].tolist() == [0.9]
+    assert not depths["censored"].any()
     assert "taken to end at the C horizon" in depths.attrs["assumption"]
     metres = read_profiles(pd.DataFrame(rows[:3]).assign(top=[0, 0.2, 0.5], bottom=[0.2, 0.5, 0.9]), units="m")
     assert metres["solum_thickness"].tolist() == [0.5]

@@ -243,6 +243,11 @@ class Stage:
     notes: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None
 
 
+def compute_nothing(_window: Window) -> Mapping[str, Array]:
+    """`compute` of a stage that has tables and no maps."""
+    return {}
+
+
 def decisive_options(stage: Stage) -> dict[str, Any]:
     """What of a stage's options decides its result, as JSON types.
 

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from tpsoil.units import conversion
 from .horizons import UNKNOWN, from_the_top, master_horizon, organic_upward, solum_of
 from .profile_layouts import LayoutName, columns_by_role, join_sites, layout_of, require_roles, unverified
 from .tables import read_table, require_columns
+
+Undesignated = Literal["limit", "complete"]
 
 THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
 PROFILE_NAMES: Final = ("profile_id", "profile", "site_key", "site", "id")
@@ -49,6 +51,7 @@ def read_profiles(
     columns: Mapping[str, str] | None = None,
     layout: LayoutName | None = None,
     sites: str | os.PathLike[str] | pd.DataFrame | None = None,
+    undesignated: Undesignated = "limit",
     where: str | None = None,
 ) -> pd.DataFrame:
     """Read soil profiles: one row and one solum thickness each.
@@ -68,6 +71,9 @@ def read_profiles(
     sites : path of a CSV, or DataFrame, optional
         One row a profile, with its position and other columns, joined by the column that names the profile: the
         databases keep sites and horizons in two tables.
+    undesignated : {"limit", "complete"}
+        Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
+        where the survey dug to the C horizon.
     where : str, optional
         Named in messages.
 
@@ -75,10 +81,11 @@ def read_profiles(
     -------
     DataFrame
         `profile_id`; `solum_thickness`, m (NaN where a profile's horizons do not give it); `censored`, true where the
-        pit ended inside the solum, so that it is at least that thick; `basis`: "thickness", "designations", "depths" or
-        "sampling depths";
+        pit ended inside the solum, or may have, so that it is at least that thick; `basis`: "thickness",
+        "designations", "depths" or "sampling depths";
         `problem`, empty or why the thickness is NaN; positions and all columns that are one per profile. `attrs` has
-        `problems`, counts by reason; `assumption` for depths without designations; `unknown_designations`, counts by
+        `problems`, counts by reason; `assumption` for depths without designations, and
+        `sampled_depths`, with their counts; `unknown_designations`, counts by
         text; and `columns_left_out`, those that differ between the horizons of a profile. Where they apply:
         `layout` and `layout_columns`, the column by its role; `layout_unverified`, columns read by a name that was not
         looked up; `missing_codes`, depths and coordinates that are codes of missing values; `without_site`, horizons
@@ -102,8 +109,9 @@ def read_profiles(
     Layers without designations at fixed sampling depths, such as 0-10, 10-20, 20-40 cm in every pit
     (`tpsoil.sampling_depths`), do not end at a horizon: such a profile is censored, its `basis` is "sampling depths".
 
-    Other horizons without designations: the deepest bottom is taken, on the study's statement that the surveys' pits
-    end at the C horizon, with a warning. With designations but no horizon below the solum the profile is censored. A
+    Other horizons without designations: the deepest bottom is a lower limit, because nothing shows that the pit reached
+    the C horizon. The solum study states of its surveys that the pits end there: "complete". Either is counted in
+    `attrs["assumption"]` and in a warning. With designations but no horizon below the solum the profile is censored. A
     profile whose horizons are more than 0.001 degrees or 100 m apart, and one thicker than 20 m, has a `problem`.
 
     Warns
@@ -127,6 +135,8 @@ def read_profiles(
         )
     if units is not None and units not in SCALE:
         raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
+    if undesignated not in get_args(Undesignated):
+        raise InputError(f"undesignated is {undesignated!r}, expected one of {', '.join(get_args(Undesignated))}")
     if layout is not None and "thickness" in column_names:
         raise InputError("layout names a table of horizons, but columns names a thickness; give one of them")
     table = read_table(source, needed=tuple(column_names.values()), where=where)
@@ -152,7 +162,7 @@ def read_profiles(
     median = profiles["solum_thickness"].median()
     if median > 10.0:
         raise UnitsError(f"{name}: median thickness is {median:g} m; these look like centimetres, pass units='cm'")
-    _report(profiles, name)
+    _report(profiles, undesignated, name)
     return profiles
 
 
@@ -304,7 +314,7 @@ def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: Positi
         row["solum_thickness"], row["censored"] = np.nan, False
 
 
-def _report(profiles: pd.DataFrame, where: str) -> None:
+def _report(profiles: pd.DataFrame, undesignated: Undesignated, where: str) -> None:
     """In place: too thick ones left out; what was assumed and what was left out, in `attrs` and as warnings."""
     thick = profiles["solum_thickness"] > MAX_SOLUM_M
     profiles.loc[thick, "problem"] = f"thicker than {MAX_SOLUM_M:g} m"
@@ -312,20 +322,18 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
     sampled = int((profiles["basis"] == "sampling depths").sum())
     if sampled:
         limits = ", ".join(f"{100 * limit:g}" for limit in profiles.attrs["sampling_depths_m"])
-        warnings.warn(
-            f"{where}: {sampled} of {len(profiles)} profiles end at fixed sampling depths ({limits} cm), not at a "
-            "horizon: they are censored, their solum is at least that thick",
-            stacklevel=3,
+        profiles.attrs["sampled_depths"] = (
+            f"{sampled} of {len(profiles)} profiles end at fixed sampling depths ({limits} cm), not at a horizon: they "
+            "are censored, their solum is at least that thick"
         )
-    by_depth = int(((profiles["basis"] == "depths") & (profiles["problem"] == "")).sum())
-    if by_depth:
+    by_depth = (profiles["basis"] == "depths") & (profiles["problem"] == "")
+    if by_depth.any():
+        meaning = "taken to end at the C horizon; keep the rows whose basis is 'designations' to leave them out"
+        if undesignated == "limit":
+            profiles.loc[by_depth, "censored"] = True
+            meaning = "a lower limit of the solum; undesignated='complete' where the survey dug to the C horizon"
         profiles.attrs["assumption"] = (
-            f"{by_depth} profiles without designations: the deepest horizon is taken to end at the C horizon"
-        )
-        warnings.warn(
-            f"{where}: {by_depth} of {len(profiles)} profiles without designations: the deepest horizon is taken to "
-            "end at the C horizon; keep the rows whose basis is 'designations' to leave them out",
-            stacklevel=3,
+            f"{by_depth.sum()} of {len(profiles)} profiles without designations: the deepest horizon is {meaning}"
         )
     for text in profile_notes(profiles.attrs):
         warnings.warn(f"{where}: {text}", stacklevel=3)
@@ -343,8 +351,8 @@ def _report(profiles: pd.DataFrame, where: str) -> None:
 
 
 def profile_notes(attrs: Mapping[Any, Any]) -> list[str]:
-    """What was left out or is not certain, each with its count."""
-    notes = []
+    """What was assumed, left out or is not certain, each with its count."""
+    notes = [str(attrs[name]) for name in ("sampled_depths", "assumption") if name in attrs]
     if "duplicate_horizons" in attrs:
         notes.append(f"{attrs['duplicate_horizons']} rows repeat a horizon's depths and designation; each is read once")
     if "without_site" in attrs:

@@ -19,7 +19,7 @@ from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.ingest import read_table
 from tpsoil.ingest.dependencies import behind
 from tpsoil.points import check_degrees
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
+from tpsoil.stage import Prepared, Stage, Workbench, blocks_of, compute_nothing
 from tpsoil.units import conversion
 from tpsoil.variables import stored_kind
 
@@ -151,11 +151,6 @@ def accuracy_stages(
             )
         )
     return stages
-
-
-def compute_nothing(_window: Window) -> Mapping[str, Array]:
-    """The stage has no maps."""
-    return {}
 
 
 def prepare_accuracy(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:

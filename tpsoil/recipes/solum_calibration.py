@@ -60,8 +60,7 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
     elif options["table"].zones == "none":
         layers = layers.drop_vars("zone", errors="ignore")
     profiles = table.read(options["profiles"])
-    notes = [str(profiles.attrs["assumption"])] if "assumption" in profiles.attrs else []
-    notes += [f"profiles: {text}" for text in profile_notes(profiles.attrs)]
+    notes = [f"profiles: {text}" for text in profile_notes(profiles.attrs)]
     problems = profiles["problem"] != ""
     notes += [f"{count} profiles left out: {why}" for why, count in profiles.attrs.get("problems", {}).items()]
     usable = profiles[~problems].reset_index(drop=True)

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.evaluation.designs import kind_of
 from tpsoil.ingest import read_profiles
 from tpsoil.ingest.profile_layouts import LayoutName
+from tpsoil.ingest.profiles import Undesignated
 from tpsoil.solum import COVARIATES, WINDOWS, Effort, search_space
 from tpsoil.variables import CATALOGUE
 
@@ -79,6 +80,9 @@ class ProfilesTable(Section):
         Database of the horizons; its column names are those of `tpsoil.ingest.layout_table`. Recognised without it.
     sites : str, optional
         A CSV with one row a profile, its position and other columns, where `profiles` has the horizons alone.
+    undesignated : "limit" or "complete"
+        Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
+        where the survey dug to the C horizon.
     """
 
     profiles: str
@@ -87,6 +91,7 @@ class ProfilesTable(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     layout: LayoutName | None = None
     sites: str | None = Field(default=None, min_length=1)
+    undesignated: Undesignated = "limit"
 
     @field_validator("columns")
     @classmethod
@@ -121,7 +126,12 @@ class ProfilesTable(Section):
             As `tpsoil.ingest.read_profiles`.
         """
         return read_profiles(
-            Path(profiles), units=self.units, columns=self.columns, layout=self.layout, sites=self.sites
+            Path(profiles),
+            units=self.units,
+            columns=self.columns,
+            layout=self.layout,
+            sites=self.sites,
+            undesignated=self.undesignated,
         )
 
     def usable(self, profiles: str | Path) -> pd.DataFrame:

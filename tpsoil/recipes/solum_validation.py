@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from tpsoil.points import position_columns
 from tpsoil.solum import PUBLISHED_SCORES, validate_at_profiles
 from tpsoil.solum.ensembles import quantile_name
 from tpsoil.solum.forced import forced_name
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
 from .mask_stage import mask_inputs
 from .solum_options import CalibrationTable, ProfilesTable
@@ -27,8 +27,6 @@ DIGITS: Final = 4
 IN_METRES: Final = ("bias", "mae", "rmse", "bias_tobit", "rmse_tobit", "shortfall")
 SAME_PLACE: Final = {True: 1e-5, False: 1.0}
 """Positions closer than this are one place: degrees (1 m), or metres."""
-SAMPLED: Final = ("depths", "sampling depths")
-"""Bases of a thickness that is the depth of the deepest sample."""
 PRINTED: Final = {"rmse": "rmse", "mre": "mre", "mae": "mae, as printed (almost surely a mean error)"}
 """Scores of the study's Table 5."""
 
@@ -38,9 +36,6 @@ class ValidationTable(ProfilesTable):
 
     Parameters
     ----------
-    undesignated : "limit" or "complete"
-        Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
-        where the survey dug to the C horizon.
     block_size : float, optional
         Side of the blocks that the bootstrap of the intervals draws, in the profiles' unit (degrees or metres); single
         places by default.
@@ -48,19 +43,14 @@ class ValidationTable(ProfilesTable):
         Of the intervals of the scores.
     """
 
-    undesignated: Literal["limit", "complete"] = "limit"
     block_size: float | None = Field(default=None, gt=0)
     level: float = Field(default=0.9, gt=0, lt=1)
 
     def read(self, profiles: str | Path) -> pd.DataFrame:
-        """The profiles, with those of sampled depths alone as `undesignated` has it."""
+        """The profiles; the notes and the table of counts have what it warns of."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the notes and the table of counts have all of them
-            table = super().read(profiles)
-        if self.undesignated == "limit":
-            table["censored"] = table["censored"].astype(bool) | table["basis"].isin(SAMPLED)
-            table.attrs.pop("assumption", None)
-        return table
+            warnings.simplefilter("ignore", UserWarning)
+            return super().read(profiles)
 
 
 def validation_stage(table: Any, fitted: Path | None, available: set[str], seed: int) -> Stage:
@@ -114,11 +104,6 @@ def quantile_layers(table: Any) -> dict[float, str]:
     return quantiles if any(np.isclose(1 - p, list(quantiles)).any() and p != 0.5 for p in quantiles) else {}
 
 
-def compute_nothing(_window: Window) -> Mapping[str, Array]:
-    """The stage has no maps."""
-    return {}
-
-
 def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
     """The tables of `[solum.validation]`.
 
@@ -140,14 +125,6 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         seed=int(options["seed"]),
     )
     notes = [f"profiles of {name}: {text}" for text in profile_notes(profiles.attrs)]
-    sampled = int(profiles["basis"].isin(SAMPLED).sum())
-    if sampled and table.undesignated == "limit":
-        notes.append(
-            f"{name}: {sampled} profiles without designations end where sampling ended: lower limits of the solum, as "
-            "far as what was sampled is solum"
-        )
-    elif "assumption" in profiles.attrs:
-        notes.append(f"{name}: {profiles.attrs['assumption']}")
     notes += [f"profiles of {name}: {text}" for text in result.notes]
     scores = result.scores.assign(level=table.level)
     scores.insert(2, "units", ["m" if name in IN_METRES else "1" for name in scores["measure"]])

@@ -16,7 +16,7 @@ from tpsoil.cube.zonal import DEFAULT_STATISTICS, require_statistics, zonal_stat
 from tpsoil.errors import nearest_name
 from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER, file_family
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
 from .section import Section
 
@@ -99,11 +99,6 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
 
 def _limits(table: ZonalTable) -> list[str]:
     return [f"{name}_{side}" for name in table.area_intervals for side in LIMITS]
-
-
-def compute_nothing(_window: Window) -> Mapping[str, Array]:
-    """The stage has no maps."""
-    return {}
 
 
 def prepare_statistics(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
