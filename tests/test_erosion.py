@@ -66,7 +66,9 @@ def test_cover_by_ndvi_vectors(ndvi: float, c: float) -> None:
     assert cov.cover_factor(ndvi=ndvi) == near(c)
 
 
-@pytest.mark.parametrize(("cover", "c"), [(20.0, 0.2037660935), (0.0963, 1.0), (0.0, 1.0), (78.3, 0.0), (100.0, 0.0)])
+@pytest.mark.parametrize(
+    ("cover", "c"), [(20.0, 0.2037660935), (0.0963, 1.0), (0.0, 1.0), (0.09631, 1.0), (78.3, 0.0), (100.0, 0.0)]
+)
 def test_cover_by_percent_vectors(cover: float, c: float) -> None:
     assert cov.cover_factor(vegetation_cover=cover, method="cai") == near(c)
 

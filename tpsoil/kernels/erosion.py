@@ -54,12 +54,15 @@ def cover_van_der_knijff(ndvi: float, alpha: float, beta: float) -> float:
 
 @jit
 def cover_cai(percent: float) -> float:
-    """C = 0.6508 - 0.3436 log10 f, f vegetation cover in %; 1 up to 0.0963 %, 0 from 78.3 % on."""
+    """C = 0.6508 - 0.3436 log10 f, f vegetation cover in %; 1 up to 0.0963 %, 0 from 78.3 % on.
+
+    The published limit is rounded: the line reaches 1 at 0.09632 %.
+    """
     if percent <= 0.0963:
         return 1.0
     if percent >= 78.3:
         return 0.0
-    return 0.6508 - 0.3436 * math.log10(percent)
+    return min(1.0, 0.6508 - 0.3436 * math.log10(percent))
 
 
 @jit
