@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -237,8 +238,15 @@ def execute(recipe: dict[str, Any], workers: int, log: Path, kill_at: int = 0) -
                 process.kill()
             time.sleep(POLL_S)
         process.wait()
-    if process.returncode and not kill_at:
-        raise SystemExit(f"the run ended with status {process.returncode}; its events are in {log}")
+    if process.returncode not in (0, -signal.SIGKILL if kill_at else 0):
+        kept = log.with_name(f"failed {sum(1 for _ in log.parent.glob('failed *.log')) + 1}.log")
+        log.rename(kept)
+        raise SystemExit(f"the run ended with status {process.returncode}; its events are in {kept}")
+    return events_of(log)
+
+
+def events_of(log: Path) -> list[list[Any]]:
+    """Events that a run wrote."""
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("[")]
 
 
@@ -362,21 +370,25 @@ def measured(folder: Path, options: argparse.Namespace) -> None:
         f"- covariates: {made[0]:.0f} s, {made[1]:.0f} s of CPU, {made[2] / 1e6:.0f} MB",
         f"- forecast of the layers {sum(expected['layers'].values()) / 1e6:.0f} MB; {expected['tiles']} tiles",
     ]
-    runs = {}
+    failed = {log.stem: events_of(log) for log in sorted(folder.glob("failed *.log"))}
+    for name, events in failed.items():
+        lines += ["", f"{name.capitalize()} (fault mended, then continued):", "", HEAD, RULE, *by_stage(events, cells)]
+    runs: dict[str, list[list[Any]]] = {}
     for name, kill_at in (("killed", half), ("resumed", 0), ("nothing changed", 0)):
         runs[name] = step(folder, name, partial(execute, recipe, options.workers, folder / f"{name}.log", kill_at))
         lines += ["", f"{name.capitalize()}:", "", HEAD, RULE, *by_stage(runs[name], cells)]
         write(lines, options.results)
     step(folder, "changed", change_one_tile)
     again = step(folder, "one tile", partial(execute, recipe, options.workers, folder / "one tile.log", 0))
-    whole, changed = cpu_of(runs["killed"]) + cpu_of(runs["resumed"]), cpu_of(again)
+    parts = [*failed.values(), runs["killed"], runs["resumed"]]
+    whole, changed = sum(map(cpu_of, parts)), cpu_of(again)
     stored = layer_bytes(store)
-    wall = wall_of(runs["killed"]) + wall_of(runs["resumed"])
+    wall = sum(map(wall_of, parts))
     expected_wall, expected_cpu, expected_bytes = extrapolated(pilots, soil)
     forecast_bytes = sum(expected["layers"].values())
     lines += [
         "",
-        f"- wall time of both parts {wall / 60:.1f} min; pilots of {pilots[0][0] / 1e6:.1f} and "
+        f"- wall time of all parts {wall / 60:.1f} min; pilots of {pilots[0][0] / 1e6:.1f} and "
         f"{pilots[1][0] / 1e6:.1f} million cells of soil forecast {expected_wall / 60:.1f} min: "
         f"{wall / expected_wall:.2f}",
         f"- processor time {whole / 60:.1f} min, forecast {expected_cpu / 60:.1f} min: {whole / expected_cpu:.2f}",
