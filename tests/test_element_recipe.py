@@ -11,7 +11,7 @@ import pytest
 import small_run
 from run_tables import untitled
 
-from tpsoil.cli.run import table_text
+from tpsoil.cli.tables import table_text
 from tpsoil.column_titles import with_titles
 from tpsoil.cube import open_cube
 from tpsoil.engine.ledger import Ledger
@@ -145,8 +145,8 @@ def test_printed_tables_stay_within_a_terminal(done: tuple[Path, dict[str, Any]]
     for title, table in result_tables(done[1]["run"]["output"]).items():
         text = table.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
         assert max(map(len, text.splitlines())) <= 100, title
-        titled = table_text(with_titles(table, table.attrs["name"]))
-        assert max(map(len, titled.splitlines())) <= 120, title
+        titled = table_text(with_titles(table, table.attrs["name"]), 80)
+        assert max(map(len, titled.splitlines())) <= 80, title
 
 
 def test_every_column_of_every_table_has_a_title(done: tuple[Path, dict[str, Any]]) -> None:

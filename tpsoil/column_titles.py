@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -105,6 +105,10 @@ COLUMNS: Final = {
     "features": "features", "nested_rmse": "RMSE, nested{u}", "all_rmse": "RMSE with all features{u}",
     "forests": "forests", "step": "step", "added": "added",
     "sin_aspect": "sine of aspect", "cos_aspect": "cosine of aspect",
+    # Observations of which some are lower limits.
+    "below_limit": "limits not reached, share", "shortfall": "mean shortfall at limits{u}",
+    "rmse_tobit": "RMSE with lower limits{u}", "bias_tobit": "bias with lower limits{u}",
+    "concordance": "concordance of pairs",
 }  # fmt: skip
 """Titles; `{u}` is replaced by the unit of the table."""
 
@@ -112,6 +116,34 @@ ENDINGS: Final = {
     "_original": f" ({MASS})", "_lower": ", lower limit", "_upper": ", upper limit", "_min": ", minimum",
     "_max": ", maximum", "_site": " at the site",
 }  # fmt: skip
+
+
+NAMED: Final = frozenset({
+    "measure", "statistic", "estimator", "quantity", "folds", "kind", "method", "parameter", "layer", "feature", "input",
+    "first", "second", "covariate", "design", "model",
+})  # fmt: skip
+"""Columns whose cells are names of tpsoil's own; in all others a user's names stay as they are."""
+MEASURES: Final = frozenset({
+    "nse", "r2", "squared_correlation", "ccc", "rmse", "mae", "mre", "crps", "below_limit", "shortfall", "rmse_tobit",
+    "bias_tobit", "concordance", "gain_percent", "area_km2",
+})  # fmt: skip
+"""Names of columns that are cells too, with the column's title."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
+
+
+def cell_words(value: Any) -> Any:
+    """A name of tpsoil's own in plain words; anything else as it is.
+
+    Examples
+    --------
+    >>> cell_words("rmse_tobit"), cell_words("annual_precipitation"), cell_words(0.5)
+    ('RMSE with lower limits', 'annual precipitation', 0.5)
+    """
+    if not isinstance(value, str):
+        return value
+    if value in MEASURES:
+        return COLUMNS[value].format(u="")
+    return "kNNDM" if value == "knndm" else value.replace("_", " ") if _NAME.fullmatch(value) else value
 
 
 def known_title(name: str, table: str = "") -> str | None:
@@ -147,7 +179,9 @@ def known_title(name: str, table: str = "") -> str | None:
 
 
 def with_titles(table: pd.DataFrame, name: str = "") -> pd.DataFrame:
-    """A table with titles in place of the names of its columns; a user's own name gets spaces for underscores.
+    """A table as it is shown: titles in place of the names of its columns, plain words in cells that are names.
+
+    A user's own column gets spaces for underscores; stores and CSV keep all names.
 
     Parameters
     ----------
@@ -162,6 +196,7 @@ def with_titles(table: pd.DataFrame, name: str = "") -> pd.DataFrame:
     ['zone', 'RMSE, m', 'other map']
     """
     titles = [known_title(str(column), name) or str(column).replace("_", " ") for column in table.columns]
-    result = table.set_axis(titles, axis="columns")
+    named = {column: table[column].map(cell_words) for column in table.columns if column in NAMED}
+    result = table.assign(**named).set_axis(titles, axis="columns")
     result.attrs = dict(table.attrs)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +12,6 @@ import typer
 from .show import columns_of_text, require_lasting
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tpsoil.engine import Previews
 
 LAYERS_SHOWN = 12
@@ -42,6 +39,7 @@ def run(
     from tpsoil.column_titles import with_titles
 
     from .status import print_plans
+    from .tables import table_text, width_of_terminal, wrapped
 
     source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
     settings = recipes.read_recipe(source, output=output)
@@ -67,9 +65,10 @@ def run(
         only=only,
         progress=not quiet,
     )
+    width = width_of_terminal()
     for title, table in recipes.result_tables(settings.output).items():
-        typer.echo(f"\n{title}")
-        typer.echo(table_text(with_titles(table, table.attrs.get("name", ""))))
+        typer.echo(f"\n{wrapped(title, width)}")
+        typer.echo(table_text(with_titles(table, table.attrs.get("name", "")), width))
     typer.echo(f"\nstore: {settings.output}")
     if maps and only is None:
         for path in _draw(settings.output):
@@ -130,18 +129,3 @@ def _draw(store: str) -> list[Path]:
         save(figure, path)
         paths.append(path)
     return paths
-
-
-def table_text(table: pd.DataFrame) -> str:
-    """A table right-aligned; a title that is wider than its column's values and words is wrapped."""
-    columns = []
-    for k, title in enumerate(table.columns):
-        values = table.iloc[:, k]
-        text = values.to_string(index=False, header=False, float_format=lambda value: f"{value:.3f}", na_rep="-")
-        cells = [line.strip() for line in text.splitlines()] if len(values) else []
-        width = max(map(len, [*cells, *str(title).split()]), default=0)
-        columns.append((width, textwrap.wrap(str(title), width, break_on_hyphens=False), cells))
-    height = max((len(heading) for _, heading, _ in columns), default=0)
-    padded = [[line.rjust(width) for line in [*[""] * (height - len(heading)), *heading, *cells]]
-              for width, heading, cells in columns]  # fmt: skip
-    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tpsoil import engine  # not the recipes: their libraries take as long to load as the rest
 
 from .show import columns_of_text
+from .tables import width_of_terminal, wrapped
 
 if TYPE_CHECKING:
     from tpsoil.engine import Preview
@@ -22,6 +23,7 @@ def print_status(store: str) -> None:
 
 def print_plans(plans: list[Preview], *, forecast: bool) -> None:
     """A line for each stage, its notes and reasons, and the number of tiles to compute."""
+    width = width_of_terminal()
     headings = ["stage", "tiles", "up to date", "missing", "stale", *(["follows", "GB"] if forecast else [])]
     rows = []
     for item in plans:
@@ -34,9 +36,9 @@ def print_plans(plans: list[Preview], *, forecast: bool) -> None:
         print(line)
     for item in plans:
         if item.note:
-            print(f"{item.title}: {item.note}")
+            print(wrapped(f"{item.title}: {item.note}", width))
         for reason, count in list(item.plan.reasons().items())[:10]:
-            print(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}")
+            print(wrapped(f"{item.title}: {count} tile{'' if count == 1 else 's'} stale: {reason}", width))
     stale_or_missing = sum(len(item.plan.to_compute) for item in plans)
     follows = sum(item.plan.follows for item in plans)
     total = sum(item.plan.total for item in plans)
