@@ -13,7 +13,7 @@ import rioxarray
 import xarray as xr
 
 from tpsoil.covariates import hydrology_attributes, rainfall_erosivity, soil_erodibility, terrain_attributes
-from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainKernel, TerrainWindow
+from tpsoil.covariates.terrain import TERRAIN_LAYERS, TerrainWindow
 from tpsoil.covariates.water_erosion_table import (
     LITERATURE,
     PUBLISHED_MEAN,
@@ -78,7 +78,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 def windows_of(raster: Any) -> LocalWindows:
-    return LocalWindows(raster, TerrainWindow(TerrainKernel(), *sizes_of(raster)))
+    return LocalWindows(raster, TerrainWindow(*sizes_of(raster)))
 
 
 def test_windows_of_a_dem_equal_its_whole(finished: Finished) -> None:

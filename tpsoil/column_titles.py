@@ -119,8 +119,8 @@ ENDINGS: Final = {
 
 
 NAMED: Final = frozenset({
-    "measure", "statistic", "estimator", "quantity", "folds", "kind", "method", "parameter", "layer", "feature", "input",
-    "first", "second", "covariate", "design", "model",
+    "measure", "statistic", "estimator", "quantity", "folds", "kind", "method", "parameter", "layer", "feature",
+    "input", "first", "second", "covariate", "design", "model",
 })  # fmt: skip
 """Columns whose cells are names of tpsoil's own; in all others a user's names stay as they are."""
 MEASURES: Final = frozenset({

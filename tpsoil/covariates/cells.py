@@ -114,12 +114,21 @@ def per_cell(
     if not arrays:
         numbers = kernel(*(np.asarray([float(layer)]) for layer in plain))
         return tuple(part.reshape(-1)[0].item() for part in (numbers if isinstance(numbers, tuple) else (numbers,)))
-    single = all(array.dtype == np.float32 for array in arrays)
-    stored_specs = [
-        spec if single or spec.kind == "categorical" else replace(spec, dtype="float64") for spec in outputs
-    ]
-    results = map_pixels(kernel, *plain, outputs=stored_specs, attrs=attrs)
+    results = map_pixels(kernel, *plain, outputs=[typed_as(spec, *arrays) for spec in outputs], attrs=attrs)
     return cast(tuple[Cells, ...], results)
+
+
+def typed_as(spec: Variable, *arrays: Any) -> Variable:
+    """A layer in float32 where all arrays are, else in float64; a class layer as it is."""
+    single = all(array.dtype == np.float32 for array in arrays)
+    return spec if single or spec.kind == "categorical" else replace(spec, dtype="float64")
+
+
+def as_given(result: xr.DataArray, given: Any) -> xr.DataArray | float | Array:
+    """A result labelled where the input was; else an array, or a number of one series."""
+    if isinstance(given, xr.DataArray):
+        return result
+    return float(result.item()) if result.ndim == 0 else result.values
 
 
 def _plain_array(layer: Any) -> Any:

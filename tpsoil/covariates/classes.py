@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -106,32 +106,39 @@ def read_name_table(path: str | Path) -> tuple[dict[str, int], dict[int, str]]:
 
 def _read_rows(where: Path) -> tuple[list[tuple[int, str, int]], dict[int, str]]:
     """Line, code and class of every row, and the classes' names."""
-    if not where.is_file():
-        raise MissingInputError(f"read_class_table: there is no file {where}")
-    with where.open(newline="", encoding="utf-8-sig") as handle:
-        table = csv.DictReader(handle)
-        missing = {"code", "class", "name"} - set(table.fieldnames or ())
-        if missing:
-            raise InputError(f"{where}: columns {sorted(missing)} are missing, there are {table.fieldnames}")
-        rows: dict[str, tuple[int, str, int]] = {}
-        names: dict[int, str] = {}
-        for line, row in enumerate(table, start=2):
-            code = (row["code"] or "").strip()
-            try:
-                value = int(row["class"])
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"{where}, line {line}: code '{code}' and class '{row['class']}', expected two integers"
-                ) from None
-            if code in rows:
-                raise InputError(f"{where}, line {line}: code {code} is listed twice; a code has one class")
-            name = (row["name"] or "").strip()
-            if names.setdefault(value, name) != name:
-                raise InputError(
-                    f"{where}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name"
-                )
-            rows[code] = (line, code, value)
+    rows: dict[str, tuple[int, str, int]] = {}
+    names: dict[int, str] = {}
+    for line, row in csv_rows(where, {"code", "class", "name"}):
+        code = (row["code"] or "").strip()
+        try:
+            value = int(row["class"])
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{where}, line {line}: code '{code}' and class '{row['class']}', expected two integers"
+            ) from None
+        if code in rows:
+            raise InputError(f"{where}, line {line}: code {code} is listed twice; a code has one class")
+        name = (row["name"] or "").strip()
+        if names.setdefault(value, name) != name:
+            raise InputError(f"{where}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name")
+        rows[code] = (line, code, value)
     return list(rows.values()), names
+
+
+def csv_rows(path: Path, columns: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells of every row of a CSV file that has these columns.
+
+    Raises
+    ------
+    MissingInputError, InputError
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file")
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        table = csv.DictReader(handle)
+        if missing := columns - set(table.fieldnames or ()):
+            raise InputError(f"{path}: columns {', '.join(sorted(missing))} are missing, there are {table.fieldnames}")
+        yield from enumerate(table, start=2)
 
 
 def reclassify(

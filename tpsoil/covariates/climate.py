@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from tpsoil.kernels.climate import weighted_sums
 from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, Cells, per_cell, per_series, require_one_grid
+from .cells import ADD_LAYER, Argument, CellKernel, Cells, per_cell, per_series, require_one_grid, typed_as
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -139,7 +139,7 @@ def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None
     for month in range(12):
         stack = monthly.isel(time=order[month::12])
         weights = np.full(len(order) // 12, 12.0 / len(order))
-        parts.append(per_series(_Weighted(tuple(weights)), stack, dim="time", output=_like(spec, monthly)))
+        parts.append(per_series(_Weighted(tuple(weights)), stack, dim="time", output=typed_as(spec, monthly)))
     result = xr.concat(parts, dim=xr.DataArray(np.arange(1, 13), dims="month", name="month"), coords="minimal")
     result.attrs = {**monthly.attrs, "years": span, "formula": "mean of each calendar month over the years"}
     return result
@@ -183,7 +183,7 @@ def mean_annual_temperature(monthly: xr.DataArray, *, years: tuple[int, int] | N
         _Weighted(tuple(days / days.sum()), low=-100.0, high=100.0, where=where, name="monthly"),
         stack,
         dim="time",
-        output=_like(variable(where), monthly),
+        output=typed_as(variable(where), monthly),
         attrs={"years": span, "formula": "monthly means weighted by days", "parents": str(monthly.name)},
     )
 
@@ -224,7 +224,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
         _Weighted((12.0 / len(order),) * len(order), low=0.0, where=where, name="monthly"),
         monthly.isel(time=order),
         dim="time",
-        output=_like(variable(where), monthly),
+        output=typed_as(variable(where), monthly),
         attrs={"years": span, "formula": "sum of monthly sums, mean of years", "parents": str(monthly.name)},
     )
 
@@ -319,7 +319,3 @@ def _complete_years(
         shown = ", ".join(faults[:12]) + (f" and {len(faults) - 12} more" if len(faults) > 12 else "")
         raise InputError(f"{where}: complete years {first} to {last} are needed: {shown}; choose other years=")
     return np.asarray(order), f"{first}-{last}"
-
-
-def _like(spec: Variable, stack: xr.DataArray) -> Variable:
-    return replace(spec, dtype="float32" if stack.dtype == np.float32 else "float64")

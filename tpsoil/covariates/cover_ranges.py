@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError
+from tpsoil.errors import InputError
 from tpsoil.variables import variable
 
 from .cells import require_one_grid
+from .classes import csv_rows
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -74,30 +74,21 @@ def read_cover_ranges(path: str) -> CoverRanges:
     (0.08,)
     """
     where = Path(path)
-    if not where.is_file():
-        raise MissingInputError(f"read_cover_ranges: no such file {where}")
     rows: dict[int, tuple[float, float]] = {}
     sources: dict[str, None] = {}
-    with where.open(newline="", encoding="utf-8-sig") as handle:
-        table = csv.DictReader(handle)
-        missing_columns = {"class", "low", "high", "source"} - set(table.fieldnames or ())
-        if missing_columns:
-            raise InputError(
-                f"{where}: columns {', '.join(sorted(missing_columns))} are missing, there are {table.fieldnames}"
-            )
-        for line, row in enumerate(table, start=2):
-            try:
-                code, low, high = int(row["class"]), float(row["low"]), float(row["high"])
-            except (TypeError, ValueError):
-                raise InputError(f"{where}, line {line}: expected an integer and two numbers, got {row}") from None
-            if not (0 <= low <= high <= 1) or math.isnan(low + high):
-                raise InputError(f"{where}, line {line}: low {low:g} and high {high:g}, expected 0 <= low <= high <= 1")
-            if code in rows:
-                raise InputError(f"{where}, line {line}: class {code} occurs twice")
-            if not (row["source"] or "").strip():
-                raise InputError(f"{where}, line {line}: class {code} has no source; cite where its range is published")
-            rows[code] = (low, high)
-            sources[row["source"].strip()] = None
+    for line, row in csv_rows(where, {"class", "low", "high", "source"}):
+        try:
+            code, low, high = int(row["class"]), float(row["low"]), float(row["high"])
+        except (TypeError, ValueError):
+            raise InputError(f"{where}, line {line}: expected an integer and two numbers, got {row}") from None
+        if not (0 <= low <= high <= 1) or math.isnan(low + high):
+            raise InputError(f"{where}, line {line}: low {low:g} and high {high:g}, expected 0 <= low <= high <= 1")
+        if code in rows:
+            raise InputError(f"{where}, line {line}: class {code} occurs twice")
+        if not (row["source"] or "").strip():
+            raise InputError(f"{where}, line {line}: class {code} has no source; cite where its range is published")
+        rows[code] = (low, high)
+        sources[row["source"].strip()] = None
     if not rows:
         raise InputError(f"{where}: the table has no rows")
     codes = sorted(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, overload
 
@@ -14,9 +14,19 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.kernels import erosion
 from tpsoil.units import Period, require_unit
-from tpsoil.variables import Variable, variable
+from tpsoil.variables import variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, labelled_series, per_cell, per_series, require_one_of
+from .cells import (
+    ADD_LAYER,
+    Argument,
+    CellKernel,
+    as_given,
+    labelled_series,
+    per_cell,
+    per_series,
+    require_one_of,
+    typed_as,
+)
 from .ranges import require_range
 from .water_erosion import R_US_TO_SI
 
@@ -234,8 +244,8 @@ def rainfall_erosivity(
         kernels[method] = partial(erosion.erosivity_daily, years=span)
     stacks = [stack] if temperature is None else [stack, labelled_series(where, temperature, dim, "temperature")]
     attrs["snow"] = "counted as rain" if temperature is None else "left out below 0 degC"
-    result = per_series(_Rain(where, kernels[method]), *stacks, dim=dim, output=_typed(spec, *stacks), attrs=attrs)
-    return result if isinstance(precipitation, xr.DataArray) else _unlabelled(result)
+    result = per_series(_Rain(where, kernels[method]), *stacks, dim=dim, output=typed_as(spec, *stacks), attrs=attrs)
+    return as_given(result, precipitation)
 
 
 @dataclass(frozen=True)
@@ -264,11 +274,3 @@ class _Rain:
 
 def _fournier(rain: Array) -> Array:
     return erosion.power_cells(erosion.fournier_index(rain), 0.3589, 1.9462)
-
-
-def _unlabelled(result: xr.DataArray) -> float | Array:
-    return float(result.item()) if result.ndim == 0 else result.values
-
-
-def _typed(spec: Variable, *stacks: xr.DataArray) -> Variable:
-    return spec if all(stack.dtype == np.float32 for stack in stacks) else replace(spec, dtype="float64")

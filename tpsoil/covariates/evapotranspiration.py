@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, overload
 
 import numpy as np
@@ -19,7 +19,7 @@ from tpsoil.tiles import from_tiles
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import ADD_LAYER, labelled_series, per_series, require_one_of
+from .cells import ADD_LAYER, as_given, labelled_series, per_series, require_one_of, typed_as
 from .ranges import require_range
 
 Array = npt.NDArray[Any]
@@ -112,18 +112,15 @@ def potential_evapotranspiration(
         latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
     require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
     where_to = latitude if isinstance(latitude, xr.DataArray) else _spread(float(latitude), stacks[0])
-    single = all(stack.dtype == np.float32 for stack in stacks)
     result = per_series(
         _Demand(method),
         *stacks,
         where_to,
         dim="month",
-        output=replace(variable(where), dtype="float32" if single else "float64"),
+        output=typed_as(variable(where), *stacks),
         attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(required)},
     )
-    if isinstance(inputs[required[0]], xr.DataArray):
-        return result
-    return result.item() if result.ndim == 0 else result.values
+    return as_given(result, inputs[required[0]])
 
 
 def latitude_layer(layer: xr.DataArray) -> xr.DataArray:

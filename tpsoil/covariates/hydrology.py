@@ -10,13 +10,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import is_lazy, map_whole, map_windows
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError
 from tpsoil.kernels import drainage, flow
 from tpsoil.kernels.flow import CHINESE, STANDARD
 from tpsoil.kernels.surface import RILEY, terrain_pass
 from tpsoil.variables import Variable, variable
 
 from .by_window import ReadArray, layers_by_window
+from .cells import require_one_of
 from .elevation import Surface, checked_surface, require_fine_cells
 from .flow_tiles import CUTOFFS, DemGrid, FlowTiles, needed_bytes
 
@@ -142,10 +143,7 @@ def flow_layers(
         `FLOW_LAYERS`.
     """
     where = "hydrology_attributes"
-    surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    shape = surface.elevation.shape
-    require_memory((shape[0], shape[1]), memory_limit_gb, where)
-    tiles = FlowTiles(_grid_of(surface))
+    surface, tiles = _tiles_of(elevation, where, memory_limit_gb, cell_size_m)
     layers = layers_by_window(FlowIndices(tiles), [variable(name) for name in FLOW_LAYERS], surface.elevation)
     formulas = {
         "upslope_area": "upslope area with the cell's own over the cell size",
@@ -183,8 +181,7 @@ def ls_factor_of(
     DataArray (y, x), float32, 1
     """
     where = "hydrology_attributes"
-    if steepness not in STEEPNESS:
-        raise InputError(f"{where}: steepness is {steepness!r}{nearest_name(str(steepness), STEEPNESS)}")
+    require_one_of(where, "steepness", steepness, STEEPNESS)
     if not (np.isfinite(max_length_m) and max_length_m > 0):
         raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
@@ -240,10 +237,7 @@ def filled_elevation(
     7.0
     """
     where = "filled_elevation"
-    surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    shape = surface.elevation.shape
-    require_memory((shape[0], shape[1]), memory_limit_gb, where)
-    tiles = FlowTiles(_grid_of(surface))
+    surface, tiles = _tiles_of(elevation, where, memory_limit_gb, cell_size_m)
     spec = Variable("filled_elevation", "elevation without depressions", "m", meaning="Barnes 2016")
     (result,) = layers_by_window(Filling(tiles), [spec], surface.elevation)
     result.attrs["parents"] = "elevation"
@@ -349,10 +343,14 @@ class _WholeLs:
         return one(np.pad(z, 1, constant_values=np.nan), rows)
 
 
-def _grid_of(surface: Surface) -> DemGrid:
-    elevation = surface.elevation
-    shape = (elevation.shape[0], elevation.shape[1])
-    return DemGrid(ReadArray(elevation), shape, surface.dx, surface.dy)
+def _tiles_of(
+    elevation: xr.DataArray, where: str, memory_limit_gb: float, cell_size_m: float | None
+) -> tuple[Surface, FlowTiles]:
+    """The checked DEM, and its flow by tiles."""
+    surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
+    rows, columns = surface.elevation.shape
+    require_memory((rows, columns), memory_limit_gb, where)
+    return surface, FlowTiles(DemGrid(ReadArray(surface.elevation), (rows, columns), surface.dx, surface.dy))
 
 
 def require_memory(shape: tuple[int, int], limit_gb: float, where: str) -> None:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_windows
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError
 from tpsoil.kernels.surface import MEAN_DIFFERENCE, RILEY, annulus_position, terrain_pass
 from tpsoil.variables import Variable, variable
 
+from .cells import require_one_of
 from .elevation import checked_surface
 
 Array = npt.NDArray[Any]
@@ -42,37 +43,29 @@ FLAT_BELOW_DEGREES: Final = 5.0
 """Weiss 2001: a middle position is flat up to this slope."""
 
 
-@dataclass(frozen=True)
-class TerrainKernel:
-    """The kernel with its options: `kernel(z with a halo of one cell, dx, dy)` gives `TERRAIN_LAYERS` in order."""
-
-    ruggedness: int = RILEY
-    position_sd: float = float("nan")
-    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-    def __call__(self, z: Array, dx: Array, dy: Array) -> tuple[Array, ...]:
-        return terrain_pass(z, dx, dy, self.ruggedness, self.position_sd, FLAT_BELOW_DEGREES, *self.factors)
-
-
 @dataclass(frozen=True, eq=False)
 class TerrainWindow:
     """The kernel on a DEM: `window(z with a halo of one cell, row numbers)`.
 
     Parameters
     ----------
-    kernel : TerrainKernel
     dx, dy : ndarray (ny,), float64, m
         Of all rows of the DEM.
+    ruggedness, position_sd, factors
+        Of the kernel.
     """
 
-    kernel: TerrainKernel
     dx: Array
     dy: Array
+    ruggedness: int = RILEY
+    position_sd: float = float("nan")
+    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
     halo: int = 1
 
     def __call__(self, z: Array, rows: Array) -> tuple[Array, ...]:
         """`TERRAIN_LAYERS` in order."""
-        return self.kernel(z, self.dx[rows], self.dy[rows])
+        dx, dy = self.dx[rows], self.dy[rows]
+        return terrain_pass(z, dx, dy, self.ruggedness, self.position_sd, FLAT_BELOW_DEGREES, *self.factors)
 
 
 def terrain_attributes(
@@ -141,25 +134,26 @@ def terrain_attributes(
     (12.6044, 333.4349)
     """
     where = "terrain_attributes"
-    factors = _option(where, "curvature_convention", curvature_convention, CONVENTIONS)
-    measure = _option(where, "ruggedness", ruggedness, RUGGEDNESS)
+    require_one_of(where, "curvature_convention", curvature_convention, CONVENTIONS)
+    require_one_of(where, "ruggedness", ruggedness, RUGGEDNESS)
+    general, plan, profile, units, sign = CONVENTIONS[curvature_convention]
     if position_sd is not None and not (np.isfinite(position_sd) and position_sd > 0):
         raise InputError(f"{where}: position_sd is {position_sd!r}, expected metres above 0, or None")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    kernel = TerrainKernel(measure, np.nan if position_sd is None else float(position_sd), factors[:3])
+    scale = np.nan if position_sd is None else float(position_sd)
     layers = map_windows(
-        kernel,
+        TerrainWindow(surface.dx, surface.dy, RUGGEDNESS[ruggedness], scale, (general, plan, profile)),
         surface.elevation,
         halo=1,
-        outputs=_variables(factors[3]),
-        rows=(surface.dx, surface.dy),
+        outputs=_variables(units),
+        rows=(np.arange(surface.elevation.shape[0]),),
         attrs={"parents": "elevation", "cell_size": surface.spacing},
     )
     result = xr.Dataset({str(cast(xr.DataArray, layer).name): layer for layer in layers})
     for name in ("general_curvature", "plan_curvature", "profile_curvature"):
         result[name].attrs |= {
             "curvature_convention": curvature_convention,
-            "sign": factors[4],
+            "sign": sign,
             "formula": "Zevenbergen and Thorne 1987",
         }
     result["slope"].attrs["formula"] = result["aspect"].attrs["formula"] = "Horn 1981"
@@ -243,9 +237,3 @@ def _variables(curvature_units: str) -> list[Variable]:
         Variable(layer.name, layer.long_name, curvature_units) if layer.name.endswith("curvature") else layer
         for layer in specs
     ]
-
-
-def _option(where: str, name: str, value: str, allowed: Mapping[str, Any]) -> Any:
-    if value not in allowed:
-        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), allowed)}")
-    return allowed[value]

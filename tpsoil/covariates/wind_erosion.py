@@ -16,7 +16,7 @@ from tpsoil.kernels import erosion
 from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, Cells, labelled_series, per_cell, per_series
+from .cells import ADD_LAYER, Argument, CellKernel, Cells, as_given, labelled_series, per_cell, per_series
 
 THRESHOLD_M_S: Final = 5.0
 """Wind at 2 m below which no soil moves."""
@@ -219,7 +219,7 @@ def wind_factor(
         options["shape"] = attrs["weibull_shape"] = float(weibull_shape)
         attrs["distribution"] = f"Weibull of shape {weibull_shape:g} around every mean speed"
     result = per_series(partial(_wind_work, **options), stack, dim="time", output=spec, attrs=attrs)
-    return result if isinstance(wind_speed, xr.DataArray) else (result.item() if result.ndim == 0 else result.values)
+    return as_given(result, wind_speed)
 
 
 def _require_distribution(stack: xr.DataArray, days: float, weibull_shape: float | None) -> None:

@@ -37,6 +37,7 @@ def option(
     layers: Sequence[str] = (),
     shared: bool = True,
     decisive: bool = True,
+    required: bool = False,
     **constraints: Any,
 ) -> Any:
     """Declare one option of a group.
@@ -57,12 +58,14 @@ def option(
         Whether it may be given once for all groups that have it.
     decisive : bool
         Whether it changes the result; a limit of memory does not.
+    required : bool
+        Whether it needs a value wherever it has an effect.
     **constraints
         Of `pydantic.Field`, such as `gt=0`.
     """
     extra: dict[str, Any] = {
         "units": units, "only": dict(only or {}), "source": source, "layers": tuple(layers), "shared": shared,
-        "decisive": decisive,
+        "decisive": decisive, "required": required,
     }  # fmt: skip
     return Field(default=default, description=meaning, json_schema_extra=extra, **constraints)
 
@@ -98,10 +101,22 @@ class CovariateGroup(BaseModel):
                     f"{key} = {shown_values(values)}" for key, values in settings(self, name, "only")
                 )
                 raise ValueError(f"{name} has no effect here; it needs {required}")
+        if lacking := [name for name, field in type(self).model_fields.items() if self._lacks(name, field.default)]:
+            raise ValueError("; ".join(map(self._needed_text, lacking)))
         if idle := self.unused_options(self.chosen):
             name = idle[0]
             raise ValueError(f"{name} has no effect on {', '.join(self.chosen)}, only on {self.changed_by(name)}")
         return self
+
+    def _lacks(self, name: str, default: Any) -> bool:
+        """Whether an option has an effect and needs a value, and has none."""
+        return bool(settings(self, name, "required")) and getattr(self, name) == default and self.applies(name)
+
+    def _needed_text(self, name: str) -> str:
+        """Which other option needs an option, and what to give."""
+        other, values = settings(self, name, "only")[0]
+        cause = f"{other} {getattr(self, other)}" if isinstance(values[0], str) and SET not in values else other
+        return f"option {name} is needed by {cause}: {type(self).model_fields[name].description}"
 
     def unused_options(self, layers: Collection[str]) -> list[str]:
         """Options with another value than the default that change none of these layers."""
@@ -207,7 +222,7 @@ class CovariateGroup(BaseModel):
         mapping of str to DataArray (y, x)
             All that it `makes`, with attributes.
         """
-        raise NotImplementedError
+        return {name: layers[name] for name in self.makes if name in layers}
 
     def assumptions(self, reads: Sequence[str]) -> str:
         """Assumed constants where these layers are read, for the attributes."""

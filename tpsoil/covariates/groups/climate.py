@@ -81,15 +81,13 @@ class Climate(StackGroup):
         units="K km-1", ge=-20, le=20, only={"monthly_temperature": [SET]},
     )  # fmt: skip
     dem: Dem | None = option(None, "DEM whose mean is the ground of the stack", source="dem",
-                             only={"lapse_rate_k_km": [SET]})  # fmt: skip
+                             only={"lapse_rate_k_km": [SET]}, required=True)  # fmt: skip
     dem_units: str | None = option(None, "unit of the DEM, where its file does not state it", only={"dem": [SET]})
 
     @model_validator(mode="after")
     def _something(self) -> Climate:
         if self.monthly_temperature is None and self.monthly_precipitation is None:
             raise ValueError("monthly_temperature or monthly_precipitation is needed")
-        if self.lapse_rate_k_km is not None and self.dem is None:
-            raise ValueError("lapse_rate_k_km needs dem, the DEM that gives the mean ground of the stack's cells")
         return self
 
     @property
@@ -185,7 +183,7 @@ class Evapotranspiration(StackGroup):
         ..., "hargreaves (monthly_minimum, monthly_maximum) or thornthwaite (monthly_temperature)", shared=False
     )
     monthly_temperature: Stack | None = option(
-        None, TEMPERATURE_STACK, units="degC", source="stack", only={"method": ["thornthwaite"]}
+        None, TEMPERATURE_STACK, units="degC", source="stack", only={"method": ["thornthwaite"]}, required=True
     )
     monthly_minimum: Stack | None = option(
         None,
@@ -193,6 +191,7 @@ class Evapotranspiration(StackGroup):
         units="degC",
         source="stack",
         only={"method": ["hargreaves"]},
+        required=True,
     )
     monthly_maximum: Stack | None = option(
         None,
@@ -200,6 +199,7 @@ class Evapotranspiration(StackGroup):
         units="degC",
         source="stack",
         only={"method": ["hargreaves"]},
+        required=True,
     )
 
     @property
@@ -208,13 +208,6 @@ class Evapotranspiration(StackGroup):
         if self.method == "thornthwaite":
             return {"temperature": "monthly_temperature"}
         return {"minimum": "monthly_minimum", "maximum": "monthly_maximum"}
-
-    @model_validator(mode="after")
-    def _complete(self) -> Evapotranspiration:
-        lacking = [name for name in self.stacks_needed.values() if getattr(self, name) is None]
-        if lacking:
-            raise ValueError(f"option {' and '.join(lacking)} is needed by method {self.method}")
-        return self
 
     def source_layers(self, stacks: Layers) -> tuple[SourceLayer, ...]:
         """The demand on the stacks' own grid."""
@@ -225,10 +218,6 @@ class Evapotranspiration(StackGroup):
         months: dict[str, Any] = {key: self.months(stack) for key, stack in zip(self.stacks_needed, stacks)}
         demand = potential_evapotranspiration(method=self.method, **months)
         return (stated(cast(xr.DataArray, demand), stacks[0]),)
-
-    def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
-        """The demand."""
-        return {"potential_evapotranspiration": layers["potential_evapotranspiration"]}
 
 
 class Aridity(CovariateGroup):

@@ -84,7 +84,12 @@ class Erosivity(StackGroup):
         "annual_precipitation, the others a stack", shared=False,
     )  # fmt: skip
     monthly_precipitation: Stack | None = option(
-        None, PRECIPITATION_STACK + "; of zhang_daily daily sums", units="mm", source="stack", only={"method": BY_STACK}
+        None,
+        PRECIPITATION_STACK + "; of zhang_daily daily sums",
+        units="mm",
+        source="stack",
+        only={"method": BY_STACK},
+        required=True,
     )
     rain_only: bool = option(
         False, "leave out the precipitation of months or days below 0 degC as snow; needs monthly_temperature",
@@ -96,6 +101,7 @@ class Erosivity(StackGroup):
         units="degC",
         source="stack",
         only={"rain_only": [True]},
+        required=True,
     )
     regional_mean: float | None = option(
         None, "published mean of R over a region: R is multiplied by regional_mean / regional_mean_by_method",
@@ -103,26 +109,14 @@ class Erosivity(StackGroup):
     )  # fmt: skip
     regional_mean_by_method: float | None = option(
         None, "mean of the method's own R over the same region", units=R_UNIT["SI"], gt=0,
-        only={"regional_mean": [SET]}, shared=False,
+        only={"regional_mean": [SET]}, shared=False, required=True,
     )  # fmt: skip
     regional_reference: str = option(
         "", "publication of regional_mean, and its region; written into the maps", only={"regional_mean": [SET]},
-        shared=False,
+        shared=False, required=True,
     )  # fmt: skip
     first_year: int | None = option(None, "first year of the stacks to use; default: all", only={"method": BY_MONTH})
     last_year: int | None = option(None, "last year of the stacks to use; default: all", only={"method": BY_MONTH})
-
-    @model_validator(mode="after")
-    def _complete(self) -> Erosivity:
-        if self.method in BY_STACK and self.monthly_precipitation is None:
-            raise ValueError(f"option monthly_precipitation is needed by method {self.method}")
-        if self.rain_only and self.monthly_temperature is None:
-            raise ValueError("option monthly_temperature is needed by rain_only")
-        if self.regional_mean is not None and self.regional_mean_by_method is None:
-            raise ValueError("option regional_mean_by_method is needed by regional_mean")
-        if self.regional_mean is not None and not self.regional_reference:
-            raise ValueError("option regional_reference is needed by regional_mean; cite the publication")
-        return self
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """The annual sum, for the annual method."""
@@ -249,14 +243,8 @@ class Cover(CovariateGroup):
     )
     ranges: str | None = option(
         None, "CSV with columns class, low, high, source: C of each land cover at full and at no cover",
-        source="file", only={"method": ["class_range"]}, shared=False,
+        source="file", only={"method": ["class_range"]}, shared=False, required=True,
     )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _complete(self) -> Cover:
-        if self.method == "class_range" and self.ranges is None:
-            raise ValueError("option ranges is needed by method class_range")
-        return self
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """NDVI or cover."""

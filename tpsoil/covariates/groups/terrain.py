@@ -24,7 +24,7 @@ from tpsoil.covariates.hydrology import (
     ls_window,
     require_memory,
 )
-from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainKernel, TerrainWindow, terrain_attributes
+from tpsoil.covariates.terrain import RUGGEDNESS, TERRAIN_LAYERS, TerrainWindow, terrain_attributes
 from tpsoil.grid import cell_sizes_m
 from tpsoil.variables import variable
 
@@ -91,14 +91,14 @@ class Terrain(DemGroup):
         if self.dem is None:
             return ()
         scale = float("nan") if self.position_sd is None else self.position_sd
-        window = partial(TerrainWindow, TerrainKernel(RUGGEDNESS[self.ruggedness], scale))
+        window = partial(TerrainWindow, ruggedness=RUGGEDNESS[self.ruggedness], position_sd=scale)
         return (FromDem(tuple(variable(name) for name in self.makes), self.on_dem, window),)
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Attributes of the layer elevation, or those derived from the DEM."""
         if self.dem is not None:
-            return {name: layers[name] for name in self.makes if name in layers}
-        return _layers(self.on_dem(layers["elevation"]))
+            return super().compute(layers)
+        return {str(name): layer for name, layer in self.on_dem(layers["elevation"]).data_vars.items()}
 
     def on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
         """Attributes at the resolution of a DEM."""
@@ -170,7 +170,7 @@ class Hydrology(DemGroup):
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Flow over the layer elevation, or that of the DEM."""
         if self.dem is not None:
-            return {name: layers[name] for name in self.makes if name in layers}
+            return super().compute(layers)
         return HydrologyLayers(self, layers["elevation"])
 
     def on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
@@ -211,7 +211,3 @@ class HydrologyLayers(Mapping[str, xr.DataArray]):
 
     def __len__(self) -> int:
         return len(HYDROLOGY_LAYERS)
-
-
-def _layers(result: xr.Dataset) -> Mapping[str, xr.DataArray]:
-    return {str(name): layer for name, layer in result.data_vars.items()}
