@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import geopandas
@@ -12,8 +13,10 @@ import shapely
 
 import tpsoil
 from tpsoil.errors import InputError, MissingInputError
-from tpsoil.grid import grid_from_bounds
+from tpsoil.grid import grid_from_bounds, plateau_grid
 from tpsoil.ingest import read_mask
+from tpsoil.ingest.class_polygons import class_reader
+from tpsoil.variables import variable
 
 GRID = grid_from_bounds("EPSG:4326", (80, 30, 90, 35), 0.5)
 
@@ -107,3 +110,17 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "b.shp").symlink_to(tmp_path / "a.shp")
     with pytest.raises(InputError, match=r"a\.shp cannot be opened"):
         read_mask(tmp_path / "a.shp", GRID)
+
+
+def test_messages_on_polygons_of_classes_name_their_layer(tmp_path: Path) -> None:
+    path = tmp_path / "units.geojson"
+    box = shapely.box(88.0, 32.0, 90.0, 34.0)
+    geopandas.GeoDataFrame({"unit": ["a"]}, geometry=[box.centroid], crs=4326).to_file(path)
+    read = partial(class_reader, grid=plateau_grid(100_000), spec=variable("biome"), column="unit", codes={"a": 1})
+    with pytest.raises(InputError, match=r"^biome: units\.geojson has no polygons among its 1 features"):
+        read(path)
+    with pytest.raises(MissingInputError, match="^biome: no such file"):
+        read(tmp_path / "none.geojson")
+    geopandas.GeoDataFrame({"unit": [None]}, geometry=[box], crs=4326).to_file(path)
+    with pytest.raises(InputError, match="^biome: column 'unit' of units.geojson is empty in all 1 polygons"):
+        read(path)

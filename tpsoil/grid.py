@@ -55,13 +55,12 @@ def plateau_grid(resolution: float = 1000) -> GeoBox:
     Shape2d(x=2800, y=1800)
     """
     size = float(resolution)
-    left, bottom, right, top = PLATEAU_BOUNDS_M
+    _, bottom, _, top = PLATEAU_BOUNDS_M
     if not np.isfinite(size) or size <= 0 or size > top - bottom:
         raise InputError(
             f"plateau_grid: resolution is {resolution!r}, expected metres between 0 and {top - bottom:.0f}"
         )
-    shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
-    return GeoBox(shape, Affine(size, 0, left, 0, -size, top), CRS(PLATEAU_CRS))
+    return grid_from_bounds(PLATEAU_CRS, PLATEAU_BOUNDS_M, size)
 
 
 def require_located(crs: Any, *, where: str) -> CRS:
@@ -133,13 +132,27 @@ def grid_from_bounds(crs: Any, bounds: tuple[float, float, float, float], resolu
         raise InputError(
             f"grid: resolution is {resolution!r}, expected between 0 and the bounds' size, in the CRS' unit"
         )
-    try:
-        located = CRS(crs)
-    except Exception as error:  # pyproj and odc-geo raise several unrelated classes
-        raise InputError(f"grid: crs={crs!r} is not a CRS; expected such as 'EPSG:3035' or a PROJ string") from error
-    require_located(located, where="grid")
+    located = require_located(read_crs(crs, where="grid"), where="grid")
     shape = (int(np.ceil((top - bottom) / size - 1e-9)), int(np.ceil((right - left) / size - 1e-9)))
     return GeoBox(shape, Affine(size, 0, left, 0, -size, top), located)
+
+
+def read_crs(crs: Any, *, where: str) -> CRS:
+    """A CRS from its code or text.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> read_crs("EPSG:3035", where="grid").epsg
+    3035
+    """
+    try:
+        return CRS(crs)
+    except Exception as error:  # pyproj and odc-geo raise several unrelated classes
+        raise InputError(f"{where}: crs={crs!r} is not a CRS; expected such as 'EPSG:3035' or a PROJ string") from error
 
 
 def grid_of(layer: xr.DataArray | xr.Dataset, *, where: str = "grid") -> GeoBox:

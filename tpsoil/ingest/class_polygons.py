@@ -16,7 +16,16 @@ from tpsoil.grid import describe
 from tpsoil.variables import Variable
 
 from .parts import digest_files
-from .vectors import cells_inside, edges_of, file_family, read_features, require_effect, touches_grid
+from .vectors import (
+    cells_inside,
+    edges_of,
+    file_family,
+    names_in,
+    polygons_of,
+    read_features,
+    require_effect,
+    touches_grid,
+)
 
 Array = npt.NDArray[Any]
 SHOWN = 12
@@ -82,29 +91,24 @@ def class_reader(
         For a file without a CRS, a rotated grid, polygons that do not touch the grid.
     """
     where = Path(path)
-    frame = read_features(path)
+    frame = read_features(path, where=spec.name)
     t = grid.transform
     if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
         raise GridError(f"{spec.name}: the grid {describe(grid)} is rotated, expected north up")
     if column not in frame:
         raise InputError(f"{spec.name}: {where.name} has no column '{column}'{nearest_name(column, map(str, frame))}")
-    if frame.crs is None and crs is None:
-        raise GridError(f"{spec.name}: {where.name} has no CRS; pass crs='EPSG:4326' or the one it is in")
     require_effect(crs, [frame], spec.name)
-    values = frame[column].map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
+    skipped: list[str] = []
+    frame = polygons_of(frame, where.name, crs, spec.name, skipped)
+    values = names_in(frame[column])
     unlisted = values[~values.isin([*codes, ""])].value_counts()
     if len(unlisted):
         listed = ", ".join(f"'{value}' ({count} polygons)" for value, count in unlisted.head(SHOWN).items())
         raise InputError(f"{spec.name}: the table lacks {listed} of column '{column}'; add them")
-    by_code: dict[int, list[str]] = {}
-    for value in values.unique():
-        if value:
-            by_code.setdefault(codes[value], []).append(value)
-    skipped: list[str] = []
-    parts = []
-    for code in sorted(by_code):
-        chosen = frame[values.isin(by_code[code])]
-        parts.append((code, edges_of([(where.name, chosen)], grid, crs, skipped)))
+    if not (values != "").any():
+        raise InputError(f"{spec.name}: column '{column}' of {where.name} is empty in all {len(frame)} polygons")
+    by_code = values.map(codes)
+    parts = [(int(code), edges_of([frame[by_code == code]], grid)) for code in sorted(by_code.dropna().unique())]
     if not any(touches_grid(edges, grid) for _, edges in parts):
         raise GridError(f"{spec.name}: the polygons of {where.name} do not touch the grid {describe(grid)}")
     attrs = {

@@ -40,13 +40,24 @@ def open_labelled(path: str, where: str) -> xr.Dataset:
         For a file that is none.
     """
     options: dict[str, Any] = {"chunks": None, "decode_times": False, "decode_coords": "all"}
+    with open_file(path, where, **options) as decoded:
+        names = [str(name) for name in decoded.data_vars]
+    # Each variable's numbers stay packed: what the caller gives for scale, offset and nodata replaces the file's.
+    return open_file(path, where, **options, mask_and_scale=dict.fromkeys(names, False))
+
+
+def open_file(path: str, where: str, **options: Any) -> xr.Dataset:
+    """A NetCDF file or Zarr group, opened by options of xarray.
+
+    Raises
+    ------
+    InputError
+        For a file that is no such file.
+    """
     if is_zarr(path):
         options |= {"engine": "zarr", "consolidated": False}
     try:
-        with xr.open_dataset(path, **options) as decoded:
-            names = [str(name) for name in decoded.data_vars]
-        # Each variable's numbers stay packed: what the caller gives for scale, offset and nodata replaces the file's.
-        return xr.open_dataset(path, **options, mask_and_scale=dict.fromkeys(names, False))
+        return xr.open_dataset(path, **options)
     except Exception as error:  # what a broken file raises depends on the library that reads it
         reason = str(error).partition("\n")[0]
         raise InputError(f"{where}: {path} cannot be opened: {reason}; is it a NetCDF file or a Zarr group?") from error

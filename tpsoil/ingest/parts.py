@@ -17,7 +17,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioIOError
 
 from tpsoil.errors import GridError, InputError, MissingInputError
-from tpsoil.grid import require_located
+from tpsoil.grid import read_crs, require_located
 
 from .labelled import is_zarr, labelled_parts, open_labelled
 from .part import Part, open_raster
@@ -68,9 +68,9 @@ def find_parts(
     >>> [part.box.shape for part in find_parts(array, where="elevation")]
     [Shape2d(x=28, y=18)]
     """
-    declared = None if crs is None else _declared_crs(crs, where)
+    declared = None if crs is None else read_crs(crs, where=where)
     parts: list[Part] = []
-    for item in _listed(source, where):
+    for item in listed_sources(source, where):
         if isinstance(item, (xr.DataArray, xr.Dataset)):
             parts += labelled_parts(item, where, "array", variable, band, declared, combined, prefer)
             continue
@@ -91,7 +91,7 @@ def find_parts(
 def source_files(source: Any, where: str) -> list[Path]:
     """Local files behind a source; none for arrays and URLs."""
     files: list[Path] = []
-    for item in _listed(source, where):
+    for item in listed_sources(source, where):
         if isinstance(item, str) and Path(item).exists():
             path = Path(item)
             files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -109,7 +109,7 @@ def digest_files(paths: Sequence[Path]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _listed(source: Any, where: str) -> list[Any]:
+def listed_sources(source: Any, where: str) -> list[Any]:
     """A flat list of existing paths, URLs and labelled arrays."""
     if isinstance(source, (xr.DataArray, xr.Dataset)):
         return [source]
@@ -128,7 +128,7 @@ def _listed(source: Any, where: str) -> list[Any]:
     if isinstance(source, Sequence):
         if not source:
             raise InputError(f"{where}: the list of sources is empty, expected at least one")
-        return [item for one in source for item in _listed(one, where)]
+        return [item for one in source for item in listed_sources(one, where)]
     raise InputError(
         f"{where}: the source is a {type(source).__name__}, expected a path, a glob, a DataArray, or a list of them"
     )
@@ -180,10 +180,3 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
             )
             for k in chosen
         ]
-
-
-def _declared_crs(crs: Any, where: str) -> CRS:
-    try:
-        return CRS(crs)
-    except Exception as error:  # pyproj and odc-geo raise several unrelated classes
-        raise InputError(f"{where}: crs={crs!r} is not a CRS; expected such as 'EPSG:4326' or a PROJ string") from error

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import describe
 
-from .vectors import LONGEST_EDGE_DEG, read_features
+from .vectors import names_in, polygons_of, projected, read_features
 
 SHOWN: Final = 8
 """Names that a message lists."""
@@ -100,18 +100,9 @@ def read_polygons(
         raise GridError(f"{where}: the grid {describe(grid)} is not north up; warp it first")
     frame, label = _frame_of(source, grid, crs, where)
     problems: list[str] = []
-    features = len(frame)
-    areas = frame.geometry.notna() & ~frame.geometry.is_empty
-    areas &= frame.geometry.geom_type.isin(["Polygon", "MultiPolygon", "GeometryCollection"])
-    frame = frame[areas]
-    if not len(frame):
-        raise InputError(f"{where}: {label} has no polygons among its {features} features; expected areas")
-    if len(frame) < features:
-        problems.append(f"{features - len(frame)} of {features} features of {label} are no polygons and were left out")
-    frame = _named(frame, by, label, where, problems)
-    longest = LONGEST_EDGE_DEG if frame.crs.is_geographic else LONGEST_EDGE_DEG * 111_000
+    frame = _named(polygons_of(frame, label, crs, where, problems), by, label, where, problems)
     if frame.crs != grid.crs.to_wkt():
-        frame = frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt())
+        frame = frame.set_geometry(projected(frame, grid))
     extent = shapely.box(*grid.boundingbox)
     polygons = []
     for name, part in frame.groupby("tpsoil_name", sort=False):
@@ -135,7 +126,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _frame_of(source: Any, grid: GeoBox, crs: Any, where: str) -> tuple[Any, str]:
-    """A GeoDataFrame with a CRS, and a name of the source for messages."""
+    """A GeoDataFrame, and a name of the source for messages."""
     import geopandas
 
     if isinstance(source, (str, os.PathLike)):
@@ -154,12 +145,6 @@ def _frame_of(source: Any, grid: GeoBox, crs: Any, where: str) -> tuple[Any, str
         return geopandas.GeoDataFrame(columns, geometry=shapes, crs=crs or grid.crs.to_wkt()), "the geometries"
     if not hasattr(frame, "geometry") or frame.shape[0] == 0:
         raise InputError(f"{where}: {label} has no features; expected polygons")
-    if frame.crs is None:
-        if crs is None:
-            raise GridError(
-                f"{where}: {label} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
-            )
-        frame = frame.set_crs(crs)
     return frame, label
 
 
@@ -177,7 +162,7 @@ def _named(frame: Any, by: str | None, label: str, where: str, problems: list[st
         columns = [str(name) for name in frame if name != frame.geometry.name]
         known = nearest_name(by, columns) or "; it has no attributes, leave `by` out for numbers"
         raise InputError(f"{where}: {label} has no attribute '{by}'{known}")
-    values = frame[by].map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
+    values = names_in(frame[by])
     if not (values != "").any():
         raise InputError(f"{where}: attribute '{by}' of {label} is empty in all {len(frame)} polygons")
     if empty := int((values == "").sum()):

@@ -48,17 +48,11 @@ def read_dates(column: pd.Series, *, where: str) -> pd.Series:
         column = column.astype("Int64")
     text = column.astype("string").str.strip()
     text = text.mask(text.isin(MISSING).fillna(False).astype(bool))
-    best: tuple[int, pd.Series] | None = None
-    for form in FORMATS:
-        dates = pd.to_datetime(text, format=form, errors="coerce")
-        wrong = int((dates.isna() & text.notna()).sum())
-        if best is None or wrong < best[0]:
-            best = (wrong, dates)
-        if not wrong:
-            return dates
-    for pair in AMBIGUOUS:
-        readings = [pd.to_datetime(text, format=form, errors="coerce") for form in pair]
-        complete = [dates for dates in readings if not (dates.isna() & text.notna()).any()]
+    read: list[tuple[int, pd.Series]] = []
+    for forms in (*((form,) for form in FORMATS), *AMBIGUOUS):
+        readings = [pd.to_datetime(text, format=form, errors="coerce") for form in forms]
+        wrong = [int((dates.isna() & text.notna()).sum()) for dates in readings]
+        complete = [dates for dates, count in zip(readings, wrong) if not count]
         if len(complete) == 2 and not complete[0].equals(complete[1]):
             raise InputError(
                 f"{where}: column '{column.name}' has dates such as '{text.dropna().iloc[0]}' with two readings, day "
@@ -66,11 +60,9 @@ def read_dates(column: pd.Series, *, where: str) -> pd.Series:
             )
         if complete:
             return complete[0]
-        for dates in readings:
-            wrong = int((dates.isna() & text.notna()).sum())
-            if best is None or wrong < best[0]:
-                best = (wrong, dates)
-    fault = ((best[1] if best is not None else text).isna() & text.notna()).to_numpy(dtype=bool)
+        read += zip(wrong, readings)
+    closest = min(read, key=lambda one: one[0])[1]
+    fault = (closest.isna() & text.notna()).to_numpy(dtype=bool)
     raise InputError(
         f"{where}: column '{column.name}' has text that is no date in {describe_lines(fault, column.attrs)}: "
         f"'{text[fault].iloc[0]}', expected one format such as 2019-07-14 in all rows; correct it or leave it empty"

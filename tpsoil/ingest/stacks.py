@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import warnings
+import operator
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -15,9 +14,12 @@ import rioxarray  # noqa: F401  (registers the accessor .rio)
 import xarray as xr
 from odc.geo.crs import CRS
 
-from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion, is_rate_of, read_unit
+
+from .labelled import is_zarr, open_file
+from .parts import listed_sources
 
 COPIES_IN_MEMORY: Final = 3
 """Peak while a stack is loaded, times its float64 numbers: as stored, converted, and one temporary array."""
@@ -74,15 +76,17 @@ def read_stack(
     tpsoil.errors.MissingInputError: stack no-such-*.nc: ...
     """
     where = f"stack {source if isinstance(source, str | Path) else ', '.join(map(str, source))}"
-    files = _files(source, where)
+    files = [Path(path) for path in listed_sources(source, where)]
     names = (variable,) if isinstance(variable, str) else tuple(variable)
     parts: list[xr.DataArray] = []
     own: list[Any] = []
     for file in files:
-        opened = _open(file, where)
+        opened = open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all")
         own.append(_own_crs(opened, names[0]))
         components = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
-        parts.append(components[0] if len(components) == 1 else reduce(_sum, (part**2 for part in components)) ** 0.5)
+        parts.append(
+            components[0] if len(components) == 1 else reduce(operator.add, (part**2 for part in components)) ** 0.5
+        )
     try:
         stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
     except ValueError as error:
@@ -130,41 +134,10 @@ def stack_bytes(stack: xr.DataArray, rows: int, columns: int) -> SourceBytes:
     return SourceBytes(window + COPIES_LAZY * stack.sizes["time"] * cells * stack.dtype.itemsize)
 
 
-def _open(file: Path, where: str) -> xr.Dataset:
-    opened: xr.Dataset
-    try:
-        if file.suffix == ".zarr":
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated metadata")
-                opened = xr.open_zarr(file, decode_coords="all")
-        else:
-            opened = xr.open_dataset(file, decode_coords="all")
-    except Exception as error:  # what a broken file raises depends on the library that reads it
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{where}: {file} cannot be opened: {reason}; is it a NetCDF file or a Zarr group?") from error
-    return opened
-
-
 def _own_crs(dataset: xr.Dataset, name: str) -> Any:
     """The CRS in the grid mapping of a file; None without one."""
     crs = (dataset[name].rio.crs if name in dataset else None) or dataset.rio.crs
     return None if crs is None else CRS(crs.to_wkt())
-
-
-def _sum(first: Any, second: Any) -> Any:
-    return first + second
-
-
-def _files(source: str | Path | Sequence[str | Path], where: str) -> list[Path]:
-    listed = [source] if isinstance(source, str | Path) else list(source)
-    files: list[Path] = []
-    for one in listed:
-        text = str(one)
-        matched = sorted(Path(name) for name in glob.glob(text)) if any(c in text for c in "*?[") else [Path(text)]
-        if not matched or not all(path.exists() for path in matched):
-            raise MissingInputError(f"{where}: no such file {text}")
-        files += matched
-    return files
 
 
 def _pick(dataset: xr.Dataset, name: str, file: Path) -> xr.DataArray:

@@ -159,8 +159,12 @@ def mask_reader(
     skipped: list[str] = []
     inner, outer = ([] if one is None else [_named_frame(item) for item in _listed(one)] for one in (source, outside))
     require_effect(crs, [frame for _, frame in (*inner, *outer)], "soil_mask")
-    within = edges_of(inner, grid, crs, skipped) if inner else None
-    without = edges_of(outer, grid, crs, skipped) if outer else None
+    within, without = (
+        edges_of([polygons_of(frame, name, crs, "soil_mask", skipped) for name, frame in named], grid)
+        if named
+        else None
+        for named in (inner, outer)
+    )
     if within is not None and not touches_grid(within, grid):
         raise GridError(
             f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
@@ -206,11 +210,12 @@ def require_effect(crs: Any, frames: Sequence[Any], where: str) -> None:
         raise InputError(f"{where}: crs='{crs}' has no effect, because the polygons have their own CRS; leave crs out")
 
 
-def edges_of(frames: Sequence[tuple[str, Any]], grid: GeoBox, crs: Any, skipped: list[str]) -> Array:
-    """Segments of the union of all polygons, in the grid's CRS; `skipped` is extended by a line for other features."""
-    shapes = [shape for name, frame in frames for shape in _polygons(name, frame, grid, crs, skipped)]
-    union = shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object)))
-    rings = shapely.get_rings(shapely.get_parts(union)[_is_area(shapely.get_parts(union))])
+def edges_of(frames: Sequence[Any], grid: GeoBox) -> Array:
+    """Segments of the union of all polygons of `polygons_of`, in the grid's CRS."""
+    shapes = [shape for frame in frames for shape in projected(frame, grid)]
+    parts = shapely.get_parts(shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object))))
+    # Making a polygon valid can leave lines and points beside it.
+    rings = shapely.get_rings(parts[shapely.get_dimensions(parts) == 2])
     segments = []
     for ring in rings:
         points = shapely.get_coordinates(ring)
@@ -218,31 +223,45 @@ def edges_of(frames: Sequence[tuple[str, Any]], grid: GeoBox, crs: Any, skipped:
     return np.ascontiguousarray(np.vstack(segments), dtype=np.float64)
 
 
-def _is_area(shapes: Array) -> Array:
-    """Making a polygon valid can leave lines and points beside it."""
-    return np.asarray(shapely.get_dimensions(shapes) == 2)
-
-
 def _named_frame(item: Any) -> tuple[str, Any]:
     return _names(item), read_features(item) if isinstance(item, (str, os.PathLike)) else item
 
 
-def _polygons(name: str, frame: Any, grid: GeoBox, crs: Any, skipped: list[str]) -> list[Any]:
+def polygons_of(frame: Any, name: str, crs: Any, where: str, skipped: list[str]) -> Any:
+    """The polygons of a GeoDataFrame, with a CRS; `skipped` is extended by a line for other features.
+
+    Raises
+    ------
+    InputError
+        Without polygons.
+    GridError
+        Without a CRS, where none is declared.
+    """
     if frame.crs is None:
         if crs is None:
             raise GridError(
-                f"soil_mask: {name} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
+                f"{where}: {name} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
             )
         frame = frame.set_crs(crs)
     features = len(frame)
     frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
     frame = frame[frame.geometry.geom_type.isin(["Polygon", "MultiPolygon", "GeometryCollection"])]
     if not len(frame):
-        raise InputError(f"soil_mask: {name} has no polygons among its {features} features; expected areas")
+        raise InputError(f"{where}: {name} has no polygons among its {features} features; expected areas")
     if len(frame) < features:
         skipped.append(f"{features - len(frame)} of {features} features of {name} are no polygons and were left out")
+    return frame
+
+
+def projected(frame: Any, grid: GeoBox) -> Any:
+    """Geometries in the grid's CRS, with short edges."""
     longest = LONGEST_EDGE_DEG if frame.crs.is_geographic else LONGEST_EDGE_DEG * 111_000
-    return list(frame.set_geometry(frame.geometry.segmentize(longest)).to_crs(grid.crs.to_wkt()).geometry)
+    return frame.geometry.segmentize(longest).to_crs(grid.crs.to_wkt())
+
+
+def names_in(column: Any) -> Any:
+    """A column of names or numbers as text, empty where missing."""
+    return column.map(lambda value: "" if value is None or value != value else str(value).removesuffix(".0"))
 
 
 def read_features(item: str | os.PathLike[str], *, where: str = "soil_mask") -> Any:
