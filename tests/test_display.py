@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from page_values import unpack_values
 
 import tpsoil
 from tpsoil.cube import create_cube, cube_info
@@ -24,7 +25,6 @@ from tpsoil.forest.layers import MapModel
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.ingest import read_raster
 from tpsoil.recipes import read_recipe
-from tpsoil.reports.pixels import unpack_values
 from tpsoil.sample import write_sample
 from tpsoil.solum import Ensemble, prepare_profiles
 from tpsoil.solum.calibration import Calibration

@@ -15,6 +15,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from page_values import unpack_rounded, unpack_values
 from typer.testing import CliRunner
 
 import tpsoil.cli.app
@@ -23,7 +24,7 @@ from tpsoil.errors import AccessError, CorruptStoreError, InputError, MissingInp
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.reports import page_html, write_page
 from tpsoil.reports.charts import charts_of
-from tpsoil.reports.pixels import pack_values, unpack_rounded, unpack_values
+from tpsoil.reports.pixels import pack_values
 from tpsoil.reports.story import read_story
 from tpsoil.variables import variable
 

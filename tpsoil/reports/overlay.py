@@ -69,7 +69,7 @@ def geography_of_page(picture: Picture) -> dict[str, Any] | None:
         return lines
 
     left, _, bottom, _ = picture.extent
-    scale = 1.0 if picture.unit == "°" else 1000.0
+    scale = picture.crs_units
     below = [(_cells(np.array([[at, scale * bottom]]), picture)[0, 0], text) for at, text in net.bottom]
     beside = [(_cells(np.array([[scale * left, at]]), picture)[0, 1], text) for at, text in net.left]
     cities = [[city.name, *np.round(_cells(np.array([[x, y]]), picture)[0], 1).tolist()]
@@ -134,9 +134,8 @@ def georeference_of_page(layer: xr.DataArray, picture: Picture) -> dict[str, Any
         `tags`: number, TIFF type and values of each; `corner` and `cell` in the CRS's unit. None without a CRS.
     """
     left, right, bottom, top = picture.extent
-    scale = 1.0 if picture.unit == "°" else 1000.0
     rows, columns = picture.values.shape
-    bounds = [scale * value for value in (left, bottom, right, top)]
+    bounds = [picture.crs_units * value for value in (left, bottom, right, top)]
     if picture.crs is None:
         return None
     with MemoryFile() as memory:

@@ -55,9 +55,7 @@ def pack_values(values: npt.NDArray[np.float64], kind: str) -> tuple[str, str]:
         dtype = "uint8" if small else "int32"
         nothing = 255 if small else np.iinfo(np.int32).min
         array = np.where(np.isfinite(values), values, nothing).astype("u1" if small else "<i4")
-    size = array.dtype.itemsize
-    shuffled = np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(-1, size).T)
-    return base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode(), dtype
+    return _packed(array), dtype
 
 
 STEPS: Final = 1000
@@ -97,39 +95,13 @@ def pack_rounded(values: npt.NDArray[np.float64], *, logarithmic: bool) -> tuple
     step = (high - low) / STEPS or 1.0
     codes = np.where(finite, np.rint((scaled - low) / step) + 1, 0).astype(np.uint16)
     differences = np.diff(codes, axis=1, prepend=np.zeros((len(codes), 1), np.uint16)).astype("<u2")
-    shuffled = np.ascontiguousarray(differences.reshape(-1).view(np.uint8).reshape(-1, 2).T)
-    text = base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode()
-    return text, {"dtype": "steps", "from": low, "step": step, "log": log}
+    return _packed(differences), {"dtype": "steps", "from": low, "step": step, "log": log}
 
 
-def unpack_rounded(text: str, meta: dict[str, Any], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Inverse of `pack_rounded`, as in the script of the page.
-
-    Examples
-    --------
-    >>> text, meta = pack_rounded(np.array([[0.0, 1.0], [2.0, np.nan]]), logarithmic=False)
-    >>> unpack_rounded(text, meta, (2, 2)).tolist()
-    [[0.0, 1.0], [2.0, nan]]
-    """
-    raw = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    differences = np.ascontiguousarray(raw.reshape(2, -1).T).view("<u2").reshape(shape)
-    codes = np.cumsum(differences, axis=1, dtype=np.uint16).astype(np.float64)
-    values = meta["from"] + (codes - 1) * meta["step"]
-    return np.where(codes == 0, np.nan, np.exp(values) if meta["log"] else values)
-
-
-def unpack_values(text: str, dtype: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
-    """Inverse of `pack_values`, as in the script of the page; for tests and for reading a page.
-
-    Examples
-    --------
-    >>> unpack_values(*pack_values(np.array([[1.5, 2.5]]), "continuous"), (1, 2)).tolist()
-    [[1.5, 2.5]]
-    """
-    code = {"float32": "<f4", "uint8": "u1", "int32": "<i4"}[dtype]
-    raw = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    size = np.dtype(code).itemsize
-    return np.ascontiguousarray(raw.reshape(size, -1).T).view(code).reshape(shape)
+def _packed(array: npt.NDArray[Any]) -> str:
+    """Bytes of numbers, compressed: all first bytes, then all second ones, and so on."""
+    shuffled = np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize).T)
+    return base64.b64encode(zlib.compress(shuffled.tobytes(), 9)).decode()
 
 
 def layer_of_page(layer: xr.DataArray, picture: Picture, packing: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +132,7 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, packing: Mapping[str, A
     comment = str(layer.attrs.get("comment", ""))
     # The case of a symbol, such as h0, is not changed.
     plain = comment.partition(" ")[0].isalpha() and not comment.startswith("ddof")
-    lines = [f"{comment[:1].upper() if plain else comment[:1]}{comment[1:]}."] if comment else []
+    lines = [f"{palette.capitalised(comment) if plain else comment}."] if comment else []
     if palette.layer_kind(layer) == "categorical":
         shown["classes"] = _classes(layer, picture)
         classes_present = [c for c in shown["classes"] if c["share"]]
@@ -205,12 +177,10 @@ def _classes(layer: xr.DataArray, picture: Picture) -> list[dict[str, Any]]:
     names = palette.class_names(layer)
     codes = sorted(set(names) | present)
     colours = palette.class_colours(str(layer.name), codes)
-    area = picture.row_area[:, None] * np.isfinite(values)
-    total = float(area.sum()) or 1.0
     return [
         {
             "code": code, "name": palette.class_name(layer, code, names), "colour": colours[code],
-            "share": f"{100 * float((area * (values == code)).sum()) / total:.1f} %" if code in present else "",
+            "share": f"{picture.share(values == code, np.isfinite(values)):.1f} %" if code in present else "",
         }
         for code in codes
     ]  # fmt: skip

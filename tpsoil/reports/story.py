@@ -31,6 +31,8 @@ _PARAMETERS: Final = ("parameters", "model", "settings", "options", "curvature_c
 _EXCLUDED: Final = ("excluded", "exclusions", "dropped", "masked", "counts", "notes", "samples_used", "unseen_classes",
                     "left_out", "bound_hits", "outside")  # fmt: skip
 _CITED: Final = ("citation", "citations", "references", "reference")
+_ELSEWHERE: Final = {*_CITED, "assumptions", "assumption", "created", "date_created"}
+"""Attributes that have sections or sentences of their own."""
 _ORIGIN: Final = ("source", "source_digest", "resampling", "parents", "created_with", "samples")
 _PLAIN: Final = {
     "long_name", "units", "kind", "standard_name", "comment", "valid_min", "valid_max", "flag_values", "flag_meanings",
@@ -193,17 +195,7 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
             table = _as_table(content)
             if table is not None:
                 _place_table(story, str(name), table, simulated=bool(story.simulated))
-    elif low in {
-        "title",
-        "created",
-        "date_created",
-        "simulated",
-        "assumptions",
-        "assumption",
-        "notes",
-        "plausibility_notes",
-        *_CITED,
-    } or _SCORE.match(low):
+    elif low in _ELSEWHERE or low in {"title", "simulated", "notes", "plausibility_notes"} or _SCORE.match(low):
         return
     else:
         section = story.provenance
@@ -267,17 +259,7 @@ def _by_layer(layers: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], ca
 
 
 def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | None:
-    shown = {
-        *_PLAIN,
-        *_PARAMETERS,
-        *_EXCLUDED,
-        *_CITED,
-        *_ORIGIN,
-        "assumptions",
-        "assumption",
-        "created",
-        "date_created",
-    }
+    shown = {*_PLAIN, *_PARAMETERS, *_EXCLUDED, *_ELSEWHERE, *_ORIGIN}
     rows = [
         {"layer": name, "attribute": key.replace("_", " "), "value": cell_text(_parsed(value), 6)}
         for name, attrs in layers.items()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tpsoil.soil_properties import known_property
 
 from . import figures
+from .figures import palette
 
 PREFIXES: Final = ("sites_", "letters_", "xrf_", "dependence_", "joint_", "relation_")
 """Prefixes of the names of tables of a study that are drawn, not printed."""
@@ -238,7 +239,7 @@ def _relations(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:
             first, second = (str(name).replace("_", " ") for name in columns)
             pair = table[columns]
             pair.attrs.update(table.attrs)
-            drawn.append((f"{second[:1].upper()}{second[1:]} against {first}", figures.relation(pair)))
+            drawn.append((f"{palette.capitalised(second)} against {first}", figures.relation(pair)))
     return drawn
 
 

@@ -156,7 +156,7 @@ def _place(layer: xr.DataArray, picture: Picture, block: tuple[int, int], side: 
 
     left, right, bottom, top = picture.extent
     rows, columns = picture.values.shape
-    scale = 1.0 if picture.unit == "°" else 1000.0
+    scale = picture.crs_units
     x = scale * (left + (block[1] + 0.5) * side * (right - left) / columns)
     y = scale * (top - (block[0] + 0.5) * side * (top - bottom) / rows)
     lon, lat = Transformer.from_crs(layer.odc.crs.proj, 4326, always_xy=True).transform(x, y)
@@ -242,8 +242,7 @@ def _share(applicability: Picture, picture: Picture) -> str:
     mapped = np.isfinite(picture.values)
     if applicability.values.shape != mapped.shape or not mapped.any():
         return ""
-    area = picture.row_area[:, None] * mapped
-    return f"{100 * float((area * (applicability.values == 0)).sum() / area.sum()):.0f} % of the area"
+    return f"{picture.share(applicability.values == 0, mapped):.0f} % of the area"
 
 
 def _weighted(values: Any, weights: Any, shares: Sequence[float]) -> list[float]:

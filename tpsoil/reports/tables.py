@@ -12,9 +12,9 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import cell_text, html_table
-from tpsoil.errors import AccessError, InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, MissingInputError, nearest_name
 
-from .figures import palette
+from .figures import canvas, palette
 
 ROWS_AT_ONCE: Final = 1_000_000
 """Cells read at once for a layer's summary."""
@@ -270,14 +270,7 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
 
 def write_text(path: Path, text: str, *, where: str) -> Path:
     """Write a text file; an existing one is replaced only when the new one is complete."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise AccessError(f"{where}: cannot write {path}: {error.strerror}; choose another folder") from error
-    return path
+    return canvas.write_file(path, text.encode(), where=where)
 
 
 def _require(table: pd.DataFrame, where: str) -> pd.DataFrame:

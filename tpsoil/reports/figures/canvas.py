@@ -5,10 +5,11 @@ matplotlib's global state is not changed, so importing and drawing are safe in t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.transforms import Bbox
 
 from tpsoil.errors import AccessError, InputError, nearest_name
@@ -81,6 +84,19 @@ def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.6)) -> tuple[F
     figure = Drawing(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def new_chart(
+    ax: Axes | None, size: tuple[float, float], text: str, table: pd.DataFrame, *, grid: str | None = None,
+    labels: tuple[str, str] = ("", ""),
+) -> tuple[Figure, Axes]:  # fmt: skip
+    """As `new_axes`, with a title, plain axes, a grid along `grid`, and the labels of abscissa and ordinate."""
+    figure, axes = new_axes(ax, size)
+    title(axes, text, table)
+    plain(axes, grid=grid)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    return figure, axes
 
 
 def new_panels(
@@ -161,6 +177,29 @@ def fit_bar(bar: Colorbar, axes: Axes, share: float, *, close: bool) -> None:
         return Bbox.from_bounds(left, low, box.width, box.height * factor)
 
     bar.ax.set_axes_locator(beside_map)
+
+
+@contextlib.contextmanager
+def fixed_frame(axes: Axes) -> Iterator[None]:
+    """What is drawn inside does not change the limits of the axes."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    yield
+    axes.set_xlim(*limits[0])
+    axes.set_ylim(*limits[1])
+
+
+def bar_below(figure: Figure, axes: Axes, points: ScalarMappable, label: str) -> None:
+    """A horizontal colour bar of points below a map."""
+    bar = figure.colorbar(points, ax=axes, orientation="horizontal", shrink=0.5, pad=0.02, aspect=40)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def add_to_legend(axes: Axes, patches: Sequence[Patch]) -> None:
+    """Entries before those that the legend of a map has."""
+    legend = axes.get_legend()
+    earlier = [one for one in legend.legend_handles if one is not None] if legend is not None else []
+    axes.legend(handles=[*patches, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
 
 
 def nothing(ax: Axes, reason: str) -> None:
@@ -251,11 +290,21 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> Pat
         # Fonts are embedded as TrueType, so that the text of a PDF can be selected and edited.
         with rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
             canvas.print_figure(buffer, format=kind, dpi=dpi)
-    partial = target.with_name(f".{target.name}.part")
+    return write_file(target, buffer.getvalue(), where="save")
+
+
+def write_file(path: Path, data: bytes, *, where: str) -> Path:
+    """Write a file; an existing one is replaced only when the new one is complete.
+
+    Raises
+    ------
+    AccessError
+    """
+    partial = path.with_name(f".{path.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
     except OSError as error:
-        raise AccessError(f"save: cannot write {target}: {error.strerror}; choose another folder") from error
-    return target
+        raise AccessError(f"{where}: cannot write {path}: {error.strerror}; choose another folder") from error
+    return path

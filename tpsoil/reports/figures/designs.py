@@ -48,11 +48,9 @@ def distance_curves(
     kilometres = "distance_to_sample_km" in table.columns
     key = "distance_to_sample_km" if kilometres else "distance"
     canvas.require_columns(table, [key, *FIXED], where="distance_curves")
-    figure, axes = canvas.new_axes(ax, (5.6, 4.4))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="both")
-    axes.set_xlabel("distance to the nearest sample of other folds" + (", km" if kilometres else ""))
-    axes.set_ylabel("within this distance, %")
+    distance = "distance to the nearest sample of other folds" + (", km" if kilometres else "")
+    labels = distance, "within this distance, %"
+    figure, axes = canvas.new_chart(ax, (5.6, 4.4), title, table, grid="both", labels=labels)
     designs = [name for name in table.columns if name not in {key, *FIXED}]
     colours = palette.class_colours("designs", range(len(designs)))
     axes.plot(

@@ -125,12 +125,8 @@ def joint_effect(
         raise InputError(f"joint_effect: the table has covariates {names}, expected two columns beside 'effect'")
     figure, axes = canvas.new_axes(ax, (5.8, 4.4))
     canvas.title(axes, title, table)
-    labels = []
-    for name in names:
-        entry = CATALOGUE.get(name)
-        labels.append(name.replace("_", " ") + (f", {palette.unit_text(entry.units)}" if entry else ""))
-    axes.set_xlabel(labels[0], fontsize=9)
-    axes.set_ylabel(labels[1], fontsize=9)
+    axes.set_xlabel(palette.axis_label(names[0]), fontsize=9)
+    axes.set_ylabel(palette.axis_label(names[1]), fontsize=9)
     plane = table.pivot_table(index=names[1], columns=names[0], values="effect").sort_index().sort_index(axis=1)
     if plane.size == 0 or not np.isfinite(plane.to_numpy(float)).any():
         canvas.nothing(axes, "nothing to draw: no finite effect")
@@ -175,12 +171,11 @@ def _effects(
     colours = palette.class_colours("element", range(len(lines)))
     for feature, panel in zip(features, panels, strict=True):
         entry = CATALOGUE.get(feature)
-        name = entry.long_name if entry else feature.replace("_", " ")
+        name = palette.capitalised(palette.quantity(feature)[0])
         canvas.plain(panel, grid="y")
-        canvas.title(panel, title if title and feature == features[0] else name[:1].upper() + name[1:], table)
+        canvas.title(panel, title if title and feature == features[0] else name, table)
         numbers = entry is None or entry.kind != "categorical"
-        unit = f", {palette.unit_text(entry.units)}" if entry and numbers else ""
-        panel.set_xlabel(f"{feature.replace('_', ' ')}{unit}")
+        panel.set_xlabel(palette.axis_label(feature) if numbers else feature.replace("_", " "))
         panel.set_ylabel(f"{label}, {palette.unit_text(units)}" if units else label)
         if zero:
             panel.axhline(0, color=palette.QUIET, linewidth=0.8)

@@ -28,8 +28,7 @@ def plane_of(picture: Picture, frame: Frame) -> Plane | None:
     """The drawn frame in the CRS's own unit; None where the layer has no CRS."""
     if picture.crs is None:
         return None
-    scale = 1.0 if picture.unit == "°" else 1000.0
-    left, right, bottom, top = (scale * value for value in frame)
+    left, right, bottom, top = (picture.crs_units * value for value in frame)
     return Plane(CRS.from_user_input(picture.crs), (left, bottom, right, top))
 
 

@@ -15,10 +15,9 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
-from tpsoil.grid import grid_of, same_grid
 
 from . import canvas, geographic, ground, palette
-from .reading import LONGEST_SIDE, Picture, pick, read_picture
+from .reading import LONGEST_SIDE, Picture, on_one_grid, pick, read_picture
 from .stretch import colour_scale, finish_bar
 
 Floats = npt.NDArray[np.float64]
@@ -211,8 +210,7 @@ def map_classes(
     image.set_label("classes")
     if hillshade is not None:
         draw_relief(axes, layer, picture, hillshade, values, longest_side)
-    area = picture.row_area[:, None] * np.isfinite(values)
-    shares = [float(100 * (area * (values == code)).sum() / area.sum()) for code in present]
+    shares = [picture.share(values == code, np.isfinite(values)) for code in present]
     handles = [
         Patch(facecolor=colours[code], edgecolor=palette.QUIET, linewidth=0.4,
               label=f"{palette.class_name(layer, code, labels)}, {_share(share)}")
@@ -365,11 +363,7 @@ def _companion(layer: xr.DataArray, picture: Picture, other: xr.DataArray, longe
             f"map_layer: {role} '{second.name}' has {second.shape[0]} x {second.shape[1]} cells, '{layer.name}' "
             f"{layer.shape[0]} x {layer.shape[1]}; bring both onto one grid with tpsoil.add_layer"
         )
-    try:
-        boxes = grid_of(layer), grid_of(second)
-    except GridError:
-        boxes = None
-    if boxes is not None and not same_grid(*boxes):
+    if not on_one_grid(layer, second):
         raise GridError(
             f"map_layer: {role} '{second.name}' is on another grid than '{layer.name}'; use one cube for both"
         )

@@ -15,7 +15,6 @@ from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-u
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation import bias, nse, rmse, squared_correlation
-from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
 
@@ -76,10 +75,11 @@ def importance_ranking(
     table = canvas.tidy(canvas.tidy(table, {"held_out_increase": "importance"}), {"increase_mse": "importance"})
     canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
     rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
-    figure, axes = canvas.new_axes(ax, (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="x")
-    axes.set_xlabel(label or (HELD_OUT if two_panels else INCREASE_MSE))
+    size, labels = (
+        (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))),
+        (HELD_OUT if two_panels else INCREASE_MSE, ""),
+    )
+    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=(label, "") if label else labels)
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no covariate has an importance")
         return figure
@@ -170,14 +170,10 @@ def observed_predicted(
     'observed, m'
     """
     canvas.require_columns(table, ["observed", "predicted"], where="observed_predicted")
-    figure, axes = canvas.new_axes(ax, (5.2, 5.2))
-    entry = CATALOGUE.get(name)
-    unit = palette.unit_text(units or (entry.units if entry else ""))
-    quantity = f" {entry.long_name if entry else name}".rstrip() if name else ""
-    canvas.title(axes, title or f"Observed against predicted{quantity}", table)
-    canvas.plain(axes, grid="both")
-    axes.set_xlabel(f"predicted, {unit}")
-    axes.set_ylabel(f"observed, {unit}")
+    term, unit = palette.quantity(name, units)
+    text = title or f"Observed against predicted {term}".rstrip()
+    labels = f"predicted, {unit}", f"observed, {unit}"
+    figure, axes = canvas.new_chart(ax, (5.2, 5.2), text, table, grid="both", labels=labels)
     rows = table.dropna(subset=["observed", "predicted"])
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
@@ -253,11 +249,8 @@ def interval_coverage(
             f"interval_coverage: {len(wrong)} rows have level or coverage outside 0 to 1, first {dict(wrong.iloc[0])}; "
             "pass shares, not percent"
         )
-    figure, axes = canvas.new_axes(ax, (5.2, 4.8))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="both")
-    axes.set_xlabel("nominal coverage, %")
-    axes.set_ylabel("empirical coverage, %")
+    labels = "nominal coverage, %", "empirical coverage, %"
+    figure, axes = canvas.new_chart(ax, (5.2, 4.8), title, table, grid="both", labels=labels)
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no interval was scored")
         return figure

@@ -123,6 +123,22 @@ def number_text(value: float) -> str:
     return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
+def capitalised(text: str) -> str:
+    """A text with a capital; the other letters stay, such as those of pH."""
+    return text[:1].upper() + text[1:]
+
+
+def quantity(name: str, units: str = "") -> tuple[str, str]:
+    """Term and printed unit of a layer of the catalogue; of another name itself, without its underscores."""
+    entry = CATALOGUE.get(name)
+    return entry.long_name if entry else name.replace("_", " "), unit_text(units or (entry.units if entry else ""))
+
+
+def axis_label(name: str) -> str:
+    """A layer's name with its unit in the catalogue."""
+    return name.replace("_", " ") + (f", {unit_text(CATALOGUE[name].units)}" if name in CATALOGUE else "")
+
+
 def layer_title(layer: xr.DataArray) -> str:
     """The layer's term with a capital, from its attributes, the catalogue, or its name.
 
@@ -134,7 +150,7 @@ def layer_title(layer: xr.DataArray) -> str:
     name = str(layer.name or "")
     entry = CATALOGUE.get(name)
     text = str(layer.attrs.get("long_name") or (entry.long_name if entry else "") or name.replace("_", " ") or "layer")
-    return text[:1].upper() + text[1:]
+    return capitalised(text)
 
 
 def layer_units(layer: xr.DataArray) -> str:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tpsoil.errors import InputError
-from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
 
@@ -57,11 +56,10 @@ def representativeness(
     figure, panels = canvas.new_panels(axes, max(1, len(names)))
     for name, panel in zip(names or [""], panels, strict=True):
         rows = table[table["covariate"].astype(str) == name].dropna(subset=["value"])
-        entry = CATALOGUE.get(name)
         canvas.plain(panel)
-        text = entry.long_name if entry else name.replace("_", " ")
-        canvas.title(panel, title if title and name == (names or [""])[0] else text[:1].upper() + text[1:], table)
-        panel.set_xlabel(name.replace("_", " ") + (f", {palette.unit_text(entry.units)}" if entry else ""))
+        text = palette.capitalised(palette.quantity(name)[0])
+        canvas.title(panel, title if title and name == (names or [""])[0] else text, table)
+        panel.set_xlabel(palette.axis_label(name))
         panel.set_ylabel("density")
         sites, area = (rows[rows["source"] == s] for s in ("sites", "area"))
         if sites.empty or area.empty:
@@ -120,10 +118,8 @@ def class_representation(
     table = canvas.tidy(table, {"class": "group"})
     canvas.require_columns(table, ["group", "site_share", "area_share"], where="class_representation")
     rows = table.sort_values("area_share", kind="stable").reset_index(drop=True)
-    figure, axes = canvas.new_axes(ax, (6.4, float(np.clip(0.45 * len(rows) + 1.3, 2, 10))))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="x")
-    axes.set_xlabel("share, %")
+    size = 6.4, float(np.clip(0.45 * len(rows) + 1.3, 2, 10))
+    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=("share, %", ""))
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no class")
         return figure
@@ -174,14 +170,10 @@ def transect(
     canvas.require_columns(table, ["distance_km", *(layers or [])], where="transect")
     placed = {"distance_km", "elevation", "x", "y", "lon", "lat", "longitude", "latitude"}
     names = list(layers or [c for c in table.select_dtypes("number").columns if c not in placed])
-    figure, axes = canvas.new_axes(ax, (8.6, 3.8))
     rows = table.sort_values("distance_km")
-    entry = CATALOGUE.get(names[0]) if names else None
-    quantity = entry.long_name if entry else (names[0].replace("_", " ") if names else "layer")
-    canvas.title(axes, title or f"{quantity[:1].upper()}{quantity[1:]} along a transect", table)
-    canvas.plain(axes)
-    axes.set_xlabel("distance, km")
-    axes.set_ylabel(f"{quantity}, {palette.unit_text(units or (entry.units if entry else ''))}")
+    quantity, unit = palette.quantity(names[0] if names else "layer", units)
+    text = title or f"{palette.capitalised(quantity)} along a transect"
+    figure, axes = canvas.new_chart(ax, (8.6, 3.8), text, table, labels=("distance, km", f"{quantity}, {unit}"))
     handles: list[Any] = []
     if "elevation" in rows and rows["elevation"].notna().any():
         ground = axes.twinx()

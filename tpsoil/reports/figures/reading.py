@@ -7,12 +7,17 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import GridError, InputError, MissingInputError, nearest_name
-from tpsoil.grid import grid_of
+from tpsoil.grid import grid_of, same_grid
+from tpsoil.points import position_columns, project_points
 
 from . import palette
+
+Flags = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 
 LONGEST_SIDE: Final = 1400
 """Cells drawn along the longer side of a map; a figure has about as many dots there."""
@@ -57,6 +62,16 @@ class Picture:
     note: str
     cell_m: float
     crs: str | None = None
+
+    @property
+    def crs_units(self) -> float:
+        """Units of the CRS in one of the map: metres in a kilometre, or 1 degree."""
+        return 1.0 if self.unit == "°" else 1000.0
+
+    def share(self, cells: Flags, within: Flags) -> float:
+        """Percent of the area of some cells that others are."""
+        area = self.row_area[:, None] * within
+        return 100 * float((area * cells).sum() / (area.sum() or 1.0))
 
 
 def pick(source: xr.DataArray | xr.Dataset, name: str | None = None, *, where: str = "map_layer") -> xr.DataArray:
@@ -168,6 +183,34 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
         bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
         step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m, crs=_wkt(layer),
     )  # fmt: skip
+
+
+def on_one_grid(first: xr.DataArray, second: xr.DataArray) -> bool:
+    """Whether two layers have one grid, as far as both state it."""
+    try:
+        boxes = grid_of(first), grid_of(second)
+    except GridError:
+        return True
+    return same_grid(*boxes)
+
+
+def positions_on(layer: xr.DataArray, table: pd.DataFrame, *, where: str) -> tuple[Doubles, Doubles]:
+    """Positions of a table's rows in the CRS of a layer.
+
+    Raises
+    ------
+    InputError
+        For a table without positions.
+    """
+    columns = position_columns(table, where=where)
+    east, north = table[columns.east].to_numpy(float), table[columns.north].to_numpy(float)
+    return project_points(east, north, grid_of(layer, where=where)) if columns.degrees else (east, north)
+
+
+def in_picture(layer: xr.DataArray, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Coordinates of a layer's CRS in the unit of its map: km on a projected grid."""
+    scale = 1.0 if grid_of(layer, where="map").crs.geographic else 1e-3
+    return scale * x, scale * y
 
 
 def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, float, str, bool]:

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
-from tpsoil.points import position_columns, project_points
+from tpsoil.points import project_points
 from tpsoil.units import conversion, convertible
 
 from . import canvas, maps, palette, places, thematic
-from .reading import LONGEST_SIDE, pick, read_picture
+from .reading import LONGEST_SIDE, in_picture, pick, positions_on, read_picture
 
 Box = tuple[float, float, float, float]
 Doubles = npt.NDArray[np.float64]
@@ -65,23 +65,19 @@ def study_area(
     count = f"{len(sites)} profile{'s' if len(sites) != 1 else ''}"
     figure = maps.map_layer(elevation, title=f"{title}: {count}", hillshade=elevation)
     axes = figure.axes[0]
-    frame = axes.get_xlim(), axes.get_ylim()
-    east, north = _in_picture(elevation, *_places(sites, elevation))
+    east, north = in_picture(elevation, *positions_on(elevation, sites, where="study_area"))
     style: dict[str, Any] = {"color": palette.WARNING}
     if "observed_m" in sites:
         style = {"c": sites["observed_m"].to_numpy(float), "cmap": "Reds"}
-    points = axes.scatter(east, north, s=11, edgecolors="black", linewidths=0.4, zorder=6, gid="sites", **style)
-    for name, box in (windows or {}).items():
-        x, y = _in_picture(elevation, *_outline(elevation, box))
-        axes.plot(x, y, color="black", linewidth=1.2, zorder=5.5, gid="window")
-        axes.annotate(name, (x[0], y[0]), textcoords="offset points", xytext=(3, 3), fontsize=8, fontweight="bold",
-                      color="black", zorder=7)  # fmt: skip
-    axes.set_xlim(*frame[0])
-    axes.set_ylim(*frame[1])
+    with canvas.fixed_frame(axes):
+        points = axes.scatter(east, north, s=11, edgecolors="black", linewidths=0.4, zorder=6, gid="sites", **style)
+        for name, box in (windows or {}).items():
+            x, y = in_picture(elevation, *_outline(elevation, box))
+            axes.plot(x, y, color="black", linewidth=1.2, zorder=5.5, gid="window")
+            axes.annotate(name, (x[0], y[0]), textcoords="offset points", xytext=(3, 3), fontsize=8, fontweight="bold",
+                          color="black", zorder=7)  # fmt: skip
     if "observed_m" in sites:
-        bar = figure.colorbar(points, ax=axes, orientation="horizontal", shrink=0.5, pad=0.02, aspect=40)
-        bar.set_label("observed thickness, m", fontsize=9)
-        bar.ax.tick_params(labelsize=8)
+        canvas.bar_below(figure, axes, points, "observed thickness, m")
     return figure
 
 
@@ -223,14 +219,12 @@ def transect_place(elevation: xr.DataArray, table: pd.DataFrame, *, title: str =
     ground = _sliced(elevation, (x.min() - margin, y.min() - margin, x.max() + margin, y.max() + margin))
     figure, panels = canvas.new_panels(None, 2, width=8.4, height=3.9, columns=1)
     maps.map_layer(ground, ax=panels[0], title=title, hillshade=ground)
-    frame = panels[0].get_xlim(), panels[0].get_ylim()
-    east, north = _in_picture(elevation, x, y)
-    panels[0].plot(east, north, color=palette.WARNING, linewidth=1.8, zorder=6, gid="line")
-    for position, label in ((0, "A"), (-1, "B")):
-        panels[0].annotate(label, (east[position], north[position]), textcoords="offset points", xytext=(0, 5),
-                           ha="center", fontweight="bold", color=palette.WARNING, zorder=7)  # fmt: skip
-    panels[0].set_xlim(*frame[0])
-    panels[0].set_ylim(*frame[1])
+    east, north = in_picture(elevation, x, y)
+    with canvas.fixed_frame(panels[0]):
+        panels[0].plot(east, north, color=palette.WARNING, linewidth=1.8, zorder=6, gid="line")
+        for position, label in ((0, "A"), (-1, "B")):
+            panels[0].annotate(label, (east[position], north[position]), textcoords="offset points", xytext=(0, 5),
+                               ha="center", fontweight="bold", color=palette.WARNING, zorder=7)  # fmt: skip
     places.transect(table, ax=panels[1], title="Along the line from A to B")
     return figure
 
@@ -264,10 +258,8 @@ def sensitivity_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
     rows = table[table["zone"].astype(str) == "all"] if "zone" in table else table
     size = rows[["decrease_m", "increase_m"]].abs().max(axis=1).to_numpy(float)
     rows = rows.iloc[np.argsort(size, kind="stable")].reset_index(drop=True)
-    figure, axes = canvas.new_axes(ax, (6.8, float(np.clip(0.3 * len(rows) + 1.3, 2.2, 10))))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="x")
-    axes.set_xlabel("mean change of thickness, mm")
+    size = 6.8, float(np.clip(0.3 * len(rows) + 1.3, 2.2, 10))
+    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=("mean change of thickness, mm", ""))
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no cell has a thickness")
         return figure
@@ -333,15 +325,3 @@ def _common_limits(layers: Sequence[xr.DataArray]) -> tuple[float, float] | None
         return None
     low, high = (float(v) for v in np.percentile(values, [1, 99]))
     return (low, high) if low < high else None
-
-
-def _places(sites: pd.DataFrame, layer: xr.DataArray) -> tuple[Doubles, Doubles]:
-    columns = position_columns(sites, where="study_area")
-    east, north = sites[columns.east].to_numpy(float), sites[columns.north].to_numpy(float)
-    return project_points(east, north, grid_of(layer, where="study_area")) if columns.degrees else (east, north)
-
-
-def _in_picture(layer: xr.DataArray, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
-    """Coordinates of a layer's CRS in the unit of its map: km on a projected grid."""
-    scale = 1.0 if grid_of(layer, where="map").crs.geographic else 1e-3
-    return scale * x, scale * y

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
 from tpsoil.soil_properties import known_property
-from tpsoil.variables import CATALOGUE
 
 from . import canvas, palette
 
@@ -68,16 +67,13 @@ def group_comparison(
     canvas.require_columns(table, [value, group], where="group_comparison")
     if kind not in {"violin", "box"}:
         raise InputError(f"group_comparison: kind is '{kind}', expected 'violin' or 'box'")
-    entry = CATALOGUE.get(value)
-    unit = palette.unit_text(units or (entry.units if entry else ""))
+    long_name, unit = palette.quantity(value, units)
     rows = table.dropna(subset=[value, group])
     parts = {key: part[value].to_numpy(float) for key, part in rows.groupby(group, sort=True, observed=True)}
     order = sorted(parts, key=lambda key: -float(parts[key].mean()))
-    figure, axes = canvas.new_axes(ax, (float(np.clip(1.1 * len(order) + 1.6, 4, 14)), 4.4))
-    long_name = entry.long_name if entry else value.replace("_", " ")
-    canvas.title(axes, title or f"{long_name[:1].upper()}{long_name[1:]} by {group.replace('_', ' ')}", table)
-    canvas.plain(axes, grid="y")
-    axes.set_ylabel(f"{long_name}, {unit}")
+    size = float(np.clip(1.1 * len(order) + 1.6, 4, 14)), 4.4
+    text = title or f"{palette.capitalised(long_name)} by {group.replace('_', ' ')}"
+    figure, axes = canvas.new_chart(ax, size, text, table, grid="y", labels=("", f"{long_name}, {unit}"))
     if not order:
         canvas.nothing(axes, f"nothing to draw: no row has both '{value}' and '{group}'")
         return figure
@@ -161,15 +157,8 @@ def element_histograms(
         values = values[np.isfinite(values)]
         entry = known_property(element)
         canvas.plain(panel, grid="y")
-        canvas.title(
-            panel,
-            title
-            if title and element == (elements or [""])[0]
-            else element
-            if entry is not None and entry.symbol == element
-            else element.capitalize(),
-            table,
-        )
+        text = element if entry is not None and entry.symbol == element else element.capitalize()
+        canvas.title(panel, title if title and element == (elements or [""])[0] else text, table)
         panel.set_xlabel(f"{entry.long_name if entry else element}, {palette.unit_text(units)}")
         panel.set_ylabel("number of values")
         if not values.size:

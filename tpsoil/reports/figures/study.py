@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.points import project_points
-from tpsoil.variables import CATALOGUE
 
 from . import canvas, maps, palette
 from .reading import pick
@@ -119,13 +118,9 @@ def relation(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None =
         raise InputError("relation: expected a table of two columns, abscissa and ordinate")
     first, second = map(str, table.columns)
     rows = table.dropna()
-    figure, axes = canvas.new_axes(ax, (5.4, 4.2))
-    names = [name.replace("_", " ") for name in (first, second)]
-    canvas.title(axes, title or f"{names[1][:1].upper()}{names[1][1:]} against {names[0]}", table)
-    canvas.plain(axes, grid="both")
-    units = [f", {palette.unit_text(CATALOGUE[name].units)}" if name in CATALOGUE else "" for name in (first, second)]
-    axes.set_xlabel(f"{names[0]}{units[0]}")
-    axes.set_ylabel(f"{names[1]}{units[1]}")
+    text = title or f"{palette.capitalised(second.replace('_', ' '))} against {first.replace('_', ' ')}"
+    labels = palette.axis_label(first), palette.axis_label(second)
+    figure, axes = canvas.new_chart(ax, (5.4, 4.2), text, table, grid="both", labels=labels)
     if len(rows) < 3 or rows[first].nunique() < 2:
         canvas.nothing(axes, "nothing to draw: fewer than three different values")
         return figure
@@ -190,10 +185,8 @@ def sampling_map(
     left, right = axes.images[0].get_extent()[:2] if axes.images else axes.get_xlim()
     bounds = grid_of(layer).boundingbox
     factor = (right - left) / (bounds.right - bounds.left)
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.scatter(
-        x * factor, y * factor, s=12, color=palette.INK, edgecolors="white", linewidths=0.4, zorder=6, gid="sites"
-    )
-    axes.set_xlim(*limits[0])
-    axes.set_ylim(*limits[1])
+    with canvas.fixed_frame(axes):
+        axes.scatter(
+            x * factor, y * factor, s=12, color=palette.INK, edgecolors="white", linewidths=0.4, zorder=6, gid="sites"
+        )
     return figure

@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
-from tpsoil.grid import grid_of, same_grid
 from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
-from .reading import LONGEST_SIDE, Picture, pick, read_picture
+from .reading import LONGEST_SIDE, Picture, on_one_grid, pick, read_picture
 from .stretch import colour_scale, finish_bar
 
 HOLOCENE_YEARS: Final = 11_700.0
@@ -263,26 +262,19 @@ def response_time_map(
     positive = picture.values > 0
     if not positive.any():
         return figure
-    area = picture.row_area[:, None] * positive
-    share = 100 * float((area * (picture.values > age)).sum() / area.sum())
+    share = picture.share(picture.values > age, positive)
     drawn = next((image for image in axes.images if image.colorbar is not None), None)
     if drawn is not None and drawn.colorbar is not None and min(drawn.get_clim()) < age < max(drawn.get_clim()):
         drawn.colorbar.ax.axhline(age, color="#56B4E9", linewidth=2.2, gid="age")
-    legend = axes.get_legend()
-    earlier = [h for h in legend.legend_handles if h is not None] if legend is not None else []
     draw_hatching(axes, picture, picture.values > age, "white")  # slow cells are dark
     label = f"slower than {age:,.0f} a: {share:.0f} %"
     patch = Patch(facecolor="#3B0F70", edgecolor="white", hatch=palette.HATCH, linewidth=0.5, label=label)
-    axes.legend(handles=[patch, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
+    canvas.add_to_legend(axes, [patch])
     return figure
 
 
 def _require_one_grid(a: xr.DataArray, b: xr.DataArray) -> None:
     if a.shape != b.shape:
         raise GridError(f"difference_map: the maps have {a.shape} and {b.shape} cells; bring both onto one grid")
-    try:
-        boxes = grid_of(a), grid_of(b)
-    except GridError:
-        return
-    if not same_grid(*boxes):
+    if not on_one_grid(a, b):
         raise GridError("difference_map: the maps are on different grids; bring both onto one with tpsoil.add_layer")

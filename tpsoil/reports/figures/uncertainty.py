@@ -118,15 +118,8 @@ def applicability_map(
     outside = mapped & (flag == 0)
     if not mapped.any():
         return figure
-    area = picture.row_area[:, None] * mapped
-    share = 100 * float((area * outside).sum() / area.sum())
     thematic.draw_hatching(axes, picture, outside)
-    legend = axes.get_legend()
-    earlier = list(legend.legend_handles) if legend is not None else []
-    patch = applicability_patch(share)
-    axes.legend(
-        handles=[patch, *(h for h in earlier if h is not None)], loc="lower right", fontsize=7.5, framealpha=0.85
-    )
+    canvas.add_to_legend(axes, [applicability_patch(picture.share(outside, mapped))])
     return figure
 
 
@@ -181,10 +174,7 @@ def value_by_alpha_map(
     middle = (full + faint) / 2
     entries = ((f"spread up to {full:g} % of the value", 1.0), (f"{middle:g} %", 0.5 + FAINTEST / 2),
                (f"{faint:g} % and more", FAINTEST))  # fmt: skip
-    patches = [Patch(facecolor=palette.INK, alpha=alpha, label=text) for text, alpha in entries]
-    legend = axes.get_legend()
-    earlier = [h for h in legend.legend_handles if h is not None] if legend is not None else []
-    axes.legend(handles=[*patches, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
+    canvas.add_to_legend(axes, [Patch(facecolor=palette.INK, alpha=alpha, label=text) for text, alpha in entries])
     return figure
 
 

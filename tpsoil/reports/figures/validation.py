@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation import bias, rmse
-from tpsoil.grid import grid_of
-from tpsoil.points import position_columns, project_points
 
 from . import canvas, maps, palette
+from .reading import in_picture, positions_on
 
 COMPLETE: Final = "complete profile"
 REACHED: Final = "lower limit, reached by the map"
@@ -52,12 +51,9 @@ def observed_limits(
     ['1:1', 'complete profile (1)', 'lower limit, reached by the map (1)']
     """
     canvas.require_columns(table, list(COLUMNS), where="observed_limits")
-    figure, axes = canvas.new_axes(ax, (5.2, 5.2))
-    canvas.title(axes, title, table)
-    canvas.plain(axes, grid="both")
     unit = palette.unit_text(units)
-    axes.set_xlabel(f"predicted, {unit}")
-    axes.set_ylabel(f"observed, or its lower limit, {unit}")
+    labels = f"predicted, {unit}", f"observed, or its lower limit, {unit}"
+    figure, axes = canvas.new_chart(ax, (5.2, 5.2), title, table, grid="both", labels=labels)
     rows = table.dropna(subset=["observed", "predicted"])
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
@@ -120,38 +116,29 @@ def residual_map(layer: xr.DataArray, points: pd.DataFrame, *, mask: xr.DataArra
         raise InputError("residual_map: no profile with an observed and a predicted value")
     figure = maps.map_layer(layer, title=f"Profiles that no parameter was fitted to: {len(rows)}", mask=mask)
     axes = figure.axes[0]
-    frame = axes.get_xlim(), axes.get_ylim()
-    box = grid_of(layer, where="residual_map")
-    columns = position_columns(rows, where="residual_map")
-    east, north = rows[columns.east].to_numpy(float), rows[columns.north].to_numpy(float)
-    if columns.degrees:
-        east, north = project_points(east, north, box)
-    scale = 1.0 if box.crs is not None and box.crs.geographic else 1e-3
+    east, north = in_picture(layer, *positions_on(layer, rows, where="residual_map"))
     observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
     residual, limit = observed - predicted, rows["censored"].to_numpy(bool)
     errs = ~limit | (residual > 0)
     most = max(float(np.abs(residual[errs]).max(initial=0.0)), 0.01)
     drawn: Any = None
-    for label, chosen, _ in _kinds(observed, predicted, limit):
-        if not chosen.any():
-            continue
-        marker = "o" if label == COMPLETE else "^"
-        place = scale * east[chosen], scale * north[chosen]
-        if label == REACHED:
-            axes.scatter(*place, s=26, marker=marker, facecolors="white", edgecolors=palette.INK, linewidths=0.9,
-                         zorder=6, label=f"{label} ({chosen.sum()})", gid="limits")  # fmt: skip
-            continue
-        axes.scatter(*place, s=90, marker=marker, color="white", linewidths=0, zorder=6.5)
-        drawn = axes.scatter(*place, s=30, marker=marker, c=residual[chosen], cmap=palette.DIVERGING, vmin=-most,
-                             vmax=most, edgecolors=palette.INK, linewidths=0.7, zorder=7,
-                             label=f"{label} ({chosen.sum()})", gid="profiles")  # fmt: skip
-    axes.set_xlim(*frame[0])
-    axes.set_ylim(*frame[1])
+    with canvas.fixed_frame(axes):
+        for label, chosen, _ in _kinds(observed, predicted, limit):
+            if not chosen.any():
+                continue
+            marker = "o" if label == COMPLETE else "^"
+            place = east[chosen], north[chosen]
+            if label == REACHED:
+                axes.scatter(*place, s=26, marker=marker, facecolors="white", edgecolors=palette.INK, linewidths=0.9,
+                             zorder=6, label=f"{label} ({chosen.sum()})", gid="limits")  # fmt: skip
+                continue
+            axes.scatter(*place, s=90, marker=marker, color="white", linewidths=0, zorder=6.5)
+            drawn = axes.scatter(*place, s=30, marker=marker, c=residual[chosen], cmap=palette.DIVERGING, vmin=-most,
+                                 vmax=most, edgecolors=palette.INK, linewidths=0.7, zorder=7,
+                                 label=f"{label} ({chosen.sum()})", gid="profiles")  # fmt: skip
     axes.legend(fontsize=7.5, loc="best", framealpha=0.9)
     if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.5, pad=0.02, aspect=40)
-        bar.set_label("observed - predicted, m; of a limit at least", fontsize=9)
-        bar.ax.tick_params(labelsize=8)
+        canvas.bar_below(figure, axes, drawn, "observed - predicted, m; of a limit at least")
     return figure
 
 
