@@ -24,6 +24,7 @@ from tpsoil.errors import AccessError, GridError, InputError, WorkError
 from tpsoil.recipes import fetch
 from tpsoil.sources import Cache, Client, Entry, OfflineError, SourceChangedError, fetch_file, read_catalogue
 from tpsoil.sources.probe import check
+from tpsoil.sources.subsets import plan_subset, read_subset
 
 
 @pytest.fixture(scope="module")
@@ -381,3 +382,13 @@ def test_the_weekly_workflow_probes_and_does_not_hide_the_status() -> None:
     assert "cron:" in text
     assert "shell: bash" in text.partition("tpsoil sources check | tee")[0].rpartition("- name")[2]
     assert "continue-on-error" not in text
+
+
+def test_the_failure_of_another_source_does_not_concern_a_zarr_group(mirror: Mirror, tmp_path: Path) -> None:
+    how = own_catalogue(mirror, tmp_path, ZARR)
+    cache = Cache(Client(FAST), tmp_path / "cache")
+    cache.failure = AccessError("another source: HTTP 500")
+    (choice,) = read_catalogue(how.catalogue).select("own/t2m")
+    path = read_subset(plan_subset(choice, BOX, cache), cache)
+    assert path.exists()
+    assert not [file for file in path.parent.iterdir() if file.name.startswith(".")]

@@ -21,7 +21,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -148,6 +148,10 @@ class Cache:
         """The folder of a file's pieces."""
         return self.folder / hashlib.sha256(shown(url).encode()).hexdigest()[:32]
 
+    def window(self, stem: str, identity: str, suffix: str) -> Path:
+        """The file of a part of a source, by what it is made of."""
+        return self.folder / "windows" / f"{stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}{suffix}"
+
     def read(self, remote: Remote, start: int, stop: int) -> bytes:
         """Bytes of a file: what is missing is fetched, neighbouring pieces in one request."""
         stop = min(stop, remote.length)
@@ -262,37 +266,43 @@ class CachedFile(io.RawIOBase):
         """True."""
         return True
 
-    def tell(self) -> int:
-        """Where the next read starts."""
-        return self._at
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a place."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._remote.length}[whence]
         self._at = max(0, base + offset)
         return self._at
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Bytes from here on."""
-        stop = self._remote.length if size is None or size < 0 else self._at + size
-        try:
-            data = self._cache.read(self._remote, self._at, stop)
-        except TpsoilError as error:
-            self._cache.failure = error
-            return b""
-        self._at += len(data)
-        return data
-
     def readinto(self, buffer: Any) -> int:
         """Bytes from here on, into a buffer."""
-        data = self.read(len(buffer))
+        try:
+            data = self._cache.read(self._remote, self._at, self._at + len(buffer))
+        except TpsoilError as error:
+            self._cache.failure = error
+            return 0
+        self._at += len(data)
         buffer[: len(data)] = data
         return len(data)
+
+    def readall(self) -> bytes:
+        """Bytes to the end, in one request."""
+        return self.read(max(0, self._remote.length - self._at))
 
     @property
     def size(self) -> int:
         """Bytes of the complete file."""
         return self._remote.length
+
+
+@contextmanager
+def completed(target: Path) -> Iterator[Path]:
+    """A file to write beside `target`, which it becomes at the end; it is removed after an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _rebuilt(settings: ClientSettings, folder: Path, locked: dict[str, str] | None) -> Cache:

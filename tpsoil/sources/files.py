@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import shutil
 import tempfile
 import urllib.parse
@@ -19,7 +17,7 @@ import pandas as pd
 from tpsoil.errors import InputError, TpsoilError, WorkError
 
 from .addresses import shown
-from .cache import Cache
+from .cache import Cache, completed
 from .catalogue import Choice
 from .regions import Box, record_sources, unchanged
 
@@ -65,30 +63,24 @@ def fetch_file(choice: Choice, box: Box, cache: Cache) -> Path:
     suffix = ".geojson" if entry.driver == "vector" else ".csv"
     identity = f"{shown(url)}|{remote.version}|{choice.member}|{box}"
     stem = PurePosixPath(choice.member or shown(url)).stem
-    target = cache.folder / "windows" / f"{stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}{suffix}"
+    target = cache.window(stem, identity, suffix)
     if target.exists() and unchanged(target, cache):
         return target
     cache.trace = {shown(url)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}{suffix}")
     cache.failure = None
     try:
-        with cache.open(url) as file:
+        with completed(target) as partial, cache.open(url) as file:
             if entry.driver == "vector":
                 _polygons(choice.member, file, box, partial, cache.folder)
             else:
                 _rows(choice.member, file, box, partial)
+            record_sources(target, cache)
     except TpsoilError:
         raise
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         if cache.failure is not None:
             raise cache.failure from error
         raise WorkError(f"{shown(url)}: cannot be read ({error}); try again, or another mirror") from error
-    else:
-        record_sources(target, cache)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 
@@ -155,12 +147,9 @@ def _features(choice: Choice, box: Box, cache: Cache) -> Path:
     parts = list(_pages(url, cache))
     rows = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     text = rows.to_csv(index=False)
-    digest = hashlib.sha256(f"{url}|{text}".encode()).hexdigest()[:16]
-    target = cache.folder / "windows" / f"{choice.entry.name.replace('/', '_')}-{digest}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.csv")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    target = cache.window(choice.entry.name.replace("/", "_"), f"{url}|{text}", ".csv")
+    with completed(target) as partial:
+        partial.write_text(text, encoding="utf-8")
     return target
 
 

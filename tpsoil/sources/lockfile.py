@@ -11,6 +11,7 @@ from typing import Any
 
 from tpsoil.errors import InputError, MissingInputError
 
+from .cache import completed
 from .transfer import Remote
 
 VERSION = 1
@@ -93,6 +94,5 @@ def write_lock(path: Path, sources: Sequence[Locked]) -> None:
         else:
             locked[one.url] = one
     content: dict[str, Any] = {"version": VERSION, "sources": [asdict(locked[url]) for url in sorted(locked)]}
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with completed(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

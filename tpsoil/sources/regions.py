@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from rasterio.windows import Window
 from tpsoil.errors import InputError, MissingInputError, TpsoilError, WorkError
 
 from .addresses import shown
-from .cache import Cache
+from .cache import Cache, completed
 from .catalogue import Entry
 from .transfer import Remote
 
@@ -139,47 +138,43 @@ def read_window(piece: Piece, cache: Cache, progress: Callable[[int], None] | No
 
 
 def _read_window(piece: Piece, cache: Cache, progress: Callable[[int], None] | None) -> Path:
-    digest = hashlib.sha256(f"{piece.url}|{piece.remote.version}|{piece.key}".encode()).hexdigest()[:16]
-    target = cache.folder / "windows" / f"{Path(piece.url).stem}-{digest}.tif"
+    target = _place_of(piece, cache, ".tif")
     if target.exists() and unchanged(target, cache):
         return target
     cache.trace = {piece.url}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.tif")
     try:
-        try:
-            _copy(piece, cache, partial, progress)
-        except RasterioError:
-            # Bytes that came broken decode to nothing: read once more from the source.
-            remote = piece.remote
-            cache.forget(remote.url)
-            cache.remote(remote.url)
-            _copy(piece, cache, partial, progress)
-        record_sources(target, cache)
-        partial.replace(target)
+        with completed(target) as partial:
+            try:
+                _copy(piece, cache, partial, progress)
+            except RasterioError:
+                # Bytes that came broken decode to nothing: read once more from the source.
+                remote = piece.remote
+                cache.forget(remote.url)
+                cache.remote(remote.url)
+                _copy(piece, cache, partial, progress)
+            record_sources(target, cache)
     except RasterioError as error:
         raise WorkError(
             f"{shown(piece.remote.url)}: its bytes do not decode ({error}); try again, or another mirror"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
+
+
+def _place_of(piece: Piece, cache: Cache, suffix: str) -> Path:
+    return cache.window(Path(piece.url).stem, f"{piece.url}|{piece.remote.version}|{piece.key}", suffix)
 
 
 def empty_window(piece: Piece, cache: Cache) -> Path:
     """A window as a local GeoTIFF with the place, type, scale and nodata of its source, and no values."""
-    digest = hashlib.sha256(f"{piece.url}|{piece.remote.version}|{piece.key}".encode()).hexdigest()[:16]
-    target = cache.folder / "windows" / f"{Path(piece.url).stem}-{digest}-empty.tif"
+    target = _place_of(piece, cache, "-empty.tif")
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.tif")
     with (
+        completed(target) as partial,
         opened(cache, piece.remote, piece.overview) as source,
         rasterio.open(partial, "w", **_profile(source, piece.window), SPARSE_OK=True) as local,
     ):
         local.scales, local.offsets = source.scales[:1], source.offsets[:1]
-    partial.replace(target)
     return target
 
 
@@ -187,9 +182,8 @@ def record_sources(target: Path, cache: Cache) -> None:
     """List the files that were requested since `cache.trace` was emptied, beside a file that is made of them."""
     used = [cache.used[name] for name in sorted(cache.trace & set(cache.used))]
     listed = [[one.url if one.etag.startswith("sha256:") else shown(one.url), one.version] for one in used]
-    partial = target.with_name(f".{target.name}.{os.getpid()}.json")
-    partial.write_text(json.dumps(listed), encoding="utf-8")
-    partial.replace(target.with_name(f"{target.name}.json"))
+    with completed(target.with_name(f"{target.name}.json")) as partial:
+        partial.write_text(json.dumps(listed), encoding="utf-8")
 
 
 def unchanged(target: Path, cache: Cache) -> bool:

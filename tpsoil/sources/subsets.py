@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import zarr
 from tpsoil.errors import GridError, InputError, TpsoilError, WorkError
 
 from .addresses import shown
-from .cache import Cache
+from .cache import Cache, completed
 from .catalogue import Choice, Entry
 from .regions import MARGIN_CELLS, METRES_A_DEGREE, record_sources, unchanged
 from .zarr_store import CachedStore
@@ -137,12 +135,10 @@ def _require_as_stated(entry: Entry, dataset: xr.Dataset, where: str) -> None:
 
 def _zarr_window(subset: Subset, cache: Cache) -> Path:
     entry = subset.choice.entry
-    digest = hashlib.sha256(f"{subset.url}|{entry.variable}|{subset.key}".encode()).hexdigest()[:16]
-    target = cache.folder / "windows" / f"{entry.variable}-{digest}.nc"
+    target = cache.window(entry.variable, f"{subset.url}|{entry.variable}|{subset.key}", ".nc")
     if target.exists() and unchanged(target, cache):
         return target
     cache.trace = set()
-    target.parent.mkdir(parents=True, exist_ok=True)
     store = CachedStore(cache, subset.url)
     try:
         array = zarr.open_array(store, path=entry.variable, mode="r")
@@ -164,18 +160,15 @@ def _zarr_window(subset: Subset, cache: Cache) -> Path:
     if any(span.stop <= span.start for span in spans.values()):
         raise GridError(f"{entry.name}: no data in the box {subset.key}: it lies outside the source")
     values = np.asarray(array[tuple(spans.get(dim, slice(None)) for dim in dims)])
-    if cache.failure is not None:
-        raise cache.failure
     attrs = {str(key): value for key, value in dict(array.attrs).items() if not str(key).startswith("_ARRAY")}
     if "_FillValue" not in attrs and values.dtype.kind in "iu" and entry.nodata is not None:
         attrs["_FillValue"] = values.dtype.type(entry.nodata)
     coords = {dim: axes[dim][spans[dim]] for dim in (north, east)}
     dataset = xr.Dataset({entry.variable: (dims, values, attrs)}, coords=coords)
     _require_as_stated(entry, dataset, shown(subset.url))
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.nc")
-    dataset.to_netcdf(partial, engine="netcdf4")
-    record_sources(target, cache)
-    partial.replace(target)
+    with completed(target) as partial:
+        dataset.to_netcdf(partial, engine="netcdf4")
+        record_sources(target, cache)
     return target
 
 
