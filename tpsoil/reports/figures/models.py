@@ -172,8 +172,8 @@ def observed_predicted(
     canvas.require_columns(table, ["observed", "predicted"], where="observed_predicted")
     term, unit = palette.quantity(name, units)
     text = title or f"Observed against predicted {term}".rstrip()
-    labels = f"predicted, {unit}", f"observed, {unit}"
-    figure, axes = canvas.new_chart(ax, (5.2, 5.2), text, table, grid="both", labels=labels)
+    axes_labels = f"predicted, {unit}", f"observed, {unit}"
+    figure, axes = canvas.new_chart(ax, (5.2, 5.2), text, table, grid="both", labels=axes_labels)
     rows = table.dropna(subset=["observed", "predicted"])
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")

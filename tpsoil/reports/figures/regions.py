@@ -258,8 +258,10 @@ def sensitivity_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
     rows = table[table["zone"].astype(str) == "all"] if "zone" in table else table
     size = rows[["decrease_m", "increase_m"]].abs().max(axis=1).to_numpy(float)
     rows = rows.iloc[np.argsort(size, kind="stable")].reset_index(drop=True)
-    size = 6.8, float(np.clip(0.3 * len(rows) + 1.3, 2.2, 10))
-    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=("mean change of thickness, mm", ""))
+    figure_size = 6.8, float(np.clip(0.3 * len(rows) + 1.3, 2.2, 10))
+    figure, axes = canvas.new_chart(
+        ax, figure_size, title, table, grid="x", labels=("mean change of thickness, mm", "")
+    )
     if rows.empty:
         canvas.nothing(axes, "nothing to draw: no cell has a thickness")
         return figure

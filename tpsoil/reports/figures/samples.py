@@ -101,9 +101,8 @@ def group_comparison(
                 medianprops={"color": palette.WARNING}, boxprops={"facecolor": "white", "linewidth": 0.9},
             )  # fmt: skip
         axes.plot([position], [data.mean()], marker="D", markersize=3.5, color=palette.INK, linestyle="none")
-        text = marks.get(str(key))
-        if text:
-            axes.text(position, highest + 0.06 * step, str(text), ha="center", fontsize=10, gid="letters")
+        if letter := marks.get(str(key)):
+            axes.text(position, highest + 0.06 * step, letter, ha="center", fontsize=10, gid="letters")
     labels = [f"{(names or {}).get(key, str(key)).replace('_', ' ')}\nn = {len(parts[key])}" for key in order]
     long = max(len(label) for label in labels) > 16
     axes.set_xticks(range(len(order)), labels, rotation=25 if long else 0, ha="right" if long else "center")
