@@ -1,4 +1,4 @@
-"""A dask cluster of separate processes and an S3 service, both on loopback."""
+"""A dask cluster of separate processes, on loopback or on simulated hosts, and an S3 service on loopback."""
 
 from __future__ import annotations
 
@@ -55,9 +55,26 @@ def certificate(folder: Path) -> Path:
 
 
 class Cluster:
-    """A scheduler and workers, each a process of its own, as on a real cluster."""
+    """A scheduler and workers, each a process of its own, as on a real cluster.
 
-    def __init__(self, folder: Path, *, tls: bool = False, preload: str = "", **environment: str) -> None:
+    Parameters
+    ----------
+    folder : Path
+    tls : bool
+    preload : str
+        Python code that the scheduler runs first.
+    host : str
+        Address of the scheduler.
+    within : sequence of str
+        Command that starts the scheduler on its host.
+    **environment : str
+        Variables of all processes.
+    """
+
+    def __init__(
+        self, folder: Path, *, tls: bool = False, preload: str = "", host: str = "127.0.0.1",
+        within: Sequence[str] = (), **environment: str,
+    ) -> None:  # fmt: skip
         self.folder, self.environment = folder, {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE}", **environment}
         self.tls: list[str] = []
         if tls:
@@ -66,8 +83,9 @@ class Cluster:
         self.processes: list[subprocess.Popen[bytes]] = []
         port_file = folder / "scheduler.json"
         self._start(
-            "dask_scheduler", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(port_file),
-            *self._preload(preload),
+            "dask_scheduler", "--protocol", "tls" if tls else "tcp", "--host", host, "--port", "0",
+            "--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(port_file), *self._preload(preload),
+            within=within,
         )  # fmt: skip
         limit = time.monotonic() + 60
         while not port_file.exists() or not port_file.read_text().strip().endswith("}"):
@@ -85,8 +103,6 @@ class Cluster:
 
     def _start(self, module: str, *arguments: str, within: Sequence[str] = (), **more: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{module}.log").open("ab")
-        if module == "dask_scheduler":
-            arguments = ("--protocol", "tls" if self.tls else "tcp", "--host", "127.0.0.1", *arguments)
         process = subprocess.Popen(
             [*within, sys.executable, "-m", f"distributed.cli.{module}", *arguments, *self.tls],
             stdout=log, stderr=log, env={**self.environment, **more}, cwd=self.folder, start_new_session=True,
@@ -138,6 +154,14 @@ class Cluster:
         pem = self.tls[1]
         settings: dict[str, Any] = {"distributed.comm.tls.ca-file": pem, "distributed.comm.require-encryption": True}
         return settings | {f"distributed.comm.tls.client.{part}": pem for part in ("key", "cert")}
+
+    @property
+    def settings_environment(self) -> dict[str, str]:
+        """The same settings as variables for a process."""
+        return {
+            "DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value)
+            for name, value in self.settings.items()
+        }
 
 
 def s3_service(slow_seconds: float = 0.0) -> Iterator[str]:
