@@ -87,10 +87,10 @@ def measure(client: Any, workers: int, seconds: float, tiles: int, *, single: bo
     pool = (OneByOne if single else ClusterPool)(client)
     submit, calls = pool.submit, 0
 
-    def counted(*arguments: Any) -> Any:
+    def counted(function: Any, shared: Any, groups: Any) -> list[Any]:
         nonlocal calls
-        calls += 1
-        return submit(*arguments)
+        calls += len(groups)
+        return submit(function, shared, groups)
 
     pool.submit = counted  # type: ignore[method-assign]
     done: list[int] = []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import distributed
 import pytest
 
 from tpsoil.engine import cluster, execute
@@ -21,22 +22,24 @@ class Workers:
         self.processes = self.threads_each = 1
         self.ahead, self.call_seconds, self.lost_workers, self.where = 0, 0.5, False, "here"
         self.calls: list[tuple[Any, ...]] = []
+        self.messages: list[int] = []
         self.most = 0
         self.cancelled: list[Any] = []
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> int:
-        self.calls.append((function, *arguments))
-        return len(self.calls) - 1
+    def submit(self, function: Callable[..., Any], shared: Any, groups: Sequence[Any]) -> list[int]:
+        self.calls += [(function, shared, group) for group in groups]
+        self.messages.append(len(groups))
+        return list(range(len(self.calls) - len(groups), len(self.calls)))
 
     def finished(self, pending: Iterable[int], timeout: float) -> list[int]:
         self.most = max(self.most, len(list(pending)))
         return [min(pending)]
 
     def result(self, future: int) -> Any:
-        function, inner, shared, items = self.calls[future]
+        function, shared, items = self.calls[future]
         if any(self.killer(item) for item in items):
             raise LostWorkerError("worker 7")
-        results, _ = function(inner, shared, items)
+        results, _ = function(shared, items)
         return results, self.seconds * len(items)
 
     def cancel(self, pending: Iterable[int]) -> None:
@@ -44,7 +47,7 @@ class Workers:
 
     @property
     def sizes(self) -> list[int]:
-        return [len(call[3]) for call in self.calls]
+        return [len(call[2]) for call in self.calls]
 
 
 class Client:
@@ -143,3 +146,82 @@ def test_an_error_of_an_item_stops_the_rest() -> None:
         drive(pool, stumble, 0, range(100), results.append)
     assert results == list(range(5))
     assert len(pool.calls) <= 5 + execute.IN_FLIGHT
+
+
+def test_calls_go_out_several_in_a_message_and_no_slot_is_idle() -> None:
+    pool, results = Workers(64, 3.0), []
+    idle: list[int] = []
+    finished = pool.finished
+
+    def watched(pending: Iterable[int], timeout: float) -> list[int]:
+        if len(results) < 800:
+            idle.append(max(0, pool.slots - len(list(pending))))
+        return finished(pending, timeout)
+
+    pool.finished = watched  # type: ignore[method-assign]
+    drive(pool, double, 2, range(1_000), results.append)
+    assert sorted(results) == [2 * item for item in range(1_000)]
+    assert pool.messages[0] == pool.most == 128
+    assert set(pool.messages[1:-1]) == {16}
+    assert max(idle) == 0
+    assert set(pool.sizes) == {1}
+
+
+class Shared:
+    """What every call needs; counts how often it is pickled."""
+
+    def __init__(self) -> None:
+        self.factor, self.pickled = 2, 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pickled += 1
+        return (Factor, (self.factor,))
+
+
+class Factor:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+
+def multiply(shared: Factor, item: int) -> int:
+    return shared.factor * item
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("answers", [True, False])
+def test_many_calls_are_a_few_messages_and_queries_of_results(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler gives the results of many calls at once; where it does not, each is asked for."""
+    count = 300
+    monkeypatch.setattr(cluster.ClusterPool, "call_seconds", 0.0)  # one item in a call
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=8, processes=False, dashboard_address="127.0.0.1:0", protocol="inproc"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        queries: list[int] = []
+        gather = client.gather
+
+        def counted(futures: list[Any]) -> Any:
+            queries.append(len(futures))
+            if not answers:
+                raise OSError("in the middle")
+            return gather(futures)
+
+        monkeypatch.setattr(client, "gather", counted)
+        pool, shared, results = cluster.ClusterPool(client), Shared(), []
+        submit, messages = pool.submit, []
+
+        def recorded(function: Any, shared: Any, groups: Any) -> list[Any]:
+            messages.append(len(groups))
+            return submit(function, shared, groups)
+
+        monkeypatch.setattr(pool, "submit", recorded)
+        drive(pool, multiply, shared, range(count), results.append)
+    assert sorted(results) == [2 * item for item in range(count)]
+    assert shared.pickled == 1
+    assert sum(messages) == count
+    assert len(messages) <= count / 4 + 1
+    assert sum(queries) <= count
+    assert max(queries) > 1

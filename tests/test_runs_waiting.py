@@ -175,7 +175,7 @@ def test_a_result_that_died_with_the_last_worker_is_not_waited_for(monkeypatch: 
 def test_only_other_software_asks_for_an_installation(error: Exception, kind: type, text: str) -> None:
     outer = RuntimeError("Error during deserialization of the task graph")
     outer.__cause__ = error
-    failure = cluster._failed("tcp://10.0.0.1:8786", outer)
+    failure = workers.worker_failure("tcp://10.0.0.1:8786", outer)
     assert isinstance(failure, kind)
     assert text in str(failure)
     assert ("install" in str(failure)) == (kind is InputError)

@@ -13,23 +13,26 @@ import queue
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from tpsoil.errors import InputError, TpsoilError, WorkError
+import cloudpickle
+
+from tpsoil.errors import InputError, WorkError
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .execute import LostWorkerError, available_processors
 from .progress import log
-from .tiles import software
 from .workers import (
     Entries,
     Heartbeats,
+    call_on_worker,
     installed_software,
     last_messages,
     missing_encryption,
     require_same_scheduler,
     require_same_software,
+    worker_failure,
 )
 
 CONNECT_SECONDS: Final = 20
@@ -54,6 +57,8 @@ class ClusterPool:
     def __init__(self, client: Any) -> None:
         self.client = client
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._packed: tuple[Callable[..., Any], Any, bytes] | None = None
+        self._results: dict[Any, Any] = {}
         self._threads: dict[str, int] = {}
         self._workers_updated = -math.inf
         self._lost_workers = False
@@ -109,12 +114,22 @@ class ClusterPool:
         self._update_workers()
         return max(self._threads.values(), default=1)
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Submit one call to the scheduler."""
+    def submit(self, function: Callable[..., Any], shared: Any, groups: Sequence[Any]) -> list[Any]:
+        """Submit the calls `function(shared, group)` to the scheduler, several in one message."""
+        if self._packed is None or self._packed[0] is not function or self._packed[1] is not shared:
+            self._packed = (function, shared, cloudpickle.dumps((function, shared)))
         # pure=False: the key names this call, not its arguments, so nothing of an earlier run is taken for its result.
-        future = self.client.submit(_naming_worker, function, *arguments, pure=False)
-        future.add_done_callback(self._done.put)
-        return future
+        # More calls in a message than twice the threads would wait at the scheduler until a worker is idle.
+        futures: list[Any] = self.client.map(
+            call_on_worker,
+            [self._packed[2]] * len(groups),
+            [cloudpickle.dumps(group) for group in groups],
+            pure=False,
+            batch_size=max(1, 2 * self.slots),
+        )
+        for future in futures:
+            future.add_done_callback(self._done.put)
+        return futures
 
     def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """Result of a short call in the process of every worker; empty where one does not reply in time."""
@@ -133,7 +148,14 @@ class ClusterPool:
         else:
             self._check_progress()
         ours = set(pending)
-        return [future for future in ended if future in ours]
+        ended = [future for future in ended if future in ours]
+        self._fetch([future for future in ended if future.status == "finished"])
+        return ended
+
+    def _fetch(self, futures: list[Any]) -> None:
+        """Results of several calls by one query: its latency is that of one call."""
+        results = call_within(lambda: self.client.gather(futures), REPLY_SECONDS) if len(futures) > 1 else None
+        self._results |= zip(futures, results or ())  # `result` asks for those that did not arrive one by one
 
     def _require_scheduler(self) -> None:
         if self.client.status != "running":
@@ -196,7 +218,7 @@ class ClusterPool:
         from distributed.client import FutureCancelledError
 
         try:
-            while True:
+            while future not in self._results:
                 try:
                     return future.result(timeout=REPLY_SECONDS)
                 except TimeoutError:
@@ -204,6 +226,7 @@ class ClusterPool:
                         raise  # the call's own
                     self._require_scheduler()
                     self._check_progress()
+            return self._results.pop(future)
         except KilledWorker as error:
             raise LostWorkerError(str(error.last_worker)) from error
         except FutureCancelledError as error:
@@ -211,7 +234,7 @@ class ClusterPool:
         except RuntimeError as error:
             if "deserialization" not in str(error):
                 raise
-            raise _failed(self.client.scheduler.address, error) from error
+            raise worker_failure(self.client.scheduler.address, error) from error
         finally:
             future.release()
 
@@ -233,39 +256,6 @@ class ClusterPool:
         call_within(
             drop, CONNECT_SECONDS + REPLY_SECONDS if self._scheduler_responds and self._threads else REPLY_SECONDS
         )
-
-
-def _naming_worker(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function on a worker, whose address precedes the message of an error of tpsoil."""
-    try:
-        return function(*arguments)
-    except TpsoilError as error:
-        import distributed
-
-        error.args = (f"worker {distributed.get_worker().address}: {error}", *error.args[1:])
-        raise
-
-
-def _failed(address: str, error: BaseException) -> InputError | WorkError:
-    """The error for a worker's failure: other software there, or a worker that was lost or ran out of memory."""
-    causes: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in causes:
-        causes.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    if any(isinstance(one, MemoryError) for one in causes):
-        return WorkError(
-            f"{address}: a worker ran out of memory while it read a task; give each worker more memory or fewer threads"
-        )
-    if any(isinstance(one, OSError | TimeoutError) and not isinstance(one, ImportError) for one in causes):
-        return WorkError(
-            f"{address}: a worker was lost ({type(error).__name__}: {str(error)[:200]}); it may have run out of "
-            "memory. Stored tiles remain valid: run again to continue"
-        )
-    return InputError(
-        f"{address}: a worker cannot run tpsoil ({type(error).__name__}: {str(error)[:200]}); install tpsoil "
-        f"{software()} and the same dask on scheduler, workers and here"
-    )
 
 
 @contextlib.contextmanager
@@ -373,7 +363,7 @@ def cluster_pool_of(client: Any, entries: Entries = ()) -> ClusterPool:
     seconds = max(CONNECT_SECONDS, min(START_SECONDS, timeout_seconds()))
     replies = call_within(query, seconds)
     if replies is None and failure:
-        raise _failed(client.scheduler.address, failure[0]) from failure[0]
+        raise worker_failure(client.scheduler.address, failure[0]) from failure[0]
     if replies is None:
         raise WorkError(
             f"{client.scheduler.address}: a worker does not reply within {seconds:g} s; end or restart it, and run "

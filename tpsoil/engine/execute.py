@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import dask
@@ -20,6 +21,9 @@ from .progress import log
 
 IN_FLIGHT: Final = 2
 """Tiles submitted for each slot: one running and one waiting, so no worker idles and no graph grows."""
+
+REFILL: Final = 8
+"""Calls are submitted once one in so many of those in flight has ended: several in one message to a scheduler."""
 
 MAX_TRIES: Final = 3
 """Times that a tile is submitted whose worker is lost; a tile that ends every worker is not tried for ever."""
@@ -75,8 +79,8 @@ class Pool(Protocol):
     report: Callable[[str], None]
     """Called with a message where no call ends for a long time."""
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Submit one call."""
+    def submit(self, function: Callable[..., Any], shared: Any, groups: Sequence[Any]) -> list[Any]:
+        """Submit the calls `function(shared, group)`, in one message where there is a scheduler."""
 
     def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """Result of a short call in each other process that computes; empty where there is none."""
@@ -107,9 +111,9 @@ class ThreadPool:
         self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Submit one call to a thread."""
-        return self._pool.submit(_serially, function, *arguments)
+    def submit(self, function: Callable[..., Any], shared: Any, groups: Sequence[Any]) -> list[Any]:
+        """Submit each call to a thread."""
+        return [self._pool.submit(_serially, function, shared, group) for group in groups]
 
     def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """No other process computes."""
@@ -195,6 +199,7 @@ def drive(
     Before it stops for any reason (an error of a tile, Ctrl-C), running tiles are finished and nothing more is
     submitted: a chunk is never written by two processes.
     """
+    work = partial(_several, function)
     source, left = iter(items), len(items)
     pending: dict[Any, tuple[Any, ...]] = {}
     tries: dict[Any, int] = {}
@@ -205,7 +210,9 @@ def drive(
         while True:
             slots = max(1, pool.slots)
             limit = max(slots * IN_FLIGHT, pool.ahead) if at_once is None or at_once >= slots else at_once
-            while len(pending) < limit and (left or (again and not suspects)):
+            groups: list[tuple[Any, ...]] = []
+            room = limit - len(pending)
+            while len(groups) < room >= limit // REFILL and (left or (again and not suspects)):
                 if again and not suspects:
                     group = (again.pop(0),)
                     suspects.update(group)
@@ -216,7 +223,9 @@ def drive(
                     )
                     group = tuple(itertools.islice(source, max(1, size)))
                     left -= len(group)
-                pending[pool.submit(_several, function, shared, group)] = group
+                groups.append(group)
+            if groups:
+                pending |= zip(pool.submit(work, shared, groups), groups, strict=True)
             if not pending:
                 return
             for future in pool.finished(list(pending), POLL_SECONDS):

@@ -1,14 +1,16 @@
-"""Workers of a cluster: their heartbeats, the software that each has installed, and the stores that each can read."""
+"""Workers of a cluster: heartbeats, the calls that they get, their software, and the stores that each can read."""
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import version as version_of
 from typing import Any, Final
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.waiting import call_within
 
 from .code import code_of, differences, listed
@@ -209,3 +211,48 @@ def missing_encryption(address: str) -> list[str]:
         f"{address} is used without TLS: everyone who can reach this address can run code on the workers and here; "
         "start the scheduler and workers with certificates (tls://), or put the address behind a firewall"
     ]
+
+
+def call_on_worker(packed: bytes, packed_group: bytes) -> Any:
+    """Call `function(shared, group)` on a worker, whose address precedes the message of an error of tpsoil."""
+    import distributed
+
+    address = str(distributed.get_worker().address)
+    try:
+        function, shared = _unpacked(packed)
+        group = pickle.loads(packed_group)
+    except Exception as error:
+        raise worker_failure(address, error) from error
+    try:
+        return function(shared, group)
+    except TpsoilError as error:
+        error.args = (f"worker {address}: {error}", *error.args[1:])
+        raise
+
+
+@lru_cache(maxsize=4)
+def _unpacked(data: bytes) -> Any:
+    """What all calls of a stage have in common: read once in a process, not once in a call."""
+    return pickle.loads(data)
+
+
+def worker_failure(address: str, error: BaseException) -> InputError | WorkError:
+    """The error for a worker's failure: other software there, or a worker that was lost or ran out of memory."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(one, MemoryError) for one in causes):
+        return WorkError(
+            f"{address}: a worker ran out of memory while it read a task; give each worker more memory or fewer threads"
+        )
+    if any(isinstance(one, OSError | TimeoutError) and not isinstance(one, ImportError) for one in causes):
+        return WorkError(
+            f"{address}: a worker was lost ({type(error).__name__}: {str(error)[:200]}); it may have run out of "
+            "memory. Stored tiles remain valid: run again to continue"
+        )
+    return InputError(
+        f"{address}: a worker cannot run tpsoil ({type(error).__name__}: {str(error)[:200]}); install tpsoil "
+        f"{software()} and the same dask on scheduler, workers and here"
+    )
