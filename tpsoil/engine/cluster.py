@@ -121,7 +121,7 @@ class ClusterPool:
         # pure=False: the key names this call, not its arguments, so nothing of an earlier run is taken for its result.
         # More calls in a message than twice the threads would wait at the scheduler until a worker is idle.
         futures: list[Any] = self.client.map(
-            call_on_worker,
+            _on_this_worker,
             [self._packed[2]] * len(groups),
             [cloudpickle.dumps(group) for group in groups],
             pure=False,
@@ -256,6 +256,12 @@ class ClusterPool:
         call_within(
             drop, CONNECT_SECONDS + REPLY_SECONDS if self._scheduler_responds and self._threads else REPLY_SECONDS
         )
+
+
+def _on_this_worker(packed: bytes, packed_group: bytes) -> Any:
+    import distributed
+
+    return call_on_worker(str(distributed.get_worker().address), packed, packed_group)
 
 
 @contextlib.contextmanager

@@ -213,11 +213,8 @@ def missing_encryption(address: str) -> list[str]:
     ]
 
 
-def call_on_worker(packed: bytes, packed_group: bytes) -> Any:
-    """Call `function(shared, group)` on a worker, whose address precedes the message of an error of tpsoil."""
-    import distributed
-
-    address = str(distributed.get_worker().address)
+def call_on_worker(address: str, packed: bytes, packed_group: bytes) -> Any:
+    """Call `function(shared, group)` on the worker at an address, which precedes the message of an error of tpsoil."""
     try:
         function, shared = _unpacked(packed)
         group = pickle.loads(packed_group)
