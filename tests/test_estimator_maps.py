@@ -148,7 +148,10 @@ def test_trained_and_compiled_forests_are_taken_too() -> None:
     trained = train(X.assign(Fe=y), "Fe", NAMES, trees=5, folds="random", categorical=["parent_material"])
     cube = cube_of()
     xr.testing.assert_identical(predict_cube(trained, cube).compute(), trained.predict_cube(cube).compute())
-    assert "q50" in predict_cube(trained, cube, quantiles=[0.5])
+    maps = predict_cube(trained, cube, quantiles=[0.5])
+    assert "q50" in maps
+    assert maps.attrs["unseen_categories"] == "nan"
+    xr.testing.assert_identical(maps, trained.predict_cube(cube, quantiles=[0.5]))
     compiled = trained.compile()
     xr.testing.assert_identical(
         predict_cube(compiled, cube).compute(), compiled.predict_cube(cube, unseen="nan").compute()

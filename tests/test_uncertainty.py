@@ -275,6 +275,8 @@ def test_a_forest_brings_points_folds_weights_and_dummies() -> None:
     assert (rowwise["dissimilarity_index"] > 0).all()
     strange = area_of_applicability(trained, rows.assign(land_cover=5))
     assert (strange["applicability"] == 255).all()
+    with pytest.raises(InputError, match=rf"rows have 2 columns, expected {len(FEATURES)}"):
+        area_of_applicability(trained, np.ones((3, 2)))
     equal = area_of_applicability(trained, rows, weights=dict.fromkeys(FEATURES, 1.0), folds=np.arange(180) // 3)
     assert equal.attrs["threshold"] != found.attrs["threshold"]
 

@@ -8,7 +8,7 @@ failed work.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from .display import printable
 from .redaction import redacted
@@ -122,3 +122,15 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
         return ""
     shown = ", ".join(sorted(names)[:20])
     return f"; there are: {shown}" + (", ..." if len(names) > 20 else "")
+
+
+def require_one_of(where: str, name: str, value: object, allowed: Collection[str]) -> None:
+    """Reject a value of an option that is not among the known ones.
+
+    Raises
+    ------
+    InputError
+    """
+    if value not in allowed:
+        choices = list(allowed)
+        raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{nearest_name(str(value), choices)}")

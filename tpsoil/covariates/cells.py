@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import is_lazy, map_pixels
-from tpsoil.errors import GridError, InputError, nearest_name
+from tpsoil.errors import GridError, InputError
 from tpsoil.grid import require_same_grid
 from tpsoil.units import Period, require_unit
 from tpsoil.variables import Variable
@@ -231,9 +231,3 @@ def _labelled(where: str, values: Any, dim: str) -> xr.DataArray:
     if array.ndim == 0:
         raise InputError(f"{where}: got one number, expected a series along '{dim}'")
     return xr.DataArray(array, dims=(dim, *(f"cell_{k}" for k in range(array.ndim - 1))))
-
-
-def require_one_of(where: str, name: str, value: str, allowed: Iterable[str]) -> None:
-    """Reject an option's value that is not among the known ones."""
-    if value not in allowed:
-        raise InputError(f"{where}: {name} is {value!r}{nearest_name(str(value), allowed)}")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels import erosion
 from tpsoil.units import Period, require_unit
 from tpsoil.variables import variable
@@ -24,7 +24,6 @@ from .cells import (
     labelled_series,
     per_cell,
     per_series,
-    require_one_of,
     typed_as,
 )
 from .ranges import require_range

@@ -12,14 +12,14 @@ import xarray as xr
 from pyproj import Transformer
 
 from tpsoil.blocks import is_lazy
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.grid import grid_of
 from tpsoil.kernels import climate as kernels
 from tpsoil.tiles import from_tiles
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import ADD_LAYER, as_given, labelled_series, per_series, require_one_of, typed_as
+from .cells import ADD_LAYER, as_given, labelled_series, per_series, typed_as
 from .ranges import require_range
 
 Array = npt.NDArray[Any]

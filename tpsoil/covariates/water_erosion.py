@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
+from .cells import Argument, CellKernel, Cells, per_cell
 from .ranges import require_range
 
 Array = npt.NDArray[Any]

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal, overload
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_one_of
 from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
+from .cells import Argument, CellKernel, Cells, per_cell
 
 Basis = Literal["oxides", "elements"]
 Correction = Literal["none", "phosphate", "mclennan"]

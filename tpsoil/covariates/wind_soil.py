@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import xarray as xr
 
+from tpsoil.errors import require_one_of
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, Cells, per_cell, require_one_of
+from .cells import Argument, CellKernel, Cells, per_cell
 from .water_erosion import Texture
 from .wind_erosion import as_dataset
 

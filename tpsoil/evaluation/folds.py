@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 
 Labels = npt.NDArray[np.int64]
 
@@ -74,8 +74,7 @@ def make_folds(
     >>> bool(fold[0] == fold[1]), np.bincount(fold).tolist()
     (True, [3, 3])
     """
-    if kind not in FOLD_KINDS:
-        raise InputError(f"folds: kind is '{kind}', expected one of {list(FOLD_KINDS)}{nearest_name(kind, FOLD_KINDS)}")
+    require_one_of("folds", "kind", kind, FOLD_KINDS)
     if n_folds < 2:
         raise InputError(f"folds: n_folds is {n_folds}, expected at least 2")
     if kind == "region":

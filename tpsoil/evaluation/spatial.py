@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.evaluation.distances import _place
 
 Doubles = npt.NDArray[np.float64]
@@ -137,8 +137,7 @@ def fit_variogram(
     """
     from scipy.optimize import least_squares
 
-    if model not in SHAPES:
-        raise InputError(f"variogram: model is '{model}', expected one of {list(SHAPES)}{nearest_name(model, SHAPES)}")
+    require_one_of("variogram", "model", model, SHAPES)
     place, z = _place(positions, degrees, "samples"), np.asarray(values, dtype=np.float64)
     if z.shape != (len(place),) or not np.isfinite(z).all() or len(z) < 10:
         raise InputError(f"variogram: values have shape {z.shape}, expected ({len(place)},), finite, 10 or more")

@@ -81,23 +81,17 @@ def area_of_applicability(
     """
     if isinstance(training, TrainedForest):
         space = ForestSpace.of(training, weights, folds)
-        if isinstance(new, xr.Dataset):
-            encoded = space.encoding.cube(new, layers)
-        else:
-            table = new if isinstance(new, pd.DataFrame) else pd.DataFrame(np.asarray(new), columns=training.features)
-            return _frame(space.area, space.encoding.table(table, unseen="missing"), table.index)
-        area = space.area
+        area, encoding, encode = space.area, space.encoding, True
     else:
         table = training if isinstance(training, pd.DataFrame) else _unnamed(training)
         encoding = _table_encoding(table, new, layers)
-        design = encoding.table(table).astype(np.float64) if _has_classes(encoding) else table
+        encode = any(feature.kind != "continuous" for feature in encoding.features)
+        design = encoding.table(table).astype(np.float64) if encode else table
         area = fit_applicability(design, _column_weights(weights, encoding), folds)
-        if not isinstance(new, xr.Dataset):
-            if not _has_classes(encoding):
-                return _frame(area, new, new.index if isinstance(new, pd.DataFrame) else None)
-            rows = new if isinstance(new, pd.DataFrame) else pd.DataFrame(np.asarray(new), columns=table.columns)
-            return _frame(area, encoding.table(rows, unseen="missing"), rows.index)
-        encoded = encoding.cube(new, layers)
+    if not isinstance(new, xr.Dataset):
+        rows = _rows(new, list(encoding.sources))
+        return _frame(area, encoding.table(rows, unseen="missing") if encode else rows)
+    encoded = encoding.cube(new, layers)
     inputs = [encoded[column] for column in area.columns]
     if MASK in encoded:
         inputs.append(encoded[MASK])
@@ -124,7 +118,7 @@ def applicability_block(*arguments: Any) -> list[npt.NDArray[Any]]:
 class ForestSpace:
     """Covariate space of a trained forest: classes become dummies that each carry their feature's weight."""
 
-    encoding: Any
+    encoding: Encoding
     area: Applicability
     weights: Mapping[str, float]
     complete: npt.NDArray[np.bool_]
@@ -143,15 +137,7 @@ class ForestSpace:
         InputError
         """
         table = trained.rows[list(trained.features)]
-        kinds = {feature.name: feature.kind for feature in trained.encoding.features}
-        encoding = learn_encoding(
-            table,
-            trained.features,
-            trained.fitted_target,
-            categorical=[name for name, kind in kinds.items() if kind == "categorical"],
-            circular=[name for name, kind in kinds.items() if kind == "circular"],
-            style="onehot",
-        )
+        encoding = trained.encoding.relearned(table, trained.fitted_target, style="onehot")
         if weights is None:
             ranked = permutation_importance(
                 trained.forest, trained.design, trained.fitted_target, trained.encoding.sources
@@ -167,19 +153,24 @@ class ForestSpace:
         return cls(encoding, area, by_feature, complete)
 
 
-def _frame(area: Applicability, rows: npt.ArrayLike | pd.DataFrame, index: Any) -> pd.DataFrame:
-    if isinstance(rows, pd.DataFrame):
-        lacking = [name for name in area.columns if name not in rows.columns]
+def _rows(new: npt.ArrayLike | pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The features of new points."""
+    if isinstance(new, pd.DataFrame):
+        lacking = [name for name in names if name not in new.columns]
         if lacking:
             raise MissingInputError(f"applicability: the table lacks columns {', '.join(lacking)}")
-        values = rows[list(area.columns)].to_numpy(dtype=np.float64)
-    else:
-        values = np.atleast_2d(np.asarray(rows, dtype=np.float64))
-    if values.shape[1] != len(area.columns):
-        raise InputError(f"applicability: rows have {values.shape[1]} columns, expected {len(area.columns)}")
+        return new[names]
+    values = np.atleast_2d(np.asarray(new))
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise InputError(f"applicability: rows have {values.shape[-1]} columns, expected {len(names)}")
+    return pd.DataFrame(values, columns=names)
+
+
+def _frame(area: Applicability, rows: pd.DataFrame) -> pd.DataFrame:
+    values = rows.to_numpy(dtype=np.float64)
     dissimilarity = area.index(values)
     frame = pd.DataFrame(
-        {"dissimilarity_index": dissimilarity, "applicability": area.inside(dissimilarity)}, index=index
+        {"dissimilarity_index": dissimilarity, "applicability": area.inside(dissimilarity)}, index=rows.index
     )
     frame.attrs["threshold"] = area.threshold
     return frame
@@ -204,10 +195,6 @@ def _table_encoding(table: pd.DataFrame, new: Any, layers: Mapping[str, str] | N
         table = table.copy()
         table.attrs[KINDS] = kinds
     return learn_encoding(table, features, np.zeros(len(table)), style="onehot")
-
-
-def _has_classes(encoding: Encoding) -> bool:
-    return any(feature.kind != "continuous" for feature in encoding.features)
 
 
 def _column_weights(weights: npt.ArrayLike | Mapping[str, float] | None, encoding: Encoding) -> Floats | None:

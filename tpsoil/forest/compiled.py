@@ -179,7 +179,7 @@ class CompiledForest:
         )
         if responses is None:
             return compiled
-        leaves = compiled._reference_leaves(responses[0])
+        leaves = compiled.leaves_of(np.stack(columns_of(table_of(responses[0], names)), axis=1))
         stored = responses_of(forest, leaves, responses[1], compiled.left.size, compiled.root, weighted)
         return replace(compiled, responses=stored)
 
@@ -379,6 +379,7 @@ class CompiledForest:
         """
         return load_forest(Path(path), cls)
 
-    def _reference_leaves(self, X: Any) -> Array:
-        rows = np.ascontiguousarray(np.stack(columns_of(table_of(X, self.features)), axis=1))
-        return apply_rows(rows, self.root, self.left, self.right, self.feature, self.threshold, self.missing_left)
+    def leaves_of(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Leaf of every row (n, features) in every tree, as index of the forest's nodes, without packing the forest."""
+        nodes = (self.root, self.left, self.right, self.feature, self.threshold, self.missing_left)
+        return np.asarray(apply_rows(np.ascontiguousarray(rows), *nodes))

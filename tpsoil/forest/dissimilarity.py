@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ class ErrorCurve:
 
 @dataclass(frozen=True, eq=False)
 class Applicability:
-    """The training points in scaled, weighted covariate space, with the threshold. Made by `fit_applicability`.
+    """The training points in scaled, weighted covariate space, with the threshold. Created by `fit_applicability`.
 
     Parameters
     ----------
@@ -84,12 +84,7 @@ class Applicability:
             Distance to the nearest training point over the mean distance between training points; NaN where a column
             is missing.
         """
-        place = (np.asarray(rows, dtype=np.float64) - self.centre) * self.scale
-        result = np.full(len(place), np.nan)
-        complete = np.isfinite(place).all(axis=1)
-        if complete.any():
-            result[complete] = self._tree.query(place[complete])[0] / self.mean_distance
-        return result
+        return self._at_complete(rows, lambda place: self._tree.query(place)[0] / self.mean_distance)
 
     def point_density(self, rows: npt.NDArray[Any]) -> Floats:
         """Local point density: training points that lie within the threshold of each row.
@@ -109,12 +104,16 @@ class Applicability:
         ----------
         Schumacher et al. 2025, Geoscientific Model Development 18, doi 10.5194/gmd-18-10185-2025
         """
+        radius = self.threshold * self.mean_distance
+        return self._at_complete(rows, lambda place: self._tree.query_ball_point(place, radius, return_length=True))
+
+    def _at_complete(self, rows: npt.NDArray[Any], query: Callable[[Floats], Any]) -> Floats:
+        """A query at the places of the rows in covariate space; NaN where a column is missing."""
         place = (np.asarray(rows, dtype=np.float64) - self.centre) * self.scale
         result = np.full(len(place), np.nan)
         complete = np.isfinite(place).all(axis=1)
         if complete.any():
-            reach = self.threshold * self.mean_distance
-            result[complete] = self._tree.query_ball_point(place[complete], reach, return_length=True)
+            result[complete] = query(place[complete])
         return result
 
     def expected_error(self, squared_errors: npt.ArrayLike, index: npt.ArrayLike) -> Floats:
@@ -191,9 +190,6 @@ class Applicability:
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return (type(self).__name__, self.digest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_tree"}
 
     def inside(self, index: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """1 where the index is at most the threshold, 0 where not, 255 where it is missing."""

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels.circular import components
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.variables import Variable
@@ -22,7 +22,6 @@ from .options import Style
 from .tables import Unseen, check_unseen, unseen_message
 
 Floats = npt.NDArray[np.float64]
-STYLES: Final = get_args(Style)
 SHRINKAGE: Final = 5.0
 """Samples with the overall mean that are added to each class, so that a class with one site does not have that site's
 value."""
@@ -128,6 +127,33 @@ class Encoding:
             )
         return columns
 
+    def require_codes(self) -> None:
+        """Reject classes that are text: a raster has codes.
+
+        Raises
+        ------
+        InputError
+        """
+        for feature in self.features:
+            if feature.of_text:
+                raise InputError(
+                    f"map: classes of '{feature.name}' are text ({feature.levels[0]!r}) in the training table and "
+                    "codes in the cube; use the layer's codes in the table"
+                )
+
+    def relearned(
+        self, table: pd.DataFrame, target: Floats, *, style: Style, rows: npt.NDArray[np.bool_] | None = None
+    ) -> Encoding:
+        """The encoding of the same features and kinds in a style, from the targets of some rows.
+
+        Parameters
+        ----------
+        table, target, style, rows
+            As in `learn_encoding`.
+        """
+        of_kind = {kind: [f.name for f in self.features if f.kind == kind] for kind in ("categorical", "circular")}
+        return learn_encoding(table, list(self.sources), target, style=style, rows=rows, **of_kind)
+
     def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan") -> xr.Dataset:
         """The trees' columns as lazy layers.
 
@@ -154,6 +180,7 @@ class Encoding:
         """
         check_unseen("map", unseen)
         cube = require_cube(cube, "map")
+        self.require_codes()
         names = {feature.name: (layers or {}).get(feature.name, feature.name) for feature in self.features}
         require_features(cube, list(names.values()), where="map", noun="layer")
         cube = with_soil_mask(cube)
@@ -164,11 +191,6 @@ class Encoding:
             if feature.kind == "continuous":
                 encoded[feature.columns[0]] = layer
                 continue
-            if any(isinstance(level, str) for level in feature.levels):
-                raise InputError(
-                    f"map: classes of '{feature.name}' are text ({feature.levels[0]!r}) in the training table and "
-                    "codes in the cube; use the layer's codes in the table"
-                )
             outputs = [Variable(column, column, "1") for column in feature.columns]
             shared = (feature, self.style, unseen == "error")
             results = map_pixels(encode_layer, layer, *masks, outputs=outputs, shared=shared)
@@ -235,10 +257,7 @@ def learn_encoding(
     -------
     Encoding
     """
-    if style not in STYLES:
-        raise InputError(
-            f"forest: categories is '{style}', expected one of {list(STYLES)}{nearest_name(style, STYLES)}"
-        )
+    require_one_of("forest", "categories", style, get_args(Style))
     used = np.ones(len(table), dtype=bool) if rows is None else rows
     learned = []
     for name in features:
@@ -280,8 +299,7 @@ def _levels(column: pd.Series) -> tuple[Any, ...]:
 def _positions(column: pd.Series, feature: Feature) -> npt.NDArray[np.int64]:
     """Index of each row's class among the levels; -1 where there is none."""
     index = {level: k for k, level in enumerate(feature.levels)}
-    text = any(isinstance(level, str) for level in feature.levels)
-    keys = [None if pd.isna(v) else (str(v) if text else v) for v in column]
+    keys = [None if pd.isna(v) else (str(v) if feature.of_text else v) for v in column]
     return np.array([index.get(key, -1) for key in keys], dtype=np.int64)
 
 

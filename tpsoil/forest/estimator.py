@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import validate_data
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.growing import grow, unfitted_forest
 from tpsoil.forest.options import PRESETS, Engine, Splitter
@@ -50,7 +50,6 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         An integer gives the same forest each time.
     n_jobs : int or None
         Threads that grow trees and walk rows, -1 for all processors; results do not depend on it.
-
     engine : {"compiled", "scikit-learn"} or None
         Grower of the trees. "scikit-learn": equal to RandomForestRegressor. "compiled": another draw of the same kind
         of forest, from the same bootstrap samples, several times faster. None: the compiled one.
@@ -135,11 +134,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For data and settings that scikit-learn rejects.
         """
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"SoilForest: preset is '{self.preset}', expected one of {list(PRESETS)}"
-                f"{nearest_name(str(self.preset), PRESETS)}"
-            )
+        require_one_of("SoilForest", "preset", self.preset, PRESETS)
         trees: Any = self.n_estimators
         if not isinstance(trees, Integral) or trees < 1:
             raise InputError(f"SoilForest: n_estimators is {trees!r}, expected an integer of at least 1")

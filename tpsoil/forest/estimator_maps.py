@@ -106,10 +106,11 @@ def predict_cube(
             raise InputError(
                 f"{WHERE}: layers is a list; a trained forest matches features by name: {{feature: layer}}"
             )
-        return _predict_trained(model, cube, layers, quantiles, unseen)
+        return model.predict_cube(cube, layers, quantiles=quantiles, unseen=unseen)
     fitted = unwrap(model, WHERE)
     names = _names(fitted, layers)
-    sources = {name: layers.get(name, name) for name in names} if isinstance(layers, Mapping) else _ordered(names)
+    renamed = layers if isinstance(layers, Mapping) else {}
+    sources = {name: renamed.get(name, name) for name in names}
     if fitted.forest is not None:
         _reject(probabilities, "probabilities", "a regression forest")
         if fitted.before is None:
@@ -230,19 +231,6 @@ def _map(model: BlockModel, cube: xr.Dataset, sources: Sequence[str]) -> xr.Data
     return xr.Dataset({spec.name: result for spec, result in zip(model.outputs, results)}, attrs=attributes)
 
 
-def _predict_trained(
-    model: TrainedForest,
-    cube: xr.Dataset,
-    layers: Mapping[str, str] | None,
-    quantiles: Sequence[float] | None,
-    unseen: Unseen,
-) -> xr.Dataset:
-    if quantiles is None:
-        return model.predict_cube(cube, layers, unseen=unseen)
-    columns = model.encoding.cube(cube, layers, unseen=unseen)
-    return model.compile(responses=True).predict_cube(columns, quantiles=quantiles)
-
-
 def _names(fitted: FittedModel, layers: Mapping[str, str] | Sequence[str] | None) -> tuple[str, ...]:
     """Names of the features in the order of training."""
     ordered = None if layers is None or isinstance(layers, Mapping) else tuple(str(name) for name in layers)
@@ -265,10 +253,6 @@ def _names(fitted: FittedModel, layers: Mapping[str, str] | Sequence[str] | None
             f"on {fitted.count} columns; pass one layer for each column, in order"
         )
     return ordered
-
-
-def _ordered(names: Sequence[str]) -> dict[str, str]:
-    return {name: name for name in names}
 
 
 def _reject(requested: bool, option: str, model: str) -> None:

@@ -43,6 +43,11 @@ class Feature:
     values: tuple[float, ...]
     columns: tuple[str, ...]
 
+    @property
+    def of_text(self) -> bool:
+        """Whether its classes are text."""
+        return any(isinstance(level, str) for level in self.levels)
+
 
 def feature_kind(
     column: pd.Series,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
+from tpsoil.forest.leaves import in_bag_counts
 from tpsoil.forest.options import Engine, Splitter
 from tpsoil.kernels.growing import grow_trees
 
@@ -54,11 +56,7 @@ def unfitted_forest(trees: int, seed: int, settings: Mapping[str, Any]) -> AnyFo
 
     own = {name: value for name, value in settings.items() if name != "splitter"}
     splitter = settings.get("splitter", "best")
-    if splitter not in get_args(Splitter):
-        raise InputError(
-            f"train: splitter is '{splitter}', expected one of {list(get_args(Splitter))}"
-            f"{nearest_name(str(splitter), get_args(Splitter))}"
-        )
+    require_one_of("train", "splitter", splitter, get_args(Splitter))
     if splitter == "best":
         return RandomForestRegressor(n_estimators=trees, random_state=seed, **own)
     return ExtraTreesRegressor(n_estimators=trees, random_state=seed, bootstrap=True, **own)
@@ -78,11 +76,8 @@ def choose_engine(forest: Any, outputs: int, engine: Engine | None) -> Engine:
     InputError
         For an unknown engine, and settings that the compiled grower does not have.
     """
-    if engine is not None and engine not in get_args(Engine):
-        raise InputError(
-            f"forest: engine is '{engine}', expected one of {list(get_args(Engine))}"
-            f"{nearest_name(str(engine), get_args(Engine))}"
-        )
+    if engine is not None:
+        require_one_of("forest", "engine", engine, get_args(Engine))
     if engine == "scikit-learn":
         return engine
     unsupported = _unsupported(forest, outputs)
@@ -247,7 +242,7 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
 
     def part(seeds: Array) -> list[Any]:
         members = [blank.tree(int(seed)) for seed in seeds]
-        weights = _weights(forest, members, len(target), weight)
+        weights = _weights(forest, members, weight)
         capacity = int((2 * np.count_nonzero(weights, axis=1)).sum())
         children, numbers = np.empty((capacity, 4), dtype=np.int32), np.empty((capacity, 5))
         sizes = np.empty((len(seeds), 2), dtype=np.int64)
@@ -289,21 +284,12 @@ def _limits(forest: Any, first: Any, rows: int, weight: Floats | None) -> Floats
     )
 
 
-def _weights(forest: Any, members: list[Any], rows: int, weight: Floats | None) -> Floats:
-    """Weight of every row in each tree."""
-    if not forest.bootstrap:
-        return np.tile(np.ones(rows) if weight is None else weight, (len(members), 1))
-    counts = np.stack([np.bincount(drawn, minlength=rows) for drawn in _draws(forest, members)]).astype(np.float64)
-    return counts if weight is None else counts * weight
-
-
-def _draws(forest: Any, members: list[Any]) -> list[Array]:
-    """Rows that the forest draws for each tree, by the tree's own seed."""
-    from copy import copy
-
+def _weights(forest: Any, members: list[Any], weight: Floats | None) -> Floats:
+    """Weight of every row in each tree: how often it draws the row, by the tree's own seed."""
     drawing = copy(forest)
     drawing.estimators_ = members
-    return list(drawing.estimators_samples_)
+    counts = in_bag_counts(drawing).astype(np.float64)
+    return counts if weight is None else counts * weight
 
 
 class _Blank:

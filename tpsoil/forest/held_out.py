@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,8 +13,7 @@ import pandas as pd
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import FOLD_KINDS
 from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.encoding import learn_encoding
-from tpsoil.forest.search import ForestSpec, fit_forest
+from tpsoil.forest.search import fit_compiled, spec_of
 from tpsoil.forest.trained import TrainedForest
 
 Floats = npt.NDArray[np.float64]
@@ -138,24 +138,13 @@ def _fold_forest(
     trained: TrainedForest, kind: str, fold: int, part: npt.NDArray[np.bool_], workers: int
 ) -> tuple[CompiledForest, pd.DataFrame]:
     """The forest that predicted a fold, grown again, and its columns of all rows."""
-    settings, encoding = trained.settings, trained.encoding
-    design = trained.design
-    if encoding.style == "ordered":
-        kinds = {feature.name: feature.kind for feature in encoding.features}
-        design = learn_encoding(
-            trained.rows,
-            trained.features,
-            trained.fitted_target,
-            categorical=[name for name, each in kinds.items() if each == "categorical"],
-            circular=[name for name, each in kinds.items() if each == "circular"],
-            style="ordered",
-            rows=part,
-        ).table(trained.rows)
+    settings, design = trained.settings, trained.design
+    if trained.encoding.style == "ordered":
+        encoding = trained.encoding.relearned(trained.rows, trained.fitted_target, style="ordered", rows=part)
+        design = encoding.table(trained.rows)
     stream = (int(settings["seed"]), 1 + FOLD_KINDS.index(kind), fold)
-    chosen: Mapping[str, Any] = settings["chosen_by_fold"][kind][fold]
-    spec = ForestSpec(int(settings["trees"]), chosen, stream, settings.get("engine", "scikit-learn"))
-    forest = fit_forest(design[part], trained.fitted_target[part], spec, workers=workers)
-    return CompiledForest.from_sklearn(forest, [str(c) for c in design.columns], accepts_missing=True), design
+    spec = replace(spec_of(settings, stream), settings=settings["chosen_by_fold"][kind][fold])
+    return fit_compiled(design[part], trained.fitted_target[part], spec, workers=workers), design
 
 
 def _summary(

@@ -132,12 +132,7 @@ class MapModel:
             For classes that are text: a raster has codes. For an unknown layer or method, or one without a level.
         """
         check_choices(level, extra, conformal, cells)
-        for name, levels in trained.encoding.levels.items():
-            if any(isinstance(value, str) for value in levels):
-                raise InputError(
-                    f"map: classes of '{name}' are text ({levels[0]!r}) in the training table and codes in the cube; "
-                    "use the layer's codes in the table"
-                )
+        trained.encoding.require_codes()
         facts = {
             "model": f"random forest, {trained.settings['trees']} trees",
             "preset": str(trained.settings.get("preset", "default")),

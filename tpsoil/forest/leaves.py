@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
-from tpsoil.forest.quantiles import Responses
+from tpsoil.forest.quantiles import Responses, drawn_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,9 +34,7 @@ def in_bag_counts(forest: Any) -> npt.NDArray[np.int64]:
     rows = int(getattr(forest, "_n_samples", 0))
     if rows == 0:
         raise InputError("forest: it is not fitted; call fit first")
-    if not forest.bootstrap:
-        return np.ones((len(forest.estimators_), rows), dtype=np.int64)
-    return np.stack([np.bincount(drawn, minlength=rows) for drawn in forest.estimators_samples_])
+    return np.stack([np.bincount(drawn, minlength=rows) for drawn in drawn_rows(forest, rows)])
 
 
 def leaf_means(responses: Responses, target: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,10 @@ from .walking import Prediction, Walker
 
 if TYPE_CHECKING:
     from .compiled import CompiledForest
+    from .layers import MapModel
+
+    Member: TypeAlias = "PlainForest | MapModel"
+    """A forest as the block mapper needs it."""
 
 Array = npt.NDArray[Any]
 
@@ -102,39 +106,6 @@ def map_forests(
     if levels is not None:
         attrs["quantiles"] = {"trees": "between trees", "responses": "of training responses"}[levels.method]
     return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
-
-
-class Member(Protocol):
-    """A forest as the block mapper needs it."""
-
-    @property
-    def forest(self) -> CompiledForest:
-        """The trees."""
-        ...
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """From features to the trees' columns; None where features are the columns."""
-        ...
-
-    @property
-    def levels(self) -> Levels | None:
-        """Quantiles that `finish` needs."""
-        ...
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Layers that it reads."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Digest of everything that its layers depend on."""
-        ...
-
-    def finish(self, prediction: Prediction, raw: Sequence[Array], selected: Array) -> list[Array]:
-        """The layers of a block: its features `raw`, and the `selected` cells."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ import numpy.typing as npt
 from tpsoil.errors import CorruptStoreError, InputError, TpsoilError
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.features import Feature
+
+PLAIN: Final = "plain_"
+"""Name of the array that has the plain values."""
 
 
 def pack(plain: Mapping[str, Any], parts: Mapping[str, Any]) -> bytes:
@@ -44,9 +47,14 @@ def pack(plain: Mapping[str, Any], parts: Mapping[str, Any]) -> bytes:
                 arrays[f"{name}.{item.name}"] = content
             elif item.name != "responses":
                 record[name][item.name] = content
-    text = np.frombuffer(json.dumps(record, sort_keys=True).encode(), dtype=np.uint8)
+    return stored_bytes(record, arrays)
+
+
+def stored_bytes(plain: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Plain values and arrays as numpy's npz without pickled objects; equal for equal content."""
+    text = json.dumps(plain, sort_keys=True, default=_plain_number)
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, plain_=text, **arrays)
+    np.savez(buffer, allow_pickle=False, **{PLAIN: np.frombuffer(text.encode(), dtype=np.uint8)}, **arrays)
     return buffer.getvalue()
 
 
@@ -72,8 +80,14 @@ class Unpacked:
         return kind(**values, **own)
 
 
-def unpack(data: bytes) -> Unpacked:
-    """Read what `pack` wrote.
+def unpack(data: bytes, expected: str = "a map model; write them with dump()") -> Unpacked:
+    """Read what `pack` or `stored_bytes` wrote.
+
+    Parameters
+    ----------
+    data : bytes
+    expected : str
+        What the bytes should be and how to get them, for the message.
 
     Raises
     ------
@@ -85,14 +99,14 @@ def unpack(data: bytes) -> Unpacked:
             if sum(member.file_size for member in content.infolist()) > len(data):  # `pack` does not compress
                 raise InputError("forest: these bytes unpack to more than they are; write them with dump()")
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            plain = json.loads(stored["plain_"].tobytes())
-            arrays = {name: stored[name] for name in stored.files if name != "plain_"}
+            plain = json.loads(stored[PLAIN].tobytes())
+            arrays = {name: stored[name] for name in stored.files if name != PLAIN}
         if not isinstance(plain, dict):
             raise ValueError("no mapping")
     except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError("forest: these bytes are not a map model; write them with dump()") from error
+        raise InputError(f"forest: these bytes are not {expected}") from error
     return Unpacked(plain, arrays)
 
 
@@ -119,6 +133,12 @@ def encoding_of(plain: Mapping[str, Any]) -> Encoding:
     """An encoding from its fields."""
     features = tuple(Feature(**{key: _tuples(value) for key, value in item.items()}) for item in plain["features"])
     return Encoding(features, plain["style"])
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} has no plain form")
 
 
 def _tuples(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_one_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Preset = Literal["default", "randomForest"]
@@ -196,18 +196,11 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(
-                    f"train: {name} is '{value}', expected one of {list(known)}{nearest_name(str(value), known)}"
-                )
+            require_one_of("train", name, getattr(self, name), known)
         if self.trees < 1 or self.workers < 1:
             raise InputError(f"train: trees is {self.trees} and workers {self.workers}, expected 1 or more of each")
-        if self.engine is not None and self.engine not in get_args(Engine):
-            raise InputError(
-                f"train: engine is '{self.engine}', expected one of {list(get_args(Engine))}"
-                f"{nearest_name(str(self.engine), get_args(Engine))}"
-            )
+        if self.engine is not None:
+            require_one_of("train", "engine", self.engine, get_args(Engine))
         for name in ("search_trees", "search_folds"):
             if getattr(self, name) is not None and not self.search:
                 raise InputError(f"train: {name} has no effect without search; pass search= or omit {name}")

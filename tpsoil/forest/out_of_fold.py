@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.evaluation import FOLD_KINDS, Labels, make_folds
-from tpsoil.forest.block_sides import Blocks
-from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.options import Engine
-from tpsoil.forest.search import ForestSpec, fit_forest
+from tpsoil.forest.block_sides import Blocks, blocks_of
+from tpsoil.forest.features import require_features
+from tpsoil.forest.folds import choose_position
+from tpsoil.forest.options import TrainingOptions
+from tpsoil.forest.search import ForestSpec, fit_compiled
 from tpsoil.forest.trained import LEVELS, in_own_unit, tails
+from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -49,6 +51,33 @@ class Positions:
     area: npt.ArrayLike | None = None
     degrees: bool = False
 
+    @classmethod
+    def of(cls, rows: pd.DataFrame, how: TrainingOptions, sites: pd.Series | None, *, where: str) -> Positions:
+        """Positions of the rows of a table, by the options of a training.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            With coordinates and regions.
+        how : TrainingOptions
+        sites : Series (rows,) or None
+        where : str
+            Named in messages.
+        """
+        pair = choose_position(rows, how.coordinates)
+        east, north = (None, None) if pair is None else positions_of(rows, pair, where=where)
+        if how.regions is not None:
+            require_features(rows, [how.regions], where=where)
+        return cls(
+            sites=None if sites is None else sites.to_numpy(),
+            east=east,
+            north=north,
+            blocks=blocks_of(how.block_size, pair, east, north),
+            regions=None if how.regions is None else rows[how.regions].to_numpy(),
+            area=how.area,
+            degrees=pair is not None and pair.degrees,
+        )
+
     def folds(self, kind: str, part: Mask, count: int, seed: int) -> Labels:
         """Folds of the rows of a part."""
         east, north = (self.blocks.east, self.blocks.north) if kind == "block" else (self.east, self.north)
@@ -68,30 +97,6 @@ class Positions:
 
 
 @dataclass(frozen=True, eq=False)
-class FoldPart:
-    """Predictions of the rows of one fold.
-
-    Parameters
-    ----------
-    mean, sd : ndarray (m,)
-        On the scale of the fit.
-    limits : ndarray (m, levels)
-        Quantiles in the target's own unit.
-    original, original_sd : ndarray (m,)
-        Mean and spread between trees in the target's own unit.
-    settings : mapping
-        Of the forest.
-    """
-
-    mean: Floats
-    sd: Floats
-    limits: Floats
-    original: Floats
-    original_sd: Floats
-    settings: dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
 class FoldTask:
     """What the folds of a training share.
 
@@ -101,24 +106,18 @@ class FoldTask:
         Columns of all rows, learned from the rows of a mask.
     fitted, observed : ndarray (rows,)
         Target on the scale of the fit, and in its own unit.
-    transform, back_transform : str
     choose : callable
         Settings for the rows of a mask: (kind, mask, stream, threads).
-    trees, seed : int
-    engine : {"compiled", "scikit-learn"} or None
+    how : TrainingOptions
     """
 
     columns: Callable[[Mask], pd.DataFrame]
     fitted: Floats
     observed: Floats
-    transform: str
-    back_transform: str
     choose: Callable[[str, Mask, int, int], dict[str, Any]]
-    trees: int
-    seed: int
-    engine: Engine | None
+    how: TrainingOptions
 
-    def run(self, kind: str, test: Mask, fold: int, threads: int) -> FoldPart:
+    def run(self, kind: str, test: Mask, fold: int, threads: int) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Train without a fold and predict it.
 
         Parameters
@@ -128,60 +127,49 @@ class FoldTask:
             Rows of the fold.
         fold : int
         threads : int
+
+        Returns
+        -------
+        predictions : DataFrame
+            One row for each row of the fold, as `TrainedForest.predictions` has them.
+        settings : dict
+            Of the forest.
         """
-        part, number = ~test, 1 + FOLD_KINDS.index(kind)
+        part, number, how = ~test, 1 + FOLD_KINDS.index(kind), self.how
         settings = self.choose(kind, part, 1000 * number + fold, threads)
         design = self.columns(part)
-        spec = ForestSpec(self.trees, settings, (self.seed, number, fold), self.engine)
-        forest = fit_forest(design[part], self.fitted[part], spec, workers=threads)
-        past = np.ascontiguousarray(design[part].to_numpy(dtype=np.float32))
-        rows = np.ascontiguousarray(design[test].to_numpy(dtype=np.float32))
-        compiled = CompiledForest.from_sklearn(
-            forest, [str(c) for c in design.columns], accepts_missing=True, responses=(past, self.observed[part])
-        )
-        mean, sd, limits = compiled.predict(rows, STORED_LEVELS)
+        spec = ForestSpec(how.trees, settings, (how.seed, number, fold), how.engine)
+        compiled = fit_compiled(design[part], self.fitted[part], spec, workers=threads, observed=self.observed[part])
+        mean, sd, limits = compiled.predict(design[test], STORED_LEVELS)
         original, original_sd = mean, sd
-        if self.transform == "log10":
-            own = in_own_unit(compiled, self.observed[part], self.back_transform)
-            original, original_sd = replace(own, responses=None).predict(rows)
-        return FoldPart(mean, sd, limits, original, original_sd, settings)
+        if how.transform == "log10":
+            own = in_own_unit(compiled, self.observed[part], how.back_transform)
+            original, original_sd = replace(own, responses=None).predict(design[test])
+        predictions = pd.DataFrame(
+            {
+                "observed": self.fitted[test],
+                "predicted": mean,
+                "sd": sd,
+                "fold": np.int64(fold),
+                "observed_original": self.observed[test],
+                "predicted_original": original,
+                "sd_original": original_sd,
+            }
+        )
+        predictions[[f"q{t:g}" for t in STORED_LEVELS]] = limits
+        return predictions, settings
 
 
-def out_of_fold(
-    parts: Sequence[FoldPart], labels: Labels, fitted: Floats, observed: Floats, index: pd.Index[Any]
-) -> pd.DataFrame:
-    """One row for each training row: observed and predicted, spread, fold and quantiles.
+def in_order(parts: Sequence[pd.DataFrame], labels: Labels, index: pd.Index[Any]) -> pd.DataFrame:
+    """Predictions of all folds in the order of the rows.
 
     Parameters
     ----------
-    parts : sequence of FoldPart
+    parts : sequence of DataFrame
         Of each fold.
     labels : ndarray (rows,), int
         Fold of each row.
-    fitted, observed : ndarray (rows,)
-        Target on the scale of the fit, and in its own unit.
     index : Index
         Of the table.
     """
-    values: Mapping[str, Floats] = {
-        name: np.empty(len(fitted)) for name in ("predicted", "sd", "original", "original_sd")
-    }
-    limits = np.empty((len(fitted), len(STORED_LEVELS)))
-    for k, part in enumerate(parts):
-        test = labels == k
-        values["predicted"][test], values["sd"][test], limits[test] = part.mean, part.sd, part.limits
-        values["original"][test], values["original_sd"][test] = part.original, part.original_sd
-    frame = pd.DataFrame(
-        {
-            "observed": fitted,
-            "predicted": values["predicted"],
-            "sd": values["sd"],
-            "fold": labels,
-            "observed_original": observed,
-            "predicted_original": values["original"],
-            "sd_original": values["original_sd"],
-        },
-        index=index,
-    )
-    frame[[f"q{t:g}" for t in STORED_LEVELS]] = limits
-    return frame
+    return pd.concat(parts).iloc[np.argsort(np.argsort(labels, kind="stable"))].set_axis(index)

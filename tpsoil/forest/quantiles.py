@@ -128,7 +128,7 @@ def responses_of(forest: Any, leaves: Array, y: Any, nodes: int, root: Array, we
         )
     if not np.isfinite(value).all():
         raise InputError("CompiledForest: the responses hold missing or infinite values; pass the y of fit")
-    drawn = _drawn(forest, rows)
+    drawn = drawn_rows(forest, rows)
     node = np.concatenate([leaves[rows_of_tree, tree] for tree, rows_of_tree in enumerate(drawn)])
     member = np.concatenate(drawn)
     # Within a leaf in the order drawn, so that sums of weights are formed as quantile-forest forms them.
@@ -138,7 +138,8 @@ def responses_of(forest: Any, leaves: Array, y: Any, nodes: int, root: Array, we
     return Responses(value, begin, member[order].astype(np.uint32), weighted)
 
 
-def _drawn(forest: Any, rows: int) -> list[Array]:
+def drawn_rows(forest: Any, rows: int) -> list[Array]:
+    """Rows that each tree of a fitted forest drew, by the tree's seed; all of them without bootstrapping."""
     if not forest.bootstrap:
         return [np.arange(rows) for _ in forest.estimators_]
     return [np.asarray(drawn) for drawn in forest.estimators_samples_]

@@ -16,13 +16,12 @@ from tpsoil.blocks import constant_like, map_pixels
 from tpsoil.errors import InputError
 from tpsoil.evaluation import Kriging, compare_models, fit_variogram, make_folds
 from tpsoil.evaluation.kriging import NEIGHBOURS
-from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.search import ForestSpec, fit_forest
+from tpsoil.forest.search import fit_compiled, spec_of
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.training import pooled_scores
 from tpsoil.grid import grid_of
 from tpsoil.points import unproject_points
-from tpsoil.variables import Variable, variable
+from tpsoil.variables import variable
 
 Floats = npt.NDArray[np.float64]
 
@@ -150,17 +149,13 @@ class _Task:
         # Rows at one position share their covariates; where no site is named, they are one.
         sites = np.unique(self.place[rows], axis=0, return_inverse=True)[1].ravel() if groups is None else groups
         folds = make_folds(len(rows), "group", n_folds=FOLDS, groups=sites, seed=seed + 2)
-        own = {name: trained.settings[name] for name in trained.settings["chosen"]}
         design, target = trained.design.iloc[rows], trained.fitted_target[rows]
-        columns = [str(name) for name in design.columns]
         result = np.empty(len(rows))
         for fold in range(int(folds.max()) + 1):
             test = folds == fold
-            spec = ForestSpec(TREES, own, (seed, 9, fold), trained.settings.get("engine", "scikit-learn"))
-            forest = fit_forest(design[~test], target[~test], spec, workers=self.workers)
-            compiled = CompiledForest.from_sklearn(forest, columns, accepts_missing=True)
-            predicted = compiled.predict(np.ascontiguousarray(design[test].to_numpy(dtype=np.float32)))[0]
-            result[test] = target[test] - predicted
+            spec = spec_of(trained.settings, (seed, 9, fold), trees=TREES)
+            compiled = fit_compiled(design[~test], target[~test], spec, workers=self.workers)
+            result[test] = target[test] - compiled.predict(design[test])[0]
         return result
 
     def kriging(self, rows: npt.NDArray[np.int64]) -> Kriging | None:
@@ -239,16 +234,14 @@ def add_kriged(
     first = next(iter(layers.values()))
     spec = replace(variable("mean"), name="position", dtype="float64")
     zero = constant_like(first, 0.0, spec)
-    outputs = [_like(name, layer) for name, layer in layers.items()]
+    outputs = [
+        replace(variable("mean"), name=name, units=str(layer.attrs.get("units", "1"))) for name, layer in layers.items()
+    ]
     shared = (kriging, grid_of(cube, where="kriging") if kriging.degrees else None, transform)
     results = map_pixels(
         kriged_block, *layers.values(), zero + cube["x"], zero + cube["y"], outputs=outputs, shared=shared
     )
     return {name: xr.DataArray(result, attrs=layer.attrs) for (name, layer), result in zip(layers.items(), results)}
-
-
-def _like(name: str, layer: xr.DataArray) -> Variable:
-    return replace(variable("mean"), name=name, units=str(layer.attrs.get("units", "1")))
 
 
 def kriged_block(*arguments: Any) -> list[npt.NDArray[Any]]:

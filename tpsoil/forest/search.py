@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
+from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.growing import grow, unfitted_forest
 from tpsoil.forest.options import PRESETS, RESERVED, SETTINGS, Engine
 
@@ -90,6 +91,41 @@ class ForestSpec:
         """The forest before `fit`."""
         state = int(np.random.SeedSequence([int(s) for s in self.stream]).generate_state(1)[0] >> 1)
         return unfitted_forest(self.trees, state, self.settings)
+
+
+def spec_of(settings: Mapping[str, Any], stream: tuple[int, ...], *, trees: int | None = None) -> ForestSpec:
+    """The forest that the settings of a training record, by another stream of random numbers.
+
+    Parameters
+    ----------
+    settings : mapping
+        `TrainedForest.settings`.
+    stream : tuple of int
+    trees : int, optional
+        By default as many as in the training.
+    """
+    chosen = {name: settings[name] for name in settings["chosen"]}
+    # A forest that was stored without its engine was grown by scikit-learn.
+    return ForestSpec(trees or int(settings["trees"]), chosen, stream, settings.get("engine", "scikit-learn"))
+
+
+def fit_compiled(
+    columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, workers: int = 1, observed: Floats | None = None
+) -> CompiledForest:
+    """Fit one forest as flat arrays, in which missing values are walked.
+
+    Parameters
+    ----------
+    columns, target, spec, workers
+        As in `fit_forest`.
+    observed : ndarray (n,), optional
+        Training responses of its quantiles.
+    """
+    forest = fit_forest(columns, target, spec, workers=workers)
+    responses = None if observed is None else (columns, observed)
+    return CompiledForest.from_sklearn(
+        forest, [str(name) for name in columns], accepts_missing=True, responses=responses
+    )
 
 
 def fit_forest(columns: pd.DataFrame, target: Floats, spec: ForestSpec, *, workers: int = 1) -> AnyForest:

@@ -13,15 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError
-from tpsoil.forest.block_sides import blocks_of
-from tpsoil.forest.compiled import CompiledForest
-from tpsoil.forest.folds import choose_position
 from tpsoil.forest.options import SEARCH_FOLDS, TrainingKeywords, TrainingOptions, with_keywords_of
 from tpsoil.forest.out_of_fold import Positions
-from tpsoil.forest.search import ForestSpec, fit_forest
+from tpsoil.forest.search import fit_compiled, spec_of
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.training import train
-from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -155,20 +151,11 @@ def training_positions(base: TrainedForest, rows: pd.DataFrame, how: TrainingOpt
     how : TrainingOptions
         Of its training.
     """
-    pair = choose_position(rows, how.coordinates)
-    east, north = (None, None) if pair is None else positions_of(rows, pair, where="select_features")
-    blocks = blocks_of(how.block_size, pair, east, north)
+    positions = Positions.of(rows, how, base.groups, where="select_features")
     if how.block_size == "auto":
-        blocks = replace(blocks, side=float(base.settings["block_size"]))
-    return Positions(
-        sites=None if base.groups is None else base.groups.to_numpy(),
-        east=east,
-        north=north,
-        blocks=blocks,
-        regions=None if how.regions is None else rows[how.regions].to_numpy(),
-        area=how.area,
-        degrees=pair is not None and pair.degrees,
-    )
+        blocks = replace(positions.blocks, side=float(base.settings["block_size"]))
+        positions = replace(positions, blocks=blocks)
+    return positions
 
 
 def select_from(
@@ -270,10 +257,7 @@ class _Search:
         # The order of the table, so that a set of features has one forest however it was put together.
         columns = [column for name, own in base.encoding.sources.items() if name in features for column in own]
         design, target = base.design[columns], base.fitted_target
-        settings = {name: base.settings[name] for name in base.settings["chosen"]}
-        spec = ForestSpec(int(base.settings["trees"]), settings, stream, base.settings.get("engine"))
-        forest = fit_forest(design.iloc[part], target[part], spec)
-        compiled = CompiledForest.from_sklearn(forest, columns, accepts_missing=True)
+        compiled = fit_compiled(design.iloc[part], target[part], spec_of(base.settings, stream))
         self.grown.append(None)
-        predicted = compiled.predict(np.ascontiguousarray(design.iloc[test].to_numpy(dtype=np.float32)))[0]
+        predicted = compiled.predict(design.iloc[test])[0]
         return np.asarray(target[test] - predicted, dtype=np.float64)

@@ -6,24 +6,18 @@ its folds and its search many times that, and are read back.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
-from tpsoil.forest.model_bytes import encoding_of
-from tpsoil.forest.search import ForestSpec, fit_forest
+from tpsoil.forest.model_bytes import encoding_of, stored_bytes, unpack
+from tpsoil.forest.search import fit_forest, spec_of
 from tpsoil.forest.trained import TrainedForest
 
 Array = npt.NDArray[Any]
-
-PLAIN: Final = "plain_"
 
 
 def dump_state(trained: TrainedForest) -> bytes:
@@ -55,10 +49,7 @@ def dump_state(trained: TrainedForest) -> bytes:
         "group_name": None if trained.groups is None else trained.groups.name,
         "tables": {name: _plain_table(name, table, arrays) for name, table in tables.items()},
     }
-    text = np.frombuffer(json.dumps(plain, sort_keys=True, default=_plain_number).encode(), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{PLAIN: text}, **arrays)
-    return buffer.getvalue()
+    return stored_bytes(plain, arrays)
 
 
 def load_state(data: bytes, *, grow: bool, workers: int = 1) -> TrainedForest:
@@ -91,18 +82,13 @@ def load_state(data: bytes, *, grow: bool, workers: int = 1) -> TrainedForest:
     >>> bool((again.predict(table)["mean"] == trained.predict(table)["mean"]).all())
     True
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            plain = json.loads(stored[PLAIN].tobytes())
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, KeyError, OSError) as error:
-        raise InputError("forest: these bytes are not the state of a trained forest; train it again") from error
+    stored = unpack(data, "the state of a trained forest; train it again")
+    plain, arrays = stored.plain, stored.arrays
     tables = {name: _table(name, table, arrays) for name, table in plain["tables"].items()}
     settings = plain["settings"]
     encoding = encoding_of(plain["encoding"])
     rows = tables["rows"]
-    own = {name: settings[name] for name in settings["chosen"]}
-    spec = ForestSpec(int(settings["trees"]), own, (int(settings["seed"]), 0), settings["engine"])
+    spec = spec_of(settings, (int(settings["seed"]), 0))
     trained = TrainedForest(
         forest=spec.unfitted(),
         features=tuple(plain["features"]),
@@ -140,9 +126,3 @@ def _plain_table(name: str, table: pd.DataFrame, arrays: dict[str, Array]) -> di
 def _table(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> pd.DataFrame:
     columns = [arrays[f"{name} {k}"] if text is None else text for k, text in enumerate(plain["text"])]
     return pd.DataFrame(dict(zip(plain["names"], columns[1:])), index=pd.Index(columns[0]))
-
-
-def _plain_number(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a {type(value).__name__} has no plain form")

@@ -18,6 +18,7 @@ from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.derived import DerivedValues
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.leaves import leaf_means
+from tpsoil.forest.search import fit_forest, spec_of
 from tpsoil.forest.tables import Unseen
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class TrainedForest:
 
     def _compile(self, original: bool, responses: bool) -> CompiledForest:
         logarithmic = self.settings["transform"] == "log10"
-        coded = self.encoding.style == "codes"
-        levels = {n: v for n, v in self.encoding.levels.items() if coded and not any(isinstance(k, str) for k in v)}
+        coded = [f for f in self.encoding.features if f.kind == "categorical" and not f.of_text]
+        levels = {feature.name: feature.levels for feature in coded} if self.encoding.style == "codes" else {}
         target = self.observed.to_numpy(dtype=np.float64) if original else self.fitted_target
         compiled = CompiledForest.from_sklearn(
             self.forest,
@@ -146,7 +147,7 @@ class TrainedForest:
             units=f"log10({self.units})" if logarithmic and not original else self.units,
             categories=levels,
             accepts_missing=self.settings["missing"] == "keep",
-            responses=(self._columns, target) if responses or (logarithmic and original) else None,
+            responses=(self.design, target) if responses or (logarithmic and original) else None,
         )
         if logarithmic and original:
             compiled = in_own_unit(compiled, target, self.settings["back_transform"])
@@ -182,9 +183,14 @@ class TrainedForest:
         return result
 
     def predict_cube(
-        self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan"
+        self,
+        cube: xr.Dataset,
+        layers: Mapping[str, str] | None = None,
+        *,
+        quantiles: Sequence[float] | None = None,
+        unseen: Unseen = "nan",
     ) -> xr.Dataset:
-        """Mean and spread between trees for every cell, lazily, in the target's own unit.
+        """Mean and spread between trees, and quantiles, for every cell, lazily, in the target's own unit.
 
         Parameters
         ----------
@@ -192,13 +198,15 @@ class TrainedForest:
             Has every feature by name, classes as codes, directions in degrees.
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
+        quantiles : sequence of float, optional
+            Of the training values in the leaves, in 0..1.
         unseen : {"nan", "error"}
             Treatment of a cell with soil whose class training never saw.
 
         Returns
         -------
         Dataset
-            `mean`, `sd`; NaN on cells without soil, see `tpsoil.soil_mask.with_soil_mask`.
+            `mean`, `sd`, and `q05` and so on; NaN on cells without soil, see `tpsoil.soil_mask.with_soil_mask`.
 
         Raises
         ------
@@ -208,7 +216,7 @@ class TrainedForest:
             For what is not a Dataset; with `unseen="error"` while computing.
         """
         columns = self.encoding.cube(cube, layers, unseen=unseen)
-        maps = self.compile().predict_cube(columns)
+        maps = self.compile(responses=quantiles is not None).predict_cube(columns, quantiles=quantiles)
         return maps.assign_attrs(unseen_categories=unseen)
 
     def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
@@ -227,15 +235,8 @@ class TrainedForest:
         TrainedForest
             Scores, folds and predictions stay those of the first training.
         """
-        from tpsoil.forest.search import ForestSpec, fit_forest
-
-        own = {name: self.settings[name] for name in self.settings["chosen"]}
         design, observed = self.design.iloc[rows], self.observed.iloc[rows]
-        fitted = self.fitted_target[rows]
-        # A forest that was stored without its engine was grown by scikit-learn.
-        engine = self.settings.get("engine", "scikit-learn")
-        spec = ForestSpec(trees or int(self.settings["trees"]), own, (seed, 3), engine)
-        forest = fit_forest(design, fitted, spec)
+        forest = fit_forest(design, self.fitted_target[rows], spec_of(self.settings, (seed, 3), trees=trees))
         groups = None if self.groups is None else self.groups.iloc[rows]
         return replace(self, forest=forest, design=design, observed=observed, rows=self.rows.iloc[rows], groups=groups)
 
@@ -249,10 +250,6 @@ class TrainedForest:
         import joblib
 
         joblib.dump(self, path, compress=3)
-
-    @property
-    def _columns(self) -> npt.NDArray[np.float32]:
-        return np.ascontiguousarray(self.design.to_numpy(dtype=np.float32))
 
 
 def load_trained(path: str | Path) -> TrainedForest:

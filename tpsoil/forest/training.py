@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Unpack, cast
 
@@ -13,17 +14,16 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
-from tpsoil.forest.block_sides import blocks_of, correlated_blocks, require_filled
+from tpsoil.forest.block_sides import correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.fit_progress import fit_bar, fold_done
-from tpsoil.forest.folds import choose_position, describe_folds, fold_table, sites_by_position
+from tpsoil.forest.folds import describe_folds, fold_table, sites_by_position
 from tpsoil.forest.growing import choose_engine
 from tpsoil.forest.options import SEARCH_FOLDS, SEARCH_TREES, TrainingKeywords, TrainingOptions, with_keywords_of
-from tpsoil.forest.out_of_fold import FoldTask, Positions, out_of_fold
+from tpsoil.forest.out_of_fold import FoldTask, Positions, in_order
 from tpsoil.forest.search import ForestSpec, choose_settings, fit_forest, grid_of_settings
 from tpsoil.forest.trained import TrainedForest, forward
-from tpsoil.points import positions_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,60 +96,46 @@ def _train(
     options: TrainingKeywords,
 ) -> TrainedForest:
     how = TrainingOptions.of(options)
-    transform, back_transform, trees, seed = how.transform, how.back_transform, how.trees, how.seed
-    n_folds, workers, categories = how.n_folds, how.workers, how.categories
+    n_folds, seed, workers = how.n_folds, how.seed, how.workers
     _check_names(target, features)
     require_features(table, [target, *features], where="train")
     sites = _groups(table, groups)
-    frame, sites, counts = _usable(table, target, features, sites, how.missing, transform)
+    frame, sites, counts = _usable(table, target, features, sites, how.missing, how.transform)
     observed = numbers(frame[target])
-    fitted = forward(observed, transform)
+    fitted = forward(observed, how.transform)
     _reject_constant(frame, target, features, counts)
-    pair = choose_position(frame, how.coordinates)
-    east, north = (None, None) if pair is None else positions_of(frame, pair, where="train")
     if sites is None and how.coordinates is None:
         sites = sites_by_position(frame)
-    kinds = _kinds(how.folds, sites is not None, pair is not None)
-    labels_by_site = None if sites is None else sites.to_numpy()
-    left_out, blocks = {}, blocks_of(how.block_size, pair, east, north)
-    if "block" in kinds and how.block_size == "auto" and pair is not None:
+    positions = Positions.of(frame, how, sites, where="train")
+    placed, blocks, left_out = positions.east is not None, positions.blocks, {}
+    kinds = _kinds(how.folds, sites is not None, placed)
+    if "block" in kinds and how.block_size == "auto" and placed:
         kind = "random" if sites is None else "group"
-        first = {**options, "folds": kind, "block_size": 3.0, "trees": min(trees, AUTO_TREES), "search": None}
-        unscored = {name: value for name, value in first.items() if name not in NOT_FIRST}
-        predicted = train(frame, target, features, labels_by_site, **cast(TrainingKeywords, unscored)).predictions[kind]
+        first = {**options, "folds": kind, "block_size": 3.0, "trees": min(how.trees, AUTO_TREES), "search": None}
+        unscored = cast(TrainingKeywords, {name: value for name, value in first.items() if name not in NOT_FIRST})
+        predicted = train(frame, target, features, positions.sites, **unscored).predictions[kind]
         residuals = predicted["observed"] - predicted["predicted"]
-        blocks = correlated_blocks(blocks, residuals, labels_by_site, n_folds)
-    if how.folds is None and pair is not None:
-        filled = blocks.count(blocks.side, labels_by_site)
+        blocks = correlated_blocks(blocks, residuals, positions.sites, n_folds)
+        positions = replace(positions, blocks=blocks)
+    if how.folds is None and placed:
+        filled = blocks.count(blocks.side, positions.sites)
         if filled < n_folds:
             kinds = tuple(kind for kind in kinds if kind != "block")
             left_out["block"] = f"{filled} blocks of {blocks.text.split()[0]} cannot fill {n_folds} folds"
-    elif "block" in kinds and pair is not None:
-        require_filled(blocks, labels_by_site, n_folds)
+    elif "block" in kinds and placed:
+        require_filled(blocks, positions.sites, n_folds)
     deciding = how.deciding or max(kinds, key=FOLD_KINDS.index)
     if deciding not in kinds:
         raise InputError(f"train: deciding is '{deciding}', expected one of the folds used, {list(kinds)}")
-    regions = None if how.regions is None else _groups(frame, how.regions)
-    degrees = pair is not None and pair.degrees
     grid = grid_of_settings(how.settings, how.search, how.preset)
-    learn = partial(learn_encoding, categorical=how.categorical, circular=how.circular, style=categories)
-
-    positions = Positions(
-        sites=None if sites is None else sites.to_numpy(),
-        east=east,
-        north=north,
-        blocks=blocks,
-        regions=None if regions is None else regions.to_numpy(),
-        area=how.area,
-        degrees=degrees,
-    )
+    learn = partial(learn_encoding, categorical=how.categorical, circular=how.circular, style=how.categories)
     everywhere = np.ones(len(frame), dtype=bool)
     labels = {kind: positions.folds(kind, everywhere, n_folds, seed) for kind in kinds}
     learned: dict[bytes, pd.DataFrame] = {}
 
     def columns(part: npt.NDArray[np.bool_]) -> pd.DataFrame:
         """All rows' columns, with classes ordered by the targets of `part` alone."""
-        key = part.tobytes() if categories == "ordered" else b""
+        key = part.tobytes() if how.categories == "ordered" else b""
         if key not in learned:
             learned[key] = learn(frame, features, fitted, rows=part).table(frame)
         return learned[key]
@@ -161,7 +147,7 @@ def _train(
         spec = ForestSpec(how.search_trees or SEARCH_TREES, {}, (seed, stream), how.engine)
         return choose_settings(grid, columns, fitted, inner, spec, workers=threads)
 
-    shared = FoldTask(columns, fitted, observed, transform, back_transform, chosen, trees, seed, how.engine)
+    shared = FoldTask(columns, fitted, observed, chosen, how)
     tasks = [(kind, k) for kind in kinds for k in range(int(labels[kind].max()) + 1)]
     threads = -(-workers // len(tasks))
     with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
@@ -172,25 +158,25 @@ def _train(
     predictions, scores, by_fold = {}, {}, {}
     for kind in kinds:
         own = [part for task, part in zip(tasks, parts) if task[0] == kind]
-        predictions[kind] = out_of_fold(own, labels[kind], fitted, observed, frame.index)
-        by_fold[kind] = [part.settings for part in own]
-        scores[kind] = pooled_scores(predictions[kind], transform)
+        predictions[kind] = in_order([rows for rows, _ in own], labels[kind], frame.index)
+        by_fold[kind] = [settings for _, settings in own]
+        scores[kind] = pooled_scores(predictions[kind], how.transform)
     best = chosen(deciding, everywhere, 0, workers)
     encoding = learn(frame, features, fitted)
     design = encoding.table(frame)
-    spec = ForestSpec(trees, best, (seed, 0), how.engine)
+    spec = ForestSpec(how.trees, best, (seed, 0), how.engine)
     forest = fit_forest(design, fitted, spec, workers=workers)
     fold_done(len(tasks) + 1, len(tasks) + 1)
     record = {
         **best,
         "chosen": sorted(best),
-        "trees": trees,
+        "trees": how.trees,
         "engine": choose_engine(spec.unfitted(), 1, how.engine),
         "preset": how.preset,
-        "transform": transform,
-        "back_transform": back_transform,
+        "transform": how.transform,
+        "back_transform": how.back_transform,
         "missing": how.missing,
-        "categories": categories,
+        "categories": how.categories,
         "deciding": deciding,
         "n_folds": n_folds,
         "block_size": blocks.side,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
-from tpsoil.kernels.trees import apply_rows, sum_leaves
+from tpsoil.kernels.trees import sum_leaves
 from tpsoil.kernels.trees_encode import FEW, encode_words, order_pixels, rank_column
 from tpsoil.kernels.trees_lanes import LANES
 from tpsoil.kernels.trees_quantiles import summed_quantiles, tree_quantiles
@@ -131,7 +131,7 @@ class Walker:
             One for each forest.
         """
         n = selected[0].size
-        results = [_empty(packed, n, levels, leaves) for packed in self.packed]
+        results = [_empty(len(packed.value), packed.root.size, n, levels, leaves) for packed in self.packed]
         union = np.logical_or.reduce(list(selected)) if len(selected) > 1 else selected[0]
         pixels = np.flatnonzero(union).astype(np.uint32)
         for start in range(0, pixels.size, BLOCK):
@@ -257,21 +257,16 @@ def walk_few(forest: CompiledForest, rows: Array, selected: Array, levels: Level
     A row takes about 0.1 us a tree, packing about 0.2 us a node. A forest of a fold predicts its own fold once.
     """
     outputs, trees = forest.outputs, forest.trees
-    shape = (outputs, len(rows))
-    result = Prediction(np.full(shape, np.nan), np.full(shape, np.nan))
+    result = _empty(outputs, trees, len(rows), levels)
     where = np.flatnonzero(selected).astype(np.uint32)
-    leaves = apply_rows(
-        np.ascontiguousarray(rows[where]), forest.root, forest.left, forest.right, forest.feature, forest.threshold,
-        forest.missing_left,
-    )  # fmt: skip
+    leaves = forest.leaves_of(rows[where])
     values = np.ascontiguousarray(forest.value.T)
     total, deviation, square = np.empty((3, where.size))
     for output in range(outputs):
         sum_leaves(leaves, values[output], total, deviation, square)
         mean_and_spread(trees, total, deviation, square, where, result.mean[output], result.sd[output])
-    if levels is None:
+    if levels is None or result.quantiles is None:
         return result
-    result.quantiles = np.full((*shape, len(levels.levels)), np.nan)
     words = -(-where.size // LANES)
     narrow = int(np.diff(np.append(forest.root, forest.left.size)).max()) <= NARROW_NODES
     labels = np.zeros((words * LANES, trees), dtype=np.uint16 if narrow else np.uint32)
@@ -314,13 +309,13 @@ def _responses(forest: CompiledForest) -> Responses:
     return forest.responses
 
 
-def _empty(packed: PackedForest, n: int, levels: Levels | None, leaves: bool) -> Prediction:
-    shape = (len(packed.value), n)
+def _empty(outputs: int, trees: int, n: int, levels: Levels | None, leaves: bool = False) -> Prediction:
+    shape = (outputs, n)
     return Prediction(
         np.full(shape, np.nan),
         np.full(shape, np.nan),
         None if levels is None else np.full((*shape, len(levels.levels)), np.nan),
-        np.full((n, packed.root.size), -1, dtype=np.int64) if leaves else None,
+        np.full((n, trees), -1, dtype=np.int64) if leaves else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.evaluation import Variogram
 from tpsoil.forest import TrainedForest
 from tpsoil.forest.intervals import Method
@@ -50,11 +50,7 @@ class MapOptions:
         return "spread" if self.conformal == "spread" else "quantile"
 
     def __post_init__(self) -> None:
-        if self.kriging not in KRIGINGS:
-            raise InputError(
-                f"map: kriging is '{self.kriging}', expected one of {list(KRIGINGS)}"
-                f"{nearest_name(str(self.kriging), KRIGINGS)}"
-            )
+        require_one_of("map", "kriging", self.kriging, KRIGINGS)
         cells = pd.DataFrame() if self.conformal == "weighted" else None
         check_choices(self.level, self.extra_layers, self.conformal, cells)
 
