@@ -124,6 +124,4 @@ def _plain(value: Any) -> Any:
 
 def _table(stored: Mapping[str, Any]) -> pd.DataFrame:
     table = pd.DataFrame(stored["rows"], columns=stored["columns"])
-    for column, dtype in zip(stored["columns"], stored["dtypes"]):
-        table[column] = table[column].astype(dtype) if dtype != "object" else table[column].astype(object)
-    return table
+    return table.astype(dict(zip(stored["columns"], stored["dtypes"])))

@@ -109,6 +109,11 @@ class Plan:
         key = (zone, scheme, fold)
         return key if key in self.training else (POOLED, "all", -1)
 
+    def parameters(self, best: Mapping[Key, SearchResult]) -> dict[int, SolumParameters]:
+        """Parameters of each zone."""
+        of_zone = {zone: best[self.source(zone, "all", -1)].values for zone in self.zones}
+        return {zone: self.space.parameters(np.array(values)) for zone, values in of_zone.items()}
+
     def note(self, zone: int) -> str:
         """Note on the scores of a zone."""
         n = int((self.zone == zone).sum())
@@ -182,14 +187,7 @@ def predict_profiles(
                 one = behavioural(
                     space, plan.seen((zone, of, k), sites), np.array(result.values), seed, members=members, region=False
                 )
-                held_out_rows = table.iloc[rows]
-                out[rows, 1:] = quantiles_at(
-                    held_out_rows,
-                    {zone: one},
-                    BAND,
-                    space.options,
-                    seed=seed,
-                )
+                out[rows, 1:] = quantiles_at(table.iloc[rows], {zone: one}, BAND, space.options, seed=seed)
         predictions[kind.replace("cv", "fold", 1)] = fold
         for j, suffix in enumerate(("", "_low", "_median", "_high")):
             predictions[f"{kind}{suffix}"] = out[:, j]

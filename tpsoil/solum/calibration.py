@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
@@ -271,8 +270,7 @@ def calibrate(
     >>> bool(result.scores.query("kind == 'cv'")["rmse"].max() < 0.01)
     True
     """
-    options = options or SolumOptions()
-    options = replace(options, density_ratio=options.calibrated_density_ratio)
+    options = SolumOptions.of_calibration(options)
     space = search_space(preset, problem, options)
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
     table, sites = observations.table, observations.sites(objective)
@@ -282,18 +280,12 @@ def calibrate(
         raise InputError("calibrate: area has no effect without validation; name designs such as 'knndm'")
     plan = Plan(space, observations, folds, block_size, seed, soil_is_steady, objective, designs)
     gaps = incomplete_features(table, baseline_features)
+    searched = {key: plan.seen(key, sites) for key in plan.training}
     results = search_all(
-        space,
-        {key: plan.seen(key, sites) for key in plan.training},
-        starts,
-        seed,
-        effort or Effort(),
-        workers=workers,
-        checkpoint=checkpoint,
-        progress=progress,
+        space, searched, starts, seed, effort or Effort(), workers=workers, checkpoint=checkpoint, progress=progress
     )
-    best = {key: best_of(results, key) for key in plan.training}
-    parameters = {zone: space.parameters(np.array(best[plan.source(zone, "all", -1)].values)) for zone in plan.zones}
+    best = {key: best_of(results, key) for key in searched}
+    parameters = plan.parameters(best)
     ensembles = ensembles_by_zone(plan, sites, best, seed, members)
     predictions = predict_profiles(plan, sites, best, seed, members, baseline_features)
     return Calibration(
@@ -357,21 +349,12 @@ def calibrated_parameters(
     InputError
         As `calibrate`.
     """
-    options = options or SolumOptions()
-    options = replace(options, density_ratio=options.calibrated_density_ratio)
+    options = SolumOptions.of_calibration(options)
     space = search_space(settings["preset"], settings["problem"], options)
     observations = prepare_profiles(profiles, layers, options=options)
     objective = settings.get("objective", "tobit")
-    sites = observations.sites(objective)
     plan = Plan(space, observations, 2, None, seed, objective=objective)
-    keys = {key for key in plan.training if key[1] == "all"}
-    results = search_all(
-        space,
-        {key: plan.seen(key, sites) for key in keys},
-        settings["starts"],
-        seed,
-        settings["effort"],
-        workers=workers,
-    )
-    best = {key: best_of(results, key) for key in keys}
-    return {zone: space.parameters(np.array(best[plan.source(zone, "all", -1)].values)) for zone in plan.zones}
+    sites = observations.sites(objective)
+    searched = {key: plan.seen(key, sites) for key in plan.training if key[1] == "all"}
+    results = search_all(space, searched, settings["starts"], seed, settings["effort"], workers=workers)
+    return plan.parameters({key: best_of(results, key) for key in searched})

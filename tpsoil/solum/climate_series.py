@@ -59,7 +59,7 @@ class ClimateSeries:
     def __post_init__(self) -> None:
         if len(self.years) < 2 or len(self.years) != len(self.changes):
             raise InputError(
-                f"climate series: {len(self.years)} years, {len(self.changes)} rows; expected 2 or more or more"
+                f"climate series: {len(self.years)} years, {len(self.changes)} rows; expected 2 or more of each"
             )
         for k in range(1, len(self.years)):
             if not self.years[k] > self.years[k - 1]:
@@ -110,7 +110,6 @@ def climate_series(table: pd.DataFrame, *, where: str = "climate series") -> Cli
     >>> climate_series(table).years
     (-19050.0, 1950.0)
     """
-    name = where
     named: dict[str, tuple[str, str]] = {}
     for column in map(str, table.columns):
         match = _WITH_UNIT.fullmatch(column)
@@ -119,27 +118,27 @@ def climate_series(table: pd.DataFrame, *, where: str = "climate series") -> Cli
             named[key] = (column, "")
             continue
         if key not in COLUMNS:
-            raise InputError(f"{name}: unknown column '{column}'{nearest_name(key, [*YEAR_NAMES, *COLUMNS])}")
+            raise InputError(f"{where}: unknown column '{column}'{nearest_name(key, [*YEAR_NAMES, *COLUMNS])}")
         expected = " or ".join(f"'{key} [{one}]'" for one in COLUMNS[key])
         if not unit:
-            raise InputError(f"{name}: column '{column}' has no unit; name it {expected}")
+            raise InputError(f"{where}: column '{column}' has no unit; name it {expected}")
         if unit not in COLUMNS[key] and not (key == "temperature_change" and convertible(unit, "degC")):
-            raise InputError(f"{name}: column '{column}' has unit '{unit}', expected {expected}")
+            raise InputError(f"{where}: column '{column}' has unit '{unit}', expected {expected}")
         named[key] = (column, unit)
     years = [key for key in YEAR_NAMES if key in named]
     if len(years) != 1:
-        raise InputError(f"{name}: has {' and '.join(years) or 'no column year or year_bp'}; expected one of them")
+        raise InputError(f"{where}: has {' and '.join(years) or 'no column year or year_bp'}; expected one of them")
     if not set(named) & set(COLUMNS):
-        raise InputError(f"{name}: has no change of climate or erosion; expected some of {', '.join(COLUMNS)}")
+        raise InputError(f"{where}: has no change of climate or erosion; expected some of {', '.join(COLUMNS)}")
     table = table.copy()
     for column, _ in named.values():
         numbers = pd.to_numeric(table[column], errors="coerce")
         if text := list(table[column][numbers.isna() & table[column].notna()].head(3)):
-            raise InputError(f"{name}: column '{column}' has text such as {text}, expected numbers")
+            raise InputError(f"{where}: column '{column}' has text such as {text}, expected numbers")
         table[column] = numbers
     values = table[named[years[0]][0]].to_numpy(float)
     if np.isnan(values).any():
-        raise InputError(f"{name}: row {int(np.flatnonzero(np.isnan(values))[0]) + 1} has no year")
+        raise InputError(f"{where}: row {int(np.flatnonzero(np.isnan(values))[0]) + 1} has no year")
     rows = np.tile(NEUTRAL, (len(table), 1))
     for k, key in enumerate(COLUMNS):
         if key in named:
@@ -149,4 +148,4 @@ def climate_series(table: pd.DataFrame, *, where: str = "climate series") -> Cli
     try:
         return ClimateSeries(tuple(map(float, calendar)), tuple((a, b, c, d) for a, b, c, d in rows.tolist()))
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"{where}: {error}") from error

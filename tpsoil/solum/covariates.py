@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.kernels import prototypes
-from tpsoil.variables import CATALOGUE
+from tpsoil.variables import missing_code, stored_kind
 
 Doubles = npt.NDArray[np.float64]
 
@@ -29,16 +29,6 @@ DROPPED_BY_STUDY: Final = frozenset(
 
 KEPT_BY_STUDY: Final = tuple(name for name in COVARIATES if name not in DROPPED_BY_STUDY)
 """The eleven covariates of the study's zones."""
-
-
-def kind_of(name: str, categorical: Iterable[str], attrs: Mapping[str, Any] | None = None) -> str:
-    """Kind of a covariate: as declared, else by the catalogue, else by the layer's `kind` or `flag_values`."""
-    if name in categorical:
-        return "categorical"
-    if name in CATALOGUE:
-        return CATALOGUE[name].kind
-    stored = attrs or {}
-    return str(stored.get("kind") or ("categorical" if "flag_values" in stored else "continuous"))
 
 
 @dataclass(frozen=True)
@@ -99,25 +89,21 @@ class Columns:
 
 
 def columns_of(names: Iterable[str], categorical: Iterable[str], attrs: Mapping[str, Mapping[str, Any]]) -> Columns:
-    """Sort covariates by kind."""
-    kinds = {name: kind_of(name, categorical, attrs.get(name)) for name in names}
-    of: dict[str, tuple[str, ...]] = {
-        kind: tuple(name for name in kinds if kinds[name] == kind) for kind in ("continuous", "circular", "categorical")
+    """Sort covariates by kind: as declared, else as `tpsoil.variables.stored_kind` has it."""
+    kinds = {
+        name: "categorical" if name in categorical else stored_kind(name, attrs.get(name, {})) or "continuous"
+        for name in names
     }
-    return Columns(of["continuous"], of["circular"], of["categorical"])
+    of_kind = [tuple(n for n in kinds if kinds[n] == kind) for kind in ("continuous", "circular", "categorical")]
+    return Columns(*of_kind)
 
 
-def fill_of(name: str, layer: xr.DataArray) -> float:
+def fill_of(layer: xr.DataArray) -> float:
     """The code of a class layer that means nodata; NaN for floating layers.
 
-    From the layer's `_FillValue`, else the catalogue, else the type: 255 for uint8, the lowest signed integer.
+    As `tpsoil.variables.missing_code`, else by the type: 255 for uint8, the lowest signed integer.
     """
-    kind = np.dtype(layer.dtype)
-    if kind.kind == "f":
-        return float("nan")
-    stored = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
-    if stored is not None:
-        return float(stored)
-    if name in CATALOGUE and CATALOGUE[name].kind == "categorical" and str(kind) == CATALOGUE[name].dtype:
-        return float(CATALOGUE[name].fill)
+    code, kind = missing_code(layer), np.dtype(layer.dtype)
+    if code is not None:
+        return float(code)
     return 255.0 if kind == np.uint8 else float(np.iinfo(kind).min) if kind.kind == "i" else float("nan")

@@ -15,14 +15,14 @@ from scipy import stats
 from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.display import cell_text, text_summary
-from tpsoil.errors import InputError, MissingInputError
+from tpsoil.errors import InputError
 from tpsoil.kernels import ensemble, misfit, pedogenesis, shuffle
-from tpsoil.variables import NO_CLASS, Variable, variable
+from tpsoil.variables import Variable, variable
 
-from .inputs import NEEDED, ascending_levels, balance_layers, float_type
+from .inputs import BALANCE, ascending_levels, balance_layers, float_type
 from .options import SolumOptions
 from .space import COMBINATIONS, SearchSpace
-from .thickness import zone_rows
+from .thickness import kernel_layers, require_zone, zone_lookup
 
 Doubles = npt.NDArray[np.float64]
 
@@ -187,17 +187,10 @@ def quantiles_at(
     # The table's units were checked as a whole: the depths of a few profiles alone may look like centimetres.
     layers = {
         name: xr.DataArray(table[name].to_numpy(float), dims="cell", attrs={"units": variable(name).units})
-        for name in (*NEEDED, "depth_to_bedrock", "zone")
+        for name in (*BALANCE, "zone")
         if name in table
     }
-    maps = ensemble_thickness(
-        layers,
-        ensembles,
-        options,
-        probabilities=probabilities,
-        seed=seed,
-        residual=residual,
-    )
+    maps = ensemble_thickness(layers, ensembles, options, probabilities=probabilities, seed=seed, residual=residual)
     quantiles = np.stack([maps[quantile_name(p)].values for p in probabilities], axis=1)
     prescribed = options.greatest_thickness_m if options.deposition == "cap" else np.nan
     depth = layers["depth_to_bedrock"].values if options.cap_to_bedrock and "depth_to_bedrock" in layers else np.nan
@@ -216,21 +209,17 @@ class _Quantiles:
 
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, noise, lookup) = arguments
-        shape, dtype = blocks[0].shape, np.dtype(self.dtype)
-        blocks_by_name = dict(zip(self.names, blocks))
-        layers: list[Any] = [blocks_by_name[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = blocks_by_name.get("depth_to_bedrock")
-        layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
-        layers += [zone_rows(blocks_by_name.get("zone"), blocks_by_name.get("soil_mask"), lookup), table, noise]
-        layers += [np.array(self.probabilities), self.balance]
-        quantiles, unbalanced = ensemble.thickness_quantiles(*layers)
+        shape = blocks[0].shape
+        inputs: list[Any] = [*kernel_layers(dict(zip(self.names, blocks)), self.dtype, lookup), table, noise]
+        inputs += [np.array(self.probabilities), self.balance]
+        quantiles, unbalanced = ensemble.thickness_quantiles(*inputs)
         return [part.reshape(shape) for part in (*quantiles, unbalanced)]
 
 
-def quantile_name(probability: float) -> str:
+def quantile_name(probability: float, layer: str = "solum_thickness") -> str:
     """`solum_thickness_p05` for 0.05."""
     percent = f"{100 * probability:06.3f}".rstrip("0").rstrip(".").replace(".", "_")
-    return f"solum_thickness_p{percent}"
+    return f"{layer}_p{percent}"
 
 
 def ensemble_thickness(
@@ -296,12 +285,8 @@ def ensemble_thickness(
         raise InputError(f"{where}: no ensemble; calibrate zones with more than {DIMENSIONS} profiles")
     lookup = None
     if isinstance(ensembles, Mapping):
-        if "zone" not in data:
-            raise MissingInputError(f"{where}: ensembles are by zone, but there is no layer 'zone'")
-        names = (*names, "zone")
-        lookup = np.full(NO_CLASS + 1, -1, np.int16)
-        for position, zone in enumerate(by_zone):
-            lookup[int(zone)] = position
+        require_zone(data, ensembles, where)
+        names, lookup = (*names, "zone"), zone_lookup(ensembles)
     options = options or SolumOptions()
     width = DIMENSIONS + options.absolute
     if any(item.members.shape[1] != width for item in by_zone.values()):

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
 from tpsoil.errors import InputError
-from tpsoil.grid import grid_of
-from tpsoil.points import project_points
+from tpsoil.grid import coordinates, grid_of
+from tpsoil.points import project_points, unproject_points
 from tpsoil.tiles import compute_together
 
 from .observations import values_at
@@ -89,14 +88,10 @@ def window_statistics(
 
 
 def _inside(box: GeoBox, window: tuple[float, float, float, float], degrees: bool) -> npt.NDArray[np.bool_]:
-    rows, columns = box.shape
-    t = box.transform
-    x = t.c + (np.arange(columns) + 0.5) * t.a
-    y = t.f + (np.arange(rows) + 0.5) * t.e
-    east, north = np.meshgrid(x, y)
+    centres = coordinates(box)
+    east, north = np.meshgrid(centres["x"].values, centres["y"].values)
     if degrees and not box.crs.geographic:
-        to_degrees = Transformer.from_crs(box.crs.to_wkt(), "EPSG:4326", always_xy=True)
-        east, north = to_degrees.transform(east, north)
+        east, north = unproject_points(east, north, box)
     west, south, far_east, far_north = window
     return np.asarray((east >= west) & (east <= far_east) & (north >= south) & (north <= far_north))
 

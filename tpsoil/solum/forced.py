@@ -11,21 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.blocks import is_lazy, map_pixels
+from tpsoil.blocks import constant_like, is_lazy, map_pixels
 from tpsoil.constants import SOLUM_STUDY
-from tpsoil.errors import GridError, InputError, MissingInputError
+from tpsoil.errors import GridError, InputError
 from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.kernels import forcing as kernel
-from tpsoil.tiles import from_tiles
-from tpsoil.variables import NO_CLASS, Variable
+from tpsoil.variables import Variable
 
-from .ensembles import NO_STEADY_STATE_SHARE, Ensemble, member_rows, residual_noise
-from .forcing import LAYERS, Draws, ForcingSource, sources_of
-from .inputs import NEEDED, ascending_levels, balance_layers
+from .ensembles import NO_STEADY_STATE_SHARE, Ensemble, member_rows, quantile_name, residual_noise
+from .forcing import Draws, ForcingSource, sources_of
+from .inputs import BALANCE, NEEDED, ascending_levels, balance_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
-from .space import COMBINATIONS, combinations
-from .thickness import zone_rows
+from .space import combinations
+from .thickness import require_zone, zone_lookup, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 PREFIX: Final = "solum_thickness_forced"
@@ -100,7 +99,9 @@ def forced_ensembles(
         raise InputError("solum.forced_ensembles: no parameters")
     if all(isinstance(one, Ensemble) for one in by_zone.values()):
         count = min(draws, *(len(one.members) for one in by_zone.values()))
-        ensembles = {zone: _first(one, count) for zone, one in by_zone.items()}
+        ensembles = {
+            zone: replace(one, members=one.members[:count], sd=one.sd[:count]) for zone, one in by_zone.items()
+        }
     else:
         count = draws
         chosen.require_density_ratio(parameters, "solum.forced_ensembles")  # type: ignore[arg-type]
@@ -115,8 +116,7 @@ def forced_ensembles(
 
 def forced_name(probability: float) -> str:
     """`solum_thickness_forced_p05` for 0.05."""
-    percent = f"{100 * probability:06.3f}".rstrip("0").rstrip(".").replace(".", "_")
-    return f"{PREFIX}_p{percent}"
+    return quantile_name(probability, PREFIX)
 
 
 def forced_outputs(probabilities: Sequence[float], spread: str) -> list[Variable]:
@@ -182,11 +182,8 @@ def forced_thickness(
     zones = list(ensembles.ensembles)
     lookup = None
     if zones != [0]:
-        if "zone" not in data:
-            raise MissingInputError(f"{where}: parameters are by zone {zones}, but there is no layer 'zone'")
-        names = (*names, "zone")
-        lookup = np.full(NO_CLASS + 1, -1, np.int16)
-        lookup[zones] = np.arange(len(zones), dtype=np.int16)
+        require_zone(data, zones, where)
+        names, lookup = (*names, "zone"), zone_lookup(zones)
     ratio = ensembles.options.calibrated_density_ratio
     table = np.stack([member_rows(one.members, ratio) for one in ensembles.ensembles.values()])
     noise = np.zeros(table.shape[:2])
@@ -237,8 +234,8 @@ class _ForcedQuantiles:
         unbalanced = np.empty(count)
         for start in range(0, count, STRIP_CELLS):
             part = slice(start, start + STRIP_CELLS)
-            layers = np.full((len(LAYERS), len(y[part])), np.nan)
-            for position, name in enumerate(LAYERS):
+            layers = np.full((len(BALANCE), len(y[part])), np.nan)
+            for position, name in enumerate(BALANCE):
                 if name in by_name:
                     layers[position] = by_name[name].reshape(-1)[part]
             arguments_of: Any = (
@@ -248,19 +245,6 @@ class _ForcedQuantiles:
             )  # fmt: skip
             quantiles[:, part], unbalanced[part] = kernel.forced_quantiles(*arguments_of)
         return [result.reshape(shape) for result in (*quantiles, unbalanced)]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One coordinate of every cell of a block."""
-
-    values: Doubles
-    along_rows: bool
-
-    def __call__(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
-        values = self.values[rows][:, None] if self.along_rows else self.values[columns][None, :]
-        return np.broadcast_to(values, shape).copy()
 
 
 def _place_layers(data: xr.Dataset, draws: Draws, where: str) -> list[Any]:
@@ -273,13 +257,9 @@ def _place_layers(data: xr.Dataset, draws: Draws, where: str) -> list[Any]:
     if layer.dims != ("y", "x"):  # points
         return [data["y"], data["x"]]
     _require_metres(data, draws, where)
-    axes = [_Axis(data[name].to_numpy().astype(np.float64), name == "y") for name in ("y", "x")]
-    if not any(is_lazy(data[name]) for name in data.data_vars):
-        arrays = [axis(slice(0, layer.sizes["y"]), slice(0, layer.sizes["x"])) for axis in axes]
-    else:
-        chunks = next(data[name].chunks for name in data.data_vars if is_lazy(data[name]))
-        arrays = [from_tiles(axis, (layer.sizes["y"], layer.sizes["x"]), chunks, "float64") for axis in axes]
-    return [xr.DataArray(array, dims=("y", "x"), coords=layer.coords) for array in arrays]
+    lazy = [data[name] for name in data.data_vars if is_lazy(data[name])]
+    zero = constant_like(lazy[0] if lazy else layer, 0.0, replace(NO_STEADY_STATE_SHARE, dtype="float64"))
+    return [zero + data[name] for name in ("y", "x")]
 
 
 def _require_metres(data: xr.Dataset, draws: Draws, where: str) -> None:
@@ -296,13 +276,8 @@ def _require_metres(data: xr.Dataset, draws: Draws, where: str) -> None:
             )
 
 
-def _first(ensemble: Ensemble, count: int) -> Ensemble:
-    return replace(ensemble, members=ensemble.members[:count], sd=ensemble.sd[:count])
-
-
 def _repeated(parameters: SolumParameters, options: SolumOptions, count: int) -> Ensemble:
     """One set of parameters as members without residuals."""
-    names = combinations(parameters)
-    values = [names[name] for name in COMBINATIONS]
+    values = list(combinations(parameters).values())
     members = np.tile([*values, parameters.a] if options.absolute else values, (count, 1))
     return Ensemble(members, np.zeros(count), members[0], members[0])

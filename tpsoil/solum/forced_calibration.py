@@ -15,7 +15,8 @@ from tpsoil.kernels import forcing as kernel
 from .assessment import Plan
 from .ensembles import Ensemble, behavioural, counted_profiles
 from .forced import ForcedEnsembles
-from .forcing import LAYERS, Draws, ForcingSource
+from .forcing import Draws, ForcingSource
+from .inputs import BALANCE
 from .observations import Objective, Observations, prepare_profiles
 from .options import SolumOptions
 from .parameters import Bounds
@@ -104,7 +105,7 @@ def calibrate_forced(
     Traceback (most recent call last):
     tpsoil.errors.InputError: profiles have no column 'solum_thickness'; there are: depth
     """
-    chosen = replace(options or SolumOptions(), density_ratio=(options or SolumOptions()).calibrated_density_ratio)
+    chosen = SolumOptions.of_calibration(options)
     how = settings or ForcedCalibration()
     space = search_space(how.preset, how.problem, chosen)
     observations = prepare_profiles(profiles, layers, options=chosen)
@@ -141,7 +142,7 @@ def _sites(observations: Observations, draws: Draws, numbers: Doubles, objective
     """The kernel's columns of the profiles under one draw of the constants."""
     table = observations.table.copy()
     for source, number in zip(draws.sources, numbers):
-        at, kind, spread = LAYERS.index(source.layer), source.kind, source.scaled_spread
+        at, kind, spread = BALANCE.index(source.layer), source.kind, source.scaled_spread
         values = table[source.layer].to_numpy(float)
         table[source.layer] = [kernel.perturbed(float(value), float(number), kind, spread, at) for value in values]
     return replace(observations, table=table).sites(objective)

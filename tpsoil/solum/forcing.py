@@ -16,18 +16,11 @@ from tpsoil.kernels import forcing as kernel
 from tpsoil.units import conversion
 from tpsoil.variables import variable
 
+from .inputs import BALANCE
+
 Doubles = npt.NDArray[np.float64]
 Distribution = Literal["normal", "lognormal", "uniform"]
 RELATIVE: Final = "relative"
-LAYERS: Final = (
-    "mean_annual_temperature",
-    "annual_precipitation",
-    "water_erosion",
-    "wind_erosion",
-    "general_curvature",
-    "depth_to_bedrock",
-)
-"""In the order of the kernel."""
 SPACINGS_A_RANGE: Final = 2.0
 """Two spacings of the lattice apart the correlation is 120/2416 = 0.05 (B-spline of degree 7 at 2 and at 0)."""
 
@@ -70,8 +63,8 @@ class ForcingSource:
     range_m: float | None = None
 
     def __post_init__(self) -> None:
-        if self.layer not in LAYERS:
-            raise InputError(f"forcing: no layer '{self.layer}' in the solum model{nearest_name(self.layer, LAYERS)}")
+        if self.layer not in BALANCE:
+            raise InputError(f"forcing: no layer '{self.layer}' in the solum model{nearest_name(self.layer, BALANCE)}")
         where = f"forcing of {self.layer}"
         if self.distribution not in get_args(Distribution):
             raise InputError(f"{where}: distribution is {self.distribution!r}, expected normal, lognormal or uniform")
@@ -162,7 +155,7 @@ class Draws:
     @property
     def targets(self) -> npt.NDArray[np.int64]:
         """Positions of the layers in the kernel."""
-        return np.array([LAYERS.index(source.layer) for source in self.sources], np.int64)
+        return np.array([BALANCE.index(source.layer) for source in self.sources], np.int64)
 
     @property
     def numbers(self) -> tuple[npt.NDArray[np.int64], Doubles, Doubles]:
@@ -179,7 +172,7 @@ class Draws:
         parts: list[Doubles] = []
         lattices, start = [], 0
         for source in self.sources:
-            key = [self.seed, 17, LAYERS.index(source.layer)]
+            key = [self.seed, 17, BALANCE.index(source.layer)]
             if source.range_m is None:
                 share = (np.arange(self.count) + 0.5) / self.count
                 order = np.random.default_rng(key).permutation(self.count)

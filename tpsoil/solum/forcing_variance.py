@@ -15,9 +15,8 @@ from tpsoil.kernels import forcing as kernel
 
 from .ensembles import member_rows
 from .forced import ForcedEnsembles
-from .forcing import LAYERS
-from .inputs import NEEDED, as_dataset, check_units, require_layers
-from .thickness import zone_rows
+from .inputs import BALANCE, NEEDED, balance_layers
+from .thickness import require_zone, zone_lookup, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 PARAMETERS: Final = "parameters"
@@ -166,25 +165,18 @@ def _sample(
     layers: xr.Dataset | Mapping[str, Any], ensembles: ForcedEnsembles, cells: int, seed: int, where: str
 ) -> tuple[Doubles, npt.NDArray[np.intp]]:
     """Layers (cells, 6) of cells that have all of them, and the position of their zone."""
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
-    names = [name for name in (*LAYERS, "zone", "soil_mask") if name in data]
-    for name in names:
-        if name not in ("zone", "soil_mask"):
-            check_units(data[name], name, where)
-    shape = np.broadcast_shapes(*(data[name].shape for name in names))
-    loaded = data[names].compute()
-    blocks = {name: np.broadcast_to(loaded[name].values, shape).reshape(-1) for name in names}
+    data, names = balance_layers(layers, where)
     zones = list(ensembles.ensembles)
     lookup = None
     if zones != [0]:
-        if "zone" not in blocks:
-            raise InputError(f"{where}: parameters are by zone {zones}, but there is no layer 'zone'")
-        lookup = np.full(256, -1, np.int16)
-        lookup[zones] = np.arange(len(zones), dtype=np.int16)
+        require_zone(data, zones, where)
+        names, lookup = (*names, "zone"), zone_lookup(zones)
+    shape = np.broadcast_shapes(*(data[name].shape for name in names))
+    loaded = data[list(names)].compute()
+    blocks = {name: np.broadcast_to(loaded[name].values, shape).reshape(-1) for name in names}
     rows = zone_rows(blocks.get("zone"), blocks.get("soil_mask"), lookup)
     rows = rows if rows.size else np.zeros(int(np.prod(shape)), np.int16)
-    stacked = np.stack([blocks.get(name, np.full(rows.size, np.nan)).astype(np.float64) for name in LAYERS], axis=1)
+    stacked = np.stack([blocks.get(name, np.full(rows.size, np.nan)).astype(np.float64) for name in BALANCE], axis=1)
     usable = np.flatnonzero((rows >= 0) & np.isfinite(stacked[:, : len(NEEDED)]).all(axis=1))
     if not usable.size:
         raise InputError(f"{where}: no cell has all of {', '.join(NEEDED)} and a zone with parameters")

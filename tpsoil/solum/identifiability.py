@@ -12,6 +12,7 @@ import pandas as pd
 from tpsoil.errors import InputError
 from tpsoil.kernels import pedogenesis
 
+from .inputs import NEEDED
 from .options import SolumOptions
 from .parameters import NAMES, SolumParameters
 
@@ -59,11 +60,10 @@ def sensitivities(
     -0.01624143
     """
     table = pd.DataFrame(sites)
-    names = ("mean_annual_temperature", "annual_precipitation", "water_erosion", "wind_erosion", "general_curvature")
-    missing = [name for name in names if name not in table.columns]
+    missing = [name for name in NEEDED if name not in table.columns]
     if missing:
         raise InputError(f"sensitivities: sites lack {', '.join(missing)}")
-    t, p, water, wind, curvature = (table[name].to_numpy(float) for name in names)
+    t, p, water, wind, curvature = (table[name].to_numpy(float) for name in NEEDED)
     balance = (options or SolumOptions()).balance()
     energy = pedogenesis.energy_field(t, p)
     h0, ln_ra, b, per_water, per_wind, per_curvature = parameters.row()

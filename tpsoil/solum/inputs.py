@@ -24,6 +24,9 @@ NEEDED: Final = (
 )
 """Layers without which there is no balance."""
 
+BALANCE: Final = (*NEEDED, "depth_to_bedrock")
+"""All layers of the balance, in the order of the kernels."""
+
 DEEPEST_M: Final = 1000.0
 """No depth to bedrock in metres is above this."""
 
@@ -70,7 +73,7 @@ def balance_layers(layers: xr.Dataset | Mapping[str, Any], where: str) -> tuple[
     """Layers with their soil mask, and the names of those of the balance, present and in the catalogue's units."""
     data = as_dataset(layers, where)
     require_layers(data, NEEDED, where)
-    names = tuple(name for name in (*NEEDED, "depth_to_bedrock", "soil_mask") if name in data)
+    names = tuple(name for name in (*BALANCE, "soil_mask") if name in data)
     for name in names:
         check_units(data[name], name, where)
     return data, names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from tpsoil.errors import InputError, nearest_name
@@ -101,6 +101,12 @@ class SolumOptions:
                 faults.append(f"{name} is {getattr(self, name)!r}, expected true or false")
         if faults:
             raise InputError("solum options: " + "; ".join(faults))
+
+    @classmethod
+    def of_calibration(cls, options: SolumOptions | None) -> SolumOptions:
+        """Options of a calibration, which states the density ratio."""
+        chosen = options or cls()
+        return replace(chosen, density_ratio=chosen.calibrated_density_ratio)
 
     @property
     def curvature_scale(self) -> float:

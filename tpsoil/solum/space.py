@@ -50,9 +50,13 @@ def combinations(parameters: SolumParameters) -> dict[str, float]:
     >>> sorted(combinations(PUBLISHED[1]))
     ['b', 'creep_ratio', 'h0', 'water_ratio', 'wind_ratio']
     """
-    p = parameters
-    values = (p.h0, p.b, p.alpha / (p.a * p.rho_s), p.beta / (p.a * p.rho_s), p.gamma * p.D / p.a)
-    return dict(zip(COMBINATIONS, values))
+    return dict(zip(COMBINATIONS, _combined(*(getattr(parameters, name) for name in NAMES))))
+
+
+def _combined(
+    h0: float, rho_s: float, a: float, b: float, alpha: float, beta: float, gamma: float, D: float
+) -> tuple[float, ...]:
+    return h0, b, alpha / (a * rho_s), beta / (a * rho_s), gamma * D / a
 
 
 @dataclass(frozen=True)
@@ -167,9 +171,8 @@ class SearchSpace:
         """The combinations (`combination_names`) of natural values."""
         if self.problem == "five":
             return values
-        h0, rho, a, b, alpha, beta, gamma, creep = values
-        five = [h0, b, alpha / (a * rho), beta / (a * rho), gamma * creep / a]
-        return np.array([*five, a] if self.options.absolute else five)
+        five = _combined(*values)
+        return np.array([*five, values[NAMES.index("a")]] if self.options.absolute else five)
 
     def row(self, values: Doubles) -> Doubles:
         """The kernel's row of natural values: h0, ln(r a), b and the three loss factors."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import pandas as pd
 
-from .parameters import NAMES, PUBLISHED, PUBLISHED_ZONES
+from .parameters import NAMES, PUBLISHED, PUBLISHED_SCORES, PUBLISHED_ZONES
 
 ENVIRONMENT: Final = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
 
@@ -41,16 +41,14 @@ class PublishedValue:
 
 def _values() -> tuple[PublishedValue, ...]:
     rows = []
-    table_5 = {
-        "solum_thickness": (0.39, 2.04, 0.89, 0.34, 0.78),
-        "shangguan_thickness": (0.12, 1.60, 0.65, 0.45, 0.98),
-        "liu_thickness": (0.0, 2.35, 0.66, 0.42, 0.91),
-    }
-    for layer, (low, high, mean, rmse, mre) in table_5.items():
-        for statistic, value in {"mean": mean, "min": low, "max": high}.items():
-            rows.append(PublishedValue(layer, statistic, "plateau", value, "m", "Table 5"))
-        rows.append(PublishedValue(layer, "rmse", "profiles", rmse, "m", "Table 5"))
-        rows.append(PublishedValue(layer, "mre", "profiles", mre, "1", "Table 5"))
+    for layer, name in (
+        ("solum_thickness", "this study"), ("shangguan_thickness", "Shangguan"), ("liu_thickness", "Liu"),
+    ):  # fmt: skip
+        for statistic in ("mean", "min", "max", "rmse", "mre"):
+            place = "profiles" if statistic in ("rmse", "mre") else "plateau"
+            units = "1" if statistic == "mre" else "m"
+            value = PUBLISHED_SCORES[name][statistic]
+            rows.append(PublishedValue(layer, statistic, place, value, units, "Table 5"))
     for layer, of_table, of_abstract in (("shangguan_thickness", 24.44, 17.0), ("liu_thickness", 19.05, 10.0)):
         rows.append(PublishedValue(layer, "gain_percent", "profiles", of_table, "%", "recomputed from Table 5"))
         rows.append(PublishedValue(layer, "gain_percent", "profiles", of_abstract, "%", "abstract, section 5"))

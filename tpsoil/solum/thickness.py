@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from tpsoil.kernels import pedogenesis
 from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
 
 from .energy import typed
-from .inputs import DEEPEST_M, NEEDED, balance_layers, float_type, reject_scalar, require_layers
+from .inputs import BALANCE, DEEPEST_M, NEEDED, balance_layers, float_type, reject_scalar, require_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
 
@@ -46,14 +46,8 @@ class _Balance:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, lookup) = arguments
         shape = blocks[0].shape
-        blocks_by_name = dict(zip(self.names, blocks))
-        dtype = np.dtype(self.dtype)
-        rows = zone_rows(blocks_by_name.get("zone"), blocks_by_name.get("soil_mask"), lookup)
-        layers: list[Any] = [blocks_by_name[name].reshape(-1).astype(dtype, copy=False) for name in NEEDED]
-        bedrock = blocks_by_name.get("depth_to_bedrock")
-        layers.append(np.empty(0, dtype) if bedrock is None else bedrock.reshape(-1).astype(dtype, copy=False))
-        layers += [rows, table, self.balance]
-        results = pedogenesis.steady_state(*layers)
+        inputs: list[Any] = [*kernel_layers(dict(zip(self.names, blocks)), self.dtype, lookup), table, self.balance]
+        results = pedogenesis.steady_state(*inputs)
         return [result.reshape(shape) for result in results]
 
 
@@ -78,6 +72,37 @@ def zone_rows(
         soil = codes_of(mask) == 1
         rows = np.where(soil, rows if rows.size else np.int16(0), np.int16(-1)).astype(np.int16, copy=False)
     return rows
+
+
+def zone_lookup(zones: Iterable[int]) -> npt.NDArray[np.int16]:
+    """Table row of each zone code 0..255, in the order of the zones; -1 for others."""
+    lookup = np.full(NO_CLASS + 1, -1, np.int16)
+    for row, zone in enumerate(zones):
+        lookup[int(zone)] = row
+    return lookup
+
+
+def require_zone(data: xr.Dataset, zones: Iterable[int], where: str) -> None:
+    """Reject layers without `zone` for parameters by zone.
+
+    Raises
+    ------
+    MissingInputError
+    """
+    if "zone" not in data:
+        raise MissingInputError(
+            f"{where}: parameters are by zone {sorted(zones)}, but there is no layer 'zone'; add one with "
+            "solum.published_zones or solum.Zones, or pass one SolumParameters"
+        )
+
+
+def kernel_layers(
+    blocks: Mapping[str, npt.NDArray[Any]], dtype: str, lookup: npt.NDArray[np.int16] | None
+) -> list[Any]:
+    """Flat arguments of the kernels: the five layers, depth to bedrock (empty: none) and table rows."""
+    flat = {name: blocks[name].reshape(-1).astype(dtype, copy=False) for name in BALANCE if name in blocks}
+    rows = zone_rows(blocks.get("zone"), blocks.get("soil_mask"), lookup)
+    return [*(flat.get(name, np.empty(0, dtype)) for name in BALANCE), rows]
 
 
 def thickness(
@@ -161,12 +186,8 @@ def thickness(
     where = "solum.thickness"
     data, names = balance_layers(layers, where)
     table, lookup = parameter_table(parameters, where)
-    if lookup is not None:
-        if "zone" not in data:
-            raise MissingInputError(
-                f"{where}: parameters are by zone {sorted(parameters)}, but there is no layer 'zone'; "  # type: ignore[arg-type]
-                "add one with solum.published_zones or solum.Zones, or pass one SolumParameters"
-            )
+    if isinstance(parameters, Mapping):
+        require_zone(data, parameters, where)
         names = (*names, "zone")
     options = options or SolumOptions()
     options.require_density_ratio(parameters, where)
@@ -198,14 +219,10 @@ def parameter_table(
         return np.array([parameters.row()]), None
     if not isinstance(parameters, Mapping) or not parameters:
         raise InputError(f"{where}: parameters are {parameters!r}, expected SolumParameters or a mapping by zone")
-    lookup = np.full(NO_CLASS + 1, -1, np.int16)
-    rows: list[tuple[float, ...]] = []
     for zone, values in parameters.items():
         if not isinstance(values, SolumParameters) or int(zone) != zone or not 0 <= zone < NO_CLASS:
             raise InputError(f"{where}: parameters[{zone!r}] is {values!r}, expected zones 0..254 with SolumParameters")
-        lookup[int(zone)] = len(rows)
-        rows.append(values.row())
-    return np.array(rows), lookup
+    return np.array([values.row() for values in parameters.values()]), zone_lookup(parameters)
 
 
 def status_counts(result: xr.Dataset) -> pd.Series[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -185,7 +186,7 @@ def _apply(
         return xr.DataArray(result, name=spec.name, attrs=spec.attributes())
     dtype = float_type(*inputs)
     spec = typed(output, dtype) if isinstance(output, str) else output
-    spec = Variable(**{**spec.__dict__, "dtype": str(dtype)})
+    spec = replace(spec, dtype=str(dtype))
     if spec.name == "solum_thickness":
-        spec = Variable(**{**spec.__dict__, "meaning": "surface to the top of the C horizon, after a given time"})
+        spec = replace(spec, meaning="surface to the top of the C horizon, after a given time")
     return map_pixels(FlatKernel(field, str(dtype)), *inputs, outputs=[spec])[0]

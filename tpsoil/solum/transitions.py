@@ -22,7 +22,7 @@ from .climate_series import ClimateSeries
 from .inputs import NEEDED, balance_layers, check_units, float_type
 from .options import SolumOptions
 from .parameters import SolumParameters
-from .thickness import parameter_table, zone_rows
+from .thickness import parameter_table, require_zone, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 CHANGING: Final = NEEDED[:4]
@@ -168,9 +168,8 @@ def transient_thickness(
     chosen.require_density_ratio(parameters, where)
     named = require_years(years, series, where)
     table, lookup = parameter_table(parameters, where)
-    if lookup is not None:
-        if "zone" not in data:
-            raise MissingInputError(f"{where}: parameters are by zone, but there is no layer 'zone'")
+    if isinstance(parameters, Mapping):
+        require_zone(data, parameters, where)
         names = (*names, "zone")
     anchors, stacked = _stack(data, how.stack, where)
     dtype = str(float_type(*(data[name] for name in names if variable(name).kind == "continuous")))
@@ -250,7 +249,7 @@ def _schedule(series: ClimateSeries, anchors: Doubles, years: Sequence[float], h
 
 def _stack(
     data: xr.Dataset, stack: Mapping[float, Mapping[str, str]], where: str
-) -> tuple[Doubles, list[tuple[str, str, str, str]]]:
+) -> tuple[Doubles, list[tuple[str, ...]]]:
     """Years of the stack, and the names of the four layers in each of them."""
     missing = [name for names in stack.values() for name in names.values() if name not in data]
     if missing:
@@ -261,12 +260,10 @@ def _stack(
         for layer, name in names.items():
             check_units(data[name], layer, where)
     if not stack:
-        return np.zeros(1), [(CHANGING[0], CHANGING[1], CHANGING[2], CHANGING[3])]
-    rows = []
-    for year in sorted(stack):
-        a, b, c, d = (stack[year].get(layer, layer) for layer in CHANGING)
-        rows.append((a, b, c, d))
-    return np.array(sorted(stack), dtype=np.float64), rows
+        return np.zeros(1), [CHANGING]
+    years = sorted(stack)
+    names_by_year = [tuple(stack[year].get(layer, layer) for layer in CHANGING) for year in years]
+    return np.array(years, dtype=np.float64), names_by_year
 
 
 @dataclass(frozen=True)
@@ -275,7 +272,7 @@ class _Transient:
 
     names: tuple[str, ...]
     anchors: Doubles
-    stacked: list[tuple[str, str, str, str]]
+    stacked: list[tuple[str, ...]]
     dtype: str
     schedule: _Schedule
     how: TransientSettings

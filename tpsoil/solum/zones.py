@@ -196,7 +196,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         selected = chosen_layers(data, names, where)
         self.n_features_in_ = len(selected)
         self.columns_ = columns_of(selected, tuple(categorical), {str(n): data[n].attrs for n in data.data_vars})
-        self.fills_ = {name: fill_of(name, data[name]) for name in self.columns_.categorical}
+        self.fills_ = {name: fill_of(data[name]) for name in self.columns_.categorical}
         cells = decimated_cells(data, self.columns_.names, self.max_cells)
         numbers, classes = self.columns_.numbers(cells), self.columns_.classes(cells, self.fills_)
         valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
@@ -299,7 +299,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         data = layers_of(layers, "Zones.predict")
         require_layers(data, self.columns_.names, "Zones.predict")
         masked = "soil_mask" in data
-        fills = tuple((name, fill_of(name, data[name])) for name in self.columns_.categorical)
+        fills = tuple((name, fill_of(data[name])) for name in self.columns_.categorical)
         model = (self.mean_, self.scale_, self.levels_, self.centres_, self.modes_, self.gamma_)
         (zone,) = map_pixels(
             _Prototypes(self.columns_, fills, self.keep_, masked),
