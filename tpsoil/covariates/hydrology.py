@@ -10,14 +10,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import is_lazy, map_whole, map_windows
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels import drainage, flow
 from tpsoil.kernels.flow import CHINESE, STANDARD
 from tpsoil.kernels.surface import RILEY, terrain_pass
 from tpsoil.variables import Variable, variable
 
 from .by_window import ReadArray, layers_by_window
-from .cells import require_one_of
 from .elevation import Surface, checked_surface, require_fine_cells
 from .flow_tiles import CUTOFFS, DemGrid, FlowTiles, needed_bytes
 

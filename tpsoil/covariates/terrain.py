@@ -11,11 +11,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_windows
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels.surface import MEAN_DIFFERENCE, RILEY, annulus_position, terrain_pass
 from tpsoil.variables import Variable, variable
 
-from .cells import require_one_of
 from .elevation import checked_surface
 
 Array = npt.NDArray[Any]
