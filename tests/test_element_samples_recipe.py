@@ -19,7 +19,9 @@ from rasterio.transform import from_origin
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, MissingInputError, RecipeError
 from tpsoil.forest import train
-from tpsoil.recipes import read_recipe, result_tables, run
+from tpsoil.ingest import read_samples, read_table
+from tpsoil.recipes import element_reading, read_recipe, result_tables, run
+from tpsoil.recipes.element_reading import SampleReader
 from tpsoil.recipes.element_samples import ElementSamples, design_of
 from tpsoil.recipes.element_stage import check_samples
 from tpsoil.recipes.fetching import box_of
@@ -77,7 +79,34 @@ def warnings_of(folder: Path, tmp_path: Path, **keys: Any) -> list[str]:
     path = tmp_path / "odd.csv"
     checked = read_recipe(recipe(folder, tmp_path, samples=str(path), **keys))
     assert checked.elements is not None
-    return check_samples(checked.elements, path)
+    return check_samples(checked.elements, SampleReader(path))
+
+
+def test_samples_are_read_once_where_nothing_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = recipe(folder, tmp_path, elements={"Fe": "Fe", "Zn": "Zn"}, compare=["parent"])
+    samples = samples_of(folder)
+    samples.assign(Zn=samples["Fe"] / 300, parent=np.where(np.arange(len(samples)) % 2, "loess", "till")).to_csv(
+        tmp_path / "two.csv", index=False
+    )
+    two["elements"]["samples"] = str(tmp_path / "two.csv")
+    run(two, progress=False, workers=1)
+    files, values = [], []
+
+    def reading(source: Any, **how: Any) -> Any:
+        files.extend([source] if isinstance(source, Path) else [])
+        return read_table(source, **how)
+
+    def counting(table: Any, columns: Any, **how: Any) -> Any:
+        values.extend(columns)
+        return read_samples(table, columns, **how)
+
+    monkeypatch.setattr(element_reading, "read_table", reading)
+    monkeypatch.setattr(element_reading, "read_samples", counting)
+    run(two, progress=False, workers=1)
+    assert files == [tmp_path / "two.csv"]
+    assert sorted(values) == ["Fe", "Fe", "Zn", "Zn"]  # with the columns of `compare` for the tables, and without
 
 
 def samples_of(folder: Path) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import REPORTED, ElementsTable
 from .element_places import placed_samples
-from .element_reading import attributes_of, read_element, samples_read
+from .element_reading import SampleReader, attributes_of, read_element
 from .element_sources import source_layers
 from .element_training import training_options
 
@@ -36,14 +36,14 @@ METHOD: Final = (
 )
 
 
-def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Sequence[str]) -> list[Stage]:
+def composition_stages(table: ElementsTable, samples: SampleReader, seed: int, masks: Sequence[str]) -> list[Stage]:
     """The stage of the composition, where there is one."""
     if table.composition is None:
         return []
     own = composition_table(table)
     inputs = tuple(dict.fromkeys((*own.features, *masks)))
     count = len(composition_of(own).coordinates)
-    of_parts = [samples_read(own, samples, name) for name in own.parts]
+    of_parts = [samples.declared(own, name) for name in own.parts]
     read = of_parts[0] | {"contents": {key: text for one in of_parts for key, text in one["contents"].items()}}
     return [
         Stage(
@@ -53,14 +53,14 @@ def composition_stages(table: ElementsTable, samples: Path, seed: int, masks: Se
             inputs=inputs,
             outputs=outputs_of_composition(own),
             compute=compute_composition,
-            options={"table": own, "samples": samples, "seed": seed},
+            options={"table": own, "samples": samples.path, "seed": seed},
             indifferent=("samples", "table.samples", "table.citation"),
             **read,
             prepare=prepare_composition,
             load=models_of,
             attributes=attributes_of(
                 own,
-                samples,
+                samples.path,
                 inputs,
                 model=f"random forest, {own.trees} trees, {composition_of(own).transform} log-ratios",
                 back_transformation=METHOD,

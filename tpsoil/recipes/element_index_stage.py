@@ -22,7 +22,7 @@ from tpsoil.variables import Variable
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import WITHOUT_CONTENTS, attributes_of, read_element, samples_read
+from .element_reading import WITHOUT_CONTENTS, SampleReader, attributes_of, read_element
 from .element_samples import ElementSamples
 from .element_sources import source_layers
 from .element_training import training_options
@@ -39,7 +39,7 @@ def index_table(table: ElementsTable) -> ElementsTable:
 
 
 def index_stages(
-    table: ElementsTable, available: set[str], samples: Path, seed: int, masks: Sequence[str]
+    table: ElementsTable, available: set[str], samples: SampleReader, seed: int, masks: Sequence[str]
 ) -> list[Stage]:
     """The stage of the predicted index, where `[elements.cia]` names features."""
     if table.cia is None or not table.cia.features:
@@ -55,12 +55,12 @@ def index_stages(
             inputs=inputs,
             outputs=outputs_of_index(own),
             compute=compute_index,
-            options={"table": own, "samples": samples, "seed": seed},
+            options={"table": own, "samples": samples.path, "seed": seed},
             indifferent=WITHOUT_CONTENTS,
-            **samples_read(own, samples, next(iter(own.columns)), values=False),
+            **samples.declared(own, next(iter(own.columns)), values=False),
             prepare=prepare_index,
             load=MapModel.load,
-            attributes=attributes_of(own, samples, inputs, model=f"random forest, {own.trees} trees"),
+            attributes=attributes_of(own, samples.path, inputs, model=f"random forest, {own.trees} trees"),
             bytes_per_cell=BYTES_PER_CELL + 4 * len(inputs),
         )
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,12 @@ WITHOUT_CONTENTS: Final = (
     "samples", "table.samples", "table.citation", "table.elements", "table.units", "table.properties",
 )  # fmt: skip
 """Options that decide nothing in a stage that uses the samples' places and classes alone: those of their contents."""
+READING: Final = (
+    "from_samples", "folds", "extra_features", "compare", "ranges", "icp", "cia", "properties", "longitude",
+    "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "depths", "units", "check_units", "limits",
+    "negative", "empty_cells", "at_minimum",
+)  # fmt: skip
+"""Keys that decide how samples are read, beside those without a default."""
 DEPTH_ROW: Final = "row of depths"
 """Column that tells the depths of one site apart while they are read."""
 OF_VALUE: Final = ("value", "detection_limit", "censored")
@@ -100,7 +107,7 @@ def numbered_depths(
     return samples, samples.groupby([site, *depths], sort=False, dropna=False).cumcount() + 1
 
 
-def at_depth(table: ElementsTable, tidy: pd.DataFrame, replicates: pd.Series, path: Path) -> pd.DataFrame:
+def at_depth(table: ElementsTable, tidy: pd.DataFrame, replicates: pd.Series, where: str) -> pd.DataFrame:
     """One row a site and replicate: the mean of the interval of `[elements.depths]`.
 
     Raises
@@ -118,11 +125,11 @@ def at_depth(table: ElementsTable, tidy: pd.DataFrame, replicates: pd.Series, pa
         depths.interval,
         depths=DepthColumns(depths.upper, depths.lower, depths.units),
         settings=SplineSettings(depths.smoothing, depths.coverage),
-        where=path.name,
+        where=where,
     )
 
 
-def within_years(table: ElementsTable, tidy: pd.DataFrame, path: Path) -> pd.DataFrame:
+def within_years(table: ElementsTable, tidy: pd.DataFrame, where: str) -> pd.DataFrame:
     """Samples of the years that the recipe asks for; `attrs["sampling_dates"]` has their range and counts.
 
     Raises
@@ -132,14 +139,14 @@ def within_years(table: ElementsTable, tidy: pd.DataFrame, path: Path) -> pd.Dat
     """
     if table.date is None:
         return tidy
-    dates = read_dates(tidy[table.date], where=path.name)
+    dates = read_dates(tidy[table.date], where=where)
     years = dates.dt.year
     used = pd.Series(True, index=tidy.index)
     if table.years is not None:
         used = years.between(*table.years).fillna(False).astype(bool)
         if not used.any():
             raise InputError(
-                f"{path.name}: no sample is of {table.years[0]} to {table.years[1]}, column '{table.date}' has "
+                f"{where}: no sample is of {table.years[0]} to {table.years[1]}, column '{table.date}' has "
                 f"{dates.min():%Y-%m-%d} to {dates.max():%Y-%m-%d}; change elements.years"
             )
     kept = tidy[used]
@@ -152,42 +159,6 @@ def within_years(table: ElementsTable, tidy: pd.DataFrame, path: Path) -> pd.Dat
         "left_out": int((~used).sum()),
     }
     return kept
-
-
-def reading_notes(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tuple[list[str], dict[str, str]]:
-    """What was recorded while the samples of one element were read: lines for the log, and attributes of its maps."""
-    notes, attributes = [], {}
-    repeated = tidy.attrs.get("at_minimum", {}).get(symbol)
-    units = table.property_of(symbol).units
-    if repeated is not None:
-        share = 100 * repeated["count"] / repeated["valid"]
-        lowest = f"{repeated['value']:.6g} {units}"
-        text = f"{repeated['count']} of {repeated['valid']} values ({share:.0f} %) are the minimum {lowest}"
-        attributes["values_at_minimum"] = f"{text}, {'censored' if repeated['censored'] else 'kept'}"
-        notes.append(
-            f"{symbol}: {text}, as where a detection limit was replaced by half of it; "
-            + (
-                f"they are censored at {repeated['limit']:.6g}"
-                if repeated["censored"]
-                else f"they are kept as measured: set at_minimum = 'censor' to censor them at {repeated['limit']:.6g}, "
-                "or give limits"
-            )
-        )
-    depths = tidy.attrs.get("depths", {}).get(symbol)
-    if depths is not None and table.depths is not None:
-        top, bottom = table.depths.interval
-        attributes["depth_interval"] = f"{top:g} to {bottom:g} cm, by equal-area splines"
-        notes.append(
-            f"{symbol}: mean of {top:g} to {bottom:g} cm of {depths['profiles']} sites and replicates by equal-area "
-            f"splines; {depths['without_value']} do not reach it and are left out"
-            + (f"; {depths['censored_depths']} depths below detection" if depths["censored_depths"] else "")
-        )
-    dates = tidy.attrs.get(DATES)
-    if dates is not None:
-        attributes["sampled"] = f"{dates['first']} to {dates['last']}"
-        left_out = f"; {dates['left_out']} left out by years" if table.years else ""
-        notes.append(f"{symbol}: sampled {attributes['sampled']}; {dates['undated']} samples without a date{left_out}")
-    return notes, attributes
 
 
 def with_alteration(table: AlterationTable, samples: pd.DataFrame) -> pd.DataFrame:
@@ -212,47 +183,93 @@ def with_alteration(table: AlterationTable, samples: pd.DataFrame) -> pd.DataFra
     return samples
 
 
-def samples_read(
-    table: ElementsTable, path: Path, symbol: str, *, values: bool = True, pairs: Path | None = None
-) -> dict[str, Any]:
-    """What of a stage declares which samples decide it: the columns that it reads, not the complete file.
+@dataclass(frozen=True)
+class Reading:
+    """Samples of one element as they were read, or why they cannot be, and the texts of warnings."""
+
+    tidy: pd.DataFrame | None
+    fault: TpsoilError | None
+    warnings: tuple[str, ...]
+
+
+class SampleReader:
+    """The samples of a recipe while its stages are planned: each element is read once for each choice of columns.
 
     Parameters
     ----------
-    table : ElementsTable
-        Of the stage.
     path : Path
-    symbol : str
-    values : bool
-        Whether the element's contents decide, not the samples' places and other columns alone.
     pairs : Path, optional
         Table of `[elements.pairs]`.
-
-    Returns
-    -------
-    dict
-        Keywords of `Stage`: `contents` with a digest by column, `identity`; `files` where the table cannot be read,
-        which `check_samples` reports.
     """
-    declared: dict[str, Any] = {"identity": {"table.samples": path.name}, "files": (), "contents": {}}
-    try:
-        tidy = read_element(table, path, symbol)
-        paired = None if pairs is None else read_pairs(table, symbol, pairs)
-    except TpsoilError:
-        return declared | {"files": (path,) if pairs is None else (path, pairs)}
-    parts: dict[str, list[Any]] = {"positions": [tidy["lon"], tidy["lat"]]}
-    if values:
-        of_values = {key: tidy.attrs.get(key) for key in ("at_minimum", "depths")}
-        parts[f"column {table.columns[symbol]}"] = [*(tidy[name] for name in OF_VALUE), of_values]
-    if DATES in tidy.attrs:
-        parts["dates"] = [tidy.attrs[DATES]]
-    others = [name for name in tidy if name not in {"lon", "lat", "element", *OF_VALUE}]
-    parts |= {str(name) if name in {"site", "replicate"} else f"column {name}": [tidy[name]] for name in others}
-    contents = {f"{path.name}, {name}": digest_of_columns(part) for name, part in parts.items()}
-    if pairs is not None and paired is not None:
-        names = [str(name) for name in paired]
-        contents[f"{pairs.name}, columns {' and '.join(names)}"] = digest_of_columns([paired[name] for name in names])
-    return declared | {"contents": contents}
+
+    def __init__(self, path: Path, pairs: Path | None = None) -> None:
+        self.path, self.pairs = path, pairs
+        self._cells: pd.DataFrame | None = None
+        self._readings: dict[tuple[str, str], Reading] = {}
+
+    def reading(self, table: ElementsTable, symbol: str) -> Reading:
+        """What reading the samples of one element gives; only the keys of `READING` decide it."""
+        others = [name for name, field in type(table).model_fields.items()
+                  if name not in READING and not field.is_required()]  # fmt: skip
+        own = table.of_symbols([symbol]).with_defaults(*others)
+        own = own.model_copy(update={"elements": {symbol: table.columns[symbol]}})
+        key = (symbol, own.model_dump_json())
+        if key not in self._readings:
+            tidy, fault = None, None
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                try:
+                    if self._cells is None:
+                        self._cells = read_table(self.path, where=self.path.name)
+                    tidy = _element_of(own, self._cells, symbol, self.path.name)
+                except TpsoilError as error:
+                    fault = error
+            self._readings[key] = Reading(tidy, fault, tuple(str(one.message) for one in caught))
+        return self._readings[key]
+
+    def declared(
+        self, table: ElementsTable, symbol: str, *, values: bool = True, paired: bool = False
+    ) -> dict[str, Any]:
+        """What of a stage declares which samples decide it: the columns that it reads, not the complete file.
+
+        Parameters
+        ----------
+        table : ElementsTable
+            Of the stage.
+        symbol : str
+        values : bool
+            Whether the element's contents decide, not the samples' places and other columns alone.
+        paired : bool
+            Whether the readings of `[elements.pairs]` decide too.
+
+        Returns
+        -------
+        dict
+            Keywords of `Stage`: `contents` with a digest by column, `identity`; `files` where a table cannot be read,
+            which `check_samples` reports.
+        """
+        path, pairs = self.path, self.pairs if paired else None
+        declared: dict[str, Any] = {"identity": {"table.samples": path.name}, "files": (), "contents": {}}
+        tidy = self.reading(table, symbol).tidy
+        try:
+            columns = None if pairs is None else read_pairs(table, symbol, pairs)
+        except TpsoilError:
+            tidy = None
+        if tidy is None:
+            return declared | {"files": (path,) if pairs is None else (path, pairs)}
+        parts: dict[str, list[Any]] = {"positions": [tidy["lon"], tidy["lat"]]}
+        if values:
+            of_values = {key: tidy.attrs.get(key) for key in ("at_minimum", "depths")}
+            parts[f"column {table.columns[symbol]}"] = [*(tidy[name] for name in OF_VALUE), of_values]
+        if DATES in tidy.attrs:
+            parts["dates"] = [tidy.attrs[DATES]]
+        others = [name for name in tidy if name not in {"lon", "lat", "element", *OF_VALUE}]
+        parts |= {str(name) if name in {"site", "replicate"} else f"column {name}": [tidy[name]] for name in others}
+        contents = {f"{path.name}, {name}": digest_of_columns(part) for name, part in parts.items()}
+        if pairs is not None and columns is not None:
+            names = " and ".join(str(name) for name in columns)
+            contents[f"{pairs.name}, columns {names}"] = digest_of_columns([columns[name] for name in columns])
+        return declared | {"contents": contents}
 
 
 def read_pairs(table: ElementsTable, symbol: str, pairs: Path) -> pd.DataFrame:
@@ -311,23 +328,22 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return read_with_warnings(table, path, symbol)
+        return _element_of(table, read_table(path, where=path.name), symbol, path.name)
 
 
-def read_with_warnings(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
-    """As `read_element`, with warnings such as of decimal commas, and of replicates without a site."""
+def _element_of(table: ElementsTable, cells: pd.DataFrame, symbol: str, where: str) -> pd.DataFrame:
+    """The same of a table that was read; warns such as of decimal commas, and of replicates without a site."""
     columns = [c for c in table.compare if c not in table.features]
     ranges = [name for name in table.ranges if name not in table.features]
     index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
-    cells = read_table(path, where=path.name)
-    places = place_columns(table, [str(column) for column in cells.columns], path.name)
+    places = place_columns(table, [str(column) for column in cells.columns], where)
     optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
     depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
     numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
     needed = [*numbers, table.columns[symbol], *filter(None, optional)]
     if table.cia is not None:  # computed here, not read
         needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
-    samples = read_table(cells, needed=needed, numbers=numbers, where=path.name)
+    samples = read_table(cells, needed=needed, numbers=numbers, where=where)
     if table.cia is not None:
         samples = with_alteration(table.cia, samples)
         needed.append(INDEX)
@@ -335,7 +351,7 @@ def read_with_warnings(table: ElementsTable, path: Path, symbol: str) -> pd.Data
         if feature not in table.features:
             raise InputError(f"elements.from_samples: '{feature}' is no feature{nearest_name(feature, table.features)}")
     if table.crs is None:
-        check_degrees(samples[places[0]], samples[places[1]], where=path.name, attrs=samples.attrs)
+        check_degrees(samples[places[0]], samples[places[1]], where=where, attrs=samples.attrs)
     columns_kept = {table.columns[symbol], *needed, *[c for c in columns if c in samples.columns]}
     samples = samples[[c for c in samples.columns if c in columns_kept]]
     depth = None
@@ -361,10 +377,10 @@ def read_with_warnings(table: ElementsTable, path: Path, symbol: str) -> pd.Data
         coordinates=places if table.crs is not None else None,
         crs=table.crs,
         check_units=table.check_units,
-        where=path.name,
+        where=where,
     )
     if table.check_units and declared.units == MG_KG:
-        check_one_unit(tidy["value"], symbol, where=path.name)
+        check_one_unit(tidy["value"], symbol, where=where)
     if depth is not None:
-        tidy = at_depth(table, tidy, depth, path)
-    return within_years(table, tidy, path)
+        tidy = at_depth(table, tidy, depth, where)
+    return within_years(table, tidy, where)

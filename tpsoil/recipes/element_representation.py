@@ -18,10 +18,10 @@ from tpsoil.variables import Variable, class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_places import placed_samples
-from .element_reading import WITHOUT_CONTENTS, attributes_of, read_element, samples_read
+from .element_reading import WITHOUT_CONTENTS, SampleReader, attributes_of, read_element
 
 
-def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[str]) -> list[Stage]:
+def representation_stages(table: ElementsTable, samples: SampleReader, masks: Sequence[str]) -> list[Stage]:
     """One stage for each class layer of `representation`."""
     own = table.of_places(())
     return [
@@ -40,13 +40,13 @@ def representation_stages(table: ElementsTable, samples: Path, masks: Sequence[s
                 ),
             ),
             compute=compute_representation,
-            options={"table": own, "samples": samples, "layer": layer},
+            options={"table": own, "samples": samples.path, "layer": layer},
             indifferent=WITHOUT_CONTENTS,
-            **samples_read(own, samples, next(iter(own.columns)), values=False),
+            **samples.declared(own, next(iter(own.columns)), values=False),
             prepare=prepare_representation,
             prepares="counting",
             load=ratios_of,
-            attributes=attributes_of(table, samples, [layer]),
+            attributes=attributes_of(table, samples.path, [layer]),
         )
         for layer in table.representation
     ]

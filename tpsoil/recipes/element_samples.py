@@ -27,7 +27,7 @@ from tpsoil.units import conversion
 
 from .element_options import ElementsTable
 from .element_places import placed_samples, used_rows
-from .element_reading import read_element, read_pairs, reading_notes
+from .element_reading import DATES, read_element, read_pairs
 from .element_sources import SourceLayers
 
 
@@ -139,6 +139,42 @@ def design_of(
         ]
     )
     return ElementSamples(design, tables, notes, attributes | recorded, line)
+
+
+def reading_notes(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tuple[list[str], dict[str, str]]:
+    """What was recorded while the samples of one element were read: lines for the log, and attributes of its maps."""
+    notes, attributes = [], {}
+    repeated = tidy.attrs.get("at_minimum", {}).get(symbol)
+    units = table.property_of(symbol).units
+    if repeated is not None:
+        share = 100 * repeated["count"] / repeated["valid"]
+        lowest = f"{repeated['value']:.6g} {units}"
+        text = f"{repeated['count']} of {repeated['valid']} values ({share:.0f} %) are the minimum {lowest}"
+        attributes["values_at_minimum"] = f"{text}, {'censored' if repeated['censored'] else 'kept'}"
+        notes.append(
+            f"{symbol}: {text}, as where a detection limit was replaced by half of it; "
+            + (
+                f"they are censored at {repeated['limit']:.6g}"
+                if repeated["censored"]
+                else f"they are kept as measured: set at_minimum = 'censor' to censor them at {repeated['limit']:.6g}, "
+                "or give limits"
+            )
+        )
+    depths = tidy.attrs.get("depths", {}).get(symbol)
+    if depths is not None and table.depths is not None:
+        top, bottom = table.depths.interval
+        attributes["depth_interval"] = f"{top:g} to {bottom:g} cm, by equal-area splines"
+        notes.append(
+            f"{symbol}: mean of {top:g} to {bottom:g} cm of {depths['profiles']} sites and replicates by equal-area "
+            f"splines; {depths['without_value']} do not reach it and are left out"
+            + (f"; {depths['censored_depths']} depths below detection" if depths["censored_depths"] else "")
+        )
+    dates = tidy.attrs.get(DATES)
+    if dates is not None:
+        attributes["sampled"] = f"{dates['first']} to {dates['last']}"
+        left_out = f"; {dates['left_out']} left out by years" if table.years else ""
+        notes.append(f"{symbol}: sampled {attributes['sampled']}; {dates['undated']} samples without a date{left_out}")
+    return notes, attributes
 
 
 def _calibrated(

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -30,7 +29,7 @@ from .element_maps import (
     tally_applicability,
 )
 from .element_options import REPORTED, ElementsTable
-from .element_reading import attributes_of, read_with_warnings, samples_read
+from .element_reading import SampleReader, attributes_of
 from .element_report import report_element
 from .element_representation import representation_stages
 from .mask_stage import mask_inputs
@@ -54,9 +53,7 @@ BYTES_OF_KRIGING: Final = 72.0
 """Position, residual, and mean and limits in float64."""
 
 
-def element_stages(
-    table: ElementsTable, available: set[str], samples: Path, seed: int, *, pairs: Path | None = None
-) -> list[Stage]:
+def element_stages(table: ElementsTable, available: set[str], samples: SampleReader, seed: int) -> list[Stage]:
     """The index of alteration, one stage for each element, its map before calibration, and representation.
 
     Parameters
@@ -64,10 +61,8 @@ def element_stages(
     table : ElementsTable
     available : set of str
         Layers that stages before these give.
-    samples : Path
+    samples : SampleReader
     seed : int
-    pairs : Path, optional
-        Table of `[elements.pairs]`.
 
     Returns
     -------
@@ -76,7 +71,7 @@ def element_stages(
     masks = mask_inputs(available)
     stages = index_stages(table, available, samples, seed, masks) if table.cia is not None else []
     for symbol in table.columns:
-        stages.append(_element_stage(table, symbol, (samples, pairs), seed, masks))
+        stages.append(_element_stage(table, symbol, samples, seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
             stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
     if table.composition is not None:
@@ -84,8 +79,8 @@ def element_stages(
     return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
-def check_samples(table: ElementsTable, path: Path, pairs: Path | None = None) -> list[str]:
-    """Read the samples of every element as a run will, before anything is computed; texts of warnings, each once.
+def check_samples(table: ElementsTable, samples: SampleReader) -> list[str]:
+    """Reject what a run cannot use in the samples of any element; texts of warnings, each once.
 
     Raises
     ------
@@ -93,35 +88,28 @@ def check_samples(table: ElementsTable, path: Path, pairs: Path | None = None) -
         As `design_of`, for what the table alone shows. Faults of several elements are listed at once.
     """
     own = table if table.composition is None else composition_table(table)
-    faults: list[InputError] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        if pairs is not None:
-            read_table(pairs, where=pairs.name)
-        for one, symbol in [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]:
-            try:
-                read_with_warnings(one, path, symbol)
-            except InputError as error:
-                if str(error) not in map(str, faults):
-                    faults.append(error)
-    if len(faults) == 1:
+        if samples.pairs is not None:
+            read_table(samples.pairs, where=samples.pairs.name)
+    names = [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]
+    readings = [samples.reading(one, name) for one, name in names]
+    faults = list({str(one.fault): one.fault for one in readings if one.fault is not None}.values())
+    if len(faults) == 1 or (faults and not isinstance(faults[0], InputError)):
         raise faults[0]
     if faults:
         kind = UnitsError if all(isinstance(fault, UnitsError) for fault in faults) else InputError
-        raise kind(f"{path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
-    texts = dict.fromkeys(str(one.message) for one in caught)
-    return [text for text in texts if "are the minimum" not in text]  # a note of the run has it
+        raise kind(f"{samples.path.name}: {len(faults)} faults\n" + "\n".join(f"  - {fault}" for fault in faults))
+    texts = [str(one.message) for one in caught] + [text for one in readings for text in one.warnings]
+    return [text for text in dict.fromkeys(texts) if "are the minimum" not in text]  # a note of the run has it
 
 
-def _element_stage(
-    table: ElementsTable, symbol: str, files: tuple[Path, Path | None], seed: int, masks: Sequence[str]
-) -> Stage:
-    samples = files[0]
+def _element_stage(table: ElementsTable, symbol: str, samples: SampleReader, seed: int, masks: Sequence[str]) -> Stage:
     reported = element_table(table, symbol)
     own = reported.with_defaults(*REPORTED)
     if INDEX not in {*own.features, *own.from_samples.values()}:
         own = own.with_defaults("cia")
-    pairs = None if own.pairs is None else files[1]
+    pairs = None if own.pairs is None else samples.pairs
     of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
     declared = table.property_of(symbol)
@@ -137,9 +125,9 @@ def _element_stage(
         options={
             "table": own,
             "report": reported,
-            "report_samples": samples_read(reported, samples, symbol)["contents"],
+            "report_samples": samples.declared(reported, symbol)["contents"],
             "first": symbol == next(iter(table.columns)),
-            "samples": samples,
+            "samples": samples.path,
             "pairs": pairs,
             "seed": seed,
             "symbol": symbol,
@@ -147,7 +135,7 @@ def _element_stage(
             "column": table.columns[symbol],
         },
         indifferent=("samples", *(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT)),
-        **samples_read(own, samples, symbol, pairs=pairs),
+        **samples.declared(own, symbol, paired=pairs is not None),
         prepare=prepare_element,
         report=report_element,
         reported=("report", "report_samples", "first"),
@@ -156,7 +144,7 @@ def _element_stage(
         notes=None if tally is None else partial(applicability_notes, declared.long_name),
         attributes=attributes_of(
             table,
-            samples,
+            samples.path,
             inputs,
             model=f"random forest, {table.trees} trees" + (", log10 target" if table.log_of(symbol) else ""),
             **({"scale": declared.scale} if declared.scale else {}),
@@ -167,10 +155,12 @@ def _element_stage(
     )
 
 
-def _uncalibrated_stage(table: ElementsTable, symbol: str, samples: Path, seed: int, masks: Sequence[str]) -> Stage:
+def _uncalibrated_stage(
+    table: ElementsTable, symbol: str, samples: SampleReader, seed: int, masks: Sequence[str]
+) -> Stage:
     """The map of XRF readings before calibration, in the same pass as the others."""
     own = element_table(table, symbol).with_defaults(*REPORTED, *CALIBRATED)
-    calibrated = _element_stage(own, symbol, (samples, None), seed, masks)
+    calibrated = _element_stage(own, symbol, samples, seed, masks)
     options = {key: value for key, value in calibrated.options.items() if key not in calibrated.reported}
     return replace(
         calibrated,

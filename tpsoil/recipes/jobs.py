@@ -7,7 +7,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,9 +23,10 @@ from tpsoil.engine.prepare import read_tables
 from tpsoil.table_titles import TITLES, table_title
 
 from .catalogue_names import with_open_data
+from .element_reading import SampleReader
 from .element_stage import check_samples
 from .recipe import Recipe, read_recipe, target_grid
-from .stages import selected_stages, stages_of
+from .stages import samples_of, selected_stages, stages_of
 
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
 
@@ -105,8 +105,8 @@ def run(
     tpsoil.errors.RecipeError: recipe: 1 fault
       - grid.resolutoin: unknown key; did you mean 'resolution'?
     """
-    job = job_of(recipe, output=output, only=only, progress=_report if progress else None)
-    for text in _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected}):
+    job, texts = _checked_job(recipe, output, only, _report if progress else None)
+    for text in texts:
         warnings.warn(text, UserWarning, stacklevel=2)
     return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
 
@@ -151,24 +151,28 @@ def preview(
     >>> [(one.title, one.plan.total) for one in plans]
     [('solum thickness', 1)]
     """
-    job = job_of(recipe, output=output, only=only)
-    _check_tables(_checked_recipe(recipe, output), {stage.section for stage in job.selected})
+    job, _ = _checked_job(recipe, output, only)
     return engine.preview(job, workers=workers, processes=processes, memory=memory)
 
 
-def _check_tables(recipe: Recipe, sections: set[str]) -> list[str]:
+def _checked_job(
+    recipe: AnyRecipe, output: str | None, only: str | None, progress: Callable[[str], None] | None = None
+) -> tuple[Job, list[str]]:
+    """The job of a recipe, after a check of the tables that it will read, and the warnings about samples, each once."""
+    checked = _checked_recipe(recipe, output, progress)
+    samples = samples_of(checked)
+    job = _job(checked, samples, only, _resume_command(recipe, output))
+    return job, _check_tables(checked, samples, {stage.section for stage in job.selected})
+
+
+def _check_tables(recipe: Recipe, samples: SampleReader | None, sections: set[str]) -> list[str]:
     """Read the tables that the selected stages will read, so that a dry run rejects the same input as the run.
 
     Returns the warnings about samples, each once.
     """
     texts: list[str] = []
-    if recipe.elements is not None and "elements" in sections:
-        pairs = recipe.elements.pairs
-        texts = check_samples(
-            recipe.elements,
-            Path(recipe.path(recipe.elements.samples)),
-            None if pairs is None else Path(recipe.path(pairs.path)),
-        )
+    if recipe.elements is not None and samples is not None and "elements" in sections:
+        texts = check_samples(recipe.elements, samples)
     for table in (recipe.solum.calibration, recipe.solum.validation) if recipe.solum and "solum" in sections else ():
         if table is not None:
             with warnings.catch_warnings():
@@ -205,7 +209,11 @@ def job_of(
         Where open data that the recipe names cannot be fetched.
     """
     checked = _checked_recipe(recipe, output, progress)
-    stages = stages_of(checked, {} if checked.cube is None else complete_layers(checked.cube))
+    return _job(checked, samples_of(checked), only, _resume_command(recipe, output))
+
+
+def _job(checked: Recipe, samples: SampleReader | None, only: str | None, resume: str) -> Job:
+    stages = stages_of(checked, {} if checked.cube is None else complete_layers(checked.cube), samples)
     if checked.grid is not None:
         grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
     else:
@@ -226,7 +234,7 @@ def job_of(
         overwrite=checked.run.overwrite,
         tile=checked.run.tile,
         references=_references(checked),
-        resume=_resume_command(recipe, output),
+        resume=resume,
     )
 
 

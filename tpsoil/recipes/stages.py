@@ -17,6 +17,7 @@ from .accuracy_stage import accuracy_stages
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages, resolve
 from .element_places import with_training_cube
+from .element_reading import SampleReader
 from .element_sources import SourceLayers
 from .element_stage import element_stages
 from .layer_stage import layer_stages
@@ -48,7 +49,17 @@ class Inherited:
     citations: tuple[str, ...] = ()
 
 
-def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
+def samples_of(recipe: Recipe) -> SampleReader | None:
+    """The samples of `[elements]`; None without it."""
+    if recipe.elements is None:
+        return None
+    pairs = None if recipe.elements.pairs is None else Path(recipe.path(recipe.elements.pairs.path))
+    return SampleReader(Path(recipe.path(recipe.elements.samples)), pairs)
+
+
+def stages_of(
+    recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]], samples: SampleReader | None = None
+) -> list[Stage]:
     """All stages of a recipe, checked against each other and against the files they name.
 
     Parameters
@@ -56,6 +67,8 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
     recipe : Recipe
     in_cube : mapping of str to mapping
         Attributes of the layers of the cube that `[run] cube` names: assumptions, licences and citations are inherited.
+    samples : SampleReader, optional
+        As `samples_of` gives it, where they are used again.
 
     Returns
     -------
@@ -111,17 +124,15 @@ def stages_of(recipe: Recipe, in_cube: Mapping[str, Mapping[str, Any]]) -> list[
         if recipe.solum.transient is not None:
             series = read_series(recipe.solum.transient, recipe.path, faults)
         add(solum_stages(solum, available, profiles, recipe.run.seed, series), "solum")
-    if recipe.elements is not None:
-        samples = recipe.path(recipe.elements.samples)
-        behind(samples, "elements.samples", faults)
-        pairs = None
-        if recipe.elements.pairs is not None:
-            pairs = Path(recipe.path(recipe.elements.pairs.path))
-            behind(str(pairs), "elements.pairs.path", faults)
+    samples = samples or samples_of(recipe)
+    if recipe.elements is not None and samples is not None:
+        behind(str(samples.path), "elements.samples", faults)
+        if samples.pairs is not None:
+            behind(str(samples.pairs), "elements.pairs.path", faults)
         table = recipe.elements
         if table.training_cube is not None:
             table = table.model_copy(update={"training_cube": recipe.path(table.training_cube)})
-        elements = element_stages(table, available, Path(samples), recipe.run.seed, pairs=pairs)
+        elements = element_stages(table, available, samples, recipe.run.seed)
         if table.training_cube is not None:
             elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
         add(_with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
