@@ -20,7 +20,7 @@ import s3fs
 import small_run
 from loopback import Cluster
 
-from tpsoil.engine import cluster, execute, session, workers
+from tpsoil.engine import cluster, execute, job, session, workers
 from tpsoil.engine.places import open_store
 from tpsoil.engine.tiles import compute_tile
 from tpsoil.errors import AccessError, InputError, WorkError
@@ -201,11 +201,11 @@ def test_a_store_that_fails_in_mid_run_is_no_internal_error(place: Path) -> None
 
     with (
         pytest.raises(WorkError, match=r"s3://bucket/a.zarr\?\*\*\*: the store failed") as caught,
-        session.naming_store_failures(Job()),  # type: ignore[arg-type]
+        job.naming_store_failures(Job()),  # type: ignore[arg-type]
     ):
         raise EndpointConnectionError(endpoint_url="http://x")
     assert caught.value.exit_status == 1
-    with pytest.raises(ZeroDivisionError), session.naming_store_failures(Job()):  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError), job.naming_store_failures(Job()):  # type: ignore[arg-type]
         raise ZeroDivisionError
 
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -106,8 +107,13 @@ def _values_without(value: Any, secrets: Mapping[str, str]) -> Any:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _names_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
+
+
 def _values() -> dict[str, str]:
     """Secret values and what is shown for them, the longest first."""
     named = {value: f"${{{name}}}" for name, value in os.environ.items()
-             if _SECRET_NAME.search(name) and len(value) >= _SHORTEST and "/" not in value[:1]}  # fmt: skip
+             if _names_secret(name) and len(value) >= _SHORTEST and "/" not in value[:1]}  # fmt: skip
     return dict(sorted({**named, **_hidden}.items(), key=lambda item: -len(item[0])))

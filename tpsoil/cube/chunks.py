@@ -309,6 +309,19 @@ def write_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> 
     write_object(store, key, json.dumps({**json.loads(text or b""), "attributes": attributes}).encode())
 
 
+def update_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> None:
+    """Set some attributes of an array, or of the group; nothing is written where they have these values already.
+
+    Raises
+    ------
+    OSError, ValueError
+    """
+    (text,) = read_objects(store, [f"{name}/{DESCRIPTION}".lstrip("/")])
+    stored = json.loads(text or b"").get("attributes", {})
+    if any(key not in stored or stored[key] != value for key, value in attributes.items()):
+        write_attributes(store, name, {**stored, **attributes})
+
+
 def _root(store: Store) -> Path | None:
     """The folder of a store on a local disk."""
     local = store.observed if isinstance(store, ObservedStore) else store

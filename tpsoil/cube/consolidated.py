@@ -12,7 +12,7 @@ from typing import Any, Final
 from .chunks import DESCRIPTION, read_objects, write_object
 from .conventions import overview_paths
 from .location import Location, open_store, writing
-from .store import COORDINATES, layers_of, open_group
+from .store import COORDINATES, layer_documents, open_group
 
 KEY: Final = "consolidated_metadata"
 
@@ -42,8 +42,8 @@ def consolidate(store: Location) -> bool:
     True
     """
     info, group = open_group(store)
-    layers = dict(layers_of(info, group))
-    if any(array.attrs.get("state") != "complete" for array in layers.values()):
+    layers = layer_documents(info, group)
+    if any(document["attributes"].get("state") != "complete" for document in layers.values()):
         return False
     overviews = [path for paths in overview_paths(info.attrs).values() for path in paths]
     groups = {parent for path in overviews for parent in (path.split("/")[0], path.rpartition("/")[0])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import zarr
@@ -13,7 +13,7 @@ from .chunks import write_attributes
 from .consolidated import deconsolidate
 from .conventions import MULTISCALES, REGISTERED, REGISTRATIONS, overview_attributes, overview_paths
 from .location import Location, open_store, writing
-from .store import layers_of, open_group
+from .store import layer_documents, open_group
 
 OVERVIEWS: Final = "overviews"
 COARSEST_CELLS: Final = 256
@@ -78,16 +78,16 @@ def coarser_grid(grid: GeoBox, factor: int) -> GeoBox:
     return GeoBox((rows, cols), grid.transform * Affine.scale(factor), grid.crs)
 
 
-def array_kind(array: Any) -> str:
-    """Continuous, categorical or circular: of a stored layer."""
-    default = "continuous" if array.dtype.kind == "f" else "categorical"
-    return str(array.attrs.get("kind", default))
+def layer_kind(document: Mapping[str, Any]) -> str:
+    """Continuous, categorical or circular: of a stored layer, from its description."""
+    default = "continuous" if str(document["data_type"]).startswith("float") else "categorical"
+    return str(document["attributes"].get("kind", default))
 
 
 def declare_overviews(store: Location, names: Sequence[str]) -> None:
     """Name the overviews of these layers, and no others, in the attributes of the group."""
     info, group = open_group(store, read_only=False)
-    arrays = dict(layers_of(info, group))
+    documents = layer_documents(info, group)
     levels = {
         name: [(name, info.grid)]
         + [(f"{OVERVIEWS}/{factor}/{name}", coarser_grid(info.grid, factor)) for factor in overview_factors(info.shape)]
@@ -99,5 +99,5 @@ def declare_overviews(store: Location, names: Sequence[str]) -> None:
         registered.append(REGISTRATIONS[MULTISCALES])
     attrs[REGISTERED] = registered
     with writing(store):
-        methods = {name: METHODS[array_kind(arrays[name])] for name in names}
+        methods = {name: METHODS[layer_kind(documents[name])] for name in names}
         write_attributes(group.store, "", attrs | overview_attributes(levels, methods))

@@ -6,6 +6,7 @@ the complete ones, so an overview whose writing did not end is never used.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -20,18 +21,19 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-from tpsoil.errors import MissingInputError, TpsoilError, nearest_name
+from tpsoil.errors import CorruptStoreError, MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import same_grid
 
 from .chunks import DESCRIPTION, open_array, read_objects, write_object
 from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
 from .conventions import overview_paths
-from .levels import METHODS, OVERVIEWS, array_kind, coarser_grid, declare_overviews, overview_factors
+from .layout import layout_objects
+from .levels import METHODS, OVERVIEWS, coarser_grid, declare_overviews, layer_kind, overview_factors
 from .location import open_store, writing
 from .reading import CubeInfo, LayerReader
 from .regions import put_block
-from .store import create_cube, layers_of, open_group
+from .store import create_cube, layer_documents, open_group
 
 Array = npt.NDArray[Any]
 Chunk = tuple[int, int]
@@ -86,52 +88,76 @@ def write_overviews(
     >>> write_overviews("memory://levels")
     ['overviews/2/slope']
     """
+    return update_overviews(store, layers, changed=changed)[0]
+
+
+def update_overviews(
+    store: str | os.PathLike[str],
+    layers: Sequence[str] | None = None,
+    *,
+    changed: Mapping[str, Collection[Chunk]] | None = None,
+) -> tuple[list[str], list[str]]:
+    """As `write_overviews`; also the keys of the objects below `overviews/` that were written.
+
+    Raises
+    ------
+    As `write_overviews`.
+    """
     where = os.fspath(store)
     info, group = open_group(where)
-    arrays = {name: array for name, array in layers_of(info, group) if array.attrs.get("state") == "complete"}
+    complete = [
+        name
+        for name, document in layer_documents(info, group).items()
+        if document["attributes"].get("state") == "complete"
+    ]
     for name in layers or ():
-        if name not in arrays:
-            raise MissingInputError(f"{info.where}: no complete layer '{name}'{nearest_name(name, list(arrays))}")
-    declared = {name: paths for name, paths in overview_paths(info.attrs).items() if name in arrays}
+        if name not in complete:
+            raise MissingInputError(f"{info.where}: no complete layer '{name}'{nearest_name(name, complete)}")
+    declared = {name: paths for name, paths in overview_paths(info.attrs).items() if name in complete}
     factors = overview_factors(info.shape)
-    new = [name for name in (layers or arrays) if factors and name not in declared]
+    new = [name for name in (layers or complete) if factors and name not in declared]
     if not new and set(declared) == set(overview_paths(info.attrs)):
-        return []
+        return [], []
     deconsolidate(where)
-    grids = {factor: coarser_grid(info.grid, factor) for factor in factors}
     if new:
         with writing(where):
             zarr.open_group(open_store(where), path=OVERVIEWS, mode="a", zarr_format=3)
     chunks = dict(changed or {})
+    keys = [f"{OVERVIEWS}/{DESCRIPTION}"]
     for factor in factors if new else ():
         source = where if factor == 2 else _place(where, factor // 2)
+        grid, own = coarser_grid(info.grid, factor), {name: chunks.get(name) for name in new}
+        keys += [f"{OVERVIEWS}/{factor}/{key}" for key in _write_level(source, _place(where, factor), grid, own)]
         chunks = {name: {(i // 2, j // 2) for i, j in these} for name, these in chunks.items()}
-        _write_level(source, _place(where, factor), grids[factor], {name: chunks.get(name) for name in new})
     declare_overviews(where, sorted({*declared, *new}))
     consolidate(where)
-    return [f"{OVERVIEWS}/{factor}/{name}" for name in new for factor in factors]
+    return [f"{OVERVIEWS}/{factor}/{name}" for name in new for factor in factors], keys
 
 
 def _place(where: str, factor: int) -> str:
     return f"{where.rstrip('/')}/{OVERVIEWS}/{factor}"
 
 
-def _write_level(source: str, target: str, grid: GeoBox, names: Mapping[str, Collection[Chunk] | None]) -> None:
+def _write_level(source: str, target: str, grid: GeoBox, names: Mapping[str, Collection[Chunk] | None]) -> list[str]:
+    """Write layers of one level, or what covers some chunks of the next finer one; keys of the objects written."""
     info, group = open_group(source)
+    keys = [DESCRIPTION]
     if not _is_level(target, grid, info.chunks):
         create_cube(target, grid, info.chunks, overwrite=True)
-    level, _ = open_group(target)
+        keys = list(layout_objects(grid, info.chunks))
+    level = CubeInfo(target, grid, info.chunks, {})
     fine, coarse = group.store, open_store(target)
     texts = read_objects(fine, [f"{name}/{DESCRIPTION}" for name in names])
     pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tpsoil-overviews")
     try:
         # One thread a layer: numpy and the codecs release the GIL.
         work = partial(_write_layer, info, fine, level, coarse)
-        for _ in pool.map(work, names, map(_parsed, texts), names.values()):
-            pass
+        for written in pool.map(work, names, map(_parsed, texts), names.values()):
+            keys += written
     finally:
         pool.shutdown(cancel_futures=True)
     consolidate(target)
+    return keys
 
 
 def _parsed(text: bytes | None) -> dict[str, Any]:
@@ -147,13 +173,14 @@ def _write_layer(
     name: str,
     document: Mapping[str, Any],
     chunks: Collection[Chunk] | None,
-) -> None:
-    """Write one layer of a level, or some of its chunks: in state "writing" until its last chunk is there."""
+) -> list[str]:
+    """Write one layer of a level, or what covers some chunks of the finer one: "writing" until the last is there."""
     source = open_array(fine, name)
-    kind, fill = array_kind(source), source.metadata.fill_value
+    kind, fill = layer_kind(document), source.metadata.fill_value
     attrs = {key: value for key, value in document.get("attributes", {}).items() if key not in UNSHARED}
     codecs = [document["codecs"][0], *layer_codec_documents(source.dtype.itemsize)]
     document = {**document, "shape": list(level.shape), "codecs": codecs}
+    keys = [f"{name}/{DESCRIPTION}"]
     with writing(level.where):
         (stored,) = read_objects(coarse, [f"{name}/{DESCRIPTION}"])
         if {**_parsed(stored), "attributes": None} != {**document, "attributes": None}:
@@ -162,16 +189,44 @@ def _write_layer(
             sync(coarse.delete_dir(name))
         _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "writing"})
         target, read = open_array(coarse, name), LayerReader(info, name, source)
+
+        def mean(rows: slice, cols: slice) -> Array:
+            down, across = (
+                slice(2 * part.start, min(2 * part.stop, size)) for part, size in zip((rows, cols), info.shape)
+            )
+            return halved(read(down, across), kind, fill)
+
         for i in range(level.chunk_grid[0]):
             for j in range(level.chunk_grid[1]):
-                if chunks is not None and (i, j) not in chunks:
+                finer = None if chunks is None else [(a, b) for a, b in chunks if (a // 2, b // 2) == (i, j)]
+                if finer == []:
                     continue
                 rows, cols = level.chunk_slices(i, j)
-                down, across = (
-                    slice(2 * part.start, min(2 * part.stop, size)) for part, size in zip((rows, cols), info.shape)
-                )
-                put_block(target, rows, cols, halved(read(down, across), kind, fill))
+                block = None
+                if finer is not None and level.chunks % 2 == 0:
+                    with contextlib.suppress(CorruptStoreError):  # all of it is written again
+                        block = LayerReader(level, name, target)(rows, cols)
+                if block is None or finer is None:
+                    block = mean(rows, cols)
+                else:
+                    for part in finer:
+                        down, across = _halves(part, level)
+                        block[_within(down, rows), _within(across, cols)] = mean(down, across)
+                put_block(target, rows, cols, block)
+                keys.append(f"{name}/{target.metadata.encode_chunk_key((i, j))}")
         _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "complete"})
+    return keys
+
+
+def _halves(chunk: Chunk, level: CubeInfo) -> tuple[slice, slice]:
+    """Rows and columns of a level that a chunk of the next finer one covers; chunks of an even side."""
+    half = level.chunks // 2
+    rows, cols = (slice(k * half, min((k + 1) * half, size)) for k, size in zip(chunk, level.shape))
+    return rows, cols
+
+
+def _within(part: slice, complete: slice) -> slice:
+    return slice(part.start - complete.start, part.stop - complete.start)
 
 
 def _describe(store: Store, name: str, document: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:

@@ -7,11 +7,12 @@ bears `state = "writing"` until its last chunk is there; only then does `open_cu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -290,16 +291,37 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
         For a layer whose metadata cannot be read.
     """
     layers = []
-    for name, text in _described(group.store):
-        try:
-            metadata = json.loads(text)
-            if metadata["node_type"] == "array":
-                layers.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), metadata))))
-        except Exception as error:  # what broken metadata raises depends on where they are broken
-            raise CorruptStoreError(
-                f"{info.where}: zarr.json of layer '{name}' cannot be read: {error}; remove the folder and add it again"
-            ) from error
+    for name, document in layer_documents(info, group).items():
+        with _naming_layer(info, name):
+            layers.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), document))))
     return layers
+
+
+def layer_documents(info: CubeInfo, group: Any) -> dict[str, dict[str, Any]]:
+    """Description of every layer as it is stored, by name, complete or not; a tenth of the time that arrays take.
+
+    Raises
+    ------
+    CorruptStoreError
+        For a description that cannot be read.
+    """
+    documents = {}
+    for name, text in _described(group.store):
+        with _naming_layer(info, name):
+            document: dict[str, Any] = json.loads(text)
+            if document["node_type"] == "array":
+                documents[name] = {**document, "attributes": dict(document.get("attributes", {}))}
+    return documents
+
+
+@contextlib.contextmanager
+def _naming_layer(info: CubeInfo, name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what broken metadata raises depends on where they are broken
+        raise CorruptStoreError(
+            f"{info.where}: zarr.json of layer '{name}' cannot be read: {error}; remove the folder and add it again"
+        ) from error
 
 
 def _described(store: Store) -> list[tuple[str, bytes]]:

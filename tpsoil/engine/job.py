@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from odc.geo.geobox import GeoBox
 
+from tpsoil.errors import TpsoilError, WorkError
+from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
+from tpsoil.waiting import timeout_seconds
+
+from .places import is_url
+
+STORE_LIBRARIES: Final = {"botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec", "gcsfs", "adlfs", "google", "azure"}
 
 
 @dataclass(frozen=True)
@@ -70,3 +78,27 @@ class Job:
     def outputs(self) -> set[str]:
         """Names of all layers that the stages compute."""
         return {variable.name for stage in self.stages for variable in stage.outputs}
+
+
+@contextlib.contextmanager
+def naming_store_failures(job: Job) -> Iterator[None]:
+    """Turn errors of an object store's library during a run into an error that names the store.
+
+    Raises
+    ------
+    WorkError
+    """
+    places = [place for place in (job.output, job.cube, *job.sources) if place is not None and is_url(place)]
+    try:
+        yield
+    except TpsoilError:
+        raise
+    except Exception as error:
+        package = type(error).__module__.partition(".")[0]
+        if not places or not (package in STORE_LIBRARIES or isinstance(error, OSError | TimeoutError)):
+            raise
+        raise WorkError(
+            f"{', '.join(redacted(place) for place in places)}: the store failed or did not reply within "
+            f"{timeout_seconds():g} s ({type(error).__name__}: {redacted(str(error))[:300]}). Stored tiles "
+            f"remain valid; continue with {job.resume}"
+        ) from error

@@ -275,14 +275,6 @@ class Ledger:
         self.check_lock()
         _wait(lambda: self.store.delete_dir(name))
 
-    def keys(self, folder: str) -> list[str]:
-        """Keys of all objects of the store below a folder of its root, sorted."""
-
-        async def collect() -> list[str]:
-            return [key async for key in self.store.list_prefix(f"{folder}/")]
-
-        return sorted(_wait(collect))
-
     def nodes(self) -> list[str]:
         """Names of the arrays and groups at the store's root, also where the root or they cannot be read; sorted."""
         if isinstance(self.store, FsspecStore):

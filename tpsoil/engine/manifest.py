@@ -140,7 +140,8 @@ class Manifest:
     def _key(self, chunk: Chunk) -> str:
         return f"manifest/{self.stage}/{chunk[0]}.{chunk[1]}"
 
-    def _parts(self) -> list[str]:
+    def parts(self) -> list[str]:
+        """Names of the single records, which are newer than the merged ones."""
         return self.ledger.names(f"manifest/{self.stage}")
 
     def write(self, chunk: Chunk, record: Record) -> None:
@@ -155,7 +156,7 @@ class Manifest:
     def read(self) -> dict[Chunk, Record]:
         """All records, the newer of two for the same chunk."""
         records: dict[Chunk, Record] = {}
-        keys = [self._folded, *(f"manifest/{self.stage}/{name}" for name in self._parts())]
+        keys = [self._folded, *(f"manifest/{self.stage}/{name}" for name in self.parts())]
         for key, data in self.ledger.read_many(keys):
             if data is None:
                 continue
@@ -169,21 +170,27 @@ class Manifest:
         """Digest of the merged records, which is stored with each table of the maps."""
         return digest_bytes(self.ledger.read(self._folded) or b"")
 
-    def fold(self, retain: Iterable[Chunk] | None = None) -> None:
-        """Merge single records into one object; records of chunks outside `retain` are dropped."""
-        if not self._parts() and self.ledger.read(self._folded) is not None:
-            return
-        records = self.read()
-        if retain is not None:
-            retained = set(retain)
-            records = {chunk: record for chunk, record in records.items() if chunk in retained}
-        self.write_all(sorted(records.items()))
+    def fold(self, retain: Iterable[Chunk]) -> dict[Chunk, Record]:
+        """Merge single records into one object; records of chunks outside `retain` are dropped. Returns the others."""
+        stored = self.read()
+        records = {chunk: stored[chunk] for chunk in sorted(retain) if chunk in stored}
+        self.write_all(list(records.items()))
         self.ledger.remove_all(f"manifest/{self.stage}")
+        return records
 
     def remove(self) -> None:
         """Drop all records, such as those of a stage that the recipe no longer has."""
         self.ledger.remove(self._folded)
         self.ledger.remove_all(f"manifest/{self.stage}")
+
+
+def changed_chunks(name: str, before: Mapping[Chunk, Record], now: Mapping[Chunk, Record]) -> list[Chunk]:
+    """Chunks of a layer whose stored bytes are others than their record stated before."""
+    return [
+        chunk
+        for chunk, record in now.items()
+        if chunk not in before or before[chunk].outputs.get(name) != record.outputs.get(name)
+    ]
 
 
 def _pack(records: Sequence[tuple[Chunk, Record]]) -> bytes:

@@ -16,14 +16,14 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 import tpsoil
-from tpsoil.cube.chunks import open_array, open_group, write_attributes
+from tpsoil.cube.chunks import open_array, open_group, update_attributes, write_attributes
 from tpsoil.cube.consolidated import consolidate, consolidated, deconsolidate
 from tpsoil.cube.conventions import MULTISCALES, REGISTERED
 from tpsoil.cube.layout import CREATED_WITH, lay_out_cube
-from tpsoil.cube.levels import OVERVIEWS, withdraw_overviews
+from tpsoil.cube.levels import withdraw_overviews
 from tpsoil.cube.location import attribute as plain
 from tpsoil.cube.location import local_path, writing
-from tpsoil.cube.overviews import write_overviews
+from tpsoil.cube.overviews import update_overviews
 from tpsoil.cube.regions import create_layers
 from tpsoil.cube.store import cube_info
 from tpsoil.errors import InputError, StoreExistsError, TpsoilError
@@ -143,9 +143,7 @@ def begin(output: Output, job: Job, origins: Mapping[str, Origin]) -> Any:
             write_origin(output.ledger, origin)
         output.ledger.write_json(RUN_KEY, content | {"state": "running"})
         deconsolidate(output.where)
-        root = open_group(open_store(output.where), "r+")
-        if root.attrs.get(STATE_ATTRIBUTE) != "running" or root.attrs.get("run") != job.name:
-            write_attributes(root.store, "", {**root.attrs, STATE_ATTRIBUTE: "running", "run": job.name})
+        update_attributes(open_store(output.where), "", {STATE_ATTRIBUTE: "running", "run": job.name})
         output.ledger.sync(layout_keys(output.grid, output.tiling.chunk))
     return copied
 
@@ -192,15 +190,10 @@ def finish(
         state = {STATE_ATTRIBUTE: "complete", "run": job.name}
         levels = {key: root.attrs[key] for key in (REGISTERED, MULTISCALES) if MULTISCALES in root.attrs}
         _put_attributes(output, root, "", plain({**layout, **state, **attributes, **levels}))
-        written = write_overviews(output.where, changed=changed)
-        if written:
-            # Chunks of other layers' overviews are on the disk since the run that wrote them.
-            places = {key: key.rsplit("/c/", 1)[0] for key in output.ledger.keys(OVERVIEWS)}
-            keys = [key for key, place in places.items() if place == key or place in written]
-            output.ledger.sync(keys)
-        else:
+        _, keys = update_overviews(output.where, changed=changed)
+        if not keys:
             consolidate(output.where)
-        output.ledger.sync(["zarr.json"])
+        output.ledger.sync([*keys, "zarr.json"])
         output.ledger.write_json(RUN_KEY, _content(job, output, origins) | {"state": "complete"})
     return superseded
 
@@ -212,15 +205,14 @@ def ensure_arrays(
 
     Returns their places, and whether all of them are marked as complete.
     """
-    root = open_group(open_store(output.where), "r+")
-    side = output.tiling.chunk
+    store = open_store(output.where)
     layer_attributes = {v.name: {**attributes.get("", {}), **attributes.get(v.name, {})} for v in stage.outputs}
-    new = [v for v in stage.outputs if not _fits(root.store, v, output.tiling.shape, side)]
-    if new:
+    arrays = {variable.name: _stored_array(store, variable, output.tiling) for variable in stage.outputs}
+    if new := [variable for variable in stage.outputs if arrays[variable.name] is None]:
         create_layers(output.where, new, attrs=layer_attributes, overwrite=True)
     places, complete = [], True
     for variable in stage.outputs:
-        array = open_array(root.store, variable.name)
+        array = arrays[variable.name] or open_array(store, variable.name)
         # Attributes of another run are removed, so that a run that was resumed leaves the same ones.
         retained = {key: array.attrs[key] for key in RETAINED_ATTRIBUTES if key in array.attrs}
         expected = plain(
@@ -232,12 +224,14 @@ def ensure_arrays(
     return tuple(places), complete
 
 
-def _fits(store: Store, variable: Variable, shape: tuple[int, int], side: int) -> bool:
+def _stored_array(store: Store, variable: Variable, tiling: Tiling) -> zarr.Array | None:
+    """A layer's open array; None where there is none, or one of another shape, chunking or type."""
     try:
         array = open_array(store, variable.name)
     except (FileNotFoundError, TypeError, ValueError):  # nothing, a group, or a description that cannot be read
-        return False
-    return (array.shape, array.chunks, array.dtype) == (shape, (side, side), np.dtype(variable.dtype))
+        return None
+    expected = (tiling.shape, (tiling.chunk, tiling.chunk), np.dtype(variable.dtype))
+    return array if (array.shape, array.chunks, array.dtype) == expected else None
 
 
 def _put_attributes(output: Output, node: zarr.Array | zarr.Group, name: str, expected: Mapping[str, Any]) -> None:
@@ -260,12 +254,9 @@ def mark(output: Output, stage: Stage, state: str) -> list[str]:
     output.ledger.check_lock()
     names = [variable.name for variable in stage.outputs]
     withdrawn = list(withdraw_overviews(output.where, names)) if state == "writing" else []
-    root = open_group(open_store(output.where), "r+")
     with writing(output.where):
-        for variable in stage.outputs:
-            array = open_array(root.store, variable.name)
-            if array.attrs.get("state") != state:
-                write_attributes(root.store, variable.name, {**array.attrs, "state": state})
+        for name in names:
+            update_attributes(open_store(output.where), name, {"state": state})
         output.ledger.sync(f"{name}/zarr.json" for name in names)
     return withdrawn
 

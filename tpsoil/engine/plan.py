@@ -285,8 +285,8 @@ class StagePlan:
         Never computed.
     stale : mapping of chunk to reasons
     follows : int
-        Chunks that are up to date now and depend on tiles that an earlier stage will compute again; checked when it
-        is done.
+        Chunks that are up to date now and depend on tiles that an earlier stage computes again; checked then.
+    records : mapping of chunk to Record
     """
 
     stage: str
@@ -295,6 +295,7 @@ class StagePlan:
     missing: list[Chunk] = field(default_factory=list)
     stale: dict[Chunk, list[str]] = field(default_factory=dict)
     follows: int = 0
+    records: Mapping[Chunk, Record] = field(default_factory=dict, repr=False)
 
     @property
     def to_compute(self) -> list[Chunk]:
@@ -337,7 +338,7 @@ def plan_stage(
         Of the stage in the output store.
     inputs, outputs : sequence of LayerPlace
         Empty outputs where the arrays are not there yet: everything is missing.
-    made_with : MadeWith
+    dependencies : Dependencies
         Of the stage now.
     digests : ChunkDigests
 
@@ -349,17 +350,16 @@ def plan_stage(
     -----
     Stored bytes are read only where there is a record: the plan of a first run reads nothing.
     """
-    plan = StagePlan(stage.name, tiling.count)
     records = manifest.read() if len(outputs) == len(stage.outputs) else {}
+    plan = StagePlan(stage.name, tiling.count, records=records)
     if not records:
         plan.missing = list(tiling.chunks())
         return plan
-    known = [chunk for chunk in tiling.chunks() if chunk in records]
-    windows = {chunk: tiling.window((chunk[0], chunk[0] + 1, chunk[1], chunk[1] + 1), stage.halo) for chunk in known}
+    windows = {(i, j): tiling.window((i, i + 1, j, j + 1), stage.halo) for i, j in tiling.chunks() if (i, j) in records}
     for place in inputs:
         digests.load(place, (touched for rows, columns in windows.values() for touched in place.touched(rows, columns)))
     for place in outputs:
-        digests.load(place, known)
+        digests.load(place, windows)
     origins: dict[str, list[str]] = {}
     for chunk in tiling.chunks():
         record = records.get(chunk)

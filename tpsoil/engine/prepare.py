@@ -31,25 +31,20 @@ class PreparedStage:
 
     Parameters
     ----------
-    made_with : MadeWith
+    dependencies : Dependencies
         For its records.
     model_key : str
         For `Assignment`; "" without a model.
     model_bytes : int
-    tables : mapping of str to DataFrame
     attributes : mapping
         As in `Prepared`.
-    trained : bool
-        Whether the model was trained now.
     notes : sequence of str
     """
 
     dependencies: Dependencies
     model_key: str = ""
     model_bytes: int = 0
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    trained: bool = False
     notes: Sequence[str] = ()
 
 
@@ -97,13 +92,18 @@ def prepare_stage(
         data = _stored(ledger, f"{key}.bin", described["digest"])
         if described.get("state") and _stored(ledger, f"{key}.state", described["state"]) is None:
             data = None
-    trained = described is None or data is None
     if described is None or data is None:
         described, data = _train(stage, origin, inputs, ledger, reporter, workers)
     if stage.report is not None and not is_reported(described, origin, inputs, digests):
         described = _report(stage, origin, inputs, described, ledger, reporter, workers)
     _write_csv(stage, described, ledger)
-    return _prepared_stage(stage, origin, data, described, trained=trained)
+    return PreparedStage(
+        Dependencies(origin, model_digest(described, loads=stage.load is not None)),
+        f"{key}.bin#{described['digest']}",
+        len(data),
+        described["attributes"],
+        tuple(described["notes"]),
+    )
 
 
 def _stored(ledger: Ledger, key: str, digest: str) -> bytes | None:
@@ -282,19 +282,3 @@ def _run(inputs: Sequence[LayerPlace], work: Callable[[xr.Dataset], Result]) -> 
         chunks = {chunk: recorded[place.key(*chunk)] for chunk in place.every_chunk() if place.key(*chunk) in recorded}
         read[place.name] = {"chunks": place.names_of(chunks), "digest": input_digest(place, chunks)}
     return done, read
-
-
-def _prepared_stage(
-    stage: Stage, origin: Origin, data: bytes, described: Mapping[str, Any], *, trained: bool
-) -> PreparedStage:
-    key = f"models/{stage.name}.bin#{described['digest']}"
-    tables = {name: pd.read_csv(io.StringIO(text)) for name, text in described["tables"].items()}
-    return PreparedStage(
-        Dependencies(origin, model_digest(described, loads=stage.load is not None)),
-        key,
-        len(data),
-        tables,
-        described["attributes"],
-        trained,
-        tuple(described["notes"]),
-    )

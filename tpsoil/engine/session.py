@@ -7,10 +7,10 @@ import io
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -18,23 +18,20 @@ import xarray as xr
 from tpsoil.cube import open_cube
 from tpsoil.cube.consolidated import consolidated
 from tpsoil.cube.store import open_layers
-from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.errors import InputError, TpsoilError
 from tpsoil.grid import geographic_bounds
 from tpsoil.plausibility import Reference, emptiness, notes_of, references_at, require_values, score_notes
-from tpsoil.redaction import redacted
 from tpsoil.stage import Stage
-from tpsoil.waiting import timeout_seconds
 
 from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
-from .job import Job
+from .job import Job, naming_store_failures
 from .lock import locked
-from .manifest import Chunk, Manifest
-from .memory import GIGABYTE, fit_memory, memory_limit
+from .manifest import Chunk, Manifest, Record, changed_chunks
+from .memory import GIGABYTE, Forecast, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
-from .places import is_url
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, layer_place, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
@@ -46,7 +43,64 @@ from .workers import require_stores
 
 PLAUSIBILITY_ATTRIBUTE = "plausibility_notes"
 """Of the root group: one line for each map or score that leaves its reference range."""
-STORE_LIBRARIES: Final = {"botocore", "aiobotocore", "aiohttp", "s3fs", "fsspec", "gcsfs", "adlfs", "google", "azure"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run while it works: what is computed, from what, where, and how.
+
+    Parameters
+    ----------
+    job : Job
+    origins : mapping of str to Origin
+        By stage.
+    output : Output
+        With the lock of the run.
+    pool : Pool
+    limit : int or None
+        Memory of all processes, bytes.
+    reporter : Reporter
+    described : mapping of str to mapping
+        By stage, the attributes that its `describe` gave.
+    digests : ChunkDigests
+    """
+
+    job: Job
+    origins: Mapping[str, Origin]
+    output: Output
+    pool: Pool
+    limit: int | None
+    reporter: Reporter
+    described: Mapping[str, Mapping[str, Any]]
+    digests: ChunkDigests = field(default_factory=ChunkDigests)
+
+    def attributes(self, stage: Stage, prepared: PreparedStage) -> dict[str, dict[str, Any]]:
+        """Attributes of a stage's layers by name, those of all under ""."""
+        merged: dict[str, dict[str, Any]] = {}
+        for source in (stage.attributes, {"": self.described.get(stage.name, {})}, prepared.attributes):
+            for name, values in source.items():
+                merged.setdefault(name, {}).update(values)
+        return merged
+
+    def fit_memory(self, stage: Stage, itemsizes: Sequence[int], model: int) -> Forecast:
+        """The forecast of memory for the tiles of a stage.
+
+        Raises
+        ------
+        InputError
+        """
+        return fit_memory(
+            stage,
+            self.output.tiling,
+            itemsizes,
+            model=model,
+            threads=self.pool.threads_each,
+            processes=self.pool.processes,
+            limit=self.limit,
+            where=self.job.where,
+            side=self.job.tile,
+            grid=self.output.grid,
+        )
 
 
 class Interrupted(TpsoilError):
@@ -102,13 +156,15 @@ def run(
                 pool.report = partial(reporter.report, warning=True)
                 for note in pool.notes:
                     reporter.report(note, warning=True)
-                _check_memory(job, place, pool, limit)
+                session = Session(job, origins, place, pool, limit, reporter, described)
+                for stage in job.selected:  # a model that is not trained yet counts as 0 bytes
+                    session.fit_memory(stage, [4] * len(stage.inputs), 0)
                 disk = forecast_disk(job.selected, place.tiling, job.output)
                 log.info("%s", disk.summary)
                 if note := check_disk(disk, job.where):
                     reporter.report(note, warning=True)
                 with locked(place.ledger, partial(reporter.report, warning=True)) as ledger:
-                    _work(job, origins, replace(place, ledger=ledger), pool, limit, reporter, described)
+                    _work(replace(session, output=replace(place, ledger=ledger)))
         except KeyboardInterrupt:
             log.warning("stopped")
             raise Interrupted(f"stopped; stored tiles remain valid. Continue with {job.resume}") from None
@@ -116,30 +172,6 @@ def run(
             log.error("%s", error)
             raise
     return open_cube(job.output)
-
-
-@contextlib.contextmanager
-def naming_store_failures(job: Job) -> Iterator[None]:
-    """Turn errors of an object store's library during a run into an error that names the store.
-
-    Raises
-    ------
-    WorkError
-    """
-    places = [place for place in (job.output, job.cube, *job.sources) if place is not None and is_url(place)]
-    try:
-        yield
-    except TpsoilError:
-        raise
-    except Exception as error:
-        package = type(error).__module__.partition(".")[0]
-        if not places or not (package in STORE_LIBRARIES or isinstance(error, OSError | TimeoutError)):
-            raise
-        raise WorkError(
-            f"{', '.join(redacted(place) for place in places)}: the store failed or did not reply within "
-            f"{timeout_seconds():g} s ({type(error).__name__}: {redacted(str(error))[:300]}). Stored tiles "
-            f"remain valid; continue with {job.resume}"
-        ) from error
 
 
 def with_origins(job: Job, tiling: Tiling) -> tuple[dict[str, Origin], Job]:
@@ -160,42 +192,37 @@ def places_of(job: Job, stage: Stage) -> list[LayerPlace]:
     return [layer_place(job.output if name in here or job.cube is None else job.cube, name) for name in stage.inputs]
 
 
-def _work(
-    job: Job,
-    origins: Mapping[str, Origin],
-    output: Output,
-    pool: Pool,
-    limit: int | None,
-    reporter: Reporter,
-    described: Mapping[str, Mapping[str, Any]],
-) -> None:
+def _work(session: Session) -> None:
+    job, origins, output, reporter = session.job, session.origins, session.output, session.reporter
     if output.migration:
         reporter.report(output.migration, warning=True)
     copied = begin(output, job, origins)
-    require_stores(pool.on_workers, output.where, output.ledger.token, () if job.cube is None else (job.cube,))
+    require_stores(session.pool.on_workers, output.where, output.ledger.token, () if job.cube is None else (job.cube,))
     for name, origin in origins.items():
         if names := unchecked(origin.files):
             reporter.report(f"{name}: changes of sources are not checked: {'; '.join(names)}", warning=True)
-    digests = ChunkDigests()
     plans: dict[str, StagePlan] = {}
     notes: list[str] = []
+    withdrawn: dict[str, list[str]] = {}
     changed: dict[str, list[Chunk]] = {}
     references = references_at(geographic_bounds(job.grid))
     for stages in passes_of(job.selected, MAX_TOGETHER):
-        works = [_begin(stage, job, origins, output, digests, pool, reporter, described) for stage in stages]
+        works = [_begin(stage, session) for stage in stages]
         for work in works:
             plans[work.stage.name] = work.plan
             if work.plan.to_compute:
                 log_reasons(work, reporter)
-                changed |= dict.fromkeys(mark(output, work.stage, "writing"), work.plan.to_compute)
+                withdrawn[work.stage.name] = mark(output, work.stage, "writing")
                 remove_tables(output.ledger, work.stage.name)
         for members, chunks in stages_by_chunk(works):
-            _compute_tiles(members, chunks, job, output, pool, limit, reporter)
+            _compute_tiles(members, chunks, session)
         for work in works:
             if work.plan.to_compute:
-                digests.discard(output.where, (place.name for place in work.places))
-            _finish_stage(work, output, origins, described)
-            notes += _notes_of_stage(work.stage, work.manifest, references)
+                session.digests.discard(output.where, (place.name for place in work.places))
+            records = _finish_stage(work, session)
+            notes += _notes_of_stage(work.stage, list(records.values()), references)
+            for name in withdrawn.get(work.stage.name, ()):
+                changed[name] = changed_chunks(name, work.plan.records, records)
     for line in describe_damage(output.ledger.damaged):
         reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
@@ -215,53 +242,49 @@ def _work(
         reporter.report(f"{job.name}: complete; {done} of {total} tiles computed, {total - done} were up to date")
 
 
-def _begin(
-    stage: Stage,
-    job: Job,
-    origins: Mapping[str, Origin],
-    output: Output,
-    digests: ChunkDigests,
-    pool: Pool,
-    reporter: Reporter,
-    described: Mapping[str, Mapping[str, Any]],
-) -> StageWork:
+def _begin(stage: Stage, session: Session) -> StageWork:
     """Train what the stage needs trained, create its layers, and plan its tiles."""
-    inputs = places_of(job, stage)
-    prepared = prepare_stage(stage, origins[stage.name], inputs, digests, output.ledger, reporter, pool.threads_here)
+    output, digests, reporter = session.output, session.digests, session.reporter
+    inputs, origin = places_of(session.job, stage), session.origins[stage.name]
+    prepared = prepare_stage(stage, origin, inputs, digests, output.ledger, reporter, session.pool.threads_here)
     for note in prepared.notes:
         reporter.report(f"{stage.title}: {note}", warning=True)
-    places, complete = ensure_arrays(output, stage, _attributes(stage, prepared, described.get(stage.name, {})))
+    places, complete = ensure_arrays(output, stage, session.attributes(stage, prepared))
     manifest = Manifest(output.ledger, stage.name)
     plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
     return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan)
 
 
-def _finish_stage(
-    work: StageWork, output: Output, origins: Mapping[str, Origin], described: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Merge the records of a stage, mark its layers as complete, and write the tables that describe its maps."""
-    stage = work.stage
-    work.manifest.fold(output.tiling.chunks())
+def _finish_stage(work: StageWork, session: Session) -> Mapping[Chunk, Record]:
+    """Merge the records of a stage, mark its layers as complete, and write the tables that describe its maps.
+
+    Returns the records of all chunks, row by row.
+    """
+    output = session.output
+    stage, by_chunk = work.stage, dict(sorted(work.plan.records.items()))
+    if work.plan.to_compute or work.manifest.parts():
+        by_chunk = work.manifest.fold(output.tiling.chunks())
+    records = list(by_chunk.values())
     if stage.needs_values:
-        _require_values(stage, work.manifest, _attributes(stage, work.prepared, described.get(stage.name, {})))
-    remove_other_origins(output.ledger, origins[stage.name])
+        _require_values(stage, records, session.attributes(stage, work.prepared))
+    remove_other_origins(output.ledger, session.origins[stage.name])
     if work.plan.to_compute or not work.complete:
         mark(output, stage, "complete")
-    _summarise(stage, output, work.manifest, [*work.inputs, *work.places])
+    _summarise(work, output, records)
+    return by_chunk
 
 
-def _require_values(stage: Stage, manifest: Manifest, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+def _require_values(stage: Stage, records: Sequence[Record], attributes: Mapping[str, Mapping[str, Any]]) -> None:
     """Reject a layer for which the source has no value; the layer then stays incomplete."""
-    statistics = [record.statistics or {"cells": 0, "valid": {}} for record in manifest.read().values()]
+    statistics = [record.statistics or {"cells": 0, "valid": {}} for record in records]
     common = attributes.get("", {})
     source = "; ".join(str(common[key]) for key in ("source", "masked_classes") if common.get(key)) or stage.title
     names = [spec.name for spec in stage.outputs]
     require_values(names, statistics, source=source, nodata=str(common.get("source_nodata", "")))
 
 
-def _notes_of_stage(stage: Stage, manifest: Manifest, references: Sequence[Reference]) -> list[str]:
+def _notes_of_stage(stage: Stage, records: Sequence[Record], references: Sequence[Reference]) -> list[str]:
     """Notes of a stage's maps: they are empty, or outside published ranges."""
-    records = [record for _, record in sorted(manifest.read().items())]
     statistics = [record.statistics for record in records if record.statistics is not None]
     empty = emptiness(statistics)
     if empty:
@@ -279,58 +302,40 @@ def _tables_of(output: Output) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _summarise(stage: Stage, output: Output, manifest: Manifest, layers: Sequence[LayerPlace]) -> None:
+def _summarise(work: StageWork, output: Output, records: Sequence[Record]) -> None:
     """Write the tables that describe a stage's maps, unless they are there and of the same records."""
+    stage = work.stage
     if stage.summary is None:
         return
-    key, records = f"tables/{stage.name}.json", manifest.digest()
+    key, digest = f"tables/{stage.name}.json", work.manifest.digest()
     stored = output.ledger.read_json(key)
-    names = stored["tables"] if stored is not None and stored["records"] == records else None
+    names = stored["tables"] if stored is not None and stored["records"] == digest else None
     if names is not None and all(output.ledger.read_table(f"tables/{name}.csv") is not None for name in names):
         return
     names_by_store: dict[str, list[str]] = {}
-    for place in layers:
+    for place in (*work.inputs, *work.places):
         names_by_store.setdefault(place.store, []).append(place.name)
     parts = [open_layers(store, own) for store, own in names_by_store.items()]
     maps = xr.merge(parts, join="override", compat="override", combine_attrs="override")
-    tallies = [record.tally for _, record in sorted(manifest.read().items()) if record.tally is not None]
-    tables = stage.summary(tallies, maps)
+    tables = stage.summary([record.tally for record in records if record.tally is not None], maps)
     for name, table in tables.items():
         output.ledger.write_table(f"tables/{name}.csv", table.to_csv(index=False).encode())
-    output.ledger.write_json(key, {"records": records, "tables": sorted(tables)})
+    output.ledger.write_json(key, {"records": digest, "tables": sorted(tables)})
 
 
-def _compute_tiles(
-    works: Sequence[StageWork],
-    chunks: Sequence[Chunk],
-    job: Job,
-    output: Output,
-    pool: Pool,
-    limit: int | None,
-    reporter: Reporter,
-) -> None:
+def _compute_tiles(works: Sequence[StageWork], chunks: Sequence[Chunk], session: Session) -> None:
     """Compute chunks of the stages of a pass; in halves where all together need more memory than there is."""
+    output, pool, reporter = session.output, session.pool, session.reporter
     stage = pass_as_stage([work.stage for work in works])
-    inputs = {place.name: place for work in works for place in work.inputs}
+    itemsizes = list({place.name: place.itemsize for work in works for place in work.inputs}.values())
     try:
-        forecast = fit_memory(
-            stage,
-            output.tiling,
-            [place.itemsize for place in inputs.values()],
-            model=2 * sum(work.prepared.model_bytes for work in works),
-            threads=pool.threads_each,
-            processes=pool.processes,
-            limit=limit,
-            where=job.where,
-            side=job.tile,
-            grid=output.grid,
-        )
+        forecast = session.fit_memory(stage, itemsizes, 2 * sum(work.prepared.model_bytes for work in works))
     except InputError:
         if len(works) == 1:
             raise
         half = len(works) // 2
         for part in (works[:half], works[half:]):
-            _compute_tiles(part, chunks, job, output, pool, limit, reporter)
+            _compute_tiles(part, chunks, session)
         return
     tiling = Tiling(output.tiling.shape, output.tiling.chunk, forecast.side)
     assignment = assignment_of(works, output)
@@ -351,31 +356,6 @@ def _compute_tiles(
     if pool.lost_workers:
         sweep(output.where)
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
-
-
-def _check_memory(job: Job, output: Output, pool: Pool, limit: int | None) -> None:
-    """Reject over the limit, before the first tile; a model that is not trained yet counts as 0 bytes."""
-    for stage in job.selected:
-        fit_memory(
-            stage,
-            output.tiling,
-            [4] * len(stage.inputs),
-            model=0,
-            threads=pool.threads_each,
-            processes=pool.processes,
-            limit=limit,
-            where=job.where,
-            side=job.tile,
-            grid=output.grid,
-        )
-
-
-def _attributes(stage: Stage, prepared: PreparedStage, described: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {}
-    for source in (stage.attributes, {"": described}, prepared.attributes):
-        for name, values in source.items():
-            merged.setdefault(name, {}).update(values)
-    return merged
 
 
 @contextlib.contextmanager
