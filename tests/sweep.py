@@ -84,7 +84,7 @@ def _add_stage(stage: Stage, grid: Any, cube: xr.Dataset, parts: Outcome) -> xr.
     if stage.tally is not None and stage.summary is not None:
         named = [*stage.inputs, *(output.name for output in stage.outputs)]
         tally = stage.tally({name: cube[name].values for name in named})
-        tables = stage.summary([tally], cube[named].chunk({"y": 16, "x": 16}))
+        tables = stage.summary([tally], {name: cube[name].attrs for name in named})
         parts |= {f"table:{name}": table.to_csv() for name, table in tables.items()}
     return cube
 

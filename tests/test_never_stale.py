@@ -189,8 +189,8 @@ def test_a_table_is_of_the_maps_or_is_not_there(tmp_path: Path, monkeypatch: pyt
     class Killed(BaseException):
         pass
 
-    def kill(stage: Any, *_arguments: Any) -> None:
-        if stage.summary is not None:
+    def kill(work: Any, *_arguments: Any) -> None:
+        if work.stage.summary is not None:
             raise Killed
 
     with monkeypatch.context() as patch:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 Array = npt.NDArray[Any]
+Attributes = Mapping[str, Mapping[str, Any]]
+"""Attributes by the layer's name."""
 
 CONTENT: Final = "content"
 """Option that the engine adds: one digest of everything that `files` and `urls` contain, as planned. What a process
@@ -207,8 +209,8 @@ class Stage:
     fitted : mapping of int to mapping
         Mean climate of each zone where its parameters were fitted, for the run's notes; layers of the catalogue.
     summary : callable, optional
-        `summary(tallies, maps)` gives tables that describe the finished maps, by name, from the tallies of all chunks
-        row by row; `maps` is the lazy Dataset of inputs and outputs, to read some of them.
+        `summary(tallies, attributes)` gives tables that describe the finished maps, by name, from the tallies of all
+        chunks row by row and the attributes of each input and output.
     notes : callable, optional
         `notes(tallies)` gives lines for the run's notes.
     """
@@ -237,7 +239,7 @@ class Stage:
     bytes_per_cell: float = 64.0
     source_bytes: Callable[[Mapping[str, Any], GeoBox, tuple[int, int]], SourceBytes] | None = None
     tally: Callable[[Mapping[str, Array]], Mapping[str, Any]] | None = None
-    summary: Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]] | None = None
+    summary: Callable[[Sequence[Mapping[str, Any]], Attributes], Mapping[str, pd.DataFrame]] | None = None
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     needs_values: bool = False
     notes: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None

@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +82,7 @@ def tally_erosion(layers: Mapping[str, Array]) -> dict[str, Any]:
 
 
 def summarise_erosion(
-    practice: float | str, tallies: Sequence[Mapping[str, Any]], maps: xr.Dataset
+    practice: float | str, tallies: Sequence[Mapping[str, Any]], attributes: Mapping[str, Mapping[str, Any]]
 ) -> Mapping[str, pd.DataFrame]:
     """Means and quantiles of the factors over the cells with soil, beside the literature.
 
@@ -93,8 +92,8 @@ def summarise_erosion(
         P, or the name of its layer.
     tallies : sequence of mapping
         Of `tally_erosion`, one for each chunk.
-    maps : Dataset
-        Lazy; only the attributes of the factors are read.
+    attributes : mapping of str to mapping
+        Of the factors' layers.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def summarise_erosion(
     for name, symbol in SYMBOLS.items():
         mean = fsum(tally[name] for tally in tallies) / cells if cells else np.nan
         quantiles = _quantiles(name, tallies)
-        how = f"t/ha/a, this run, {cells} cells with soil" if symbol == "A" else _how(name, maps)
+        how = f"t/ha/a, this run, {cells} cells with soil" if symbol == "A" else _how(attributes.get(name, {}), name)
         published = LITERATURE[name]
         rows.append((symbol, mean, *quantiles, f"{published.low:g} to {published.high:g}", published.source, how))
     if isinstance(practice, str):
@@ -165,8 +164,7 @@ def _quantiles(name: str, tallies: Sequence[Mapping[str, Any]]) -> list[float]:
     return [min(max(middle, lowest), highest) for middle in middles]
 
 
-def _how(name: str, maps: xr.Dataset) -> str:
-    attrs = maps[name].attrs if name in maps else {}
+def _how(attrs: Mapping[str, Any], name: str) -> str:
     if attrs.get("assumptions"):
         return f"assumed: {attrs['assumptions']}"
     texts = [str(attrs.get("method") or f"of the layer {name}")]

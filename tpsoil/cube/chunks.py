@@ -309,6 +309,17 @@ def write_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> 
     write_object(store, key, json.dumps({**json.loads(text or b""), "attributes": attributes}).encode())
 
 
+def read_attributes(store: Store, name: str) -> dict[str, Any]:
+    """Stored attributes of an array, or of the group at the root with an empty name.
+
+    Raises
+    ------
+    OSError, ValueError
+    """
+    (text,) = read_objects(store, [f"{name}/{DESCRIPTION}".lstrip("/")])
+    return dict(json.loads(text or b"").get("attributes", {}))
+
+
 def update_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> None:
     """Set some attributes of an array, or of the group; nothing is written where they have these values already.
 
@@ -316,8 +327,7 @@ def update_attributes(store: Store, name: str, attributes: Mapping[str, Any]) ->
     ------
     OSError, ValueError
     """
-    (text,) = read_objects(store, [f"{name}/{DESCRIPTION}".lstrip("/")])
-    stored = json.loads(text or b"").get("attributes", {})
+    stored = read_attributes(store, name)
     if any(key not in stored or stored[key] != value for key, value in attributes.items()):
         write_attributes(store, name, {**stored, **attributes})
 

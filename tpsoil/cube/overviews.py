@@ -175,20 +175,25 @@ def _write_layer(
     chunks: Collection[Chunk] | None,
 ) -> list[str]:
     """Write one layer of a level, or what covers some chunks of the finer one: "writing" until the last is there."""
-    source = open_array(fine, name)
-    kind, fill = layer_kind(document), source.metadata.fill_value
-    attrs = {key: value for key, value in document.get("attributes", {}).items() if key not in UNSHARED}
-    codecs = [document["codecs"][0], *layer_codec_documents(source.dtype.itemsize)]
+    kind = layer_kind(document)
+    attrs = {key: value for key, value in document["attributes"].items() if key not in UNSHARED}
+    attrs["resampling"] = METHODS[kind]
+    codecs = [document["codecs"][0], *layer_codec_documents(np.dtype(document["data_type"]).itemsize)]
     document = {**document, "shape": list(level.shape), "codecs": codecs}
     keys = [f"{name}/{DESCRIPTION}"]
     with writing(level.where):
         (stored,) = read_objects(coarse, [f"{name}/{DESCRIPTION}"])
-        if {**_parsed(stored), "attributes": None} != {**document, "attributes": None}:
+        before = _parsed(stored)
+        if {**before, "attributes": None} != {**document, "attributes": None}:
             chunks = None
+        complete = {**attrs, "state": "complete"}
+        if chunks is not None and not chunks and before["attributes"] == complete:
+            return []
         if chunks is None and stored is not None:
             sync(coarse.delete_dir(name))
-        _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "writing"})
-        target, read = open_array(coarse, name), LayerReader(info, name, source)
+        _describe(coarse, name, document, {**attrs, "state": "writing"})
+        source, target = open_array(fine, name), open_array(coarse, name)
+        read, fill = LayerReader(info, name, source), source.metadata.fill_value
 
         def mean(rows: slice, cols: slice) -> Array:
             down, across = (
@@ -196,26 +201,32 @@ def _write_layer(
             )
             return halved(read(down, across), kind, fill)
 
-        for i in range(level.chunk_grid[0]):
-            for j in range(level.chunk_grid[1]):
-                finer = None if chunks is None else [(a, b) for a, b in chunks if (a // 2, b // 2) == (i, j)]
-                if finer == []:
-                    continue
-                rows, cols = level.chunk_slices(i, j)
-                block = None
-                if finer is not None and level.chunks % 2 == 0:
-                    with contextlib.suppress(CorruptStoreError):  # all of it is written again
-                        block = LayerReader(level, name, target)(rows, cols)
-                if block is None or finer is None:
-                    block = mean(rows, cols)
-                else:
-                    for part in finer:
-                        down, across = _halves(part, level)
-                        block[_within(down, rows), _within(across, cols)] = mean(down, across)
-                put_block(target, rows, cols, block)
-                keys.append(f"{name}/{target.metadata.encode_chunk_key((i, j))}")
-        _describe(coarse, name, document, {**attrs, "resampling": METHODS[kind], "state": "complete"})
+        for (i, j), finer in _blocks(level, chunks).items():
+            rows, cols = level.chunk_slices(i, j)
+            block = None
+            if finer and level.chunks % 2 == 0:
+                with contextlib.suppress(CorruptStoreError):  # all of it is written again
+                    block = LayerReader(level, name, target)(rows, cols)
+            if block is None:
+                block = mean(rows, cols)
+            else:
+                for part in finer:
+                    down, across = _halves(part, level)
+                    block[_within(down, rows), _within(across, cols)] = mean(down, across)
+            put_block(target, rows, cols, block)
+            keys.append(f"{name}/{target.metadata.encode_chunk_key((i, j))}")
+        _describe(coarse, name, document, complete)
     return keys
+
+
+def _blocks(level: CubeInfo, chunks: Collection[Chunk] | None) -> dict[Chunk, list[Chunk]]:
+    """Chunks of a level to write, each with the chunks of the next finer one that changed; none: all of it."""
+    if chunks is None:
+        return {(i, j): [] for i in range(level.chunk_grid[0]) for j in range(level.chunk_grid[1])}
+    blocks: dict[Chunk, list[Chunk]] = {}
+    for i, j in sorted(chunks):
+        blocks.setdefault((i // 2, j // 2), []).append((i, j))
+    return blocks
 
 
 def _halves(chunk: Chunk, level: CubeInfo) -> tuple[slice, slice]:

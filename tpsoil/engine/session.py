@@ -16,8 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.cube import open_cube
+from tpsoil.cube.chunks import read_attributes
 from tpsoil.cube.consolidated import consolidated
-from tpsoil.cube.store import open_layers
 from tpsoil.errors import InputError, TpsoilError
 from tpsoil.grid import geographic_bounds
 from tpsoil.plausibility import Reference, emptiness, notes_of, references_at, require_values, score_notes
@@ -32,6 +32,7 @@ from .memory import GIGABYTE, Forecast, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
+from .places import open_store
 from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, layer_place, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
@@ -312,12 +313,9 @@ def _summarise(work: StageWork, output: Output, records: Sequence[Record]) -> No
     names = stored["tables"] if stored is not None and stored["records"] == digest else None
     if names is not None and all(output.ledger.read_table(f"tables/{name}.csv") is not None for name in names):
         return
-    names_by_store: dict[str, list[str]] = {}
-    for place in (*work.inputs, *work.places):
-        names_by_store.setdefault(place.store, []).append(place.name)
-    parts = [open_layers(store, own) for store, own in names_by_store.items()]
-    maps = xr.merge(parts, join="override", compat="override", combine_attrs="override")
-    tables = stage.summary([record.tally for record in records if record.tally is not None], maps)
+    layers = (*work.inputs, *work.places)
+    attributes = {place.name: read_attributes(open_store(place.store), place.name) for place in layers}
+    tables = stage.summary([record.tally for record in records if record.tally is not None], attributes)
     for name, table in tables.items():
         output.ledger.write_table(f"tables/{name}.csv", table.to_csv(index=False).encode())
     output.ledger.write_json(key, {"records": digest, "tables": sorted(tables)})

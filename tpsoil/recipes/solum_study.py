@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from tpsoil.solum import PUBLISHED_VALUES, Calibration, paired_difference
 from tpsoil.solum.parameters import NAMES
@@ -167,7 +166,7 @@ def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     return tallies
 
 
-def summarise_zones(tallies: Sequence[Mapping[str, Any]], _maps: xr.Dataset) -> Mapping[str, pd.DataFrame]:
+def summarise_zones(tallies: Sequence[Mapping[str, Any]], _attributes: Any) -> Mapping[str, pd.DataFrame]:
     """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production."""
     zones = sorted({zone for tally in tallies for zone in tally}, key=lambda zone: (len(zone), zone))
     gathered = {zone: [tally[zone] for tally in tallies if zone in tally] for zone in zones}

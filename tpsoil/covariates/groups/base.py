@@ -22,7 +22,7 @@ from tpsoil.variables import Variable, variable
 from .sources import Array, ArraySource, Dem, SourceLayer, Stack
 
 Layers = Mapping[str, xr.DataArray]
-Summary = Callable[[Sequence[Mapping[str, Any]], xr.Dataset], Mapping[str, pd.DataFrame]]
+Summary = Callable[[Sequence[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]], Mapping[str, pd.DataFrame]]
 
 Notes = Callable[[Sequence[Mapping[str, Any]]], Sequence[str]]
 
