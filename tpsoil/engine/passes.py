@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from tpsoil.stage import Stage
 
-from .manifest import Chunk, Manifest
+from .manifest import Chunk, Manifest, Record
 from .output import Output
 from .plan import LayerPlace, StagePlan
 from .prepare import PreparedStage
@@ -33,6 +33,8 @@ class StageWork:
         Whether its layers were complete before.
     manifest : Manifest
     plan : StagePlan
+    records : mapping of chunk to Record
+        Of before the run.
     """
 
     stage: Stage
@@ -42,6 +44,7 @@ class StageWork:
     complete: bool
     manifest: Manifest
     plan: StagePlan
+    records: Mapping[Chunk, Record]
 
 
 def passes_of(stages: Sequence[Stage], limit: int) -> list[list[Stage]]:

@@ -286,7 +286,6 @@ class StagePlan:
     stale : mapping of chunk to reasons
     follows : int
         Chunks that are up to date now and depend on tiles that an earlier stage computes again; checked then.
-    records : mapping of chunk to Record
     """
 
     stage: str
@@ -295,7 +294,6 @@ class StagePlan:
     missing: list[Chunk] = field(default_factory=list)
     stale: dict[Chunk, list[str]] = field(default_factory=dict)
     follows: int = 0
-    records: Mapping[Chunk, Record] = field(default_factory=dict, repr=False)
 
     @property
     def to_compute(self) -> list[Chunk]:
@@ -327,7 +325,7 @@ def plan_stage(
     outputs: Sequence[LayerPlace],
     dependencies: Dependencies,
     digests: ChunkDigests,
-) -> StagePlan:
+) -> tuple[StagePlan, dict[Chunk, Record]]:
     """Compare every chunk's record with the one that would be written now.
 
     Parameters
@@ -345,16 +343,18 @@ def plan_stage(
     Returns
     -------
     StagePlan
+    dict of chunk to Record
+        What is recorded now.
 
     Notes
     -----
     Stored bytes are read only where there is a record: the plan of a first run reads nothing.
     """
     records = manifest.read() if len(outputs) == len(stage.outputs) else {}
-    plan = StagePlan(stage.name, tiling.count, records=records)
+    plan = StagePlan(stage.name, tiling.count)
     if not records:
         plan.missing = list(tiling.chunks())
-        return plan
+        return plan, records
     windows = {(i, j): tiling.window((i, i + 1, j, j + 1), stage.halo) for i, j in tiling.chunks() if (i, j) in records}
     for place in inputs:
         digests.load(place, (touched for rows, columns in windows.values() for touched in place.touched(rows, columns)))
@@ -384,7 +384,7 @@ def plan_stage(
             plan.stale[chunk] = reasons
         else:
             plan.current += 1
-    return plan
+    return plan, records
 
 
 def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> set[Chunk]:

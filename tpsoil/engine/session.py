@@ -33,7 +33,7 @@ from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
 from .places import open_store
-from .plan import ChunkDigests, LayerPlace, StagePlan, Tiling, layer_place, plan_stage
+from .plan import ChunkDigests, LayerPlace, Tiling, layer_place, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
 from .progress import Reporter, log, log_file, logging_to
@@ -202,7 +202,7 @@ def _work(session: Session) -> None:
     for name, origin in origins.items():
         if names := unchecked(origin.files):
             reporter.report(f"{name}: changes of sources are not checked: {'; '.join(names)}", warning=True)
-    plans: dict[str, StagePlan] = {}
+    done = total = 0
     notes: list[str] = []
     withdrawn: dict[str, list[str]] = {}
     changed: dict[str, list[Chunk]] = {}
@@ -210,7 +210,7 @@ def _work(session: Session) -> None:
     for stages in passes_of(job.selected, MAX_TOGETHER):
         works = [_begin(stage, session) for stage in stages]
         for work in works:
-            plans[work.stage.name] = work.plan
+            done, total = done + len(work.plan.to_compute), total + work.plan.total
             if work.plan.to_compute:
                 log_reasons(work, reporter)
                 withdrawn[work.stage.name] = mark(output, work.stage, "writing")
@@ -223,7 +223,7 @@ def _work(session: Session) -> None:
             records = _finish_stage(work, session)
             notes += _notes_of_stage(work.stage, list(records.values()), references)
             for name in withdrawn.get(work.stage.name, ()):
-                changed[name] = changed_chunks(name, work.plan.records, records)
+                changed[name] = changed_chunks(name, work.records, records)
     for line in describe_damage(output.ledger.damaged):
         reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
@@ -236,10 +236,8 @@ def _work(session: Session) -> None:
             reporter.report(
                 f"layers that the recipe does not compute any more were removed: {', '.join(removed)}", warning=True
             )
-        done = sum(len(plan.to_compute) for plan in plans.values())
         if copied is not None and not done and copied != consolidated(output.where):
             log.info("zarr.json: consolidated metadata written again")
-        total = sum(plan.total for plan in plans.values())
         reporter.report(f"{job.name}: complete; {done} of {total} tiles computed, {total - done} were up to date")
 
 
@@ -252,8 +250,8 @@ def _begin(stage: Stage, session: Session) -> StageWork:
         reporter.report(f"{stage.title}: {note}", warning=True)
     places, complete = ensure_arrays(output, stage, session.attributes(stage, prepared))
     manifest = Manifest(output.ledger, stage.name)
-    plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
-    return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan)
+    plan, records = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
+    return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan, records)
 
 
 def _finish_stage(work: StageWork, session: Session) -> Mapping[Chunk, Record]:
@@ -262,7 +260,7 @@ def _finish_stage(work: StageWork, session: Session) -> Mapping[Chunk, Record]:
     Returns the records of all chunks, row by row.
     """
     output = session.output
-    stage, by_chunk = work.stage, dict(sorted(work.plan.records.items()))
+    stage, by_chunk = work.stage, dict(sorted(work.records.items()))
     if work.plan.to_compute or work.manifest.parts():
         by_chunk = work.manifest.fold(output.tiling.chunks())
     records = list(by_chunk.values())
