@@ -7,10 +7,9 @@ from typing import Any
 
 import xarray as xr
 
-from tpsoil import engine
 from tpsoil.cube import cube_info, finish_layers, open_cube
 from tpsoil.cube.store import complete_layers
-from tpsoil.engine import Job
+from tpsoil.engine import Job, session
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import grid_of
 from tpsoil.stage import Stage, blocks_of
@@ -87,7 +86,7 @@ def derive(
         adds=True,
         resume="the same command",
     )
-    engine.run(job, progress=progress)
+    session.run(job, progress=progress)
     names = [spec.name for stage in stages for spec in stage.outputs]
     finish_layers(store, names, _counts(store, stages))
     return names

@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tpsoil import engine
 from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
 from tpsoil.cube import cube_info
 from tpsoil.cube.store import complete_layers
-from tpsoil.engine import Job, Previews
+from tpsoil.engine import Job, Previews, dry_run, session
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.manifest import RUN_KEY
 from tpsoil.engine.prepare import read_tables
@@ -108,7 +107,7 @@ def run(
     job, texts = _checked_job(recipe, output, only, _report if progress else None)
     for text in texts:
         warnings.warn(text, UserWarning, stacklevel=2)
-    return engine.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
+    return session.run(job, scheduler=scheduler, workers=workers, memory=memory, progress=progress)
 
 
 def preview(
@@ -152,7 +151,7 @@ def preview(
     [('solum thickness', 1)]
     """
     job, _ = _checked_job(recipe, output, only)
-    return engine.preview(job, workers=workers, processes=processes, memory=memory)
+    return dry_run.preview(job, workers=workers, processes=processes, memory=memory)
 
 
 def _checked_job(
