@@ -205,7 +205,7 @@ def plan(folder: Path) -> list[str]:
     manifest = Manifest(Ledger.at(str(folder / "plan.zarr")), "solum")
     dependencies = Dependencies(origin_of(stage, tiling.shape, tiling.chunk))
     began = time.perf_counter()
-    first, _ = plan_stage(stage, tiling, manifest, (), (), dependencies, ChunkDigests())
+    first = plan_stage(stage, tiling, manifest, (), (), dependencies, ChunkDigests())
     fresh = time.perf_counter() - began
     record = Record({}, dependencies.origin.digest, "", {"solum_thickness": "absent"})
     manifest.write_all([(chunk, record) for chunk in tiling.chunks()])
@@ -213,7 +213,7 @@ def plan(folder: Path) -> list[str]:
 
     place = LayerPlace("solum_thickness", str(folder / "plan.zarr"), tiling.shape, (512, 512), "s/c/{i}/{j}", 4, "")
     began = time.perf_counter()
-    second, _ = plan_stage(stage, tiling, manifest, (), (place,), dependencies, ChunkDigests())
+    second = plan_stage(stage, tiling, manifest, (), (place,), dependencies, ChunkDigests())
     full = time.perf_counter() - began
     size = (folder / "plan.zarr" / "_tpsoil" / "manifest" / "solum.json").stat().st_size
 

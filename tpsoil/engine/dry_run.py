@@ -82,7 +82,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
         else:
             dependencies, note = _dependencies_of(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
             manifest = Manifest(place.ledger, stage.name)
-            plan, _ = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
+            plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
             to_compute = set(plan.to_compute)
             reached = {c for chunks in upstream.values() for c in touched_by(chunks, place.tiling, stage.halo)}
             plan.follows = len(reached - to_compute)

@@ -155,8 +155,10 @@ class Manifest:
 
     def read(self) -> dict[Chunk, Record]:
         """All records, the newer of two for the same chunk."""
+        return self._records([self._folded, *(f"manifest/{self.stage}/{name}" for name in self.parts())])
+
+    def _records(self, keys: Sequence[str]) -> dict[Chunk, Record]:
         records: dict[Chunk, Record] = {}
-        keys = [self._folded, *(f"manifest/{self.stage}/{name}" for name in self.parts())]
         for key, data in self.ledger.read_many(keys):
             if data is None:
                 continue
@@ -170,13 +172,17 @@ class Manifest:
         """Digest of the merged records, which is stored with each table of the maps."""
         return digest_bytes(self.ledger.read(self._folded) or b"")
 
-    def fold(self, retain: Iterable[Chunk]) -> dict[Chunk, Record]:
-        """Merge single records into one object; records of chunks outside `retain` are dropped. Returns the others."""
-        stored = self.read()
+    def fold(self, retain: Iterable[Chunk]) -> tuple[dict[Chunk, Record], dict[Chunk, Record]]:
+        """Merge single records into one object; records of chunks outside `retain` are dropped.
+
+        Returns the records, row by row, and those that were merged before.
+        """
+        before = self._records([self._folded])
+        stored = before | self._records([f"manifest/{self.stage}/{name}" for name in self.parts()])
         records = {chunk: stored[chunk] for chunk in sorted(retain) if chunk in stored}
         self.write_all(list(records.items()))
         self.ledger.remove_all(f"manifest/{self.stage}")
-        return records
+        return records, before
 
     def remove(self) -> None:
         """Drop all records, such as those of a stage that the recipe no longer has."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from tpsoil.stage import Stage
 
-from .manifest import Chunk, Manifest, Record
+from .manifest import Chunk, Manifest
 from .output import Output
 from .plan import LayerPlace, StagePlan
 from .prepare import PreparedStage
@@ -33,8 +33,6 @@ class StageWork:
         Whether its layers were complete before.
     manifest : Manifest
     plan : StagePlan
-    records : mapping of chunk to Record
-        Of before the run.
     """
 
     stage: Stage
@@ -44,7 +42,6 @@ class StageWork:
     complete: bool
     manifest: Manifest
     plan: StagePlan
-    records: Mapping[Chunk, Record]
 
 
 def passes_of(stages: Sequence[Stage], limit: int) -> list[list[Stage]]:

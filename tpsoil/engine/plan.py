@@ -325,7 +325,7 @@ def plan_stage(
     outputs: Sequence[LayerPlace],
     dependencies: Dependencies,
     digests: ChunkDigests,
-) -> tuple[StagePlan, dict[Chunk, Record]]:
+) -> StagePlan:
     """Compare every chunk's record with the one that would be written now.
 
     Parameters
@@ -343,8 +343,6 @@ def plan_stage(
     Returns
     -------
     StagePlan
-    dict of chunk to Record
-        What is recorded now.
 
     Notes
     -----
@@ -354,7 +352,7 @@ def plan_stage(
     plan = StagePlan(stage.name, tiling.count)
     if not records:
         plan.missing = list(tiling.chunks())
-        return plan, records
+        return plan
     windows = {(i, j): tiling.window((i, i + 1, j, j + 1), stage.halo) for i, j in tiling.chunks() if (i, j) in records}
     for place in inputs:
         digests.load(place, (touched for rows, columns in windows.values() for touched in place.touched(rows, columns)))
@@ -384,7 +382,7 @@ def plan_stage(
             plan.stale[chunk] = reasons
         else:
             plan.current += 1
-    return plan, records
+    return plan
 
 
 def touched_by(changed: Iterable[Chunk], tiling: Tiling, halo: int | None) -> set[Chunk]:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
@@ -220,10 +220,9 @@ def _work(session: Session) -> None:
         for work in works:
             if work.plan.to_compute:
                 session.digests.discard(output.where, (place.name for place in work.places))
-            records = _finish_stage(work, session)
-            notes += _notes_of_stage(work.stage, list(records.values()), references)
-            for name in withdrawn.get(work.stage.name, ()):
-                changed[name] = changed_chunks(name, work.records, records)
+            records, now = _finish_stage(work, session, withdrawn.get(work.stage.name, ()))
+            notes += _notes_of_stage(work.stage, records, references)
+            changed |= now
     for line in describe_damage(output.ledger.damaged):
         reporter.report(f"{output.where}: {line}", warning=True)
     notes += score_notes(_tables_of(output))
@@ -250,19 +249,23 @@ def _begin(stage: Stage, session: Session) -> StageWork:
         reporter.report(f"{stage.title}: {note}", warning=True)
     places, complete = ensure_arrays(output, stage, session.attributes(stage, prepared))
     manifest = Manifest(output.ledger, stage.name)
-    plan, records = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
-    return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan, records)
+    plan = plan_stage(stage, output.tiling, manifest, inputs, places, prepared.dependencies, digests)
+    return StageWork(stage, prepared, tuple(inputs), tuple(places), complete, manifest, plan)
 
 
-def _finish_stage(work: StageWork, session: Session) -> Mapping[Chunk, Record]:
+def _finish_stage(
+    work: StageWork, session: Session, withdrawn: Collection[str]
+) -> tuple[list[Record], dict[str, list[Chunk]]]:
     """Merge the records of a stage, mark its layers as complete, and write the tables that describe its maps.
 
-    Returns the records of all chunks, row by row.
+    Returns the records of all chunks, row by row, and for each layer whose overviews were withdrawn the chunks whose
+    bytes are others than before.
     """
-    output = session.output
-    stage, by_chunk = work.stage, dict(sorted(work.records.items()))
+    output, stage = session.output, work.stage
     if work.plan.to_compute or work.manifest.parts():
-        by_chunk = work.manifest.fold(output.tiling.chunks())
+        by_chunk, before = work.manifest.fold(output.tiling.chunks())
+    else:
+        by_chunk = before = dict(sorted(work.manifest.read().items()))
     records = list(by_chunk.values())
     if stage.needs_values:
         _require_values(stage, records, session.attributes(stage, work.prepared))
@@ -270,7 +273,7 @@ def _finish_stage(work: StageWork, session: Session) -> Mapping[Chunk, Record]:
     if work.plan.to_compute or not work.complete:
         mark(output, stage, "complete")
     _summarise(work, output, records)
-    return by_chunk
+    return records, {name: changed_chunks(name, before, by_chunk) for name in withdrawn}
 
 
 def _require_values(stage: Stage, records: Sequence[Record], attributes: Mapping[str, Mapping[str, Any]]) -> None:

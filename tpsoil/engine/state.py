@@ -124,7 +124,7 @@ def status(store: str) -> Previews:
             outputs=tuple(range(len(outputs))),  # type: ignore[arg-type]
             tally=_no_numbers if entry["tallies"] else None,
         )
-        plan, _ = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, dependencies, digests)
+        plan = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, dependencies, digests)
         previews.append(Preview(stage.title, plan))
     return previews
 
