@@ -91,6 +91,16 @@ def test_machine_code_is_kept_and_a_changed_callee_is_seen(package: Path, tmp_pa
     assert len(list(cache.glob("kernels-*"))) == 2
 
 
+def test_what_is_compiled_ahead_is_loaded_by_a_call_of_another_process(package: Path, tmp_path: Path) -> None:
+    ahead = (
+        "from tpsoil.kernels import scaling\nfrom tpsoil.kernels.compile import compile_ahead\n"
+        "compile_ahead(scaling.scaled, ['float64[::1]'])\nprint(len(scaling.scaled.signatures))\nprint('ahead')"
+    )
+    cache = tmp_path / "cache"
+    assert finish(start(package, cache, program=ahead)) == (1.0, "ahead")
+    assert finish(start(package, cache)) == (8.0, "1 0")
+
+
 def test_processes_that_compile_at_once_leave_a_good_cache(package: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     done = [finish(one) for one in [start(package, cache) for _ in range(4)]]

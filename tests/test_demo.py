@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,26 @@ from tpsoil import demo, demo_pictures
 pytestmark = pytest.mark.slow
 
 
+TYPES_OF_KERNELS = """
+import sys
+def types_of_kernels():
+    forest = ("tpsoil.kernels.growing", "tpsoil.kernels.trees")
+    modules = [module for name, module in sys.modules.items() if name.startswith(forest)]
+    kernels = {name: kernel for module in modules for name, kernel in vars(module).items()}
+    return {name: str(kernel.signatures) for name, kernel in kernels.items() if getattr(kernel, "signatures", None)}
+"""
+"""Types for which this process compiled or loaded each kernel of the forest."""
+
+
 @pytest.fixture(scope="module")
 def demo_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo") / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "tpsoil", "demo", str(folder)], capture_output=True, text=True, timeout=280, check=False
+    source = (
+        f"import atexit\n{TYPES_OF_KERNELS}from tpsoil.cli import main\n"
+        f"atexit.register(lambda: print(types_of_kernels(), file=open({str(folder) + '.types'!r}, 'w')))\n"
+        f"main(['demo', {str(folder)!r}])"
     )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -81,14 +96,21 @@ def test_samples_are_triplicates_within_a_cell(demo_output: tuple[Path, str]) ->
 
 
 def test_the_second_process_compiles_what_trains_and_maps(demo_output: tuple[Path, str]) -> None:
-    """Where it fails, the first process would do its work too, unseen."""
+    """For the same types, or the first process would compile again, unseen; and before anything slow is imported."""
     source = (
-        "from tpsoil import demo_pictures; demo_pictures.compile_forest()\n"
-        "from tpsoil.kernels import growing, trees_walk\n"
-        "print(len(growing.grow_trees.signatures), len(trees_walk.walk_block.signatures))"
+        f"{TYPES_OF_KERNELS}from tpsoil.demo_process import compile_forest\n"
+        "compile_forest(); print(types_of_kernels())\n"
+        "print([name for name in ('pandas', 'xarray', 'dask', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=280, check=False)
-    assert done.stdout.split() == ["1", "1"], done.stderr
+    assert done.returncode == 0, done.stderr
+    types, imported = map(ast.literal_eval, done.stdout.splitlines())
+    types_of_demo = ast.literal_eval(Path(f"{demo_output[0]}.types").read_text())
+    called = ("grow_trees", "apply_rows", "fill_buckets", "code_leaves", "rank_column", "order_pixels", "encode_words",
+              "walk_block", "mean_and_spread", "response_quantiles", "summed_quantiles")  # fmt: skip
+    assert {name: types[name] for name in called} == {name: types_of_demo[name] for name in called}
+    assert not {"counted_quantiles", "sum_leaves", "tree_quantiles"} & {*types, *types_of_demo}
+    assert imported == []
 
 
 def test_a_folder_with_a_demo_is_not_overwritten_unasked(demo_output: tuple[Path, str]) -> None:

@@ -53,7 +53,7 @@ ALLOWED = {
     "reports": FOUNDATION | {"cube"},
     "cli": FOUNDATION | STAGES | {"engine", "recipes", "reports", "demo", "demo_process", "sample"},
     "demo": FOUNDATION | STAGES | {"engine", "recipes", "reports", "sample", "demo_process"},
-    "demo_process": {"demo_pictures"},
+    "demo_process": {"demo_pictures", "kernels"},
     "demo_pictures": FOUNDATION | STAGES | {"reports"},
     "sample": FOUNDATION | {"cube", "covariates"},
     "accessor": FOUNDATION | {"cube", "covariates", "solum", "forest", "reports"},

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -20,8 +19,6 @@ from tpsoil.covariates import (
     vegetation_cover,
 )
 from tpsoil.cube import open_cube
-from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.micronutrients.mapping import train_elements
 from tpsoil.reports import figures
 from tpsoil.reports.page import PICTURE_DPI, map_figure, with_cube
 from tpsoil.solum import SolumParameters, thickness
@@ -79,33 +76,23 @@ def illustrative_thickness(cube: xr.Dataset) -> xr.Dataset:
     return thickness(layers.assign(water_erosion=water, wind_erosion=wind, general_curvature=curvature), ILLUSTRATIVE)
 
 
-def draw_on_request(folder: str) -> None:
-    """Compile the forest's kernels, draw each part that a line on standard input names, and print the files' names.
+def draw_parts(folder: Path, lines: Iterable[str]) -> None:
+    """Draw each part that a line names, and print the files' names.
 
     Parameters
     ----------
-    folder : str
-        As of `tpsoil.demo_process.PictureProcess`.
+    folder : Path
+        Of the demo.
+    lines : iterable of str
+        "cube", "solum" and "elements", each when that part is in the folder.
     """
-    place = Path(folder)
-    compile_forest()
     physical_maps = None
-    for line in sys.stdin:
+    for line in lines:
         if line == "cube\n":
-            physical_maps = illustrative_thickness(open_cube(place / "cube.zarr"))
+            physical_maps = illustrative_thickness(open_cube(folder / "cube.zarr"))
         else:
-            for path in draw(place, "solum" if line == "solum\n" else "elements", physical_maps):
+            for path in draw(folder, "solum" if line == "solum\n" else "elements", physical_maps):
                 print(path.name)
-
-
-def compile_forest() -> None:
-    """Compile the kernels that train, apply and calibrate a forest, by a small one."""
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({"site": np.arange(600) // 3, "slope": rng.random(600)})
-    table["Zn"] = 20 + table["slope"] + rng.normal(0, 0.5, len(table))
-    trained = train_elements(table, ["Zn"], ["slope"], trees=20)["Zn"]
-    slope = table["slope"].to_numpy(dtype=np.float32).reshape(20, 30)
-    map_models({"Zn": MapModel.of(trained, level=0.9)}, xr.Dataset({"slope": (("y", "x"), slope)})).compute()
 
 
 def draw(folder: Path, part: Literal["solum", "elements"], physical_maps: xr.Dataset | None = None) -> list[Path]:

@@ -16,13 +16,14 @@ def demo(
 
     No network and no other file is needed. Covariates are real; the element samples are simulated from a known truth.
     """
-    from tpsoil.demo_process import PictureProcess
+    from tpsoil.demo_process import PictureProcess, without_collection
 
     with PictureProcess(folder) as drawing:
-        from rich.console import Console
-        from rich.table import Table
+        with without_collection():
+            from rich.console import Console
+            from rich.table import Table
 
-        from tpsoil.demo import run_demo
+            from tpsoil.demo import run_demo
 
         results = run_demo(folder, overwrite=overwrite, drawing=drawing)
     console = Console()

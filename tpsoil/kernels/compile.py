@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import caching, config, event
+from numba.core import caching, config, event, sigutils
+from numba.core.dispatcher import Dispatcher
 
 from .cache import CLOCK, cache_folder, kernel_digest, locked
 
@@ -124,3 +125,18 @@ def jit(function: Function) -> Function:
     if covered and not config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = _KernelCache(function)
     return cast(Function, compiled)
+
+
+def compile_ahead(kernel: Callable[..., Any], types: Sequence[str]) -> None:
+    """Compile a kernel, or load its machine code, before there are arguments; with JIT off nothing.
+
+    Parameters
+    ----------
+    kernel : callable
+        From `jit`.
+    types : sequence of str
+        numba's name of each argument's type, such as `float32[:, ::1]`.
+    """
+    if isinstance(kernel, Dispatcher):
+        arguments, _ = sigutils.normalize_signature(f"({', '.join(types)},)")
+        kernel.compile(arguments)  # not by the text, under which the machine code of a call would not be stored
