@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 import textwrap
@@ -65,9 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> None:
     if len(arguments) == 2 and arguments[0] == "status" and not arguments[1].startswith("-"):
-        from .status import print_status  # without typer and pydantic, whose import takes a third of the command
+        gc.disable()  # searching the libraries' objects for garbage takes a tenth of the command, which has none
+        try:
+            from .status import print_status  # without typer and pydantic, whose import takes a third of the command
 
-        print_status(arguments[1])
+            print_status(arguments[1])
+        finally:
+            gc.enable()
         sys.stdout.flush()
         return
     import typer
