@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
 import shutil
@@ -88,7 +89,16 @@ def test_machine_code_is_kept_and_a_changed_callee_is_seen(package: Path, tmp_pa
     assert finish(start(package, cache)) == (8.0, "1 0")
     (package / "tpsoil" / "kernels" / "callee.py").write_text(CALLEE.format(factor=3.0))
     assert finish(start(package, cache)) == (12.0, "0 1"), "numba's own cache would still say 8"
-    assert len(list(cache.glob("kernels-*"))) == 2
+    assert len(list(cache.glob("kernels-*/*scaled*.nbi"))) == 2, "both versions are stored"
+    (package / "tpsoil" / "kernels" / "callee.py").write_text(CALLEE.format(factor=2.0))
+    assert finish(start(package, cache)) == (8.0, "1 0")
+
+
+def test_a_change_of_another_module_compiles_nothing(package: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert finish(start(package, cache)) == (8.0, "0 1")
+    (package / "tpsoil" / "kernels" / "other.py").write_text("CHANGED = True\n")
+    assert finish(start(package, cache)) == (8.0, "1 0")
 
 
 def test_what_is_compiled_ahead_is_loaded_by_a_call_of_another_process(package: Path, tmp_path: Path) -> None:
@@ -166,6 +176,54 @@ def test_the_digest_covers_every_kernel(tmp_path: Path, monkeypatch: pytest.Monk
         assert plain() != before, path.name
         path.write_text(text)
     assert plain() == before
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Names of the modules of the same folder that a file imports, by Python's own parser."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {str(node.module) for node in nodes if node.level == 1}
+
+
+def test_machine_code_depends_on_the_modules_that_its_module_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kernels"
+    shutil.copytree(PACKAGE / "kernels", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(caching, "__file__", str(folder / "cache.py"))
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    needs = {name: {name} for name in names}
+    for _ in names:
+        needs = {
+            name: needs[name].union(*(imported_modules(folder / f"{n}.py") for n in needs[name])) for name in names
+        }
+    assert needs["growing"] == {"growing", "growing_splits", "compile", "cache"}
+    plain = caching.module_digest.__wrapped__
+    before = {name: plain(name) for name in names}
+    assert len(set(before.values())) == len(names)
+    for changed in names:
+        text = (folder / f"{changed}.py").read_text()
+        (folder / f"{changed}.py").write_text(text + "\n# changed\n")
+        assert {name for name in names if plain(name) != before[name]} == {
+            name for name in names if changed in needs[name]
+        }
+        (folder / f"{changed}.py").write_text(text)
+
+
+@pytest.mark.parametrize(
+    "line", ["from . import callee", "import tpsoil.kernels.callee", "from tpsoil.kernels.callee import factor",
+             "from .a.b import c", "from .. import kernels"],
+)  # fmt: skip
+def test_an_import_in_another_way_depends_on_every_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setattr(caching, "__file__", str(tmp_path / "cache.py"))
+    caching.kernel_digest.cache_clear()
+    (tmp_path / "callee.py").write_text("A = 1\n")
+    (tmp_path / "scaling.py").write_text(f"{line}\n")
+    try:
+        assert caching.module_digest.__wrapped__("scaling") == caching.kernel_digest()
+    finally:
+        caching.kernel_digest.cache_clear()
 
 
 def test_a_division_by_zero_is_numpys() -> None:

@@ -6,8 +6,9 @@ is). Any other folder is not used, with one warning; kernels are then compiled i
 
 numba's `cache=True` has two more faults: two processes that save at the same moment can leave an index that points to
 the other's code, and a kernel whose callee changed in another file is stale. Here the folder's name is a digest of
-every kernel's source, of Python, numba, llvmlite, numpy and the processor, so that another version or environment
-never executes or replaces the code of this one, and a save holds a file lock.
+Python, numba, llvmlite, numpy and the processor, and a file's name one of the sources of its kernel's module and of
+all modules that it imports. So another version or environment never executes or replaces the code of this one, a new
+version compiles only the kernels that changed, and a save holds a file lock.
 
 `TPSOIL_KERNEL_CACHE` names another folder, or `off`.
 """
@@ -19,6 +20,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import stat
 import sys
 import tempfile
@@ -34,6 +36,8 @@ CACHE_VARIABLE: Final = "TPSOIL_KERNEL_CACHE"
 LOCK_SECONDS: Final = 60.0
 NOTICE_SECONDS: Final = 1.0
 """Time of compiling after which it is reported."""
+MODULE_IMPORT: Final = re.compile(rb"^[ \t]*from \.(\w+) import\b", re.MULTILINE)
+OTHER_IMPORT: Final = re.compile(rb"^[ \t]*(from \.(?!\w+ import\b)|(from|import) tpsoil\b)", re.MULTILINE)
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -94,6 +98,42 @@ def kernel_digest() -> str:
 
 
 @cache
+def module_digest(name: str) -> str:
+    """Digest of the sources of one module of kernels and of those that it imports, directly or not.
+
+    Parameters
+    ----------
+    name : str
+        The module's own name, such as `growing`.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits; it changes when any line changes that can change the module's machine code.
+
+    Notes
+    -----
+    Kernels import each other by `from .module import`, and nothing else of tpsoil. Where a module imports in another
+    way, the digest is that of every kernel.
+    """
+    folder = Path(__file__).parent
+    sources: dict[str, bytes] = {}
+    names = [name]
+    while names:
+        module = names.pop()
+        if module not in sources:
+            sources[module] = (folder / f"{module}.py").read_bytes()
+            if OTHER_IMPORT.search(sources[module]):
+                return kernel_digest()
+            names += [imported.decode() for imported in MODULE_IMPORT.findall(sources[module])]
+    digest = hashlib.sha256()
+    for module, source in sorted(sources.items()):
+        digest.update(module.encode())
+        digest.update(source)
+    return digest.hexdigest()[:16]
+
+
+@cache
 def environment_digest() -> str:
     """Digest of what machine code depends on beside its source: interpreter, compiler, processor.
 
@@ -122,7 +162,7 @@ def environment_digest() -> str:
 
 @cache
 def cache_folder() -> Path | None:
-    """Folder of the machine code of these kernels in this environment; created if missing.
+    """Folder of the machine code of kernels in this environment; created if missing.
 
     Returns
     -------
@@ -133,7 +173,7 @@ def cache_folder() -> Path | None:
         return None
     import numba
 
-    return own_folder(f"kernels-{kernel_digest()}-numba{numba.__version__}-{environment_digest()}")
+    return own_folder(f"kernels-numba{numba.__version__}-{environment_digest()}")
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.kernels.compile import jit
+from .compile import jit
 
 
 @jit

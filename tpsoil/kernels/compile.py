@@ -18,7 +18,7 @@ import numba
 from numba.core import caching, config, event, sigutils
 from numba.core.dispatcher import Dispatcher
 
-from .cache import CLOCK, cache_folder, kernel_digest, locked
+from .cache import CLOCK, cache_folder, locked, module_digest
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,10 +42,10 @@ class _Locator:
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        return kernel_digest()
+        return module_digest(Path(self._function.__code__.co_filename).stem)
 
     def get_disambiguator(self) -> str:
-        return hashlib.sha256(self._function.__module__.encode()).hexdigest()[:10]
+        return hashlib.sha256(f"{self._function.__module__} {self.get_source_stamp()}".encode()).hexdigest()[:10]
 
 
 class _KernelCacheImpl(caching.CompileResultCacheImpl):  # type: ignore[misc]
@@ -120,7 +120,7 @@ def jit(function: Function) -> Function:
     """
     # Without the wrapper for C callers, which nobody calls, a kernel compiles in 0.9 of the time.
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=False, no_cfunc_wrapper=True)(function)
-    # Only what kernel_digest() covers: the digest is what prevents stale code.
+    # Only what module_digest() covers: the digest is what prevents stale code.
     covered = Path(function.__code__.co_filename).parent == Path(__file__).parent
     if covered and not config.DISABLE_JIT and cache_folder() is not None:
         compiled._cache = _KernelCache(function)

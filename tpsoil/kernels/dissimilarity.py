@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.kernels.compile import jit
+from .compile import jit
 
 Floats = npt.NDArray[np.float64]
 
