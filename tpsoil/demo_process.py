@@ -6,6 +6,7 @@ loads those that draw.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import subprocess
@@ -41,6 +42,7 @@ def draw_on_request(folder: str) -> None:
     folder : str
         As of `PictureProcess`.
     """
+    atexit.register(gc.freeze)  # as for the first process, see `tpsoil.cli.entry`
     with without_collection():
         compile_forest()
         from tpsoil.demo_pictures import draw_parts
