@@ -1,4 +1,4 @@
-"""Faults of single workers: a full disk, too little memory, no view of the store, another clock, another dask.
+"""Faults of single workers: full disks, too little memory, slowness, another clock, another dask.
 
 Each run ends with the bytes of an undisturbed one, at once or by the same command again, and a line of its log states
 what happened.
@@ -112,6 +112,11 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def wait_for_workers(cluster: Cluster, count: int = 1) -> None:
+    with distributed.Client(cluster.address, set_as_default=False, timeout=60) as client:
+        client.wait_for_workers(count, timeout=120)
+
+
 def log_of(place: Path) -> str:
     return (place / "maps.log").read_text()
 
@@ -130,6 +135,91 @@ def test_a_worker_with_a_full_disk_is_named_and_the_run_continues_without_it(
     broken.wait(timeout=30)
     run(place / "recipe.toml", scheduler=hosts.address if full else "threads", workers=1, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+# Mounts a tmpfs that has no byte left on each folder but the last arguments, which it then runs.
+FULL_FOLDERS = """
+while [ "$1" != -- ]; do
+    mount -t tmpfs -o size=64k tmpfs "$1" || exit 1
+    dd if=/dev/zero of="$1/fill" bs=1k 2>/dev/null
+    shift
+done
+shift
+exec "$@"
+"""
+
+
+def with_full_disks(*folders: Path) -> list[str]:
+    """The command that starts another one where these folders are full disks; the test is skipped where it cannot."""
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", FULL_FOLDERS, "sh", *map(str, folders), "--"]
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a mount of its own needs root or user namespaces")
+    return command
+
+
+def test_a_worker_whose_disks_have_no_byte_left(
+    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+) -> None:
+    """Real disks: one of dask's own folder, which a run does not need, and one of a layer that it writes.
+
+    Then on threads, with --full on a worker that lacks only the first.
+    """
+    run(place / "recipe.toml", workers=1, progress=False)
+    layer = place / "maps.zarr" / "solum_thickness" / "c"
+    for folder in layer.iterdir():
+        shutil.rmtree(folder)
+    scratch = hosts.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    broken = hosts.worker(within=with_full_disks(scratch, layer), TMPDIR=str(scratch))
+    wait_for_workers(hosts)
+    text = r"worker tcp://\S+: \S+maps\.zarr\S*: no space left to write; free some space and run the same command again"
+    with pytest.raises(WorkError, match=text) as caught:
+        run(place / "recipe.toml", scheduler=hosts.address, progress=False)
+    assert caught.value.exit_status == 1
+    assert re.search(f"ERROR {text}", log_of(place))
+    os.killpg(broken.pid, 9)
+    broken.wait(timeout=30)
+    if full:
+        hosts.worker(within=with_full_disks(scratch), TMPDIR=str(scratch))
+        wait_for_workers(hosts)
+    run(place / "recipe.toml", scheduler=hosts.address if full else "threads", workers=1, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+quick_tiles: list[str] = []
+slow_tiles: list[str] = []
+
+
+def test_a_slow_worker_does_not_keep_the_tiles_that_wait_for_it(
+    place: Path, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the 16 tiles of a stage, half go to each worker at first; one does not end its first before 12 are done."""
+    monkeypatch.setattr(session, "compute_tile", _at_its_pace)
+    quick_tiles.clear()
+    slow_tiles.clear()
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
+    ) as local:  # fmt: skip
+        run(place / "recipe.toml", scheduler=local.scheduler_address, workers=2, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    assert "TOO LATE" not in slow_tiles
+    assert len(quick_tiles) >= 12
+    assert slow_tiles
+
+
+def _at_its_pace(assignment: Any, rectangle: Any) -> Any:
+    slow = distributed.get_worker().name == 0
+    if slow:
+        limit = time.monotonic() + 60
+        while len(quick_tiles) < 12 and time.monotonic() < limit:
+            time.sleep(0.02)
+        if len(quick_tiles) < 12:
+            slow_tiles.append("TOO LATE")
+    else:
+        time.sleep(0.05)  # dask does not move calls that are expected to be shorter than 5 ms
+    done = compute_tile(assignment, rectangle)
+    (slow_tiles if slow else quick_tiles).append(f"{assignment.stage.name} {rectangle}")
+    return done
 
 
 @pytest.mark.slow
