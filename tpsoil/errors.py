@@ -134,3 +134,16 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
     if value not in allowed:
         choices = list(allowed)
         raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{nearest_name(str(value), choices)}")
+
+
+def require_named(where: str, names: Iterable[str], available: Iterable[object], noun: str = "column") -> None:
+    """Reject the first name that a table or a mapping does not have.
+
+    Raises
+    ------
+    InputError
+    """
+    known = [str(name) for name in available]
+    for name in names:
+        if name not in known:
+            raise InputError(f"{where}: no {noun} '{name}'{nearest_name(name, known)}")

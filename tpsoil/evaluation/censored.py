@@ -165,16 +165,11 @@ class CensoredObservations:
         InputError
             As `scores`.
         """
-        weights, one = self._weights(), np.ones((1, len(self.observed)))
-        a, b = self._checked(first), self._checked(second)
-        value, other = self._measures(a, one), self._measures(b, one)
-        drawn, drawn_other = self._measures(a, weights), self._measures(b, weights)
-        return self._table(
-            {
-                name: (value[name][0] - other[name][0], *self._limits(name, drawn[name] - drawn_other[name]))
-                for name in CENSORED_MEASURES
-            }
-        )
+        both = [self._checked(predicted) for predicted in (first, second)]
+        value, other = (self._measures(p, np.ones((1, p.size))) for p in both)
+        drawn, drawn_other = (self._measures(p, self._weights()) for p in both)
+        gaps = {name: (value[name] - other[name], drawn[name] - drawn_other[name]) for name in CENSORED_MEASURES}
+        return self._table({name: (gap[0], *self._limits(name, by_draw)) for name, (gap, by_draw) in gaps.items()})
 
     def _checked(self, predicted: npt.ArrayLike) -> Doubles:
         p = np.asarray(predicted, dtype=np.float64)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_named
 from tpsoil.evaluation.scores import MEASURES, score
 
 
@@ -56,11 +56,7 @@ def score_intervals(
     values = score(observed, predicted, measures=measures)
     o, p = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     members = _members(groups, len(o), "score_intervals")
-    rng = np.random.default_rng([seed, 13])
-    drawn = np.empty((draws, len(measures)))
-    for k in range(draws):
-        rows = np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
-        drawn[k] = [MEASURES[name](o[rows], p[rows]) for name in measures]
+    drawn = [[MEASURES[name](o[rows], p[rows]) for name in measures] for rows in _bootstrap(members, draws, [seed, 13])]
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return pd.DataFrame(
         {"value": [values[name] for name in measures], "lower": low, "upper": high},
@@ -110,16 +106,12 @@ def compare_models(
     >>> compare_models(x, x + rng.normal(size=100), x + 0.1 * rng.normal(size=100), draws=200)["p"] < 0.05
     True
     """
-    if measure not in MEASURES:
-        raise InputError(f"compare_models: no measure '{measure}'{nearest_name(measure, MEASURES)}")
+    require_named("compare_models", [measure], MEASURES, "measure")
     one, two = (score(observed, p, measures=[measure])[measure] for p in (first, second))
     o, a, b = (np.asarray(v, dtype=np.float64) for v in (observed, first, second))
     members = _members(groups, len(o), "compare_models")
-    rng = np.random.default_rng([seed, 19])
-    gap = np.empty(draws)
-    for k in range(draws):
-        rows = np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
-        gap[k] = MEASURES[measure](o[rows], a[rows]) - MEASURES[measure](o[rows], b[rows])
+    of = MEASURES[measure]
+    gap = np.array([of(o[rows], a[rows]) - of(o[rows], b[rows]) for rows in _bootstrap(members, draws, [seed, 19])])
     low, high = np.nanquantile(gap, [(1 - level) / 2, (1 + level) / 2])
     side = min(float((gap <= 0).mean()), float((gap >= 0).mean()))
     return {
@@ -130,6 +122,13 @@ def compare_models(
         "upper": float(high),
         "p": min(1.0, 2.0 * max(side, 1.0 / draws)),
     }
+
+
+def _bootstrap(members: list[npt.NDArray[Any]], draws: int, seed: list[int]) -> Iterator[npt.NDArray[Any]]:
+    """Rows of each draw of whole groups with replacement."""
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
 
 
 def _members(groups: npt.ArrayLike | None, count: int, where: str) -> list[npt.NDArray[Any]]:

@@ -184,10 +184,14 @@ def block_codes(
         raise InputError(f"folds: {invalid} rows have no coordinates; drop them, or use other folds")
     if groups is not None:
         codes = _group_codes(groups, len(position))
-        sizes = np.bincount(codes)
-        position = np.column_stack([np.bincount(codes, weights=axis) / sizes for axis in position.T])[codes]
+        position = group_means(position, codes)[codes]
     cells = np.floor(position / block_size).astype(np.int64)
     return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def group_means(values: npt.NDArray[np.float64], codes: Labels) -> npt.NDArray[np.float64]:
+    """Mean of each column (n, p) over the rows of each group, (groups, p)."""
+    return np.column_stack([np.bincount(codes, weights=column) / np.bincount(codes) for column in values.T])
 
 
 def _group_codes(groups: npt.ArrayLike | None, count: int) -> Labels:

@@ -15,6 +15,7 @@ from tpsoil.evaluation.distances import (
     nearest_distances,
     wasserstein,
 )
+from tpsoil.evaluation.folds import group_means
 
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -131,8 +132,7 @@ def match_folds(
 
     position = np.asarray(samples, dtype=np.float64)
     code = _codes(groups, len(position))
-    size = np.bincount(code)
-    sites = np.column_stack([np.bincount(code, weights=axis) / size for axis in position.T]) if len(position) else None
+    sites = group_means(position, code) if len(position) else None
     if sites is None or not 2 <= n_folds <= len(sites):
         count = 0 if sites is None else len(sites)
         raise InputError(f"folds: {count} sites cannot fill {n_folds} folds; lower n_folds (at least 2) or add sites")
@@ -200,8 +200,7 @@ def _clusterings(place: Doubles, n_folds: int, seed: int) -> Any:
     centres = place
     if len(place) > WARD_LIMIT:
         leaf = _small_clusters(place, WARD_LIMIT // 2)
-        size = np.bincount(leaf)
-        centres = np.column_stack([np.bincount(leaf, weights=axis) / size for axis in place.T])
+        centres = group_means(place, leaf)
     last = len(centres) - 2 if len(centres) == len(place) else len(centres)
     if last < n_folds:
         return

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_named
 
 Doubles = npt.NDArray[np.float64]
 
@@ -171,9 +171,7 @@ def score(
     >>> round(s["rmse"], 10), round(s["nse"], 10), round(s["squared_correlation"], 10)
     (0.3405877273, 0.9515859766, 0.9736227045)
     """
-    unknown = [name for name in measures if name not in MEASURES]
-    if unknown:
-        raise InputError(f"score: no measure '{unknown[0]}'{nearest_name(unknown[0], MEASURES)}")
+    require_named("score", measures, MEASURES, "measure")
     o, p = _pairs(observed, predicted, "score", missing)
     result = {"n": float(o.size), **{name: MEASURES[name](o, p) for name in measures}}
     return result | ({"not_positive": float((o <= 0).sum())} if "mre" in measures else {})

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tpsoil.covariates import chemical_index_of_alteration
 from tpsoil.covariates.weathering import Basis, Correction
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 
 INDEX: Final = "chemical_index_of_alteration"
 SYMBOLS: Final = ("Al", "Ca", "Na", "K", "P")
@@ -78,9 +78,7 @@ def alteration_of_samples(
             + (nearest_name(unknown[0], SYMBOLS) if unknown else f"; {', '.join(lacking)} is missing")
         )
     names = [*columns.values(), *([carbonate] if carbonate else [])]
-    for name in names:
-        if name not in samples:
-            raise InputError(f"{where}: no column '{name}'{nearest_name(name, map(str, samples.columns))}")
+    require_named(where, names, samples)
     contents = {symbol: _numbers(samples, name, where) for symbol, name in columns.items()}
     if carbonate is not None:
         share = _numbers(samples, carbonate, where)
@@ -139,11 +137,7 @@ def alteration_and_precipitation(
     """
     from scipy import stats
 
-    for name in (precipitation, index):
-        if name not in samples:
-            raise InputError(
-                f"alteration_and_precipitation: no column '{name}'{nearest_name(name, map(str, samples.columns))}"
-            )
+    require_named("alteration_and_precipitation", (precipitation, index), samples)
     table = samples[[precipitation, index]].astype(np.float64)
     if site in samples:
         table = table.groupby(samples[site].to_numpy()).mean()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 from tpsoil.soil_properties import SoilProperty
 
 Doubles = npt.NDArray[np.float64]
@@ -234,9 +234,7 @@ def log_ratios(table: pd.DataFrame, composition: Composition, *, where: str = "s
     >>> list(ratios), ratios.attrs["closed"]
     (['ilr_1', 'ilr_2'], 1)
     """
-    for name in composition.parts:
-        if name not in table:
-            raise InputError(f"{where}: no column '{name}'{nearest_name(name, map(str, table.columns))}")
+    require_named(where, composition.parts, table)
     values = table[list(composition.parts)].to_numpy(dtype=np.float64)
     with np.errstate(invalid="ignore"):
         negative, empty = (values < 0).any(axis=1), (values == 0).any(axis=1)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 
 COVARIATE_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "climate": ("mean_annual_temperature", "annual_precipitation", "potential_evapotranspiration", "aridity_index",
@@ -101,9 +101,7 @@ def class_ranges(
     >>> class_ranges(table, "biome", ["elevation"]).values.tolist()
     [[3.0, 2.0, 4000.0, 4500.0]]
     """
-    for name in (group, *columns):
-        if name not in samples:
-            raise InputError(f"class_ranges: no column '{name}'{nearest_name(name, map(str, samples.columns))}")
+    require_named("class_ranges", (group, *columns), samples)
     table = samples.dropna(subset=[group])
     unit = table[site] if site is not None and site in table else pd.Series(np.arange(len(table)), index=table.index)
     grouped = table.groupby(group, observed=True)

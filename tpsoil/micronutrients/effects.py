@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_named
 from tpsoil.forest import TrainedForest
 
 Floats = npt.NDArray[np.float64]
@@ -80,10 +80,7 @@ def partial_dependence(
     mesh = [axis.ravel() for axis in np.meshgrid(*values, indexing="ij")]
     table = pd.DataFrame(dict(zip(names, mesh)))
     table["effect"] = _dependence(predict, rows, names, mesh)
-    curves = [
-        _dependence(predict_again, rows, names, mesh) for predict_again, _ in _resampled_forests(model, resampling)
-    ]
-    return _with_band(table, curves, resampling.band)
+    return _with_band(table, model, resampling, lambda again, _: _dependence(again, rows, names, mesh))
 
 
 def accumulated_local_effects(
@@ -151,20 +148,12 @@ def accumulated_local_effects(
         effect, counts = _ale_one(predict, rows, names[0], edges[0])
         table = pd.DataFrame({names[0]: edges[0], "effect": effect})
         table.attrs["rows_by_bin"] = counts.tolist()
-        curves = [
-            _ale_one(predict_again, resampled, names[0], edges[0])[0]
-            for predict_again, resampled in _resampled_forests(model, resampling)
-        ]
-        return _with_band(table, curves, resampling.band)
+        return _with_band(table, model, resampling, lambda again, some: _ale_one(again, some, names[0], edges[0])[0])
     surface, counts, empty = _ale_two(predict, rows, names, edges)
     first, second = np.meshgrid(*edges, indexing="ij")
     table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
     table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
-    curves = [
-        _ale_two(predict_again, resampled, names, edges)[0].ravel()
-        for predict_again, resampled in _resampled_forests(model, resampling)
-    ]
-    return _with_band(table, curves, resampling.band)
+    return _with_band(table, model, resampling, lambda again, some: _ale_two(again, some, names, edges)[0].ravel())
 
 
 def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -272,12 +261,7 @@ def _model(model: Any, X: pd.DataFrame | npt.ArrayLike | None) -> tuple[Predict,
             raise InputError("effects: pass the rows to average over as X=")
         rows = model.rows
     else:
-        values = X if isinstance(X, pd.DataFrame) else np.asarray(X)
-        rows = (
-            values
-            if isinstance(values, pd.DataFrame)
-            else pd.DataFrame(values, columns=[f"x{k}" for k in range(values.shape[1])])
-        )
+        rows = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X)).add_prefix("x")
     return _predict_of(model), rows.reset_index(drop=True)
 
 
@@ -297,9 +281,7 @@ def _names(features: str | Sequence[str], rows: pd.DataFrame) -> list[str]:
     names = [features] if isinstance(features, str) else list(features)
     if len(names) not in (1, 2) or len(set(names)) != len(names):
         raise InputError(f"effects: features are {names}, expected one or two different covariates")
-    for name in names:
-        if name not in rows.columns:
-            raise InputError(f"effects: no covariate '{name}'{nearest_name(name, map(str, rows.columns))}")
+    require_named("effects", names, rows, "covariate")
     return names
 
 
@@ -338,8 +320,13 @@ def _bin_of(x: Floats, edges: Floats) -> npt.NDArray[np.int64]:
     return np.clip(np.searchsorted(edges, x, side="left") - 1, 0, len(edges) - 2)
 
 
-def _with_band(table: pd.DataFrame, curves: Sequence[Floats], band: float) -> pd.DataFrame:
+def _with_band(
+    table: pd.DataFrame, model: Any, resampling: Resampling, curve: Callable[[Predict, pd.DataFrame], Floats]
+) -> pd.DataFrame:
+    """The table with the band between the curves of the resampled forests, where there are any."""
+    curves = [curve(predict, rows) for predict, rows in _resampled_forests(model, resampling)]
     if curves:
-        table["low"], table["high"] = np.quantile(np.stack(curves), [(1 - band) / 2, (1 + band) / 2], axis=0)
+        tails = [(1 - resampling.band) / 2, (1 + resampling.band) / 2]
+        table["low"], table["high"] = np.quantile(np.stack(curves), tails, axis=0)
         table.attrs["bootstrap"] = len(curves)
     return table

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_named
 from tpsoil.micronutrients.letters import compact_letters
 
 Floats = npt.NDArray[np.float64]
@@ -227,9 +227,7 @@ def _observations(
         label = np.repeat([str(k + 1) for k in range(len(arrays))], [len(a) for a in arrays])
         return pd.DataFrame({"group": label, "value": np.concatenate(arrays)}).dropna(), "row"
     columns = [str(column) for column in table.columns]
-    for name in (value, group):
-        if name not in columns:
-            raise InputError(f"compare_groups: no column '{name}'{nearest_name(name, columns)}")
+    require_named("compare_groups", (value, group), columns)
     long: pd.DataFrame = pd.DataFrame({"group": table[group], "value": table[value]}).dropna()
     if site is None or site not in columns:
         return long, "row"

@@ -244,7 +244,6 @@ def map_elements(
     unknown = [element for element in lines if element not in trained]
     if unknown:
         raise InputError(f"map_elements: calibrations name '{unknown[0]}'{nearest_name(unknown[0], trained)}")
-    properties = options.get("properties")
     mapped: dict[str, ElementModel] = {}
     for element, forest in trained.items():
         mapped[element] = element_model(
@@ -255,11 +254,11 @@ def map_elements(
             measurement=lines[element].measurement_error() if element in lines else None,
             workers=int(options.get("workers", 1)),
         )
-    models = {_layer_of(element, properties): one.model for element, one in mapped.items()}
-    maps = map_models(models, cube, layers, unseen=unseen)
+    declared_by = {element: _declared(element, options.get("properties")) for element in trained}
+    labels = {element: element if one is None else one.layer for element, one in declared_by.items()}
+    maps = map_models({labels[name]: one.model for name, one in mapped.items()}, cube, layers, unseen=unseen)
     for element, one in mapped.items():
-        attributes = maps[_layer_of(element, properties)].attrs
-        declared = (properties or {}).get(element) or known_property(element)
+        attributes, declared = maps[labels[element]].attrs, declared_by[element]
         if declared is not None and declared.scale:
             attributes["scale"] = declared.scale
         if one.variogram is not None:
@@ -300,9 +299,9 @@ def property_of(element: str, properties: Mapping[str, SoilProperty] | None = No
     >>> property_of("pH").log, property_of("Zn").log, property_of("iron_oxalate").units
     (False, True, 'mg kg-1')
     """
-    return (properties or {}).get(element) or known_property(element) or SoilProperty("content", log=True)
+    return _declared(element, properties) or SoilProperty("content", log=True)
 
 
-def _layer_of(element: str, properties: Mapping[str, SoilProperty] | None) -> str:
-    declared = (properties or {}).get(element) or known_property(element)
-    return element if declared is None else declared.layer
+def _declared(element: str, properties: Mapping[str, SoilProperty] | None) -> SoilProperty | None:
+    """The property of a column, where it is declared or known."""
+    return (properties or {}).get(element) or known_property(element)

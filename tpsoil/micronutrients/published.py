@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import require_named
 
 KEYS = ["element", "class", "quantity"]
 
@@ -50,9 +50,7 @@ def published_values(item: str | None = None) -> pd.DataFrame:
     table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
     if item is None:
         return table
-    if item not in set(table["item"]):
-        known = list(dict.fromkeys(table["item"]))
-        raise InputError(f"published_values: no item '{item}'{nearest_name(item, known)}")
+    require_named("published_values", [item], dict.fromkeys(table["item"]), "item")
     return table[table["item"] == item].reset_index(drop=True)
 
 
@@ -81,9 +79,7 @@ def beside_published(table: pd.DataFrame) -> pd.DataFrame:
     >>> beside_published(own)[["published", "here"]].values.tolist()
     [[27.24, 30.0]]
     """
-    for name in (*KEYS, "value"):
-        if name not in table:
-            raise InputError(f"beside_published: no column '{name}'{nearest_name(name, map(str, table.columns))}")
+    require_named("beside_published", (*KEYS, "value"), table)
     known = published_values()
     known = known.assign(published=pd.to_numeric(known["value"], errors="coerce")).drop(columns=["value", "origin"])
     merged = known.dropna(subset=["published"]).merge(

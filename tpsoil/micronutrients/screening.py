@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["sd", "mad"]
@@ -96,9 +96,7 @@ def screen_outliers(
     table = samples if isinstance(samples, pd.DataFrame) else one_element(samples)
     require_tidy(table, "screen_outliers")
     names = [str(e) for e in pd.unique(table["element"])]
-    for element in elements or ():
-        if element not in names:
-            raise InputError(f"screen_outliers: no element '{element}'{nearest_name(element, names)}")
+    require_named("screen_outliers", elements or (), names, "element")
     outlier = pd.Series(False, index=table.index, name="outlier")
     flags = np.zeros(len(table), dtype=bool)
     rows: dict[str, dict[str, Any]] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 from tpsoil.micronutrients.screening import require_tidy
 
 Floats = npt.NDArray[np.float64]
@@ -65,10 +65,7 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None,
     result["n_missing"] = groups.size() - result["n"] - result["n_censored"]
     reserved = {*keys, "value", "replicate", "detection_limit", "censored", "_valid"}
     others = [c for c in samples.columns if c not in reserved] if keep is None else list(keep)
-    missing = [column for column in others if column not in samples]
-    if missing:
-        hint = nearest_name(missing[0], map(str, samples.columns))
-        raise InputError(f"summarise_sites: keep: no column '{missing[0]}'{hint}")
+    require_named("summarise_sites: keep", others, samples)
     for column in others:
         numeric = pd.api.types.is_numeric_dtype(flagged_samples[column]) and not pd.api.types.is_bool_dtype(
             flagged_samples[column]
