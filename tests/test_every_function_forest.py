@@ -194,6 +194,7 @@ CASES = {
             "random_state": other(1),
             "engine": other("scikit-learn"),
             "n_jobs": same(2, "threads; each tree has its own seed"),
+            "verbose": same(1, "a bar on a terminal and in a notebook"),
         },
     ),
 }

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tpsoil.errors import InputError
-from tpsoil.forest import fit_progress, train
+from tpsoil.forest import SoilForest, fit_progress, train
 from tpsoil.forest.fit_progress import reporting_fits
 from tpsoil.micronutrients import train_elements
 
@@ -36,6 +36,14 @@ def test_a_terminal_shows_the_folds_of_a_training(console: Console) -> None:
     train(TABLE, "Fe", ["slope"], "site", trees=2, n_folds=3)
     assert re.search(r"training Fe .* 7/7 folds", written(console))  # three at random, three by site, and the forest
     assert max(len(line.rstrip()) for line in re.split(r"[\r\n]+", written(console))) <= 80
+
+
+@pytest.mark.parametrize("engine", ["compiled", "scikit-learn"])
+def test_the_estimator_shows_its_trees_where_asked(engine: Any, console: Console) -> None:
+    SoilForest(130, engine=engine).fit(TABLE[["slope"]], TABLE["Fe"])
+    assert written(console) == ""
+    SoilForest(130, engine=engine, verbose=1).fit(TABLE[["slope"]], TABLE["Fe"])
+    assert re.search(r"growing trees .* 130/130 trees", written(console))
 
 
 def test_each_element_has_its_bar(console: Console) -> None:

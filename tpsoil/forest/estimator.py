@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 
 from tpsoil.errors import InputError, require_one_of
 from tpsoil.forest.compiled import CompiledForest
+from tpsoil.forest.fit_progress import fit_bar, fold_done
 from tpsoil.forest.growing import grow, unfitted_forest
 from tpsoil.forest.options import PRESETS, Engine, Splitter
 from tpsoil.forest.tables import Unseen
@@ -53,6 +54,8 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     engine : {"compiled", "scikit-learn"} or None
         Grower of the trees. "scikit-learn": equal to RandomForestRegressor. "compiled": another draw of the same kind
         of forest, from the same bootstrap samples, several times faster. None: the compiled one.
+    verbose : int
+        Above 0: `fit` shows a bar of the trees on a terminal and in a notebook with widgets.
 
     Attributes
     ----------
@@ -99,6 +102,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Any = 0,
         n_jobs: int | None = None,
         engine: Engine | None = None,
+        verbose: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
         self.preset = preset
@@ -110,6 +114,7 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.engine = engine
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SoilForest:
         """Grow the trees.
@@ -145,14 +150,16 @@ class SoilForest(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         state = self.random_state
         if not isinstance(state, Integral):
             state = check_random_state(state).randint(np.iinfo(np.int32).max)
-        self.forest_ = grow(
-            unfitted_forest(int(trees), int(state), {**PRESETS[self.preset], **own}),
-            rows,
-            target,
-            sample_weight=sample_weight,
-            threads=self._threads,
-            engine=self.engine,
-        )
+        with fit_bar("growing trees", show=self.verbose > 0, unit="trees"):
+            self.forest_ = grow(
+                unfitted_forest(int(trees), int(state), {**PRESETS[self.preset], **own}),
+                rows,
+                target,
+                sample_weight=sample_weight,
+                threads=self._threads,
+                engine=self.engine,
+                progress=fold_done if self.verbose > 0 else None,
+            )
         names = getattr(self, "feature_names_in_", None)
         self.compiled_ = CompiledForest.from_sklearn(self.forest_, names, responses=(rows, target))
         return self

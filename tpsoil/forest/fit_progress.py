@@ -1,4 +1,4 @@
-"""Progress of a training: forests of folds that are done, of all; by default a bar on a terminal or in a notebook."""
+"""Progress of a training in folds or trees, of all; by default a bar on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reporting_fits(progress: Progress) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fit_bar(title: str, *, show: bool) -> Iterator[None]:
+def fit_bar(title: str, *, show: bool, unit: str = "folds") -> Iterator[None]:
     """Show a bar of the folds of a training, where its output may be overwritten and nobody else reports them.
 
     Parameters
@@ -48,6 +48,8 @@ def fit_bar(title: str, *, show: bool) -> Iterator[None]:
     title : str
     show : bool
         False: no bar anywhere.
+    unit : str
+        What is counted.
     """
     console = fit_console() if show and _REPORT.get() is None else None
     if console is None or not (has_widgets() if in_notebook() else console.is_terminal):
@@ -55,7 +57,7 @@ def fit_bar(title: str, *, show: bool) -> Iterator[None]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("folds"), TimeElapsedColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
     with Progress(TextColumn("{task.description}", markup=False), *columns, console=console, transient=True) as bar:
         task = bar.add_task(printable(title), total=None)
         with reporting_fits(lambda done, total: bar.update(task, completed=done, total=total)):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError, require_one_of
+from tpsoil.forest.fit_progress import Progress
 from tpsoil.forest.leaves import in_bag_counts
 from tpsoil.forest.options import Engine, Splitter
 from tpsoil.kernels.growing import grow_trees
@@ -100,7 +101,14 @@ def _unsupported(forest: Any, outputs: int) -> str:
 
 
 def grow(
-    forest: Forest, X: Any, y: Any, *, sample_weight: Any = None, threads: int = 1, engine: Engine | None = None
+    forest: Forest,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    threads: int = 1,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> Forest:
     """Fit a forest in place.
 
@@ -116,6 +124,8 @@ def grow(
     engine : {"compiled", "scikit-learn"}, optional
         "scikit-learn": equal to `forest.fit` on one thread; weighted forests use one thread. "compiled": another draw
         of the same kind of forest, from the same bootstrap samples. By default "compiled" where it has the settings.
+    progress : callable, optional
+        `progress(done, total)` after each batch of trees, in this thread.
 
     Returns
     -------
@@ -142,7 +152,7 @@ def grow(
     values = np.asarray(y, dtype=np.float64)
     outputs = 1 if values.ndim < 2 else values.shape[1]
     if choose_engine(forest, outputs, engine) == "compiled":
-        return _grow_compiled(forest, X, y, sample_weight, threads)
+        return _grow_compiled(forest, X, y, sample_weight, threads, progress)
     if trees == 1 or sample_weight is not None:
         with _FITTING:
             return forest.fit(X, y, sample_weight)
@@ -160,6 +170,8 @@ def grow(
             forest.estimators_ = batch
             drawn = forest.estimators_samples_ if forest.bootstrap else [None] * len(batch)
             grown += pool.map(lambda tree, rows_drawn: _grow_tree(tree, rows, values, rows_drawn), batch, drawn)
+            if progress is not None:
+                progress(len(grown), trees)
     forest.estimators_ = grown
     return forest
 
@@ -210,7 +222,7 @@ class RankedTable:
         return cls(codes, same, distinct, values, presorted)
 
 
-def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int) -> Any:
+def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int, progress: Progress | None) -> Any:
     """Fit with the compiled grower: scikit-learn checks the data and fits a stump, whose place the trees take."""
     weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     if weight is not None and (weight < 0).any():
@@ -255,11 +267,12 @@ def _grow_compiled(forest: Any, X: Any, y: Any, sample_weight: Any, threads: int
 
     size = max(1, min(BATCH, NODE_BYTES // (2 * len(target) * 56), -(-trees // threads)))
     batches = list(_batches(seeds, size))
-    if threads == 1 or len(batches) == 1:
-        grown = [tree for batch in batches for tree in part(batch)]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            grown = [tree for members in pool.map(part, batches) for tree in members]
+    grown: list[Any] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for members in map(part, batches) if threads == 1 or len(batches) == 1 else pool.map(part, batches):
+            grown += members
+            if progress is not None:
+                progress(len(grown), trees)
     forest.estimators_ = grown
     return forest
 
