@@ -197,7 +197,7 @@ def test_a_model_survives_bytes_and_pickle(cube: xr.Dataset, trained: dict) -> N
     assert layer_variables("Cr", 0.9)[0].name == "Cr"
     with pytest.raises(InputError, match="not a map model"):
         MapModel.load(b"nothing")
-    with pytest.raises(InputError, match="promise different coverage"):
+    with pytest.raises(InputError, match="have different nominal coverage"):
         map_models({"iron": model, "zinc": MapModel.of(trained["Zn"], level=0.9)}, cube)
 
 

@@ -161,8 +161,8 @@ def design_folds(
 def _block_size(design: str, degrees: bool) -> float:
     size, unit = re.findall(r":([\d.]+)(\w+)$", design)[0]
     if (unit == "deg") != degrees:
-        given, needed = ("degrees", "deg") if degrees else ("metres", "m or km")
-        raise InputError(f"{design}: the positions are in {given}; give the size of blocks in {needed}")
+        unit_of_positions, needed = ("degrees", "deg") if degrees else ("metres", "m or km")
+        raise InputError(f"{design}: the positions are in {unit_of_positions}; give the size of blocks in {needed}")
     return float(size) * (1000.0 if unit == "km" else 1.0)
 
 

@@ -22,7 +22,7 @@ Labels = npt.NDArray[np.int64]
 EARTH_RADIUS_M: Final = 6371008.8
 """Mean radius of GRS80, of the sphere on which distances between degrees are measured."""
 CHUNK: Final = 1_000_000
-"""Query points that are held as coordinates at a time."""
+"""Query points whose coordinates are in memory at a time."""
 
 
 def nearest_distances(query: npt.ArrayLike, samples: npt.ArrayLike, *, degrees: bool = False) -> Doubles:
@@ -101,7 +101,7 @@ def distances_across_folds(
         At least two different labels.
     degrees : bool
     rows : ndarray of int, optional
-        Samples that are asked about; all by default.
+        Samples whose distance is computed; all by default.
 
     Returns
     -------

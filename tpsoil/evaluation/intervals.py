@@ -20,7 +20,7 @@ LARGEST_IMBALANCE: Final = 4
 
 
 def interval_coverage(observed: npt.ArrayLike, quantiles: npt.ArrayLike, levels: npt.ArrayLike) -> pd.DataFrame:
-    """Coverage, width and score of the central interval of every level that a set of quantiles holds.
+    """Coverage, width and score of the central interval of every level of a set of quantiles.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ def interval_coverage(observed: npt.ArrayLike, quantiles: npt.ArrayLike, levels:
     Returns
     -------
     DataFrame
-        One row a pair of levels that lie symmetrically: `level` (promised), `coverage` (PICP), `binomial_se` of a
-        coverage that is exactly as promised, `below` and `above` (shares outside on each side), `mean_width`,
+        One row a pair of levels that lie symmetrically: `level` (nominal), `coverage` (PICP), `binomial_se` of a
+        coverage that is exactly nominal, `below` and `above` (shares outside on each side), `mean_width`,
         `interval_score`.
 
     Raises
@@ -90,7 +90,8 @@ def quantile_coverage(observed: npt.ArrayLike, quantiles: npt.ArrayLike, levels:
     Returns
     -------
     DataFrame
-        `level`, `coverage`, `binomial_se`. An interval may cover as promised with both limits too low; this shows it.
+        `level`, `coverage`, `binomial_se`. An interval may have nominal coverage with both
+        limits too low; this shows it.
 
     Raises
     ------
@@ -183,7 +184,7 @@ def crps(observed: npt.ArrayLike, members: npt.ArrayLike) -> Doubles:
 
 
 def conformal_quantile(scores: npt.ArrayLike, level: float, weights: npt.ArrayLike | None = None) -> float:
-    """The score that a new one stays below with the promised probability.
+    """The score that a new one stays below with the nominal probability.
 
     Parameters
     ----------
@@ -193,7 +194,7 @@ def conformal_quantile(scores: npt.ArrayLike, level: float, weights: npt.ArrayLi
         1 - alpha, within 0..1.
     weights : array_like (n + 1,), optional
         Density ratio of the new row's population to the samples' at each sample and, last, at the new row: the
-        promise then holds under covariate shift. Equal where left out.
+        coverage is then nominal under covariate shift. Equal where left out.
 
     Returns
     -------
@@ -239,7 +240,7 @@ def conformal_quantile(scores: npt.ArrayLike, level: float, weights: npt.ArrayLi
 
 @dataclass(frozen=True, eq=False)
 class GroupQuantiles:
-    """A conformal score for each group, so that coverage holds within groups and not only on average.
+    """A conformal score for each group, so that coverage is nominal within groups and not only on average.
 
     Parameters
     ----------
@@ -269,7 +270,7 @@ class GroupQuantiles:
 def group_quantiles(
     scores: npt.ArrayLike, groups: npt.ArrayLike, level: float, *, smallest: int | None = None
 ) -> GroupQuantiles:
-    """Conformal scores by group (Mondrian): each group's coverage is as promised.
+    """Conformal scores by group (Mondrian): each group's coverage is nominal.
 
     Parameters
     ----------
@@ -317,7 +318,7 @@ def group_quantiles(
 def density_ratio(
     samples: pd.DataFrame, area: pd.DataFrame, *, largest: float = 20.0, seed: int = 0
 ) -> tuple[Doubles, Doubles]:
-    """How much denser the mapped area is than the samples at each of both, by a classifier that tells them apart.
+    """How much denser the mapped area is than the samples at each of both, by a classifier of both.
 
     Parameters
     ----------

@@ -196,8 +196,8 @@ class SampleDesign:
         y = self._values(values, "values")
         weight = 1.0 / np.asarray(self.probability, dtype=np.float64)
         share = weight / weight.sum()
-        given = predicted is not None and map_mean is not None
-        if (method != "mean") != given or (predicted is None) != (map_mean is None):
+        with_map = predicted is not None and map_mean is not None
+        if (method != "mean") != with_map or (predicted is None) != (map_mean is None):
             raise InputError(
                 f"probability sample: method '{method}' {'needs' if method != 'mean' else 'does not use'} predicted "
                 "and map_mean; use 'difference' or 'regression' with both, 'mean' with neither"
@@ -299,7 +299,7 @@ def intensity_weights(
 
     Notes
     -----
-    Weighted scores estimate the score over the area from samples that are dense in places, without any promise where
+    Weighted scores estimate the score over the area from samples that are dense in places, without any validity where
     there are none.
 
     References

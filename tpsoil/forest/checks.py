@@ -92,7 +92,7 @@ def _fault(forest: CompiledForest) -> str:
     if (parents != 1).any():
         return "a node has two parents or none"
     if (forest.feature[parent] < 0).any() or (forest.feature[parent] >= len(forest.features)).any():
-        return f"a node asks for a feature that is not one of its {len(forest.features)}"
+        return f"a node splits on a feature that is not one of its {len(forest.features)}"
     if np.isnan(forest.threshold[parent]).any() or not np.isfinite(forest.value).all():
         return "a threshold or a value is not a finite number"
     return ""

@@ -252,7 +252,7 @@ class CompiledForest:
             Quantiles between the trees' predictions, or Meinshausen's of the training responses; by default the latter
             where the forest has them.
         unseen : {"error", "nan"}
-            Treatment of rows with a class that training never saw.
+            Treatment of rows with a class that is not in the training data.
         threads : int
             Blocks of rows walked at once.
 
@@ -359,7 +359,7 @@ class CompiledForest:
         return map_forests({"": self}, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
 
     def unseen_categories(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> dict[str, dict[int, int]]:
-        """Cells with a class that training never saw, counted: {feature: {class: cells}}; computes."""
+        """Cells with a class that is not in the training data, counted: {feature: {class: cells}}; computes."""
         return count_unseen(self, cube, layers)
 
     def save(self, path: str | Path) -> None:

@@ -63,7 +63,7 @@ class Encoding:
         table : DataFrame
             Has every feature by name; other columns are ignored.
         unseen : {"error", "missing"}
-            Treatment of a class that training never saw.
+            Treatment of a class that is not in the training data.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Encoding:
         Returns
         -------
         dict of str to ndarray (m,), float32
-            In training order; NaN where missing, and for a class that training never saw.
+            In training order; NaN where missing, and for a class that is not in the training data.
         """
         columns: dict[str, npt.NDArray[np.float32]] = {}
         for feature in self.features:
@@ -164,12 +164,12 @@ class Encoding:
         layers : mapping of str to str, optional
             Name in the cube of a feature that has another name there.
         unseen : {"nan", "error"}
-            Treatment of a cell with soil whose class training never saw.
+            Treatment of a cell with soil whose class is not in the training data.
 
         Returns
         -------
         Dataset
-            float32, lazy where the cube is; NaN where missing, and for a class that training never saw.
+            float32, lazy where the cube is; NaN where missing, and for a class that is not in the training data.
 
         Raises
         ------

@@ -63,8 +63,8 @@ def predict_cube(
     probabilities : bool
         Also map the probability of each class; classifiers with `predict_proba` only.
     unseen : {"nan", "error"}
-        What a cell with soil is whose class training never saw. The classes are those of the forest, and of encoders
-        (`OneHotEncoder`, `OrdinalEncoder`) in the pipeline.
+        Treatment of a cell with soil whose class is not in the training data. The classes are those of the forest, and
+        of encoders (`OneHotEncoder`, `OrdinalEncoder`) in the pipeline.
 
     Returns
     -------
@@ -130,7 +130,7 @@ class BlockModel:
     fitted : FittedModel
     features : tuple of str
     levels : mapping of str to tuple of float
-        Classes that training saw, by feature.
+        Classes in the training data, by feature.
     codes : tuple of int
         Code of each class of a classifier, in the order of `classes_`.
     quantiles : tuple of float

@@ -81,9 +81,9 @@ def permutation_importance(
         out = np.flatnonzero(counts == 0)
         if not len(out):
             continue
-        rows, truth = X[out], y[out]
+        rows, observed = X[out], y[out]
         used = set(tree.tree_.feature[tree.tree_.feature >= 0].tolist())
-        before = float(((_predict(tree, rows) - truth) ** 2).mean())
+        before = float(((_predict(tree, rows) - observed) ** 2).mean())
         rng = np.random.default_rng(stream)
         for j, members in enumerate(columns.values()):
             orders = [rng.permutation(len(out)) for _ in range(repeats)]
@@ -92,7 +92,7 @@ def permutation_importance(
             for order in orders:
                 mixed = rows.copy()
                 mixed[:, members] = rows[np.ix_(order, members)]
-                delta[t, j] += (float(((_predict(tree, mixed) - truth) ** 2).mean()) - before) / repeats
+                delta[t, j] += (float(((_predict(tree, mixed) - observed) ** 2).mean()) - before) / repeats
     return scaled_increase(delta, list(columns))
 
 

@@ -1,4 +1,4 @@
-"""Prediction intervals that keep their promise: conformal correction on out-of-fold residuals, and its proof."""
+"""Prediction intervals with nominal coverage: conformal correction by out-of-fold residuals, and empirical coverage."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Method = Literal["quantile", "spread", "residual"]
 
 SMALLEST_GROUP: Final = 50
 """Samples of a class that has a correction of its own. With the minimum of 9 for 90 %, arid Europe in kNNDM folds,
-whose 139  samples are nearly all in one fold, is covered by 63 %; by 91 % with the correction of all."""
+whose 139 samples are nearly all in one fold, is covered by 63 %; by 91 % with the correction of all."""
 
 
 @dataclass(frozen=True)
 class Conformal:
-    """A conformal correction of prediction intervals. Made by `conformal_intervals`.
+    """A conformal correction of prediction intervals. Created by `conformal_intervals`.
 
     Parameters
     ----------
     level : float
-        Promised coverage, 0..1.
+        Nominal coverage, 0..1.
     method : {"quantile", "spread", "residual"}
     correction : float
         On the scale of the fit: added outside both quantiles; times the sd between trees; or the half-width itself.
@@ -141,7 +141,7 @@ def conformal_intervals(
         What is corrected: the quantile forest's limits (wide where the data are wide), the sd between trees times a
         factor, or one half-width for everywhere.
     kind : str, optional
-        Folds whose residuals are used; by default the deciding ones. Random folds promise too much where replicates
+        Folds whose residuals are used; by default the deciding ones. Random folds are over-optimistic where replicates
         or neighbours leak.
 
     Returns
@@ -159,8 +159,8 @@ def conformal_intervals(
     quantile regression), for "spread" |y_i - m(x_i)| / (sd(x_i) + b) with b the median of sd, for "residual"
     |y_i - m(x_i)|. For "spread" with a logarithmic fit m and sd are those of the lognormal distribution with the mean
     and spread between trees in the target's own unit, which maps have: it needs no quantiles. The residuals come
-    from forests of the other folds, so they are a little larger than the whole forest's: the interval errs to the safe
-    side.
+    from forests of the other folds, so they are a little larger than the complete forest's: intervals are
+    conservative.
 
     References
     ----------
@@ -208,7 +208,7 @@ def coverage_table(
     method: Method = "quantile",
     conditional: npt.ArrayLike | pd.Series | None = None,
 ) -> pd.DataFrame:
-    """How often intervals hold the truth, overall and by group, out of fold.
+    """Empirical coverage of intervals, overall and by group, out of fold.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def coverage_table(
     method : {"quantile", "spread", "residual"}
         What is corrected.
     conditional : Series or array_like, optional
-        Group of each used row with a correction of its own, learned from the other folds: coverage is then as promised
+        Group of each used row with a correction of its own, learned from the other folds: coverage is then nominal
         within each group that has enough rows, not only on average.
 
     Returns

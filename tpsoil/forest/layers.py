@@ -354,7 +354,7 @@ def map_models(
     layers : mapping of str to str, optional
         Name in the cube of a feature that has another name there.
     unseen : {"nan", "error"}
-        Treatment of a cell with soil and all covariates whose class training never saw.
+        Treatment of a cell with soil and all covariates whose class is not in the training data.
 
     Returns
     -------
@@ -371,10 +371,10 @@ def map_models(
     check_unseen("map", unseen)
     cube = require_cube(cube, "map")
     if not models:
-        raise InputError("map: no model was given, expected one or more")
+        raise InputError("map: no model, expected one or more")
     coverage = sorted({model.conformal.level for model in models.values() if model.conformal is not None})
     if len(coverage) > 1:
-        raise InputError(f"map: models of one map promise different coverage, {coverage}; use one level for all")
+        raise InputError(f"map: models of one map have different nominal coverage, {coverage}; use one level for all")
     features = list(dict.fromkeys(name for model in models.values() for name in model.features))
     sources = {feature: (layers or {}).get(feature, feature) for feature in features}
     require_features(cube, list(sources.values()), where="map", noun="layer")

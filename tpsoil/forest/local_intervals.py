@@ -223,7 +223,7 @@ def chance_of_area(classifier: CompiledForest, columns: Mapping[str, npt.NDArray
 
 
 def check_choices(level: float | None, extra: Sequence[str], conformal: str, cells: pd.DataFrame | None) -> None:
-    """Check what a map is asked for beside mean and spread.
+    """Check the options of a map beside mean and spread.
 
     Parameters
     ----------

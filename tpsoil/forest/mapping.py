@@ -147,7 +147,7 @@ class BlockMapper:
     fills : tuple of int or None
         Fill value of each integer layer.
     reject_unseen : bool
-        Whether a class that training never saw is an error.
+        Whether a class that is not in the training data is an error.
     where : str
         For messages.
     """
@@ -196,7 +196,7 @@ def map_members(
     outputs : sequence of Variable
         Of all members, in order.
     reject_unseen : bool
-        Whether a cell with soil of a class that training never saw is an error; else it is NaN.
+        Whether a cell with soil of a class that is not in the training data is an error; else it is NaN.
     """
     inputs = [cube[source] for source in sources.values()]
     masks = [cube[MASK]] if MASK in cube else []
@@ -260,7 +260,7 @@ def _selected(
 def count_unseen(
     forest: CompiledForest, cube: xr.Dataset, layers: Mapping[str, str] | None
 ) -> dict[str, dict[int, int]]:
-    """Number of cells on soil with a class that training never saw, by feature and class."""
+    """Number of cells on soil with a class that is not in the training data, by feature and class."""
     sources = _sources([forest], cube, layers)
     cube = with_soil_mask(cube)
     counts: dict[str, dict[int, int]] = {}

@@ -15,7 +15,7 @@ SPREAD_LIMITS: Final = (
     "spread between trees, scaled so that out-of-fold observations are covered with the nominal frequency"
 )
 EXTRA_LAYERS: Final = ("point_density", "expected_error")
-"""Layers of covariate space that are mapped where they are asked for."""
+"""Layers of covariate space that are mapped on request."""
 
 
 def layer_variables(

@@ -30,7 +30,7 @@ UNREADABLE: Final = (
 
 
 def save_forest(forest: CompiledForest, path: Path) -> None:
-    """Write a forest: whole or not at all.
+    """Write a forest: complete or not at all.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def save_forest(forest: CompiledForest, path: Path) -> None:
         "weighted": None if forest.responses is None else forest.responses.weighted,
     }
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    whole = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with whole.open("wb") as stream:
+        with partial.open("wb") as stream:
             np.savez_compressed(stream, **arrays)
-        whole.replace(path)
+        partial.replace(path)
     except OSError as error:
-        whole.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise AccessError(f"{path}: the forest cannot be written: {error}; choose another place") from error
 
 

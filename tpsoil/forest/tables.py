@@ -1,4 +1,4 @@
-"""Rows as a forest needs them: numbers, one column for each feature, and no class that training never saw."""
+"""Rows as a forest needs them: numbers, one column for each feature, and only classes of the training data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def unseen_classes(column: Array, levels: Sequence[float]) -> Array:
 
 
 def unseen_message(where: str, name: str, values: Array, levels: Sequence[float]) -> str:
-    """Message about classes that training never saw."""
+    """Message about classes that are not in the training data."""
     classes = ", ".join(f"{v:g}" for v in np.unique(values)[:10])
     return (
         f"{where}: feature '{name}' has class {classes} in {values.size} cells, which training never saw (it saw "
@@ -80,7 +80,7 @@ def unseen_message(where: str, name: str, values: Array, levels: Sequence[float]
 
 
 def unseen_rows(table: Array, features: Sequence[str], categories: Mapping[str, Sequence[int]], unseen: str) -> Array:
-    """Rows with a class that training never saw.
+    """Rows with a class that is not in the training data.
 
     Raises
     ------

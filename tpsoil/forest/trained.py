@@ -173,7 +173,7 @@ class TrainedForest:
         MissingInputError
             Where features are missing; all are listed.
         InputError
-            For a class that training never saw.
+            For a class that is not in the training data.
         """
         rows = self.encoding.table(table)
         predicted = self.compile(responses=bool(len(quantiles))).predict(rows, quantiles if len(quantiles) else None)
@@ -201,7 +201,7 @@ class TrainedForest:
         quantiles : sequence of float, optional
             Of the training values in the leaves, in 0..1.
         unseen : {"nan", "error"}
-            Treatment of a cell with soil whose class training never saw.
+            Treatment of a cell with soil whose class is not in the training data.
 
         Returns
         -------
