@@ -136,6 +136,15 @@ def test_a_layer_that_changes_loses_its_overviews(place: Path) -> None:
     assert (tpsoil.open_cube(place / "overviews" / "2")["elevation"].values == 0).all()
 
 
+def test_means_of_overviews_exceed_no_type_that_holds_their_cells() -> None:
+    large = np.full((4, 4), 3e38, np.float32)
+    large[0, 0] = np.nan
+    half = halved(large, "continuous", np.nan)
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, 3e38, rtol=1e-6)
+    assert np.isinf(halved(np.full((2, 2), np.inf, np.float32), "continuous", np.nan)).all()
+
+
 def test_a_run_writes_overviews_of_its_maps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small_run.make_small(tmp_path, side=48, chunk=24)
     monkeypatch.setattr("tpsoil.cube.levels.COARSEST_CELLS", 24)

@@ -274,7 +274,7 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
         return _most_frequent(four, fill)
     valid = [~np.isnan(one) if is_float else one != fill for one in four]
     if all(ok.all() for ok in valid):
-        count: Any = 4
+        count: Any = np.uint8(4)
     else:
         four = [np.where(ok, one, 0) for one, ok in zip(four, valid)]
         count = np.sum(valid, axis=0, dtype=np.uint8)
@@ -284,12 +284,20 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
         east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
         mean = np.rad2deg(np.arctan2(east, north)) % 360
     else:
-        one, *others = four
-        mean = one.astype(block.dtype if is_float else np.float64)
-        for other in others:
-            mean += other
-        mean /= np.maximum(count, 1)
+        mean = _sum(four, block.dtype if is_float else np.dtype(np.float64)) / np.maximum(count, 1)
     return np.where(count > 0, mean, np.nan if is_float else fill).astype(block.dtype, copy=False)
+
+
+def _sum(four: Sequence[Array], dtype: np.dtype[Any]) -> Array:
+    """Sum in a type, or in 64 bits where it exceeds the range of that type and the mean need not."""
+    one, *others = four
+    total = one.astype(dtype)
+    with np.errstate(over="ignore"):
+        for other in others:
+            total += other
+    if dtype == np.float32 and np.isinf(total).any():
+        return _sum(four, np.dtype(np.float64))
+    return total
 
 
 def _most_frequent(four: Sequence[Array], fill: Any) -> Array:

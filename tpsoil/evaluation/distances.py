@@ -288,3 +288,8 @@ def _tree(place: Doubles) -> Any:
     from scipy.spatial import cKDTree
 
     return cKDTree(place)
+
+
+def group_means(values: npt.NDArray[np.float64], codes: Labels) -> npt.NDArray[np.float64]:
+    """Mean of each column (n, p) over the rows of each group, (groups, p)."""
+    return np.column_stack([np.bincount(codes, weights=column) / np.bincount(codes) for column in values.T])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, require_one_of
+from tpsoil.evaluation.distances import group_means
 
 Labels = npt.NDArray[np.int64]
 
@@ -187,11 +188,6 @@ def block_codes(
         position = group_means(position, codes)[codes]
     cells = np.floor(position / block_size).astype(np.int64)
     return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def group_means(values: npt.NDArray[np.float64], codes: Labels) -> npt.NDArray[np.float64]:
-    """Mean of each column (n, p) over the rows of each group, (groups, p)."""
-    return np.column_stack([np.bincount(codes, weights=column) / np.bincount(codes) for column in values.T])
 
 
 def _group_codes(groups: npt.ArrayLike | None, count: int) -> Labels:

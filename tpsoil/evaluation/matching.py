@@ -12,10 +12,10 @@ from tpsoil.errors import InputError
 from tpsoil.evaluation.distances import (
     FoldDistances,
     distances_between_samples,
+    group_means,
     nearest_distances,
     wasserstein,
 )
-from tpsoil.evaluation.folds import group_means
 
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
