@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -81,7 +81,7 @@ def lapse_rate_downscaling(
         require_unit(where, name, layer, "m", fix=ADD_LAYER)
     require_one_grid(temperature, coarse_elevation, elevation, where=where)
     (result,) = map_pixels(
-        _Lapse(lapse_rate_k_km / 1000.0),
+        partial(_at_fine_height, rate_k_m=lapse_rate_k_km / 1000.0),
         temperature,
         coarse_elevation,
         elevation,
@@ -95,15 +95,8 @@ def lapse_rate_downscaling(
     return cast(xr.DataArray, result)
 
 
-@dataclass(frozen=True)
-class _Lapse:
-    rate_k_m: float
-
-    def __call__(self, temperature: Array, coarse: Array, fine: Array) -> Array:
-        return cast(
-            Array,
-            temperature.astype(np.float64) + self.rate_k_m * (coarse.astype(np.float64) - fine.astype(np.float64)),
-        )
+def _at_fine_height(temperature: Array, coarse: Array, fine: Array, *, rate_k_m: float) -> Array:
+    return temperature.astype(np.float64) + rate_k_m * (coarse.astype(np.float64) - fine.astype(np.float64))
 
 
 def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None) -> xr.DataArray:
@@ -135,11 +128,11 @@ def monthly_means(monthly: xr.DataArray, *, years: tuple[int, int] | None = None
     """
     order, span = _complete_years(monthly, years, "monthly_means")
     spec = Variable(str(monthly.name or "monthly"), str(monthly.attrs.get("long_name", monthly.name or "")), "1")
-    parts = []
-    for month in range(12):
-        stack = monthly.isel(time=order[month::12])
-        weights = np.full(len(order) // 12, 12.0 / len(order))
-        parts.append(per_series(_Weighted(tuple(weights)), stack, dim="time", output=typed_as(spec, monthly)))
+    mean = partial(_weighted, weights=(12.0 / len(order),) * (len(order) // 12), where="monthly_means")
+    parts = [
+        per_series(mean, monthly.isel(time=order[month::12]), dim="time", output=typed_as(spec, monthly))
+        for month in range(12)
+    ]
     result = xr.concat(parts, dim=xr.DataArray(np.arange(1, 13), dims="month", name="month"), coords="minimal")
     result.attrs = {**monthly.attrs, "years": span, "formula": "mean of each calendar month over the years"}
     return result
@@ -180,7 +173,7 @@ def mean_annual_temperature(monthly: xr.DataArray, *, years: tuple[int, int] | N
     stack = monthly.isel(time=order)
     days = np.asarray(stack["time"].dt.days_in_month, dtype=np.float64)
     return per_series(
-        _Weighted(tuple(days / days.sum()), low=-100.0, high=100.0, where=where, name="monthly"),
+        partial(_weighted, weights=tuple(days / days.sum()), low=-100.0, high=100.0, where=where),
         stack,
         dim="time",
         output=typed_as(variable(where), monthly),
@@ -221,7 +214,7 @@ def annual_precipitation(monthly: xr.DataArray, *, years: tuple[int, int] | None
     require_unit(where, "monthly", monthly, "mm", fix=ADD_LAYER, period="month")
     order, span = _complete_years(monthly, years, where)
     return per_series(
-        _Weighted((12.0 / len(order),) * len(order), low=0.0, where=where, name="monthly"),
+        partial(_weighted, weights=(12.0 / len(order),) * len(order), low=0.0, where=where),
         monthly.isel(time=order),
         dim="time",
         output=typed_as(variable(where), monthly),
@@ -280,19 +273,11 @@ def aridity_index(annual_precipitation: Cells | float, potential_evapotranspirat
     return result
 
 
-@dataclass(frozen=True)
-class _Weighted:
-    weights: tuple[float, ...]
-    low: float = -np.inf
-    high: float = np.inf
-    where: str = "monthly_means"
-    name: str = "monthly"
-
-    def __call__(self, values: Array) -> Array:
-        require_range(
-            self.where, self.name, values, self.low, self.high, "declare its nodata value, or correct its units"
-        )
-        return weighted_sums(values, np.asarray(self.weights))
+def _weighted(
+    values: Array, *, weights: tuple[float, ...], where: str, low: float = -np.inf, high: float = np.inf
+) -> Array:
+    require_range(where, "monthly", values, low, high, "declare its nodata value, or correct its units")
+    return weighted_sums(values, np.asarray(weights))
 
 
 def _complete_years(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,7 +138,7 @@ def cover_by_class(
         lows, highs = zip(*(ranges[code] for code in codes))
         ranges = CoverRanges(tuple(codes), tuple(lows), tuple(highs), "given as numbers")
     (result,) = map_pixels(
-        _ByClass(ranges),
+        partial(_by_class, ranges=ranges),
         land_cover,
         vegetation_cover,
         outputs=[variable("cover_factor")],
@@ -152,15 +152,11 @@ def cover_by_class(
     return cast(xr.DataArray, result)
 
 
-@dataclass(frozen=True)
-class _ByClass:
-    ranges: CoverRanges
-
-    def __call__(self, classes: Array, cover: Array) -> Array:
-        require_range("cover_by_class", "vegetation_cover", cover, 0.0, 100.0, "cover is in %")
-        coded = np.asarray(self.ranges.classes)
-        codes = np.where(np.isfinite(classes), classes, -1).astype(np.int64)
-        place = np.minimum(np.searchsorted(coded, codes), len(coded) - 1)
-        low, high = np.asarray(self.ranges.low)[place], np.asarray(self.ranges.high)[place]
-        c = low + (high - low) * (1.0 - cover.astype(np.float64) / 100.0)
-        return np.where(coded[place] == codes, c, np.nan)
+def _by_class(classes: Array, cover: Array, *, ranges: CoverRanges) -> Array:
+    require_range("cover_by_class", "vegetation_cover", cover, 0.0, 100.0, "cover is in %")
+    coded = np.asarray(ranges.classes)
+    codes = np.where(np.isfinite(classes), classes, -1).astype(np.int64)
+    place = np.minimum(np.searchsorted(coded, codes), len(coded) - 1)
+    low, high = np.asarray(ranges.low)[place], np.asarray(ranges.high)[place]
+    c = low + (high - low) * (1.0 - cover.astype(np.float64) / 100.0)
+    return np.where(coded[place] == codes, c, np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, overload
@@ -243,32 +243,21 @@ def rainfall_erosivity(
         kernels[method] = partial(erosion.erosivity_daily, years=span)
     stacks = [stack] if temperature is None else [stack, labelled_series(where, temperature, dim, "temperature")]
     attrs["snow"] = "counted as rain" if temperature is None else "left out below 0 degC"
-    result = per_series(_Rain(where, kernels[method]), *stacks, dim=dim, output=typed_as(spec, *stacks), attrs=attrs)
+    result = per_series(
+        partial(_of_rain, kernel=kernels[method]), *stacks, dim=dim, output=typed_as(spec, *stacks), attrs=attrs
+    )
     return as_given(result, precipitation)
 
 
-@dataclass(frozen=True)
-class _Rain:
+def _of_rain(rain: Array, temperature: Array | None = None, *, kernel: Callable[[Array], Array]) -> Array:
     """Checks rain, leaves out snow, and applies a kernel to (n, k) arrays."""
-
-    where: str
-    kernel: Any
-
-    def __call__(self, rain: Array, temperature: Array | None = None) -> Array:
-        require_range(
-            self.where, "precipitation", rain, 0.0, np.inf, "rain cannot be negative; declare its nodata value"
-        )
-        if temperature is not None:
-            require_range(
-                self.where,
-                "temperature",
-                temperature,
-                -100.0,
-                100.0,
-                "temperatures are in degC; K is converted by add_layer",
-            )
-            rain = np.where(temperature < 0.0, 0.0 * rain, rain + 0.0 * temperature)
-        return np.asarray(self.kernel(rain))
+    where = "rainfall_erosivity"
+    require_range(where, "precipitation", rain, 0.0, np.inf, "rain cannot be negative; declare its nodata value")
+    if temperature is not None:
+        fix = "temperatures are in degC; K is converted by add_layer"
+        require_range(where, "temperature", temperature, -100.0, 100.0, fix)
+        rain = np.where(temperature < 0.0, 0.0 * rain, rain + 0.0 * temperature)
+    return np.asarray(kernel(rain))
 
 
 def _fournier(rain: Array) -> Array:

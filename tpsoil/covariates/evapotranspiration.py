@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, overload
 
 import numpy as np
@@ -113,7 +114,7 @@ def potential_evapotranspiration(
     require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
     where_to = latitude if isinstance(latitude, xr.DataArray) else _spread(float(latitude), stacks[0])
     result = per_series(
-        _Demand(method),
+        partial(_demand, method=method),
         *stacks,
         where_to,
         dim="month",
@@ -173,19 +174,13 @@ class _Latitude:
         return np.asarray(latitude)
 
 
-@dataclass(frozen=True)
-class _Demand:
-    method: str
-
-    def __call__(self, *arrays: Array) -> Array:
-        where = "potential_evapotranspiration"
-        *temperatures, latitude = arrays
-        for values in temperatures:
-            require_range(where, "temperature", values, -100.0, 100.0, "temperatures are in degC")
-        require_range(where, "latitude", latitude, -90.0, 90.0, "latitude is in degrees north")
-        if self.method == "thornthwaite":
-            return kernels.thornthwaite_year(temperatures[0], latitude)
-        return kernels.hargreaves_year(temperatures[0], temperatures[1], latitude)
+def _demand(*arrays: Array, method: str) -> Array:
+    where = "potential_evapotranspiration"
+    *temperatures, latitude = arrays
+    for values in temperatures:
+        require_range(where, "temperature", values, -100.0, 100.0, "temperatures are in degC")
+    require_range(where, "latitude", latitude, -90.0, 90.0, "latitude is in degrees north")
+    return (kernels.thornthwaite_year if method == "thornthwaite" else kernels.hargreaves_year)(*temperatures, latitude)
 
 
 def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:

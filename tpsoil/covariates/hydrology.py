@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -203,7 +204,7 @@ def ls_factor_of(
             layer = cast(xr.DataArray, ls)
             return layer.copy(data=layer.data.rechunk(surface.elevation.chunks))
     else:
-        (ls,) = map_whole(_WholeLs(window), surface.elevation, **options)
+        (ls,) = map_whole(partial(_of_padded, window=replace(window, halo=1)), surface.elevation, **options)
     return cast(xr.DataArray, ls)
 
 
@@ -238,7 +239,7 @@ def filled_elevation(
     where = "filled_elevation"
     surface, tiles = _tiles_of(elevation, where, memory_limit_gb, cell_size_m)
     spec = Variable("filled_elevation", "elevation without depressions", "m", meaning="Barnes 2016")
-    (result,) = layers_by_window(Filling(tiles), [spec], surface.elevation)
+    (result,) = layers_by_window(partial(_filled, tiles), [spec], surface.elevation)
     result.attrs["parents"] = "elevation"
     return result
 
@@ -322,24 +323,13 @@ class FlowIndices:
         return specific, wet, drained.length.astype(np.float32), sti
 
 
-@dataclass(frozen=True, eq=False)
-class Filling:
+def _filled(tiles: FlowTiles, rows: slice, columns: slice) -> tuple[Array, ...]:
     """Elevation without depressions of a window."""
-
-    tiles: FlowTiles
-
-    def __call__(self, rows: slice, columns: slice) -> tuple[Array, ...]:
-        """Filled elevation, float32, m."""
-        return (self.tiles.filled(rows, columns),)
+    return (tiles.filled(rows, columns),)
 
 
-@dataclass(frozen=True, eq=False)
-class _WholeLs:
-    window: LsWindow
-
-    def __call__(self, z: Array, rows: Array) -> tuple[Array, ...]:
-        one = LsWindow(self.window.dx, self.window.dy, self.window.steepness, self.window.max_length_m, 1)
-        return one(np.pad(z, 1, constant_values=np.nan), rows)
+def _of_padded(z: Array, rows: Array, *, window: LsWindow) -> tuple[Array, ...]:
+    return window(np.pad(z, 1, constant_values=np.nan), rows)
 
 
 def _tiles_of(

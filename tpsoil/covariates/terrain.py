@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -206,7 +207,7 @@ def topographic_position(
         raise InputError(f"{where}: the annulus is {inner_cells} to {outer_cells} cells, expected 0 <= inner < outer")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
     (result,) = map_windows(
-        _Annulus(int(inner_cells), int(outer_cells)),
+        partial(_above_annulus, inner=int(inner_cells), outer=int(outer_cells)),
         surface.elevation,
         halo=int(outer_cells),
         outputs=[Variable("topographic_position", "topographic position index", "m", meaning="Weiss 2001")],
@@ -215,17 +216,12 @@ def topographic_position(
     return cast(xr.DataArray, result)
 
 
-@dataclass(frozen=True)
-class _Annulus:
-    inner: int
-    outer: int
-
-    def __call__(self, z: Array) -> Array:
-        steps = np.arange(-self.outer, self.outer + 1)
-        rows, columns = (offsets.ravel() for offsets in np.meshgrid(steps, steps, indexing="ij"))
-        distance = np.hypot(rows, columns)
-        ring = (distance > self.inner + 0.5 * (self.inner > 0)) & (distance <= self.outer + 0.5) & (distance > 0)
-        return annulus_position(z, self.outer, rows[ring], columns[ring])
+def _above_annulus(z: Array, *, inner: int, outer: int) -> Array:
+    steps = np.arange(-outer, outer + 1)
+    rows, columns = (offsets.ravel() for offsets in np.meshgrid(steps, steps, indexing="ij"))
+    distance = np.hypot(rows, columns)
+    ring = (distance > inner + 0.5 * (inner > 0)) & (distance <= outer + 0.5) & (distance > 0)
+    return annulus_position(z, outer, rows[ring], columns[ring])
 
 
 def _variables(curvature_units: str) -> list[Variable]:
