@@ -205,13 +205,7 @@ def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataA
     >>> constant_like(layer, 2.5, variable("slope")).values.tolist()
     [[2.5, 2.5]]
     """
-    data = layer.data
-    filled: Any
-    if isinstance(data, da.Array):
-        filled = da.full(data.shape, value, dtype=spec.dtype, chunks=data.chunks)
-    else:
-        filled = np.full(data.shape, value, dtype=spec.dtype)
-    return _label(filled, layer, spec, None)
+    return _label(xr.full_like(layer, value, dtype=spec.dtype).data, layer, spec, None)
 
 
 def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable], shared: Any) -> list[Any]:

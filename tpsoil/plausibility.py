@@ -6,6 +6,7 @@ may well differ; it is a line that a reader sees before using a map.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from .errors import InputError
-from .variables import CATALOGUE, Variable, variable
+from .variables import CATALOGUE, Variable, range_text, variable
 
 Array = npt.NDArray[Any]
 
@@ -60,8 +61,7 @@ class Reference:
     @property
     def range_text(self) -> str:
         """The range with its unit."""
-        unit = variable(self.layer).units
-        return f"{self.low:g} to {self.high:g} {unit}" if np.isfinite(self.low) else f"at most {self.high:g} {unit}"
+        return range_text(self.low, self.high, variable(self.layer).units)
 
 
 _PLATEAU_MAP: Final = "the plateau's published map, Huo et al. 2026"
@@ -250,13 +250,10 @@ def emptiness(statistics: Iterable[Mapping[str, Any]]) -> str:
     if not chunks or any("missing" not in chunk for chunk in chunks):
         return ""
     cells = sum(chunk["cells"] for chunk in chunks)
-    causes = [f"{count} lack {name}" for name, count in _total(chunks, "missing").items()]
+    causes = [f"{count} lack {name}" for name, count in _total(chunk["missing"] for chunk in chunks).items()]
     for layer in sorted({name for chunk in chunks for name in chunk["codes"]}):
         flags = CATALOGUE[layer].flags if layer in CATALOGUE else {}
-        counts: dict[str, int] = {}
-        for chunk in chunks:
-            for code, count in chunk["codes"].get(layer, {}).items():
-                counts[code] = counts.get(code, 0) + count
+        counts = _total(chunk["codes"].get(layer, {}) for chunk in chunks)
         causes += [f"{count} have {layer} '{flags.get(int(code), code)}'" for code, count in counts.items() if count]
     outputs = sorted(
         {n for c in chunks for n in c["valid"] if n not in CATALOGUE or CATALOGUE[n].kind != "categorical"}
@@ -359,9 +356,8 @@ def _zone_notes(statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Ma
     return lines
 
 
-def _total(chunks: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for chunk in chunks:
-        for name, count in chunk[key].items():
-            totals[name] = totals.get(name, 0) + count
+def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    totals = Counter[str]()
+    for one in counts:
+        totals.update(one)
     return totals

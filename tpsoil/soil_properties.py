@@ -15,7 +15,7 @@ import numpy as np
 
 from .constants import ATOMIC_WEIGHTS
 from .errors import InputError, nearest_name
-from .variables import CATALOGUE, ELEMENTS
+from .variables import CATALOGUE, ELEMENTS, range_text
 
 MG_KG: Final = "mg kg-1"
 WHOLE_MG_KG: Final = 1e6
@@ -81,10 +81,7 @@ class SoilProperty:
     @property
     def range_text(self) -> str:
         """Possible values with their unit, for messages."""
-        unit = "" if self.units == "1" else f" {self.units}"
-        if np.isfinite(self.low) and np.isfinite(self.high):
-            return f"{self.low:g} to {self.high:g}{unit}"
-        return f"at least {self.low:g}{unit}" if np.isfinite(self.low) else f"at most {self.high:g}{unit}"
+        return range_text(self.low, self.high, self.units)
 
 
 _NAMES: Final = {

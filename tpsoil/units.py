@@ -204,13 +204,10 @@ def _summed(unit: Unit, target: Unit, period: Period) -> Unit:
     if (length, mass) == (-2, 1):  # 1 kg m-2 of water is 1 mm
         length, mass, factor = 1, 0, factor / 1000
     if time == -1:
-        if unit.per == period:
-            factor *= SECONDS[period]
-        elif period == "month" or unit.per not in SECONDS or SECONDS[unit.per] > SECONDS[period]:
+        shorter = period != "month" and unit.per in SECONDS and SECONDS[unit.per] <= SECONDS[period]
+        if unit.per != period and not shorter:
             raise UnitsError(f"a rate of another period than the {period} that is summed")
-        else:
-            factor *= SECONDS[period]
-        time = 0
+        factor, time = factor * SECONDS[period], 0
     return Unit(factor, unit.offset, (length, mass, time, rest[0], rest[1]), unit.share, unit.substance)
 
 

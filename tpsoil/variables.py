@@ -23,6 +23,22 @@ NO_CLASS: Final = 255
 """`_FillValue` of every 8-bit categorical layer."""
 
 
+def range_text(low: float, high: float, units: str) -> str:
+    """A range with its unit, for messages.
+
+    Examples
+    --------
+    >>> range_text(0, 100, "%"), range_text(0, float("nan"), "mm"), range_text(0, 1, "1")
+    ('0 to 100 %', 'at least 0 mm', '0 to 1')
+    """
+    unit = "" if units == "1" else f" {units}"
+    if np.isfinite(low) and np.isfinite(high):
+        return f"{low:g} to {high:g}{unit}"
+    if np.isfinite(low):
+        return f"at least {low:g}{unit}"
+    return f"at most {high:g}{unit}" if np.isfinite(high) else "a finite number"
+
+
 @dataclass(frozen=True)
 class Variable:
     """Definition of a layer.
@@ -76,12 +92,7 @@ class Variable:
     @property
     def range_text(self) -> str:
         """The physical range and its unit, for messages: "0 to 100 %", "at least 0 mm"."""
-        unit = "" if self.units == "1" else f" {self.units}"
-        if np.isfinite(self.low) and np.isfinite(self.high):
-            return f"{self.low:g} to {self.high:g}{unit}"
-        if np.isfinite(self.low):
-            return f"at least {self.low:g}{unit}"
-        return f"at most {self.high:g}{unit}" if np.isfinite(self.high) else "a finite number"
+        return range_text(self.low, self.high, self.units)
 
     def outside(self, values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Where values are outside the physical range or infinite; NaN is not."""
@@ -282,6 +293,19 @@ def missing_code(layer: Any) -> int | None:
     return int(entry.fill) if entry is not None and entry.dtype == str(layer.dtype) else None
 
 
+def flags_of(attributes: Mapping[str, Any]) -> dict[int, str]:
+    """Codes and names in the attributes of a layer, as CF writes them; empty without.
+
+    Examples
+    --------
+    >>> flags_of({"flag_values": [1, 2], "flag_meanings": "snow_and_ice barren"})
+    {1: 'snow and ice', 2: 'barren'}
+    """
+    texts = str(attributes.get("flag_meanings", "")).split()
+    codes = np.atleast_1d(attributes.get("flag_values", [])).tolist()
+    return {int(code): text.replace("_", " ") for code, text in zip(codes, texts)}
+
+
 def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
     """Codes of a class layer and their names: from its flags, else from the catalogue.
 
@@ -302,9 +326,8 @@ def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
     {1: 'open water', 2: 'dry land'}
     """
     if "flag_values" in attributes:
-        codes = [int(code) for code in np.atleast_1d(attributes["flag_values"])]
         texts = str(attributes.get("flag_meanings", "")).split()
-        return {code: text.replace("_", " ") for code, text in zip(codes, texts)} if len(texts) == len(codes) else {}
+        return flags_of(attributes) if len(texts) == np.size(attributes["flag_values"]) else {}
     return dict(CATALOGUE[name].flags) if name in CATALOGUE else {}
 
 

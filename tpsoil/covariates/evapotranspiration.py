@@ -180,7 +180,9 @@ def _demand(*arrays: Array, method: str) -> Array:
     for values in temperatures:
         require_range(where, "temperature", values, -100.0, 100.0, "temperatures are in degC")
     require_range(where, "latitude", latitude, -90.0, 90.0, "latitude is in degrees north")
-    return (kernels.thornthwaite_year if method == "thornthwaite" else kernels.hargreaves_year)(*temperatures, latitude)
+    if method == "thornthwaite":
+        return kernels.thornthwaite_year(temperatures[0], latitude)
+    return kernels.hargreaves_year(temperatures[0], temperatures[1], latitude)
 
 
 def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:

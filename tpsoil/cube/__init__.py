@@ -31,31 +31,24 @@ if TYPE_CHECKING:
 # Each name with its module, which is imported when the name is first used (PEP 562): the engine's records need
 # `cube.location` and `cube.chunks` alone.
 _HOMES = {
-    "CubeCheck": "check",
-    "CubeInfo": "reading",
-    "add_layer": "layers",
-    "add_layers": "layers",
-    "aggregate_map": "area_errors",
-    "align": "alignment",
-    "check_cube": "check",
-    "chunk_bytes": "regions",
-    "coarsen_store": "coarsening",
-    "create_cube": "store",
-    "create_layers": "regions",
-    "cube_info": "store",
-    "export_store": "export",
-    "finish_layers": "regions",
-    "layer_digest": "regions",
-    "layer_states": "store",
-    "missing_chunks": "regions",
-    "open_cube": "store",
-    "remove_layers": "regions",
-    "sample_cube": "sampling",
-    "stac_item": "stac",
-    "write_layers": "layers",
-    "write_overviews": "overviews",
-    "writing": "location",
-    "zonal_statistics": "zonal",
+    name: module
+    for module, names in {
+        "alignment": "align",
+        "area_errors": "aggregate_map",
+        "check": "CubeCheck check_cube",
+        "coarsening": "coarsen_store",
+        "export": "export_store",
+        "layers": "add_layer add_layers write_layers",
+        "location": "writing",
+        "overviews": "write_overviews",
+        "reading": "CubeInfo",
+        "regions": "chunk_bytes create_layers finish_layers layer_digest missing_chunks remove_layers",
+        "sampling": "sample_cube",
+        "stac": "stac_item",
+        "store": "create_cube cube_info layer_states open_cube",
+        "zonal": "zonal_statistics",
+    }.items()
+    for name in names.split()
 }
 
 __all__ = [

@@ -275,7 +275,7 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
     if lazy is None:
         data = from_tiles(_Reader(raster, alignment), shape, chunks, spec.dtype)
     else:
-        (converted,) = map_pixels(_Converter(raster), lazy, outputs=[spec])
+        (converted,) = map_pixels(raster.converted, lazy, outputs=[spec])
         source: Any = converted.data
         if method == "none":
             data = source.rechunk(chunks)
@@ -296,14 +296,6 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
     if spec.kind == "categorical":
         layer.encoding["_FillValue"] = spec.fill
     return layer
-
-
-@dataclass(frozen=True)
-class _Converter:
-    raster: Raster
-
-    def __call__(self, block: Array) -> Array:
-        return self.raster.converted(block)
 
 
 def pixels_per_cell(source: GeoBox, target: GeoBox) -> float:

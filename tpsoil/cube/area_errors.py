@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
-from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import InputError, MissingInputError
@@ -21,6 +20,7 @@ from tpsoil.kernels.polygons import coverage, inside
 from tpsoil.points import unproject_points
 from tpsoil.units import unit_times_area
 
+from .levels import coarser_grid
 from .zonal import PartialCells
 
 Array = npt.NDArray[Any]
@@ -144,14 +144,13 @@ def aggregate_map(layers: xr.Dataset, name: str, factor: int) -> xr.Dataset:
         raise InputError(f"{where}: factor is {factor!r}, expected a whole number of cells, 2 or more")
     variogram, level = _errors_of(layers, name, where)
     grid, size = grid_of(layers, where=where), int(factor)
-    height, width = (-(-int(n) // size) for n in grid.shape)
-    coarse = GeoBox((height, width), grid.transform * Affine.scale(size), grid.crs)
+    coarse = coarser_grid(grid, size)
+    height, width = (int(n) for n in coarse.shape)
     z = float(norm.ppf((1 + level) / 2))
     dx, dy = cell_sizes_m(grid)
     results = {key: np.full((height, width), np.nan) for key in ("mean", "se", "share")}
     for row in range(height):
-        strip = layers[[name, *(f"{name}_{side}" for side in LIMITS)]]
-        strip = strip.isel(y=slice(row * size, (row + 1) * size)).compute()
+        strip = layers[_with_limits(name)].isel(y=slice(row * size, (row + 1) * size)).compute()
         mean, lower, upper = (_blocks(strip[key].values, size, width) for key in strip.data_vars)
         valid = np.isfinite(mean) & np.isfinite(lower) & np.isfinite(upper)
         middle = min(row * size + size // 2, len(dx) - 1)
@@ -187,7 +186,7 @@ def aggregate_map(layers: xr.Dataset, name: str, factor: int) -> xr.Dataset:
 
 def _errors_of(layers: xr.Dataset, name: str, where: str) -> tuple[Variogram, float]:
     """The variogram of standardised residuals and the level of the limits."""
-    lacking = [key for key in (name, *(f"{name}_{side}" for side in LIMITS)) if key not in layers]
+    lacking = [key for key in _with_limits(name) if key not in layers]
     if lacking:
         raise MissingInputError(f"{where}: no layer {', '.join(lacking)}; map {name} with interval = 0.9 in [elements]")
     attrs = layers[name].attrs
@@ -202,6 +201,10 @@ def _errors_of(layers: xr.Dataset, name: str, where: str) -> tuple[Variogram, fl
         float(plain["nugget"]), float(plain["partial_sill"]), float(plain["range_m"]), str(plain["model"]), points
     )
     return variogram, float(attrs["interval_level"])
+
+
+def _with_limits(name: str) -> list[str]:
+    return [name, *(f"{name}_{side}" for side in LIMITS)]
 
 
 def _blocks(strip: Array, size: int, width: int) -> Doubles:
@@ -277,7 +280,7 @@ def _strips(
         return
     cell_area = np.multiply(*cell_sizes_m(grid))
     high = max(1, STRIP_CELLS // wide)
-    data = layers[[name, *(f"{name}_{side}" for side in LIMITS)]]
+    data = layers[_with_limits(name)]
     for top in range(rows.start, rows.stop, high):
         bottom = min(rows.stop, top + high)
         if area is None:

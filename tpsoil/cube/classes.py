@@ -15,7 +15,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 
 from tpsoil.class_colours import class_colours
-from tpsoil.variables import CATALOGUE
+from tpsoil.variables import CATALOGUE, flags_of
 
 INTEGER, TEXT = 0, 2
 COLUMNS: Final = (
@@ -57,10 +57,7 @@ def layer_classes(layer: str, attrs: Mapping[str, Any]) -> list[LayerClass]:
     LayerClass(code=1, name='soil', colour=(148, 118, 47))
     """
     entry = CATALOGUE.get(layer)
-    names = dict(entry.flags) if entry is not None else {}
-    codes = np.atleast_1d(attrs.get("flag_values", [])).tolist()
-    words = str(attrs.get("flag_meanings", "")).split()
-    names.update({int(code): word.replace("_", " ") for code, word in zip(codes, words)})
+    names = {**(entry.flags if entry is not None else {}), **flags_of(attrs)}
     colours = class_colours(layer, sorted(names))
     return [LayerClass(code, names[code], _parts(colours[code])) for code in sorted(names)]
 

@@ -6,9 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from affine import Affine
-from odc.geo.geobox import GeoBox
-
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.ingest.rasters import read_raster
@@ -18,6 +15,7 @@ from .alignment import align
 from .area_errors import ATTRIBUTE, LIMITS, aggregate_map
 from .export import chosen_layers
 from .layers import stored_spec, write_layers
+from .levels import coarser_grid
 from .location import Location
 from .store import create_cube, cube_info, open_cube
 
@@ -97,8 +95,7 @@ def coarsen_store(
                 "cells is not that of their mean; name the map itself, whose interval is computed with it"
             )
     grid = grid_of(cube, where=where)
-    height, width = (-(-int(n) // factor) for n in grid.shape)
-    target = GeoBox((height, width), grid.transform * Affine.scale(factor), grid.crs)
+    target = coarser_grid(grid, factor)
     create_cube(out, target, overwrite=overwrite)
     written: list[str] = []
     for name in names:

@@ -18,7 +18,7 @@ from tpsoil.ingest.vectors import is_vector, read_mask
 from tpsoil.plausibility import require_values
 from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles
-from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer
+from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer, flags_of
 
 from .alignment import align
 from .location import Location
@@ -353,7 +353,6 @@ def _provenance(
 def stored_spec(name: str, layer: xr.DataArray) -> Variable:
     """What a layer is, from the attributes that `align` or the catalogue gave it."""
     attrs = layer.attrs
-    flags = dict(zip(np.atleast_1d(attrs.get("flag_values", [])).tolist(), str(attrs.get("flag_meanings", "")).split()))
     kind = attrs.get("kind", "continuous" if layer.dtype.kind == "f" else "categorical")
     # A layer of the catalogue is stored in its type there, whatever type the array has.
     own_type = "float32" if layer.dtype.kind == "f" else str(layer.dtype)
@@ -362,7 +361,7 @@ def stored_spec(name: str, layer: xr.DataArray) -> Variable:
         units=str(attrs.get("units", "1")),
         kind=kind,
         long_name=attrs.get("long_name"),
-        flags={code: meaning.replace("_", " ") for code, meaning in flags.items()},
+        flags=flags_of(attrs),
         dtype=None if name in CATALOGUE else own_type,
     )
 

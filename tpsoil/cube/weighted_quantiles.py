@@ -67,10 +67,9 @@ class QuantileSearch:
         for name, target in self._targets.items():
             histogram = self._histograms[self._prefix[name]]
             reached = self._below[name] + np.cumsum(histogram)
+            filled = np.flatnonzero(histogram)
             # The weight at or below is at least the target; rounding may leave the last class short of it.
-            digit = int(np.argmax((reached >= target) & (histogram > 0))) if (reached >= target).any() else -1
-            if digit < 0 or histogram[digit] == 0:
-                digit = int(np.flatnonzero(histogram)[-1])
+            digit = int(filled[min(int(np.searchsorted(reached[filled], target)), len(filled) - 1)])
             self._below[name] = float(reached[digit] - histogram[digit])
             self._prefix[name] = (self._prefix[name] << step) | digit
         self.resolved += step

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from tpsoil.class_colours import OKABE_ITO, class_colours, style_name
-from tpsoil.variables import CATALOGUE, NO_CLASS
+from tpsoil.variables import CATALOGUE, NO_CLASS, flags_of
 
 __all__ = ["OKABE_ITO", "class_colours"]
 
@@ -203,13 +203,7 @@ def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> 
     {0: 'no soil', 1: 'soil'}
     """
     entry = CATALOGUE.get(str(layer.name))
-    labels = dict(entry.flags) if entry else {}
-    codes = layer.attrs.get("flag_values")
-    if codes is not None:
-        words = str(layer.attrs.get("flag_meanings", "")).split()
-        labels.update({int(c): w.replace("_", " ") for c, w in zip(np.atleast_1d(codes), words, strict=False)})
-    labels.update(names or {})
-    return labels
+    return {**(entry.flags if entry else {}), **flags_of(layer.attrs), **(names or {})}
 
 
 def class_name(layer: xr.DataArray, code: int, names: Mapping[int, str]) -> str:

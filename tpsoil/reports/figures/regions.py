@@ -269,10 +269,8 @@ def sensitivity_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
                                   ("increase_m", palette.WARNING, "input increases")):  # fmt: skip
         axes.barh(rows.index, 1000 * rows[column], height=0.7, color=colour, alpha=0.85, label=label)
     axes.axvline(0, color=palette.INK, linewidth=0.8)
-    labels = [
-        f"{name.replace('_', ' ')} ± {change}" for name, change in zip(rows["input"], rows["change"], strict=True)
-    ]
-    axes.set_yticks(range(len(rows)), labels)
+    ticks = [f"{name.replace('_', ' ')} ± {change}" for name, change in zip(rows["input"], rows["change"], strict=True)]
+    axes.set_yticks(range(len(rows)), ticks)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
     return figure
 
