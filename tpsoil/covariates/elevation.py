@@ -96,14 +96,9 @@ def _spacing(
             raise InputError(f"{where}: cell_size_m is {cell_size_m!r}, expected metres above 0")
         size = np.full(rows, float(cell_size_m))
         return size, size, f"cells of {cell_size_m:g} m as given"
-    if elevation.odc.crs is None:
+    if elevation.odc.crs is None or (min(elevation.shape) < 2 and elevation.odc.geobox is None):
         return _plain_spacing(elevation, where)
-    if min(elevation.shape) < 2:
-        box = None if elevation.odc.geobox is None else grid_of(elevation, where=where)
-    else:
-        box = grid_of(elevation, where=where)
-    if box is None:
-        return _plain_spacing(elevation, where)
+    box = grid_of(elevation, where=where)
     dx, dy = cell_sizes_m(box)
     transform = box.transform
     if box.crs.geographic:

@@ -284,8 +284,7 @@ class FlowTiles:
         area, length, distance = np.zeros(cells), np.zeros(cells), np.full(cells, drainage.ENDED)
         slopes, steps = np.full(cells, np.nan), np.zeros(cells)
         for tile in range(self.layout.tiles):
-            own, filled, ways = self._surface(tile, known, final=True)
-            del own
+            _, filled, ways = self._surface(tile, known, final=True)
             dx, dy = self._sizes(tile)
             upslope, order, down, long = self._within(tile, filled, ways, None)
             leaves, far = drainage.ways_out(ways, order, down, dx, dy, CUTOFFS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -149,10 +150,9 @@ def _histogram(values: Array) -> dict[str, int]:
 
 def _quantiles(name: str, tallies: Sequence[Mapping[str, Any]]) -> list[float]:
     """The middles of the classes in which the quantiles are, in logarithms, within the values' limits."""
-    total: dict[int, int] = {}
+    total = Counter[int]()
     for tally in tallies:
-        for label, count in tally["histograms"][name].items():
-            total[int(label)] = total.get(int(label), 0) + count
+        total.update({int(label): count for label, count in tally["histograms"][name].items()})
     if not total:
         return [np.nan] * len(QUANTILES)
     limits = [tally["limits"][name] for tally in tallies if name in tally["limits"]]

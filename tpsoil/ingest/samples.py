@@ -269,8 +269,13 @@ def _sites_by_position(table: pd.DataFrame, long: bool, name: str) -> npt.NDArra
     return codes + 1
 
 
+def _labels_of(elements: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """Elements, each with its name in the table."""
+    return dict(elements) if isinstance(elements, Mapping) else {element: element for element in elements}
+
+
 def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name: str) -> dict[str, Piece]:
-    columns = dict(elements) if isinstance(elements, Mapping) else {element: element for element in elements}
+    columns = _labels_of(elements)
     if not columns:
         raise InputError(f"{name}: no element was named; give elements=['Fe', ...]")
     require_columns(table, columns.values(), where=name)
@@ -285,11 +290,8 @@ def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name
 
 def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | None, name: str) -> dict[str, Piece]:
     symbols = [str(e) for e in pd.unique(table["element"].dropna())]
-    columns = {e: e for e in symbols} if elements is None else (
-        dict(elements) if isinstance(elements, Mapping) else {e: e for e in elements}
-    )  # fmt: skip
     pieces: dict[str, Piece] = {}
-    for element, label in columns.items():
+    for element, label in _labels_of(symbols if elements is None else elements).items():
         rows = np.flatnonzero((table["element"] == label).to_numpy(dtype=bool))
         if not len(rows):
             raise InputError(f"{name}: no row of element '{label}'{nearest_name(label, symbols)}")

@@ -133,6 +133,11 @@ def list_element(items: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{linked(item)}</li>' for item in items)}</ul>" if items else ""
 
 
+def simulated_element(text: str) -> str:
+    """What is simulated, if anything."""
+    return f'<p class="simulated" role="note"><strong>Simulated</strong>{html.escape(text)}</p>' if text else ""
+
+
 def recipe_element(text: str) -> str:
     """A recipe with its heading."""
     return f'<h3>Recipe</h3><pre tabindex="0">{html.escape(text)}</pre>' if text else ""

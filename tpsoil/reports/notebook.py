@@ -18,6 +18,7 @@ from tpsoil.cube.conventions import overview_paths
 from tpsoil.display import text_summary
 from tpsoil.errors import InputError
 
+from .elements import simulated_element
 from .page import layer_names
 from .story import read_story
 from .summary import companions_of
@@ -149,13 +150,9 @@ def explore(
     tables = story.charts | {str(table.attrs.get("name")): table for table in story.scores}
     viewer = build_viewer(store, names, cells=cells, tables=tables, where="explore")
     first = viewer.layers[names[0]][1]
-    simulated = (
-        f'<p class="simulated" role="note"><strong>Simulated</strong>{html.escape(story.simulated)}</p>'
-        if story.simulated
-        else ""
-    )
     page = fill(asset("notebook.html"), {
-        "title": html.escape(story.title), "css": asset("page.css"), "simulated": simulated, "viewer": viewer.html,
+        "title": html.escape(story.title), "css": asset("page.css"),
+        "simulated": simulated_element(story.simulated), "viewer": viewer.html,
         "data": viewer.data, "script": script(),
     })  # fmt: skip
     shown = first.values.shape

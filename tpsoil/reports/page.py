@@ -24,7 +24,16 @@ from tpsoil.soil_mask import MASK
 
 from . import figures
 from .charts import charts_of
-from .elements import Tables, file_element, first_screen, folded, image_element, list_element, recipe_element
+from .elements import (
+    Tables,
+    file_element,
+    first_screen,
+    folded,
+    image_element,
+    list_element,
+    recipe_element,
+    simulated_element,
+)
 from .figures import maps, palette
 from .figures.reading import Picture
 from .figures.relief import relief_of
@@ -183,9 +192,9 @@ def page_html(
         "version": html.escape(tpsoil.__version__),
         "title": html.escape(_marked(story)),
         "lead": html.escape(_lead(story, first, store[names[0]].transpose("y", "x").shape, len(names))),
-        "simulated": _simulated(story),
+        "simulated": simulated_element(story.simulated),
         "summary": first_screen(short),
-        "nav": _navigation(sections),
+        "nav": "".join(f'<li><a href="#{key}">{heading}</a></li>' for key, heading, _ in sections),
         "viewer": viewer.html,
         "sections": "\n".join(text for _, _, text in sections),
         "css": asset("page.css"),
@@ -328,18 +337,8 @@ def _sections(
     ]  # fmt: skip
 
 
-def _navigation(sections: Sequence[tuple[str, str, str]]) -> str:
-    return "".join(f'<li><a href="#{key}">{heading}</a></li>' for key, heading, _ in sections)
-
-
 def _marked(story: Story) -> str:
     return f"{story.title} (simulated)" if story.simulated and "simulated" not in story.title.lower() else story.title
-
-
-def _simulated(story: Story) -> str:
-    if not story.simulated:
-        return ""
-    return f'<p class="simulated" role="note"><strong>Simulated</strong>{html.escape(story.simulated)}</p>'
 
 
 def _lead(story: Story, picture: Picture, shape: tuple[int, ...], count: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -200,9 +202,7 @@ def layer_summary(
         decimated = layer.isel(y=slice(step // 2 if step > 1 else 0, None, step), x=slice(None, None, step))
         classes = palette.layer_kind(layer) == "categorical"
         count, total, minimum, maximum = 0, 0.0, np.inf, -np.inf
-        band = max(1, ROWS_AT_ONCE // max(decimated.sizes["x"], 1))
-        for start in range(0, decimated.sizes["y"], band):
-            raw = np.asarray(decimated.isel(y=slice(start, start + band)).values)
+        for raw in _bands(decimated):
             valid = np.isfinite(raw) if raw.dtype.kind == "f" else ~np.isin(raw, list(palette.fill_codes(layer)))
             values = raw[valid].astype(np.float64)
             if values.size:
@@ -249,15 +249,11 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
         layer_names = map(str, store.data_vars)
         raise MissingInputError(f"class_shares: the store has no layer '{layer}'{nearest_name(layer, layer_names)}")
     data = store[layer].transpose("y", "x")
-    counts: dict[int, int] = {}
-    band = max(1, ROWS_AT_ONCE // max(data.sizes["x"], 1))
+    counts = Counter[int]()
     skip = palette.fill_codes(data)
-    for start in range(0, data.sizes["y"], band):
-        raw = np.asarray(data.isel(y=slice(start, start + band)).values)
+    for raw in _bands(data):
         codes, cell_counts = np.unique(raw[np.isfinite(raw)] if raw.dtype.kind == "f" else raw, return_counts=True)
-        for code, cells in zip(codes, cell_counts, strict=True):
-            if int(code) not in skip:
-                counts[int(code)] = counts.get(int(code), 0) + int(cells)
+        counts.update({int(c): int(n) for c, n in zip(codes, cell_counts, strict=True) if int(c) not in skip})
     names, total = palette.class_names(data), sum(counts.values())
     return pd.DataFrame(
         [
@@ -266,6 +262,13 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
         ],
         columns=["code", "class", "cells", "percent"],
     )
+
+
+def _bands(layer: xr.DataArray) -> Iterator[npt.NDArray[Any]]:
+    """Values of a layer, some rows at once."""
+    rows = max(1, ROWS_AT_ONCE // max(layer.sizes["x"], 1))
+    for start in range(0, layer.sizes["y"], rows):
+        yield np.asarray(layer.isel(y=slice(start, start + rows)).values)
 
 
 def write_text(path: Path, text: str, *, where: str) -> Path:

@@ -13,6 +13,7 @@ from matplotlib.patches import Circle, Rectangle
 from pyproj import CRS
 
 from tpsoil.reports.geography import Context, Plane, context_of, geography, graticule_of
+from tpsoil.reports.geography.placing import edges_of
 
 from . import palette
 from .reading import Picture
@@ -32,7 +33,7 @@ def plane_of(picture: Picture, frame: Frame) -> Plane | None:
     return Plane(CRS.from_user_input(picture.crs), (left, bottom, right, top))
 
 
-def draw_geography(axes: Axes, picture: Picture, frame: Frame, *, labels: bool = True) -> None:
+def draw_geography(axes: Axes, picture: Picture, frame: Frame) -> None:
     """Base map below the cells; coast, borders, rivers, cities and graticule above them.
 
     Parameters
@@ -41,8 +42,6 @@ def draw_geography(axes: Axes, picture: Picture, frame: Frame, *, labels: bool =
     picture : Picture
     frame : (left, right, bottom, top)
         In the picture's unit.
-    labels : bool
-        Whether cities are named.
     """
     plane = plane_of(picture, frame)
     if plane is None:
@@ -61,8 +60,7 @@ def draw_geography(axes: Axes, picture: Picture, frame: Frame, *, labels: bool =
                            zorder=order, gid=gid), autolim=False,
         )  # fmt: skip
     _graticule(axes, plane, scale)
-    if labels:
-        _cities(axes, context, frame, scale)
+    _cities(axes, context, frame, scale)
 
 
 def draw_globe(axes: Axes, plane: Plane) -> None:
@@ -87,14 +85,7 @@ def draw_globe(axes: Axes, plane: Plane) -> None:
             # A ring that is partly behind the globe is closed along its limb.
             rings.append(_along_limb(placed, int(np.flatnonzero(~visible)[0])))
     inset.add_collection(PolyCollection(rings, facecolors=palette.GLOBE_LAND, edgecolors="none", zorder=2))
-    side = np.linspace(0, 1, 30)
-    outline = np.concatenate([
-        np.column_stack([west + side * (east - west), np.full(30, south)]),
-        np.column_stack([np.full(30, east), south + side * (north - south)]),
-        np.column_stack([east - side * (east - west), np.full(30, north)]),
-        np.column_stack([np.full(30, west), north - side * (north - south)]),
-    ])  # fmt: skip
-    placed = globe.to_map(outline) / EARTH_RADIUS_M
+    placed = globe.to_map(edges_of((west, south, east, north), 30)) / EARTH_RADIUS_M
     inset.plot(*placed[np.isfinite(placed).all(axis=1)].T, color=palette.WARNING, linewidth=1.4, zorder=3, gid="here")
     inset.set_xlim(-1.04, 1.04)
     inset.set_ylim(-1.04, 1.04)

@@ -177,11 +177,12 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
         cell_m = step * abs(dy) * 111_320.0
     if step > 1:
         note += f", every {ordinal(step)} drawn"
+    wkt = None if layer.odc.crs is None else str(layer.odc.crs.to_wkt())
     return Picture(
         values=values,
         extent=tuple(scale * v for v in (left, left + drawn_columns * step * dx, top + drawn_rows * step * dy, top)),  # type: ignore[arg-type]
         bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
-        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m, crs=_wkt(layer),
+        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m, crs=wkt,
     )  # fmt: skip
 
 
@@ -234,11 +235,6 @@ def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, fl
         f"{abs(t.a):.4g}°" if geographic else (f"{abs(t.a) / 1000:.4g} km" if abs(t.a) >= 1000 else f"{abs(t.a):.4g} m")
     )
     return t.c, t.f, t.a, t.e, f"{_crs_name(box.crs)}, cells of {size}", geographic
-
-
-def _wkt(layer: xr.DataArray) -> str | None:
-    crs = layer.odc.crs
-    return None if crs is None else str(crs.to_wkt())
 
 
 def _crs_name(crs: Any) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.points import project_points
+from tpsoil.reports.geography.placing import edges_of
 from tpsoil.units import conversion, convertible
 
 from . import canvas, maps, palette, places, thematic
@@ -291,11 +292,7 @@ def cropped(layer: xr.DataArray, box: Box | None) -> xr.DataArray:
 
 def _outline(layer: xr.DataArray, box: Box) -> tuple[Doubles, Doubles]:
     """The edges of a box in degrees, as a closed line in the layer's CRS from its south-west corner."""
-    west, south, east, north = box
-    along, up = np.linspace(west, east, EDGE_POINTS), np.linspace(south, north, EDGE_POINTS)
-    lon = np.concatenate([along, np.full(EDGE_POINTS, east), along[::-1], np.full(EDGE_POINTS, west)])
-    lat = np.concatenate([np.full(EDGE_POINTS, south), up, np.full(EDGE_POINTS, north), up[::-1]])
-    return project_points(lon, lat, grid_of(layer, where="window"))
+    return project_points(*edges_of(box, EDGE_POINTS).T, grid_of(layer, where="window"))
 
 
 def _sliced(layer: xr.DataArray, bounds: Box) -> xr.DataArray:

@@ -58,12 +58,7 @@ class Plane:
         """
         left, bottom, right, top = self.bounds
         back = _transformer(self.crs, WGS84)
-        edge = np.linspace(0, 1, 41)
-        x = np.concatenate([left + edge * (right - left), left + edge * (right - left), np.full(41, left),
-                            np.full(41, right)])  # fmt: skip
-        y = np.concatenate([np.full(41, bottom), np.full(41, top), bottom + edge * (top - bottom),
-                            bottom + edge * (top - bottom)])  # fmt: skip
-        lon, lat = (np.asarray(v) for v in back.transform(x, y, errcheck=False))
+        lon, lat = (np.asarray(v) for v in back.transform(*edges_of(self.bounds, 41).T, errcheck=False))
         finite = np.isfinite(lon) & np.isfinite(lat)
         if not finite.any():
             return -180.0, -90.0, 180.0, 90.0
@@ -76,6 +71,15 @@ class Plane:
         if east - west > 180 and not self.crs.is_geographic:
             west, east = -180.0, 180.0
         return float(west), max(float(south), -90.0), float(east), min(float(north), 90.0)
+
+
+def edges_of(bounds: Bounds, count: int) -> Floats:
+    """The edges of a box as one closed line (4 count, 2), counterclockwise from its lower left corner."""
+    left, bottom, right, top = bounds
+    along, up = np.linspace(left, right, count), np.linspace(bottom, top, count)
+    x = [along, np.full(count, right), along[::-1], np.full(count, left)]
+    y = [np.full(count, bottom), up, np.full(count, top), up[::-1]]
+    return np.column_stack([np.concatenate(x), np.concatenate(y)])
 
 
 @dataclass(frozen=True)
