@@ -220,10 +220,7 @@ class LocalChunks:
 
     def _decoded(self, i: int, j: int) -> Array:
         key = self.encoding.key(i, j)
-        try:
-            data: bytes | None = (self.folder / key).read_bytes()
-        except FileNotFoundError:
-            data = None
+        data = _read_file(self.folder / key)
         self._report(key, data)
         return np.full(self.chunk, self.fill, self.dtype) if data is None else self.decode(data)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from zarr.abc.store import Store
+
 from .chunks import DESCRIPTION, read_objects, write_object
 from .conventions import overview_paths
 from .location import Location, open_store, writing
@@ -62,11 +64,7 @@ def consolidate(store: Location) -> bool:
 
 def consolidated(store: Location) -> Any:
     """The consolidated metadata of a group; None where there is none, or the description cannot be read."""
-    (root,) = read_objects(open_store(store), [DESCRIPTION])
-    try:
-        return json.loads(root or b"{}").get(KEY)
-    except ValueError:  # a damaged description is reported, or written again, elsewhere
-        return None
+    return _description(open_store(store)).get(KEY)
 
 
 def deconsolidate(store: Location) -> None:
@@ -84,14 +82,17 @@ def deconsolidate(store: Location) -> None:
     >>> deconsolidate("memory://plain")
     """
     target = open_store(store)
-    (root,) = read_objects(target, [DESCRIPTION])
-    if root is None or f'"{KEY}"'.encode() not in root:
-        return
-    try:
-        document = json.loads(root)
-    except ValueError:  # a damaged description is reported, or written again, elsewhere
-        return
+    document = _description(target)
     if KEY in document:
         del document[KEY]
         with writing(store):
             write_object(target, DESCRIPTION, json.dumps(document).encode())
+
+
+def _description(target: Store) -> dict[str, Any]:
+    """The description of a group; empty where there is none, or it cannot be read."""
+    (root,) = read_objects(target, [DESCRIPTION])
+    try:
+        return dict(json.loads(root or b"{}"))
+    except (ValueError, TypeError):  # a damaged description is reported, or written again, elsewhere
+        return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from tpsoil.errors import GridError
 from tpsoil.grid import describe, geographic_bounds
 from tpsoil.ingest.rasters import Raster
 
+if TYPE_CHECKING:
+    from .alignment import Alignment
+
 Array = npt.NDArray[Any]
 
 MIN_COVERAGE: Final = 0.1
@@ -20,26 +23,7 @@ MIN_COVERAGE: Final = 0.1
 COMPLETE: Final = 0.995
 
 
-class Placed(Protocol):
-    """What is needed of an `Alignment`."""
-
-    @property
-    def source(self) -> GeoBox:
-        """The raster's own grid."""
-
-    @property
-    def target(self) -> GeoBox:
-        """The grid."""
-
-    @property
-    def period(self) -> float:
-        """Source columns in one turn of the globe; 0 where it has none."""
-
-    def image(self, down: Array, across: Array) -> tuple[Array, Array]:
-        """Source (row, column) of target (row, column)."""
-
-
-def coverage_note(raster: Raster, alignment: Placed) -> dict[str, str]:
+def coverage_note(raster: Raster, alignment: Alignment) -> dict[str, str]:
     """Attributes that name how much of a grid a raster's extent covers; empty where it covers it.
 
     Parameters
@@ -71,19 +55,18 @@ def coverage_note(raster: Raster, alignment: Placed) -> dict[str, str]:
     return {"source_coverage": text}
 
 
-def _coverage(alignment: Placed) -> float:
+def _coverage(alignment: Alignment) -> float:
     """Share of the grid's area within the source's extent."""
     height, width = alignment.source.shape
     rows, cols = alignment.target.shape
     across, down = (cols * (np.arange(64) + 0.5) / 64, rows * (np.arange(64) + 0.5) / 64)
     row, column = alignment.image(*np.meshgrid(down, across, indexing="ij"))
-    if alignment.period:
-        column = column - alignment.period * np.rint((column - 0.5 * width) / alignment.period)
+    column = _in_one_turn(column, alignment)
     with np.errstate(invalid="ignore"):
         return float(((row >= 0) & (row <= height) & (column >= 0) & (column <= width)).mean())
 
 
-def require_overlap(raster: Raster, alignment: Placed) -> None:
+def require_overlap(raster: Raster, alignment: Alignment) -> None:
     """Reject a raster whose extent has no cell of the grid.
 
     Raises
@@ -93,10 +76,8 @@ def require_overlap(raster: Raster, alignment: Placed) -> None:
     height, width = alignment.source.shape
     rows, cols = alignment.target.shape
     across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
-    located = alignment.image(*np.meshgrid(down, across, indexing="ij"))
-    if alignment.period:
-        columns = located[1]
-        located = located[0], columns - alignment.period * np.rint((columns - 0.5 * width) / alignment.period)
+    row, column = alignment.image(*np.meshgrid(down, across, indexing="ij"))
+    located = row, _in_one_turn(column, alignment)
     spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
     if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
         raise GridError(
@@ -104,6 +85,12 @@ def require_overlap(raster: Raster, alignment: Placed) -> None:
             f"{_degrees(alignment.source)}, the grid {_degrees(alignment.target)} ({describe(alignment.target)}); "
             "is the file of another region, or its CRS wrong (pass crs=)?"
         )
+
+
+def _in_one_turn(columns: Array, alignment: Alignment) -> Array:
+    """Columns of a source around the globe, in the turn that it has."""
+    period = alignment.period
+    return columns - period * np.rint((columns - 0.5 * alignment.source.shape[1]) / period) if period else columns
 
 
 def _degrees(box: GeoBox) -> str:
