@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dask
 import dask.array
@@ -15,7 +16,7 @@ from pyproj import Transformer
 import tpsoil
 from tpsoil.cube import sample_cube
 from tpsoil.errors import GridError, InputError, MissingInputError
-from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
+from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds, plateau_grid
 from tpsoil.points import locate_points
 
 GRID = grid_from_bounds(PLATEAU_CRS, (-300_000, -200_000, 300_000, 200_000), 10_000)
@@ -146,3 +147,15 @@ def test_the_boundary_between_cells_belongs_to_the_larger_index() -> None:
     rows, cols = locate_points(table, grid, where="points")
     assert rows.tolist() == [0, 1, -1, 5]
     assert cols.tolist() == [0, 1, -1, 0]
+
+
+@pytest.mark.parametrize("outside", ["drop", "keep", "error"])
+def test_values_stay_beside_their_point_where_a_masked_one_is_dropped(outside: Any) -> None:
+    grid = plateau_grid(100_000)
+    slope = np.arange(grid.shape[0] * grid.shape[1], dtype="f4").reshape(grid.shape)
+    layers = {"slope": (("y", "x"), slope), "soil_mask": (("y", "x"), (slope != 0).astype("u1"))}
+    cube = xr.Dataset(layers, coords=coordinates(grid))
+    points = pd.DataFrame({"x": cube.x.values[:4], "y": np.repeat(cube.y.values[:1], 4), "number": range(4)})
+    result = sample_cube(cube, points, layers=["slope"], outside=outside, on_masked="drop").dropna(subset="slope")
+    assert result["slope"].tolist() == result["number"].tolist() == [1, 2, 3]
+    assert result["cell_column"].tolist() == [1, 2, 3]

@@ -137,7 +137,7 @@ def sample_cube(
         if not inside.any():
             raise InputError(f"{name}: {masked['masked_note']}; no point is left")
     sampled = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
-    result = table[inside].copy() if outside == "drop" else table
+    result = table if outside == "keep" else table[inside].copy()
     spread = np.flatnonzero(inside) if outside == "keep" else np.arange(int(inside.sum()))
     for column, values in zip(CELL_COLUMNS, (rows, cols)):
         result[column] = _column(values[inside], None, len(result), spread, result.index)
