@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .show import columns_of_text, require_lasting
+from .tables import table_text, width_of_terminal, wrapped
 
 if TYPE_CHECKING:
     from tpsoil.engine import Previews
@@ -39,7 +40,6 @@ def run(
     from tpsoil.column_titles import with_titles
 
     from .status import print_plans
-    from .tables import table_text, width_of_terminal, wrapped
 
     source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
     settings = recipes.read_recipe(source, output=output)
@@ -98,7 +98,7 @@ def _print_disk(plans: Previews) -> None:
     """The forecast of the stored bytes, with the largest layers."""
     if plans.disk is None:
         return
-    typer.echo(plans.disk.summary)
+    typer.echo(wrapped(plans.disk.summary, width_of_terminal()))
     largest = sorted(plans.disk.layers.items(), key=lambda item: -item[1])
     shown = [[name, f"{size / 1e9:.3g}"] for name, size in largest[:LAYERS_SHOWN]]
     if len(largest) > LAYERS_SHOWN:
