@@ -292,7 +292,8 @@ def cropped(layer: xr.DataArray, box: Box | None) -> xr.DataArray:
 
 def _outline(layer: xr.DataArray, box: Box) -> tuple[Doubles, Doubles]:
     """The edges of a box in degrees, as a closed line in the layer's CRS from its south-west corner."""
-    return project_points(*edges_of(box, EDGE_POINTS).T, grid_of(layer, where="window"))
+    lon, lat = edges_of(box, EDGE_POINTS).T
+    return project_points(lon, lat, grid_of(layer, where="window"))
 
 
 def _sliced(layer: xr.DataArray, bounds: Box) -> xr.DataArray:
