@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from .errors import InputError
-from .variables import CATALOGUE, Variable, range_text, variable
+from .units import range_text
+from .variables import CATALOGUE, Variable, variable
 
 Array = npt.NDArray[Any]
 

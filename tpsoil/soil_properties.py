@@ -15,7 +15,8 @@ import numpy as np
 
 from .constants import ATOMIC_WEIGHTS
 from .errors import InputError, nearest_name
-from .variables import CATALOGUE, ELEMENTS, range_text
+from .units import range_text
+from .variables import CATALOGUE, ELEMENTS
 
 MG_KG: Final = "mg kg-1"
 WHOLE_MG_KG: Final = 1e6

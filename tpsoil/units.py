@@ -7,6 +7,7 @@ suggestion.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 from .constants import ATOMIC_WEIGHTS
@@ -15,7 +16,7 @@ from .unit_text import DAYS_A_YEAR, LENGTH, NUMBER, SECONDS, Unit, formula_in, m
 
 __all__ = [
     "DAYS_A_YEAR", "Conversion", "Period", "Unit", "conversion", "convertible", "formula_in", "is_rate_of",
-    "mass_fraction", "read_unit", "require_unit", "same_unit", "unit_times_area",
+    "mass_fraction", "range_text", "read_unit", "require_unit", "same_unit", "unit_times_area",
 ]  # fmt: skip
 
 Period = Literal["", "year", "month", "day"]
@@ -129,6 +130,22 @@ def is_rate_of(source_unit: str, amount: str) -> bool:
     except UnitsError:
         return False
     return convertible(source_unit, amount, period="day") or convertible(source_unit, amount, period="month")
+
+
+def range_text(low: float, high: float, units: str) -> str:
+    """A range with its unit, for messages.
+
+    Examples
+    --------
+    >>> range_text(0, 100, "%"), range_text(0, float("nan"), "mm"), range_text(0, 1, "1")
+    ('0 to 100 %', 'at least 0 mm', '0 to 1')
+    """
+    unit = "" if units == "1" else f" {units}"
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{low:g} to {high:g}{unit}"
+    if math.isfinite(low):
+        return f"at least {low:g}{unit}"
+    return f"at most {high:g}{unit}" if math.isfinite(high) else "a finite number"
 
 
 def require_unit(where: str, name: str, layer: Any, expected: str, *, fix: str, period: Period = "") -> None:

@@ -15,28 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, nearest_name
-from .units import Period
+from .units import Period, range_text
 
 Kind = Literal["continuous", "categorical", "circular"]
 
 NO_CLASS: Final = 255
 """`_FillValue` of every 8-bit categorical layer."""
-
-
-def range_text(low: float, high: float, units: str) -> str:
-    """A range with its unit, for messages.
-
-    Examples
-    --------
-    >>> range_text(0, 100, "%"), range_text(0, float("nan"), "mm"), range_text(0, 1, "1")
-    ('0 to 100 %', 'at least 0 mm', '0 to 1')
-    """
-    unit = "" if units == "1" else f" {units}"
-    if np.isfinite(low) and np.isfinite(high):
-        return f"{low:g} to {high:g}{unit}"
-    if np.isfinite(low):
-        return f"at least {low:g}{unit}"
-    return f"at most {high:g}{unit}" if np.isfinite(high) else "a finite number"
 
 
 @dataclass(frozen=True)
