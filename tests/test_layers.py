@@ -41,7 +41,7 @@ ALLOWED = {
     "units": {"errors", "constants", "unit_text"},
     "stage": {"errors", "variables"},
     "points": {"errors", "columns", "grid"},
-    "soil_properties": {"errors", "constants", "variables"},
+    "soil_properties": {"errors", "constants", "units", "variables"},
     "depths": {"errors"},
     "sampling_depths": {"depths", "errors"},
     "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
