@@ -395,7 +395,7 @@ def measured(folder: Path, options: argparse.Namespace) -> None:
         f"- bytes of layers: {stored / expected_bytes:.2f} of what the pilots forecast",
         f"- stored layers {stored / 1e6:.0f} MB, {stored / forecast_bytes:.2f} of the forecast; with models, "
         f"records and overviews {stored_bytes(store) / 1e6:.0f} MB",
-        f"- peak memory of the process: {max(peak_of(run) for run in runs.values()):.2f} GB",
+        f"- peak memory of a process: {max(map(peak_of, (*failed.values(), *runs.values()))):.2f} GB",
         f"- nothing changed: {cpu_of(runs['nothing changed']):.1f} s of CPU, "
         f"{cpu_of(runs['nothing changed']) / whole:.2%} of the whole",
         f"- one changed tile of a covariate: {changed:.1f} s of CPU, {changed / whole:.2%} of the whole; "
@@ -417,9 +417,9 @@ def cpu_of(events: list[list[Any]]) -> float:
 
 
 def peak_of(events: list[list[Any]]) -> float:
-    """Peak memory of a run that was not killed, GB."""
-    last = events[-1][0]
-    return int(last.split()[1]) / 1e9 if last.startswith("peak ") else 0.0
+    """Peak memory of a run at the ends of its stages, GB."""
+    mark = "peak memory of a process "
+    return max((float(event[0].split(mark)[1].split()[0]) for event in events if mark in event[0]), default=0.0)
 
 
 def write(lines: list[str], results: Path) -> None:
