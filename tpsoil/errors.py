@@ -130,6 +130,12 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
     Raises
     ------
     InputError
+
+    Examples
+    --------
+    >>> require_one_of("cover", "method", "kai", ("cai", "de_asis"))
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: cover: method is 'kai', expected one of ['cai', 'de_asis']; did you mean 'cai'?
     """
     if value not in allowed:
         choices = list(allowed)
@@ -142,6 +148,12 @@ def require_named(where: str, names: Iterable[str], available: Iterable[object],
     Raises
     ------
     InputError
+
+    Examples
+    --------
+    >>> require_named("samples", ["Fe", "Mn"], ["site", "Fe"])
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: samples: no column 'Mn'; there are: Fe, site
     """
     known = [str(name) for name in available]
     for name in names:

@@ -75,6 +75,7 @@ def load_state(data: bytes, *, grow: bool, workers: int = 1) -> TrainedForest:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from tpsoil.forest import train
     >>> table = pd.DataFrame({"slope": np.arange(40.0), "Fe": np.arange(40.0) ** 2})
     >>> trained = train(table, "Fe", ["slope"], trees=5)

@@ -324,7 +324,9 @@ def _ranks(ranking: Ranking, columns: Sequence[Array], where: Array) -> Array:
     # Padded to whole 64-bit words, by which pixels are moved.
     words = 8 // dtype.itemsize
     ranks = np.zeros((where.size, -(-len(columns) // words) * words), dtype=dtype)
-    for k, values in enumerate(columns):
+    for k, column in enumerate(columns):
+        values = column.view()
+        values.flags.writeable = False  # or the kernel would be compiled twice: some stores give arrays to read only
         limits = ranking.thresholds[k]
         bucket = (ranking.low[k], ranking.scale[k], ranking.starts[k])
         rank_column(values, where, limits, limits.size - FEW, *bucket, ranks, k)

@@ -135,8 +135,13 @@ def compile_ahead(kernel: Callable[..., Any], types: Sequence[str]) -> None:
     kernel : callable
         From `jit`.
     types : sequence of str
-        numba's name of each argument's type, such as `float32[:, ::1]`.
+        numba's name of each argument's type, such as `float32[:, ::1]`; `const` before it: an array to read only.
     """
     if isinstance(kernel, Dispatcher):
-        arguments, _ = sigutils.normalize_signature(f"({', '.join(types)},)")
-        kernel.compile(arguments)  # not by the text, under which the machine code of a call would not be stored
+        # Types and not their text, under which the machine code of a call would not be stored.
+        kernel.compile(tuple(map(_type_of, types)))
+
+
+def _type_of(name: str) -> Any:
+    (plain,), _ = sigutils.normalize_signature(f"({name.removeprefix('const ')},)")
+    return plain.copy(readonly=True) if name.startswith("const ") else plain

@@ -259,6 +259,7 @@ def calibrate(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from tpsoil.solum import PUBLISHED, thickness as model
     >>> rng = np.random.default_rng(1)
     >>> table = pd.DataFrame({"mean_annual_temperature": rng.uniform(0, 12, 40),
