@@ -1,4 +1,4 @@
-"""Faults of single workers: full disks, too little memory, slowness, another clock, another dask.
+"""Faults of a scheduler and of single workers: full disks, too little memory, slowness, another clock, another dask.
 
 Each run ends with the bytes of an undisturbed one, at once or by the same command again, and a line of its log states
 what happened.
@@ -6,6 +6,7 @@ what happened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -184,6 +185,49 @@ def test_a_worker_whose_disks_have_no_byte_left(
         wait_for_workers(hosts)
     run(place / "recipe.toml", scheduler=hosts.address if full else "threads", workers=1, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]
+
+
+def test_a_scheduler_that_dies_in_mid_run(
+    place: Path, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """The run is continued on another cluster."""
+    if not full:
+        pytest.skip("the client waits for its scheduler for some twenty seconds: with --full")
+    monkeypatch.setattr(session, "compute_tile", _slowly)
+    one = Cluster(tmp_path)
+    manifest = place / "maps.zarr" / "_tpsoil" / "manifest"
+    try:
+        one.worker()
+        wait_for_workers(one)
+
+        def strike() -> None:
+            wait_until(lambda: len(list(manifest.rglob("*.*"))) >= 4, 120)
+            one.processes[0].kill()
+
+        striker = threading.Thread(target=strike)
+        striker.start()
+        text = rf"the scheduler at {one.address} was lost; stored tiles remain valid: run again to continue"
+        with pytest.raises(WorkError, match=text):
+            run(place / "recipe.toml", scheduler=one.address, progress=False)
+        striker.join()
+    finally:
+        one.close()
+    assert re.search(f"ERROR {text}", log_of(place))
+    monkeypatch.undo()
+    (tmp_path / "scheduler.json").unlink(missing_ok=True)
+    with contextlib.closing(Cluster(tmp_path)) as other:
+        other.worker()
+        wait_for_workers(other)
+        run(place / "recipe.toml", scheduler=other.address, progress=False)
+    assert small_run.files_of(place / "maps.zarr") == case[1]
+    done, kept = re.findall(r"complete; (\d+) of \d+ tiles computed, (\d+) were up to date", log_of(place))[-1]
+    assert int(done) > 0
+    assert int(kept) > 0
+
+
+def _slowly(assignment: Any, rectangle: Any) -> Any:
+    time.sleep(0.1)
+    return compute_tile(assignment, rectangle)
 
 
 quick_tiles: list[str] = []
