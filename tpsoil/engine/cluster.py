@@ -36,6 +36,8 @@ from .workers import (
 )
 
 CONNECT_SECONDS: Final = 20
+RETRY_SECONDS: Final = 0.5
+"""Between two questions for a result, where the connection to the scheduler broke."""
 START_SECONDS: Final = 120
 """For the first reply of all workers: each imports tpsoil and its libraries for it, possibly from a slow disk."""
 QUERY_SECONDS: Final = 2.0
@@ -218,14 +220,17 @@ class ClusterPool:
         """
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
+        from distributed.comm import CommClosedError
 
         try:
             while future not in self._results:
                 try:
                     return future.result(timeout=REPLY_SECONDS)
-                except TimeoutError:
+                except (TimeoutError, CommClosedError) as error:
                     if future.status == "error":
                         raise  # the call's own
+                    if isinstance(error, CommClosedError):
+                        time.sleep(RETRY_SECONDS)  # the client then knows whether the scheduler is there
                     self._require_scheduler()
                     self._check_progress()
             return self._results.pop(future)
