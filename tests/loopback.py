@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import ipaddress
 import json
 import os
@@ -190,6 +191,10 @@ def s3_service(slow_seconds: float = 0.0) -> Iterator[str]:
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         if environ["REQUEST_METHOD"] not in {"PUT", "DELETE", "POST"}:
             return application(environ, start_response)
+        # Read whole before it waits: a client frozen in the middle of a write must hold up nobody else.
+        terminated = environ.get("wsgi.input_terminated", False)
+        body = environ["wsgi.input"].read(-1 if terminated else int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
         time.sleep(dice.random() * slow_seconds)
         with one_at_a_time:
             return application(environ, start_response)

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -240,25 +241,35 @@ def test_a_run_that_slept_stops_and_its_successor_is_complete(
         env={**os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"]},
         cwd=tmp_path,
     )
-    ledger = Ledger.at(url)
-    limit = time.monotonic() + 60
-    while not ledger.names("manifest/terrain") and sleeper.poll() is None and time.monotonic() < limit:
-        time.sleep(0.01)
-    sleeper.send_signal(signal.SIGSTOP)
-    assert sleeper.poll() is None
-    monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
-    monkeypatch.setattr(
-        lock, "_has_ended", lambda content: None
-    )  # as on another machine, where its process is not seen
-    run(recipe, output=url, workers=1, progress=False)
-    stored = objects_of(url, tmp_path)
-    sleeper.send_signal(signal.SIGCONT)
-    _, err = sleeper.communicate(timeout=60)
+    try:
+        ledger = Ledger.at(url)
+        limit = time.monotonic() + 60
+        while not ledger.names("manifest/terrain") and sleeper.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        sleeper.send_signal(signal.SIGSTOP)
+        assert sleeper.poll() is None
+        monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+        # As on another machine, where its process is not seen.
+        monkeypatch.setattr(lock, "_has_ended", lambda content: None)
+        run(recipe, output=url, workers=1, progress=False)
+        stored = objects_of(url, tmp_path)
+        sleeper.send_signal(signal.SIGCONT)
+        _, err = sleeper.communicate(timeout=60)
+    finally:
+        sleeper.kill()
     assert sleeper.returncode == 1, err
     assert "this run stops and writes nothing more" in err
     assert "Traceback" not in err
     again = objects_of(url, tmp_path)
     assert {key for key in stored | again if stored.get(key) != again.get(key)} == set()
+
+
+def test_a_client_frozen_in_the_middle_of_a_write_holds_up_nobody(bucket: str, endpoint: str) -> None:
+    host, _, port = endpoint.rpartition("/")[2].partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as frozen:
+        frozen.sendall(b"PUT /maps/half HTTP/1.1\r\nHost: maps\r\nContent-Length: 100\r\n\r\nhalf")
+        time.sleep(0.5)
+        assert Ledger.at(f"{bucket}/other.zarr").create("one", b"1")
 
 
 def test_windows_sends_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
