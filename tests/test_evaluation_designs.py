@@ -15,6 +15,7 @@ from scipy.stats import wasserstein_distance
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation import (
+    CensoredObservations,
     SampleDesign,
     area_mean,
     compare_models,
@@ -26,6 +27,7 @@ from tpsoil.evaluation import (
     group_quantiles,
     intensity_weights,
     interval_coverage,
+    make_folds,
     map_accuracy,
     match_folds,
     moran,
@@ -270,6 +272,30 @@ def test_distance_curves_show_which_design_resembles_the_map() -> None:
 def test_what_cannot_be_matched(samples: np.ndarray, area: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         match_folds(samples, area, **options)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, "", "  "], ids=["None", "NaN", "NA", "empty", "blank"])
+def test_rows_without_a_group_are_rejected_alike(missing: object) -> None:
+    rng = np.random.default_rng(4)
+    place, groups = rng.uniform(0, 100, (40, 2)), [f"site {k // 2}" for k in range(40)]
+    groups[3] = groups[17] = missing  # type: ignore[call-overload]
+    expected = r"2 rows have no group \(rows 3, 17 of 40\)"
+    with pytest.raises(InputError, match=expected):
+        match_folds(place, rng.uniform(0, 100, (200, 2)), n_folds=5, groups=groups)
+    for kind, options in (("group", {}), ("block", {"east": place[:, 0], "north": place[:, 1]})):
+        with pytest.raises(InputError, match=expected):
+            make_folds(40, kind, groups=groups, **options)
+    with pytest.raises(InputError, match=expected):
+        CensoredObservations(rng.random(40), np.zeros(40, bool), groups)
+
+
+def test_labels_of_groups_may_be_numbers_or_text() -> None:
+    rng = np.random.default_rng(5)
+    place, area = rng.uniform(0, 100, (40, 2)), rng.uniform(0, 100, (200, 2))
+    number = np.arange(40) // 2
+    by_number = match_folds(place, area, n_folds=5, groups=number).folds
+    for groups in ([f"{k:02d}" for k in number], pd.Series(number, dtype="Int64"), pd.Categorical(number)):
+        np.testing.assert_array_equal(match_folds(place, area, n_folds=5, groups=groups).folds, by_number)
 
 
 # --- probability samples: R's survey 4.1 on the table above

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation.distances import group_codes
 from tpsoil.evaluation.scores import MEASURES
 
 Doubles = npt.NDArray[np.float64]
@@ -38,7 +39,8 @@ class CensoredObservations:
     censored : (n,) bool
         True for a lower limit.
     groups : (n,) array, optional
-        Whole groups are drawn in the bootstrap, such as blocks of neighbouring sites; single rows by default.
+        Whole groups are drawn in the bootstrap, such as blocks of neighbouring sites; single rows by default. Labels
+        of any kind, stored as numbers.
     level : float
         Of the intervals.
     draws : int
@@ -48,7 +50,8 @@ class CensoredObservations:
     Raises
     ------
     InputError
-        For other shapes, values that are not finite, no row, a level outside 0 to 1, and fewer than two draws.
+        For other shapes, values that are not finite, no row, rows without a group, a level outside 0 to 1, and fewer
+        than two draws.
 
     Notes
     -----
@@ -111,10 +114,9 @@ class CensoredObservations:
                 f"censored observations: level is {self.level!r} and draws {self.draws!r}, expected a share between 0 "
                 "and 1 and at least 2 draws"
             )
-        if self.groups is not None and np.shape(self.groups) != observed.shape:
-            raise InputError(
-                f"censored observations: groups have shape {np.shape(self.groups)}, expected {observed.shape}"
-            )
+        if self.groups is not None:
+            codes = group_codes(self.groups, observed.size, where="censored observations")
+            object.__setattr__(self, "groups", codes)
         object.__setattr__(self, "observed", observed)
         object.__setattr__(self, "censored", censored)
 
@@ -188,8 +190,7 @@ class CensoredObservations:
 
     def _labels(self) -> npt.NDArray[np.int64]:
         """Number of the group of each row."""
-        n = len(self.observed)
-        return np.arange(n) if self.groups is None else np.asarray(pd.factorize(np.asarray(self.groups))[0], np.int64)
+        return np.arange(len(self.observed)) if self.groups is None else np.asarray(self.groups, np.int64)
 
     def _limits(self, name: str, drawn: Doubles) -> tuple[float, float]:
         """Percentiles, wider for few groups; NaN for one group, and where most draws leave the measure undefined."""

@@ -23,6 +23,8 @@ EARTH_RADIUS_M: Final = 6371008.8
 """Mean radius of GRS80, of the sphere on which distances between degrees are measured."""
 CHUNK: Final = 1_000_000
 """Query points whose coordinates are in memory at a time."""
+LISTED_ROWS: Final = 5
+"""Rows that a message lists."""
 
 
 def nearest_distances(query: npt.ArrayLike, samples: npt.ArrayLike, *, degrees: bool = False) -> Doubles:
@@ -288,6 +290,48 @@ def _tree(place: Doubles) -> Any:
     from scipy.spatial import cKDTree
 
     return cKDTree(place)
+
+
+def group_codes(groups: npt.ArrayLike, count: int, *, where: str, sort: bool = False) -> Labels:
+    """Number of the group of each row.
+
+    Parameters
+    ----------
+    groups : array_like (count,)
+        One label a row, such as the name of its site.
+    count : int
+        Rows.
+    where : str
+        Start of the message.
+    sort : bool
+        Whether groups are numbered in the order of their labels, or in that of their first rows.
+
+    Returns
+    -------
+    ndarray (count,), int64
+        0 .. groups - 1.
+
+    Raises
+    ------
+    InputError
+        For another shape, and rows without a group: NaN, None, NA or blank text.
+
+    Examples
+    --------
+    >>> group_codes(["b", "a", "b"], 3, where="folds").tolist()
+    [0, 1, 0]
+    """
+    labels = np.asarray(groups, dtype=object)  # an array of text would have NaN as the label "nan"
+    if labels.shape != (count,):
+        raise InputError(f"{where}: groups have shape {labels.shape}, expected ({count},): one label a row")
+    missing = pd.isna(labels) | np.array([isinstance(label, str) and not label.strip() for label in labels], bool)
+    if missing.any():
+        rows = np.flatnonzero(missing)
+        listed = ", ".join(map(str, rows[:LISTED_ROWS])) + (", ..." if len(rows) > LISTED_ROWS else "")
+        raise InputError(
+            f"{where}: {len(rows)} rows have no group (rows {listed} of {count}); name their site or drop them"
+        )
+    return np.asarray(pd.factorize(np.asarray(groups), sort=sort)[0], dtype=np.int64)
 
 
 def group_means(values: npt.NDArray[np.float64], codes: Labels) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, require_one_of
-from tpsoil.evaluation.distances import group_means
+from tpsoil.evaluation.distances import group_codes, group_means
 
 Labels = npt.NDArray[np.int64]
 
@@ -67,7 +67,8 @@ def make_folds(
     Raises
     ------
     InputError
-        For an unknown kind, a missing argument of the kind, fewer groups than folds, or regions that split a group.
+        For an unknown kind, a missing argument of the kind, rows without a group (NaN, None, NA or blank text), fewer
+        groups than folds, or regions that split a group.
 
     Examples
     --------
@@ -168,7 +169,7 @@ def block_codes(
     Raises
     ------
     InputError
-        Without coordinates, with ones that are not finite, or a block size that is not positive.
+        Without coordinates, with ones that are not finite, a block size that is not positive, or rows without a group.
 
     Examples
     --------
@@ -193,12 +194,7 @@ def block_codes(
 def _group_codes(groups: npt.ArrayLike | None, count: int) -> Labels:
     if groups is None:
         raise InputError("folds: kind 'group' needs groups; name the site column with groups=")
-    labels: Any = np.asarray(groups)
-    if labels.shape != (count,):
-        raise InputError(f"folds: groups have shape {labels.shape}, expected ({count},): one label a row")
-    if pd.isna(labels).any():
-        raise InputError(f"folds: {int(pd.isna(labels).sum())} rows have no group; name their site or drop them")
-    return np.asarray(pd.factorize(labels)[0], dtype=np.int64)
+    return group_codes(groups, count, where="folds")
 
 
 def folds_within(strata: npt.ArrayLike, n_folds: int, seed: int) -> Labels:

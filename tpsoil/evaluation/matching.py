@@ -12,6 +12,7 @@ from tpsoil.errors import InputError
 from tpsoil.evaluation.distances import (
     FoldDistances,
     distances_between_samples,
+    group_codes,
     group_means,
     nearest_distances,
     wasserstein,
@@ -100,7 +101,8 @@ def match_folds(
     ------
     InputError
         For fewer sites than folds, an area of which no part lies within the samples' reach (see Notes), coordinates
-        that are not finite, or a `max_share` that no division meets.
+        that are not finite, rows without a group (NaN, None, NA or blank text), or a `max_share` that no division
+        meets.
 
     Notes
     -----
@@ -131,7 +133,7 @@ def match_folds(
     from scipy.stats import ks_2samp
 
     position = np.asarray(samples, dtype=np.float64)
-    code = _codes(groups, len(position))
+    code = np.arange(len(position)) if groups is None else group_codes(groups, len(position), where="folds", sort=True)
     sites = group_means(position, code) if len(position) else None
     if sites is None or not 2 <= n_folds <= len(sites):
         count = 0 if sites is None else len(sites)
@@ -235,12 +237,3 @@ def _require_overlap(to_area: Doubles, sites: Doubles, degrees: bool) -> None:
             f"than the samples' own extent ({extent:.4g}); check the CRS of both (coordinates east first), or validate "
             "with samples of that area"
         )
-
-
-def _codes(groups: npt.ArrayLike | None, count: int) -> Labels:
-    if groups is None:
-        return np.arange(count)
-    labels: Any = np.asarray(groups)
-    if labels.shape != (count,):
-        raise InputError(f"folds: groups have shape {labels.shape}, expected ({count},): one label a row")
-    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64).reshape(-1)
