@@ -21,7 +21,7 @@ from scipy import stats
 
 from tpsoil import plateau_grid, solum
 from tpsoil.errors import CorruptStoreError, GridError, InputError, MissingInputError, UnitsError
-from tpsoil.evaluation import folds_within, make_folds, score
+from tpsoil.evaluation import CensoredObservations, folds_within, make_folds, score
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_profiles
 from tpsoil.kernels import ensemble
@@ -580,6 +580,29 @@ def test_table_5_of_two_maps() -> None:
         solum.compare_maps({"this": first, "other": second.isel(x=slice(0, 4))})
     with pytest.raises(InputError, match="no maps"):
         solum.compare_maps({})
+
+
+def test_table_5_scores_lower_limits_as_limits() -> None:
+    first, second = two_maps()
+    thick = np.diag(first.values) + 0.1
+    profiles = pd.DataFrame({"x": first.x.values, "y": first.y.values, "solum_thickness": thick})
+    limits = np.arange(len(profiles)) % 3 == 0
+    mixed = profiles.assign(censored=limits, solum_thickness=np.where(limits, thick - 0.5, thick))
+    maps = {"this": first, "other": second}
+    table = solum.compare_maps(maps, mixed).set_index("map")
+    complete = solum.compare_maps(maps, profiles[~limits]).set_index("map")
+    pd.testing.assert_frame_equal(table[list(complete.columns)], complete)
+    assert "limits" not in complete
+    assert table.loc["this", "rmse"] == table.loc["this", "common_rmse"] == pytest.approx(0.1)
+    for name, layer in maps.items():
+        scores = CensoredObservations(mixed["solum_thickness"], limits).scores(np.diag(layer.values))["value"]
+        columns = ["bias_tobit", "rmse_tobit", "concordance", "below_limit", "shortfall"]
+        np.testing.assert_array_equal(table.loc[name, columns].astype(float), scores[columns])
+        assert table.loc[name, ["n", "limits"]].tolist() == [4, 2]
+    only = solum.compare_maps(maps, mixed[limits]).set_index("map")
+    assert table.loc["other", columns].notna().all()
+    assert np.isnan(only["rmse"]).all()
+    assert only["below_limit"].tolist() == [0.0, 0.0]
 
 
 def test_differences_and_their_band() -> None:

@@ -70,6 +70,21 @@ def test_another_map_in_centimetres_is_compared_in_metres(tmp_path: Path, cube: 
     np.testing.assert_allclose(maps["difference_shangguan_thickness"], -20 / (thick + 0.2), rtol=1e-4)
 
 
+def test_gains_are_of_complete_profiles(tmp_path: Path, cube: xr.Dataset) -> None:
+    given = options(tmp_path, cube)
+    table = pd.read_csv(given["profiles"])
+    limits = np.arange(len(table)) < 3
+    table.assign(censored=limits, thickness=np.where(limits, 0.01, table["thickness"])).to_csv(
+        given["profiles"], index=False
+    )
+    prepared = prepare_comparison(cube, given, Workbench())
+    assert "3 profiles are lower limits of thickness: errors and gains are of the others" in prepared.notes
+    gain = prepared.tables["solum_gain"].iloc[0]
+    assert (gain["n"], gain["rmse"]) == (5, 0.0)
+    compared = prepared.tables["solum_comparison"].set_index("map").loc["this map"]
+    assert (compared["n"], compared["rmse"], compared["limits"], compared["below_limit"]) == (5, 0.0, 3, 0.0)
+
+
 def test_gains_windows_and_published_values(tmp_path: Path, cube: xr.Dataset) -> None:
     given = options(tmp_path, cube, published=True, correlate=["elevation"])
     tables = prepare_comparison(cube, given, Workbench()).tables

@@ -106,7 +106,7 @@ COLUMNS: Final = {
     "forests": "forests", "step": "step", "added": "added",
     "sin_aspect": "sine of aspect", "cos_aspect": "cosine of aspect",
     # Observations of which some are lower limits.
-    "below_limit": "limits not reached, share", "shortfall": "mean shortfall at limits{u}",
+    "limits": "lower limits", "below_limit": "limits not reached, share", "shortfall": "mean shortfall at limits{u}",
     "rmse_tobit": "RMSE with lower limits{u}", "bias_tobit": "bias with lower limits{u}",
     "concordance": "concordance of pairs",
 }  # fmt: skip

@@ -24,6 +24,8 @@ LIMITS: Final = ("below_limit", "shortfall")
 """Measures of the lower limits alone."""
 CENSORED_MEASURES: Final = (*UNCENSORED, *ALL, *LIMITS)
 NEWTON_STEPS: Final = 60
+EQUAL: Final = 1e-6
+"""Spread of residuals, relative to the largest, up to which they are equal."""
 PART: Final = 2_000_000
 """Numbers of an intermediate array, so that the memory of many draws is bounded."""
 
@@ -285,7 +287,9 @@ def tobit_residuals(
 def _tobit(r: Doubles, c: npt.NDArray[np.bool_], w: Doubles) -> tuple[Doubles, Doubles]:
     complete, limit = r[~c], r[c]
     wc, wl = w[:, ~c], w[:, c]
-    different = np.array([np.unique(complete[row > 0]).size > 1 for row in wc])
+    # with a smaller spread the determinant below is rounding error
+    smallest = EQUAL * np.abs(complete).max(initial=0.0)
+    different = np.array([bool((row > 0).any()) and np.ptp(complete[row > 0]) > smallest for row in wc])
     mean, sd = np.full(len(w), np.nan), np.full(len(w), np.nan)
     wc, wl = wc[different], wl[different]
     n = wc.sum(axis=1)

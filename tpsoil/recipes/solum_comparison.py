@@ -23,7 +23,7 @@ from tpsoil.solum import (
     window_statistics,
 )
 from tpsoil.solum.comparison import AGREEMENT, DIFFERENCE
-from tpsoil.solum.observations import values_at
+from tpsoil.solum.observations import lower_limits, values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
@@ -90,6 +90,8 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         if not usable.all():
             notes.append(f"{int((~usable).sum())} profiles without a usable thickness are not compared")
         profiles = profiles[usable].reset_index(drop=True)
+        if limits := int(lower_limits(profiles).sum()):
+            notes.append(f"{limits} profiles are lower limits of thickness: errors and gains are of the others")
     tables = {
         "solum_comparison": _with_published(
             compare_maps(maps, profiles, in_sample=[] if profiles is None else ["this map"])
@@ -117,9 +119,9 @@ def _only(cube: xr.Dataset, name: str) -> dict[str, xr.DataArray]:
 
 
 def _gains(this: xr.DataArray, others: Mapping[str, xr.DataArray], profiles: pd.DataFrame) -> pd.DataFrame:
-    """RMSE of this map below that of each other map at the profiles; this map's errors are in sample."""
+    """RMSE of this map below that of each other map at the complete profiles; this map's errors are in sample."""
     sampled = values_at(xr.Dataset({THICKNESS: this, **others}), profiles, [THICKNESS, *others])
-    observed = profiles["solum_thickness"]
+    observed = profiles["solum_thickness"].where(~lower_limits(profiles))
     rows = [{"beside": name, **gain_row(observed, sampled[THICKNESS], sampled[name])} for name in others]
     return pd.DataFrame(rows).assign(errors="this map in sample").round(4)
 

@@ -13,13 +13,14 @@ from scipy import stats
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
-from tpsoil.evaluation import THICKNESS_MEASURES, score
+from tpsoil.evaluation import THICKNESS_MEASURES, CensoredObservations, score
+from tpsoil.evaluation.censored import ALL, LIMITS
 from tpsoil.grid import require_same_grid
 from tpsoil.tiles import compute_together
 from tpsoil.units import conversion, convertible, same_unit
 from tpsoil.variables import Variable
 
-from .observations import OBSERVED, THICKNESS_NAMES, values_at
+from .observations import OBSERVED, THICKNESS_NAMES, lower_limits, values_at
 
 DIFFERENCE = Variable("relative_difference", "relative difference", "%", meaning="100 (this - other)/other")
 AGREEMENT = Variable(
@@ -85,7 +86,7 @@ def compare_maps(
     maps : mapping of name to DataArray (y, x), m
         On one grid; see `thickness_map`.
     profiles : DataFrame, optional
-        `solum_thickness` (m) and `lon`, `lat` or `x`, `y`.
+        `solum_thickness` (m) and `lon`, `lat` or `x`, `y`; optional `censored` (the solum is at least that thick).
     in_sample : iterable of str
         Maps calibrated on these profiles; their errors are labelled (science sheet 2p).
 
@@ -93,8 +94,10 @@ def compare_maps(
     -------
     DataFrame
         A row a map: `map`, `cells`, `min`, `max`, `mean`, `sd` (m), and with profiles `n` and
-        `tpsoil.evaluation.THICKNESS_MEASURES`, `errors` ("in sample" or "independent?"), `common_rmse` over the
-        profiles where every map has a value.
+        `tpsoil.evaluation.THICKNESS_MEASURES` of the complete profiles, `errors` ("in sample" or "independent?"),
+        `common_rmse` over the complete profiles where every map has a value. Where a profile is a lower limit also
+        `limits`, their number, and `bias_tobit`, `rmse_tobit`, `concordance`, `below_limit` and `shortfall` of
+        `tpsoil.evaluation.CensoredObservations`.
 
     Raises
     ------
@@ -142,16 +145,33 @@ def compare_maps(
             raise InputError(f"compare_maps: profiles have no column '{OBSERVED}'{hint}")
         sampled = values_at(xr.Dataset(dict(maps)), profiles, list(maps))
         observed = profiles[column].to_numpy(float)
+        limits = lower_limits(profiles)
+        complete = np.where(limits, np.nan, observed)
         common = np.isfinite(sampled[list(maps)].to_numpy(float)).all(axis=1)
         for row in rows:
             predicted = sampled[row["map"]].to_numpy(float)
-            scores = score(observed, predicted, measures=THICKNESS_MEASURES, missing="omit")
+            scores = score(complete, predicted, measures=THICKNESS_MEASURES, missing="omit")
             row.update({key: value for key, value in scores.items() if key != "not_positive"})
-            row["common_rmse"] = score(observed[common], predicted[common], measures=("rmse",), missing="omit")["rmse"]
+            row["common_rmse"] = score(complete[common], predicted[common], measures=("rmse",), missing="omit")["rmse"]
+            if limits.any():
+                row.update(_limit_scores(observed, limits, predicted))
             row["errors"] = "in sample" if row["map"] in calibrated else "independent?"
     table = pd.DataFrame(rows)
     table["cells"] = table["cells"].astype(np.int64)
     return table
+
+
+def _limit_scores(
+    observed: npt.NDArray[np.float64], limits: npt.NDArray[np.bool_], predicted: npt.NDArray[np.float64]
+) -> dict[str, float]:
+    """Number of lower limits on cells with a value, and the scores that use them; NaN without one such profile."""
+    usable = np.isfinite(observed) & np.isfinite(predicted)
+    scores = dict.fromkeys((*ALL, *LIMITS), float("nan"))
+    if usable.any():
+        pits = CensoredObservations(observed[usable], limits[usable], draws=2)  # its intervals are not used
+        value = pits.scores(predicted[usable])["value"]
+        scores = {name: float(value[name]) for name in scores}
+    return {"limits": int((usable & limits).sum()), **scores}
 
 
 def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float = 5.0) -> xr.Dataset:

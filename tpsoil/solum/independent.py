@@ -20,7 +20,7 @@ from tpsoil.points import locate_points, position_columns, positions_of
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.tiles import compute_together
 
-from .observations import OBSERVED, SUSPECT_THICKNESS_M, THICKNESS_NAMES, values_at
+from .observations import OBSERVED, SUSPECT_THICKNESS_M, THICKNESS_NAMES, lower_limits, values_at
 
 Doubles = npt.NDArray[np.float64]
 
@@ -193,7 +193,7 @@ def _placed(maps: xr.Dataset, profiles: pd.DataFrame, quantiles: dict[float, str
     points = pd.DataFrame({"profile_id": table.get("profile_id", pd.Series(table.index)), "cell": cell})
     points[[*pair.names]] = table[[pair.east, pair.north]]
     points["observed"], points["predicted"] = value, sampled[OBSERVED]
-    points["censored"] = table["censored"].astype(bool) if "censored" in table else False
+    points["censored"] = lower_limits(table)
     points[[layer for layer in layers if layer not in {OBSERVED, MASK}]] = sampled[
         [layer for layer in layers if layer not in {OBSERVED, MASK}]
     ]

@@ -81,6 +81,13 @@ class Observations:
         return np.column_stack([energy, *(t[name].to_numpy(float) for name in columns), censored])
 
 
+def lower_limits(profiles: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Profiles whose thickness is a lower limit, (n,): those with `censored`; none in a table without the column."""
+    if "censored" not in profiles.columns:
+        return np.zeros(len(profiles), bool)
+    return profiles["censored"].to_numpy().astype(bool)
+
+
 def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Values of the cells at points.
 
@@ -228,7 +235,7 @@ def prepare_profiles(
         table["zone"] = zone
     else:
         table["zone"] = 1.0
-    table["censored"] = table["censored"].astype(bool) if "censored" in table.columns else False
+    table["censored"] = lower_limits(table)
     usable = table[reason == ""]
     if len(usable) and (usable[["water_erosion", "wind_erosion"]] == 0).all(axis=None):
         raise InputError(
