@@ -46,6 +46,16 @@ def test_a_map_elsewhere_is_not_compared_with_the_plateau() -> None:
     assert notes_of(fast, references=references_at(alps)) == notes_of(fast) != []
 
 
+def test_response_times_longer_than_the_quaternary_are_counted_anywhere() -> None:
+    years = np.array([[3e4, 2e5, -5e3], [1e10, 3e6, np.nan]], np.float32)
+    numbers = [chunk_statistics([variable("response_time")], {"response_time": years})]
+    (line,) = notes_of(numbers, references=references_at((5.0, 44.0, 17.0, 49.0)))
+    assert line.startswith("response_time: 2 of 5 cells (40 %) are outside")
+    assert "2.58e+06 a" in line
+    assert "Quaternary" in line
+    assert "-5000 to 1e+10" in line
+
+
 def test_notes_do_not_depend_on_the_chunks() -> None:
     values = np.random.default_rng(0).uniform(0.2, 3.0, (8, 8)).astype("float32")
     outputs = [variable("solum_thickness")]

@@ -72,6 +72,9 @@ REFERENCES: Final[tuple[Reference, ...]] = (
     Reference("water_erosion", "mean", 0.92, 8.28, "a third to three times the plateau's mean 2.76, Teng et al. 2018"),
     Reference("potential_production", "cells", float("-inf"), 1.0,
               "soil production in the literature is 1e-5 to 1e-3 m a-1", everywhere=True),
+    # With a longer response time no climate lasted long enough for its steady state.
+    Reference("response_time", "cells", float("-inf"), 2.58e6,
+              "length of the Quaternary, Gibbard et al. 2010, doi:10.1002/jqs.1338", everywhere=True),
     Reference("solum_thickness", "cells", 0.39, 2.04, "the published map, Chen et al. 2026"),
     Reference("iron", "mean", 7686, 38042, "mean +- 2 SD of the plateau's samples, Huo et al. 2026"),
     Reference("manganese", "mean", 298.47, 1110.19, _PLATEAU_MAP),
@@ -147,7 +150,7 @@ def references_at(bounds: tuple[float, float, float, float]) -> tuple[Reference,
     Examples
     --------
     >>> [reference.layer for reference in references_at((5, 44, 17, 49))]  # the Alps
-    ['potential_production']
+    ['potential_production', 'response_time']
     """
     west, south, east, north = bounds
     low_x, low_y, high_x, high_y = PLATEAU_BOX

@@ -168,7 +168,8 @@ def thickness(
     - (q) Chemical erosion is neglected; modern water and wind erosion are used as geomorphic rates; dust is
       `dust_input`, default 0.
 
-    The steady state may be far off: `response_time` of the published zones 1 to 4 is 32 000 to 173 000 years.
+    The steady state may be far off: `response_time` of the published zones 1 to 4 is 32 000 to 173 000 years. It has no
+    upper limit where erosion is nearly 0; a run notes how many cells exceed the Quaternary (`tpsoil.plausibility`).
 
     References
     ----------
