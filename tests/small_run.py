@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pyproj import Transformer
 from tpsoil.cube import add_layer, create_cube
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.kernels.cache import cache_folder
+from tpsoil.recipes import run
 
 SIDE = 128
 CHUNK = 16
@@ -124,3 +126,21 @@ def write_recipe(path: Path, *, without: Sequence[str] = (), **changes: Any) -> 
         lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+Complete = tuple[Path, dict[str, str]]
+"""A folder with cube, samples and recipe.toml, and the digests of an undisturbed run's files."""
+
+
+def complete_run(folder: Path, *, chunk: int = CHUNK, without: Sequence[str] = (), **changes: Any) -> Complete:
+    """Run once on threads, undisturbed; its maps go to complete.zarr, so that maps.zarr is free."""
+    make_small(folder, chunk=chunk)
+    run(write_recipe(folder / "recipe.toml", without=without, **changes), workers=2, progress=False)
+    files = files_of(folder / "maps.zarr")
+    shutil.move(folder / "maps.zarr", folder / "complete.zarr")
+    return folder, files
+
+
+def remove_maps(folder: Path) -> None:
+    shutil.rmtree(folder / "maps.zarr", ignore_errors=True)
+    (folder / "maps.log").unlink(missing_ok=True)

@@ -39,22 +39,16 @@ MODULES = ("tpsoil.recipes.layer_stage",)
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> small_run.Complete:
     """Cube, samples, recipe.toml, and the files of a run on threads."""
-    folder = tmp_path_factory.mktemp("cluster")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml", **SMALL)
-    run(folder / "recipe.toml", workers=2, progress=False)
-    whole = small_run.files_of(folder / "maps.zarr")
-    shutil.rmtree(folder / "maps.zarr")
-    return folder, whole
+    return small_run.complete_run(tmp_path_factory.mktemp("cluster"), chunk=CHUNK, **SMALL)
 
 
 @pytest.fixture
-def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+def place(case: small_run.Complete) -> Iterator[Path]:
     """The case's folder without maps."""
     yield case[0]
-    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+    small_run.remove_maps(case[0])
 
 
 @pytest.fixture
@@ -72,7 +66,7 @@ def dask_cluster(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_threads_and_a_cluster_over_tls_give_the_same_bytes(
-    place: Path, case: tuple[Path, dict[str, str]], dask_cluster: Any
+    place: Path, case: small_run.Complete, dask_cluster: Any
 ) -> None:
     cluster = dask_cluster(tls=True)
     assert cluster.address.startswith("tls://127.0.0.1:")
@@ -86,7 +80,7 @@ def test_threads_and_a_cluster_over_tls_give_the_same_bytes(
 
 
 def test_a_lost_workers_tiles_are_made_by_others(
-    place: Path, case: tuple[Path, dict[str, str]], dask_cluster: Any, full: bool
+    place: Path, case: small_run.Complete, dask_cluster: Any, full: bool
 ) -> None:
     """One worker of two is killed at a random moment of each run: 20 times with --full."""
     cluster = dask_cluster()
@@ -117,7 +111,7 @@ def test_a_lost_workers_tiles_are_made_by_others(
     )
 
 
-def test_processes_of_this_machine(place: Path, case: tuple[Path, dict[str, str]]) -> None:
+def test_processes_of_this_machine(place: Path, case: small_run.Complete) -> None:
     run(place / "recipe.toml", scheduler="processes", workers=2, progress=False)
     assert small_run.files_of(place / "maps.zarr") == case[1]
 
@@ -194,7 +188,7 @@ def test_workers_with_other_software_are_named_before_the_first_tile(
     assert dataclasses.replace(assignment, store="y").store == "y"
 
 
-def test_a_client_that_is_current_is_used(place: Path, case: tuple[Path, dict[str, str]]) -> None:
+def test_a_client_that_is_current_is_used(place: Path, case: small_run.Complete) -> None:
     """As in a notebook: `Client()` in one cell, `tpsoil.run(...)` in the next."""
     import distributed
 

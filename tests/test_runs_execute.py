@@ -8,6 +8,7 @@ from typing import Any
 
 import distributed
 import pytest
+from distributed.comm import CommClosedError
 
 from tpsoil.engine import cluster, execute
 from tpsoil.engine.execute import MAX_ITEMS_PER_CALL, MAX_TRIES, LostWorkerError, ThreadPool, drive
@@ -75,6 +76,45 @@ def test_workers_that_join_or_go_away_change_the_slots_and_are_named(
         del client.workers["tcp://one"]
         assert (pool.slots, pool.lost_workers) == (4, True)
         assert "worker tcp://one was lost; the others compute its tiles" in caplog.text
+
+
+class Future:
+    """A call whose connection breaks `breaks` times before its result arrives."""
+
+    status = "pending"
+
+    def __init__(self, breaks: int) -> None:
+        self.breaks, self.released = breaks, False
+
+    def result(self, timeout: float) -> str:
+        if self.breaks:
+            self.breaks -= 1
+            raise CommClosedError("connection reset")
+        return "value"
+
+    def release(self) -> None:
+        self.released = True
+
+
+def test_a_connection_that_breaks_at_a_single_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again while there is a scheduler; without one the run ends and states so."""
+    monkeypatch.setattr(cluster, "RETRY_SECONDS", 0.0)
+    client: Any = Client()
+    client.status = "running"
+    pool = cluster.ClusterPool(client)
+    broken = Future(2)
+    assert pool.result(broken) == "value"
+    assert broken.released
+    client.status = "connecting"
+    broken = Future(1)
+    with pytest.raises(WorkError, match=r"tcp://head was lost; stored tiles remain valid: run again") as caught:
+        pool.result(broken)
+    assert broken.released
+    assert caught.value.exit_status == 1
+    broken = Future(1)
+    broken.status = "error"
+    with pytest.raises(CommClosedError):
+        pool.result(broken)
 
 
 def double(shared: int, item: int) -> int:

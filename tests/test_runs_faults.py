@@ -65,23 +65,16 @@ time.time_ns = lambda: true_time_ns() + int(shift * 1e9)
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> small_run.Complete:
     """Cube, recipe.toml without forests, and the files of a run on threads."""
-    folder = tmp_path_factory.mktemp("faults")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml", without=("elements",), **SMALL)
-    run(folder / "recipe.toml", workers=2, progress=False)
-    undisturbed = small_run.files_of(folder / "maps.zarr")
-    shutil.rmtree(folder / "maps.zarr")
-    return folder, undisturbed
+    return small_run.complete_run(tmp_path_factory.mktemp("faults"), chunk=CHUNK, without=("elements",), **SMALL)
 
 
 @pytest.fixture
-def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+def place(case: small_run.Complete) -> Iterator[Path]:
     """The case's folder without maps."""
     yield case[0]
-    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
-    (case[0] / "maps.log").unlink(missing_ok=True)
+    small_run.remove_maps(case[0])
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +116,7 @@ def log_of(place: Path) -> str:
 
 
 def test_a_worker_with_a_full_disk_is_named_and_the_run_continues_without_it(
-    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+    place: Path, case: small_run.Complete, hosts: Cluster, full: bool
 ) -> None:
     """Beside a second worker with --full."""
     broken = hosts.worker(preload=FULL_DISK)
@@ -159,7 +152,7 @@ def with_full_disks(*folders: Path) -> list[str]:
 
 
 def test_a_worker_whose_disks_have_no_byte_left(
-    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+    place: Path, case: small_run.Complete, hosts: Cluster, full: bool
 ) -> None:
     """Real disks: one of dask's own folder, which a run does not need, and one of a layer that it writes.
 
@@ -188,7 +181,7 @@ def test_a_worker_whose_disks_have_no_byte_left(
 
 
 def test_a_scheduler_that_dies_in_mid_run(
-    place: Path, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+    place: Path, case: small_run.Complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
     """The run is continued on another cluster."""
     if not full:
@@ -235,7 +228,7 @@ slow_tiles: list[str] = []
 
 
 def test_a_slow_worker_does_not_keep_the_tiles_that_wait_for_it(
-    place: Path, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    place: Path, case: small_run.Complete, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the 16 tiles of a stage, half go to each worker at first; one does not end its first before 12 are done."""
     monkeypatch.setattr(session, "compute_tile", _at_its_pace)
@@ -268,7 +261,7 @@ def _at_its_pace(assignment: Any, rectangle: Any) -> Any:
 
 @pytest.mark.slow
 def test_a_worker_that_its_nanny_restarts_for_memory(
-    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, monkeypatch: pytest.MonkeyPatch,
+    place: Path, case: small_run.Complete, hosts: Cluster, monkeypatch: pytest.MonkeyPatch,
     full: bool,
 ) -> None:  # fmt: skip
     if not full:
@@ -316,7 +309,7 @@ def test_workers_that_cannot_see_the_store_are_named_before_the_first_tile(
 
 
 def test_clocks_that_differ_by_an_hour_do_not_matter(
-    place: Path, case: tuple[Path, dict[str, str]], hosts: Cluster, full: bool
+    place: Path, case: small_run.Complete, hosts: Cluster, full: bool
 ) -> None:
     """A worker's clock is an hour ahead of this process's; with --full another worker's an hour behind."""
     shifts = {"ahead": 3600, "behind": -3600} if full else {"ahead": 3600}
@@ -369,7 +362,7 @@ joined, left = threading.Event(), threading.Event()
 
 @pytest.mark.slow
 def test_workers_that_join_and_leave_under_load(
-    place: Path, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    place: Path, case: small_run.Complete, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """dask's adaptive scaling adds three workers to the first and takes them away before the run ends."""
     monkeypatch.setattr(session, "compute_tile", _waiting_for_workers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,8 +16,6 @@ import small_run
 from conftest import absent
 from loopback import Cluster
 from lossy_hosts import LossyNetwork, UnsupportedError
-
-from tpsoil.recipes import run
 
 HERE = Path(__file__).parent
 CHUNK = 32
@@ -34,23 +31,17 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory, full: bool) -> small_run.Complete:
     """Cube, samples, recipe.toml (terrain, thickness and, with --full, a forest), and the files of a run on threads."""
-    folder = tmp_path_factory.mktemp("network")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml", without=() if full else ("elements",))
-    run(folder / "recipe.toml", workers=2, progress=False)
-    undisturbed = small_run.files_of(folder / "maps.zarr")
-    shutil.rmtree(folder / "maps.zarr")
-    return folder, undisturbed
+    without = () if full else ("elements",)
+    return small_run.complete_run(tmp_path_factory.mktemp("network"), chunk=CHUNK, without=without)
 
 
 @pytest.fixture
-def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+def place(case: small_run.Complete) -> Iterator[Path]:
     """The case's folder without maps."""
     yield case[0]
-    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
-    (case[0] / "maps.log").unlink(missing_ok=True)
+    small_run.remove_maps(case[0])
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +83,7 @@ def command_on(network: LossyNetwork, cluster: Cluster, place: Path) -> subproce
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("protocol", ["tcp", "tls"])
 def test_delayed_and_lost_packets(
-    protocol: str, network: LossyNetwork, case: tuple[Path, dict[str, str]], place: Path, tmp_path: Path, full: bool
+    protocol: str, network: LossyNetwork, case: small_run.Complete, place: Path, tmp_path: Path, full: bool
 ) -> None:
     """Only with certificates by default; without them too with --full."""
     if protocol == "tcp" and not full:
@@ -111,7 +102,7 @@ def test_delayed_and_lost_packets(
 
 @pytest.mark.timeout(600)
 def test_a_host_that_the_network_loses(
-    network: LossyNetwork, case: tuple[Path, dict[str, str]], place: Path, tmp_path: Path, full: bool
+    network: LossyNetwork, case: small_run.Complete, place: Path, tmp_path: Path, full: bool
 ) -> None:
     """One of three hosts of workers is cut off for longer than dask waits, and its worker then connects again."""
     if not full:

@@ -113,23 +113,17 @@ for n in range(first, last, max(1, (last - first) // int(sys.argv[6]))):
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> small_run.Complete:
     """Cube, samples, recipe.toml, and the files of an uninterrupted run."""
-    folder = tmp_path_factory.mktemp("power")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml")
-    run(folder / "recipe.toml", workers=2, progress=False)
-    complete = small_run.files_of(folder / "maps.zarr")
-    shutil.move(folder / "maps.zarr", folder / "complete.zarr")
-    return folder, complete
+    return small_run.complete_run(tmp_path_factory.mktemp("power"), chunk=CHUNK)
 
 
 @pytest.fixture
-def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+def place(case: small_run.Complete) -> Iterator[Path]:
     """The case's folder, with its complete maps."""
     shutil.copytree(case[0] / "complete.zarr", case[0] / "maps.zarr")
     yield case[0]
-    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+    small_run.remove_maps(case[0])
 
 
 def tear(path: Path, way: str) -> None:
@@ -150,7 +144,7 @@ def bookkeeping(store: Path) -> list[str]:
 
 @pytest.mark.parametrize("way", ["empty", "half", "flipped", "gone"])
 def test_every_torn_object_is_restored(
-    case: tuple[Path, dict[str, str]], place: Path, way: str, full: bool, capfd: pytest.CaptureFixture[str]
+    case: small_run.Complete, place: Path, way: str, full: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Root, layers, coordinates, records, models, tables and checksums; without --full one of each kind."""
     names = bookkeeping(place / "maps.zarr")
@@ -174,7 +168,7 @@ def test_every_torn_object_is_restored(
     assert list(open_cube(place / "maps.zarr").data_vars)
 
 
-def test_all_objects_torn_at_once(case: tuple[Path, dict[str, str]], place: Path) -> None:
+def test_all_objects_torn_at_once(case: small_run.Complete, place: Path) -> None:
     dice = random.Random(2)
     for name in bookkeeping(place / "maps.zarr"):
         tear(place / "maps.zarr" / name, dice.choice(["empty", "half", "flipped", "gone"]))
@@ -202,7 +196,7 @@ def test_a_checksum_is_of_the_content() -> None:
 
 
 @pytest.mark.parametrize("way", ["empty", "half"])
-def test_a_root_torn_while_the_store_was_created(case: tuple[Path, dict[str, str]], place: Path, way: str) -> None:
+def test_a_root_torn_while_the_store_was_created(case: small_run.Complete, place: Path, way: str) -> None:
     """Its members cannot be listed by zarr then; those that are there are replaced all the same."""
     store = place / "maps.zarr"
     content = json.loads((store / "_tpsoil/run.json").read_text())
@@ -213,7 +207,7 @@ def test_a_root_torn_while_the_store_was_created(case: tuple[Path, dict[str, str
     assert small_run.files_of(store) == case[1]
 
 
-def test_power_cuts_at_every_write(case: tuple[Path, dict[str, str]], full: bool) -> None:
+def test_power_cuts_at_every_write(case: small_run.Complete, full: bool) -> None:
     """Fifty moments with --full."""
     folder, complete = case
     moments = 50 if full else 2
@@ -231,7 +225,7 @@ def test_power_cuts_at_every_write(case: tuple[Path, dict[str, str]], full: bool
     assert sum(torn for *_, torn, _ in turns) > 0
 
 
-def test_a_complete_store_has_every_object_on_the_disk(case: tuple[Path, dict[str, str]]) -> None:
+def test_a_complete_store_has_every_object_on_the_disk(case: small_run.Complete) -> None:
     """The cut right after the last write tears nothing but single records and their like."""
     folder, complete = case
     script = CUTS.replace("torn += way", "print(path, file=sys.stderr); torn += way").replace("if died else 0", "")
@@ -266,7 +260,7 @@ def cut_power(disk: Path) -> None:
     os.close(handle)
 
 
-def test_power_cuts_of_a_real_file_system(case: tuple[Path, dict[str, str]], disk: Path, full: bool) -> None:
+def test_power_cuts_of_a_real_file_system(case: small_run.Complete, disk: Path, full: bool) -> None:
     """Fifty with --full, at random moments; the run that follows is cut too, now and then."""
     folder, complete = case
     dice = random.Random(11)
@@ -295,7 +289,7 @@ def test_power_cuts_of_a_real_file_system(case: tuple[Path, dict[str, str]], dis
 
 
 def test_syncing_can_be_left_to_the_system(
-    case: tuple[Path, dict[str, str]], place: Path, monkeypatch: pytest.MonkeyPatch
+    case: small_run.Complete, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(place / "maps.zarr")
     monkeypatch.setenv(SYNC_VARIABLE, "0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,19 +48,13 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> small_run.Complete:
     """Cube, samples, recipe.toml, and the files of a run to a local disk."""
-    folder = tmp_path_factory.mktemp("s3")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml")
-    run(folder / "recipe.toml", workers=2, progress=False)
-    whole = small_run.files_of(folder / "maps.zarr")
-    shutil.rmtree(folder / "maps.zarr")
-    return folder, whole
+    return small_run.complete_run(tmp_path_factory.mktemp("s3"), chunk=CHUNK)
 
 
 def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
-    bucket: str, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: str, case: small_run.Complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the log of a URL goes to the working folder
     folder, whole = case
@@ -98,7 +91,7 @@ def test_a_run_into_s3_leaves_the_bytes_of_a_local_one(
 
 
 def test_a_cube_in_s3_is_read_by_processes(
-    bucket: str, case: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: str, case: small_run.Complete, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder, whole = case
@@ -113,13 +106,13 @@ def test_a_cube_in_s3_is_read_by_processes(
     assert {key for key in chunks if stored.get(key) != whole[key]} == set()
 
 
-def test_a_lock_in_s3(bucket: str, case: tuple[Path, dict[str, str]]) -> None:
+def test_a_lock_in_s3(bucket: str, case: small_run.Complete) -> None:
     url = f"{bucket}/locked.zarr"
     with locked(Ledger.at(url)), pytest.raises(AccessError, match="another run is writing"):
         run(case[0] / "recipe.toml", output=url, progress=False)
 
 
-def test_a_bucket_that_is_not_there(bucket: str, case: tuple[Path, dict[str, str]]) -> None:
+def test_a_bucket_that_is_not_there(bucket: str, case: small_run.Complete) -> None:
     with pytest.raises(TpsoilError, match="s3://nowhere/x.zarr") as caught:
         run(case[0] / "recipe.toml", output="s3://nowhere/x.zarr", progress=False)
     assert caught.value.exit_status == 2
@@ -128,7 +121,7 @@ def test_a_bucket_that_is_not_there(bucket: str, case: tuple[Path, dict[str, str
 
 
 def test_an_endpoint_that_does_not_answer(
-    bucket: str, case: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+    bucket: str, case: small_run.Complete, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import s3fs
 

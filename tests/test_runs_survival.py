@@ -88,22 +88,16 @@ for n in range(1, int(sys.argv[4]) + 1):
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def case(tmp_path_factory: pytest.TempPathFactory) -> small_run.Complete:
     """Cube, samples, recipe.toml, and the files of an uninterrupted run."""
-    folder = tmp_path_factory.mktemp("survival")
-    small_run.make_small(folder, chunk=CHUNK)
-    small_run.write_recipe(folder / "recipe.toml")
-    run(folder / "recipe.toml", workers=2, progress=False)
-    whole = small_run.files_of(folder / "maps.zarr")
-    shutil.rmtree(folder / "maps.zarr")
-    return folder, whole
+    return small_run.complete_run(tmp_path_factory.mktemp("survival"), chunk=CHUNK)
 
 
 @pytest.fixture
-def place(case: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+def place(case: small_run.Complete) -> Iterator[Path]:
     """The case's folder without maps."""
     yield case[0]
-    shutil.rmtree(case[0] / "maps.zarr", ignore_errors=True)
+    small_run.remove_maps(case[0])
 
 
 def child(folder: Path, kind: str = "none", n: int = 0, *more: str) -> subprocess.Popen[str]:
@@ -140,9 +134,7 @@ def kill_when(process: subprocess.Popen[str], folder: Path, records: int, delay:
     return alive
 
 
-def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(
-    case: tuple[Path, dict[str, str]], full: bool
-) -> None:
+def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(case: small_run.Complete, full: bool) -> None:
     """20 kills with --full: half amid the write of a random object, half at a random moment."""
     folder, whole = case
     dice = random.Random(7)
@@ -168,7 +160,7 @@ def test_killed_amid_a_write_or_anywhere_the_next_run_ends_bit_identical(
 
 @pytest.mark.parametrize("older", [False, True], ids=["new", "over an older cube"])
 def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
-    case: tuple[Path, dict[str, str]], full: bool, older: bool
+    case: small_run.Complete, full: bool, older: bool
 ) -> None:
     """While the store is being made: its lock, its mark, its root, its coordinates, its arrays, its first tiles."""
     folder, _ = case
@@ -190,9 +182,7 @@ def test_killed_amid_any_of_its_first_writes_nothing_is_in_the_way_of_the_next(
         assert (n, found) == (n, whole)
 
 
-def test_killed_again_and_again_without_a_clean_start(
-    place: Path, case: tuple[Path, dict[str, str]], full: bool
-) -> None:
+def test_killed_again_and_again_without_a_clean_start(place: Path, case: small_run.Complete, full: bool) -> None:
     """Every run dies after some more objects; the last one finds all of their work."""
     dice = random.Random(3)
     for _ in range(6 if full else 2):
@@ -204,7 +194,7 @@ def test_killed_again_and_again_without_a_clean_start(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(
-    place: Path, case: tuple[Path, dict[str, str]], number: signal.Signals
+    place: Path, case: small_run.Complete, number: signal.Signals
 ) -> None:
     process = child(place, "none", 0, "--output", str(place / "maps.zarr"))
     limit = time.monotonic() + 60
@@ -249,9 +239,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(point)], check=True)
 
 
-def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
-    case: tuple[Path, dict[str, str]], small_disk: Path
-) -> None:
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(case: small_run.Complete, small_disk: Path) -> None:
     folder, whole = case
     output = small_disk / "maps.zarr"
     process = child(folder, "none", 0, "--output", str(output))
@@ -267,7 +255,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
     assert {key for key in stored | whole if stored.get(key) != whole.get(key)} <= {"_tpsoil/run.json"}
 
 
-def test_a_read_only_file_system_is_said(case: tuple[Path, dict[str, str]], small_disk: Path) -> None:
+def test_a_read_only_file_system_is_said(case: small_run.Complete, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     process = child(case[0], "none", 0, "--output", str(small_disk / "maps.zarr"))
     _, err = process.communicate(timeout=60)
@@ -277,7 +265,7 @@ def test_a_read_only_file_system_is_said(case: tuple[Path, dict[str, str]], smal
 
 
 def test_no_space_is_an_error_of_the_work_not_of_the_input(
-    place: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[Path, dict[str, str]]
+    place: Path, monkeypatch: pytest.MonkeyPatch, case: small_run.Complete
 ) -> None:
     import errno
 
