@@ -90,14 +90,17 @@ def grid_of_size(rows: int, columns: int, cell: float) -> GeoBox:
     return whole[top : top + rows, left : left + columns]
 
 
-def relief() -> np.ndarray[Any, Any]:
-    """Fractal relief of one period in both directions, metres; a spectrum of amplitude f**-1.8."""
+def relief(cell: float) -> np.ndarray[Any, Any]:
+    """Fractal relief of one period in both directions, metres; a spectrum of amplitude f**-1.8.
+
+    Its standard deviation over NOISE_CELLS cells of 90 m is 120 m; over shorter lengths it is that of such a surface.
+    """
     rng = np.random.default_rng(3)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(NOISE_CELLS), np.fft.fftfreq(NOISE_CELLS), indexing="ij"))
     frequency[0, 0] = np.inf
     waves = np.fft.fft2(rng.normal(size=(NOISE_CELLS, NOISE_CELLS))) * frequency**-1.8
     surface = np.fft.ifft2(waves).real
-    return (surface / surface.std() * 120).astype("float32")
+    return (surface / surface.std() * 120 * (cell / 90) ** 0.8).astype("float32")
 
 
 def block(name: str, grid: GeoBox, rows: slice, columns: slice, noise: Any, coarse: xr.DataArray) -> Any:
@@ -124,7 +127,7 @@ def block(name: str, grid: GeoBox, rows: slice, columns: slice, noise: Any, coar
 
 def make_covariates(folder: Path, grid: GeoBox, chunk: int) -> None:
     """The cube, the DEM's own file, and simulated samples."""
-    sample, noise = open_sample().load(), relief()
+    sample, noise = open_sample().load(), relief(float(grid.resolution.x))
     cube = str(folder / "cube.zarr")
     create_cube(cube, grid, chunks=chunk)
     shape = tuple(grid.shape)
