@@ -145,10 +145,26 @@ def test_a_wrong_address_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -
         run(place / "recipe.toml", workers=0, progress=False)
 
 
-def test_too_few_workers_are_said(place: Path, monkeypatch: pytest.MonkeyPatch, dask_cluster: Any) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 2)
-    with pytest.raises(InputError, match=r"has 0 workers after 2 s, expected at least 1; start workers"):
-        run(place / "recipe.toml", scheduler=dask_cluster().address, progress=False)
+def test_workers_are_waited_for(
+    place: Path, case: small_run.Complete, monkeypatch: pytest.MonkeyPatch, dask_cluster: Any,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """A batch system starts them later than the scheduler; they are not waited for without end."""
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setenv("TPSOIL_TIMEOUT", "2")
+    own = dask_cluster()
+    message = r"has 0 workers after 2 s \(TPSOIL_TIMEOUT\), expected at least 1; start workers"
+    with pytest.raises(InputError, match=message) as caught:
+        run(place / "recipe.toml", scheduler=own.address, progress=False)
+    assert caught.value.exit_status == 2
+    capfd.readouterr()
+    monkeypatch.setenv("TPSOIL_TIMEOUT", "120")
+    late = threading.Timer(1.5, own.worker)
+    late.start()
+    run(place / "recipe.toml", scheduler=own.address)
+    late.join()
+    assert "has 0 workers, expected at least 1; waiting for others for up to 120 s" in capfd.readouterr().err
+    assert small_run.files_of(place / "maps.zarr") == case[1]
 
 
 def test_workers_with_other_software_are_named_before_the_first_tile(

@@ -115,13 +115,17 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
         "; did you mean 'slope'?"
     """
     names = [str(item) for item in known]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
+    if close := _similar_name(name, names):
+        return close
     if not names:
         return ""
     shown = ", ".join(sorted(names)[:20])
     return f"; there are: {shown}" + (", ..." if len(names) > 20 else "")
+
+
+def _similar_name(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def require_one_of(where: str, name: str, value: object, allowed: Collection[str]) -> None:
@@ -139,7 +143,7 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
     """
     if value not in allowed:
         choices = list(allowed)
-        raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{nearest_name(str(value), choices)}")
+        raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{_similar_name(str(value), choices)}")
 
 
 def require_named(where: str, names: Iterable[str], available: Iterable[object], noun: str = "column") -> None:

@@ -272,7 +272,9 @@ def _on_this_worker(packed: bytes, packed_group: bytes) -> Any:
 
 
 @contextlib.contextmanager
-def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> Iterator[ClusterPool]:
+def open_cluster(
+    address: str, workers: int | None, entries: Entries = (), report: Callable[[str], None] = log.warning
+) -> Iterator[ClusterPool]:
     """Connect to a scheduler, or start worker processes here.
 
     Parameters
@@ -283,12 +285,14 @@ def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> It
         Processes to start; of a cluster, how many to wait for.
     entries : tuple of tuple of str
         Modules of the functions of each stage, whose packages are compared with those of the workers.
+    report : callable
+        Receives a message where workers are waited for.
 
     Raises
     ------
     InputError
-        Where nothing replies, where it is not a dask scheduler, or one of another dask, or where workers have another
-        tpsoil.
+        Where nothing replies, where it is not a dask scheduler, or one of another dask, where too few workers joined
+        within `TPSOIL_TIMEOUT` seconds, or where workers have another tpsoil.
     """
     import distributed
 
@@ -325,19 +329,31 @@ def open_cluster(address: str, workers: int | None, entries: Entries = ()) -> It
         ) from error
     try:
         require_same_scheduler(client.scheduler.address, call_within(client.get_versions, CONNECT_SECONDS))
-        try:
-            client.wait_for_workers(workers or 1, timeout=CONNECT_SECONDS)
-        except TimeoutError as error:
-            raise InputError(
-                f"--scheduler {address}: has {len(client.nthreads())} workers after {CONNECT_SECONDS} s, "
-                f"expected at least {workers or 1}; start workers (for adaptive scaling a minimum of 1), or give "
-                "--workers"
-            ) from error
+        _wait_for_workers(client, address, workers or 1, report)
         pool = cluster_pool_of(client, entries)
         pool.notes += missing_encryption(client.scheduler.address)
         yield pool
     finally:
         call_within(client.close, REPLY_SECONDS)
+
+
+def _wait_for_workers(client: Any, address: str, count: int, report: Callable[[str], None]) -> None:
+    """A batch system may start them minutes after the scheduler."""
+    limit = max(timeout_seconds(), CONNECT_SECONDS)
+    try:
+        try:
+            client.wait_for_workers(count, timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            report(
+                f"--scheduler {address}: has {len(client.nthreads())} workers, expected at least {count}; waiting for "
+                f"others for up to {limit:g} s ({TIMEOUT_VARIABLE})"
+            )
+            client.wait_for_workers(count, timeout=limit - CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise InputError(
+            f"--scheduler {address}: has {len(client.nthreads())} workers after {limit:g} s ({TIMEOUT_VARIABLE}), "
+            f"expected at least {count}; start workers (for adaptive scaling a minimum of 1), or give --workers"
+        ) from error
 
 
 def _own_certificates() -> Any:

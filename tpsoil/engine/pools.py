@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tpsoil.errors import InputError
 
 from .cluster import active_client, cluster_pool_of, open_cluster
 from .execute import Pool, ThreadPool, available_processors
+from .progress import log
 from .workers import Entries
 
 
 @contextlib.contextmanager
-def open_pool(scheduler: str | None, workers: int | None, entries: Entries = ()) -> Iterator[Pool]:
+def open_pool(
+    scheduler: str | None, workers: int | None, entries: Entries = (), report: Callable[[str], None] = log.warning
+) -> Iterator[Pool]:
     """Where to compute.
 
     Parameters
@@ -25,6 +28,8 @@ def open_pool(scheduler: str | None, workers: int | None, entries: Entries = ())
         Threads or processes; all processors by default. A cluster has the workers it has.
     entries : tuple of tuple of str
         Modules of the functions of each stage: other processes must have the same code and packages.
+    report : callable
+        Receives a message where the workers of a cluster are waited for.
 
     Raises
     ------
@@ -44,5 +49,5 @@ def open_pool(scheduler: str | None, workers: int | None, entries: Entries = ())
         finally:
             pool.close()
     else:
-        with open_cluster(str(scheduler), workers, entries) as cluster:
+        with open_cluster(str(scheduler), workers, entries, report) as cluster:
             yield cluster

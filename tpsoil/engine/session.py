@@ -149,22 +149,23 @@ def run(
     }
     limit = memory_limit(memory)
     reporter = Reporter(show=progress)
+    warn = partial(reporter.report, warning=True)
     with logging_to(log_file(job.output, job.name)), _signals():
         log.info("run '%s' of %s into %s", job.name, job.where, job.output)
         try:
             entries = tuple(dict.fromkeys(origins[stage.name].entries for stage in job.selected))
-            with open_pool(scheduler, workers, entries) as pool, naming_store_failures(job):
-                pool.report = partial(reporter.report, warning=True)
+            with open_pool(scheduler, workers, entries, warn) as pool, naming_store_failures(job):
+                pool.report = warn
                 for note in pool.notes:
-                    reporter.report(note, warning=True)
+                    warn(note)
                 session = Session(job, origins, place, pool, limit, reporter, described)
                 for stage in job.selected:  # a model that is not trained yet counts as 0 bytes
                     session.fit_memory(stage, [4] * len(stage.inputs), 0)
                 disk = forecast_disk(job.selected, place.tiling, job.output)
                 log.info("%s", disk.summary)
                 if note := check_disk(disk, job.where):
-                    reporter.report(note, warning=True)
-                with locked(place.ledger, partial(reporter.report, warning=True)) as ledger:
+                    warn(note)
+                with locked(place.ledger, warn) as ledger:
                     _work(replace(session, output=replace(place, ledger=ledger)))
         except KeyboardInterrupt:
             log.warning("stopped")
