@@ -32,6 +32,7 @@ from .workers import (
     missing_encryption,
     require_same_scheduler,
     require_same_software,
+    wait_for_workers,
     worker_failure,
 )
 
@@ -329,31 +330,12 @@ def open_cluster(
         ) from error
     try:
         require_same_scheduler(client.scheduler.address, call_within(client.get_versions, CONNECT_SECONDS))
-        _wait_for_workers(client, address, workers or 1, report)
+        wait_for_workers(client, workers or 1, CONNECT_SECONDS, report)
         pool = cluster_pool_of(client, entries)
         pool.notes += missing_encryption(client.scheduler.address)
         yield pool
     finally:
         call_within(client.close, REPLY_SECONDS)
-
-
-def _wait_for_workers(client: Any, address: str, count: int, report: Callable[[str], None]) -> None:
-    """A batch system may start them minutes after the scheduler."""
-    limit = max(timeout_seconds(), CONNECT_SECONDS)
-    try:
-        try:
-            client.wait_for_workers(count, timeout=CONNECT_SECONDS)
-        except TimeoutError:
-            report(
-                f"--scheduler {address}: has {len(client.nthreads())} workers, expected at least {count}; waiting for "
-                f"others for up to {limit:g} s ({TIMEOUT_VARIABLE})"
-            )
-            client.wait_for_workers(count, timeout=limit - CONNECT_SECONDS)
-    except TimeoutError as error:
-        raise InputError(
-            f"--scheduler {address}: has {len(client.nthreads())} workers after {limit:g} s ({TIMEOUT_VARIABLE}), "
-            f"expected at least {count}; start workers (for adaptive scaling a minimum of 1), or give --workers"
-        ) from error
 
 
 def _own_certificates() -> Any:

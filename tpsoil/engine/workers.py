@@ -11,7 +11,7 @@ from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from tpsoil.errors import InputError, TpsoilError, WorkError
-from tpsoil.waiting import call_within
+from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .code import code_of, differences, listed
 from .ledger import NODE_KEYS, Ledger, read_raw
@@ -77,6 +77,40 @@ def installed_software(entries: Entries) -> dict[str, str]:
     for modules in entries:
         versions |= code_of(modules).packages
     return versions
+
+
+def wait_for_workers(client: Any, count: int, unreported: float, report: Callable[[str], None]) -> None:
+    """Wait until a scheduler has some workers: a batch system may start them minutes later.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    count : int
+    unreported : float
+        Seconds after which the wait is reported.
+    report : callable
+
+    Raises
+    ------
+    InputError
+        Where there are fewer after `TPSOIL_TIMEOUT` seconds.
+    """
+    limit = max(timeout_seconds(), unreported)
+    where = f"--scheduler {client.scheduler.address}"
+    try:
+        try:
+            client.wait_for_workers(count, timeout=unreported)
+        except TimeoutError:
+            report(
+                f"{where}: has {len(client.nthreads())} workers, expected at least {count}; waiting for others for up "
+                f"to {limit:g} s ({TIMEOUT_VARIABLE})"
+            )
+            client.wait_for_workers(count, timeout=limit - unreported)
+    except TimeoutError as error:
+        raise InputError(
+            f"{where}: has {len(client.nthreads())} workers after {limit:g} s ({TIMEOUT_VARIABLE}), expected at least "
+            f"{count}; start workers (for adaptive scaling a minimum of 1), or give --workers"
+        ) from error
 
 
 def require_same_software(replies: Mapping[str, Mapping[str, str]], entries: Entries) -> None:
