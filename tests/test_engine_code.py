@@ -10,16 +10,20 @@ import subprocess
 import sys
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pyproj
 import pytest
 import rasterio
 import shapely
 import small_run
+import zarr
 
 from tpsoil.engine.code import ROOT, code_of, entries_of
+from tpsoil.engine.layer_places import layer_place, place_of
 from tpsoil.engine.origin import origin_of
 from tpsoil.engine.packages import top_level_names
+from tpsoil.errors import MissingInputError
 from tpsoil.recipes import run
 from tpsoil.recipes.jobs import job_of
 from tpsoil.stage import CONTENT, Stage, decisive_options
@@ -161,12 +165,13 @@ def test_versions_of_the_libraries_below_are_those_that_the_packages_state() -> 
 
 
 def test_status_imports_no_library_that_it_does_not_need(tmp_path: Path) -> None:
-    """They take 2 s; records, versions and digests need numpy and zarr."""
+    """They take 2 s, and zarr half of the rest; records, versions and digests of a store in a folder need numpy."""
     recipe = small_run.make_small(tmp_path, chunk=32)
     del recipe["elements"]
     run(recipe, progress=False)
     heavy = ("xarray", "pandas", "numba", "sklearn", "scipy", "dask.array", "rasterio", "odc.geo", "matplotlib",
-             "typer", "click", "rich", "pydantic", "shapely", "urllib.request")  # fmt: skip
+             "typer", "click", "rich", "pydantic", "shapely", "urllib.request", "zarr", "numcodecs", "fsspec",
+             "asyncio", "yaml")  # fmt: skip
     source = (
         "import atexit, sys; from tpsoil.cli import main\n"
         f"atexit.register(lambda: print(*[name for name in {heavy} if name in sys.modules], file=sys.stderr))\n"
@@ -175,3 +180,22 @@ def test_status_imports_no_library_that_it_does_not_need(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
     assert "0 of " in done.stdout
+
+
+@pytest.mark.parametrize("change", [{}, {"dimension_names": ["x", "y"]}, {"storage_transformers": None}])
+def test_the_place_of_a_layer_is_the_one_that_zarr_describes(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Also of a description that tpsoil does not write, which zarr reads or rejects."""
+    store = small_run.make_cube(str(tmp_path / "cube.zarr"), side=32)
+    for name in ("elevation", "climate_zone", "soil_mask"):
+        path = tmp_path / "cube.zarr" / name / "zarr.json"
+        document = {**json.loads(path.read_bytes()), **change}
+        path.write_text(json.dumps({key: value for key, value in document.items() if value is not None}))
+        assert layer_place(store, name) == place_of(zarr.open_array(store, path=name, mode="r"), store, name)
+
+
+def test_a_layer_with_an_invalid_description_is_no_layer(tmp_path: Path) -> None:
+    store = small_run.make_cube(str(tmp_path / "cube.zarr"), side=32)
+    path = tmp_path / "cube.zarr" / "elevation" / "zarr.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "dimension_names": ["y"]}))
+    with pytest.raises(MissingInputError, match="'elevation' is no layer"):
+        layer_place(store, "elevation")

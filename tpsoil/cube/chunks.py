@@ -30,7 +30,7 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
-from .encoding import ChunkEncoding
+from .encoding import ChunkEncoding, touched
 
 Array = npt.NDArray[Any]
 
@@ -38,22 +38,6 @@ DESCRIPTION: Final = "zarr.json"
 """Key of the metadata document of a group or an array."""
 BLOSC_OVERHEAD_BYTES: Final = 16
 """Blosc's own bound of what it adds to bytes that do not compress."""
-
-
-def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
-    """Chunks that a window overlaps, row by row.
-
-    Examples
-    --------
-    >>> touched(slice(10, 30), slice(0, 16), (16, 16))
-    [(0, 0), (1, 0)]
-    """
-    high, wide = chunk
-    return [
-        (i, j)
-        for i in range(rows.start // high, -(-rows.stop // high))
-        for j in range(cols.start // wide, -(-cols.stop // wide))
-    ]
 
 
 class ObservedStore(WrapperStore[Store]):  # type: ignore[misc]

@@ -14,11 +14,13 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numcodecs.blosc import Blosc
-from numcodecs.zstd import Zstd
+
+if TYPE_CHECKING:
+    from numcodecs.blosc import Blosc
+    from numcodecs.zstd import Zstd
 
 SHUFFLES: Final = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 COMPRESSORS: Final = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
@@ -31,6 +33,22 @@ ARRAY_KEYS: Final = frozenset(
     }
 )
 """Keys of an array's metadata document in the specification; with any other key the array is left to zarr."""
+
+
+def touched(rows: slice, cols: slice, chunk: tuple[int, int]) -> list[tuple[int, int]]:
+    """Chunks that a window overlaps, row by row.
+
+    Examples
+    --------
+    >>> touched(slice(10, 30), slice(0, 16), (16, 16))
+    [(0, 0), (1, 0)]
+    """
+    high, wide = chunk
+    return [
+        (i, j)
+        for i in range(rows.start // high, -(-rows.stop // high))
+        for j in range(cols.start // wide, -(-cols.stop // wide))
+    ]
 
 
 class UnsupportedEncodingError(ValueError):
@@ -130,12 +148,16 @@ class ChunkEncoding:
 
     def blosc(self) -> Blosc:
         """The compressor; TypeError where numcodecs is too old to take the type size."""
+        from numcodecs.blosc import Blosc  # a tenth of `tpsoil status`, which reads descriptions only
+
         return Blosc(
             self.compressor, self.level, SHUFFLES[self.shuffle], self.block_bytes, typesize=self.dtype.itemsize
         )
 
     def frame(self) -> Zstd | None:
         """The zstd frame around Blosc's bytes, if any."""
+        from numcodecs.zstd import Zstd
+
         return None if self.frame_level is None else Zstd(level=self.frame_level, checksum=True)
 
 

@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
-
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, LocalStore
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 from tpsoil.errors import AccessError, InputError, WorkError
 from tpsoil.redaction import redacted, redacted_values
-from tpsoil.waiting import TIMEOUT_VARIABLE, timeout_seconds
 
-Result = TypeVar("Result")
-Location: TypeAlias = str | os.PathLike[str] | Store
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
-
-class ObjectStore(FsspecStore):  # type: ignore[misc]
-    """An object store whose calls end, see `tpsoil.waiting`: zarr and fsspec wait for a reply without limit."""
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """As of `FsspecStore`."""
-        return await _in_time(super().get(key, prototype, byte_range))
-
-    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As of `FsspecStore`."""
-        await _in_time(super().set(key, value, byte_range))
-
-    async def exists(self, key: str) -> bool:
-        """As of `FsspecStore`."""
-        return await _in_time(super().exists(key))
-
-    async def delete(self, key: str) -> None:
-        """As of `FsspecStore`."""
-        await _in_time(super().delete(key))
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """As of `FsspecStore`."""
-        listing = super().list_dir(prefix)
-
-        async def collect() -> list[str]:
-            return [name async for name in listing]
-
-        for name in await _in_time(collect()):
-            yield name
-
-
-async def _in_time(call: Awaitable[Result]) -> Result:
-    seconds = timeout_seconds()
-    try:
-        return await asyncio.wait_for(call, seconds)
-    except TimeoutError as error:
-        raise TimeoutError(f"no reply within {seconds:g} s ({TIMEOUT_VARIABLE})") from error
+Location: TypeAlias = Union[str, os.PathLike[str], "Store"]
 
 
 def open_store(location: Location, *, read_only: bool = False) -> Store:
@@ -84,11 +42,15 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
     URLs go through fsspec; keys, endpoints and regions come from the settings of its libraries (environment,
     profile files), never from a recipe.
     """
-    if isinstance(location, Store):
+    if _is_store(location):
         return location
     path, text = local_path(location), _text_of(location)
     if path is not None:
+        from zarr.storage import LocalStore
+
         return LocalStore(path, read_only=read_only)
+    from .object_store import ObjectStore
+
     try:
         return ObjectStore.from_url(text, read_only=read_only)
     except (ImportError, ValueError) as error:
@@ -97,12 +59,28 @@ def open_store(location: Location, *, read_only: bool = False) -> Store:
 
 def local_path(location: Location) -> Path | None:
     """The folder of a local store, `~` replaced by the user's folder; None for memory and object stores."""
-    if isinstance(location, Store):
-        return location.root if isinstance(location, LocalStore) else None
+    if _is_store(location):
+        return folder_of(location)
     text = _text_of(location)
     if "://" not in text:
         return Path(os.path.expanduser(text))
     return Path(text.removeprefix("file://")) if text.startswith("file://") else None
+
+
+def folder_of(store: Store) -> Path | None:
+    """The folder of an open store; None for one that is not on a local disk."""
+    from zarr.storage import LocalStore
+
+    return Path(store.root) if isinstance(store, LocalStore) else None
+
+
+def _is_store(location: Location) -> TypeGuard[Store]:
+    """Whether it is a store of zarr's; a path or a URL is none, and does not wait for zarr."""
+    if isinstance(location, (str, os.PathLike)):
+        return False
+    from zarr.abc.store import Store
+
+    return isinstance(location, Store)
 
 
 def _text_of(location: Any) -> str:
@@ -122,7 +100,7 @@ def describe_location(location: Location) -> str:
     path = local_path(location)
     if path is not None:
         return str(path)
-    return str(location) if isinstance(location, Store) else _text_of(location)
+    return str(location) if _is_store(location) else _text_of(location)
 
 
 def unreachable(where: str, error: BaseException) -> AccessError:

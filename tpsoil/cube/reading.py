@@ -18,7 +18,8 @@ from zarr.core.sync import sync
 from tpsoil.errors import CorruptStoreError
 from tpsoil.tiles import from_tiles
 
-from .chunks import LocalChunks, touched
+from .chunks import LocalChunks
+from .encoding import touched
 
 Array = npt.NDArray[Any]
 

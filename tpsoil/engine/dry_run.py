@@ -11,13 +11,14 @@ from tpsoil.stage import Stage
 from .disk import check_disk, forecast_disk
 from .execute import available_processors
 from .job import Job
+from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
 from .manifest import Chunk, Manifest
 from .memory import Forecast, fit_memory, memory_limit
 from .origin import Origin
 from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
-from .plan import ChunkDigests, Dependencies, LayerPlace, StagePlan, layer_place, model_digest, plan_stage, touched_by
+from .plan import ChunkDigests, Dependencies, StagePlan, model_digest, plan_stage, touched_by
 from .prepare import is_current, is_reported
 from .session import with_origins
 from .state import Preview, Previews

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import json
+import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
-
-from tpsoil.cube import chunks
-from tpsoil.cube.location import unreachable, writing
+from tpsoil.cube.location import folder_of, local_path, unreachable, writing
 from tpsoil.errors import LockLostError, TpsoilError
 from tpsoil.redaction import redacted_values
 from tpsoil.waiting import timeout_seconds
 
 from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 RECORDS_FOLDER: Final = "_tpsoil"
 """The group that holds them; a zarr group of its own, so that readers of the store skip it."""
@@ -51,9 +48,10 @@ class Ledger:
 
     Parameters
     ----------
-    store : zarr Store
+    store : zarr Store, optional
+        None: a folder that is only read, without zarr, whose import takes half of `tpsoil status`.
     where : str
-        The store's path or URL, for messages.
+        The store's path or URL.
     token : str
         Of the run whose lock allows it to write; "" writes without a check.
     damaged : dict of str to str, optional
@@ -65,31 +63,44 @@ class Ledger:
     put complete objects.
     """
 
-    def __init__(self, store: Store, where: str, *, token: str = "", damaged: dict[str, str] | None = None) -> None:
-        self.store = store
+    def __init__(
+        self, store: Store | None, where: str, *, token: str = "", damaged: dict[str, str] | None = None
+    ) -> None:
+        self._store = store
         self.where = where
+        self.folder = local_path(where) if store is None else folder_of(store)
         self.token = token
         self.damaged: dict[str, str] = {} if damaged is None else damaged
 
     @classmethod
     def at(cls, where: str, *, read_only: bool = False) -> Ledger:
         """The ledger of the store at a path or URL."""
-        return cls(open_store(where, read_only), where)
+        return cls(None if read_only and local_path(where) else open_store(where, read_only), where)
+
+    @property
+    def store(self) -> Store:
+        """The store, opened for reading when it is first needed."""
+        if self._store is None:
+            self._store = open_store(self.where, True)
+        return self._store
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
-        if isinstance(self.store, LocalStore):  # zarr would run it on its event loop, and create the folder
-            try:
-                return (Path(self.store.root) / self._full(key)).read_bytes()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                return None
+        if self.folder is not None:  # zarr would run it on its event loop, and create the folder
+            return _read_file(self.folder / self._full(key))
+        from zarr.core.buffer import default_buffer_prototype
+
         buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
         return None if buffer is None else bytes(buffer.to_bytes())
 
     def read_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """Several objects, many at once."""
         for start in range(0, len(keys), BATCH):
-            yield from zip(keys[start : start + BATCH], read_raw(self.store, self._all(keys[start : start + BATCH])))
+            part = keys[start : start + BATCH]
+            if self.folder is not None:
+                yield from ((key, _read_file(self.folder / self._full(key))) for key in part)
+            else:
+                yield from zip(part, read_raw(self.store, self._all(part)))
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """The object as a JSON mapping without its checksum, or None where there is none that can be read.
@@ -156,19 +167,20 @@ class Ledger:
 
     def _put(self, key: str, data: bytes, *, sync: bool) -> None:
         with writing(self.where):
-            if isinstance(self.store, LocalStore) and not self.store.read_only:
-                path = Path(self.store.root) / key
-                chunks.put_file(path, data)
+            if self.folder is not None and not self.store.read_only:
+                from tpsoil.cube import chunks
+
+                chunks.put_file(self.folder / key, data)
                 if sync:
-                    sync_files([path], Path(self.store.root))
+                    sync_files([self.folder / key], self.folder)
                 return
-            buffer = default_buffer_prototype().buffer.from_bytes(data)
+            buffer = _buffer_of(data)
             _wait(lambda: self.store.set(key, buffer))
 
     def sync(self, keys: Iterable[str]) -> None:
         """Force objects of the store to the disk, such as chunks before their record."""
-        if isinstance(self.store, LocalStore):
-            root = Path(self.store.root)
+        if self.folder is not None:
+            root = self.folder
             with writing(self.where):
                 sync_files([root / key for key in keys], root, _synced(self.token) if self.token else None)
 
@@ -182,10 +194,10 @@ class Ledger:
 
     def create(self, key: str, data: bytes) -> bool:
         """Store an object if there is none; whether this call stored it."""
-        if isinstance(self.store, FsspecStore):
+        if self._is_remote():
             with reaching(self.where):
                 return self._put_if(key, data, {"mode": "create"})
-        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        buffer = _buffer_of(data)
         with writing(self.where):
             _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
         return self.read(key) == data
@@ -193,7 +205,7 @@ class Ledger:
     def read_version(self, key: str) -> tuple[str, bytes | None]:
         """An object and its ETag, which a later object of the same name does not have; "" where the store has none."""
         version = ""
-        if isinstance(self.store, FsspecStore):
+        if self._is_remote():
             with contextlib.suppress(FileNotFoundError):
                 # Requested before the bytes: if these are newer, `replace` fails, and never replaces what was not read.
                 version = str(_wait(lambda: self.store.fs._info(self._path(key), refresh=True)).get("ETag", ""))
@@ -204,10 +216,10 @@ class Ledger:
 
         A store without ETags is written at once; a caller that must be sure reads it again.
         """
-        if isinstance(self.store, FsspecStore) and version:
+        if self._is_remote() and version:
             with reaching(self.where):
                 return self._put_if(key, data, {"IfMatch": version})
-        buffer = default_buffer_prototype().buffer.from_bytes(data)
+        buffer = _buffer_of(data)
         with writing(self.where):
             _wait(lambda: self.store.set(self._full(key), buffer))
         return True
@@ -255,7 +267,13 @@ class Ledger:
 
     def names(self, folder: str) -> list[str]:
         """Names of the objects directly in a folder, sorted."""
-        if isinstance(self.store, FsspecStore):
+        if self.folder is not None:
+            try:
+                listed = os.listdir(self.folder / self._full(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            return sorted(name for name in listed if not name.endswith(".partial"))
+        if self._is_remote():
             self.store.fs.invalidate_cache()  # other processes write too, and fsspec remembers listings
 
         async def collect() -> list[str]:
@@ -267,8 +285,8 @@ class Ledger:
         """Remove a folder of objects."""
         self.check_lock()
         _wait(lambda: self.store.delete_dir(self._full(folder)))
-        if isinstance(self.store, LocalStore):
-            sync_folders([(Path(self.store.root) / self._full(folder)).parent])
+        if self.folder is not None:
+            sync_folders([(self.folder / self._full(folder)).parent])
 
     def remove_node(self, name: str) -> None:
         """Remove an array or a group of the store, also an incomplete one."""
@@ -277,7 +295,7 @@ class Ledger:
 
     def nodes(self) -> list[str]:
         """Names of the arrays and groups at the store's root, also where the root or they cannot be read; sorted."""
-        if isinstance(self.store, FsspecStore):
+        if self._is_remote():
             self.store.fs.invalidate_cache()
 
         async def collect() -> list[str]:
@@ -293,14 +311,18 @@ class Ledger:
 
     def scratch(self, name: str) -> Path | None:
         """A folder of this machine for unfinished results, which the next run reuses; None beside a URL."""
-        if not isinstance(self.store, LocalStore):
-            return None
-        return Path(self.store.root) / RECORDS_FOLDER / "scratch" / name
+        return None if self.folder is None else self.folder / RECORDS_FOLDER / "scratch" / name
 
     def remove_scratch(self) -> None:
         """Remove all scratch folders."""
-        if isinstance(self.store, LocalStore):
-            shutil.rmtree(self.store.root / RECORDS_FOLDER / "scratch", ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder / RECORDS_FOLDER / "scratch", ignore_errors=True)
+
+    def _is_remote(self) -> bool:
+        """Whether the store is one of fsspec's: an object store, or its imitation in memory."""
+        from zarr.storage import FsspecStore
+
+        return isinstance(self.store, FsspecStore)
 
     def _full(self, key: str) -> str:
         return f"{RECORDS_FOLDER}/{key}"
@@ -333,11 +355,16 @@ def reaching(where: str) -> Iterator[None]:
 
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of several keys of a store, requested at once."""
-    return chunks.read_objects(store, keys) if isinstance(store, LocalStore) else read_through(store, keys, bytes)
+    folder = folder_of(store)
+    return read_through(store, keys, bytes) if folder is None else [_read_file(folder / key) for key in keys]
 
 
 def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Result]) -> list[Result | None]:
     """A function of the stored bytes of several keys, read and worked on in threads; None where there is no object."""
+    import asyncio
+
+    from zarr.core.buffer import default_buffer_prototype
+
     prototype = default_buffer_prototype()
 
     async def one(key: str) -> Result | None:
@@ -350,7 +377,22 @@ def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Re
     return _wait(fetch)
 
 
+def _read_file(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _buffer_of(data: bytes) -> Any:
+    from zarr.core.buffer import default_buffer_prototype
+
+    return default_buffer_prototype().buffer.from_bytes(data)
+
+
 def _wait(action: Callable[[], Awaitable[Result]]) -> Result:
+    from zarr.core.sync import sync
+
     async def run() -> Result:
         return await action()
 

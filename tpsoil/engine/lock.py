@@ -22,8 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from zarr.storage import LocalStore
-
 from tpsoil.cube.location import writing
 from tpsoil.errors import AccessError, TpsoilError
 
@@ -92,7 +90,7 @@ def lock_owner(ledger: Ledger) -> str | None:
     if data is None:
         return None
     content = _parsed(data)
-    if isinstance(ledger.store, LocalStore) and content.get("machine") == machine():
+    if ledger.folder is not None and content.get("machine") == machine():
         taken = is_locked(_path(ledger))
         if taken is not None:
             return _describe(content) if taken else None
@@ -150,7 +148,7 @@ class _ObjectLock:
 
 
 def _take(ledger: Ledger, owner: _Owner, report: Callable[[str], None], stale: float) -> _FileLockOf | _ObjectLock:
-    if isinstance(ledger.store, LocalStore):
+    if ledger.folder is not None:
         try:
             return _take_file(ledger, owner, report, stale)
         except UnsupportedLockError:
@@ -253,7 +251,9 @@ def _describe(content: Mapping[str, Any]) -> str:
 
 
 def _path(ledger: Ledger) -> Path:
-    return Path(ledger.store.root) / RECORDS_FOLDER / LOCK_KEY
+    if ledger.folder is None:
+        raise ValueError(f"{ledger.where} is not in a folder")
+    return ledger.folder / RECORDS_FOLDER / LOCK_KEY
 
 
 def _has_ended(content: Mapping[str, Any]) -> bool | None:

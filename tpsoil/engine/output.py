@@ -32,11 +32,12 @@ from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
 from .job import Job
+from .layer_places import LayerPlace, layer_place
 from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
 from .manifest import FORMAT, RUN_KEY, Chunk, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
-from .plan import LayerPlace, Tiling, place_of
+from .plan import Tiling
 from .prepare import remove_tables
 from .progress import log
 from .repair import layout_attributes, layout_keys, restore_layers, restore_layout, sweep
@@ -219,7 +220,7 @@ def ensure_arrays(
             {**variable.attributes(), "created_with": CREATED_WITH, **layer_attributes[variable.name], **retained}
         )
         _put_attributes(output, array, variable.name, expected)
-        places.append(place_of(array, output.where, variable.name))
+        places.append(layer_place(output.where, variable.name))
         complete = complete and array.attrs.get("state") == "complete"
     return tuple(places), complete
 

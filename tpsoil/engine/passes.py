@@ -8,9 +8,10 @@ from typing import Final
 
 from tpsoil.stage import Stage
 
+from .layer_places import LayerPlace
 from .manifest import Chunk, Manifest
 from .output import Output
-from .plan import LayerPlace, StagePlan
+from .plan import StagePlan
 from .prepare import PreparedStage
 from .progress import Reporter, log
 from .tiles import Assignment, code_digest

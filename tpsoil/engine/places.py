@@ -6,11 +6,13 @@ import os
 import posixpath
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from zarr.abc.store import Store
-
 from tpsoil.cube.location import open_store as open_any_store
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _SECRET = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://[^/@]*@")

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import zarr
-from zarr.abc.store import Store
-from zarr.storage import LocalStore
-
-from tpsoil.cube.chunks import open_array, touched
-from tpsoil.errors import MissingInputError, nearest_name
+from tpsoil.cube.location import local_path
 from tpsoil.stage import Stage
 
+from .layer_places import LayerPlace
 from .ledger import read_through
-from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file, digest_of
+from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file
 from .origin import Origin, read_origin
 from .places import open_store
 
@@ -28,99 +24,8 @@ HASHED_AT_ONCE: Final = 256
 
 DAMAGE: Final = ("is gone", "is not what was written (damage, or an interrupted write)")
 
-DECIDING: Final = ("_FillValue", "units", "flag_values", "kind", "scale_factor", "add_offset")
-"""Attributes that decide how stored numbers are read."""
-
 Rectangle = tuple[int, int, int, int]
 """First and last+1 chunk row, first and last+1 chunk column."""
-
-
-@dataclass(frozen=True)
-class LayerPlace:
-    """Where a layer is stored, and its chunks.
-
-    Parameters
-    ----------
-    name : str
-    store : str
-        Path or URL.
-    shape, chunks : (ny, nx)
-    keys : str
-        Store key of chunk (i, j), with `{i}` and `{j}`.
-    itemsize : int
-    signature : str
-        Digest of what decides how bytes become values: shape, type, codecs, fill value, units, flags.
-    """
-
-    name: str
-    store: str
-    shape: tuple[int, int]
-    chunks: tuple[int, int]
-    keys: str
-    itemsize: int
-    signature: str
-
-    def key(self, i: int, j: int) -> str:
-        """Store key of a chunk."""
-        return self.keys.format(i=i, j=j)
-
-    def touched(self, rows: slice, columns: slice) -> list[Chunk]:
-        """Chunks that a window overlaps."""
-        return touched(rows, columns, self.chunks)
-
-    def every_chunk(self) -> list[Chunk]:
-        """All chunks, row by row."""
-        return self.touched(slice(0, self.shape[0]), slice(0, self.shape[1]))
-
-    def names_of(self, chunks: Collection[Chunk]) -> list[str] | Literal["all"]:
-        """Chunks in their JSON form."""
-        if len(chunks) == len(self.every_chunk()):
-            return "all"
-        return [f"{i}.{j}" for i, j in sorted(chunks)]
-
-    def chunks_named(self, names: Sequence[str] | Literal["all"]) -> list[Chunk]:
-        """The chunks that `names_of` named."""
-        if names == "all":
-            return self.every_chunk()
-        return [(int(i), int(j)) for i, j in (name.split(".") for name in names)]
-
-
-def layer_place(store: str, name: str) -> LayerPlace:
-    """Location and layout of a stored layer.
-
-    Raises
-    ------
-    MissingInputError
-    """
-    try:
-        array = open_array(open_store(store), name)
-    except FileNotFoundError:
-        try:
-            known = sorted(zarr.open_group(open_store(store), mode="r", use_consolidated=False).array_keys())
-        except FileNotFoundError:
-            raise MissingInputError(f"{store}: no such store, which should hold the layer '{name}'") from None
-        raise MissingInputError(f"{store}: no layer '{name}'{nearest_name(name, known)}") from None
-    except (TypeError, ValueError):  # a group, zarr's message for it has changed more than once
-        raise MissingInputError(f"{store}: '{name}' is no layer (y, x)") from None
-    return place_of(array, store, name)
-
-
-def place_of(array: Any, store: str, name: str) -> LayerPlace:
-    """The same of an array that is open.
-
-    Raises
-    ------
-    MissingInputError
-    """
-    if array.ndim != 2:
-        raise MissingInputError(f"{store}: '{name}' is no layer (y, x)")
-    metadata: dict[str, Any] = array.metadata.to_dict()
-    attributes = metadata.pop("attributes", {})
-    metadata["attributes"] = {key: attributes[key] for key in DECIDING if key in attributes}
-    cut = array.shards or array.chunks
-    template = f"{name}/" + array.metadata.encode_chunk_key((987654321, 123456789))
-    keys = template.replace("987654321", "{i}").replace("123456789", "{j}")
-    return LayerPlace(name, store, array.shape, cut, keys, array.dtype.itemsize, digest_of(metadata))
 
 
 @dataclass(frozen=True)
@@ -229,10 +134,9 @@ class ChunkDigests:
     def load(self, place: LayerPlace, chunks: Iterable[Chunk]) -> None:
         """Take the digests of chunks, many at once."""
         keys = [key for key in dict.fromkeys(place.key(*c) for c in chunks) if (place.store, key) not in self._known]
-        store = open_store(place.store)
         for start in range(0, len(keys), HASHED_AT_ONCE):
             part = keys[start : start + HASHED_AT_ONCE]
-            for key, digest in zip(part, _digests(store, part, self._threads)):
+            for key, digest in zip(part, _digests(place.store, part, self._threads)):
                 self._known[(place.store, key)] = digest or ABSENT
 
     def of(self, place: LayerPlace, chunk: Chunk) -> str:
@@ -248,15 +152,16 @@ class ChunkDigests:
         self._known = {k: v for k, v in self._known.items() if not (k[0] == store and k[1].startswith(prefixes))}
 
 
-def _digests(store: Store, keys: Sequence[str], threads: concurrent.futures.Executor) -> list[str | None]:
+def _digests(store: str, keys: Sequence[str], threads: concurrent.futures.Executor) -> list[str | None]:
     """Digests of stored objects; None where there is none."""
-    if isinstance(store, LocalStore):
-        root = os.fspath(store.root)
+    folder = local_path(store)
+    if folder is not None:
+        root = os.fspath(folder)
         share = max(1, -(-len(keys) // HASH_THREADS))
         parts = [keys[start : start + share] for start in range(0, len(keys), share)]
         digests = threads.map(lambda part: [digest_file(f"{root}/{key}") for key in part], parts)
         return [digest for part in digests for digest in part]
-    return read_through(store, keys, digest_bytes)
+    return read_through(open_store(store), keys, digest_bytes)
 
 
 def model_digest(described: Mapping[str, Any], *, loads: bool) -> str:

@@ -14,11 +14,12 @@ from tpsoil.cube.store import open_layers
 from tpsoil.stage import Prepared, Report, Stage, Workbench
 
 from .execute import computing_here
+from .layer_places import LayerPlace
 from .ledger import SUM_SUFFIX, Ledger
 from .manifest import Chunk, digest_bytes
 from .origin import Origin
 from .places import open_store
-from .plan import ChunkDigests, Dependencies, LayerPlace, input_digest, model_digest
+from .plan import ChunkDigests, Dependencies, input_digest, model_digest
 from .progress import Reporter
 from .tiles import DigestRecorder
 

@@ -26,6 +26,7 @@ from tpsoil.stage import Stage
 from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
 from .job import Job, naming_store_failures
+from .layer_places import LayerPlace, layer_place
 from .lock import locked
 from .manifest import Chunk, Manifest, Record, changed_chunks
 from .memory import GIGABYTE, Forecast, fit_memory, memory_limit
@@ -33,7 +34,7 @@ from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
 from .places import open_store
-from .plan import ChunkDigests, LayerPlace, Tiling, layer_place, plan_stage
+from .plan import ChunkDigests, Tiling, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, prepare_stage, remove_tables
 from .progress import Reporter, log, log_file, logging_to

@@ -15,12 +15,13 @@ from tpsoil.display import bar_chart, html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
+from .layer_places import layer_place
 from .ledger import Ledger
 from .lock import lock_owner
 from .manifest import RUN_KEY, Manifest, check_format
 from .origin import origin_from, read_origin
 from .places import is_url
-from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, layer_place, model_digest, plan_stage
+from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, model_digest, plan_stage
 
 if TYPE_CHECKING:
     from .disk import DiskForecast

@@ -30,10 +30,11 @@ from tpsoil.plausibility import chunk_statistics
 from tpsoil.stage import Stage, Window, trimmed
 
 from .code import code_of, entries_of, source_digest
+from .layer_places import LayerPlace
 from .ledger import Ledger
 from .manifest import ABSENT, Manifest, Record, digest_bytes, digest_of
 from .places import open_store
-from .plan import LayerPlace, Rectangle, Tiling, input_digest
+from .plan import Rectangle, Tiling, input_digest
 
 MAX_OPEN_ARRAYS: Final = 256
 MAX_TOGETHER: Final = 12
