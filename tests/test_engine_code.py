@@ -24,7 +24,7 @@ from tpsoil.engine.layer_places import layer_place, place_of
 from tpsoil.engine.origin import origin_of
 from tpsoil.engine.packages import top_level_names
 from tpsoil.errors import MissingInputError
-from tpsoil.recipes import run
+from tpsoil.recipes import run, state_of, status
 from tpsoil.recipes.jobs import job_of
 from tpsoil.stage import CONTENT, Stage, decisive_options
 
@@ -199,3 +199,12 @@ def test_a_layer_with_an_invalid_description_is_no_layer(tmp_path: Path) -> None
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "dimension_names": ["y"]}))
     with pytest.raises(MissingInputError, match="'elevation' is no layer"):
         layer_place(store, "elevation")
+
+
+def test_status_of_a_folder_named_by_a_url_is_that_of_its_path(tmp_path: Path) -> None:
+    """Its cube is recorded by a path relative to the maps."""
+    small_run.make_small(tmp_path, chunk=64)
+    run(small_run.write_recipe(tmp_path / "recipe.toml", without=("elements", "solum")), progress=False)
+    url = f"file://{tmp_path}/maps.zarr"
+    assert [one.plan.current for one in status(url)] == [4]
+    assert state_of(url) == ("complete", None)

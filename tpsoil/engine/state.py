@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tpsoil.cube.location import local_path
 from tpsoil.display import bar_chart, html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
@@ -90,7 +91,7 @@ def status(store: str) -> Previews:
     Compares records with the stored layers, the stored model and this tpsoil. Files outside the store are compared by
     `tpsoil run RECIPE --dry-run`, which knows their paths.
     """
-    place = store if is_url(store) else os.path.abspath(store)
+    place = _place_of(store)
     if not is_url(place) and not os.path.isdir(place):
         raise MissingInputError(f"{store}: no such store")
     ledger = Ledger.at(place, read_only=True)
@@ -132,10 +133,15 @@ def status(store: str) -> Previews:
 
 def state_of(store: str) -> tuple[str, str | None]:
     """A store's state ("running" or "complete"), and the process that is writing to it now."""
-    place = store if is_url(store) else os.path.abspath(store)
-    ledger = Ledger.at(place, read_only=True)
+    ledger = Ledger.at(_place_of(store), read_only=True)
     content = ledger.read_json(RUN_KEY) or {}
     return str(content.get("state", "unknown")), lock_owner(ledger)
+
+
+def _place_of(store: str) -> str:
+    """The absolute path of a folder, also of one that is named by a file:// URL; any other URL as it is."""
+    path = local_path(store)
+    return store if path is None else os.path.abspath(path)
 
 
 def _cube_of(content: Mapping[str, Any], place: str) -> str:
