@@ -165,6 +165,17 @@ def test_every_unusable_profile_is_named_and_counted() -> None:
     assert seen.counts()["thickness is zero or negative"] == 2
 
 
+def test_profiles_of_one_site_are_merged_without_treating_limits_as_complete() -> None:
+    table = make_profiles({3: 6})
+    table["solum_thickness"] = [0.8, 1.0, 0.2, 0.5, 0.3, 0.7]
+    table["censored"] = [False, False, True, True, True, False]
+    table.loc[1:2, ["x", "y"]] = table.loc[0, ["x", "y"]].to_numpy()
+    table.loc[4, ["x", "y"]] = table.loc[3, ["x", "y"]].to_numpy()
+    seen = prepare_profiles(table)
+    assert seen.table["solum_thickness"].tolist() == pytest.approx([0.9, 0.5, 0.7])
+    assert seen.table["censored"].tolist() == [False, True, False]
+
+
 def layers_of(side: int = 6) -> xr.Dataset:
     grid = plateau_grid(100_000)[:side, :side]
     data = xr.Dataset(coords=coordinates(grid))

@@ -20,7 +20,14 @@ from tpsoil.points import locate_points, position_columns, positions_of
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.tiles import compute_together
 
-from .observations import OBSERVED, SUSPECT_THICKNESS_M, THICKNESS_NAMES, lower_limits, values_at
+from .observations import (
+    OBSERVED,
+    SUSPECT_THICKNESS_M,
+    THICKNESS_NAMES,
+    lower_limits,
+    merged_thickness,
+    values_at,
+)
 
 Doubles = npt.NDArray[np.float64]
 
@@ -239,7 +246,7 @@ def _merged(used: pd.DataFrame, position: tuple[str, str]) -> pd.DataFrame:
     for _, place in used.groupby(list(position), sort=False):
         complete = place[~place["censored"]]
         row = (complete if len(complete) else place).iloc[0].copy()
-        row["observed"] = complete["observed"].mean() if len(complete) else place["observed"].max()
+        row["observed"], row["censored"] = merged_thickness(place["observed"], place["censored"])
         rows.append(row)
     return pd.DataFrame(rows).astype(used.dtypes.to_dict()).reset_index(drop=True)
 

@@ -88,6 +88,20 @@ def lower_limits(profiles: pd.DataFrame) -> npt.NDArray[np.bool_]:
     return profiles["censored"].to_numpy().astype(bool)
 
 
+def merged_thickness(thickness: pd.Series[float], censored: pd.Series[bool]) -> tuple[float, bool]:
+    """Thickness at one place, and whether it is a lower limit: the mean of the complete profiles, or the largest limit.
+
+    Examples
+    --------
+    >>> merged_thickness(pd.Series([0.8, 1.0, 0.2]), pd.Series([False, False, True]))
+    (0.9, False)
+    >>> merged_thickness(pd.Series([0.5, 0.2]), pd.Series([True, True]))
+    (0.5, True)
+    """
+    complete = thickness[~censored.astype(bool)]
+    return (float(complete.mean()), False) if len(complete) else (float(thickness.max()), True)
+
+
 def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Values of the cells at points.
 
@@ -172,7 +186,7 @@ def prepare_profiles(
     -----
     Excluded, listed and counted: text or no thickness, zero or negative thickness, outside the grid, on a masked cell,
     a layer that is missing or out of its domain, no zone, no erosion at all (Ew = Ed = 0 and not convex: no parameters
-    give a steady state). Duplicate sites are merged, with the mean thickness: replicates share a cell, and folds must
+    give a steady state). Duplicate sites are merged, see `merged_thickness`: replicates share a cell, and folds must
     not share a site. Where only the balance fails (E <= 0 for some parameters) the profile is retained and penalised.
 
     Examples
@@ -284,7 +298,7 @@ def _merge_sites(table: pd.DataFrame, reason: pd.Series[Any]) -> pd.DataFrame:
     for members in groups.groups.values():
         if len(members) > 1:
             first = members[0]
-            table.loc[first, OBSERVED] = table.loc[members, OBSERVED].mean()
-            table.loc[first, "censored"] = bool(table.loc[members, "censored"].all())
+            value, limit = merged_thickness(table.loc[members, OBSERVED], table.loc[members, "censored"])
+            table.loc[first, OBSERVED], table.loc[first, "censored"] = value, limit
             reason[members[1:]] = "duplicate site, averaged into the first"
     return table
