@@ -146,6 +146,10 @@ def cell_words(value: Any) -> Any:
     return "kNNDM" if value == "knndm" else value.replace("_", " ") if _NAME.fullmatch(value) else value
 
 
+OF_SOLUM: Final = {"censored": "incomplete (lower limit)"}
+"""Titles in tables whose name begins with "solum", where they differ from those of samples."""
+
+
 def known_title(name: str, table: str = "") -> str | None:
     """Title of a column with its unit; None where it has none.
 
@@ -160,7 +164,11 @@ def known_title(name: str, table: str = "") -> str | None:
     --------
     >>> known_title("rmse", "solum_scores"), known_title("annual_precipitation_min"), known_title("q_x")
     ('RMSE, m', 'mean annual precipitation, mm, minimum', None)
+    >>> known_title("censored", "samples"), known_title("censored", "solum_scores")
+    ('below the detection limit', 'incomplete (lower limit)')
     """
+    if name in OF_SOLUM and table.startswith("solum"):
+        return OF_SOLUM[name]
     if name in COLUMNS:
         unit = next((unit for start, unit in UNITS if table.startswith(start)), FIT if table else "")
         return COLUMNS[name].format(u=f", {unit}" if unit else "")
