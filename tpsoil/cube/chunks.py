@@ -31,6 +31,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore, StorePath, WrapperStore
 
 from .encoding import ChunkEncoding, touched
+from .location import read_file
 
 Array = npt.NDArray[Any]
 
@@ -204,7 +205,7 @@ class LocalChunks:
 
     def _decoded(self, i: int, j: int) -> Array:
         key = self.encoding.key(i, j)
-        data = _read_file(self.folder / key)
+        data = read_file(self.folder / key)
         self._report(key, data)
         return np.full(self.chunk, self.fill, self.dtype) if data is None else self.decode(data)
 
@@ -255,7 +256,7 @@ def read_objects(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of some keys, requested at once; None where there is no object."""
     root = _root(store)
     if root is not None and not isinstance(store, ObservedStore):
-        return [_read_file(root / key) for key in keys]
+        return [read_file(root / key) for key in keys]
 
     async def fetch() -> list[bytes | None]:
         buffers = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
@@ -317,13 +318,6 @@ def _root(store: Store) -> Path | None:
     """The folder of a store on a local disk."""
     local = store.observed if isinstance(store, ObservedStore) else store
     return Path(local.root) if type(local) is LocalStore else None
-
-
-def _read_file(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def frame_content_bytes(data: bytes) -> int:

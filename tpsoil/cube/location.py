@@ -74,6 +74,14 @@ def folder_of(store: Store) -> Path | None:
     return Path(store.root) if isinstance(store, LocalStore) else None
 
 
+def read_file(path: Path) -> bytes | None:
+    """The bytes of an object in a folder; None where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
 def _is_store(location: Location) -> TypeGuard[Store]:
     """Whether it is a store of zarr's; a path or a URL is none, and does not wait for zarr."""
     if isinstance(location, (str, os.PathLike)):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tpsoil.cube.location import folder_of, local_path, unreachable, writing
+from tpsoil.cube.location import folder_of, local_path, read_file, unreachable, writing
 from tpsoil.errors import LockLostError, TpsoilError
 from tpsoil.redaction import redacted_values
 from tpsoil.waiting import timeout_seconds
@@ -87,7 +87,7 @@ class Ledger:
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
         if self.folder is not None:  # zarr would run it on its event loop, and create the folder
-            return _read_file(self.folder / self._full(key))
+            return read_file(self.folder / self._full(key))
         from zarr.core.buffer import default_buffer_prototype
 
         buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
@@ -98,7 +98,7 @@ class Ledger:
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
             if self.folder is not None:
-                yield from ((key, _read_file(self.folder / self._full(key))) for key in part)
+                yield from ((key, read_file(self.folder / self._full(key))) for key in part)
             else:
                 yield from zip(part, read_raw(self.store, self._all(part)))
 
@@ -356,7 +356,7 @@ def reaching(where: str) -> Iterator[None]:
 def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of several keys of a store, requested at once."""
     folder = folder_of(store)
-    return read_through(store, keys, bytes) if folder is None else [_read_file(folder / key) for key in keys]
+    return read_through(store, keys, bytes) if folder is None else [read_file(folder / key) for key in keys]
 
 
 def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Result]) -> list[Result | None]:
@@ -375,13 +375,6 @@ def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Re
         return list(await asyncio.gather(*(one(key) for key in keys)))
 
     return _wait(fetch)
-
-
-def _read_file(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def _buffer_of(data: bytes) -> Any:
