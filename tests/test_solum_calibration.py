@@ -176,6 +176,14 @@ def test_profiles_of_one_site_are_merged_without_treating_limits_as_complete() -
     assert seen.table["censored"].tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("unknown", [None, np.nan, "no", 2])
+def test_a_flag_of_a_lower_limit_is_true_or_false(unknown: object) -> None:
+    table = make_profiles({3: 3})
+    table["censored"] = pd.Series([True, False, unknown], dtype=object)
+    with pytest.raises(InputError, match=r"'censored' is neither true nor false in 1 of 3 rows"):
+        prepare_profiles(table)
+
+
 def layers_of(side: int = 6) -> xr.Dataset:
     grid = plateau_grid(100_000)[:side, :side]
     data = xr.Dataset(coords=coordinates(grid))

@@ -82,10 +82,29 @@ class Observations:
 
 
 def lower_limits(profiles: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Profiles whose thickness is a lower limit, (n,): those with `censored`; none in a table without the column."""
+    """Profiles whose thickness is a lower limit, (n,): those with `censored`; none in a table without the column.
+
+    Raises
+    ------
+    InputError
+        For values that are neither true (1) nor false (0), such as missing ones and text.
+
+    Examples
+    --------
+    >>> lower_limits(pd.DataFrame({"censored": [0, 1]})).tolist()
+    [False, True]
+    """
     if "censored" not in profiles.columns:
         return np.zeros(len(profiles), bool)
-    return profiles["censored"].to_numpy().astype(bool)
+    flags = pd.to_numeric(profiles["censored"], errors="coerce")
+    unknown = ~flags.isin([0, 1]).to_numpy()
+    if unknown.any():
+        example = profiles["censored"].iloc[int(unknown.argmax())]
+        raise InputError(
+            f"profiles: 'censored' is neither true nor false in {int(unknown.sum())} of {len(flags)} rows, such as "
+            f"{example!r}; it is true where the soil may be thicker than the profile"
+        )
+    return flags.to_numpy(bool)
 
 
 def merged_thickness(thickness: pd.Series[float], censored: pd.Series[bool]) -> tuple[float, bool]:
