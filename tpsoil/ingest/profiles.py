@@ -255,18 +255,23 @@ def _from_horizons(
     pair = next(iter(position_pairs(table)), None)
     placed = [] if pair is None else [pair.east, pair.north]
     work = table.copy()
+    work.attrs = {}  # pandas would copy them with every part
     work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
-    rows = []
     others = [c for c in table.columns if c not in {top, bottom, designation, identity}]
-    constant = [c for c in others if (work.groupby(identity)[c].nunique(dropna=False) <= 1).all()]
+    different = work.groupby(identity)[others].nunique(dropna=False).max()
+    constant = [c for c in others if not different[c] > 1]
+    constants: Any = work.drop_duplicates(identity).set_index(identity)[constant].to_dict("index")
     for column in placed:
         work[column] = _numbers(table, column, where)
     # One horizon in several rows, such as one a laboratory method, is one horizon.
     repeated = work.duplicated([c for c in (identity, "_top", "_bottom", designation, *placed) if c is not None])
     work = work[~repeated]
+    rows = []
+    limits: dict[Any, tuple[float, ...]] = {}
     unknown: Counter[str] = Counter()
     organic = 0
     for key, pit in work.groupby(identity, sort=False, dropna=True):
+        limits[key] = tuple(np.unique(pit[["_top", "_bottom"]].to_numpy(float)).tolist())
         pit = pit.sort_values(["_top", "_bottom"], kind="stable")
         masters = [master_horizon(name) for name in pit[designation]] if designation is not None else []
         unknown.update(str(name) for name, master in zip(pit.get(designation, ()), masters) if master == UNKNOWN)
@@ -275,8 +280,7 @@ def _from_horizons(
             organic += 1
             pit = from_the_top(pit, upward)
             masters = [master_horizon(name) for name in pit[designation]]
-        row: dict[str, Any] = {"profile_id": key}
-        row.update({c: pit[c].iloc[0] for c in constant})
+        row: dict[str, Any] = {"profile_id": key, **constants[key]}
         row.update(solum_of(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
         if pair is not None:
             _place(row, pit[placed].to_numpy(float), pair)
@@ -284,9 +288,6 @@ def _from_horizons(
     if not rows:
         raise InputError(f"{where}: column '{identity}' names no profile")
     design = sampling_depths(work, profile=identity, depths=("_top", "_bottom"))
-    limits = {
-        key: tuple(np.unique(pit[["_top", "_bottom"]].to_numpy(float)).tolist()) for key, pit in work.groupby(identity)
-    }
     for row in rows if design.fixed else ():
         of_design = design.boundaries[: len(limits[row["profile_id"]])] == limits[row["profile_id"]]
         if row["basis"] == "depths" and not row["problem"] and of_design:
