@@ -233,30 +233,30 @@ def test_a_run_that_slept_stops_and_its_successor_is_complete(
     small_run.make_small(tmp_path, chunk=32)
     recipe = small_run.write_recipe(tmp_path / "recipe.toml", without=("elements", "solum"))
     url = f"{bucket}/{tmp_path.name}.zarr"
-    sleeper = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "run", str(recipe), "--no-maps", "-q", "--workers", "1", "--output", url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"]},
         cwd=tmp_path,
-    )
-    try:
-        ledger = Ledger.at(url)
-        limit = time.monotonic() + 60
-        while not ledger.names("manifest/terrain") and sleeper.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        sleeper.send_signal(signal.SIGSTOP)
-        assert sleeper.poll() is None
-        monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
-        # As on another machine, where its process is not seen.
-        monkeypatch.setattr(lock, "_has_ended", lambda content: None)
-        run(recipe, output=url, workers=1, progress=False)
-        stored = objects_of(url, tmp_path)
-        sleeper.send_signal(signal.SIGCONT)
-        _, err = sleeper.communicate(timeout=60)
-    finally:
-        sleeper.kill()
+    ) as sleeper:
+        try:
+            ledger = Ledger.at(url)
+            limit = time.monotonic() + 60
+            while not ledger.names("manifest/terrain") and sleeper.poll() is None and time.monotonic() < limit:
+                time.sleep(0.01)
+            sleeper.send_signal(signal.SIGSTOP)
+            assert sleeper.poll() is None
+            monkeypatch.setattr(lock, "STALE_SECONDS", 1.0)
+            # As on another machine, where its process is not seen.
+            monkeypatch.setattr(lock, "_has_ended", lambda content: None)
+            run(recipe, output=url, workers=1, progress=False)
+            stored = objects_of(url, tmp_path)
+            sleeper.send_signal(signal.SIGCONT)
+            _, err = sleeper.communicate(timeout=60)
+        finally:  # a process that is left over makes a later test fail
+            sleeper.kill()
     assert sleeper.returncode == 1, err
     assert "this run stops and writes nothing more" in err
     assert "Traceback" not in err
