@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
 IN_SOLUM: Final = frozenset("OHLFAEBVGKP")
 """Organic and litter (O, H, L, F), mineral topsoil (A, E, V, P: plough pan), subsoil (B, and the older G and K)."""
@@ -66,9 +66,16 @@ def master_horizon(designation: Any) -> str:
     return letter if letter in IN_SOLUM | BELOW_SOLUM else UNKNOWN
 
 
-def organic_upward(pit: pd.DataFrame, masters: Sequence[str]) -> float:
+def downward(
+    depths: npt.NDArray[np.float64], rows: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Tops and bottoms (2, n) of a pit's horizons and their rows in the order of depth, from depths (n, 2)."""
+    order = np.lexsort((depths[:, 1], depths[:, 0]))
+    return depths[order].T, rows[order]
+
+
+def organic_upward(tops: npt.NDArray[np.float64], bottoms: npt.NDArray[np.float64], masters: Sequence[str]) -> float:
     """Thickness of organic horizons above the zero of a pit, m: measured upward (5 to 0), or negative (-5 to 0)."""
-    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
     organic = np.array([letter in ORGANIC for letter in masters], bool)
     if organic.size != tops.size or not organic.any():
         return 0.0
@@ -77,14 +84,12 @@ def organic_upward(pit: pd.DataFrame, masters: Sequence[str]) -> float:
     return float(max([*tops[upward], *(-tops[negative])], default=0.0))
 
 
-def from_the_top(pit: pd.DataFrame, upward: float) -> pd.DataFrame:
-    """The pit with depths below the top of its organic horizons."""
-    tops, bottoms = pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float)
-    turned = tops > bottoms
-    moved = pit.assign(
-        _top=upward + np.where(turned, -tops, tops), _bottom=upward + np.where(turned, -bottoms, bottoms)
-    )
-    return moved.sort_values(["_top", "_bottom"], kind="stable")
+def from_the_top(
+    tops: npt.NDArray[np.float64], bottoms: npt.NDArray[np.float64], upward: float
+) -> npt.NDArray[np.float64]:
+    """Depths (n, 2) of a pit below the top of its organic horizons."""
+    sign = np.where(tops > bottoms, -1.0, 1.0)
+    return upward + np.column_stack([sign * tops, sign * bottoms])
 
 
 def solum_of(tops: Any, bottoms: Any, masters: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -21,7 +21,7 @@ from tpsoil.points import PositionColumns, check_degrees, position_pairs
 from tpsoil.sampling_depths import sampling_depths
 from tpsoil.units import conversion
 
-from .horizons import UNKNOWN, from_the_top, master_horizon, organic_upward, solum_of
+from .horizons import UNKNOWN, downward, from_the_top, master_horizon, organic_upward, solum_of
 from .profile_layouts import LayoutName, columns_by_role, join_sites, layout_of, require_roles, unverified
 from .tables import read_table, require_columns
 
@@ -266,24 +266,26 @@ def _from_horizons(
     # One horizon in several rows, such as one a laboratory method, is one horizon.
     repeated = work.duplicated([c for c in (identity, "_top", "_bottom", designation, *placed) if c is not None])
     work = work[~repeated]
+    depths = work[["_top", "_bottom"]].to_numpy(float)
+    places = work[placed].to_numpy(float)
+    names = None if designation is None else work[designation].to_numpy(object)
     rows = []
     limits: dict[Any, tuple[float, ...]] = {}
     unknown: Counter[str] = Counter()
     organic = 0
-    for key, pit in work.groupby(identity, sort=False, dropna=True):
-        limits[key] = tuple(np.unique(pit[["_top", "_bottom"]].to_numpy(float)).tolist())
-        pit = pit.sort_values(["_top", "_bottom"], kind="stable")
-        masters = [master_horizon(name) for name in pit[designation]] if designation is not None else []
-        unknown.update(str(name) for name, master in zip(pit.get(designation, ()), masters) if master == UNKNOWN)
-        upward = organic_upward(pit, masters)
+    for key, pit in _rows_of(work[identity]):
+        limits[key] = tuple(np.unique(depths[pit]).tolist())
+        (tops, bottoms), pit = downward(depths[pit], pit)
+        masters = [] if names is None else [master_horizon(name) for name in names[pit]]
+        unknown.update(str(names[i]) for i, master in zip(pit, masters) if names is not None and master == UNKNOWN)
+        upward = organic_upward(tops, bottoms, masters)
         if upward > 0:
             organic += 1
-            pit = from_the_top(pit, upward)
-            masters = [master_horizon(name) for name in pit[designation]]
-        row: dict[str, Any] = {"profile_id": key, **constants[key]}
-        row.update(solum_of(pit["_top"].to_numpy(float), pit["_bottom"].to_numpy(float), masters))
+            (tops, bottoms), pit = downward(from_the_top(tops, bottoms, upward), pit)
+            masters = [] if names is None else [master_horizon(name) for name in names[pit]]
+        row: dict[str, Any] = {"profile_id": key, **constants[key], **solum_of(tops, bottoms, masters)}
         if pair is not None:
-            _place(row, pit[placed].to_numpy(float), pair)
+            _place(row, places[pit], pair)
         rows.append(row)
     if not rows:
         raise InputError(f"{where}: column '{identity}' names no profile")
@@ -303,6 +305,14 @@ def _from_horizons(
     if repeated.any():
         profiles.attrs["duplicate_horizons"] = int(repeated.sum())
     return profiles
+
+
+def _rows_of(identity: pd.Series[Any]) -> Iterator[tuple[Any, npt.NDArray[np.intp]]]:
+    """Each profile with the positions of its rows, in the order of their first rows; rows without one are left out."""
+    codes, keys = pd.factorize(identity)
+    order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+    ends = np.cumsum(np.bincount(codes[order], minlength=len(keys)))
+    return zip(keys, np.split(order, ends[:-1]), strict=False)
 
 
 def _place(row: dict[str, Any], positions: npt.NDArray[np.float64], pair: PositionColumns) -> None:
