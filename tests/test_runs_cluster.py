@@ -157,6 +157,9 @@ def test_workers_are_waited_for(
     with pytest.raises(InputError, match=message) as caught:
         run(place / "recipe.toml", scheduler=own.address, progress=False)
     assert caught.value.exit_status == 2
+    monkeypatch.setenv("TPSOIL_TIMEOUT", "0.5")  # less than what is waited anyway
+    with pytest.raises(InputError, match=r"has 0 workers after 1 s"):
+        run(place / "recipe.toml", scheduler=own.address, progress=False)
     capfd.readouterr()
     monkeypatch.setenv("TPSOIL_TIMEOUT", "120")
     late = threading.Timer(1.5, own.worker)

@@ -101,6 +101,8 @@ def wait_for_workers(client: Any, count: int, unreported: float, report: Callabl
         try:
             client.wait_for_workers(count, timeout=unreported)
         except TimeoutError:
+            if limit == unreported:  # dask waits without end where the rest is 0
+                raise
             report(
                 f"{where}: has {len(client.nthreads())} workers, expected at least {count}; waiting for others for up "
                 f"to {limit:g} s ({TIMEOUT_VARIABLE})"
