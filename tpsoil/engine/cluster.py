@@ -157,10 +157,8 @@ class ClusterPool:
 
     def _fetch(self, futures: list[Any]) -> None:
         """Results of several calls by one query: its latency is that of one call."""
-        if len(futures) < 2:
-            return
-        with contextlib.suppress(Exception):  # `result` asks one by one, and states what failed
-            self._results |= zip(futures, call_within(lambda: self.client.gather(futures), REPLY_SECONDS) or ())
+        results = call_within(lambda: self.client.gather(futures), REPLY_SECONDS) if len(futures) > 1 else None
+        self._results |= zip(futures, results or ())  # `result` asks for those that did not arrive one by one
 
     def _require_scheduler(self) -> None:
         if self.client.status != "running":
