@@ -268,7 +268,8 @@ def _from_horizons(
     work = work[~repeated]
     depths = work[["_top", "_bottom"]].to_numpy(float)
     places = work[placed].to_numpy(float)
-    names = None if designation is None else work[designation].to_numpy(object)
+    names = [] if designation is None else work[designation].tolist()
+    letters = [master_horizon(name) for name in names]
     rows = []
     limits: dict[Any, tuple[float, ...]] = {}
     unknown: Counter[str] = Counter()
@@ -276,13 +277,13 @@ def _from_horizons(
     for key, pit in _rows_of(work[identity]):
         limits[key] = tuple(np.unique(depths[pit]).tolist())
         (tops, bottoms), pit = downward(depths[pit], pit)
-        masters = [] if names is None else [master_horizon(name) for name in names[pit]]
-        unknown.update(str(names[i]) for i, master in zip(pit, masters) if names is not None and master == UNKNOWN)
+        masters = [letters[i] for i in pit] if letters else []
+        unknown.update(str(names[i]) for i, master in zip(pit, masters) if master == UNKNOWN)
         upward = organic_upward(tops, bottoms, masters)
         if upward > 0:
             organic += 1
             (tops, bottoms), pit = downward(from_the_top(tops, bottoms, upward), pit)
-            masters = [] if names is None else [master_horizon(name) for name in names[pit]]
+            masters = [letters[i] for i in pit]
         row: dict[str, Any] = {"profile_id": key, **constants[key], **solum_of(tops, bottoms, masters)}
         if pair is not None:
             _place(row, places[pit], pair)
