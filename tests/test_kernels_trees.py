@@ -97,7 +97,7 @@ def test_ranks_count_the_thresholds_below(thresholds: list[float], values: list[
         ranks = np.zeros((x.size, 2), dtype=dtype)
         padded = np.append(limits, np.full(encode.FEW, np.inf, dtype=np.float32))
         where = np.arange(x.size, dtype=np.uint32)
-        encode.rank_column(x, where, padded, limits.size, low, scale, starts, ranks, 1)
+        encode.rank_column(x, where, padded, low, scale, starts, ranks, 1)
         expected = np.where(np.isnan(x), limits.size + 1, np.searchsorted(limits, x, side="left"))
         np.testing.assert_array_equal(ranks[:, 1], expected)
         assert (ranks[:, 0] == 0).all()

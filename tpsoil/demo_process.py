@@ -74,17 +74,14 @@ def compile_forest() -> None:
         (apply_rows, ("float32[:, ::1]", counts, children, children, children, features, "boolean[::1]")),
         (fill_buckets, (features, "float64", "float64", children)),
         (code_leaves, (members, members, members, "int64", words, ranks, counts)),
-        (rank_column, (f"const {features}", members, features, "int64", "float64", "float64", children, codes,
-                       "int64")),
+        (rank_column, (f"const {features}", members, features, "float64", "float64", children, codes, "int64")),
         (order_pixels, (codes, "uint64[:, ::1]", members, floats, counts)),
         (encode_words, (codes, "int64", "int64", "int64", counts, ranks, counts, ranks)),
-        (walk_block, (ranks, "int64", "int64", words, ranks, counts, table, "int64", words, ranks, table, table, table,
-                      table, leaves)),
-        (mean_and_spread, ("int64", floats, floats, floats, members, floats, floats)),
-        (response_quantiles, (leaves, counts, words, ranks, counts, "int64", floats, floats, members, "int64", table,
-                              counts)),
-        (summed_quantiles, (leaves, counts, members, members, members, floats, "boolean", floats, members, "int64",
-                            counts, table)),
+        (walk_block, (ranks, "int64", "int64", words, ranks, counts, table, "int64", "float64[:, :, ::1]", leaves)),
+        (mean_and_spread, ("int64", table, members, floats, floats)),
+        (response_quantiles, (leaves, counts, words, ranks, counts, "int64", floats, floats, members, table, counts)),
+        (summed_quantiles, (leaves, counts, members, members, members, floats, "boolean", floats, members, counts,
+                            table)),
     )  # fmt: skip
     for kernel, types in kernels:
         compile_ahead(kernel, types)

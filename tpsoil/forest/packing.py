@@ -256,27 +256,21 @@ class Ranking:
         Of all forests of the group.
     thresholds : tuple of ndarray (m + 4,), float32
         Of each feature, of all the forests; then four infinite ones, as `rank_column` reads beyond the last.
-    low, scale : tuple of float
-    starts : tuple of ndarray, int32
-        Buckets over the thresholds' range, for `rank_column`.
+    buckets : tuple of (low, scale, starts)
+        Of each feature, over the thresholds' range, for `rank_column`.
     weight, offset : ndarray
         For `order_pixels`.
-    plane_feature : tuple of ndarray (planes,), int64
-        Of each forest, as columns of the ranks.
-    table, table_offset : tuple of ndarray
-        Of each forest, for `encode_words`.
+    codes : tuple of (plane_feature, table, offset)
+        Of each forest, for `encode_words`: planes as columns of the ranks, its own code of each rank, and where the
+        codes of each plane begin.
     """
 
     features: tuple[str, ...]
     thresholds: tuple[Array, ...]
-    low: tuple[float, ...]
-    scale: tuple[float, ...]
-    starts: tuple[Array, ...]
+    buckets: tuple[tuple[float, float, Array], ...]
     weight: Array
     offset: Array
-    plane_feature: tuple[Array, ...]
-    table: tuple[Array, ...]
-    table_offset: tuple[Array, ...]
+    codes: tuple[tuple[Array, Array, Array], ...]
 
     @property
     def rank_dtype(self) -> np.dtype[Any]:
@@ -306,10 +300,9 @@ def ranking_of(features: Sequence[tuple[str, ...]], packed: Sequence[PackedFores
         thresholds.append(distinct)
         shares = np.concatenate([p.weights[k] for k, p in members])
         weights.append(np.bincount(place, weights=shares, minlength=distinct.size))
-    low, scale, starts = zip(*(_buckets(t) for t in thresholds))
     # Missing values lie beyond the last rank, as far away as the feature is important.
     work = [np.concatenate([[0.0], np.cumsum(w), [2 * w.sum()]]) for w in weights]
-    plane_feature, tables, offsets = [], [], []
+    codes = []
     for names, own in zip(features, packed):
         columns = np.array([union.index(name) for name in names], dtype=np.int64)
         rows = []
@@ -319,20 +312,16 @@ def ranking_of(features: Sequence[tuple[str, ...]], packed: Sequence[PackedFores
             below[1:] = np.cumsum(np.isin(limits, own.thresholds[feature]))
             missing = 0 if missing_left else np.iinfo(own.dtype).max
             rows.append(np.append(below + 1, missing).astype(own.dtype))
-        plane_feature.append(columns[own.plane_feature])
-        tables.append(np.concatenate([*rows, np.empty(0, dtype=own.dtype)]))
-        offsets.append(np.concatenate([[0], np.cumsum([row.size for row in rows])[:-1]]).astype(np.int64)[: len(rows)])
+        table = np.concatenate([*rows, np.empty(0, dtype=own.dtype)])
+        begins = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)[: len(rows)]
+        codes.append((columns[own.plane_feature], table, begins))
     return Ranking(
         features=union,
         thresholds=tuple(np.append(t, np.full(FEW, np.inf, dtype=np.float32)) for t in thresholds),
-        low=low,
-        scale=scale,
-        starts=starts,
+        buckets=tuple(_buckets(t) for t in thresholds),
         weight=np.concatenate(work),
         offset=np.concatenate([[0], np.cumsum([w.size for w in work])[:-1]]).astype(np.int64),
-        plane_feature=tuple(plane_feature),
-        table=tuple(tables),
-        table_offset=tuple(offsets),
+        codes=tuple(codes),
     )
 
 

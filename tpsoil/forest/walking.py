@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tpsoil.errors import InputError
 from tpsoil.kernels.trees import sum_leaves
-from tpsoil.kernels.trees_encode import FEW, encode_words, order_pixels, rank_column
+from tpsoil.kernels.trees_encode import encode_words, order_pixels, rank_column
 from tpsoil.kernels.trees_lanes import LANES
 from tpsoil.kernels.trees_quantiles import summed_quantiles, tree_quantiles
 from tpsoil.kernels.trees_responses import counted_quantiles, response_quantiles
@@ -142,66 +142,33 @@ class Walker:
                 self._walk_one(k, ranks, where, levels, results[k])
         for result, mask in zip(results, selected):
             if mask is not union:
-                result.mean[:, ~mask] = np.nan
-                result.sd[:, ~mask] = np.nan
-                if result.quantiles is not None:
-                    result.quantiles[:, ~mask] = np.nan
+                for values in (result.mean, result.sd, result.quantiles):
+                    if values is not None:
+                        values[:, ~mask] = np.nan
         return results
 
     def _walk_one(self, k: int, ranks: Array, where: Array, levels: Levels | None, result: Prediction) -> None:
-        packed, ranking = self.packed[k], self.ranking
+        packed, (plane_feature, table, offset) = self.packed[k], self.ranking.codes[k]
         n, outputs, trees = where.size, packed.value.shape[0], packed.root.size
-        planes = ranking.plane_feature[k].size
         words = -(-n // LANES)
-        batch = min(BATCH, trees)
-        queue = np.empty(8 * (LANES * batch + 16), dtype=np.uint64)
-        labels = np.zeros(LANES * batch, dtype=packed.dtype)
         step, buffer = words, np.empty((0, 0, 0), dtype=packed.dtype)
         if levels is not None or result.leaves is not None:
             step = min(words, max(1, LEAF_BUFFER_BYTES // (LANES * trees * packed.dtype.itemsize)))
             buffer = np.empty((step, trees, LANES), dtype=packed.dtype)
-        codes = _aligned(step * planes * LANES, packed.dtype)
-        sums = np.empty((4, outputs, step * LANES))
+        codes = _aligned(step * plane_feature.size * LANES, packed.dtype)
+        sums = np.empty((outputs, 4, step * LANES))
+        nodes = (packed.words, packed.wide, packed.root, packed.value)
         for first in range(0, words, step):
             count = min(step, words - first)
-            encode_words(
-                ranks, n, first, count, ranking.plane_feature[k], ranking.table[k], ranking.table_offset[k], codes
-            )
-            sums[1:] = 0
-            shift, total, deviation, square = sums
-            walk_block(
-                codes,
-                count,
-                planes,
-                packed.words,
-                packed.wide,
-                packed.root,
-                packed.value,
-                batch,
-                queue,
-                labels,
-                shift,
-                total,
-                deviation,
-                square,
-                buffer,
-            )
+            encode_words(ranks, n, first, count, plane_feature, table, offset, codes)
+            sums[:, 1:] = 0
+            walk_block(codes, count, plane_feature.size, *nodes, min(BATCH, trees), sums, buffer)
             here = where[first * LANES : (first + count) * LANES]
             for output in range(outputs):
-                mean_and_spread(
-                    trees,
-                    total[output],
-                    deviation[output],
-                    square[output],
-                    here,
-                    result.mean[output],
-                    result.sd[output],
-                )
+                mean_and_spread(trees, sums[output], here, result.mean[output], result.sd[output])
             if levels is not None and result.quantiles is not None:
-                for output in range(outputs):
-                    stored = self.responses[k] if self.responses else None
-                    value, quantiles = packed.value[output], result.quantiles[output]
-                    _quantiles(packed.root, value, stored, output, buffer[:count], levels, here, quantiles)
+                stored = self.responses[k] if self.responses else None
+                _quantiles(packed.root, packed.value, stored, buffer[:count], levels, here, result.quantiles)
             if result.leaves is not None:
                 labelled = buffer[:count].transpose(0, 2, 1).reshape(-1, trees)[: here.size].astype(np.int64)
                 result.leaves[here] = packed.node[labelled + packed.root] - packed.root
@@ -209,36 +176,31 @@ class Walker:
 
 def _quantiles(
     root: Array,
-    value: Array,
+    values: Array,
     stored: PackedResponses | None,
-    output: int,
     leaves: Array,
     levels: Levels,
     where: Array,
-    result: Floats,
+    results: Floats,
 ) -> None:
-    """Quantiles of one output: between trees, or of the training responses."""
-    if stored is None:
-        tree_quantiles(leaves, root, value, levels.array, where, 0, result)
-        return
-    pixels = np.arange(min(leaves.shape[0] * LANES, where.size))
-    if stored.codes:
-        codes, response = stored.codes[output], stored.ascending[output]
-        if codes.single:
-            count = counted_quantiles(
-                leaves, root, codes.leaf, stored.weighted, response, levels.array, where, 0, result, pixels
-            )
-        else:
-            count = response_quantiles(
-                leaves, root, codes.leaf, codes.entry, codes.share, codes.unit, response, levels.array, where, 0,
-                result, pixels,
-            )  # fmt: skip
-        pixels = pixels[:count]
-    if pixels.size:
-        summed_quantiles(
-            leaves, root, stored.begin, stored.member, stored.rank[output], stored.ascending[output], stored.weighted,
-            levels.array, where, 0, pixels, result,
-        )  # fmt: skip
+    """Quantiles of every output: between trees, or of the training responses."""
+    for output, (value, result) in enumerate(zip(values, results)):
+        if stored is None:
+            tree_quantiles(leaves, root, value, levels.array, where, result)
+            continue
+        pixels = np.arange(min(leaves.shape[0] * LANES, where.size))
+        response = stored.ascending[output]
+        if stored.codes:
+            codes = stored.codes[output]
+            asked = (response, levels.array, where, result, pixels)
+            if codes.single:
+                count = counted_quantiles(leaves, root, codes.leaf, stored.weighted, *asked)
+            else:
+                count = response_quantiles(leaves, root, codes.leaf, codes.entry, codes.share, codes.unit, *asked)
+            pixels = pixels[:count]
+        if pixels.size:
+            members = (stored.begin, stored.member, stored.rank[output])
+            summed_quantiles(leaves, root, *members, response, stored.weighted, levels.array, where, pixels, result)
 
 
 def walk_few(forest: CompiledForest, rows: Array, selected: Array, levels: Levels | None = None) -> Prediction:
@@ -261,10 +223,10 @@ def walk_few(forest: CompiledForest, rows: Array, selected: Array, levels: Level
     where = np.flatnonzero(selected).astype(np.uint32)
     leaves = forest.leaves_of(rows[where])
     values = np.ascontiguousarray(forest.value.T)
-    total, deviation, square = np.empty((3, where.size))
+    sums = np.empty((4, where.size))
     for output in range(outputs):
-        sum_leaves(leaves, values[output], total, deviation, square)
-        mean_and_spread(trees, total, deviation, square, where, result.mean[output], result.sd[output])
+        sum_leaves(leaves, values[output], sums)
+        mean_and_spread(trees, sums, where, result.mean[output], result.sd[output])
     if levels is None or result.quantiles is None:
         return result
     words = -(-where.size // LANES)
@@ -273,8 +235,7 @@ def walk_few(forest: CompiledForest, rows: Array, selected: Array, levels: Level
     labels[: where.size] = leaves - forest.root
     buffer = np.ascontiguousarray(labels.reshape(words, LANES, trees).transpose(0, 2, 1))
     stored = unpacked_responses(forest) if levels.method == "responses" else None
-    for output in range(outputs):
-        _quantiles(forest.root, values[output], stored, output, buffer, levels, where, result.quantiles[output])
+    _quantiles(forest.root, values, stored, buffer, levels, where, result.quantiles)
     return result
 
 
@@ -327,9 +288,7 @@ def _ranks(ranking: Ranking, columns: Sequence[Array], where: Array) -> Array:
     for k, column in enumerate(columns):
         values = column.view()
         values.flags.writeable = False  # or the kernel would be compiled twice: some stores give arrays to read only
-        limits = ranking.thresholds[k]
-        bucket = (ranking.low[k], ranking.scale[k], ranking.starts[k])
-        rank_column(values, where, limits, limits.size - FEW, *bucket, ranks, k)
+        rank_column(values, where, ranking.thresholds[k], *ranking.buckets[k], ranks, k)
     return ranks
 
 

@@ -53,7 +53,7 @@ def apply_rows(
 
 
 @jit
-def sum_leaves(leaves: Array, value: Array, total: Array, deviation: Array, square: Array) -> None:
+def sum_leaves(leaves: Array, value: Array, sums: Array) -> None:
     """Sums over the trees of one output, in the order of the trees.
 
     Parameters
@@ -61,9 +61,8 @@ def sum_leaves(leaves: Array, value: Array, total: Array, deviation: Array, squa
     leaves : ndarray (n, trees), int64
         Of `apply_rows`.
     value : ndarray (nodes,), float64
-    total, deviation, square : ndarray (n,), float64
-        Written: sums of v, of d and of d^2, with d the difference from the first tree's value, as in
-        `trees_walk.add_values`.
+    sums : ndarray (4, n), float64
+        Written, as by `trees_walk.add_values`.
     """
     for row in range(leaves.shape[0]):
         shift = value[leaves[row, 0]]
@@ -74,4 +73,4 @@ def sum_leaves(leaves: Array, value: Array, total: Array, deviation: Array, squa
             a += v
             b += d
             c += d * d
-        total[row], deviation[row], square[row] = a, b, c
+        sums[0, row], sums[1, row], sums[2, row], sums[3, row] = shift, a, b, c

@@ -55,7 +55,6 @@ def rank_column(
     values: Array,
     where: Array,
     thresholds: Array,
-    count: Any,
     low: Any,
     scale: Any,
     starts: Array,
@@ -70,7 +69,7 @@ def rank_column(
     where : ndarray (n,), uint32
         Pixels to rank.
     thresholds : ndarray (m + 4,), float32, ascending
-        The last four are infinite; `count` is m.
+        The last four are infinite.
     low, scale, starts
         As in `fill_buckets`: a value's rank is between its bucket's ends, as the bucket is monotone in x.
     ranks : ndarray (>= n, >= features), uint16 or uint32
@@ -85,7 +84,7 @@ def rank_column(
     for k in range(where.size):
         x = values[np.int64(where[k])]
         if np.isnan(x):
-            ranks[k, column] = count + 1
+            ranks[k, column] = thresholds.size - FEW + 1
             continue
         b = bucket_of(x, low, scale, buckets)
         first, last = np.int64(starts[b]), np.int64(starts[b + 1])

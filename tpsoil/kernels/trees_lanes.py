@@ -213,14 +213,6 @@ PLAIN: Final = {
 }
 """The steps in numpy: what runs with JIT off, and what tests hold the vector forms to."""
 
-at_most: Any
-code_of: Any
-assign: Any
-clear_eight: Any
-split_eight: Any
-if config.DISABLE_JIT:
-    at_most, code_of, assign = _plain_at_most, _plain_code_of, _plain_assign
-    clear_eight, split_eight = _plain_clear_eight, _plain_split_eight
-else:
-    at_most, code_of, assign = intrinsic(_at_most), intrinsic(_code_of), intrinsic(_assign)
-    clear_eight, split_eight = intrinsic(_clear_eight), intrinsic(_split_eight)
+_VECTORS: Final = (_at_most, _code_of, _assign, _clear_eight, _split_eight)
+_STEPS: Any = PLAIN.values() if config.DISABLE_JIT else map(intrinsic, _VECTORS)
+at_most, code_of, assign, clear_eight, split_eight = _STEPS

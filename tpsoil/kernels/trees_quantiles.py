@@ -46,9 +46,7 @@ def order_statistic(values: Array, bins: Array, counts: Array, rank: Any, few: A
 
 
 @jit
-def tree_quantiles(
-    leaves: Array, root: Array, value: Array, levels: Array, where: Array, first: Any, result: Array
-) -> None:
+def tree_quantiles(leaves: Array, root: Array, value: Array, levels: Array, where: Array, result: Array) -> None:
     """Quantiles between the predictions of the trees for a pixel.
 
     Parameters
@@ -59,8 +57,7 @@ def tree_quantiles(
     value : ndarray (nodes,), float64
     levels : ndarray (k,), float64, in 0 .. 1
     where : ndarray (n,), uint32
-    first : int
-        Position in `where` of the first pixel of `leaves`.
+        Pixels of `leaves`, in order.
     result : ndarray (pixels, k), float64
         Written at `where`. Linear between order statistics (type 7 of Hyndman and Fan 1996, numpy's default).
     """
@@ -68,9 +65,9 @@ def tree_quantiles(
     values, few = np.empty(trees), np.empty(trees)
     bins = np.empty(trees, np.uint8)
     counts = np.empty(BINS, np.int64)
-    for pixel in range(min(leaves.shape[0] * LANES, where.size - first)):
+    for pixel in range(min(leaves.shape[0] * LANES, where.size)):
         word, lane = pixel // LANES, pixel % LANES
-        at = np.int64(where[first + pixel])
+        at = np.int64(where[pixel])
         for tree in range(trees):
             values[tree] = value[root[tree] + np.int64(leaves[word, tree, lane])]
         low, high = values[0], values[0]
@@ -107,7 +104,6 @@ def summed_quantiles(
     weighted: Any,
     levels: Array,
     where: Array,
-    first: Any,
     pixels: Array,
     result: Array,
 ) -> None:
@@ -115,7 +111,7 @@ def summed_quantiles(
 
     Parameters
     ----------
-    leaves, root, where, first
+    leaves, root, where
         As in `tree_quantiles`.
     begin : ndarray (nodes + 1,), uint32
         Members of a leaf are member[begin[leaf]] .. member[begin[leaf + 1] - 1].
@@ -139,7 +135,7 @@ def summed_quantiles(
     running = np.empty(rows + 64)
     for pixel in pixels:
         word, lane = pixel // LANES, pixel % LANES
-        at = np.int64(where[first + pixel])
+        at = np.int64(where[pixel])
         members = np.int64(0)
         if weighted:
             for tree in range(trees):

@@ -75,7 +75,6 @@ def response_quantiles(
     response: Array,
     levels: Array,
     where: Array,
-    first: Any,
     result: Array,
     close: Array,
 ) -> Any:
@@ -83,7 +82,7 @@ def response_quantiles(
 
     Parameters
     ----------
-    leaves, root, where, first
+    leaves, root, where
         As in `tree_quantiles`.
     leaf, entry, share
         As `code_leaves` wrote them; at most 65535 members and distinct members of a leaf.
@@ -121,7 +120,7 @@ def response_quantiles(
     one = unit if unit > 0 else np.int64(0)
     near = CLOSE * unit
     count = 0
-    pixels = min(leaves.shape[0] * LANES, where.size - first)
+    pixels = min(leaves.shape[0] * LANES, where.size)
     for group in range(0, pixels, GROUP):
         word, begin = group // LANES, group % LANES
         lanes = min(GROUP, pixels - group)  # the leaves beyond the last pixel are not leaves
@@ -148,7 +147,7 @@ def response_quantiles(
                         if not dense:
                             block[np.int64(entry[k]) >> 6] += share[k]
             total = sum_blocks(weight, block) if dense else block.sum()
-            at = np.int64(where[first + group + lane])
+            at = np.int64(where[group + lane])
             scale = members / (trees * np.float64(unit)) if unit > 0 else 1.0
             whole = np.float64(members) if unit > 0 else np.float64(total)
             decided = True
@@ -184,7 +183,6 @@ def counted_quantiles(
     response: Array,
     levels: Array,
     where: Array,
-    first: Any,
     result: Array,
     close: Array,
 ) -> Any:
@@ -192,7 +190,7 @@ def counted_quantiles(
 
     Parameters
     ----------
-    leaves, root, response, levels, where, first, result, close
+    leaves, root, response, levels, where, result, close
         As there; at most 4096 responses.
     leaf : ndarray (nodes,), uint16 or uint32
         Of a leaf the rank of its response in the lower 12 or 16 bits, and in the others how often it was drawn. The
@@ -214,7 +212,7 @@ def counted_quantiles(
     shift = RANK_BITS if leaf.itemsize == 2 else 16
     below = (1 << shift) - 1
     count = 0
-    pixels = min(leaves.shape[0] * LANES, where.size - first)
+    pixels = min(leaves.shape[0] * LANES, where.size)
     for group in range(0, pixels, GROUP):
         word, begin = group // LANES, group % LANES
         lanes = min(GROUP, pixels - group)  # the leaves beyond the last pixel are not leaves
@@ -232,7 +230,7 @@ def counted_quantiles(
             total = sum_blocks(own, block)
             whole = np.float64(members[lane])
             scale = whole / trees if weighted else 1.0
-            at = np.int64(where[first + group + lane])
+            at = np.int64(where[group + lane])
             decided = True
             for k in range(levels.size):
                 exact = whole_level(levels[k], whole, scale, near, total, block, own, response, result[at], k)

@@ -130,29 +130,22 @@ def walk_word(
 
 
 @jit
-def add_values(
-    labels: Array,
-    value: Array,
-    root: Array,
-    first_tree: Any,
-    trees: Any,
-    start: Any,
-    shift: Array,
-    total: Array,
-    deviation: Array,
-    square: Array,
-) -> None:
+def add_values(labels: Array, value: Array, root: Array, first_tree: Any, trees: Any, start: Any, sums: Array) -> None:
     """Add a batch's leaf values to the sums of 64 pixels, in the order of the trees.
+
+    Parameters
+    ----------
+    sums : ndarray (4, pixels), float64
+        Changed: K, and the sums of value, of d and of d^2, with d = value - K and K the first tree's value.
 
     Notes
     -----
-    `total` is the plain sum of scikit-learn, so that the mean is equal to the last bit. `deviation` and
-    `square` are sums of d and d^2, d = value - K, with K the first tree's value (`shift`): as (mean - K)^2 is at most
-    (T - 1) var, the subtraction in the variance loses at most T units in the last place, for any values.
+    The sum of values is the plain one of scikit-learn, so that the mean is equal to the last bit. As (mean - K)^2 is at
+    most (T - 1) var, the subtraction in the variance loses at most T units in the last place, for any values.
     """
     for pixel in range(LANES):
         at = start + pixel
-        k, a, b, c = shift[at], total[at], deviation[at], square[at]
+        k, a, b, c = sums[0, at], sums[1, at], sums[2, at], sums[3, at]
         for tree in range(trees):
             leaf = np.uint64(root[first_tree + tree]) + np.uint64(labels[np.uint64(tree * LANES + pixel)])
             v = value[leaf]
@@ -160,7 +153,7 @@ def add_values(
             a += v
             b += d
             c += d * d
-        total[at], deviation[at], square[at] = a, b, c
+        sums[1, at], sums[2, at], sums[3, at] = a, b, c
 
 
 @jit
@@ -173,12 +166,7 @@ def walk_block(
     root: Array,
     value: Array,
     batch: Any,
-    queue: Array,
-    labels: Array,
-    shift: Array,
-    total: Array,
-    deviation: Array,
-    square: Array,
+    sums: Array,
     leaves: Array,
 ) -> None:
     """Sums over the trees of every output, for all words of a block; trees outside, words inside.
@@ -193,14 +181,14 @@ def walk_block(
         Prediction of a leaf.
     batch : int
         Trees walked together.
-    queue, labels : ndarray
-        Scratch, as in `walk_word`.
-    shift, total, deviation, square : ndarray (outputs, 64 count), float64
-        Written in place; the last three start at 0.
-    leaves : ndarray (count, trees, 64), dtype of `labels`, or (0, 0, 0)
+    sums : ndarray (outputs, 4, at least 64 count), float64
+        Written in place, as in `add_values`; all but the first of each four start at 0.
+    leaves : ndarray (count, trees, 64), or (0, 0, 0); uint16 or uint32 as the leaves of a tree need
         Written: each pixel's leaf in each tree, where requested.
     """
     capacity = np.uint64(LANES * batch + 16)
+    queue = np.empty(8 * (LANES * batch + 16), np.uint64)
+    labels = np.zeros(LANES * batch, leaves.dtype)
     for first_tree in range(0, root.size, batch):
         trees = min(batch, root.size - first_tree)
         for word in range(count):
@@ -209,19 +197,8 @@ def walk_block(
             for output in range(value.shape[0]):
                 if first_tree == 0:
                     for pixel in range(LANES):
-                        shift[output, word * LANES + pixel] = value[output, root[0] + np.int64(labels[pixel])]
-                add_values(
-                    labels,
-                    value[output],
-                    root,
-                    first_tree,
-                    trees,
-                    word * LANES,
-                    shift[output],
-                    total[output],
-                    deviation[output],
-                    square[output],
-                )
+                        sums[output, 0, word * LANES + pixel] = value[output, root[0] + np.int64(labels[pixel])]
+                add_values(labels, value[output], root, first_tree, trees, word * LANES, sums[output])
             if leaves.size:
                 for tree in range(trees):
                     for pixel in range(LANES):
@@ -229,15 +206,13 @@ def walk_block(
 
 
 @jit
-def mean_and_spread(
-    trees: Any, total: Array, deviation: Array, square: Array, where: Array, mean: Array, sd: Array
-) -> None:
+def mean_and_spread(trees: Any, sums: Array, where: Array, mean: Array, sd: Array) -> None:
     """Mean and standard deviation (ddof 1) from the sums, written at their pixels.
 
     Parameters
     ----------
     trees : int
-    total, deviation, square : ndarray (pixels,), float64
+    sums : ndarray (4, pixels), float64
         As in `add_values`; those beyond `where` are padding.
     where : ndarray (n,), uint32
         Position of each pixel in `mean` and `sd`.
@@ -246,8 +221,8 @@ def mean_and_spread(
     """
     for k in range(where.size):
         at = np.int64(where[k])
-        mean[at] = total[k] / trees
+        mean[at] = sums[1, k] / trees
         if trees == 1:
             sd[at] = np.nan
         else:
-            sd[at] = np.sqrt(max(square[k] - deviation[k] * deviation[k] / trees, 0.0) / (trees - 1))
+            sd[at] = np.sqrt(max(sums[3, k] - sums[2, k] * sums[2, k] / trees, 0.0) / (trees - 1))
