@@ -51,7 +51,7 @@ def test_objective_is_the_likelihood_by_scipy(seed: int) -> None:
     sites[:, misfit.CENSORED] = np.where(rng.random(24) < 0.4, misfit.LIKELIHOOD, 0.0)
     sites[0, misfit.CENSORED] = 0.0
     vector = rng.uniform(*space.search_box)
-    score = misfit.misfit(vector, *space.arguments, sites, np.empty(8), np.empty(6), np.empty((2, len(sites))))
+    score = misfit.misfit(vector, space.kernel_problem, sites, np.empty(8), np.empty(6), np.empty((2, len(sites))))
     simulated = misfit.simulate_sites(space.row(space.values(vector)), sites, BALANCE)
     if not np.isfinite(simulated).all():
         return

@@ -106,6 +106,7 @@ def test_a_moved_point_is_sorted_in() -> None:
 GLOBAL = """
 import math, numpy as np
 from tpsoil.kernels import shuffle
+from tpsoil.kernels.misfit import Problem
 def goldstein_price(x, *_):
     a, b = x
     return ((1+(a+b+1)**2*(19-14*a+3*a*a-14*b+6*a*b+3*b*b))*(30+(2*a-3*b)**2*(18-32*a+12*a*a+48*b-36*a*b+27*b*b))) - 3
@@ -121,11 +122,11 @@ for function, low, high, complexes in ((goldstein_price, -2, 2, 2), (rosenbrock,
                                        (griewank, -60, 60, 4)):
     shuffle.misfit = function
     side = np.full(2, float(low)), np.full(2, float(high))
-    rest = (np.zeros(8), np.arange(2), np.zeros(2, bool), np.zeros(8), np.ones(8), 0.3, None, np.zeros((1, 7)))
+    problem = Problem(np.zeros(8), np.arange(2), np.zeros(2, bool), np.zeros(8), np.ones(8), 0.3, None)
     best = []
     for seed in range(3):
         x, f, spent, reason, history = shuffle.minimise(*side, np.random.default_rng(seed), complexes, 4000, 10, 1e-6,
-                                                        1e-6, *rest)
+                                                        1e-6, problem, np.zeros((1, 7)))
         assert (np.diff(history[:, 1]) <= 0).all() and history[-1, 0] == spent and f == history[-1, 1]
         assert (x >= low).all() and (x <= high).all()
         best.append(f)
@@ -196,8 +197,7 @@ def test_objective_is_the_transcribed_one(seed: int) -> None:
     sites[1::7, 5] = np.nan
     low, high = space.search_box
     vector = rng.uniform(low, high)
-    base, free, logs, *rest = space.arguments
-    score = misfit.misfit(vector, base, free, logs, *rest, sites, np.empty(8), np.empty(6), np.empty((2, 20)))
+    score = misfit.misfit(vector, space.kernel_problem, sites, np.empty(8), np.empty(6), np.empty((2, 20)))
     assert score == pytest.approx(plain_misfit(space.values(vector), sites), rel=1e-10)
 
 

@@ -9,6 +9,7 @@ erosion.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,35 @@ MIN_SD = 1e-6
 """Lower limit of the residual standard deviation, m: a perfect fit has no likelihood."""
 
 
+class Problem(NamedTuple):
+    """What a search vector stands for, and the balance that it is judged by.
+
+    Parameters
+    ----------
+    base : (8,), (5,) or (6,) float64
+        All parameters or combinations; its length defines the problem.
+    free, logarithmic : (free,) int64, bool
+        Positions in `base`, and whether the search vector holds their logarithm.
+    low, high : (8,) float64
+        Box of the eight parameters.
+    log_ratio : float
+        ln(rho_c / rho_s).
+    balance : Balance
+    """
+
+    base: Doubles
+    free: Ints
+    logarithmic: npt.NDArray[np.bool_]
+    low: Doubles
+    high: Doubles
+    log_ratio: float
+    balance: Balance
+
+
 @jit
-def natural(x: Doubles, base: Doubles, free: Ints, logarithmic: npt.NDArray[np.bool_], out: Doubles) -> None:
-    """Write parameters into `out`: `base`, with the free ones from the search vector."""
+def natural(x: Doubles, problem: Problem, out: Doubles) -> None:
+    """Write parameters into `out`: the base, with the free ones from the search vector."""
+    base, free, logarithmic = problem.base, problem.free, problem.logarithmic
     for j in range(base.size):
         out[j] = base[j]
     for k in range(free.size):
@@ -205,40 +232,19 @@ def surpluses(row: Doubles, sites: Doubles, rates: Doubles, balance: Balance, ce
 
 
 @jit
-def misfit(
-    x: Doubles,
-    base: Doubles,
-    free: Ints,
-    logarithmic: npt.NDArray[np.bool_],
-    low: Doubles,
-    high: Doubles,
-    log_ratio: float,
-    balance: Balance,
-    sites: Doubles,
-    values: Doubles,
-    row: Doubles,
-    rates: Doubles,
-) -> float:
+def misfit(x: Doubles, problem: Problem, sites: Doubles, values: Doubles, row: Doubles, rates: Doubles) -> float:
     """Root mean square error of a search vector, m (Eq. 10), or `tobit_rmse` with profiles censored in the likelihood.
 
     Parameters
     ----------
     x : (free,) float64
         Search vector.
-    base : (8,), (5,) or (6,) float64
-        All parameters or combinations; its length defines the problem.
-    free, logarithmic : (free,)
-        Positions in `base`, and whether the search vector holds their logarithm.
-    low, high : (8,) float64
-        Box of the eight parameters.
-    log_ratio : float
-        ln(rho_c / rho_s).
-    balance : Balance
+    problem : Problem
     sites : (n, 7) float64
         See `ENERGY` to `CENSORED`. A profile censored as `ONE_SIDED` has an error only where the simulated soil is
         thinner, and is counted; one censored as `LIKELIHOOD` adds the probability that thickness exceeds its depth. A
         site without an observation (NaN) only needs a steady state: without one it adds an error; it is never counted.
-    values, row, rates : as `base`, (6,) and (2, n) float64
+    values, row, rates : as `problem.base`, (6,) and (2, n) float64
         Working space, overwritten.
 
     Returns
@@ -246,10 +252,11 @@ def misfit(
     float
         `IMPOSSIBLE` outside the box or where the error is not finite.
     """
-    natural(x, base, free, logarithmic, values)
-    if values.size < 8 and not feasible(values, low, high):
+    natural(x, problem, values)
+    if values.size < 8 and not feasible(values, problem.low, problem.high):
         return IMPOSSIBLE
-    balance_row(values, log_ratio, row)
+    balance = problem.balance
+    balance_row(values, problem.log_ratio, row)
     balance_rates(row, sites, balance, rates)
     total = 0.0
     seen = censored = 0

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .compile import jit
-from .misfit import IMPOSSIBLE, misfit
-from .pedogenesis import Balance
+from .misfit import IMPOSSIBLE, Problem, misfit
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -92,13 +91,7 @@ def minimise(
     still_loops: int,
     still_percent: float,
     least_range: float,
-    base: Doubles,
-    free: Ints,
-    logarithmic: npt.NDArray[np.bool_],
-    low: Doubles,
-    high: Doubles,
-    log_ratio: float,
-    balance: Balance,
+    problem: Problem,
     sites: Doubles,
 ) -> tuple[Doubles, float, int, int, Doubles]:
     """Search the box for the minimum misfit.
@@ -115,7 +108,7 @@ def minimise(
         Stop when the best improved by less than this share (%) of its recent mean over so many shuffles.
     least_range : float
         Stop when the normalised geometric range of the population is below it.
-    base, free, logarithmic, low, high, log_ratio, balance, sites
+    problem, sites
         As in `misfit`.
 
     Returns
@@ -132,14 +125,12 @@ def minimise(
     n = search_low.size
     points, parents = 2 * n + 1, n + 1
     size = complexes * points
-    values, row, rates = np.empty(base.size), np.empty(6), np.empty((2, sites.shape[0]))
+    values, row, rates = np.empty(problem.base.size), np.empty(6), np.empty((2, sites.shape[0]))
     population, scores = np.empty((size, n)), np.empty(size)
     for i in range(size):
         for j in range(n):
             population[i, j] = search_low[j] + rng.random() * (search_high[j] - search_low[j])
-        scores[i] = misfit(
-            population[i], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
-        )
+        scores[i] = misfit(population[i], problem, sites, values, row, rates)
     spent = size
     order = np.argsort(scores, kind="mergesort")
     population, scores = population[order], scores[order]
@@ -168,20 +159,16 @@ def minimise(
                     inside = inside and search_low[j] <= trial[j] <= search_high[j]
                 if not inside:
                     random_in_box(group, rng, trial)
-                score = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
+                score = misfit(trial, problem, sites, values, row, rates)
                 spent += 1
                 if not score < marks[worst]:
                     for j in range(n):
                         trial[j] = 0.5 * (centre[j] + group[worst, j])
-                    score = misfit(
-                        trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
-                    )
+                    score = misfit(trial, problem, sites, values, row, rates)
                     spent += 1
                     if not score < marks[worst]:  # a random point, accepted with any score
                         random_in_box(group, rng, trial)
-                        score = misfit(
-                            trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates
-                        )
+                        score = misfit(trial, problem, sites, values, row, rates)
                         spent += 1
                 group[worst] = trial
                 marks[worst] = score
@@ -215,13 +202,7 @@ def walk(
     ceiling: float,
     search_low: Doubles,
     search_high: Doubles,
-    base: Doubles,
-    free: Ints,
-    logarithmic: npt.NDArray[np.bool_],
-    low: Doubles,
-    high: Doubles,
-    log_ratio: float,
-    balance: Balance,
+    problem: Problem,
     sites: Doubles,
 ) -> tuple[Doubles, Doubles, float]:
     """Random walk through the search vectors of nearly the best misfit (DE-MC, ter Braak 2006).
@@ -239,7 +220,7 @@ def walk(
         out, 0 for the same density everywhere.
     ceiling : float
         No vector with a larger misfit, m.
-    search_low, search_high, base, free, logarithmic, low, high, log_ratio, balance, sites
+    search_low, search_high, problem, sites
         As in `minimise`.
 
     Returns
@@ -250,11 +231,11 @@ def walk(
         Share of the proposals.
     """
     chains, n = start.shape
-    values, row, rates = np.empty(base.size), np.empty(6), np.empty((2, sites.shape[0]))
+    values, row, rates = np.empty(problem.base.size), np.empty(6), np.empty((2, sites.shape[0]))
     state, trial = start.copy(), np.empty(n)
     score = np.empty(chains)
     for c in range(chains):
-        score[c] = misfit(state[c], base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
+        score[c] = misfit(state[c], problem, sites, values, row, rates)
     stored = steps // keep_every
     vectors, scores = np.empty((stored * chains, n)), np.empty(stored * chains)
     stride = 2.38 / math.sqrt(2.0 * n)
@@ -275,7 +256,7 @@ def walk(
             chance = rng.random()
             if not inside:
                 continue
-            mark = misfit(trial, base, free, logarithmic, low, high, log_ratio, balance, sites, values, row, rates)
+            mark = misfit(trial, problem, sites, values, row, rates)
             if mark <= ceiling and mark < IMPOSSIBLE:
                 better = exponent * (math.log(max(score[c], 1e-300)) - math.log(max(mark, 1e-300)))
                 if better >= 0.0 or math.log(max(chance, 1e-300)) < better:

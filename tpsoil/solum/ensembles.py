@@ -126,7 +126,7 @@ def behavioural(
     if n <= dimensions:
         raise InputError(f"behavioural: {n} profiles, expected more than {dimensions}")
     low, high = five.search_box
-    arguments: Any = (*five.arguments, np.ascontiguousarray(sites))
+    arguments: Any = (five.kernel_problem, np.ascontiguousarray(sites))
     centre = five.vector(space.combinations_of(best))
     working: Any = (np.empty(dimensions), np.empty(6), np.empty((2, len(sites))))
     score = float(misfit.misfit(centre, *arguments, *working))

@@ -117,7 +117,7 @@ def search(space: SearchSpace, sites: Doubles, seed: np.random.SeedSequence, eff
     """
     low, high = space.search_box
     rules = (effort.complexes, effort.evaluations, effort.still_loops, effort.still_percent, effort.least_range)
-    arguments: Any = (low, high, np.random.default_rng(seed), *rules, *space.arguments, np.ascontiguousarray(sites))
+    arguments: Any = (low, high, np.random.default_rng(seed), *rules, space.kernel_problem, np.ascontiguousarray(sites))
     best, rmse, spent, reason, history = shuffle.minimise(*arguments)
     improved = np.r_[True, np.diff(history[:, 1]) < 0]
     improved[-1] = True

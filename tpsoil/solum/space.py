@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -142,11 +142,10 @@ class SearchSpace:
         return np.log(low, where=where, out=low.copy()), np.log(high, where=where, out=high.copy())
 
     @property
-    def arguments(self) -> Any:
-        """Arguments of the kernels between the search vector and the sites."""
-        base = self.limits[0].copy()
-        ratio = math.log(self.options.calibrated_density_ratio)
-        return base, self.free, self.logarithmic, self.low, self.high, ratio, self.options.balance()
+    def kernel_problem(self) -> misfit.Problem:
+        """What the kernels need to know of a search vector."""
+        base, ratio = self.limits[0].copy(), math.log(self.options.calibrated_density_ratio)
+        return misfit.Problem(base, self.free, self.logarithmic, self.low, self.high, ratio, self.options.balance())
 
     def values(self, vector: Doubles) -> Doubles:
         """Natural values of all parameters or combinations of a search vector."""
