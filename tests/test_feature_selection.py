@@ -74,6 +74,26 @@ def test_any_design_selects(kind: str) -> None:
     assert np.isfinite(chosen.nested_rmse)
 
 
+def test_inner_folds_of_a_nested_selection_are_an_option() -> None:
+    table, options = table_of(90, 1), {"folds": "random", "trees": 6, "n_folds": 3}
+    two, three, default = (
+        select_features(table, "Zn", NAMES[:4], **options, **own)
+        for own in ({"search_folds": 2}, {"search_folds": 3}, {})
+    )
+    assert (three.nested_rmse, three.forests) == (default.nested_rmse, default.forests)
+    assert two.forests != three.forests
+    with pytest.raises(InputError, match="search_folds has no effect without nested=True"):
+        select_features(table, "Zn", NAMES[:4], search_folds=2, nested=False, **options)
+
+
+def test_labels_of_rows_may_repeat() -> None:
+    table = table_of(90, 3)
+    options = {"folds": "block", "block_size": 25.0, "coordinates": ("x", "y"), "trees": 5, "n_folds": 3}
+    twice = table.set_axis(np.arange(90) // 2)
+    chosen, same = (select_features(rows, "Zn", NAMES[:3], np.arange(90), **options) for rows in (table, twice))
+    assert (chosen.features, chosen.nested_rmse) == (same.features, same.nested_rmse)
+
+
 @pytest.mark.parametrize(
     ("features", "options", "message"),
     [

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from tpsoil.evaluation import Labels
 from tpsoil.points import PositionColumns, named_columns, position_groups, position_pairs
 
 
@@ -49,8 +47,3 @@ def describe_folds(kind: str, blocks: str) -> str:
         "knndm": "distances matched to the mapped area (kNNDM)",
     }
     return f"blocks of {blocks}" if kind == "block" else words[kind]
-
-
-def fold_table(index: pd.Index[Any], folds: Mapping[str, Labels]) -> pd.DataFrame:
-    """Folds of several kinds, one column a kind, on the rows' own index."""
-    return pd.DataFrame(dict(folds), index=index)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 import numpy.typing as npt
 
 from tpsoil.errors import InputError, nearest_name, require_one_of
+from tpsoil.evaluation import FOLD_KINDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Preset = Literal["default", "randomForest"]
@@ -204,9 +205,15 @@ class TrainingOptions:
         for name in ("search_trees", "search_folds"):
             if getattr(self, name) is not None and not self.search:
                 raise InputError(f"train: {name} has no effect without search; pass search= or omit {name}")
-        kinds = () if self.folds is None else (self.folds,) if isinstance(self.folds, str) else tuple(self.folds)
+        for kind in self.kinds:
+            if kind not in FOLD_KINDS:
+                raise InputError(f"train: no folds '{kind}'{nearest_name(kind, FOLD_KINDS)}")
+        if self.folds is not None and (not self.kinds or len(set(self.kinds)) != len(self.kinds)):
+            raise InputError(
+                f"train: folds are {list(self.kinds)}, expected one or more of {list(FOLD_KINDS)}, each once"
+            )
         for name, kind in (("regions", "region"), ("area", "knndm")):
-            if (getattr(self, name) is not None) != (kind in kinds):
+            if (getattr(self, name) is not None) != (kind in self.kinds):
                 raise InputError(f"train: folds '{kind}' need {name}=, and only they use it; pass both or neither")
 
     @classmethod
@@ -231,6 +238,11 @@ class TrainingOptions:
     def settings(self) -> dict[str, Any]:
         """Settings of the forest that were passed."""
         return {name: value for name in SETTINGS if (value := getattr(self, name)) is not None}
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of folds that were passed; none: all that the table allows."""
+        return () if self.folds is None else (self.folds,) if isinstance(self.folds, str) else tuple(self.folds)
 
 
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {

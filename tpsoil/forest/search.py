@@ -52,19 +52,17 @@ def grid_of_settings(
     >>> [s["min_samples_leaf"] for s in grid_of_settings({}, {"min_samples_leaf": [1, 5]})]
     [1, 5]
     """
-    for name in search or {}:
+    searched = {} if search is None else search
+    for name, values in searched.items():
         if name in RESERVED:
             fix = f"; use {RESERVED[name]}=" if RESERVED[name] else "; train sets it itself"
             raise InputError(f"train: '{name}' cannot be searched{fix}")
         if name not in SETTINGS:
             raise InputError(f"train: search has no setting '{name}'{nearest_name(name, SETTINGS)}")
-    names = list(search or {})
-    for name in names:
-        values = (search or {})[name]
         if isinstance(values, str) or not len(list(values)):
             raise InputError(f"train: search['{name}'] is {values!r}, expected a list of values to try")
-    combined = itertools.product(*[list((search or {})[name]) for name in names])
-    return [{**PRESETS[preset], **settings, **dict(zip(names, values))} for values in combined]
+    combined = itertools.product(*searched.values())
+    return [{**PRESETS[preset], **settings, **dict(zip(searched, values))} for values in combined]
 
 
 @dataclass(frozen=True)

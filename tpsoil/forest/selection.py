@@ -127,17 +127,17 @@ def select_features(
     idle = [name for name in options if name in WITHOUT_EFFECT]
     if idle:
         raise InputError(f"select_features: {', '.join(idle)} has no effect here; leave it out")
-    options = {"trees": TREES, **options}
+    inner = options.pop("search_folds", None)
+    if inner is not None and not nested:
+        raise InputError("select_features: search_folds has no effect without nested=True; leave it out")
+    options, table = {"trees": TREES, **options}, table.reset_index(drop=True)
     how = TrainingOptions.of(options)
-    inner = how.search_folds
-    plain: TrainingKeywords = {name: value for name, value in options.items() if name != "search_folds"}  # type: ignore[assignment]
-    kinds = (how.folds,) if isinstance(how.folds, str) else how.folds
-    if kinds is not None and len(kinds) != 1:
-        raise InputError(f"select_features: folds are {list(kinds)}, expected one kind, which decides")
-    base = train(table, target, features, groups, **plain)
-    rows = table.loc[base.folds.index]
-    positions = training_positions(base, rows, how)
-    return select_from(base, positions, nested=nested, inner_folds=inner or SEARCH_FOLDS, workers=how.workers)
+    if how.folds is not None and len(how.kinds) != 1:
+        raise InputError(f"select_features: folds are {list(how.kinds)}, expected one kind, which decides")
+    base = train(table, target, features, groups, **options)
+    positions = training_positions(base, table.loc[base.folds.index], how)
+    inner_folds = SEARCH_FOLDS if inner is None else inner
+    return select_from(base, positions, nested=nested, inner_folds=inner_folds, workers=how.workers)
 
 
 def training_positions(base: TrainedForest, rows: pd.DataFrame, how: TrainingOptions) -> Positions:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Unpack, cast
+from typing import Any, Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError
 from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
 from tpsoil.forest.block_sides import correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
 from tpsoil.forest.features import numbers, require_features
 from tpsoil.forest.fit_progress import fit_bar, fold_done
-from tpsoil.forest.folds import describe_folds, fold_table, sites_by_position
+from tpsoil.forest.folds import describe_folds, sites_by_position
 from tpsoil.forest.growing import choose_engine
 from tpsoil.forest.options import SEARCH_FOLDS, SEARCH_TREES, TrainingKeywords, TrainingOptions, with_keywords_of
 from tpsoil.forest.out_of_fold import FoldTask, Positions, in_order
@@ -29,8 +29,8 @@ Floats = npt.NDArray[np.float64]
 
 AUTO_TREES: Final = 100
 """Trees of the first training, whose residuals decide the side of "auto" blocks."""
-NOT_FIRST: Final = {"search", "search_trees", "search_folds", "deciding", "regions", "area"}
-"""Options that the first training does not have."""
+RECORDED: Final = ("trees", "preset", "transform", "back_transform", "missing", "categories", "n_folds", "seed")
+"""Options that the settings of a trained forest repeat."""
 
 
 @with_keywords_of(TrainingOptions)
@@ -85,7 +85,7 @@ def train(
     """
     how = TrainingOptions.of(options)
     with fit_bar(f"training {target}", show=how.progress):
-        return _train(table, target, features, groups, options)
+        return _train(table, target, features, groups, how)
 
 
 def _train(
@@ -93,9 +93,8 @@ def _train(
     target: str,
     features: Sequence[str],
     groups: str | npt.ArrayLike | None,
-    options: TrainingKeywords,
+    how: TrainingOptions,
 ) -> TrainedForest:
-    how = TrainingOptions.of(options)
     n_folds, seed, workers = how.n_folds, how.seed, how.workers
     _check_names(target, features)
     require_features(table, [target, *features], where="train")
@@ -103,17 +102,19 @@ def _train(
     frame, sites, counts = _usable(table, target, features, sites, how.missing, how.transform)
     observed = numbers(frame[target])
     fitted = forward(observed, how.transform)
-    _reject_constant(frame, target, features, counts)
+    _reject_constant(frame, target, features)
     if sites is None and how.coordinates is None:
         sites = sites_by_position(frame)
     positions = Positions.of(frame, how, sites, where="train")
     placed, blocks, left_out = positions.east is not None, positions.blocks, {}
-    kinds = _kinds(how.folds, sites is not None, placed)
+    kinds = how.kinds or ("random", *(["group"] if sites is not None else []), *(["block"] if placed else []))
     if "block" in kinds and how.block_size == "auto" and placed:
         kind = "random" if sites is None else "group"
-        first = {**options, "folds": kind, "block_size": 3.0, "trees": min(how.trees, AUTO_TREES), "search": None}
-        unscored = cast(TrainingKeywords, {name: value for name, value in first.items() if name not in NOT_FIRST})
-        predicted = train(frame, target, features, positions.sites, **unscored).predictions[kind]
+        first = replace(
+            how, folds=kind, block_size=3.0, trees=min(how.trees, AUTO_TREES), search=None, search_trees=None,
+            search_folds=None, deciding=None, regions=None, area=None,
+        )  # fmt: skip
+        predicted = _train(frame, target, features, positions.sites, first).predictions[kind]
         residuals = predicted["observed"] - predicted["predicted"]
         blocks = correlated_blocks(blocks, residuals, positions.sites, n_folds)
         positions = replace(positions, blocks=blocks)
@@ -169,23 +170,16 @@ def _train(
     fold_done(len(tasks) + 1, len(tasks) + 1)
     record = {
         **best,
+        **{name: getattr(how, name) for name in RECORDED},
         "chosen": sorted(best),
-        "trees": how.trees,
         "engine": choose_engine(spec.unfitted(), 1, how.engine),
-        "preset": how.preset,
-        "transform": how.transform,
-        "back_transform": how.back_transform,
-        "missing": how.missing,
-        "categories": how.categories,
         "deciding": deciding,
-        "n_folds": n_folds,
         "block_size": blocks.side,
         "block_units": blocks.units,
         "folds_left_out": left_out,
         "folds": {kind: describe_folds(kind, blocks.text) for kind in kinds},
         "chosen_by_fold": by_fold,
         "searched": [dict(s) for s in grid],
-        "seed": seed,
     }
     return TrainedForest(
         forest=forest,
@@ -194,7 +188,7 @@ def _train(
         units=how.units,
         encoding=encoding,
         scores=pd.DataFrame(scores).T.rename_axis("folds").astype({"n": int}),
-        folds=fold_table(frame.index, labels),
+        folds=pd.DataFrame(labels, index=frame.index),
         predictions=predictions,
         settings=record,
         counts=counts,
@@ -212,18 +206,6 @@ def pooled_scores(predictions: pd.DataFrame, transform: str) -> dict[str, float]
         own = score(predictions["observed_original"], predictions["predicted_original"], measures=ELEMENT_MEASURES)
         scores.update({f"{name}_original": value for name, value in own.items() if name != "n"})
     return scores
-
-
-def _kinds(folds: str | Sequence[str] | None, grouped: bool, placed: bool) -> tuple[str, ...]:
-    if folds is None:
-        return ("random", *(["group"] if grouped else []), *(["block"] if placed else []))
-    kinds = (folds,) if isinstance(folds, str) else tuple(folds)
-    for kind in kinds:
-        if kind not in FOLD_KINDS:
-            raise InputError(f"train: no folds '{kind}'{nearest_name(kind, FOLD_KINDS)}")
-    if not kinds or len(set(kinds)) != len(kinds):
-        raise InputError(f"train: folds are {list(kinds)}, expected one or more of {list(FOLD_KINDS)}, each once")
-    return kinds
 
 
 def _groups(table: pd.DataFrame, groups: str | npt.ArrayLike | None) -> pd.Series | None:
@@ -279,12 +261,12 @@ def _usable(
     return table[used], None if sites is None else sites[used], counts
 
 
-def _reject_constant(frame: pd.DataFrame, target: str, features: Sequence[str], counts: Mapping[str, int]) -> None:
+def _reject_constant(frame: pd.DataFrame, target: str, features: Sequence[str]) -> None:
     constant = [name for name in features if frame[name].nunique(dropna=True) < 2]
     if constant:
         raise InputError(
             f"train: {', '.join(constant)} {'is' if len(constant) == 1 else 'are'} constant over the "
-            f"{counts['used']} used rows of '{target}'; a constant covariate explains nothing, omit it"
+            f"{len(frame)} used rows of '{target}'; a constant covariate explains nothing, omit it"
         )
 
 
