@@ -331,3 +331,17 @@ def test_effects_reject_invalid_input() -> None:
         partial_dependence(f, "a", rows, bootstrap=3)
     with pytest.raises(InputError, match="bins is 0"):
         accumulated_local_effects(f, "a", rows, bins=0)
+
+
+def test_inflation_is_that_of_the_rows_of_the_coefficients() -> None:
+    rng = np.random.default_rng(3)
+    X = pd.DataFrame(rng.random((40, 2)), columns=["a", "b"])
+    X.loc[20:, "b"] = X.loc[20:, "a"] + 0.01 * X.loc[20:, "b"]
+    y = np.where(np.arange(40) < 20, X["a"] + X["b"], np.nan)
+    np.testing.assert_array_equal(betasq(X, y)["vif"], vif(X[:20]))
+
+
+def test_a_grid_of_two_covariates_has_values_of_each() -> None:
+    rows = pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 2.0]})
+    with pytest.raises(InputError, match="grid has 1 parts, expected the values of each of"):
+        partial_dependence(lambda t: t["a"] * t["b"], ["a", "b"], rows, grid=[0.5])

@@ -404,3 +404,11 @@ def test_published_contradictions_are_documented() -> None:
         mean, sd, *_ = PUBLISHED[element]
         assert (mean - lowest) / sd < 0.7
         assert PUBLISHED[element][4] / 1660 < 0.11
+
+
+def test_a_column_with_the_name_of_a_result_is_rejected() -> None:
+    """It would replace the number of replicates."""
+    table = pd.DataFrame({"site": ["a", "a", "b"], "element": "Zn", "value": [20.0, 30.0, 41.0], "n": [7.0, 7.0, 8.0]})
+    with pytest.raises(InputError, match="column 'n' has the name of a result"):
+        summarise_sites(table)
+    assert summarise_sites(table, keep=[])["n"].tolist() == [2, 1]

@@ -231,3 +231,12 @@ def test_invalid_comparisons_are_rejected(options: dict, words: str) -> None:
         compare_groups([[1.0, 1.0], [2.0, 2.0]])
     with pytest.raises(InputError, match="has no variance; Games-Howell"):
         compare_groups([[1.0, 1.0], [2.0, 3.0]], test="games-howell")
+
+
+def test_a_category_without_samples_is_no_group() -> None:
+    table = replicates()
+    listed = table.assign(biome=pd.Categorical(table["biome"], categories=["tundra", "steppe", "forest", "shrub"]))
+    for site in ("site", None):
+        one, two = (compare_groups(rows, "Fe", "biome", site=site) for rows in (table, listed))
+        pd.testing.assert_frame_equal(one.groups, two.groups)
+        assert two.left_out == ()

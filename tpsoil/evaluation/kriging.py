@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
-from tpsoil.evaluation.distances import _place
+from tpsoil.evaluation.distances import _place, _tree
 from tpsoil.evaluation.spatial import Variogram
 from tpsoil.kernels.kriging import krige_targets
 
@@ -112,14 +112,12 @@ class Kriging:
             f"{self.nugget:.4g}, partial sill {self.partial_sill:.4g}, range {self.range:.4g})"
         )
 
-    def at(self, targets: npt.ArrayLike, *, tree: Any = None) -> tuple[Doubles, Doubles]:
+    def at(self, targets: npt.ArrayLike) -> tuple[Doubles, Doubles]:
         """Prediction and kriging variance at targets.
 
         Parameters
         ----------
         targets : array_like (m, 2)
-        tree : cKDTree, optional
-            Of `place`, from `search_tree`; by default it is built.
 
         Returns
         -------
@@ -150,7 +148,7 @@ class Kriging:
         [1.0, 2.0, 0.0]
         """
         place = _place(targets, self.degrees, "targets")
-        search = self.search_tree() if tree is None else tree
+        search = _tree(self.place)
         predicted, variance = np.empty(len(place)), np.empty(len(place))
         parameters = np.array([self.nugget, self.partial_sill, self.range])
         for begin in range(0, len(place), BATCH):
@@ -168,9 +166,3 @@ class Kriging:
                 variance[part],
             )
         return predicted, variance
-
-    def search_tree(self) -> Any:
-        """KD-tree of the samples."""
-        from scipy.spatial import cKDTree
-
-        return cKDTree(self.place)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError
+from tpsoil.forest.held_out import columns_of_sets
 from tpsoil.forest.leaves import in_bag_counts
 
 Floats = npt.NDArray[np.float64]
@@ -64,13 +65,7 @@ def permutation_importance(
     if not forest.bootstrap:
         raise InputError("importance: the forest was grown without bootstrapping, so no row is out of bag")
     names = [str(name) for name in design.columns]
-    column_sets = {name: [name] for name in names} if sets is None else {key: list(cols) for key, cols in sets.items()}
-    for key, set_members in column_sets.items():
-        lacking = [name for name in set_members if name not in names]
-        if lacking or not set_members:
-            raise InputError(
-                f"importance: set '{key}' names {lacking or 'no column'}; the forest has {', '.join(names)}"
-            )
+    column_sets = columns_of_sets({name: [name] for name in names}, sets)
     X = np.ascontiguousarray(design.to_numpy(dtype=np.float32))
     y = np.asarray(target, dtype=np.float64)
     columns = {key: np.array([names.index(name) for name in members]) for key, members in column_sets.items()}

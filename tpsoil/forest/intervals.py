@@ -255,7 +255,7 @@ def coverage_table(
     y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
     centre, spread, offset = _spreads(frame, transform) if method == "spread" else (mean, sd, 0.0)
     parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for level in levels:
         scores = _scores(frame, level, method, transform)
         lower, upper = np.empty(len(frame)), np.empty(len(frame))
@@ -281,19 +281,16 @@ def coverage_table(
                     "group": name,
                     "level": level,
                     "n": n,
-                    "conformal": _share((lower <= y) & (y <= upper), part),
-                    "quantile": _share((raw_low <= y) & (y <= raw_high), part),
-                    "spread": _share(np.abs(y - mean) <= z * sd, part),
-                    "binomial_se": float(np.sqrt(level * (1 - level) / n)) if n else float("nan"),
-                    "mean_width": float((upper - lower)[part].mean()) if n else float("nan"),
-                    "interval_score": float((upper - lower + penalty)[part].mean()) if n else float("nan"),
+                    "conformal": float(((lower <= y) & (y <= upper))[part].mean()),
+                    "quantile": float(((raw_low <= y) & (y <= raw_high))[part].mean()),
+                    "spread": float((np.abs(y - mean) <= z * sd)[part].mean()),
+                    "binomial_se": float(np.sqrt(level * (1 - level) / n)),
+                    "mean_width": float((upper - lower)[part].mean()),
+                    "interval_score": float((upper - lower + penalty)[part].mean()),
                 }
             )
-    table = pd.DataFrame(rows)
-    order = {name: k for k, name in enumerate(parts)}
-    return table.sort_values(["group", "level"], key=lambda c: c.map(order) if c.name == "group" else c).reset_index(
-        drop=True
-    )
+    rows.sort(key=lambda row: (list(parts).index(row["group"]), row["level"]))
+    return pd.DataFrame(rows)
 
 
 def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> Floats:
@@ -338,7 +335,3 @@ def _groups(by: pd.Series | npt.ArrayLike | None, index: pd.Index[Any]) -> Mappi
         return {}
     labels = _labels(by, index)
     return {str(name): labels == name for name in sorted(pd.unique(labels[~pd.isna(labels)]), key=str)}
-
-
-def _share(covered: npt.NDArray[np.bool_], part: npt.NDArray[np.bool_]) -> float:
-    return float(covered[part].mean()) if part.any() else float("nan")

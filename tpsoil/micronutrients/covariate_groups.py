@@ -105,7 +105,7 @@ def class_ranges(
     table = samples.dropna(subset=[group])
     unit = table[site] if site is not None and site in table else pd.Series(np.arange(len(table)), index=table.index)
     grouped = table.groupby(group, observed=True)
-    ranges = pd.DataFrame({"samples": grouped.size(), "sites": unit.groupby(table[group]).nunique()})
+    ranges = pd.DataFrame({"samples": grouped.size(), "sites": unit.groupby(table[group], observed=True).nunique()})
     for name in columns:
         ranges[f"{name}_min"], ranges[f"{name}_max"] = grouped[name].min(), grouped[name].max()
     ranges.index.name = "class"

@@ -99,9 +99,8 @@ def importance(
             raise InputError("importance: a scikit-learn forest has no folds; omit folds, or use tpsoil.forest.train")
         names = list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(forest.n_features_in_)]))
         design = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X), columns=names)
-        columns = columns_of_sets({str(name): [str(name)] for name in design.columns}, sets)
         target = np.asarray(y, dtype=np.float64)
-        table = permutation_importance(forest, design, target, columns, repeats=repeats or 1, seed=seed)
+        table = permutation_importance(forest, design, target, sets, repeats=repeats or 1, seed=seed)
         table = table.sort_values("mean_increase", ascending=False, kind="stable")
     table["rank"] = np.arange(1, len(table) + 1)
     return table
@@ -145,8 +144,7 @@ def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool 
     >>> table["betasq"].round(6).tolist()
     [0.420017, 0.145542]
     """
-    regressors, target, names = _regression(X, y, "betasq")
-    centred, residue = regressors - regressors.mean(axis=0), target - target.mean()
+    centred, residue, names = _regression(X, y, "betasq")
     if np.linalg.matrix_rank(centred) < centred.shape[1]:
         raise InputError("betasq: the regressors are linearly dependent, their coefficients are not defined; see vif()")
     coefficient = np.linalg.lstsq(centred, residue, rcond=None)[0]
@@ -156,12 +154,12 @@ def betasq(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike, *, with_lmg: bool 
             "coefficient": coefficient,
             "betasq": share,
             "normalised": share / share.sum(),
-            "vif": vif(X).to_numpy(),
+            "vif": _inflation(centred),
         },
         index=pd.Index(names, name="feature"),
     )
     if with_lmg and len(names) <= MAX_REGRESSORS_LMG:
-        table["lmg"] = lmg(X, y).to_numpy()
+        table["lmg"] = _shares(centred, residue)
     table.attrs["r2"] = _r2(centred, residue)
     return table
 
@@ -193,11 +191,16 @@ def lmg(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike) -> pd.Series:
     >>> lmg([(1, 1), (1, -1), (-1, 1), (-1, -1)], [3, 1, -1, -3]).round(3).tolist()
     [0.8, 0.2]
     """
-    regressors, target, names = _regression(X, y, "lmg")
+    centred, residue, names = _regression(X, y, "lmg")
     p = len(names)
     if p > MAX_REGRESSORS_LMG:
         raise InputError(f"lmg: {p} regressors need {2**p} fits; use at most {MAX_REGRESSORS_LMG}, or group them")
-    centred, residue = regressors - regressors.mean(axis=0), target - target.mean()
+    return pd.Series(_shares(centred, residue), index=pd.Index(names, name="feature"), name="lmg")
+
+
+def _shares(centred: Floats, residue: Floats) -> Floats:
+    """Shares of `lmg`, from regressors and target less their means."""
+    p = centred.shape[1]
     gram, cross, total = centred.T @ centred, centred.T @ residue, float(residue @ residue)
     r2 = np.zeros(2**p)
     for code in range(1, 2**p):
@@ -205,13 +208,13 @@ def lmg(X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike) -> pd.Series:
         solution = np.linalg.lstsq(gram[np.ix_(members, members)], cross[members], rcond=1e-12)[0]
         r2[code] = float(solution @ cross[members]) / total
     shares = np.zeros(p)
-    for code in range(2**p):
+    for code in range(2**p - 1):
         size = code.bit_count()
-        weight = factorial(size) * factorial(p - size - 1) / factorial(p) if size < p else 0.0
+        weight = factorial(size) * factorial(p - size - 1) / factorial(p)
         for k in range(p):
             if not code >> k & 1:
                 shares[k] += weight * (r2[code | 1 << k] - r2[code])
-    return pd.Series(shares, index=pd.Index(names, name="feature"), name="lmg")
+    return shares
 
 
 def vif(X: pd.DataFrame | npt.ArrayLike) -> pd.Series:
@@ -231,14 +234,18 @@ def vif(X: pd.DataFrame | npt.ArrayLike) -> pd.Series:
     >>> vif([(1, 1), (1, -1), (-1, 1), (-1, -1)]).tolist()
     [1.0, 1.0]
     """
-    regressors, _, names = _regression(X, None, "vif")
-    centred = regressors - regressors.mean(axis=0)
+    centred, _, names = _regression(X, None, "vif")
+    return pd.Series(_inflation(centred), index=pd.Index(names, name="feature"), name="vif")
+
+
+def _inflation(centred: Floats) -> list[float]:
+    """Factors of `vif`, from regressors less their means."""
     factors = []
-    for k in range(len(names)):
+    for k in range(centred.shape[1]):
         others = np.delete(centred, k, axis=1)
         unexplained = 1 - (_r2(others, centred[:, k]) if others.shape[1] else 0.0)
         factors.append(1 / unexplained if unexplained > 1e-12 else float("inf"))
-    return pd.Series(factors, index=pd.Index(names, name="feature"), name="vif")
+    return factors
 
 
 def _r2(centred: Floats, residue: Floats) -> float:
@@ -249,6 +256,7 @@ def _r2(centred: Floats, residue: Floats) -> float:
 def _regression(
     X: pd.DataFrame | npt.ArrayLike, y: npt.ArrayLike | None, where: str
 ) -> tuple[Floats, Floats, list[str]]:
+    """Regressors and target of the complete rows, less their means, and the regressors' names."""
     frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.atleast_2d(np.asarray(X)))
     names = [str(name) if isinstance(X, pd.DataFrame) else f"x{name}" for name in frame.columns]
     texts = [n for n, c in zip(names, frame.columns) if not pd.api.types.is_numeric_dtype(frame[c].dtype)]
@@ -270,4 +278,4 @@ def _regression(
         raise InputError(f"{where}: {', '.join(constant)} is constant; omit it")
     if y is not None and np.ptp(target) == 0:
         raise InputError(f"{where}: y is constant; it has no variance to explain")
-    return regressors, target, names
+    return regressors - regressors.mean(axis=0), target - target.mean(), names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,10 @@ def partial_dependence(
     resampling = Resampling.of("partial_dependence", bootstrap, band, trees, seed)
     predict, rows = _model(model, X)
     names = _names(features, rows)
-    values = [_grid_of(model, rows, name, _grid_argument(grid, k, len(names))) for k, name in enumerate(names)]
+    grids: list[Any] = [grid] * len(names) if isinstance(grid, int) or len(names) == 1 else list(cast(Any, grid))
+    if len(grids) != len(names):
+        raise InputError(f"partial_dependence: grid has {len(grids)} parts, expected the values of each of {names}")
+    values = [_grid_of(model, rows, name, own) for name, own in zip(names, grids)]
     mesh = [axis.ravel() for axis in np.meshgrid(*values, indexing="ij")]
     table = pd.DataFrame(dict(zip(names, mesh)))
     table["effect"] = _dependence(predict, rows, names, mesh)
@@ -287,12 +290,6 @@ def _names(features: str | Sequence[str], rows: pd.DataFrame) -> list[str]:
 
 def _levels(model: Any, name: str) -> tuple[Any, ...]:
     return model.encoding.levels.get(name, ()) if isinstance(model, TrainedForest) else ()
-
-
-def _grid_argument(grid: Any, k: int, count: int) -> Any:
-    if isinstance(grid, int) or count == 1:
-        return grid
-    return list(grid)[k]
 
 
 def _grid_of(model: Any, rows: pd.DataFrame, name: str, grid: Any) -> npt.NDArray[Any]:

@@ -55,14 +55,11 @@ def compact_letters(different: npt.ArrayLike, order: npt.ArrayLike | None = None
     position[sequence] = np.arange(k)
     ranked = matrix[np.ix_(sequence, sequence)]
     letters: list[frozenset[int]] = [frozenset(range(k))] if k else []
-    for i in range(k):
-        for j in range(i + 1, k):
-            if not ranked[i, j]:
-                continue
-            inserted = []
-            for letter in letters:
-                inserted += [letter - {i}, letter - {j}] if {i, j} <= letter else [letter]
-            letters = _absorb(inserted)
+    for i, j in np.argwhere(np.triu(ranked, 1)).tolist():
+        inserted = []
+        for letter in letters:
+            inserted += [letter - {i}, letter - {j}] if {i, j} <= letter else [letter]
+        letters = _absorb(inserted)
     letters = _sweep(letters, ranked)
     if len(letters) > len(ALPHABET):
         raise InputError(f"compact_letters: {len(letters)} letters are needed, there are {len(ALPHABET)}")

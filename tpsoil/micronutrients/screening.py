@@ -89,6 +89,8 @@ def screen_outliers(
     >>> screening.outlier.sum(), screening.counts.loc["value", "after"]
     (np.int64(1), np.int64(11))
     """
+    from scipy.stats import norm
+
     if method not in ("sd", "mad"):
         raise InputError(f"screen_outliers: method is '{method}', expected 'sd' or 'mad'")
     if not (np.isfinite(threshold) and threshold > 0):
@@ -97,7 +99,6 @@ def screen_outliers(
     require_tidy(table, "screen_outliers")
     names = [str(e) for e in pd.unique(table["element"])]
     require_named("screen_outliers", elements or (), names, "element")
-    outlier = pd.Series(False, index=table.index, name="outlier")
     flags = np.zeros(len(table), dtype=bool)
     rows: dict[str, dict[str, Any]] = {}
     for element in names if elements is None else elements:
@@ -113,10 +114,10 @@ def screen_outliers(
             "share": float(flagged.sum() / n),
             "low": low,
             "high": high,
-            "normal_share": _normal_share(threshold),
+            "normal_share": float(2 * norm.sf(threshold)),
             "can_trigger": method == "mad" or (n - 1) / np.sqrt(n) > threshold,
         }
-    outlier[:] = flags
+    outlier = pd.Series(flags, index=table.index, name="outlier")
     return Screening(table[~flags], outlier, pd.DataFrame(rows).T.rename_axis("element").infer_objects())
 
 
@@ -144,7 +145,7 @@ def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
     """
     require_tidy(samples, "censored_shares")
     rows: dict[str, dict[str, Any]] = {}
-    for element, part in samples.groupby("element", sort=False):
+    for element, part in samples.groupby("element", sort=False, observed=True):
         valid = int(part["value"].notna().sum())
         censored = int(part["censored"].sum()) if "censored" in part else 0
         measured, limits = valid + censored, part.get("detection_limit")
@@ -212,9 +213,3 @@ def _fences(
         if not iterate or not new.any():
             break
     return outlier, float(np.exp(low) if log else low), float(np.exp(high) if log else high)
-
-
-def _normal_share(threshold: float) -> float:
-    from scipy.stats import norm
-
-    return float(2 * norm.sf(threshold))

@@ -53,26 +53,27 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None,
             f"summarise_sites: {int(negative.sum())} values of {which} are "
             f"{'negative' if lowest == 0 else f'below {lowest:g}'}; censor or correct them"
         )
-    flagged_samples = samples.assign(
-        censored=samples["censored"].astype(bool) if "censored" in samples else False,
-        _valid=samples["value"].notna(),
-    )
+    flagged_samples = samples.assign(censored=samples["censored"].astype(bool) if "censored" in samples else False)
     keys = ["site", "element"]
     groups = flagged_samples.groupby(keys, sort=False, observed=True)
     result = groups["value"].agg(mean="mean", sd="std", n="count")
     result["cv"] = (100 * result["sd"] / result["mean"]).where(result["mean"] > 0)
     result["n_censored"] = groups["censored"].sum().astype(int)
     result["n_missing"] = groups.size() - result["n"] - result["n_censored"]
-    reserved = {*keys, "value", "replicate", "detection_limit", "censored", "_valid"}
+    reserved = {*keys, "value", "replicate", "detection_limit", "censored"}
     others = [c for c in samples.columns if c not in reserved] if keep is None else list(keep)
     require_named("summarise_sites: keep", others, samples)
-    for column in others:
-        numeric = pd.api.types.is_numeric_dtype(flagged_samples[column]) and not pd.api.types.is_bool_dtype(
-            flagged_samples[column]
+    taken = [name for name in others if name in result]
+    if taken:
+        raise InputError(
+            f"summarise_sites: column '{taken[0]}' has the name of a result; rename it, or leave it out of keep"
         )
+    for column in others:
+        values = samples[column]
+        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         result[column] = groups[column].mean() if numeric else groups[column].first()
     table = result.reset_index()
-    empty = table[table["n"] == 0].groupby("element").size()
+    empty = table[table["n"] == 0].groupby("element", observed=True).size()
     table.attrs["empty_sites"] = {str(k): int(v) for k, v in empty.items()}
     return table[["site", "element", "mean", "sd", "cv", "n", "n_censored", "n_missing", *others]]
 
@@ -98,7 +99,7 @@ def summarise_elements(sites: pd.DataFrame) -> pd.DataFrame:
     28.28
     """
     rows: dict[str, dict[str, Any]] = {}
-    for element, part in sites.groupby("element", sort=False):
+    for element, part in sites.groupby("element", sort=False, observed=True):
         means = part["mean"].dropna()
         mean, sd = float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else float("nan")
         several = part[part["n"] > 1]
@@ -166,7 +167,7 @@ def censored_lognormal(samples: pd.DataFrame) -> pd.DataFrame:
 
     require_tidy(samples, "censored_lognormal")
     rows: dict[str, dict[str, Any]] = {}
-    for element, part in samples.groupby("element", sort=False):
+    for element, part in samples.groupby("element", sort=False, observed=True):
         below = part["censored"].to_numpy(dtype=bool)
         limit = part["detection_limit"].to_numpy(dtype=np.float64)[below]
         value = part["value"].to_numpy(dtype=np.float64)[~below]
