@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from sklearn.linear_model import LinearRegression
 
 import tpsoil
 from tpsoil.cube import open_cube, sample_cube
 from tpsoil.errors import InputError
-from tpsoil.forest import area_of_applicability, train
+from tpsoil.forest import area_of_applicability, predict_cube, train
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.micronutrients import map_elements, train_elements
 
@@ -131,3 +132,28 @@ def test_dissimilarity_of_an_own_class_layer_is_that_of_dummies(cube: xr.Dataset
     by_forest = area_of_applicability(trained, cube, weights={"slope": 1.0, "my_units": 2.0}, folds=folds)
     got = [float(by_forest["dissimilarity_index"].values[c]) for c in cells]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_an_unseen_class_is_missing_where_training_had_missing_values(cube: xr.Dataset, samples: pd.DataFrame) -> None:
+    """Such a forest predicts a cell without a class, but not one whose class is new."""
+    table = sample_cube(cube, samples).assign(slope=lambda t: t["slope"].where(t.index % 5 > 0))
+    trained = train(table, "Fe", ["my_units", "slope"], trees=10, folds="random", missing="keep")
+    alone, element = trained.predict_cube(cube)["mean"], map_elements({"Fe": trained}, cube, level=None)["iron"]
+    np.testing.assert_array_equal(alone, element)
+    np.testing.assert_array_equal(np.isnan(alone), cube["my_units"] == 9)
+
+
+def test_a_layer_for_what_is_no_feature_is_rejected_everywhere(cube: xr.Dataset, samples: pd.DataFrame) -> None:
+    table, wrong = sample_cube(cube, samples), {"slop": "my_units"}
+    trained = train(table, "Fe", ["slope"], trees=5, folds="random")
+    line = LinearRegression().fit(table[["slope"]], table["Fe"])
+    for call in (
+        lambda: trained.predict_cube(cube, wrong),
+        lambda: predict_cube(trained, cube, wrong),
+        lambda: predict_cube(line, cube, wrong),
+        lambda: map_elements({"Fe": trained}, cube, layers=wrong),
+        lambda: map_elements(table, cube, ["Fe"], ["slope"], layers=wrong, trees=5),
+        lambda: area_of_applicability(trained, cube, layers=wrong),
+    ):
+        with pytest.raises(InputError, match="layers name 'slop', which is no feature; did you mean 'slope'"):
+            call()

@@ -247,7 +247,9 @@ def test_a_censored_element_is_rejected_by_default(cube: xr.Dataset) -> None:
 def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
     wide = samples_of(cube, 20)
     options: dict[str, Any] = {"trees": 5, "on_masked": "keep"}
-    with pytest.raises(MissingInputError, match=r"2 covariates are not in the cube: no layer 'ndvy'.*no layer 'slope'"):
+    with pytest.raises(
+        MissingInputError, match=r"map_elements: 2 of 3 features are missing: no layer 'ndvy'.*no layer 'slope'"
+    ):
         map_elements(wide, cube, ["Fe"], ["elevation", "ndvy", "slope"], **options)
     with pytest.raises(InputError, match="no element 'Cu'"):
         map_elements(wide, cube, ["Cu"], FEATURES, **options)

@@ -165,7 +165,7 @@ def test_a_class_that_training_never_saw() -> None:
 def test_missing_layers_are_all_listed(compiled: CompiledForest) -> None:
     cube = cube_of().drop_vars(["huge", "tiny"]).rename({"close": "clse"})
     with pytest.raises(
-        MissingInputError, match=r"lacks 3 of the forest's features: 'tiny'.*'huge'.*'close'; did you mean 'clse'"
+        MissingInputError, match=r"3 of 6 features are missing: .*'tiny'.*'huge'.*'close'; did you mean 'clse'"
     ):
         compiled.predict_cube(cube)
     with pytest.raises(InputError, match="layers name 'plan', which is no feature; did you mean 'plain'"):

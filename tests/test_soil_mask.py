@@ -13,7 +13,7 @@ import xarray as xr
 
 from tpsoil.cube import sample_cube
 from tpsoil.errors import InputError
-from tpsoil.forest import TrainedForest, area_of_applicability, train
+from tpsoil.forest import TrainedForest, area_of_applicability, predict_cube, train
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.micronutrients import map_elements, train_elements
 from tpsoil.soil_mask import place_on_soil, surface_codes, with_soil_mask
@@ -127,7 +127,7 @@ def test_no_other_map_of_a_forest_has_one_either(cube: xr.Dataset, samples: pd.D
     for maps in (
         trained.predict_cube(cube),
         train(rows, "Fe", ["slope"], trees=10, folds="random").predict_cube(cube),
-        trained.compile().predict_cube(trained.encoding.cube(cube)),
+        predict_cube(trained, cube),
         area_of_applicability(trained, cube),
         area_of_applicability(rows[["slope"]], cube),
     ):

@@ -286,9 +286,9 @@ def test_applicability_of_a_plain_cube_needs_its_columns() -> None:
     layer = xr.DataArray(np.ones((2, 2)), dims=("y", "x"))
     found = area_of_applicability(training, xr.Dataset({"slope": layer, "green": layer}), layers={"ndvi": "green"})
     assert found["applicability"].to_numpy().tolist() == [[1, 1], [1, 1]]
-    with pytest.raises(MissingInputError, match="the cube lacks ndvi"):
+    with pytest.raises(MissingInputError, match="1 of 2 features are missing: no layer 'ndvi'"):
         area_of_applicability(training, xr.Dataset({"slope": layer}))
-    with pytest.raises(MissingInputError, match="the table lacks columns ndvi"):
+    with pytest.raises(MissingInputError, match="1 of 2 features are missing: no column 'ndvi'"):
         area_of_applicability(training, pd.DataFrame({"slope": [1.0]}))
     with pytest.raises(InputError, match="rows have 3 columns, expected 2"):
         area_of_applicability(training, np.ones((2, 3)))
@@ -373,3 +373,12 @@ def test_a_map_of_the_south_from_samples_of_the_north(
     with capsys.disabled():
         print(f"\n{element}, north to south: coverage of 90 % intervals {plain:.3f}, weighted {weighted:.3f}")
     assert abs(weighted - 0.9) < 0.6 * abs(plain - 0.9)
+
+
+def test_folds_and_layers_of_an_area_fit_its_points() -> None:
+    table = plots(20)
+    trained = train(table, "Fe", ["slope", "wetness"], "site", trees=5, folds="random")
+    with pytest.raises(InputError, match=r"folds have shape \(2,\), expected \(60,\)"):
+        area_of_applicability(trained, table, folds=[0, 1])
+    with pytest.raises(InputError, match="layers has no effect without a cube"):
+        area_of_applicability(trained, table, layers={"slope": "wetness"})

@@ -12,13 +12,14 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError
-from tpsoil.forest.dissimilarity import Applicability, checked_weights, fit_applicability
+from tpsoil.errors import InputError
+from tpsoil.forest.dissimilarity import Applicability, checked_weights, fit_applicability, table_of_points
 from tpsoil.forest.encoding import Encoding, learn_encoding
-from tpsoil.forest.features import KINDS, layer_kinds
+from tpsoil.forest.features import KINDS, layer_kinds, require_features
 from tpsoil.forest.importance import permutation_importance
+from tpsoil.forest.mapping import blocks_of_rows, read_block, sources_of
 from tpsoil.forest.trained import TrainedForest
-from tpsoil.soil_mask import MASK
+from tpsoil.soil_mask import with_soil_mask
 from tpsoil.variables import variable
 
 Floats = npt.NDArray[np.float64]
@@ -79,39 +80,42 @@ def area_of_applicability(
     >>> areas["applicability"].tolist()
     [1, 0]
     """
+    if layers is not None and not isinstance(new, xr.Dataset):
+        raise InputError("applicability: layers has no effect without a cube; name the columns as the features")
+    table = training.rows if isinstance(training, TrainedForest) else table_of_points(training)
+    names = [str(name) for name in table.columns]
+    sources = sources_of("applicability", names, new, layers) if isinstance(new, xr.Dataset) else {}
     if isinstance(training, TrainedForest):
         space = ForestSpace.of(training, weights, folds)
         area, encoding, encode = space.area, space.encoding, True
     else:
-        table = training if isinstance(training, pd.DataFrame) else _unnamed(training)
-        encoding = _table_encoding(table, new, layers)
+        encoding = _table_encoding(table, new, sources)
         encode = any(feature.kind != "continuous" for feature in encoding.features)
         design = encoding.table(table).astype(np.float64) if encode else table
         area = fit_applicability(design, _column_weights(weights, encoding), folds)
     if not isinstance(new, xr.Dataset):
-        rows = _rows(new, list(encoding.sources))
+        rows = _rows(new, names)
         return _frame(area, encoding.table(rows, unseen="missing") if encode else rows)
-    encoded = encoding.cube(new, layers)
-    inputs = [encoded[column] for column in area.columns]
-    if MASK in encoded:
-        inputs.append(encoded[MASK])
+    encoding.require_codes()
+    blocks, fills = blocks_of_rows(with_soil_mask(new), sources.values())
     outputs = [variable("dissimilarity_index"), variable("applicability")]
     attrs = {"threshold": area.threshold}
-    index, inside = map_pixels(applicability_block, *inputs, outputs=outputs, shared=area, attrs=attrs)
+    shared = (area, encoding, fills)
+    index, inside = map_pixels(applicability_block, *blocks, outputs=outputs, shared=shared, attrs=attrs)
     return xr.Dataset({"dissimilarity_index": index, "applicability": inside}, attrs=attrs)
 
 
 def applicability_block(*arguments: Any) -> list[npt.NDArray[Any]]:
-    """One block of a cube: column blocks, the mask where there is one, and the fitted area."""
-    area: Applicability = arguments[-1]
-    blocks = arguments[: len(area.columns)]
-    rows = np.stack([np.asarray(block, dtype=np.float32).ravel() for block in blocks], axis=1)
-    for mask in arguments[len(area.columns) : -1]:
-        rows[mask.ravel() != 1] = np.nan
+    """One block of a cube: feature blocks, the mask where there is one, then the area, the encoding and fill values."""
+    area, encoding, fills = arguments[-1]
+    raw, soil = read_block(arguments[:-1], fills)
+    columns = encoding.columns_of(dict(zip(encoding.sources, raw)))
+    rows = np.stack([columns[name] for name in area.columns], axis=1)
+    rows[~soil] = np.nan
     index = area.index(rows)
     # Judged as it is stored, so that the map of the index and the map of the area never contradict each other.
-    stored = index.astype(np.float32)
-    return [stored.reshape(blocks[0].shape), area.inside(stored).reshape(blocks[0].shape)]
+    stored = index.astype(np.float32).reshape(arguments[0].shape)
+    return [stored, area.inside(stored)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +153,10 @@ class ForestSpace:
         design = encoding.table(table).astype(np.float64)
         complete = design.notna().all(axis=1).to_numpy()
         labels = trained.folds[trained.deciding].to_numpy() if folds is None else np.asarray(folds)
+        if labels.shape != complete.shape:
+            raise InputError(
+                f"applicability: folds have shape {labels.shape}, expected {complete.shape}: one a used row"
+            )
         area = fit_applicability(design[complete], by_column, labels[complete])
         return cls(encoding, area, by_feature, complete)
 
@@ -156,9 +164,7 @@ class ForestSpace:
 def _rows(new: npt.ArrayLike | pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """The features of new points."""
     if isinstance(new, pd.DataFrame):
-        lacking = [name for name in names if name not in new.columns]
-        if lacking:
-            raise MissingInputError(f"applicability: the table lacks columns {', '.join(lacking)}")
+        require_features(new, names, where="applicability")
         return new[names]
     values = np.atleast_2d(np.asarray(new))
     if values.ndim != 2 or values.shape[1] != len(names):
@@ -176,25 +182,12 @@ def _frame(area: Applicability, rows: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _unnamed(training: npt.ArrayLike) -> pd.DataFrame:
-    rows = np.asarray(training, dtype=np.float64)
-    if rows.ndim != 2:
-        raise InputError(f"applicability: training has shape {rows.shape}, expected (n, p) with n of 2 or more")
-    return pd.DataFrame(rows, columns=[f"x{k}" for k in range(rows.shape[1])])
-
-
-def _table_encoding(table: pd.DataFrame, new: Any, layers: Mapping[str, str] | None) -> Encoding:
+def _table_encoding(table: pd.DataFrame, new: Any, sources: Mapping[str, str]) -> Encoding:
     """From a table's columns to those of covariate space; a cube's layers record what kind they are."""
-    features = [str(name) for name in table.columns]
-    if isinstance(new, xr.Dataset):
-        names = {name: (layers or {}).get(name, name) for name in features}
-        lacking = [name for name in names.values() if name not in new]
-        if lacking:
-            raise MissingInputError(f"applicability: the cube lacks {', '.join(lacking)}; add them or name layers=")
-        kinds = {**table.attrs.get(KINDS, {}), **layer_kinds(new, names)}
+    if sources:
         table = table.copy()
-        table.attrs[KINDS] = kinds
-    return learn_encoding(table, features, np.zeros(len(table)), style="onehot")
+        table.attrs[KINDS] = {**table.attrs.get(KINDS, {}), **layer_kinds(new, sources)}
+    return learn_encoding(table, [str(name) for name in table.columns], np.zeros(len(table)), style="onehot")
 
 
 def _column_weights(weights: npt.ArrayLike | Mapping[str, float] | None, encoding: Encoding) -> Floats | None:

@@ -19,10 +19,10 @@ from tpsoil.kernels.trees import apply_rows
 
 from .derived import DerivedValues
 from .flatten import fitted_trees, flat_arrays
-from .mapping import count_unseen, map_forests
+from .mapping import PlainForest, count_unseen, map_forests
 from .quantiles import Responses, levels_of, responses_of
-from .storage import ARRAYS, load_forest, save_forest
-from .tables import columns_of, table_of, unseen_rows, usable
+from .storage import ARRAYS, RESPONSES, load_forest, save_forest
+from .tables import check_unseen, columns_of, known_classes, table_of, usable
 from .walking import Prediction, Walker, walk_few
 
 Array = npt.NDArray[Any]
@@ -200,11 +200,9 @@ class CompiledForest:
 
     def _compute_digest(self) -> str:
         digest = hashlib.sha256()
-        arrays = [getattr(self, name) for name in ARRAYS]
         if self.responses is not None:
-            arrays += [self.responses.value, self.responses.begin, self.responses.member]
             digest.update(repr(self.responses.weighted).encode())
-        for array in arrays:
+        for array in self._arrays:
             digest.update(f"{array.dtype.str}:{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr((self.features, self.targets, self.units, self.accepts_missing)).encode())
@@ -212,12 +210,15 @@ class CompiledForest:
         return digest.hexdigest()
 
     @property
+    def _arrays(self) -> list[Array]:
+        """The arrays that are pickled and saved."""
+        nodes = [getattr(self, name) for name in ARRAYS]
+        return nodes + ([] if self.responses is None else [getattr(self.responses, name) for name in RESPONSES])
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are pickled and saved."""
-        size = sum(int(getattr(self, name).nbytes) for name in ARRAYS)
-        if self.responses is not None:
-            size += self.responses.value.nbytes + self.responses.begin.nbytes + self.responses.member.nbytes
-        return size
+        return sum(int(array.nbytes) for array in self._arrays)
 
     def __repr__(self) -> str:
         size = f"{self.trees} with {self.left.size} nodes, {self.nbytes / 1e6:.3g} MB"
@@ -277,10 +278,12 @@ class CompiledForest:
         """
         levels = levels_of([self], quantiles, method)
         table = table_of(X, self.features)
-        rejected = unseen_rows(table, self.features, self.categories, unseen)
+        check_unseen("predict", unseen)
+        rows, everywhere = dict(zip(self.features, table.T)), np.ones(len(table), dtype=bool)
+        known = known_classes("predict", rows, self.categories, everywhere, reject=unseen == "error")
         if len(table) * FEW * self.trees <= self.left.size:
             columns = columns_of(table)
-            selected = ~rejected & usable(columns, len(table), self.accepts_missing)
+            selected = known & usable(columns, len(table), self.accepts_missing)
             return self._results([walk_few(self, np.stack(columns, axis=1), selected, levels)])
         walker = Walker.of([self], levels)
         step = min(ROWS, max(1, -(-len(table) // max(threads, 1))))
@@ -288,7 +291,7 @@ class CompiledForest:
 
         def part(start: int) -> Prediction:
             columns = columns_of(table[start : start + step])
-            here = ~rejected[start : start + step]
+            here = known[start : start + step]
             return walker.walk(columns, [here & usable(columns, here.size, self.accepts_missing)], levels=levels)[0]
 
         if threads > 1 and len(starts) > 1:
@@ -356,7 +359,8 @@ class CompiledForest:
         InputError, UnitsError
             As for `predict`; where a layer has another unit than in training.
         """
-        return map_forests({"": self}, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
+        member = PlainForest(self, levels_of([self], quantiles, method))
+        return map_forests({"": member}, cube, layers, unseen=unseen)
 
     def unseen_categories(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None) -> dict[str, dict[int, int]]:
         """Cells with a class that is not in the training data, counted: {feature: {class: cells}}; computes."""

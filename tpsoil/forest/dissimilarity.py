@@ -198,6 +198,22 @@ class Applicability:
         return result
 
 
+def table_of_points(points: npt.ArrayLike | pd.DataFrame) -> pd.DataFrame:
+    """Points of covariate space as a table; the columns of an array are x0, x1 and so on.
+
+    Raises
+    ------
+    InputError
+        For an array of another shape than (n, p).
+    """
+    if isinstance(points, pd.DataFrame):
+        return points
+    rows = np.asarray(points, dtype=np.float64)
+    if rows.ndim != 2:
+        raise InputError(f"applicability: training has shape {rows.shape}, expected (n, p) with n of 2 or more")
+    return pd.DataFrame(rows, columns=[f"x{k}" for k in range(rows.shape[1])])
+
+
 def fit_applicability(
     training: npt.ArrayLike | pd.DataFrame,
     weights: npt.ArrayLike | Mapping[str, float] | None = None,
@@ -240,13 +256,9 @@ def fit_applicability(
     >>> round(area.mean_distance, 9), round(area.threshold, 9)
     (2.742257587, 1.289278557)
     """
-    if isinstance(training, pd.DataFrame):
-        columns = tuple(str(name) for name in training.columns)
-        raw = training.to_numpy(dtype=np.float64)
-    else:
-        raw = np.asarray(training, dtype=np.float64)
-        columns = tuple(f"x{k}" for k in range(raw.shape[1] if raw.ndim == 2 else 0))
-    if raw.ndim != 2 or len(raw) < 2:
+    table = table_of_points(training)
+    columns, raw = tuple(str(name) for name in table.columns), table.to_numpy(dtype=np.float64)
+    if len(raw) < 2:
         raise InputError(f"applicability: training has shape {raw.shape}, expected (n, p) with n of 2 or more")
     if not np.isfinite(raw).all():
         bad = int((~np.isfinite(raw)).any(axis=1).sum())

@@ -9,17 +9,12 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 
-from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels.circular import components
-from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.variables import Variable
 
-from .features import KINDS, Feature, feature_kind, float_layer, numbers, require_cube, require_features
+from .features import KINDS, Feature, feature_kind, numbers, require_features
 from .options import Style
-from .tables import Unseen, check_unseen, unseen_message
 
 Floats = npt.NDArray[np.float64]
 SHRINKAGE: Final = 5.0
@@ -121,11 +116,18 @@ class Encoding:
         columns: dict[str, npt.NDArray[np.float32]] = {}
         for feature in self.features:
             values = raw[feature.name]
-            parts = [values] if feature.kind == "continuous" else encode_block(values, (feature, self.style))
+            parts = [values] if feature.kind == "continuous" else self._parts(values.astype(np.float64), feature)
             columns.update(
                 (name, np.ascontiguousarray(part, dtype=np.float32)) for name, part in zip(feature.columns, parts)
             )
         return columns
+
+    def _parts(self, values: Floats, feature: Feature) -> list[npt.NDArray[Any]]:
+        if feature.kind == "circular":
+            return _components(values)
+        levels = np.asarray(feature.levels, dtype=np.float64)
+        place = np.clip(np.searchsorted(levels, values), 0, len(levels) - 1)
+        return _class_columns(np.where(levels[place] == values, place, -1), feature, self.style)
 
     def require_codes(self) -> None:
         """Reject classes that are text: a raster has codes.
@@ -153,76 +155,6 @@ class Encoding:
         """
         of_kind = {kind: [f.name for f in self.features if f.kind == kind] for kind in ("categorical", "circular")}
         return learn_encoding(table, list(self.sources), target, style=style, rows=rows, **of_kind)
-
-    def cube(self, cube: xr.Dataset, layers: Mapping[str, str] | None = None, *, unseen: Unseen = "nan") -> xr.Dataset:
-        """The trees' columns as lazy layers.
-
-        Parameters
-        ----------
-        cube : Dataset (y, x)
-            Has every feature by name; its soil mask is retained, see `tpsoil.soil_mask.with_soil_mask`.
-        layers : mapping of str to str, optional
-            Name in the cube of a feature that has another name there.
-        unseen : {"nan", "error"}
-            Treatment of a cell with soil whose class is not in the training data.
-
-        Returns
-        -------
-        Dataset
-            float32, lazy where the cube is; NaN where missing, and for a class that is not in the training data.
-
-        Raises
-        ------
-        MissingInputError
-            Where the cube lacks features; all are listed.
-        InputError
-            For classes that are text in training: a raster has codes. With `unseen="error"` while computing.
-        """
-        check_unseen("map", unseen)
-        cube = require_cube(cube, "map")
-        self.require_codes()
-        names = {feature.name: (layers or {}).get(feature.name, feature.name) for feature in self.features}
-        require_features(cube, list(names.values()), where="map", noun="layer")
-        cube = with_soil_mask(cube)
-        masks = [cube[MASK]] if MASK in cube else []
-        encoded: dict[str, xr.DataArray] = {}
-        for feature in self.features:
-            layer = float_layer(cube[names[feature.name]])
-            if feature.kind == "continuous":
-                encoded[feature.columns[0]] = layer
-                continue
-            outputs = [Variable(column, column, "1") for column in feature.columns]
-            shared = (feature, self.style, unseen == "error")
-            results = map_pixels(encode_layer, layer, *masks, outputs=outputs, shared=shared)
-            encoded.update((column, xr.DataArray(result)) for column, result in zip(feature.columns, results))
-        for mask in masks:
-            encoded[MASK] = mask
-        return xr.Dataset(encoded)
-
-
-def encode_layer(block: npt.NDArray[Any], *arguments: Any) -> list[npt.NDArray[Any]]:
-    """One block of a class or direction layer: the mask where there is one, then feature, style and the rule of unseen
-    classes."""
-    feature, style, reject = arguments[-1]
-    encoded = encode_block(block, (feature, style))
-    if reject and feature.kind == "categorical":
-        unseen = ~np.isnan(block) & np.isnan(encoded[0])
-        for mask in arguments[:-1]:
-            unseen &= mask == 1
-        if unseen.any():
-            raise InputError(unseen_message("predict_cube", feature.name, block[unseen], feature.levels))
-    return encoded
-
-
-def encode_block(block: npt.NDArray[Any], shared: tuple[Feature, Style]) -> list[npt.NDArray[Any]]:
-    """A block, or a column of rows, of a class or direction as the trees' columns."""
-    feature, style = shared
-    if feature.kind == "circular":
-        return _components(block.astype(np.float64))
-    levels = np.asarray(feature.levels, dtype=np.float64)
-    flat = block.astype(np.float64)
-    place = np.clip(np.searchsorted(levels, flat), 0, len(levels) - 1)
-    return _class_columns(np.where(levels[place] == flat, place, -1), feature, style)
 
 
 def learn_encoding(
@@ -282,11 +214,10 @@ def learn_encoding(
     return Encoding(tuple(learned), style)
 
 
-def _components(degrees: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    flat = np.ascontiguousarray(degrees, dtype=np.float64).ravel()
-    sine, cosine = np.empty(flat.size), np.empty(flat.size)
-    components(flat, sine, cosine)
-    return [sine.reshape(degrees.shape), cosine.reshape(degrees.shape)]
+def _components(degrees: Floats) -> list[npt.NDArray[Any]]:
+    sine, cosine = np.empty(degrees.size), np.empty(degrees.size)
+    components(np.ascontiguousarray(degrees), sine, cosine)
+    return [sine, cosine]
 
 
 def _levels(column: pd.Series) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -17,20 +17,19 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
-from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.variables import Variable, missing_code
+from tpsoil.soil_mask import with_soil_mask
+from tpsoil.variables import Variable
 
 from .compiled import CompiledForest
-from .features import require_cube, require_features
-from .mapping import forest_outputs, read_block
+from .features import require_cube
+from .mapping import WHERE, blocks_of_rows, forest_outputs, read_block, sources_of
 from .quantiles import levels_of
-from .tables import Unseen, check_unseen, unseen_classes, unseen_message
+from .tables import Unseen, check_unseen, known_classes, usable
 from .trained import TrainedForest
 from .unwrapping import FittedModel, class_levels, unwrap
 
 Array = npt.NDArray[Any]
 
-WHERE: Final = "predict_cube"
 _IN_TURN = threading.Lock()
 """Estimators with `n_jobs` predict one block at a time: scikit-learn's joblib tasks change the warning filters, which
 belong to the process before Python 3.14."""
@@ -100,17 +99,10 @@ def predict_cube(
     cube = require_cube(cube, WHERE)
     if isinstance(model, TrainedForest | CompiledForest):
         _reject(probabilities, "probabilities", "a regression forest")
-        if isinstance(model, CompiledForest):
-            return model.predict_cube(cube, layers, quantiles=quantiles, unseen=unseen)
-        if layers is not None and not isinstance(layers, Mapping):
-            raise InputError(
-                f"{WHERE}: layers is a list; a trained forest matches features by name: {{feature: layer}}"
-            )
         return model.predict_cube(cube, layers, quantiles=quantiles, unseen=unseen)
     fitted = unwrap(model, WHERE)
-    names = _names(fitted, layers)
-    renamed = layers if isinstance(layers, Mapping) else {}
-    sources = {name: renamed.get(name, name) for name in names}
+    sources = _sources(fitted, cube, layers)
+    names = tuple(sources)
     if fitted.forest is not None:
         _reject(probabilities, "probabilities", "a regression forest")
         if fitted.before is None:
@@ -198,15 +190,9 @@ def predict_rows(*arguments: Any) -> list[Array]:
     """One block of a cube: a block of each feature, the mask where there is one, and the model."""
     model: BlockModel = arguments[-1]
     columns, selected = read_block(arguments[:-1], model.fills)
-    for column in columns:
-        selected &= ~np.isnan(column)
-    for name, column in zip(model.features, columns):
-        if name not in model.levels:
-            continue
-        unseen = unseen_classes(column, model.levels[name]) & selected
-        if model.reject_unseen and unseen.any():
-            raise InputError(unseen_message(WHERE, name, column[unseen], model.levels[name]))
-        selected &= ~unseen
+    selected &= usable(columns, selected.size, accepts_missing=False)
+    raw = dict(zip(model.features, columns))
+    selected = known_classes(WHERE, raw, model.levels, selected, reject=model.reject_unseen)
     results = [np.full(selected.size, spec.fill, dtype=spec.dtype) for spec in model.outputs]
     if selected.any():
         rows = np.stack([column[selected] for column in columns], axis=1).astype(np.float64)
@@ -216,12 +202,9 @@ def predict_rows(*arguments: Any) -> list[Array]:
 
 
 def _map(model: BlockModel, cube: xr.Dataset, sources: Sequence[str]) -> xr.Dataset:
-    require_features(cube, sources, where=WHERE, noun="layer")
-    cube = with_soil_mask(cube)
-    inputs = [cube[source] for source in sources]
-    masks = [cube[MASK]] if MASK in cube else []
-    model = replace(model, fills=tuple(missing_code(layer) for layer in inputs))
-    results = map_pixels(predict_rows, *inputs, *masks, outputs=model.outputs, shared=model)
+    blocks, fills = blocks_of_rows(with_soil_mask(cube), sources)
+    model = replace(model, fills=fills)
+    results = map_pixels(predict_rows, *blocks, outputs=model.outputs, shared=model)
     attributes = {
         "model": model.fitted.description,
         "model_digest": model.digest,
@@ -231,28 +214,22 @@ def _map(model: BlockModel, cube: xr.Dataset, sources: Sequence[str]) -> xr.Data
     return xr.Dataset({spec.name: result for spec, result in zip(model.outputs, results)}, attrs=attributes)
 
 
-def _names(fitted: FittedModel, layers: Mapping[str, str] | Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the features in the order of training."""
-    ordered = None if layers is None or isinstance(layers, Mapping) else tuple(str(name) for name in layers)
+def _sources(fitted: FittedModel, cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+    """Layer of each feature, in the order of training."""
     if fitted.named:
-        if ordered is not None and not set(fitted.features) <= set(ordered):
-            lacking = ", ".join(name for name in fitted.features if name not in ordered)
-            raise InputError(
-                f"{WHERE}: layers is a list without {lacking}; the {fitted.name} matches features by name, so for "
-                "layers of other names pass layers={feature: layer}"
-            )
-        return fitted.features
-    if ordered is None:
+        return sources_of(WHERE, fitted.features, cube, layers)
+    if layers is None or isinstance(layers, Mapping):
         raise InputError(
             f"{WHERE}: the {fitted.name} was fitted on an array, whose columns have no names; pass layers= the "
             f"{fitted.count} layers in the order of the columns, or fit it on a DataFrame"
         )
+    ordered = tuple(str(name) for name in layers)
     if len(ordered) != fitted.count or len(set(ordered)) != len(ordered):
         raise InputError(
             f"{WHERE}: layers names {len(ordered)} layers ({len(set(ordered))} distinct), the {fitted.name} was fitted "
             f"on {fitted.count} columns; pass one layer for each column, in order"
         )
-    return ordered
+    return sources_of(WHERE, ordered, cube, None)
 
 
 def _reject(requested: bool, option: str, model: str) -> None:

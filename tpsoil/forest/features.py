@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import InputError, MissingInputError, nearest_name
-from tpsoil.variables import Kind, missing_code, stored_kind
+from tpsoil.variables import Kind, stored_kind
 
 Floats = npt.NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def require_features(
     ------
     MissingInputError
     """
-    available = [str(name) for name in (table.columns if isinstance(table, pd.DataFrame) else table.variables)]
+    available = [str(name) for name in (table.variables if isinstance(table, xr.Dataset) else table.columns)]
     lacking = [name for name in names if name not in available]
     if lacking:
         hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, available)}" for name in lacking)
@@ -153,10 +153,3 @@ def require_cube(cube: Any, where: str) -> xr.Dataset:
         f"{where}: cube is a {type(cube).__name__}, expected a Dataset (y, x) with a layer for each feature; "
         "open a stored cube with tpsoil.open_cube(path)"
     )
-
-
-def float_layer(layer: xr.DataArray) -> xr.DataArray:
-    """A layer as float32 with NaN where it is missing: the missing code of an integer layer is not a number."""
-    values = layer.astype(np.float32)
-    code = missing_code(layer)
-    return values if code is None else values.where(layer != code)

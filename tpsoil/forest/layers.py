@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from tpsoil.forest.checks import check_forests
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import Applicability, ErrorCurve
 from tpsoil.forest.encoding import Encoding
-from tpsoil.forest.features import require_cube, require_features
+from tpsoil.forest.features import require_cube
 from tpsoil.forest.intervals import Conformal, conformal_intervals
 from tpsoil.forest.local_intervals import (
     ClassCorrection,
@@ -37,7 +37,7 @@ from tpsoil.forest.model_bytes import Unpacked, encoding_of, pack, reading_model
 from tpsoil.forest.outputs import LIMITS, SPREAD_LIMITS, layer_variables
 from tpsoil.forest.quantiles import Levels, Responses
 from tpsoil.forest.residual_kriging import add_kriged
-from tpsoil.forest.tables import Unseen, check_unseen
+from tpsoil.forest.tables import Unseen
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.walking import Prediction
 from tpsoil.soil_mask import MASK, RECORD, with_soil_mask
@@ -216,10 +216,7 @@ class MapModel:
             lower, upper = self.measurement.widen(mean, lower, upper, self.conformal.level)
         # The area is derived from the index as it is stored, so that the two maps are always consistent.
         index, density = np.full((2, selected.size), np.nan, dtype=np.float32)
-        pixels = np.flatnonzero(selected)
-        for begin in range(0, pixels.size, BATCH):
-            place = pixels[begin : begin + BATCH]
-            columns = self.space.columns_of({name: column[place] for name, column in zip(self.features, raw)})
+        for place, columns in self._batches(self.space, raw, selected):
             rows = np.stack(list(columns.values()), axis=1)
             index[place] = self.area.index(rows)
             if "point_density" in self.extra:
@@ -236,12 +233,18 @@ class MapModel:
         if self.by_shift is None or self.domain is None:
             return None
         correction = np.full(selected.size, np.nan)
+        for place, columns in self._batches(self.encoding, raw, selected):
+            correction[place] = self.by_shift.at(chance_of_area(self.domain, columns))
+        return correction
+
+    def _batches(
+        self, encoding: Encoding, raw: Sequence[Array], selected: Array
+    ) -> Iterator[tuple[Array, dict[str, Array]]]:
+        """Some of the selected pixels at a time, with their columns of an encoding."""
         pixels = np.flatnonzero(selected)
         for begin in range(0, pixels.size, BATCH):
             place = pixels[begin : begin + BATCH]
-            columns = self.encoding.columns_of({name: column[place] for name, column in zip(self.features, raw)})
-            correction[place] = self.by_shift.at(chance_of_area(self.domain, columns))
-        return correction
+            yield place, encoding.columns_of({name: column[place] for name, column in zip(self.features, raw)})
 
     def outputs(self, label: str) -> list[Variable]:
         """The layers' identities: `label`, `label_sd`, `label_lower` and so on."""
@@ -287,11 +290,9 @@ class MapModel:
 
     def dump(self) -> bytes:
         """The model as bytes: arrays and plain values, no code; `load` reads them."""
-        records = {name: getattr(self, name) for name in ("encoding", "space", "conformal", "measurement")}
         plain: dict[str, Any] = {"name": self.name, "facts": dict(self.facts), "extra": list(self.extra)}
-        plain |= {name: None if value is None else asdict(value) for name, value in records.items()}
-        parts = {name: getattr(self, name) for name in ARRAY_PARTS}
-        return pack(plain, {**parts, "responses": self.forest.responses})
+        plain |= {"encoding": asdict(self.encoding), "space": None if self.space is None else asdict(self.space)}
+        return pack(plain, {**{name: getattr(self, name) for name in PARTS}, "responses": self.forest.responses})
 
     @classmethod
     def load(cls, data: bytes) -> MapModel:
@@ -313,26 +314,24 @@ class MapModel:
     @classmethod
     def _of(cls, stored: Unpacked) -> MapModel:
         plain = stored.plain
-        forest = replace(stored.part("forest", CompiledForest), responses=stored.part("responses", Responses))
-        parts = {name: stored.part(name, kind) for name, kind in ARRAY_PARTS.items() if name != "forest"}
+        parts = {name: stored.part(name, kind) for name, kind in PARTS.items()}
+        parts["forest"] = replace(parts["forest"], responses=stored.part("responses", Responses))
         return cls(
             name=plain["name"],
             encoding=encoding_of(plain["encoding"]),
-            forest=forest,
             facts=plain["facts"],
-            conformal=stored.part("conformal", Conformal),
             space=None if plain["space"] is None else encoding_of(plain["space"]),
-            measurement=stored.part("measurement", MeasurementError),
             extra=tuple(plain.get("extra", ())),
             **parts,
         )
 
 
-ARRAY_PARTS: Final[Mapping[str, Any]] = {
-    "forest": CompiledForest, "area": Applicability, "error": ErrorCurve, "by_class": ClassCorrection,
-    "by_shift": ShiftCorrection, "domain": CompiledForest, "kriging": Kriging,
+PARTS: Final[Mapping[str, Any]] = {
+    "forest": CompiledForest, "conformal": Conformal, "area": Applicability, "measurement": MeasurementError,
+    "error": ErrorCurve, "by_class": ClassCorrection, "by_shift": ShiftCorrection, "domain": CompiledForest,
+    "kriging": Kriging,
 }  # fmt: skip
-"""Parts of a model that are arrays, and their types."""
+"""Parts of a model that are numbers and arrays, and their types."""
 
 
 def map_models(
@@ -366,25 +365,19 @@ def map_models(
     MissingInputError
         Where the cube lacks features; all are listed.
     InputError
-        For what is not a Dataset; with `unseen="error"` while computing.
+        For what is not a Dataset, and names in `layers` that are no features; with `unseen="error"` while computing.
     """
-    check_unseen("map", unseen)
-    cube = require_cube(cube, "map")
+    cube = with_soil_mask(require_cube(cube, "map"))
     if not models:
         raise InputError("map: no model, expected one or more")
     coverage = sorted({model.conformal.level for model in models.values() if model.conformal is not None})
     if len(coverage) > 1:
         raise InputError(f"map: models of one map have different nominal coverage, {coverage}; use one level for all")
-    features = list(dict.fromkeys(name for model in models.values() for name in model.features))
-    sources = {feature: (layers or {}).get(feature, feature) for feature in features}
-    require_features(cube, list(sources.values()), where="map", noun="layer")
-    cube = with_soil_mask(cube)
     attributes: dict[str, Any] = {"unseen_categories": unseen}
     if MASK in cube:
         attributes |= {key: cube[MASK].attrs[key] for key in (RECORD, "masked_classes") if key in cube[MASK].attrs}
     outputs = [spec for label, model in models.items() for spec in model.outputs(label)]
-    members = tuple(models.values())
-    results = map_members("map", members, cube, sources, outputs=outputs, reject_unseen=unseen == "error")
+    results = map_members("map", tuple(models.values()), cube, layers, outputs=outputs, unseen=unseen)
     maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
     for label, model in models.items():
         if model.kriging is not None:

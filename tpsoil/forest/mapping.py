@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.kernels.cache import kernel_digest
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
 
 from .encoding import Encoding
-from .features import require_cube
+from .features import require_cube, require_features
 from .quantiles import Levels, levels_of
-from .tables import check_unseen, unseen_classes, unseen_message, usable
+from .tables import check_unseen, known_classes, unseen_classes, usable
 from .walking import Prediction, Walker
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     """A forest as the block mapper needs it."""
 
 Array = npt.NDArray[Any]
+
+WHERE: Final = "predict_cube"
 
 
 def predict_cube_many(
@@ -75,51 +77,53 @@ def predict_cube_many(
     """
     if not forests or not all(forests):
         raise InputError("predict_cube_many: pass at least one forest, each with a name")
-    return map_forests(forests, cube, layers, quantiles=quantiles, method=method, unseen=unseen)
+    levels = levels_of(list(forests.values()), quantiles, method)
+    return map_forests(
+        {name: PlainForest(forest, levels) for name, forest in forests.items()}, cube, layers, unseen=unseen
+    )
 
 
 def map_forests(
-    forests: Mapping[str, CompiledForest],
+    members: Mapping[str, PlainForest],
     cube: xr.Dataset,
     layers: Mapping[str, str] | Sequence[str] | None,
     *,
-    quantiles: Sequence[float] | None,
-    method: str | None,
     unseen: str,
 ) -> xr.Dataset:
     """The maps of `predict_cube` and `predict_cube_many`; layers of a forest without a name have no suffix."""
-    levels = levels_of(list(forests.values()), quantiles, method)
-    check_unseen("predict_cube", unseen)
-    cube = require_cube(cube, "predict_cube")
-    sources = _sources(forests.values(), cube, layers)
-    cube = with_soil_mask(cube)
-    for forest in forests.values():
-        _check_units(forest, cube, sources)
-    outputs = [spec for name, forest in forests.items() for spec in forest_outputs(name, forest, levels)]
-    members = tuple(PlainForest(forest, levels) for forest in forests.values())
-    results = map_members("predict_cube", members, cube, sources, outputs=outputs, reject_unseen=unseen == "error")
+    cube = with_soil_mask(require_cube(cube, WHERE))
+    outputs = [spec for name, member in members.items() for spec in forest_outputs(name, member.forest, member.levels)]
+    results = map_members(WHERE, tuple(members.values()), cube, layers, outputs=outputs, unseen=unseen)
     attrs: dict[str, Any] = {"kernels": kernel_digest(), "unseen_categories": unseen}
-    for name, forest in forests.items():
+    for name, member in members.items():
         suffix = f"_{name}" if name else ""
-        attrs[f"forest_digest{suffix}"] = forest.digest
-        attrs[f"trees{suffix}"] = forest.trees
-    if levels is not None:
-        attrs["quantiles"] = {"trees": "between trees", "responses": "of training responses"}[levels.method]
+        attrs[f"forest_digest{suffix}"] = member.forest.digest
+        attrs[f"trees{suffix}"] = member.forest.trees
+        if member.levels is not None:
+            attrs["quantiles"] = "between trees" if member.levels.method == "trees" else "of training responses"
     return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
 
 
 @dataclass(frozen=True, eq=False)
 class PlainForest:
-    """A compiled forest whose features are layers: mean, spread and quantiles of each output."""
+    """A compiled forest whose features are layers: mean, spread and quantiles of each output.
+
+    Parameters
+    ----------
+    forest : CompiledForest
+    levels : Levels or None
+    encoding : Encoding or None
+        From layers to the forest's columns; None: its columns are layers.
+    """
 
     forest: CompiledForest
     levels: Levels | None = None
-    encoding: None = None
+    encoding: Encoding | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Of the forest."""
-        return self.forest.features
+        """Layers that the map is computed from."""
+        return self.forest.features if self.encoding is None else tuple(self.encoding.sources)
 
     @property
     def digest(self) -> str:
@@ -169,7 +173,7 @@ class BlockMapper:
         return sum(member.forest.nbytes for member in self.members)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        members = tuple((type(member).__name__, member.digest, member.levels) for member in self.members)
+        members = tuple((type(m).__name__, m.digest, m.levels, m.encoding) for m in self.members)
         return (type(self).__name__, members, self.features, self.fills, self.reject_unseen, self.where)
 
 
@@ -177,10 +181,10 @@ def map_members(
     where: str,
     members: Sequence[Member],
     cube: xr.Dataset,
-    sources: Mapping[str, str],
+    layers: Mapping[str, str] | Sequence[str] | None,
     *,
     outputs: Sequence[Variable],
-    reject_unseen: bool,
+    unseen: str,
 ) -> tuple[xr.DataArray | Array, ...]:
     """The layers of several forests, lazily, in one pass over a cube with its soil mask.
 
@@ -191,18 +195,25 @@ def map_members(
     members : sequence of Member
     cube : Dataset (y, x)
         From `with_soil_mask`.
-    sources : mapping of str to str
-        Layer of each feature.
+    layers
+        As in `sources_of`.
     outputs : sequence of Variable
         Of all members, in order.
-    reject_unseen : bool
-        Whether a cell with soil of a class that is not in the training data is an error; else it is NaN.
+    unseen : {"nan", "error"}
+        Treatment of a cell with soil whose class is not in the training data.
+
+    Raises
+    ------
+    InputError, MissingInputError, UnitsError
+        For an unknown treatment, as `sources_of`, and where a layer has another unit than in training.
     """
-    inputs = [cube[source] for source in sources.values()]
-    masks = [cube[MASK]] if MASK in cube else []
-    fills = tuple(missing_code(layer) for layer in inputs)
-    mapper = BlockMapper(tuple(members), tuple(sources), fills, reject_unseen, where)
-    return map_pixels(map_block, *inputs, *masks, outputs=outputs, shared=mapper)
+    check_unseen(where, unseen)
+    sources = sources_of(where, [name for member in members for name in member.features], cube, layers)
+    for member in members:
+        _check_units(member.forest, cube, sources)
+    blocks, fills = blocks_of_rows(cube, sources.values())
+    mapper = BlockMapper(tuple(members), tuple(sources), fills, unseen == "error", where)
+    return map_pixels(map_block, *blocks, outputs=outputs, shared=mapper)
 
 
 def map_block(*arguments: Any) -> list[Array]:
@@ -221,6 +232,12 @@ def map_block(*arguments: Any) -> list[Array]:
         for k, member, cells, prediction in zip(places, group, selected, predictions):
             layers[k] = member.finish(prediction, [raw[name] for name in member.features], cells)
     return [layer.reshape(arguments[0].shape) for member_layers in layers for layer in member_layers]
+
+
+def blocks_of_rows(cube: xr.Dataset, sources: Iterable[str]) -> tuple[list[xr.DataArray], tuple[int | None, ...]]:
+    """What `read_block` reads of a cube with its soil mask: the layers, then the mask; and the layers' fill values."""
+    layers = [cube[source] for source in sources]
+    return layers + ([cube[MASK]] if MASK in cube else []), tuple(missing_code(layer) for layer in layers)
 
 
 def read_block(blocks: Sequence[Array], fills: Sequence[int | None]) -> tuple[list[Array], Array]:
@@ -247,11 +264,7 @@ def _selected(
     forest = member.forest
     cells = soil & usable([raw[name] for name in member.features], soil.size, forest.accepts_missing)
     levels: Mapping[str, Sequence[float]] = forest.categories if member.encoding is None else member.encoding.levels
-    for name, known in levels.items():
-        unseen = unseen_classes(raw[name], known) & cells
-        if mapper.reject_unseen and unseen.any():
-            raise InputError(unseen_message(mapper.where, name, raw[name][unseen], known))
-        cells &= ~unseen
+    cells = known_classes(mapper.where, raw, levels, cells, reject=mapper.reject_unseen)
     if member.encoding is None:
         return cells
     return cells & usable([columns[name] for name in forest.features], soil.size, forest.accepts_missing)
@@ -261,19 +274,13 @@ def count_unseen(
     forest: CompiledForest, cube: xr.Dataset, layers: Mapping[str, str] | None
 ) -> dict[str, dict[int, int]]:
     """Number of cells on soil with a class that is not in the training data, by feature and class."""
-    sources = _sources([forest], cube, layers)
+    sources = sources_of(WHERE, forest.features, cube, layers)
     cube = with_soil_mask(cube)
     counts: dict[str, dict[int, int]] = {}
     for name, levels in forest.categories.items():
-        layer = cube[sources[name]]
-        fill = missing_code(layer)
-        unseen = ~layer.isin(list(levels)) & layer.notnull()
-        if fill is not None:
-            unseen &= layer != fill
-        if MASK in cube:
-            unseen &= cube[MASK] == 1
-        both = xr.Dataset({"layer": layer.drop_vars(layer.coords), "unseen": unseen.drop_vars(unseen.coords)}).compute()
-        classes, cells = np.unique(both["layer"].values[both["unseen"].values], return_counts=True)
+        blocks, fills = blocks_of_rows(cube, [sources[name]])
+        (column,), soil = read_block([block.transpose(*blocks[0].dims).values for block in blocks], fills)
+        classes, cells = np.unique(column[soil & unseen_classes(column, levels)], return_counts=True)
         if classes.size:
             counts[name] = {int(c): int(n) for c, n in zip(classes, cells)}
     return counts
@@ -289,24 +296,40 @@ def _column(block: Array, fill: int | None) -> Array:
     return column
 
 
-def _sources(forests: Any, cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
-    features = list(dict.fromkeys(name for forest in forests for name in forest.features))
-    if layers is not None and not isinstance(layers, Mapping):
-        if not set(features) <= set(layers):
-            raise InputError(
-                "predict_cube: layers is a list without "
-                f"{', '.join(name for name in features if name not in layers)}; features are matched by name, so for "
-                "layers of other names pass layers={feature: layer}"
-            )
-        layers = None
-    for name in layers or {}:
-        if name not in features:
-            raise InputError(f"predict_cube: layers name '{name}', which is no feature{nearest_name(name, features)}")
-    sources = {name: (layers or {}).get(name, name) for name in features}
-    lacking = [source for source in sources.values() if source not in cube]
-    if lacking:
-        hints = "; ".join(f"'{name}'{nearest_name(name, map(str, cube.data_vars))}" for name in lacking)
-        raise MissingInputError(f"predict_cube: the cube lacks {len(lacking)} of the forest's features: {hints}")
+def sources_of(
+    where: str, features: Iterable[str], cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None
+) -> dict[str, str]:
+    """Layer of each feature.
+
+    Parameters
+    ----------
+    where : str
+        For messages.
+    features : iterable of str
+        May repeat.
+    cube : Dataset
+    layers : mapping of str to str, or sequence of str, optional
+        Layer of each feature that has another name in the cube; of a list, names of the features' own layers.
+
+    Raises
+    ------
+    InputError
+        For a list without a feature, and a name that is no feature.
+    MissingInputError
+        Where the cube lacks features; all are listed.
+    """
+    names = list(dict.fromkeys(features))
+    renamed = layers if isinstance(layers, Mapping) else {}
+    if layers is not None and not isinstance(layers, Mapping) and not set(names) <= set(layers):
+        raise InputError(
+            f"{where}: layers is a list without {', '.join(name for name in names if name not in layers)}; features "
+            "are matched by name, so for layers of other names pass layers={feature: layer}"
+        )
+    for name in renamed:
+        if name not in names:
+            raise InputError(f"{where}: layers name '{name}', which is no feature{nearest_name(name, names)}")
+    sources = {name: renamed.get(name, name) for name in names}
+    require_features(cube, list(sources.values()), where=where, noun="layer")
     return sources
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 FORMAT: Final = "tpsoil forest 1"
 ARRAYS: Final = ("root", "left", "right", "feature", "threshold", "missing_left", "value")
 """Of a compiled forest, in the order of its digest."""
-_RESPONSES: Final = ("value", "begin", "member")
+RESPONSES: Final = ("value", "begin", "member")
+"""Of its training responses."""
 UNREADABLE: Final = (
     KeyError, ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, OSError,
 )  # fmt: skip
@@ -45,7 +46,7 @@ def save_forest(forest: CompiledForest, path: Path) -> None:
     """
     arrays: dict[str, Any] = {name: getattr(forest, name) for name in ARRAYS}
     if forest.responses is not None:
-        arrays |= {f"responses_{name}": getattr(forest.responses, name) for name in _RESPONSES}
+        arrays |= {f"responses_{name}": getattr(forest.responses, name) for name in RESPONSES}
     header = {
         "format": FORMAT,
         "digest": forest.digest,
@@ -98,7 +99,7 @@ def load_forest(path: Path, compiled: type[CompiledForest]) -> CompiledForest:
             raise CorruptStoreError(f"{path}: format '{header['format']}', expected '{FORMAT}'; save the forest again")
         responses = None
         if header["weighted"] is not None:
-            value, begin, member = (arrays[f"responses_{name}"] for name in _RESPONSES)
+            value, begin, member = (arrays[f"responses_{name}"] for name in RESPONSES)
             responses = Responses(value, begin, member, bool(header["weighted"]))
         forest = compiled(
             **{name: arrays[name] for name in ARRAYS},

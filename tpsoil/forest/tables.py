@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError
+from tpsoil.forest.features import require_features
 
 Array = npt.NDArray[Any]
 Unseen = Literal["nan", "error"]
@@ -36,10 +37,7 @@ def table_of(X: Any, features: Sequence[str]) -> Array:
         For a DataFrame without a feature; all that are missing are listed.
     """
     if hasattr(X, "columns"):
-        lacking = [name for name in features if name not in X.columns]
-        if lacking:
-            hints = ", ".join(f"'{name}'{nearest_name(name, map(str, X.columns))}" for name in lacking)
-            raise MissingInputError(f"predict: the table lacks {len(lacking)} of the forest's features: {hints}")
+        require_features(X, features, where="predict")
         X = X[list(features)].to_numpy()
     table = np.asarray(X)
     if table.ndim != 2 or table.shape[1] != len(features):
@@ -70,29 +68,34 @@ def unseen_classes(column: Array, levels: Sequence[float]) -> Array:
     return unseen & ~np.isnan(column) if column.dtype.kind == "f" else unseen
 
 
-def unseen_message(where: str, name: str, values: Array, levels: Sequence[float]) -> str:
-    """Message about classes that are not in the training data."""
-    classes = ", ".join(f"{v:g}" for v in np.unique(values)[:10])
-    return (
-        f"{where}: feature '{name}' has class {classes} in {values.size} cells, which training never saw (it saw "
-        f"{', '.join(map(str, levels))}); mask them, merge the class, or pass unseen='nan'"
-    )
+def known_classes(
+    where: str, columns: Mapping[str, Array], levels: Mapping[str, Sequence[float]], cells: Array, *, reject: bool
+) -> Array:
+    """Those of some cells, or rows, whose classes are all in the training data.
 
-
-def unseen_rows(table: Array, features: Sequence[str], categories: Mapping[str, Sequence[int]], unseen: str) -> Array:
-    """Rows with a class that is not in the training data.
+    Parameters
+    ----------
+    where : str
+        For the message.
+    columns : mapping of str to ndarray (n,)
+    levels : mapping of str to sequence of float
+        Classes in the training data, by feature.
+    cells : ndarray (n,), bool
+    reject : bool
+        Whether another class is an error.
 
     Raises
     ------
     InputError
-        Where there are such rows and `unseen` is "error".
+        Where there are such cells and `reject` is set.
     """
-    check_unseen("predict", unseen)
-    rejected = np.zeros(len(table), dtype=bool)
-    for name, levels in categories.items():
-        column = table[:, list(features).index(name)]
-        here = unseen_classes(column, levels)
-        if unseen == "error" and here.any():
-            raise InputError(unseen_message("predict", name, column[here], levels))
-        rejected |= here
-    return rejected
+    for name, known in levels.items():
+        unseen = unseen_classes(columns[name], known) & cells
+        if reject and unseen.any():
+            classes = ", ".join(f"{v:g}" for v in np.unique(columns[name][unseen])[:10])
+            raise InputError(
+                f"{where}: feature '{name}' has class {classes} in {unseen.sum()} cells, which training never saw (it "
+                f"saw {', '.join(map(str, known))}); mask them, merge the class, or pass unseen='nan'"
+            )
+        cells = cells & ~unseen
+    return cells

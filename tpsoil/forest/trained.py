@@ -18,6 +18,8 @@ from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.derived import DerivedValues
 from tpsoil.forest.encoding import Encoding
 from tpsoil.forest.leaves import leaf_means
+from tpsoil.forest.mapping import PlainForest, map_forests
+from tpsoil.forest.quantiles import levels_of
 from tpsoil.forest.search import fit_forest, spec_of
 from tpsoil.forest.tables import Unseen
 
@@ -185,7 +187,7 @@ class TrainedForest:
     def predict_cube(
         self,
         cube: xr.Dataset,
-        layers: Mapping[str, str] | None = None,
+        layers: Mapping[str, str] | Sequence[str] | None = None,
         *,
         quantiles: Sequence[float] | None = None,
         unseen: Unseen = "nan",
@@ -197,7 +199,7 @@ class TrainedForest:
         cube : Dataset (y, x)
             Has every feature by name, classes as codes, directions in degrees.
         layers : mapping of str to str, optional
-            Name in the cube of a feature that has another name there.
+            Name in the cube of a feature that has another name there; a list of names may only have the features' own.
         quantiles : sequence of float, optional
             Of the training values in the leaves, in 0..1.
         unseen : {"nan", "error"}
@@ -213,11 +215,13 @@ class TrainedForest:
         MissingInputError
             Where the cube lacks features; all are listed.
         InputError
-            For what is not a Dataset; with `unseen="error"` while computing.
+            For what is not a Dataset, and names in `layers` that are no features;
+            with `unseen="error"` while computing.
         """
-        columns = self.encoding.cube(cube, layers, unseen=unseen)
-        maps = self.compile(responses=quantiles is not None).predict_cube(columns, quantiles=quantiles)
-        return maps.assign_attrs(unseen_categories=unseen)
+        self.encoding.require_codes()
+        forest = self.compile(responses=quantiles is not None)
+        member = PlainForest(forest, levels_of([forest], quantiles, None), self.encoding)
+        return map_forests({"": member}, cube, layers, unseen=unseen)
 
     def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
         """The same forest grown on other rows of its design, such as a bootstrap sample; unscored.

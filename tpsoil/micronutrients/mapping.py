@@ -12,10 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.constants import MICRONUTRIENT_STUDY
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, nearest_name
 from tpsoil.forest import TrainedForest, train
 from tpsoil.forest.features import require_cube
 from tpsoil.forest.layers import map_models
+from tpsoil.forest.mapping import sources_of
 from tpsoil.forest.options import TrainingKeywords, TrainingOptions, with_keywords_of
 from tpsoil.forest.standardised import ATTRIBUTE, variogram_text
 from tpsoil.forest.tables import Unseen
@@ -227,11 +228,7 @@ def map_elements(
     if isinstance(samples, pd.DataFrame):
         if elements is None or features is None:
             raise InputError("map_elements: samples need elements= and features=, both lists of names")
-        names = {feature: (layers or {}).get(feature, feature) for feature in features}
-        lacking = [name for name in names.values() if name not in cube]
-        if lacking:
-            hints = "; ".join(f"no layer '{n}'{nearest_name(n, map(str, cube.data_vars))}" for n in lacking)
-            raise MissingInputError(f"map_elements: {len(lacking)} covariates are not in the cube: {hints}")
+        names = sources_of("map_elements", features, cube, layers)
         source = xr.Dataset({feature: cube[name] for feature, name in names.items()}, coords=cube.coords)
         if MASK in cube:
             source[MASK] = cube[MASK]
