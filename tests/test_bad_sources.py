@@ -289,3 +289,47 @@ def test_a_dry_run_rejects_the_table_that_the_run_would(
     assert done.status == 2, done.err
     assert message in done.err
     assert not (tmp_path / "maps.zarr").exists()
+
+
+def series(folder: Path, name: str, **coords: Any) -> Path:
+    """Values that grow by 1 eastward and by 10 northward, in the order of dims that is given."""
+    sizes = [len(values) for values in coords.values()]
+    axes = dict(zip(coords, np.meshgrid(*(np.arange(size) for size in sizes), indexing="ij")))
+    east, north = (next(axes[d] for d in axes if d in names) for names in (("lon", "x"), ("lat", "y")))
+    data = xr.DataArray(east + 10.0 * north, dims=tuple(coords), coords=coords, name="t", attrs={"units": "degC"})
+    path = folder / name
+    data.to_netcdf(path, engine="scipy")
+    return path
+
+
+TIMES = pd.date_range("2017-01-01", periods=2, freq="MS")
+
+
+def test_a_stack_whose_longitudes_come_before_its_latitudes(tmp_path: Path) -> None:
+    """IMERG stores (time, lon, lat): the axes were swapped where crs was passed."""
+    path = series(tmp_path, "imerg.nc", time=TIMES, lon=[90.0, 91.0, 92.0], lat=[30.0, 31.0])
+    for options in ({}, {"crs": "EPSG:4326"}):
+        stack = read_stack(path, "t", "degC", **options)
+        assert stack.dims == ("time", "y", "x")
+        assert (stack.y.values.tolist(), stack.x.values.tolist()) == ([31.0, 30.0], [90.0, 91.0, 92.0])
+        np.testing.assert_array_equal(stack[0], [[10.0, 11.0, 12.0], [0.0, 1.0, 2.0]])
+
+
+def test_a_stack_with_another_name_of_time_and_a_single_step(tmp_path: Path) -> None:
+    """ERA5 since 2024: valid_time, and dims of one step such as number."""
+    path = series(tmp_path, "era5.nc", valid_time=TIMES, number=[0], lat=[31.0, 30.0], lon=[90.0, 91.0])
+    stack = read_stack(path, "t", "degC")
+    assert stack.dims == ("time", "y", "x")
+    assert stack["time"].values.astype("datetime64[M]").astype(str).tolist() == ["2017-01", "2017-02"]
+    assert set(stack.coords) == {"time", "y", "x", "spatial_ref"}
+    line = series(tmp_path, "line.nc", time=TIMES, lat=[30.0], lon=[90.0, 91.0])
+    with pytest.raises(InputError, match="expected a datetime dim such as 'time' and two of a grid"):
+        read_stack(line, "t", "degC")
+
+
+def test_a_stack_without_coordinates_has_no_place(tmp_path: Path) -> None:
+    """Its cells were placed at 0, 1, 2 ... degrees."""
+    data = xr.DataArray(np.zeros((2, 3, 4)), dims=("time", "lat", "lon"), coords={"time": TIMES}, name="t")
+    data.assign_attrs(units="degC").to_netcdf(tmp_path / "bare.nc", engine="scipy")
+    with pytest.raises(GridError, match="has no coordinate 'lat', so its pixels have no place"):
+        read_stack(tmp_path / "bare.nc", "t", "degC")

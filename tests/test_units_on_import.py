@@ -72,3 +72,16 @@ def test_a_file_named_for_an_oxide_is_converted_or_rejected(tmp_path: Path) -> N
     np.testing.assert_allclose(read_raster(path, IRON, units="% as Fe").read(*WHOLE), 5e4)
     with pytest.raises(UnitsError, match="Fe2O3 has no Mn"):
         read_raster(path, variable("manganese"), units="% Fe2O3")
+
+
+def test_daily_rates_of_one_file_a_day_are_not_multiplied_by_the_days_of_a_month(tmp_path: Path) -> None:
+    """A file of one step was taken for a month: 62 mm for 2 mm on each day of January."""
+    for day in range(1, 6):
+        values = xr.DataArray(
+            np.full((1, 2, 3), 2.0), dims=("time", "lat", "lon"), name="pr", attrs={"units": "mm d-1"},
+            coords={"time": [np.datetime64(f"2001-01-0{day}", "ns")], "lat": [31.0, 30.0], "lon": [90.0, 91.0, 92.0]},
+        )  # fmt: skip
+        values.to_netcdf(tmp_path / f"day{day}.nc", engine="scipy")
+    rain = read_stack(str(tmp_path / "day*.nc"), "pr", "mm")
+    np.testing.assert_allclose(rain, 2.0, rtol=1e-12)
+    assert rain.sizes["time"] == 5

@@ -187,7 +187,7 @@ def _choose(dataset: xr.Dataset, where: str, name: str, variable: str | None, pr
 
 
 def _transform(array: xr.DataArray, north: str, east: str, where: str, name: str) -> Affine:
-    steps = {dim: _even(array, dim, where, name) for dim in (north, east) if array.sizes[dim] > 1}
+    steps = {dim: even_step(array, dim, where, name) for dim in (north, east) if array.sizes[dim] > 1}
     if not steps:
         raise GridError(f"{where}: {name} is a single cell, so its size is not known; give two or more")
     width = steps.get(east, abs(steps.get(north, 0.0)))
@@ -197,7 +197,14 @@ def _transform(array: xr.DataArray, north: str, east: str, where: str, name: str
     return Affine(width, 0.0, left, 0.0, height, top)
 
 
-def _even(array: xr.DataArray, dim: str, where: str, name: str) -> float:
+def even_step(array: xr.DataArray, dim: str, where: str, name: str) -> float:
+    """Spacing of a coordinate.
+
+    Raises
+    ------
+    GridError
+        Without the coordinate, or where it is not evenly spaced.
+    """
     if dim not in array.coords:
         raise GridError(f"{where}: {name} has no coordinate '{dim}', so its pixels have no place")
     values = np.asarray(array[dim].values, dtype=np.float64)

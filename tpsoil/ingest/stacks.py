@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import odc.geo.xr  # noqa: F401
 import rioxarray  # noqa: F401  (registers the accessor .rio)
 import xarray as xr
@@ -18,7 +19,7 @@ from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion, is_rate_of, read_unit
 
-from .labelled import is_zarr, open_file
+from .labelled import EAST, even_step, is_zarr, open_file
 from .parts import listed_sources
 
 COPIES_IN_MEMORY: Final = 3
@@ -78,26 +79,26 @@ def read_stack(
     where = f"stack {source if isinstance(source, str | Path) else ', '.join(map(str, source))}"
     files = [Path(path) for path in listed_sources(source, where)]
     names = (variable,) if isinstance(variable, str) else tuple(variable)
-    parts: list[xr.DataArray] = []
-    own: list[Any] = []
-    for file in files:
-        opened = open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all")
-        own.append(_own_crs(opened, names[0]))
-        components = [_converted(_pick(opened, name, file), units, came_in, f"{file.name}, {name}") for name in names]
-        parts.append(
-            components[0] if len(components) == 1 else reduce(operator.add, (part**2 for part in components)) ** 0.5
-        )
+    opened = [
+        open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all") for file in files
+    ]
+    own = [_own_crs(dataset, names[0]) for dataset in opened]
+    if any(one != own[0] for one in own):
+        raise InputError(f"{where}: the files have different CRS; warp them to one, or pass crs= if one is wrong")
+    layers = [[_pick(dataset, name, file) for name in names] for dataset, file in zip(opened, files)]
+    # Of all files together: a file of one step does not show how long it is.
+    stamps = np.sort(np.concatenate([components[0]["time"].values for components in layers]))
+    if (repeated := stamps[1:][stamps[1:] == stamps[:-1]]).size:
+        raise InputError(f"{where}: time {repeated[0]} occurs twice; leave one file out")
+    parts = []
+    for file, components in zip(files, layers):
+        converted = [_converted(one, units, came_in, stamps, f"{file.name}, {one.name}") for one in components]
+        parts.append(converted[0] if len(names) == 1 else reduce(operator.add, (one**2 for one in converted)) ** 0.5)
     try:
         stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
     except ValueError as error:
         raise InputError(f"{where}: the files do not share one grid: {error}") from error
-    if any(one != own[0] for one in own):
-        raise InputError(f"{where}: the files have different CRS; warp them to one, or pass crs= if one is wrong")
-    stack = stack.sortby("time")
-    stamps = stack["time"].values
-    if (repeated := stamps[1:][stamps[1:] == stamps[:-1]]).size:
-        raise InputError(f"{where}: time {repeated[0]} occurs twice; leave one file out")
-    stack = _placed(stack, crs or own[0], where)
+    stack = _placed(stack.sortby("time"), crs or own[0], where)
     stack.name = names[0] if len(names) == 1 else "speed"
     stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
     if len(names) > 1:
@@ -141,29 +142,36 @@ def _own_crs(dataset: xr.Dataset, name: str) -> Any:
 
 
 def _pick(dataset: xr.Dataset, name: str, file: Path) -> xr.DataArray:
+    """A variable with the dims of a grid and `time`, whatever its file calls the dim with dates (ERA5: valid_time)."""
     if name not in dataset:
         raise InputError(f"{file.name}: no variable '{name}'{nearest_name(name, map(str, dataset.data_vars))}")
-    layer = dataset[name]
-    if "time" not in layer.dims or layer["time"].dtype.kind != "M":
-        raise InputError(f"{file.name}, {name}: dims {layer.dims}, expected a datetime dim 'time' and two of a grid")
-    if layer.ndim != 3:
-        raise InputError(f"{file.name}, {name}: dims {layer.dims}, expected time and two of a grid; select the others")
-    return layer
+    layer = dataset[name].reset_coords(drop=True)
+    dates = next((dim for dim in layer.dims if dim in layer.coords and layer[dim].dtype.kind == "M"), None)
+    single = [dim for dim in layer.dims if dim != dates and layer.sizes[dim] == 1]
+    if dates is None or layer.ndim - len(single) != 3:
+        raise InputError(
+            f"{file.name}, {name}: dims {layer.dims}, expected a datetime dim such as 'time' and two of a grid; select "
+            "the others"
+        )
+    return layer.squeeze(single, drop=True).rename({} if dates == "time" else {dates: "time"})
 
 
-def _converted(layer: xr.DataArray, units: str, came_in: str | None, where: str) -> xr.DataArray:
+def _converted(
+    layer: xr.DataArray, units: str, came_in: str | None, stamps: npt.NDArray[np.datetime64], where: str
+) -> xr.DataArray:
     source_unit = came_in or layer.attrs.get("units")
     if not source_unit:
         raise InputError(f"{where}: the file states no units; pass them, such as came_in='K'")
     if is_rate_of(str(source_unit), units):
-        return layer.astype(np.float64) * _rate_to_sums(layer["time"], str(source_unit), units, where)
+        return layer.astype(np.float64) * _rate_to_sums(layer["time"], stamps, str(source_unit), units, where)
     change = conversion(str(source_unit), units, where=where, period="month")
     return layer.astype(np.float64) * change.factor + change.offset
 
 
-def _rate_to_sums(time: xr.DataArray, source_unit: str, units: str, where: str) -> xr.DataArray:
-    """Factors from a rate to the sum of every month or step."""
-    stamps = np.sort(time.values)
+def _rate_to_sums(
+    time: xr.DataArray, stamps: npt.NDArray[np.datetime64], source_unit: str, units: str, where: str
+) -> xr.DataArray:
+    """Factors from a rate to the sum of every month or step, whose length the dates of all files show."""
     step = float(np.median(np.diff(stamps) / np.timedelta64(1, "D"))) if stamps.size > 1 else 30.0
     monthly = step > 27
     if monthly and step > 32:
@@ -182,22 +190,20 @@ def _rate_to_sums(time: xr.DataArray, source_unit: str, units: str, where: str) 
 
 def _placed(stack: xr.DataArray, crs: Any, where: str) -> xr.DataArray:
     """Dims (time, y, x), north up, with a CRS."""
-    north, east = (str(dim) for dim in stack.dims if dim != "time")
-    degrees = {"lat", "latitude"} & {north.lower()} and {"lon", "longitude"} & {east.lower()}
+    plane = [str(dim) for dim in stack.dims if dim != "time"]
+    east = next((dim for dim in plane if dim.lower() in EAST), plane[1])
+    north = next(dim for dim in plane if dim != east)
+    degrees = north.lower() in ("lat", "latitude") and east.lower() in ("lon", "longitude")
     declared = crs or ("EPSG:4326" if degrees else None)
     if declared is None:
         raise InputError(f"{where}: dims {north}, {east} and no CRS; pass crs=")
     # coordinates in float32 are off an even spacing by 1e-5 of a cell
-    axes = {}
-    for dim in (north, east):
-        values = np.asarray(stack[dim].values, dtype=np.float64)
-        if values.size < 2:
-            raise InputError(f"{where}: '{dim}' has {values.size} value, expected a grid")
-        axes[dim] = np.linspace(values[0], values[-1], values.size)
-        if np.abs(axes[dim] - values).max() > 0.01 * abs(values[1] - values[0]):
-            raise InputError(f"{where}: '{dim}' is not evenly spaced, expected a regular grid")
+    axes = {
+        dim: float(stack[dim].values[0]) + even_step(stack, dim, where, str(stack.name)) * np.arange(stack.sizes[dim])
+        for dim in plane
+    }
     stack = stack.transpose("time", north, east).assign_coords(axes).rename({north: "y", east: "x"})
     if stack["y"][0] < stack["y"][-1]:
         stack = stack.isel(y=slice(None, None, -1))
-    placed: xr.DataArray = stack.reset_coords(drop=True).odc.assign_crs(declared)
+    placed: xr.DataArray = stack.odc.assign_crs(declared)
     return placed
