@@ -16,6 +16,7 @@ from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import grid_from_bounds, plateau_grid
 from tpsoil.ingest import read_mask
 from tpsoil.ingest.class_polygons import class_reader
+from tpsoil.recipes.zonal_stage import ZonalTable, zonal_stages
 from tpsoil.variables import variable
 
 GRID = grid_from_bounds("EPSG:4326", (80, 30, 90, 35), 0.5)
@@ -124,3 +125,35 @@ def test_messages_on_polygons_of_classes_name_their_layer(tmp_path: Path) -> Non
     geopandas.GeoDataFrame({"unit": [None]}, geometry=[box], crs=4326).to_file(path)
     with pytest.raises(InputError, match="^biome: column 'unit' of units.geojson is empty in all 1 polygons"):
         read(path)
+
+
+def upper_case(folder: Path, count: int = 900) -> Path:
+    """A shapefile as older systems name its files."""
+    lakes(count).to_file(folder / "lakes.shp")
+    for part in list(folder.glob("lakes.*")):
+        part.rename(folder / part.name.upper())
+    return folder / "LAKES.SHP"
+
+
+def test_a_shapefile_in_capitals_is_checked_and_has_a_digest(tmp_path: Path) -> None:
+    """Its files were looked for in lower case: a cut one passed, and the digest was that of no file."""
+    path = upper_case(tmp_path)
+    digest = read_mask(None, GRID, outside=path).attrs["source_digest"]
+    assert digest.startswith("sha256:")
+    table = ZonalTable(name="lakes", layers=("slope",), polygons=str(path))
+    (stage,) = zonal_stages([table], str, [])
+    assert {file.name for file in stage.files} >= {"LAKES.SHP", "LAKES.DBF", "LAKES.PRJ"}
+    cut(path.with_suffix(".DBF"))
+    with pytest.raises(InputError, match=r"LAKES\.DBF ends after \d+ of \d+ bytes.*fetch or copy it again"):
+        read_mask(None, GRID, outside=path)
+    upper_case(tmp_path, 30)
+    assert read_mask(None, GRID, outside=path).attrs["source_digest"] != digest
+
+
+def test_polygons_of_mapinfo(tmp_path: Path) -> None:
+    lakes(50).to_file(tmp_path / "lakes.tab", driver="MapInfo File")
+    store = tmp_path / "cube.zarr"
+    tpsoil.create_cube(store, GRID)
+    tpsoil.add_layer(store, "soil_mask", tmp_path / "lakes.tab")
+    expected = read_mask(lakes(50), GRID)
+    np.testing.assert_array_equal(tpsoil.open_cube(store)["soil_mask"].values, expected.values)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
@@ -15,43 +13,20 @@ from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import describe
 from tpsoil.variables import Variable
 
-from .parts import digest_files
 from .vectors import (
-    cells_inside,
+    PolygonCells,
     edges_of,
-    file_family,
     names_in,
+    origin_of,
     polygons_of,
     read_features,
     require_effect,
+    require_north_up,
     touches_grid,
 )
 
 Array = npt.NDArray[Any]
 SHOWN = 12
-
-
-@dataclass(frozen=True, eq=False)
-class _Classes:
-    """Reads one window; the class with the smallest code where polygons overlap."""
-
-    grid: GeoBox
-    edges: tuple[tuple[int, Array], ...]
-    fill: int
-
-    @property
-    def parts(self) -> tuple[Array, ...]:
-        """All edges."""
-        return tuple(edges for _, edges in self.edges)
-
-    def __call__(self, rows: slice, cols: slice) -> Array:
-        t = self.grid.transform
-        y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e
-        x = t.c + (np.arange(cols.start, cols.stop) + 0.5) * t.a
-        out = np.full((len(y), len(x)), self.fill, np.uint8)
-        for code, edges in reversed(self.edges):
-            out[cells_inside(y, x, edges) == 1] = code
-        return out
 
 
 def class_reader(
@@ -92,9 +67,7 @@ def class_reader(
     """
     where = Path(path)
     frame = read_features(path, where=spec.name)
-    t = grid.transform
-    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
-        raise GridError(f"{spec.name}: the grid {describe(grid)} is rotated, expected north up")
+    require_north_up(grid, spec.name)
     if column not in frame:
         raise InputError(f"{spec.name}: {where.name} has no column '{column}'{nearest_name(column, map(str, frame))}")
     require_effect(crs, [frame], spec.name)
@@ -108,16 +81,15 @@ def class_reader(
     if not (values != "").any():
         raise InputError(f"{spec.name}: column '{column}' of {where.name} is empty in all {len(frame)} polygons")
     by_code = values.map(codes)
-    parts = [(int(code), edges_of([frame[by_code == code]], grid)) for code in sorted(by_code.dropna().unique())]
-    if not any(touches_grid(edges, grid) for _, edges in parts):
+    # The class with the smallest code decides where polygons overlap, so it is the last one.
+    present = sorted((int(code) for code in by_code.dropna().unique()), reverse=True)
+    areas = tuple((code, edges_of([frame[by_code == code]], grid)) for code in present)
+    if not any(touches_grid(edges, grid) for _, edges in areas):
         raise GridError(f"{spec.name}: the polygons of {where.name} do not touch the grid {describe(grid)}")
     attrs = {
         "source": where.name,
-        "source_digest": digest_files(file_family(where)),
-        "resampling": "cell centre in polygon",
+        **origin_of([path], skipped),
         "column": column,
         "polygons_without_class": int((values == "").sum()),
     }
-    if skipped:
-        attrs["source_problem"] = "; ".join(skipped)
-    return _Classes(grid, tuple(parts), int(spec.fill)), attrs
+    return PolygonCells(grid, int(spec.fill), areas), attrs

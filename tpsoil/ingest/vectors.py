@@ -23,13 +23,13 @@ from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import variable
 
+from .dependencies import dependencies_of
 from .files import require_file
 from .parts import digest_files
 
 Array = npt.NDArray[Any]
 
-SUFFIXES: Final = (".shp", ".geojson", ".json", ".gpkg", ".fgb", ".gml", ".kml", ".parquet")
-SIDECARS: Final = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+SUFFIXES: Final = (".shp", ".geojson", ".json", ".gpkg", ".fgb", ".gml", ".kml", ".parquet", ".tab", ".mif")
 LAYER: Final = "|layername="
 """Between a file of several layers and the name of one, as in `plateau.gpkg|layername=lakes`."""
 LONGEST_EDGE_DEG: Final = 0.05
@@ -56,27 +56,35 @@ def is_vector(source: Any) -> bool:
     return hasattr(source, "geometry") and hasattr(source, "to_crs")
 
 
-@dataclass(frozen=True)
-class _Mask:
-    """Reads one window of the mask."""
+@dataclass(frozen=True, eq=False)
+class PolygonCells:
+    """Codes of cells by their centre, read by window; of polygons that overlap the last one decides.
+
+    Parameters
+    ----------
+    grid : GeoBox
+        North up.
+    background : int
+        Code outside all polygons.
+    areas : tuple of (int, ndarray (n, 4))
+        Code and edges of the polygons of each class, in the CRS of the grid.
+    """
 
     grid: GeoBox
-    within: Array | None
-    without: Array | None
-
-    @property
-    def parts(self) -> tuple[Array | None, ...]:
-        """All edges."""
-        return self.within, self.without
+    background: int
+    areas: tuple[tuple[int, Array], ...]
 
     def __call__(self, rows: slice, cols: slice) -> Array:
+        """uint8 codes of a window of the grid; equal for any window."""
         t = self.grid.transform
         y = t.f + (np.arange(rows.start, rows.stop) + 0.5) * t.e
         x = t.c + (np.arange(cols.start, cols.stop) + 0.5) * t.a
-        soil = np.ones((len(y), len(x)), np.uint8) if self.within is None else cells_inside(y, x, self.within)
-        if self.without is not None:
-            soil = soil & (1 - cells_inside(y, x, self.without))
-        return soil.astype(np.uint8)
+        codes = np.full((len(y), len(x)), self.background, np.uint8)
+        low, high = min(y[0], y[-1]), max(y[0], y[-1])
+        for code, edges in self.areas:
+            near = (np.minimum(edges[:, 1], edges[:, 3]) <= high) & (np.maximum(edges[:, 1], edges[:, 3]) >= low)
+            codes[inside(y, x, edges[near]) == 1] = code
+        return codes
 
 
 def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None, chunks: int = 512) -> xr.DataArray:
@@ -153,50 +161,53 @@ def mask_reader(
     MissingInputError, GridError, InputError
         As `read_mask`.
     """
-    t = grid.transform
-    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
-        raise GridError(f"soil_mask: the grid {describe(grid)} is rotated, expected north up")
+    require_north_up(grid, "soil_mask")
     skipped: list[str] = []
-    inner, outer = ([] if one is None else [_named_frame(item) for item in _listed(one)] for one in (source, outside))
-    require_effect(crs, [frame for _, frame in (*inner, *outer)], "soil_mask")
-    within, without = (
-        edges_of([polygons_of(frame, name, crs, "soil_mask", skipped) for name, frame in named], grid)
-        if named
-        else None
-        for named in (inner, outer)
-    )
-    if within is not None and not touches_grid(within, grid):
-        raise GridError(
-            f"soil_mask: the polygons of {_names(source)} do not touch the grid {describe(grid)}; "
-            "are they of another region, or is crs= wrong?"
-        )
-    if without is not None and not touches_grid(without, grid):
-        skipped.append(f"none of the polygons of {_names(outside)} touches the grid")
+    sides = {"inside": _opened(source), "outside": _opened(outside)}
+    require_effect(crs, [frame for named in sides.values() for _, frame in named], "soil_mask")
+    areas, parts = [], []
+    for side, named in sides.items():
+        if not named:
+            continue
+        names = ", ".join(name for name, _ in named)
+        edges = edges_of([polygons_of(frame, name, crs, "soil_mask", skipped) for name, frame in named], grid)
+        if not touches_grid(edges, grid):
+            if side == "inside":
+                raise GridError(
+                    f"soil_mask: the polygons of {names} do not touch the grid {describe(grid)}; "
+                    "are they of another region, or is crs= wrong?"
+                )
+            skipped.append(f"none of the polygons of {names} touches the grid")
+        areas.append((int(side == "inside"), edges))
+        parts.append(f"{side} {names}")
     for text in skipped:
         warnings.warn(f"soil_mask: {text}", stacklevel=3)
-    parts = ([f"inside {_names(source)}"] if source is not None else []) + (
-        [f"outside {_names(outside)}"] if outside is not None else []
-    )
-    files = [
-        file for one in (source, outside) if one is not None for item in _listed(one) for file in file_family(item)
-    ]
     attrs = {
         **variable("soil_mask").attributes(),
         "source": "; ".join(parts),
-        "source_digest": digest_files(files) if files else "",
-        "resampling": "cell centre in polygon",
+        **origin_of(_listed(source) + _listed(outside), skipped),
     }
-    if skipped:
-        attrs["source_problem"] = "; ".join(skipped)
     if crs is not None:
         attrs["source_crs"] = f"{crs} (declared, for files without one)"
-    return _Mask(grid, within, without), attrs
+    return PolygonCells(grid, int(not sides["inside"]), tuple(areas)), attrs
 
 
 def polygon_bytes(read: Callable[[slice, slice], Array]) -> SourceBytes:
     """Peak of memory that a reader of polygons takes in each process: while they are opened, copies of all points."""
-    parts = getattr(read, "parts", ())
-    return SourceBytes(0, POLYGON_COPIES * sum(one.nbytes for one in parts if one is not None))
+    areas = read.areas if isinstance(read, PolygonCells) else ()
+    return SourceBytes(0, POLYGON_COPIES * sum(edges.nbytes for _, edges in areas))
+
+
+def require_north_up(grid: GeoBox, where: str) -> None:
+    """Reject a rotated or mirrored grid.
+
+    Raises
+    ------
+    GridError
+    """
+    t = grid.transform
+    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
+        raise GridError(f"{where}: the grid {describe(grid)} is rotated, expected north up")
 
 
 def require_effect(crs: Any, frames: Sequence[Any], where: str) -> None:
@@ -216,15 +227,30 @@ def edges_of(frames: Sequence[Any], grid: GeoBox) -> Array:
     parts = shapely.get_parts(shapely.union_all(shapely.make_valid(np.array(shapes, dtype=object))))
     # Making a polygon valid can leave lines and points beside it.
     rings = shapely.get_rings(parts[shapely.get_dimensions(parts) == 2])
-    segments = []
-    for ring in rings:
-        points = shapely.get_coordinates(ring)
-        segments.append(np.hstack([points[:-1], points[1:]]))
-    return np.ascontiguousarray(np.vstack(segments), dtype=np.float64)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    return np.ascontiguousarray(np.hstack([points[:-1], points[1:]])[ring[:-1] == ring[1:]])
 
 
-def _named_frame(item: Any) -> tuple[str, Any]:
-    return _names(item), read_features(item) if isinstance(item, (str, os.PathLike)) else item
+def origin_of(items: Sequence[Any], skipped: Sequence[str]) -> dict[str, Any]:
+    """Attributes on the origin of a layer from polygons: digest of its files, resampling, what was left out."""
+    files = dependencies_of(_path_of(item)[0] for item in items if isinstance(item, (str, os.PathLike))).files
+    problem = {"source_problem": "; ".join(skipped)} if skipped else {}
+    return {"source_digest": digest_files(files) if files else "", "resampling": "cell centre in polygon", **problem}
+
+
+def _listed(source: Any) -> list[Any]:
+    if source is None:
+        return []
+    return list(source) if isinstance(source, (list, tuple)) else [source]
+
+
+def _opened(source: Any) -> list[tuple[str, Any]]:
+    """Name and features of each source of a list."""
+    return [
+        (Path(_path_of(item)[0]).name, read_features(item)) if isinstance(item, (str, os.PathLike))
+        else ("polygons", item)
+        for item in _listed(source)
+    ]  # fmt: skip
 
 
 def polygons_of(frame: Any, name: str, crs: Any, where: str, skipped: list[str]) -> Any:
@@ -295,9 +321,9 @@ def _require_complete_shapefile(path: Path, where: str) -> None:
     endian; .shx has 8 bytes a record after its header of 100.
     """
     counts = {}
-    for suffix in (".shp", ".shx", ".dbf"):
-        part = path.with_suffix(suffix)
-        if not part.is_file():
+    for part in dependencies_of([path]).files:
+        suffix = part.suffix.lower()
+        if part.stem != path.stem or suffix not in (".shp", ".shx", ".dbf"):
             continue
         with part.open("rb") as file:
             head = file.read(32)
@@ -320,16 +346,9 @@ def _require_complete_shapefile(path: Path, where: str) -> None:
 
 
 def _path_of(source: str | os.PathLike[str]) -> tuple[str, str | None]:
-    """A path and the layer that is named after `LAYER`, as QGIS writes it."""
-    path, mark, layer = os.fspath(source).partition(LAYER)
+    """A path and the layer that is named after `LAYER`, as QGIS writes it; `~` is the user's folder."""
+    path, mark, layer = os.path.expanduser(os.fspath(source)).partition(LAYER)
     return path, layer if mark else None
-
-
-def cells_inside(y: Array, x: Array, edges: Array) -> Array:
-    """1 where a cell's centre lies inside the rings of `edges`, 0 elsewhere."""
-    low, high = min(y[0], y[-1]), max(y[0], y[-1])
-    near = (np.minimum(edges[:, 1], edges[:, 3]) <= high) & (np.maximum(edges[:, 1], edges[:, 3]) >= low)
-    return np.asarray(inside(y, x, edges[near]))
 
 
 def touches_grid(edges: Array, grid: GeoBox) -> bool:
@@ -337,23 +356,3 @@ def touches_grid(edges: Array, grid: GeoBox) -> bool:
     left, bottom, right, top = grid.boundingbox
     xs, ys = edges[:, (0, 2)], edges[:, (1, 3)]
     return bool(xs.min() < right and xs.max() > left and ys.min() < top and ys.max() > bottom)
-
-
-def _listed(source: Any) -> list[Any]:
-    return list(source) if isinstance(source, (list, tuple)) else [source]
-
-
-def _names(source: Any) -> str:
-    return ", ".join(
-        Path(_path_of(one)[0]).name if isinstance(one, (str, os.PathLike)) else "polygons" for one in _listed(source)
-    )
-
-
-def file_family(item: Any) -> list[Path]:
-    """The files of one source; a shapefile has several."""
-    if not isinstance(item, (str, os.PathLike)):
-        return []
-    path = Path(os.path.expanduser(_path_of(item)[0]))
-    if path.suffix.lower() != ".shp":
-        return [path]
-    return [path.with_suffix(suffix) for suffix in SIDECARS if path.with_suffix(suffix).exists()]

@@ -15,7 +15,7 @@ from tpsoil.cube.area_errors import LIMITS, area_estimates
 from tpsoil.cube.zonal import DEFAULT_STATISTICS, require_statistics, zonal_statistics
 from tpsoil.errors import nearest_name
 from tpsoil.ingest.dependencies import behind
-from tpsoil.ingest.vectors import LAYER, file_family
+from tpsoil.ingest.vectors import LAYER
 from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
 from .section import Section
@@ -77,7 +77,7 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
     stages = []
     for number, table in enumerate(tables, start=1):
         source = path(table.polygons)
-        behind(source.partition(LAYER)[0], f"zonal[{number}].polygons", faults)
+        polygons = behind(source.partition(LAYER)[0], f"zonal[{number}].polygons", faults)
         stages.append(
             Stage(
                 name=f"zonal_{table.name}",
@@ -89,7 +89,7 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
                 options={"table": table, "polygons": source},
                 indifferent=("table.polygons", "polygons"),
                 identity={"polygons": Path(source).name},
-                files=tuple(file_family(source)),
+                files=polygons.files,
                 prepare=prepare_statistics,
                 prepares="summarising",
             )
