@@ -307,3 +307,17 @@ def test_codes_of_missing_depths_and_places_are_missing_and_counted() -> None:
     assert profiles.attrs["missing_codes"] == 3
     assert profiles["problem"].tolist() == ["a horizon has no depth", ""]
     assert profiles["lon"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["horizons", "thickness"])
+def test_the_named_column_names_the_profiles_beside_another_identifier(kind: str) -> None:
+    """WoSIS has profile_id and profile_code: the named one was replaced by the other, or there were two columns."""
+    table = horizons([("A", 0, 20), ("C", 20, 50)], [("A", 0, 30), ("C", 30, 50)])
+    table = table.assign(profile_id=np.repeat([7, 8], 2)).rename(columns={"profile": "profile_code"})
+    if kind == "thickness":
+        table = table.drop_duplicates("profile_code").assign(thickness=[0.2, 0.3]).drop(columns=["top", "bottom"])
+    profiles = read_profiles(table, columns={"profile": "profile_code"})
+    assert list(profiles.columns).count("profile_id") == 1
+    assert profiles["profile_id"].tolist() == ["p0", "p1"]
+    assert profiles["solum_thickness"].tolist() == pytest.approx([0.2, 0.3])
+    assert "profile_id" in profiles.attrs["columns_left_out"]

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, require_one_of
 
 from .tables import require_unique
 
@@ -175,9 +175,7 @@ def layout_of(table: pd.DataFrame, name: str | None, *, where: str) -> ProfileLa
         For an unknown name.
     """
     if name is not None:
-        if name not in get_args(LayoutName):
-            choices = list(get_args(LayoutName))
-            raise InputError(f"{where}: layout is {name!r}, expected one of {choices}{nearest_name(name, choices)}")
+        require_one_of(where, "layout", name, get_args(LayoutName))
         return LAYOUTS[name]
     lower = {str(column).lower() for column in table.columns}
     return next(

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tpsoil.columns import numeric_column
+from tpsoil.display import cell_text
 from tpsoil.errors import InputError, UnitsError
 from tpsoil.points import PositionColumns, check_degrees, position_pairs
 from tpsoil.sampling_depths import sampling_depths
@@ -27,11 +29,14 @@ from .tables import read_table, require_columns
 
 Undesignated = Literal["limit", "complete"]
 
-THICKNESS_NAMES: Final = ("solum_thickness", "thickness", "solum", "solum_depth")
-PROFILE_NAMES: Final = ("profile_id", "profile", "site_key", "site", "id")
-TOP_NAMES: Final = ("top", "hzn_top", "upper_depth", "depth_top", "top_depth", "upper")
-BOTTOM_NAMES: Final = ("bottom", "hzn_bot", "lower_depth", "depth_bottom", "bottom_depth", "lower")
-DESIGNATION_NAMES: Final = ("designation", "hzn_desgn", "horizon", "hzn", "horizon_designation")
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "thickness": ("solum_thickness", "thickness", "solum", "solum_depth"),
+    "profile": ("profile_id", "profile", "site_key", "site", "id"),
+    "top": ("top", "hzn_top", "upper_depth", "depth_top", "top_depth", "upper"),
+    "bottom": ("bottom", "hzn_bot", "lower_depth", "depth_bottom", "bottom_depth", "lower"),
+    "designation": ("designation", "hzn_desgn", "horizon", "hzn", "horizon_designation"),
+}
+"""Usual names of the columns of each role, the preferred one first; in any case of letters."""
 
 SCALE: Final[Mapping[str, float]] = {
     unit: conversion(unit, "m", where="profiles").factor for unit in ("m", "dm", "cm", "mm")
@@ -127,37 +132,26 @@ def read_profiles(
     >>> read_profiles(pit)["solum_thickness"].tolist()
     [0.55]
     """
-    column_names = dict(columns or {})
-    unknown = sorted(set(column_names) - {"thickness", "profile", "top", "bottom", "designation"})
-    if unknown:
-        raise InputError(
-            f"columns: {', '.join(unknown)} is not known; expected thickness, profile, top, bottom, designation"
-        )
+    if unknown := sorted(set(columns or {}) - set(ROLES)):
+        raise InputError(f"columns: {', '.join(unknown)} is not known; expected {', '.join(ROLES)}")
     if units is not None and units not in SCALE:
         raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
     if undesignated not in get_args(Undesignated):
         raise InputError(f"undesignated is {undesignated!r}, expected one of {', '.join(get_args(Undesignated))}")
-    if layout is not None and "thickness" in column_names:
+    if layout is not None and "thickness" in (columns or {}):
         raise InputError("layout names a table of horizons, but columns names a thickness; give one of them")
-    table = read_table(source, needed=tuple(column_names.values()), where=where)
+    table = read_table(source, needed=tuple((columns or {}).values()), where=where)
     name = where or (os.fspath(source) if not isinstance(source, pd.DataFrame) else "profiles")
-    table, column_names = _of_layout(table, column_names, layout, sites, name)
-    thickness = None if layout is not None else _column(table, column_names.get("thickness"), THICKNESS_NAMES)
-    top, bottom = (
-        _column(table, column_names.get("top"), TOP_NAMES),
-        _column(table, column_names.get("bottom"), BOTTOM_NAMES),
-    )
-    if thickness is None and (top is None or bottom is None):
-        require_columns(
-            table, ["solum_thickness"], where=f"{name} (neither a thickness nor horizons with top and bottom)"
-        )
-    if thickness is not None:
-        profiles = _from_thickness(table, thickness, SCALE[units or "m"], column_names, name)
+    table, roles = _of_layout(table, columns or {}, layout, sites, name)
+    if "thickness" in roles:
+        profiles = _from_thickness(table, roles, SCALE[units or "m"], name)
     else:
-        profiles = _from_horizons(table, str(top), str(bottom), SCALE[units or "cm"], column_names, name)
-    for key in REPORTED:
-        if key in table.attrs:
-            profiles.attrs[key] = table.attrs[key]
+        if not {"top", "bottom"} <= set(roles):
+            require_columns(
+                table, ["solum_thickness"], where=f"{name} (neither a thickness nor horizons with top and bottom)"
+            )
+        profiles = _from_horizons(table, roles, SCALE[units or "cm"], name)
+    profiles.attrs |= {key: table.attrs[key] for key in REPORTED if key in table.attrs}
     profiles = _with_positions(profiles, name)
     median = profiles["solum_thickness"].median()
     if median > 10.0:
@@ -168,29 +162,30 @@ def read_profiles(
 
 def _of_layout(
     table: pd.DataFrame,
-    column_names: Mapping[str, str],
+    named: Mapping[str, str],
     layout: LayoutName | None,
     sites: str | os.PathLike[str] | pd.DataFrame | None,
     where: str,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The table joined with its sites, its columns by role, and its position in `lon` and `lat`, by a layout."""
+    """The table joined with its sites, its position in `lon` and `lat` by a layout, and its columns by role."""
     chosen = layout_of(table, layout, where=where)
     if sites is not None:
-        keys = (*(() if chosen is None else chosen.of("profile")), *PROFILE_NAMES)
-        named = (column_names["profile"],) if "profile" in column_names else ()
+        keys = (*(() if chosen is None else chosen.of("profile")), *ROLES["profile"])
+        own = (named["profile"],) if "profile" in named else ()
         place = f"{where} (sites)" if isinstance(sites, pd.DataFrame) else None
-        table = join_sites(table, read_table(sites, where=place), (*named, *keys), where=where)
-    if chosen is None or (layout is None and _column(table, column_names.get("thickness"), THICKNESS_NAMES)):
-        return table, dict(column_names)
+        table = join_sites(table, read_table(sites, where=place), (*own, *keys), where=where)
+    usual = _columns_of(table, named)
+    if chosen is None or (layout is None and "thickness" in usual):
+        return table, usual
     by_role: dict[str, str] = {str(role): column for role, column in columns_by_role(table, chosen).items()}
-    by_role |= column_names
+    by_role |= named
     require_roles(by_role, chosen, where=where)
     positions = {by_role[role]: name for role, name in (("longitude", "lon"), ("latitude", "lat")) if role in by_role}
     if {"lon", "lat"} <= {str(column).lower() for column in table.columns}:
         positions = {}  # a position under tpsoil's own names is preferred
     codes = 0
     for column in (by_role["top"], by_role["bottom"], *positions):
-        values = _numbers(table, column, where)
+        values = numeric_column(table[column], where=where)
         if chosen.missing_below is not None:
             coded = (values < chosen.missing_below).to_numpy(bool)
             codes, values = codes + int(coded.sum()), values.mask(coded)
@@ -199,70 +194,68 @@ def _of_layout(
     spare = [c for role in ("longitude", "latitude") for c in table.columns
              if str(c).lower() in map(str.lower, chosen.of(role)) and c not in positions]  # fmt: skip
     table = table.drop(columns=spare).rename(columns=positions)
-    table.attrs["layout"] = chosen.name
-    table.attrs["layout_columns"] = {str(role): str(column) for role, column in by_role.items()}
-    if codes:
-        table.attrs["missing_codes"] = codes
-    if names := unverified(by_role, chosen):
-        table.attrs["layout_unverified"] = names
-    return table, {key: by_role[key] for key in ("profile", "top", "bottom", "designation") if key in by_role}
+    facts = {"layout": chosen.name, "layout_columns": by_role, "missing_codes": codes,
+             "layout_unverified": unverified(by_role, chosen)}  # fmt: skip
+    table.attrs |= {key: value for key, value in facts.items() if value}
+    roles = {**usual, **by_role}
+    return table, {role: roles[role] for role in ROLES if role in roles and role != "thickness"}
 
 
-def _column(table: pd.DataFrame, column_name: str | None, names: Sequence[str]) -> str | None:
-    if column_name is not None:
-        return column_name
+def _columns_of(table: pd.DataFrame, named: Mapping[str, str]) -> dict[str, str]:
+    """The column of each role: the named one, else the first with a usual name."""
     lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
-    return next((lower[name] for name in names if name in lower), None)
+    usual = {role: next((lower[name] for name in names if name in lower), "") for role, names in ROLES.items()}
+    return {role: column for role, column in {**usual, **named}.items() if column}
 
 
-def _numbers(table: pd.DataFrame, column: str, where: str) -> pd.Series[float]:
-    # read_table checks number columns by name; the names are known only now.
-    return read_table(table, numbers=(column,), where=where)[column]
-
-
-def _from_thickness(
-    table: pd.DataFrame, column: str, scale: float, column_names: Mapping[str, str], where: str
-) -> pd.DataFrame:
-    values = _numbers(table, column, where) * scale
-    identity = _column(table, column_names.get("profile"), PROFILE_NAMES)
-    profiles = table.drop(columns=[column])
+def _from_thickness(table: pd.DataFrame, roles: Mapping[str, str], scale: float, where: str) -> pd.DataFrame:
+    values = numeric_column(table[roles["thickness"]], where=where) * scale
+    identity = roles.get("profile")
+    displaced = _displaced(table, identity)
+    profiles = table.drop(columns=[roles["thickness"], *displaced])
     profiles["solum_thickness"] = values
     if identity is None:
         profiles["profile_id"] = np.arange(1, len(profiles) + 1)
-    elif identity != "profile_id":
+    else:
         profiles = profiles.rename(columns={identity: "profile_id"})
     if "censored" not in profiles:
         profiles["censored"] = False
     profiles["censored"] = profiles["censored"].map(_truth)
     profiles["basis"] = "thickness"
     profiles["problem"] = ""
+    if displaced:
+        profiles.attrs["columns_left_out"] = tuple(displaced)
     return profiles
+
+
+def _displaced(table: pd.DataFrame, identity: str | None) -> list[str]:
+    """A column `profile_id` beside the one that names the profiles and takes its name."""
+    return [column for column in table.columns if column == "profile_id" and identity not in (None, "profile_id")]
 
 
 def _truth(value: Any) -> bool:
     return str(value).strip().lower() in {"1", "1.0", "true", "yes", "y", "t"}
 
 
-def _from_horizons(
-    table: pd.DataFrame, top: str, bottom: str, scale: float, column_names: Mapping[str, str], where: str
-) -> pd.DataFrame:
-    identity = _column(table, column_names.get("profile"), PROFILE_NAMES)
-    if identity is None:
+def _from_horizons(table: pd.DataFrame, roles: Mapping[str, str], scale: float, where: str) -> pd.DataFrame:
+    if "profile" not in roles:
         raise InputError(
-            f"{where}: horizons need a column that names their profile; expected {', '.join(PROFILE_NAMES)}"
+            f"{where}: horizons need a column that names their profile; expected {', '.join(ROLES['profile'])}"
         )
-    designation = _column(table, column_names.get("designation"), DESIGNATION_NAMES)
+    identity, designation = roles["profile"], roles.get("designation")
     pair = next(iter(position_pairs(table)), None)
     placed = [] if pair is None else [pair.east, pair.north]
     work = table.copy()
     work.attrs = {}  # pandas would copy them with every part
-    work["_top"], work["_bottom"] = _numbers(table, top, where) * scale, _numbers(table, bottom, where) * scale
-    others = [c for c in table.columns if c not in {top, bottom, designation, identity}]
-    different = work.groupby(identity)[others].nunique(dropna=False).max()
-    constant = [c for c in others if not different[c] > 1]
-    constants: Any = work.drop_duplicates(identity).set_index(identity)[constant].to_dict("index")
+    for depth in ("top", "bottom"):
+        work[f"_{depth}"] = numeric_column(table[roles[depth]], where=where) * scale
     for column in placed:
-        work[column] = _numbers(table, column, where)
+        work[column] = numeric_column(table[column], where=where)
+    others = [c for c in table.columns if c not in {roles["top"], roles["bottom"], designation, identity}]
+    different = work.groupby(identity)[others].nunique(dropna=False).max()
+    displaced = _displaced(table, identity)
+    constant = [c for c in others if not different[c] > 1 and c not in displaced]
+    constants: Any = work.drop_duplicates(identity).set_index(identity)[constant].to_dict("index")
     # One horizon in several rows, such as one a laboratory method, is one horizon.
     repeated = work.duplicated([c for c in (identity, "_top", "_bottom", designation, *placed) if c is not None])
     work = work[~repeated]
@@ -299,12 +292,9 @@ def _from_horizons(
     if design.fixed and (profiles["basis"] == "sampling depths").any():
         profiles.attrs["sampling_depths_m"] = design.boundaries
     profiles.attrs["columns_left_out"] = tuple(c for c in others if c not in constant and c not in placed)
-    if unknown:
-        profiles.attrs["unknown_designations"] = dict(unknown)
-    if organic:
-        profiles.attrs["organic_upward"] = organic
-    if repeated.any():
-        profiles.attrs["duplicate_horizons"] = int(repeated.sum())
+    counts = {"unknown_designations": dict(unknown), "organic_upward": organic,
+              "duplicate_horizons": int(repeated.sum())}  # fmt: skip
+    profiles.attrs |= {key: value for key, value in counts.items() if value}
     return profiles
 
 
@@ -349,8 +339,7 @@ def _report(profiles: pd.DataFrame, undesignated: Undesignated, where: str) -> N
         )
     for text in profile_notes(profiles.attrs):
         warnings.warn(f"{where}: {text}", stacklevel=3)
-    reasons = profiles.loc[profiles["problem"] != "", "problem"].value_counts()
-    problems = {str(reason): int(count) for reason, count in reasons.items()}
+    problems = profiles.loc[profiles["problem"] != "", "problem"].value_counts().to_dict()
     profiles.attrs["problems"] = problems
     if problems:
         listed = "; ".join(f"{count} {reason}" for reason, count in problems.items())
@@ -362,28 +351,27 @@ def _report(profiles: pd.DataFrame, undesignated: Undesignated, where: str) -> N
         )
 
 
+NOTES: Final[Mapping[str, str]] = {
+    "sampled_depths": "{}",
+    "assumption": "{}",
+    "duplicate_horizons": "{} rows repeat a horizon's depths and designation; each is read once",
+    "without_site": "{} horizons have no site in the table of sites, so no position",
+    "missing_codes": "{} depths and coordinates are codes of missing values",
+    "layout_unverified": "columns {} are read by names that were not verified",
+}
+"""Sentences on what the attributes of profiles count or name."""
+
+
 def profile_notes(attrs: Mapping[Any, Any]) -> list[str]:
     """What was assumed, left out or is not certain, each with its count."""
-    notes = [str(attrs[name]) for name in ("sampled_depths", "assumption") if name in attrs]
-    if "duplicate_horizons" in attrs:
-        notes.append(f"{attrs['duplicate_horizons']} rows repeat a horizon's depths and designation; each is read once")
-    if "without_site" in attrs:
-        notes.append(f"{attrs['without_site']} horizons have no site in the table of sites, so no position")
-    if "missing_codes" in attrs:
-        notes.append(f"{attrs['missing_codes']} depths and coordinates are codes of missing values")
-    if "layout_unverified" in attrs:
-        notes.append(f"columns {', '.join(attrs['layout_unverified'])} are read by names that were not verified")
-    return notes
+    return [text.format(cell_text(attrs[key])) for key, text in NOTES.items() if key in attrs]
 
 
 def _with_positions(profiles: pd.DataFrame, where: str) -> pd.DataFrame:
-    pairs = position_pairs(profiles)
-    attrs = dict(profiles.attrs)
-    for pair in pairs:  # none where they bring their own layers instead of a position
+    for pair in position_pairs(profiles):  # none where they bring their own layers instead of a position
         for column in (pair.east, pair.north):
-            profiles[column] = _numbers(profiles, column, where)
+            profiles[column] = numeric_column(profiles[column], where=where)
         if pair.degrees:
-            check_degrees(profiles[pair.east], profiles[pair.north], where=where, attrs=attrs)
+            check_degrees(profiles[pair.east], profiles[pair.north], where=where, attrs=profiles.attrs)
         profiles = profiles.rename(columns=dict(zip((pair.east, pair.north), pair.names)))
-    profiles.attrs.update(attrs)
     return profiles
