@@ -16,7 +16,7 @@ from tpsoil.errors import InputError
 from tpsoil.forest import train
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.micronutrients.training_rows import with_covariates
-from tpsoil.points import locate_points, position_columns, position_groups
+from tpsoil.points import locate_points, named_columns, position_columns, position_groups
 from tpsoil.solum.observations import prepare_profiles, values_at
 
 GRID = grid_from_bounds(PLATEAU_CRS, (-200_000, -150_000, 200_000, 150_000), 10_000)
@@ -141,3 +141,14 @@ def test_groups_of_positions() -> None:
     assert position_groups(table[["lat"]], where="t") is None
     with pytest.raises(InputError, match="columns 'lat' have no position; expected lon and lat"):
         position_columns(table[["lat"]], where="t")
+
+
+def test_named_columns_with_a_unit_are_degrees(cube: xr.Dataset) -> None:
+    """`Longitude (deg)` was recognised without being named, and taken for metres where it was."""
+    table = pd.DataFrame({"Longitude (deg)": [89.1], "Latitude (deg)": [33.2]})
+    assert named_columns(table, tuple(table.columns), where="t").degrees
+    assert locate_points(table, GRID, where="t") == locate_points(
+        table.set_axis(["lon", "lat"], axis=1), GRID, where="t"
+    )
+    chinese = table.set_axis(["经度", "纬度"], axis=1)
+    assert position_columns(chinese, where="t").degrees

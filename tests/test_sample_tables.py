@@ -223,3 +223,39 @@ def test_known_properties() -> None:
     layers = [one.layer for one in PROPERTIES.values()]
     assert len(set(layers)) == len(layers)
     assert known_property("soil_ph") == known_property("pH") == PROPERTIES["pH"]
+
+
+@pytest.mark.parametrize("name", ["Zn_limit", "Zn_LOD", "zn_lod"])
+def test_the_column_of_detection_limits_in_any_case_of_letters(name: str) -> None:
+    table = pd.DataFrame({"site": ["a", "b", "c"], "Zn": ["<LOD", "48", "52"], name: [5.0, 5.0, 5.0]})
+    tidy = read_samples(table, ["Zn"])
+    assert tidy["detection_limit"].tolist() == [5.0, 5.0, 5.0]
+    assert tidy["censored"].tolist() == [True, False, False]
+    assert name not in tidy
+
+
+def test_signs_of_chinese_tables() -> None:
+    table = pd.DataFrame(
+        {"经度（°E）": [91.0, 92.0, 93.0], "纬度（°N）": 31.0, "Zn": ["＜5", "未检出", "48"], "Zn_limit": 4.0}
+    )
+    tidy = read_samples(table, ["Zn"], site=None)
+    assert tidy["detection_limit"].tolist() == [5.0, 4.0, 4.0]
+    assert tidy["censored"].tolist() == [True, True, False]
+    assert [pair.names for pair in position_pairs(tidy)] == [("lon", "lat")]
+
+
+@pytest.mark.parametrize("option", ["negative", "empty", "at_minimum"])
+def test_an_unknown_choice_is_rejected(option: str) -> None:
+    """A misspelt `negative` censored, without a word."""
+    table = pd.DataFrame({"site": ["a", "b"], "Zn": [-1.0, 48.0]})
+    with pytest.raises(InputError, match=f"samples: {option} is 'drop', expected one of"):
+        read_samples(table, ["Zn"], **{option: "drop"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["units", "limits"])
+def test_options_of_an_element_that_is_not_read_are_rejected(option: str) -> None:
+    """units={"ZN": "%"} had no effect on Zn."""
+    table = pd.DataFrame({"site": ["a", "b"], "Zn": [40.0, 48.0]})
+    value = {"units": "g kg-1", "limits": 5.0}[option]
+    with pytest.raises(InputError, match=f"samples: {option}: no element 'ZN'; there are: Zn"):
+        read_samples(table, ["Zn"], **{option: {"ZN": value}})  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def plain_name(column: Any) -> str:
     >>> plain_name("Longitude (deg)"), plain_name(" LAT.")
     ('longitude', 'lat')
     """
-    return re.sub(r"[\s_]*[(\[][^)\]]*[)\]]$", "", str(column).strip()).rstrip(".").lower()
+    return re.sub(r"[\s_]*[(\[（][^)\]）]*[)\]）]$", "", str(column).strip()).rstrip(".").lower()
 
 
 def line_number(row: int, attrs: dict[Any, Any]) -> int:

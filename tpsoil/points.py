@@ -24,7 +24,7 @@ Integers = npt.NDArray[np.int64]
 
 _DEGREES: Final = (
     "lon lat, longitude latitude, long lat, lng lat, longitude_decimal_degrees latitude_decimal_degrees, lon_dd lat_dd,"
-    "decimallongitude decimallatitude, decimal_longitude decimal_latitude, lon_wgs84 lat_wgs84"
+    "decimallongitude decimallatitude, decimal_longitude decimal_latitude, lon_wgs84 lat_wgs84, 经度 纬度"
 )
 LONGITUDE, LATITUDE = (tuple(dict.fromkeys(pair.split()[k] for pair in _DEGREES.split(","))) for k in (0, 1))
 EAST: Final = ("x", "easting")
@@ -141,7 +141,7 @@ def named_columns(table: pd.DataFrame, columns: Any, *, where: str) -> PositionC
             raise InputError(f"{where}: no coordinate column '{name}'{nearest_name(name, map(str, table.columns))}")
     if len(pair) != 2:
         raise InputError(f"{where}: coordinates are {list(pair)}, expected two column names, (east, north)")
-    return PositionColumns(pair[0], pair[1], pair[0].strip().lower() in LONGITUDE)
+    return PositionColumns(pair[0], pair[1], plain_name(pair[0]) in LONGITUDE)
 
 
 def positions_of(table: pd.DataFrame, pair: PositionColumns, *, where: str) -> tuple[Doubles, Doubles]:

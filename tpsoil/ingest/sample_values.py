@@ -31,7 +31,7 @@ REPEATED: Final = 0.05
 FEWEST_REPEATED: Final = 3
 """Values at the minimum from which they can be that."""
 BELOW_WORDS: Final = ("<lod", "<loq", "<dl", "<mdl", "<bdl", "bdl", "below detection", "below detection limit",
-                      "<limit", "not detected")  # fmt: skip
+                      "<limit", "not detected", "未检出")  # fmt: skip
 """Cells without a number that mean a value below the detection limit."""
 
 
@@ -60,7 +60,7 @@ def numbers_and_limits(values: pd.Series, rows: npt.NDArray[np.int64], name: str
     limits = np.full(len(values), np.nan)
     if values.dtype.kind in "fiub":
         return values.to_numpy(dtype=np.float64), limits
-    text = values.astype("string").str.strip()
+    text = values.astype("string").str.strip().str.replace("＜", "<", regex=False)
     words = text.str.lower().str.replace(" ", "", regex=False)
     unknown = words.isin([word.replace(" ", "") for word in BELOW_WORDS]).fillna(False).to_numpy(dtype=bool)
     below = text.str.match(r"[<≤]").fillna(False).to_numpy(dtype=bool) & ~unknown

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.columns import describe_lines, numeric_column
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named, require_one_of
 from tpsoil.points import position_groups, position_pairs
 from tpsoil.soil_properties import WHOLE_MG_KG, SoilProperty, known_property
 
@@ -101,8 +101,8 @@ def read_samples(
     MissingInputError
         For a file that is not there.
     InputError
-        For missing columns, text, negative values, an element without a valid value, samples given twice, a crs
-        without x and y or of another place.
+        For missing columns, text, negative values, an element without a valid value, samples given twice, units or
+        limits of an element that is not read, a crs without x and y or of another place.
     UnitsError
         For an unknown unit, an oxide's column whose unit does not name the oxide, values that the property cannot have,
         or a median as of another unit; the message has the ratio.
@@ -114,13 +114,21 @@ def read_samples(
     [['a', 1, 61.0, nan, False], ['a', 2, nan, 5.0, True], ['b', 1, 48.0, nan, False]]
     """
     name = where or ("samples" if isinstance(source, pd.DataFrame) else os.fspath(source))
+    for option, value, allowed in (
+        ("negative", negative, ("error", "censor")), ("empty", empty, ("missing", "censored")),
+        ("at_minimum", at_minimum, ("keep", "censor")),
+    ):  # fmt: skip
+        require_one_of(name, option, value, allowed)
     table = read_table(source, where=name)
     long = {"element", "value"} <= set(table.columns)
     if elements is None and not long:
         raise InputError(f"{name}: which columns are elements? give elements=['Fe', ...]")
     table = with_degrees(table, coordinates, crs, name)
     sites, numbers = _identity(table, site, replicate, long, name)
-    pieces = _long(table, elements, name) if long else _wide(table, elements or (), name)
+    pieces = _pieces(table, elements, long, name)
+    for option, by_element in (("units", units), ("limits", limits)):
+        if isinstance(by_element, Mapping):
+            require_named(f"{name}: {option}", by_element, pieces, "element")
     reserved = {site or "site", replicate or "replicate", "element", "value", "detection_limit", "censored"}
     used = {column for piece in pieces.values() for column in piece[3]}
     others = [column for column in table.columns if column not in reserved | used]
@@ -218,19 +226,18 @@ class _Reading:
             return censored, limit
         treated = self.at_minimum == "censor"
         self.table.attrs["at_minimum"][element] = {**asdict(repeated), "censored": treated}
-        shown = (
+        treatment = (
+            f"they are censored at {repeated.limit:.6g}"
+            if treated
+            else f"they are kept as measured: pass at_minimum='censor' (limit {repeated.limit:.6g}) or limits="
+        )
+        warnings.warn(
             f"{self.table.attrs['name']}: {repeated.count} of {repeated.valid} values of '{element}' "
             f"({100 * repeated.share:.0f} %) are the minimum {repeated.value:.6g}, as where a detection limit was "
-            "replaced by half of it"
+            f"replaced by half of it; {treatment}",
+            stacklevel=4,
         )
-        if not treated:
-            warnings.warn(
-                f"{shown}; they are kept as measured: pass at_minimum='censor' (limit {repeated.limit:.6g}) or limits=",
-                stacklevel=4,
-            )
-            return censored, limit
-        here = value == repeated.value
-        warnings.warn(f"{shown}; they are censored at {repeated.limit:.6g}", stacklevel=4)
+        here = (value == repeated.value) & treated
         limit = np.where(here & ~np.isfinite(limit), repeated.limit, limit)
         return censored | here, limit
 
@@ -269,34 +276,25 @@ def _sites_by_position(table: pd.DataFrame, long: bool, name: str) -> npt.NDArra
     return codes + 1
 
 
-def _labels_of(elements: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Elements, each with its name in the table."""
-    return dict(elements) if isinstance(elements, Mapping) else {element: element for element in elements}
-
-
-def _wide(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str], name: str) -> dict[str, Piece]:
-    columns = _labels_of(elements)
-    if not columns:
+def _pieces(
+    table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | None, long: bool, name: str
+) -> dict[str, Piece]:
+    """What the table has of each element: a column of a wide table, rows of a long one."""
+    symbols = [str(e) for e in pd.unique(table["element"].dropna())] if long else []
+    named = symbols if elements is None else elements
+    labels = dict(named) if isinstance(named, Mapping) else {element: element for element in named}
+    if not labels:
         raise InputError(f"{name}: no element was named; give elements=['Fe', ...]")
-    require_columns(table, columns.values(), where=name)
-    rows = np.arange(len(table))
+    if not long:
+        require_columns(table, labels.values(), where=name)
     pieces: dict[str, Piece] = {}
-    for element, column in columns.items():
-        limit_column = next((c for c in (f"{column}_limit", f"{column}_lod") if c in table.columns), None)
-        limit = None if limit_column is None else numeric_column(table[limit_column], where=name).to_numpy()
-        pieces[element] = (table[column], limit, rows, [column, *([limit_column] if limit_column else [])])
-    return pieces
-
-
-def _long(table: pd.DataFrame, elements: Sequence[str] | Mapping[str, str] | None, name: str) -> dict[str, Piece]:
-    symbols = [str(e) for e in pd.unique(table["element"].dropna())]
-    pieces: dict[str, Piece] = {}
-    for element, label in _labels_of(symbols if elements is None else elements).items():
-        rows = np.flatnonzero((table["element"] == label).to_numpy(dtype=bool))
+    for element, label in labels.items():
+        rows = np.flatnonzero((table["element"] == label).to_numpy(dtype=bool)) if long else np.arange(len(table))
         if not len(rows):
             raise InputError(f"{name}: no row of element '{label}'{nearest_name(label, symbols)}")
-        limit = None
-        if "detection_limit" in table.columns:
-            limit = numeric_column(table["detection_limit"], where=name).to_numpy()[rows]
-        pieces[element] = (table["value"].iloc[rows], limit, rows, [])
+        column = "value" if long else label
+        names = ("detection_limit",) if long else (f"{label}_limit".lower(), f"{label}_lod".lower())
+        limits = [c for own in names for c in table.columns if str(c).lower() == own][:1]
+        limit = numeric_column(table[limits[0]], where=name).to_numpy()[rows] if limits else None
+        pieces[element] = (table[column].iloc[rows], limit, rows, [] if long else [column, *limits])
     return pieces

@@ -370,7 +370,7 @@ def _element_of(table: ElementsTable, cells: pd.DataFrame, symbol: str, where: s
         replicate=DEPTH_ROW if depth is not None else table.replicate,
         units={symbol: table.unit_of(symbol)},
         properties={symbol: declared},
-        limits=table.limits,
+        limits={symbol: table.limits[symbol]} if symbol in table.limits else None,
         negative=table.negative,
         empty=table.empty_cells,
         at_minimum=table.at_minimum,
