@@ -147,7 +147,7 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
 
 
 def require_named(where: str, names: Iterable[str], available: Iterable[object], noun: str = "column") -> None:
-    """Reject the first name that a table or a mapping does not have.
+    """Reject names that a table or a mapping does not have; all of them are listed.
 
     Raises
     ------
@@ -160,6 +160,6 @@ def require_named(where: str, names: Iterable[str], available: Iterable[object],
     tpsoil.errors.InputError: samples: no column 'Mn'; there are: Fe, site
     """
     known = [str(name) for name in available]
-    for name in names:
-        if name not in known:
-            raise InputError(f"{where}: no {noun} '{name}'{nearest_name(name, known)}")
+    if missing := [name for name in names if name not in known]:
+        faults = "; ".join(f"no {noun} '{name}'{nearest_name(name, known)}" for name in missing)
+        raise InputError(f"{where}: {faults}")

@@ -99,12 +99,10 @@ class Raster:
         InputError
             For classes that are no integers, or codes that no flag names.
         """
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        placed = list(zip(self.parts, self.places))
-        if self.combine == "mosaic":  # of a thousand tiles a window touches four
-            placed = [one for one in placed if _touches(one[0], one[1], rows, cols)]
-        layers = (self._placed(part, place, rows, cols, shape) for part, place in placed)
-        values = reduce(_MERGE[self.combine or "mosaic"], layers) if placed else np.full(shape, np.nan)
+        if self.combine == "mosaic":
+            return self.checked_values(self._of_tiles(rows, cols))
+        layers = (part.read(rows, cols) for part in self.parts)
+        values = reduce(_MERGE[self.combine], layers) if self.combine else next(layers)
         return self.checked_values(values / len(self.parts) if self.combine == "mean" else values)
 
     def read_bytes(self, rows: int, columns: int) -> SourceBytes:
@@ -127,15 +125,18 @@ class Raster:
             values = np.where(values == 360.0, 0.0, values)
         return values.astype(self.spec.dtype)
 
-    def _placed(self, part: Part, place: tuple[int, int], rows: slice, cols: slice, shape: Any) -> Array:
-        height, width = part.box.shape
-        r0, r1 = max(rows.start - place[0], 0), min(rows.stop - place[0], height)
-        c0, c1 = max(cols.start - place[1], 0), min(cols.stop - place[1], width)
-        out = np.full(shape, np.nan)
-        if r0 < r1 and c0 < c1:
-            to_row, to_col = r0 + place[0] - rows.start, c0 + place[1] - cols.start
-            out[to_row : to_row + r1 - r0, to_col : to_col + c1 - c0] = part.read(slice(r0, r1), slice(c0, c1))
-        return out
+    def _of_tiles(self, rows: slice, cols: slice) -> Array:
+        """The first valid value of the tiles in each pixel of a window; of a thousand tiles it touches four."""
+        values = np.full((rows.stop - rows.start, cols.stop - cols.start), np.nan)
+        for part, (top, left) in zip(self.parts, self.places):
+            height, width = part.box.shape
+            r0, r1 = max(rows.start, top), min(rows.stop, top + height)
+            c0, c1 = max(cols.start, left), min(cols.stop, left + width)
+            if r0 < r1 and c0 < c1:
+                tile = part.read(slice(r0 - top, r1 - top), slice(c0 - left, c1 - left))
+                window = values[r0 - rows.start : r1 - rows.start, c0 - cols.start : c1 - cols.start]
+                np.copyto(window, tile, where=np.isnan(window))
+        return values
 
     def __repr__(self) -> str:
         facts = {"source": self.origin, "grid": describe(self.box), "parts": len(self.parts), "combine": self.combine}
@@ -240,7 +241,7 @@ def read_raster(
             f"{name}: {len(parts)} rasters ({shown}); state how they become one: combine='mosaic' for tiles, "
             "'mean', 'sum', 'min' or 'max' for years or months"
         )
-    if combine in ("mean", "sum", "min", "max") and spec.kind != "continuous":
+    if several and spec.kind != "continuous":
         raise InputError(
             f"{name}: combine='{combine}' on {spec.kind} values; only 'mosaic' fits classes and directions"
         )
@@ -265,23 +266,12 @@ def read_raster(
     )
 
 
-def _merge_first(values: Array, new: Array) -> Array:
-    return np.where(np.isnan(values), new, values)
-
-
 _MERGE: Final[dict[str, Callable[[Array, Array], Array]]] = {
-    "mosaic": _merge_first,
     "mean": np.add,
     "sum": np.add,
     "min": np.fmin,
     "max": np.fmax,
 }
-
-
-def _touches(part: Part, place: tuple[int, int], rows: slice, cols: slice) -> bool:
-    height, width = part.box.shape
-    across = place[1] < cols.stop and place[1] + width > cols.start
-    return bool(across and place[0] < rows.stop and place[0] + height > rows.start)
 
 
 def _stack(parts: Sequence[Part], name: str) -> tuple[GeoBox, tuple[tuple[int, int], ...]]:

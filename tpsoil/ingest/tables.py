@@ -16,7 +16,7 @@ from typing import Final
 import pandas as pd
 
 from tpsoil.columns import LINES, MISSING, describe_lines, numeric_column
-from tpsoil.errors import AccessError, InputError, nearest_name
+from tpsoil.errors import AccessError, InputError, require_named
 
 from .files import require_file
 
@@ -114,11 +114,7 @@ def require_columns(table: pd.DataFrame, needed: Iterable[str], *, where: str) -
     Traceback (most recent call last):
     tpsoil.errors.InputError: s.csv: no column 'Zn'; there are: Fe, site
     """
-    columns = [str(column) for column in table.columns]
-    missing = [column for column in needed if column not in columns]
-    if missing:
-        faults = "; ".join(f"no column '{column}'{nearest_name(column, columns)}" for column in missing)
-        raise InputError(f"{where}: {faults}")
+    require_named(where, needed, table.columns)
 
 
 def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> None:
