@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from tpsoil.errors import AccessError, GridError, InputError, MissingInputError
-from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.grid import coordinates, grid_from_bounds, plateau_grid
 from tpsoil.reports import figures
 from tpsoil.reports.figures import palette, reading
 from tpsoil.variables import CATALOGUE, variable
@@ -581,3 +581,18 @@ def test_the_pdf_of_a_map_embeds_its_fonts(tmp_path: Path) -> None:
     assert pdf.count(b"/FontDescriptor") > 0
     assert b"/FontFile2" in pdf  # TrueType
     assert b"/Type3" not in pdf
+
+
+def test_a_table_of_zones_with_a_row_of_all() -> None:
+    table = pd.DataFrame({"zone": ["1", "2", "all"], "elevation": [2136.0, 4000.0, 3000.0]})
+    assert legend_texts(figures.zones_map(layer("zone", 2), table)) == ["zone 2 (4000 m), 100 %"]
+
+
+def test_the_share_of_agreement_is_of_the_area() -> None:
+    grid = grid_from_bounds("EPSG:4326", (80, 0, 84, 80), 1)
+    first = layer("solum_thickness", 1.0, grid)
+    north = first.y.values[:, None] > 60  # a quarter of the rows, an eighth of the area
+    second = layer("solum_thickness", np.where(north, 1.0, 2.0), grid)
+    share = 1 - np.sin(np.radians(60)) / np.sin(np.radians(80))
+    figure = figures.difference_map(first, second, relative=True)
+    assert legend_texts(figure) == [f"within ±5 %: {100 * share:.0f} %"]

@@ -434,3 +434,10 @@ def test_importance_at_held_out_rows_has_the_papers_measure_beside_it() -> None:
     assert first.get_xlabel() == "increase in squared error at held-out rows, %"
     assert second.get_xlabel() == "%IncMSE, out of bag"
     assert second.lines[0].get_xdata().tolist() == [40.0, 30.0]
+
+
+def test_a_figure_of_effects_leaves_its_table_unchanged() -> None:
+    """The mark of simulated data was written into the caller's table."""
+    table = pd.DataFrame({"feature": "slope", "value": [0.0, 10.0], "effect": [5.0, 6.0]})
+    figures.partial_dependence(table)
+    assert table.attrs == {}

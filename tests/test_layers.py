@@ -14,7 +14,7 @@ FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility",
     "stage", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
-    "column_titles",
+    "column_titles", "covariate_themes",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.
@@ -31,6 +31,7 @@ ALLOWED = {
     "constants": set(),
     "table_titles": set(),
     "column_titles": {"variables"},
+    "covariate_themes": set(),
     "display": set(),
     "variables": {"errors", "units"},
     "grid": {"errors", "constants"},

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from affine import Affine
@@ -17,7 +18,8 @@ from odc.geo.geobox import GeoBox
 
 import tpsoil
 from tpsoil.cube import create_cube, create_layers, open_cube
-from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds, plateau_grid
+from tpsoil.points import project_points
 from tpsoil.reports import figures, page_html
 from tpsoil.reports.figures.reading import read_picture
 from tpsoil.reports.overlay import geography_of_page
@@ -108,3 +110,32 @@ def test_a_store_that_is_being_written_shows_what_is_complete(tmp_path: Path) ->
     assert viewer.layers == ("elevation",)
     with pytest.warns(UserWarning, match="slope left out"):
         assert "slope" not in open_cube(where)
+
+
+def test_a_map_in_feet_is_measured_in_metres() -> None:
+    """A thousand feet were drawn as a kilometre."""
+    grid = grid_from_bounds("EPSG:2263", (900_000, 100_000, 1_000_000, 180_000), 1000)
+    slope = layer(np.linspace(0, 9, grid.shape[0] * grid.shape[1]).reshape(grid.shape), "slope", grid)
+    picture = read_picture(slope)
+    assert "cells of 304.8 m" in picture.note
+    assert picture.extent[1] - picture.extent[0] == pytest.approx(30.48, rel=1e-5)
+    assert picture.cell_m == pytest.approx(304.8, rel=1e-5)
+    figure = figures.map_layer(slope)
+    bars = [p for p in figure.axes[0].patches if str(p.get_gid()).startswith("scale-bar-5000")]
+    assert sum(p.get_width() for p in bars) == pytest.approx(5.0)
+    meta = json.loads(re.search(r'id="meta">(.*?)</script>', page_html(slope.to_dataset()), re.DOTALL).group(1))  # type: ignore[union-attr]
+    assert meta["grid"]["cellMetres"] == pytest.approx(304.8, rel=1e-5)
+    assert 40 < meta["lonlat"]["lat"][0] < 41
+    assert -75 < meta["lonlat"]["lon"][0] < -73
+    assert meta["geo"]["land"]
+
+
+def test_sites_lie_where_they_are_on_a_map_of_every_second_cell() -> None:
+    """The drawn cells extend beyond the grid by less than a stride: the sites were stretched with them."""
+    grid = grid_from_bounds(PLATEAU_CRS, (-1_340_000, 0, 161_000, 10_000), 1000)
+    slope = layer(np.ones(grid.shape), "slope", grid)
+    sites = pd.DataFrame({"lon": [80.0, 90.0], "lat": [33.0, 33.05]})
+    figure = figures.sampling_map(slope, sites)
+    offsets = next(c for c in figure.axes[0].collections if c.get_gid() == "sites").get_offsets()
+    expected = np.column_stack(project_points(sites["lon"], sites["lat"], grid)) / 1000
+    np.testing.assert_allclose(offsets, expected, rtol=1e-9)

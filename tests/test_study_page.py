@@ -110,3 +110,12 @@ def test_relations_need_two_columns() -> None:
         figures.relation(SITES)
     few = figures.relation(pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]}))
     assert "fewer than three" in few.axes[0].texts[0].get_text()
+
+
+def test_distributions_have_the_unit_of_their_property() -> None:
+    """Acidity and organic carbon were labelled mg kg-1."""
+    figure = dict(charts_of({f"sites_{name}": SITES for name in ("Zn", "pH", "SOC")}))[
+        "Frequency distributions of site means"
+    ]
+    ends = {axes.get_title(loc="left"): axes.get_xlabel().rpartition(", ")[2] for axes in figure.axes}
+    assert ends == {"Zn": "mg kg⁻¹", "pH": "no unit", "SOC": "%"}

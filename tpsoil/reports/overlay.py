@@ -163,7 +163,7 @@ def _positions(layer: xr.DataArray, table: pd.DataFrame) -> Floats | None:
 def _cells(positions: Floats, picture: Picture) -> Floats:
     """Positions in the CRS's unit (n, 2) as columns and rows of the picture."""
     left, right, bottom, top = picture.extent
-    scale = 1.0 if picture.unit == "°" else 1e-3
+    scale = 1.0 / picture.crs_units
     rows, columns = picture.values.shape
     x = (scale * positions[:, 0] - left) / (right - left) * columns
     y = (top - scale * positions[:, 1]) / (top - bottom) * rows

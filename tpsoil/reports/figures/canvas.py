@@ -5,11 +5,10 @@ matplotlib's global state is not changed, so importing and drawing are safe in t
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from matplotlib.transforms import Bbox
 
 from tpsoil.errors import AccessError, InputError, nearest_name
 
-from .palette import INK, QUIET, is_simulated
+from .palette import INK, QUIET, marked
 
 
 class Drawing(Figure):
@@ -77,10 +76,7 @@ def _png(figure: Figure, dpi: int) -> bytes:
 def new_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.6)) -> tuple[Figure, Axes]:
     """The caller's axes with its figure, or one axes on a new figure of `size` inches."""
     if ax is not None:
-        parent = ax.figure
-        while not isinstance(parent, Figure):  # a SubFigure
-            parent = parent.figure
-        return parent, ax
+        return ax.figure.canvas.figure, ax  # of a SubFigure too
     figure = Drawing(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
@@ -94,8 +90,7 @@ def new_chart(
     figure, axes = new_axes(ax, size)
     title(axes, text, table)
     plain(axes, grid=grid)
-    axes.set_xlabel(labels[0])
-    axes.set_ylabel(labels[1])
+    axes.set(xlabel=labels[0], ylabel=labels[1])
     return figure, axes
 
 
@@ -121,10 +116,36 @@ def new_panels(
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(max(count, 1))]
 
 
+def panels_by(
+    table: pd.DataFrame, column: str, axes: Axes | Sequence[Axes] | None, heading: str | None,
+    text: Callable[[str], str], *, grid: str | None = None, columns: int = 3, width: float = 3.4,
+) -> tuple[Figure, list[tuple[str, pd.DataFrame, Axes]]]:  # fmt: skip
+    """A panel for each value of a column, with its rows; of an empty table one panel, for "".
+
+    Parameters
+    ----------
+    table : DataFrame
+    column : str
+    axes : Axes or sequence of Axes, optional
+    heading : str, optional
+        Title of the first panel.
+    text : callable
+        Title of a panel, from its value.
+    grid, columns, width
+        As in `plain` and `new_panels`.
+    """
+    values = table[column].astype(str)
+    names = list(dict.fromkeys(values)) or [""]
+    figure, panels = new_panels(axes, len(names), columns=columns, width=width)
+    for name, panel in zip(names, panels, strict=True):
+        plain(panel, grid=grid)
+        title(panel, heading if heading and name == names[0] else text(name), table)
+    return figure, [(name, table[values == name], panel) for name, panel in zip(names, panels, strict=True)]
+
+
 def title(ax: Axes, text: str, *sources: Any) -> None:
     """Write a title, with the word *simulated* where any source is based on simulated observations."""
-    if is_simulated(*sources) and "simulated" not in text.lower():
-        text = f"{text} (simulated)"
+    text = marked(text, *sources)
     width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi  # inches
     lines = textwrap.wrap(text, max(14, int(width * 13.5 if width else 80)))
     ax.set_title("\n".join(lines), loc="left", fontsize=11 if width > 3.2 else 10, color=INK, fontweight="bold")
@@ -132,8 +153,7 @@ def title(ax: Axes, text: str, *sources: Any) -> None:
 
 def plain(ax: Axes, *, grid: str | None = None) -> None:
     """Plain axes: no top and right frame, small ticks, a light grid along `grid` ("x", "y" or "both")."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8, colors=INK)
     ax.xaxis.label.set_fontsize(9)
     ax.yaxis.label.set_fontsize(9)
@@ -179,15 +199,6 @@ def fit_bar(bar: Colorbar, axes: Axes, share: float, *, close: bool) -> None:
     bar.ax.set_axes_locator(beside_map)
 
 
-@contextlib.contextmanager
-def fixed_frame(axes: Axes) -> Iterator[None]:
-    """What is drawn inside does not change the limits of the axes."""
-    limits = axes.get_xlim(), axes.get_ylim()
-    yield
-    axes.set_xlim(*limits[0])
-    axes.set_ylim(*limits[1])
-
-
 def bar_below(figure: Figure, axes: Axes, points: ScalarMappable, label: str) -> None:
     """A horizontal colour bar of points below a map."""
     bar = figure.colorbar(points, ax=axes, orientation="horizontal", shrink=0.5, pad=0.02, aspect=40)
@@ -202,12 +213,13 @@ def add_to_legend(axes: Axes, patches: Sequence[Patch]) -> None:
     axes.legend(handles=[*patches, *earlier], loc="lower right", fontsize=7.5, framealpha=0.85)
 
 
-def nothing(ax: Axes, reason: str) -> None:
+def nothing(ax: Axes, reason: str) -> Figure:
     """An empty figure: the axes with the reason why nothing is drawn."""
     ax.text(
         0.5, 0.5, reason, transform=ax.transAxes, ha="center", va="center", fontsize=9, color=QUIET, wrap=True,
         gid="nothing",
     )  # fmt: skip
+    return new_axes(ax)[0]
 
 
 def tidy(table: pd.DataFrame, synonyms: Mapping[str, str]) -> pd.DataFrame:
@@ -223,13 +235,10 @@ def tidy(table: pd.DataFrame, synonyms: Mapping[str, str]) -> pd.DataFrame:
     frame: Any = table
     if not isinstance(frame, pd.DataFrame):
         return table
-    attrs = table.attrs
     if any(name is not None and name not in table.columns for name in table.index.names):
         table = table.reset_index()
     names = {old: new for old, new in synonyms.items() if old in table.columns and new not in table.columns}
-    table = table.rename(columns=names)
-    table.attrs.update(attrs)
-    return table
+    return table.rename(columns=names)
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], *, where: str) -> None:

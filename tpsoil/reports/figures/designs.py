@@ -32,7 +32,7 @@ def distance_curves(
 
     Raises
     ------
-    MissingInputError
+    InputError
         For missing columns.
 
     References
@@ -62,7 +62,6 @@ def distance_curves(
         axes.plot(
             table[key], 100 * table[name], color=colours[place], linewidth=1.4, label=f"{NAMES.get(name, name)} folds"
         )
-    axes.set_xlim(0, float(table[key].max()))
-    axes.set_ylim(0, 101)
+    axes.set(xlim=(0, float(table[key].max())), ylim=(0, 101))
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
     return figure

@@ -129,8 +129,7 @@ def joint_effect(
     axes.set_ylabel(palette.axis_label(names[1]), fontsize=9)
     plane = table.pivot_table(index=names[1], columns=names[0], values="effect").sort_index().sort_index(axis=1)
     if plane.size == 0 or not np.isfinite(plane.to_numpy(float)).any():
-        canvas.nothing(axes, "nothing to draw: no finite effect")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no finite effect")
     values = plane.to_numpy(float)
     maximum = float(np.nanmax(np.abs(values))) or 1.0
     numbers = [pd.api.types.is_numeric_dtype(index) for index in (plane.columns, plane.index)]
@@ -161,30 +160,23 @@ def _effects(
 ) -> Figure:
     table = _one_table(table, where)
     canvas.require_columns(table, ["feature", "value", "effect"], where=where)
-    features = list(dict.fromkeys(table["feature"].astype(str)))
-    figure, panels = canvas.new_panels(axes, max(1, len(features)))
-    if not features:
-        canvas.title(panels[0], title or where.replace("_", " ").capitalize(), table)
-        canvas.nothing(panels[0], "nothing to draw: the table is empty")
-        return figure
+    figure, panels = canvas.panels_by(table, "feature", axes, title, palette.panel_title, grid="y")
+    if table.empty:
+        canvas.title(panels[0][2], title or where.replace("_", " ").capitalize(), table)
+        return canvas.nothing(panels[0][2], "nothing to draw: the table is empty")
     lines = list(dict.fromkeys(table["element"].astype(str))) if "element" in table else [""]
     colours = palette.class_colours("element", range(len(lines)))
-    for feature, panel in zip(features, panels, strict=True):
+    for feature, rows, panel in panels:
         entry = CATALOGUE.get(feature)
-        name = palette.capitalised(palette.quantity(feature)[0])
-        canvas.plain(panel, grid="y")
-        canvas.title(panel, title if title and feature == features[0] else name, table)
-        numbers = entry is None or entry.kind != "categorical"
-        panel.set_xlabel(palette.axis_label(feature) if numbers else feature.replace("_", " "))
+        classes = dict(entry.flags) if entry is not None and entry.kind == "categorical" else None
+        panel.set_xlabel(palette.axis_label(feature) if classes is None else feature.replace("_", " "))
         panel.set_ylabel(f"{label}, {palette.unit_text(units)}" if units else label)
         if zero:
             panel.axhline(0, color=palette.QUIET, linewidth=0.8)
         for position, line in enumerate(lines):
-            rows = table[table["feature"].astype(str) == feature]
-            rows = rows[rows["element"].astype(str) == line] if line else rows
-            rows = rows.dropna(subset=["effect"])
+            own = rows[rows["element"].astype(str) == line] if line else rows
             colour = colours[position] if line else palette.ACCENT
-            _effect_line(panel, rows, colour, line, dict(entry.flags) if entry and not numbers else None)
+            _effect_line(panel, own.dropna(subset=["effect"]), colour, line, classes)
         if not panel.lines[int(zero) :] and not panel.containers and not panel.collections:
             canvas.nothing(panel, "no finite effect")
         if len(lines) > 1:
@@ -197,13 +189,13 @@ def _one_table(table: pd.DataFrame | Sequence[pd.DataFrame], where: str) -> pd.D
     tables = [table] if isinstance(table, pd.DataFrame) else table
     if not isinstance(tables, (list, tuple)) or not all(isinstance(part, pd.DataFrame) for part in tables):
         raise InputError(f"{where}: got {type(table).__name__}, expected a pandas DataFrame, or a list of them")
-    parts = []
+    parts: list[pd.DataFrame] = []
     for part in tables:
         covariates = [name for name in part.columns if name not in {"effect", "low", "high", "element"}]
         if "effect" in part.columns and len(covariates) == 1 and covariates[0] not in {"feature", "value"}:
             part = part.rename(columns={covariates[0]: "value"}).assign(feature=str(covariates[0]))
         parts.append(part)
-    combined: pd.DataFrame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    combined = pd.concat(parts, ignore_index=True)
     combined.attrs["simulated"] = palette.is_simulated(*tables)
     return combined
 

@@ -46,7 +46,7 @@ def draw_geography(axes: Axes, picture: Picture, frame: Frame) -> None:
     plane = plane_of(picture, frame)
     if plane is None:
         return
-    scale = 1.0 if picture.unit == "°" else 1e-3
+    scale = 1.0 / picture.crs_units
     context = context_of(plane)
     _polygons(axes, frame, context, scale)
     for lines, colour, width, order, gid in (
@@ -87,9 +87,7 @@ def draw_globe(axes: Axes, plane: Plane) -> None:
     inset.add_collection(PolyCollection(rings, facecolors=palette.GLOBE_LAND, edgecolors="none", zorder=2))
     placed = globe.to_map(edges_of((west, south, east, north), 30)) / EARTH_RADIUS_M
     inset.plot(*placed[np.isfinite(placed).all(axis=1)].T, color=palette.WARNING, linewidth=1.4, zorder=3, gid="here")
-    inset.set_xlim(-1.04, 1.04)
-    inset.set_ylim(-1.04, 1.04)
-    inset.set_aspect("equal")
+    inset.set(xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), aspect="equal")
     inset.set_axis_off()
 
 

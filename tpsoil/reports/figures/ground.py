@@ -156,7 +156,7 @@ def _open_water(picture: Picture) -> Flags:
     plane = plane_of(picture, picture.extent)
     if plane is None:
         return np.zeros(shape, bool)
-    scale = 1.0 if picture.unit == "°" else 1e-3
+    scale = 1.0 / picture.crs_units
     transform = from_bounds(left, bottom, right, top, shape[1], shape[0])
 
     def burned(rings: Sequence[npt.NDArray[np.float64]]) -> Flags:

@@ -18,7 +18,7 @@ from tpsoil.errors import GridError, InputError
 
 from . import canvas, geographic, ground, palette
 from .reading import LONGEST_SIDE, Picture, on_one_grid, pick, read_picture
-from .stretch import colour_scale, finish_bar
+from .stretch import Arrows, colour_scale, finish_bar
 
 Floats = npt.NDArray[np.float64]
 
@@ -107,40 +107,31 @@ def map_layer(
         raise InputError(f"map_layer: limits are {limits!r}, expected two finite numbers, the lower one first")
     picture = read_picture(layer, longest_side)
     figure, axes = start_map(layer, picture, ax, title, date)
-    values = picture.values
+    values, patches = draw_excluded(axes, layer, picture, mask, source, longest_side)
+    if patches:
+        axes.legend(handles=patches, loc="lower right", fontsize=7.5, framealpha=0.8)
     units = palette.unit_text(palette.layer_units(layer))
     logarithmic = log if log is not None else str(layer.name) in palette.LOGARITHMIC
     omitted = ""
     if logarithmic:
         hidden = int(np.sum(values < 0))
-        positive = values[values > 0]
         # No loss at all is the low end of the bar, not a hole in the map.
-        values = np.where(
-            values == 0, positive.min() if positive.size else np.nan, np.where(values > 0, values, np.nan)
-        )
+        lowest = values[values > 0].min(initial=np.inf)
+        values = np.where(values < 0, np.nan, np.maximum(values, lowest))
         omitted = f"\n{hidden} drawn cells below 0 omitted" if hidden else ""
-    cube = source if isinstance(source, xr.Dataset) else None
-    masked, patches = draw_excluded(axes, layer, picture, mask, cube, longest_side=longest_side)
-    if patches:
-        axes.legend(handles=patches, loc="lower right", fontsize=7.5, framealpha=0.8)
-    if masked is not None:
-        values = np.where(masked, np.nan, values)
     if not np.isfinite(values).any():
-        reason = f"nothing to draw: no cell of '{layer.name}' has a value"
-        canvas.nothing(axes, reason + (" outside the mask" if masked is not None and masked.any() else ""))
-        finish_map(axes, picture, globe=ax is None)
-        return figure
+        outside = mask is not None and bool(np.isfinite(picture.values).any())
+        where = " outside the mask" if outside else ""
+        return finish_empty(
+            axes, picture, f"nothing to draw: no cell of '{layer.name}' has a value{where}", own=ax is None
+        )
     colours = cmap or palette.colour_map(layer)
     norm, extend = colour_scale(values, limits, logarithmic=logarithmic, kind=palette.layer_kind(layer), cmap=colours)
     image = draw_values(axes, picture, values, norm, colours)
     if hillshade is not None:
         draw_relief(axes, layer, picture, hillshade, values, longest_side)
-    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=BAR_SHARE, anchor=(0.0, 1.0), pad=0.02, aspect=24)
     label = palette.layer_title(layer)
-    bar.set_label(f"{label[:1].lower() + label[1:]}, {units}{omitted}", fontsize=9)
-    finish_bar(bar, image)
-    finish_map(axes, picture, globe=ax is None)
-    canvas.fit_bar(bar, axes, BAR_SHARE, close=ax is not None)
+    finish_with_bar(axes, picture, image, f"{label[:1].lower() + label[1:]}, {units}{omitted}", extend, own=ax is None)
     return figure
 
 
@@ -188,23 +179,14 @@ def map_classes(
     layer = layer.assign_attrs(kind="categorical")
     picture = read_picture(layer, longest_side, where="map_classes")
     figure, axes = start_map(layer, picture, ax, title, date)
-    values = picture.values
-    cube = source if isinstance(source, xr.Dataset) else None
-    masked, patches = draw_excluded(axes, layer, picture, mask, cube, longest_side=longest_side)
-    if masked is not None:
-        values = np.where(masked, np.nan, values)
+    values, patches = draw_excluded(axes, layer, picture, mask, source, longest_side)
     present = [int(code) for code in np.unique(values[np.isfinite(values)])]
     if not present:
-        canvas.nothing(axes, f"nothing to draw: no cell of '{layer.name}' has a class")
-        finish_map(axes, picture, globe=ax is None)
-        return figure
+        return finish_empty(axes, picture, f"nothing to draw: no cell of '{layer.name}' has a class", own=ax is None)
     labels = palette.class_names(layer, names)
     colours = palette.class_colours(str(layer.name), sorted(set(labels) | set(present)))
-    indexed = np.full(values.shape, np.nan)
-    for position, code in enumerate(present):
-        indexed[values == code] = position
     image = draw_values(
-        axes, picture, indexed, BoundaryNorm(np.arange(len(present) + 1) - 0.5, len(present)),
+        axes, picture, values, BoundaryNorm([code - 0.5 for code in (*present, present[-1] + 1)], len(present)),
         ListedColormap([colours[code] for code in present]),
     )  # fmt: skip
     image.set_label("classes")
@@ -243,17 +225,14 @@ def start_map(
     else:
         axes.set_xlabel(f"{picture.note}; {dated}", fontsize=7.5, color=palette.QUIET, loc="left")
     axes.tick_params(labelsize=7, colors=palette.QUIET)
-    for spine in axes.spines.values():
-        spine.set_color("#BDBDBD")
+    axes.spines[:].set_color("#BDBDBD")
     return figure, axes
 
 
 def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
     """Limits around what is drawn, true shape of a cell, geography, scale bar, and a globe with the map's location."""
     frame = _frame(axes, picture)
-    axes.set_xlim(frame[0], frame[1])
-    axes.set_ylim(frame[2], frame[3])
-    axes.set_aspect(111.32e3 / picture.metres if picture.unit == "°" else 1.0)
+    axes.set(xlim=frame[:2], ylim=frame[2:], aspect=picture.stretch)
     if globe:
         _fit_figure(axes, picture, frame)
     geographic.draw_scale(axes, picture, frame)
@@ -263,11 +242,26 @@ def finish_map(axes: Axes, picture: Picture, *, globe: bool = True) -> None:
         geographic.draw_globe(axes, plane)
 
 
+def finish_empty(axes: Axes, picture: Picture, reason: str, *, own: bool) -> Figure:
+    """As `finish_map`, with the reason why no cell is drawn."""
+    finish_map(axes, picture, globe=own)
+    return canvas.nothing(axes, reason)
+
+
+def finish_with_bar(axes: Axes, picture: Picture, image: AxesImage, label: str, extend: Arrows, *, own: bool) -> None:
+    """As `finish_map`, with a colour bar of rounded numbers; `own`: the map fills a figure, so there is a globe."""
+    figure = canvas.new_axes(axes)[0]
+    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=BAR_SHARE, anchor=(0.0, 1.0), pad=0.02, aspect=24)
+    bar.set_label(label, fontsize=9)
+    finish_bar(bar, image)
+    finish_map(axes, picture, globe=own)
+    canvas.fit_bar(bar, axes, BAR_SHARE, close=not own)
+
+
 def _fit_figure(axes: Axes, picture: Picture, frame: geographic.Frame) -> None:
     """Give a figure of its own the height of what is drawn, so that neither title nor bar run out of it."""
     figure = canvas.new_axes(axes)[0]
-    stretch = 111.32e3 / picture.metres if picture.unit == "°" else 1.0
-    height = MAP_WIDTH * stretch * (frame[3] - frame[2]) / max(frame[1] - frame[0], 1e-12)
+    height = MAP_WIDTH * picture.stretch * (frame[3] - frame[2]) / max(frame[1] - frame[0], 1e-12)
     width = figure.get_size_inches()[0]
     tall = float(np.clip(height, 1.6, 8.6))
     figure.set_size_inches(width if tall >= height else max(4.5, width * tall / height), tall + 1.5)
@@ -297,9 +291,9 @@ def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, c
 
 
 def draw_excluded(
-    axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, cube: xr.Dataset | None, *,
+    axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, source: xr.DataArray | xr.Dataset,
     longest_side: int,
-) -> tuple[npt.NDArray[np.bool_] | None, list[Patch]]:  # fmt: skip
+) -> tuple[Floats, list[Patch]]:  # fmt: skip
     """Fill cells without a value by their meaning: water, ice, masked, no data; outside shows the base map.
 
     Parameters
@@ -309,23 +303,24 @@ def draw_excluded(
     picture : Picture
     mask : DataArray (y, x) or None
         `soil_mask`.
-    cube : Dataset (y, x) or None
-        The store of the layer, for its class layers.
+    source : DataArray or Dataset (y, x)
+        Of a store, its class layers show water and ice.
     longest_side : int
 
     Returns
     -------
-    (ndarray of bool or None, list of Patch)
-        All cells where the mask is 0, those outside of what was studied included; entries of the legend.
+    (ndarray, list of Patch)
+        Values, NaN where the mask is 0, outside of what was studied too; entries of the legend.
     """
     masked = None if mask is None else np.asarray(_companion(layer, picture, mask, longest_side, "mask") == 0)
-    missing = np.isnan(picture.values)
-    undrawn = missing if masked is None else missing | masked
+    values = picture.values if masked is None else np.where(masked, np.nan, picture.values)
+    undrawn = np.isnan(values)
     if not undrawn.any():
-        return masked, []
-    water, ice = ground.surfaces_of(cube if cube is not None else xr.Dataset(), picture, longest_side)
-    codes = ground.ground_codes(missing, masked, water, ice)
-    return masked, ground.draw_ground(axes, picture, codes, undrawn)
+        return values, []
+    store = source if isinstance(source, xr.Dataset) else xr.Dataset()
+    water, ice = ground.surfaces_of(store, picture, longest_side)
+    codes = ground.ground_codes(np.isnan(picture.values), masked, water, ice)
+    return values, ground.draw_ground(axes, picture, codes, undrawn)
 
 
 def draw_relief(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,23 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mpl_toolkits.axes_grid1 import make_axes_locatable  # type: ignore[import-untyped]
 
+from tpsoil.covariate_themes import COVARIATE_GROUPS
 from tpsoil.errors import InputError
 from tpsoil.evaluation import bias, nse, rmse, squared_correlation
 
 from . import canvas, palette
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "terrain": ("elevation", "slope", "aspect", "general_curvature", "plan_curvature", "profile_curvature",
-                "terrain_ruggedness", "slope_position", "upslope_area", "topographic_wetness", "slope_length",
-                "ls_factor", "sediment_transport"),
-    "climate": ("mean_annual_temperature", "annual_precipitation", "potential_evapotranspiration", "aridity_index",
-                "climate_zone"),
-    "vegetation and land use": ("ndvi", "ndvi_min", "land_cover", "biome", "grazing_intensity"),
-    "soil and weathering": ("sand", "silt", "clay", "soil_organic_carbon", "calcium_carbonate", "soil_ph",
-                            "bulk_density", "loss_on_ignition", "chemical_index_of_alteration", "parent_material",
-                            "lithology", "depth_to_bedrock"),
+    "terrain": ("terrain",), "climate": ("climate",), "vegetation and land use": ("vegetation",),
+    "soil and weathering": ("soil", "weathering"),
 }  # fmt: skip
-
+"""Groups of the ranking, each of one or two themes, in the order of its legend."""
 
 HELD_OUT: Final = "increase in squared error at held-out rows, %"
 INCREASE_MSE: Final = "increase in mean squared error, %IncMSE"
@@ -75,15 +68,12 @@ def importance_ranking(
     table = canvas.tidy(canvas.tidy(table, {"held_out_increase": "importance"}), {"increase_mse": "importance"})
     canvas.require_columns(table, ["feature", "importance"], where="importance_ranking")
     rows = table.dropna(subset=["importance"]).sort_values("importance", kind="stable").reset_index(drop=True)
-    size, labels = (
-        (6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))),
-        (HELD_OUT if two_panels else INCREASE_MSE, ""),
-    )
-    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=(label, "") if label else labels)
+    size = 6.6, float(np.clip(0.27 * len(rows) + 1.3, 2.2, 12))
+    label = label or (HELD_OUT if two_panels else INCREASE_MSE)
+    figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=(label, ""))
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no covariate has an importance")
-        return figure
-    group_of = {name: group for group, names in GROUPS.items() for name in names}
+        return canvas.nothing(axes, "nothing to draw: no covariate has an importance")
+    group_of = {name: group for group, themes in GROUPS.items() for one in themes for name in COVARIATE_GROUPS[one]}
     groups = rows["group"] if "group" in rows else rows["feature"].map(lambda name: group_of.get(str(name), "other"))
     order = list(dict.fromkeys([*(g for g in GROUPS if g in set(groups)), *sorted(set(groups))]))
     selected = rows["kept"].astype(bool) if "kept" in rows else pd.Series(True, index=rows.index)
@@ -98,13 +88,10 @@ def importance_ranking(
                 part.index, part["importance"], height=0.72, color=colour if filled else "none", edgecolor=colour,
                 label=group if filled else f"{group}, dropped",
             )  # fmt: skip
+    spread: Any = rows.get("sd")
     if {"low", "high"} <= set(rows.columns):
         spread = np.abs(np.stack([rows["importance"] - rows["low"], rows["high"] - rows["importance"]]))
-    elif "sd" in rows:
-        spread = np.stack([rows["sd"], rows["sd"]])
-    else:
-        spread = np.zeros((2, 0))
-    if spread.shape[1]:
+    if spread is not None:
         axes.errorbar(rows["importance"], rows.index, xerr=spread, fmt="none", ecolor=palette.INK, elinewidth=0.9,
                       capsize=2)  # fmt: skip
     axes.axvline(0, color=palette.INK, linewidth=0.8)
@@ -176,8 +163,7 @@ def observed_predicted(
     figure, axes = canvas.new_chart(ax, (5.2, 5.2), text, table, grid="both", labels=axes_labels)
     rows = table.dropna(subset=["observed", "predicted"])
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
     observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
     if "group" in rows:
         labels = list(dict.fromkeys(rows["group"].astype(str)))
@@ -204,9 +190,7 @@ def observed_predicted(
         axes.plot(span, intercept + slope * span, color=palette.WARNING, linewidth=1.4,
                   label=f"observed = {palette.number_text(intercept)} + {slope:.3g} predicted")  # fmt: skip
         scores += [f"NSE = {nse(observed, predicted):.2f}", f"r² = {squared_correlation(observed, predicted):.2f}"]
-    axes.set_xlim(*ends)
-    axes.set_ylim(*ends)
-    axes.set_aspect("equal")
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.text(0.03, 0.97, "\n".join(scores), transform=axes.transAxes, va="top", fontsize=8, gid="scores")
     axes.legend(fontsize=7.5, frameon=False, loc="lower right")
     return figure
@@ -252,8 +236,7 @@ def interval_coverage(
     labels = "nominal coverage, %", "empirical coverage, %"
     figure, axes = canvas.new_chart(ax, (5.2, 4.8), title, table, grid="both", labels=labels)
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no interval was scored")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no interval was scored")
     axes.plot([0, 100], [0, 100], color=palette.INK, linewidth=1, linestyle="--", label="nominal coverage")
     key = next((k for k in ("group", "method") if k in rows.columns), None)
     if "n" in rows:
@@ -268,17 +251,16 @@ def interval_coverage(
         axes.plot(100 * part["level"], 100 * part["coverage"], marker="o", markersize=4, linewidth=1.3,
                   color=colours[position] if key else palette.ACCENT, label=line or "intervals")  # fmt: skip
     low = 100 * float(min(rows["level"].min(), rows["coverage"].min()))
-    axes.set_xlim(max(0, low - 8), 101)
-    axes.set_ylim(max(0, low - 8), 101)
+    axes.set(xlim=(max(0, low - 8), 101), ylim=(max(0, low - 8), 101))
     axes.legend(fontsize=7.5, frameon=False, loc="upper left")
     return figure
 
 
-def _zone_title(zone: Any) -> str:
+def _zone_title(zone: str) -> str:
     """Zone numbers below 0 denote the calibration on the profiles of all zones."""
-    if zone is None:
-        return "Calibration"
-    return "All zones together" if isinstance(zone, numbers.Real) and float(zone) < 0 else f"Zone {zone}"
+    if zone.startswith("-"):
+        return "All zones together"
+    return f"Zone {zone}" if zone else "Calibration"
 
 
 def _coverage_by_method(table: pd.DataFrame) -> pd.DataFrame:
@@ -328,15 +310,13 @@ def calibration_traces(
     'best RMSE so far, m'
     """
     canvas.require_columns(table, ["evaluation", "objective"], where="calibration_traces")
-    zones = list(dict.fromkeys(table["zone"])) if "zone" in table else [None]
-    figure, panels = canvas.new_panels(axes, max(1, len(zones)), columns=4, width=3.0)
-    for zone, panel in zip(zones or [None], panels, strict=True):
-        rows = table if zone is None else table[table["zone"] == zone]
-        rows = rows[np.isfinite(rows["objective"].astype(float))]
-        canvas.title(panel, title or (_zone_title(zone)), table)
-        canvas.plain(panel, grid="y")
-        panel.set_xlabel("evaluations")
-        panel.set_ylabel(f"best RMSE so far, {palette.unit_text(units)}")
+    named = table if "zone" in table else table.assign(zone="")
+    figure, panels = canvas.panels_by(
+        named, "zone", axes, None, lambda zone: title or _zone_title(zone), grid="y", columns=4, width=3.0
+    )
+    for _, every, panel in panels:
+        rows = every[np.isfinite(every["objective"].astype(float))]
+        panel.set(xlabel="evaluations", ylabel=f"best RMSE so far, {palette.unit_text(units)}")
         if rows.empty:
             canvas.nothing(panel, "no finite objective")
             continue

@@ -20,7 +20,8 @@ import numpy as np
 import xarray as xr
 
 from tpsoil.class_colours import OKABE_ITO, class_colours, style_name
-from tpsoil.variables import CATALOGUE, NO_CLASS, flags_of
+from tpsoil.variables import CATALOGUE, NO_CLASS, stored_kind
+from tpsoil.variables import class_names as stored_class_names
 
 __all__ = ["OKABE_ITO", "class_colours"]
 
@@ -134,6 +135,11 @@ def quantity(name: str, units: str = "") -> tuple[str, str]:
     return entry.long_name if entry else name.replace("_", " "), unit_text(units or (entry.units if entry else ""))
 
 
+def panel_title(name: str) -> str:
+    """A layer's term with a capital."""
+    return capitalised(quantity(name)[0])
+
+
 def axis_label(name: str) -> str:
     """A layer's name with its unit in the catalogue."""
     return name.replace("_", " ") + (f", {unit_text(CATALOGUE[name].units)}" if name in CATALOGUE else "")
@@ -160,13 +166,9 @@ def layer_units(layer: xr.DataArray) -> str:
 
 
 def layer_kind(layer: xr.DataArray) -> str:
-    """`continuous`, `categorical` or `circular`; from attributes, then the catalogue, then flags and dtype."""
-    if "kind" in layer.attrs:
-        return str(layer.attrs["kind"])
-    entry = CATALOGUE.get(str(layer.name))
-    if entry is not None:
-        return entry.kind
-    return "categorical" if "flag_values" in layer.attrs or layer.dtype.kind in "iub" else "continuous"
+    """`continuous`, `categorical` or `circular`; of an unknown layer by its type of number."""
+    kind = stored_kind(str(layer.name), layer.attrs)
+    return kind or ("categorical" if layer.dtype.kind in "iub" else "continuous")
 
 
 def colour_map(layer: xr.DataArray) -> str:
@@ -202,8 +204,7 @@ def class_names(layer: xr.DataArray, names: Mapping[int, str] | None = None) -> 
     >>> class_names(xr.DataArray(0, name="soil_mask"))
     {0: 'no soil', 1: 'soil'}
     """
-    entry = CATALOGUE.get(str(layer.name))
-    return {**(entry.flags if entry else {}), **flags_of(layer.attrs), **(names or {})}
+    return {**stored_class_names(str(layer.name), layer.attrs), **(names or {})}
 
 
 def class_name(layer: xr.DataArray, code: int, names: Mapping[int, str]) -> str:
@@ -251,3 +252,16 @@ def is_simulated(*sources: Any) -> bool:
         if bool(value):
             return True
     return False
+
+
+def marked(text: str, *sources: Any) -> str:
+    """A title, with the word *simulated* where any source is based on simulated observations.
+
+    Examples
+    --------
+    >>> marked("Zones", {"simulated": True}), marked("Zones", {})
+    ('Zones (simulated)', 'Zones')
+    """
+    if not is_simulated(*sources) or "simulated" in text.lower():
+        return text
+    return f"{text} (simulated)".strip()

@@ -52,16 +52,11 @@ def representativeness(
     wrong = set(table["source"].unique()) - {"sites", "area"}
     if wrong:
         raise InputError(f"representativeness: source has {sorted(map(str, wrong))}, expected 'sites' and 'area'")
-    names = list(dict.fromkeys(table["covariate"].astype(str)))
-    figure, panels = canvas.new_panels(axes, max(1, len(names)))
-    for name, panel in zip(names or [""], panels, strict=True):
-        rows = table[table["covariate"].astype(str) == name].dropna(subset=["value"])
-        canvas.plain(panel)
-        text = palette.capitalised(palette.quantity(name)[0])
-        canvas.title(panel, title if title and name == (names or [""])[0] else text, table)
-        panel.set_xlabel(palette.axis_label(name))
-        panel.set_ylabel("density")
-        sites, area = (rows[rows["source"] == s] for s in ("sites", "area"))
+    figure, panels = canvas.panels_by(table, "covariate", axes, title, palette.panel_title)
+    for name, rows, panel in panels:
+        panel.set(xlabel=palette.axis_label(name), ylabel="density")
+        known = rows.dropna(subset=["value"])
+        sites, area = (known[known["source"] == s] for s in ("sites", "area"))
         if sites.empty or area.empty:
             canvas.nothing(panel, f"no {'sites' if sites.empty else 'area'} with a value")
             continue
@@ -121,8 +116,7 @@ def class_representation(
     size = 6.4, float(np.clip(0.45 * len(rows) + 1.3, 2, 10))
     figure, axes = canvas.new_chart(ax, size, title, table, grid="x", labels=("share, %", ""))
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no class")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no class")
     axes.barh(rows.index + 0.2, 100 * rows["area_share"], height=0.38, color=palette.GREY, label="area")
     axes.barh(rows.index - 0.2, 100 * rows["site_share"], height=0.38, color=palette.ACCENT, label="sites")
     counts = [f" (n = {int(n)})" for n in rows["sites"]] if "sites" in rows else [""] * len(rows)
@@ -188,8 +182,7 @@ def transect(
         axes.patch.set_visible(False)
         handles.append(Patch(facecolor="#E2DED8", label="elevation"))
     if not names or not rows[names].notna().to_numpy().any():
-        canvas.nothing(axes, "nothing to draw: no layer has a value along the line")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no layer has a value along the line")
     colours = palette.class_colours("transect", range(max(len(names), 1)))
     for position, name in enumerate(names):
         colour = palette.ACCENT if len(names) == 1 else colours[position]

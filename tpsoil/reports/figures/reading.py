@@ -19,6 +19,8 @@ from . import palette
 Flags = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 
+DEGREE_M: Final = 111_320.0
+"""Length of a degree of latitude, and of longitude on the equator, m."""
 LONGEST_SIDE: Final = 1400
 """Cells drawn along the longer side of a map; a figure has about as many dots there."""
 
@@ -39,6 +41,8 @@ class Picture:
         From row and column `first` on, every `step`-th cell along each axis was read.
     unit : str
         "km" on a projected grid, "°" on a geographic one.
+    crs_units : float
+        Units of the CRS in one `unit`: metres or feet in a kilometre, or 1 degree.
     metres : float
         Length in metres of one `unit` along the middle row.
     row_area : ndarray (rows,), float64
@@ -57,6 +61,7 @@ class Picture:
     step: int
     first: int
     unit: str
+    crs_units: float
     metres: float
     row_area: npt.NDArray[np.float64]
     note: str
@@ -64,9 +69,9 @@ class Picture:
     crs: str | None = None
 
     @property
-    def crs_units(self) -> float:
-        """Units of the CRS in one of the map: metres in a kilometre, or 1 degree."""
-        return 1.0 if self.unit == "°" else 1000.0
+    def stretch(self) -> float:
+        """Length of one unit northward in lengths of one eastward, along the middle row."""
+        return DEGREE_M / self.metres if self.unit == "°" else 1.0
 
     def share(self, cells: Flags, within: Flags) -> float:
         """Percent of the area of some cells that others are."""
@@ -154,7 +159,7 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     Memory is the picture's and one chunk a thread: the stride is applied to each chunk before chunks are joined.
     """
     rows, columns = layer.shape
-    left, top, dx, dy, note, geographic = _placement(layer, where)
+    left, top, dx, dy, note, crs = _placement(layer, where)
     if dy > 0:  # rows from south to north
         layer, top, dy = layer.isel(y=slice(None, None, -1)), top + dy * rows, -dy
     if dx < 0:
@@ -166,27 +171,26 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     if palette.layer_kind(layer) == "categorical":
         values[np.isin(raw, list(palette.fill_codes(layer)))] = np.nan
     values[~np.isfinite(values)] = np.nan
-    unit, scale = ("°", 1.0) if geographic else ("km", 1e-3)
+    unit, crs_units = _map_unit(crs)
+    geographic = unit == "°"
     drawn_rows, drawn_columns = values.shape
     latitude = top + (np.arange(drawn_rows) + 0.5) * step * dy
     row_area = np.cos(np.radians(np.clip(latitude, -90, 90))) if geographic else np.ones(drawn_rows)
-    metres = 1000.0
-    cell_m = step * abs(dy)
-    if geographic:
-        metres = 111_320.0 * max(float(np.cos(np.radians(top + rows * dy / 2))), 1e-6)
-        cell_m = step * abs(dy) * 111_320.0
+    metres = 1000.0 if not geographic else DEGREE_M * max(float(np.cos(np.radians(top + rows * dy / 2))), 1e-6)
     if step > 1:
         note += f", every {ordinal(step)} drawn"
-    wkt = None if layer.odc.crs is None else str(layer.odc.crs.to_wkt())
+    width, height = drawn_columns * step * dx, drawn_rows * step * dy
     return Picture(
         values=values,
-        extent=tuple(scale * v for v in (left, left + drawn_columns * step * dx, top + drawn_rows * step * dy, top)),  # type: ignore[arg-type]
-        bounds=tuple(scale * v for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
-        step=step, first=first, unit=unit, metres=metres, row_area=row_area, note=note, cell_m=cell_m, crs=wkt,
+        extent=tuple(v / crs_units for v in (left, left + width, top + height, top)),  # type: ignore[arg-type]
+        bounds=tuple(v / crs_units for v in (left, left + columns * dx, top + rows * dy, top)),  # type: ignore[arg-type]
+        step=step, first=first, unit=unit, crs_units=crs_units, metres=metres, row_area=row_area, note=note,
+        cell_m=step * abs(dy) / crs_units * (DEGREE_M if geographic else 1000.0),
+        crs=None if crs is None else str(crs.to_wkt()),
     )  # fmt: skip
 
 
-def on_one_grid(first: xr.DataArray, second: xr.DataArray) -> bool:
+def on_one_grid(first: xr.DataArray | xr.Dataset, second: xr.DataArray | xr.Dataset) -> bool:
     """Whether two layers have one grid, as far as both state it."""
     try:
         boxes = grid_of(first), grid_of(second)
@@ -210,12 +214,20 @@ def positions_on(layer: xr.DataArray, table: pd.DataFrame, *, where: str) -> tup
 
 def in_picture(layer: xr.DataArray, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     """Coordinates of a layer's CRS in the unit of its map: km on a projected grid."""
-    scale = 1.0 if grid_of(layer, where="map").crs.geographic else 1e-3
-    return scale * x, scale * y
+    _, crs_units = _map_unit(grid_of(layer, where="map").crs)
+    return x / crs_units, y / crs_units
 
 
-def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, float, str, bool]:
-    """left, top, dx, dy of the grid, its one-line note, and whether it is geographic."""
+def _map_unit(crs: Any) -> tuple[str, float]:
+    """Unit of a map in a CRS, and units of the CRS in it."""
+    if crs is not None and crs.geographic:
+        return "°", 1.0
+    axes = [] if crs is None else crs.proj.axis_info
+    return "km", 1000.0 / (axes[0].unit_conversion_factor if axes else 1.0)
+
+
+def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, float, str, Any]:
+    """left, top, dx, dy of the grid, its one-line note, and its CRS."""
     rows, columns = layer.shape
     try:
         box = grid_of(layer, where=where)
@@ -228,13 +240,12 @@ def _placement(layer: xr.DataArray, where: str) -> tuple[float, float, float, fl
         dx, dy = dx or abs(dy) or 1.0, dy or -abs(dx) or -1.0
         crs = layer.odc.crs
         note = f"{_crs_name(crs)}, {rows} x {columns} cells"
-        return x[0] - dx / 2, y[0] - dy / 2, dx, dy, note, bool(crs is not None and crs.geographic)
+        return x[0] - dx / 2, y[0] - dy / 2, dx, dy, note, crs
     t = box.transform
-    geographic = bool(box.crs.geographic)
-    size = (
-        f"{abs(t.a):.4g}°" if geographic else (f"{abs(t.a) / 1000:.4g} km" if abs(t.a) >= 1000 else f"{abs(t.a):.4g} m")
-    )
-    return t.c, t.f, t.a, t.e, f"{_crs_name(box.crs)}, cells of {size}", geographic
+    unit, crs_units = _map_unit(box.crs)
+    metres = abs(t.a) / crs_units * 1000
+    size = f"{abs(t.a):.4g}°" if unit == "°" else f"{metres / 1000:.4g} km" if metres >= 1000 else f"{metres:.4g} m"
+    return t.c, t.f, t.a, t.e, f"{_crs_name(box.crs)}, cells of {size}", box.crs
 
 
 def _crs_name(crs: Any) -> str:

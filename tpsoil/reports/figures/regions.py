@@ -70,13 +70,12 @@ def study_area(
     style: dict[str, Any] = {"color": palette.WARNING}
     if "observed_m" in sites:
         style = {"c": sites["observed_m"].to_numpy(float), "cmap": "Reds"}
-    with canvas.fixed_frame(axes):
-        points = axes.scatter(east, north, s=11, edgecolors="black", linewidths=0.4, zorder=6, gid="sites", **style)
-        for name, box in (windows or {}).items():
-            x, y = in_picture(elevation, *_outline(elevation, box))
-            axes.plot(x, y, color="black", linewidth=1.2, zorder=5.5, gid="window")
-            axes.annotate(name, (x[0], y[0]), textcoords="offset points", xytext=(3, 3), fontsize=8, fontweight="bold",
-                          color="black", zorder=7)  # fmt: skip
+    points = axes.scatter(east, north, s=11, edgecolors="black", linewidths=0.4, zorder=6, gid="sites", **style)
+    for name, box in (windows or {}).items():
+        x, y = in_picture(elevation, *_outline(elevation, box))
+        axes.plot(x, y, color="black", linewidth=1.2, zorder=5.5, gid="window")
+        axes.annotate(name, (x[0], y[0]), textcoords="offset points", xytext=(3, 3), fontsize=8, fontweight="bold",
+                      color="black", zorder=7)  # fmt: skip
     if "observed_m" in sites:
         canvas.bar_below(figure, axes, points, "observed thickness, m")
     return figure
@@ -221,11 +220,10 @@ def transect_place(elevation: xr.DataArray, table: pd.DataFrame, *, title: str =
     figure, panels = canvas.new_panels(None, 2, width=8.4, height=3.9, columns=1)
     maps.map_layer(ground, ax=panels[0], title=title, hillshade=ground)
     east, north = in_picture(elevation, x, y)
-    with canvas.fixed_frame(panels[0]):
-        panels[0].plot(east, north, color=palette.WARNING, linewidth=1.8, zorder=6, gid="line")
-        for position, label in ((0, "A"), (-1, "B")):
-            panels[0].annotate(label, (east[position], north[position]), textcoords="offset points", xytext=(0, 5),
-                               ha="center", fontweight="bold", color=palette.WARNING, zorder=7)  # fmt: skip
+    panels[0].plot(east, north, color=palette.WARNING, linewidth=1.8, zorder=6, gid="line")
+    for position, label in ((0, "A"), (-1, "B")):
+        panels[0].annotate(label, (east[position], north[position]), textcoords="offset points", xytext=(0, 5),
+                           ha="center", fontweight="bold", color=palette.WARNING, zorder=7)  # fmt: skip
     places.transect(table, ax=panels[1], title="Along the line from A to B")
     return figure
 
@@ -264,8 +262,7 @@ def sensitivity_bars(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
         ax, figure_size, title, table, grid="x", labels=("mean change of thickness, mm", "")
     )
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no cell has a thickness")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no cell has a thickness")
     for column, colour, label in (("decrease_m", palette.ACCENT, "input decreases"),
                                   ("increase_m", palette.WARNING, "input increases")):  # fmt: skip
         axes.barh(rows.index, 1000 * rows[column], height=0.7, color=colour, alpha=0.85, label=label)

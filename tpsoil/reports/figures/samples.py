@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
-from tpsoil.soil_properties import known_property
+from tpsoil.soil_properties import MG_KG, known_property
 
 from . import canvas, palette
 
@@ -75,8 +75,7 @@ def group_comparison(
     text = title or f"{palette.capitalised(long_name)} by {group.replace('_', ' ')}"
     figure, axes = canvas.new_chart(ax, size, text, table, grid="y", labels=("", f"{long_name}, {unit}"))
     if not order:
-        canvas.nothing(axes, f"nothing to draw: no row has both '{value}' and '{group}'")
-        return figure
+        return canvas.nothing(axes, f"nothing to draw: no row has both '{value}' and '{group}'")
     if isinstance(letters, pd.DataFrame):
         if "group" not in letters.columns:
             letters = letters.rename_axis("group").reset_index()
@@ -106,8 +105,8 @@ def group_comparison(
     labels = [f"{(names or {}).get(key, str(key)).replace('_', ' ')}\nn = {len(parts[key])}" for key in order]
     long = max(len(label) for label in labels) > 16
     axes.set_xticks(range(len(order)), labels, rotation=25 if long else 0, ha="right" if long else "center")
-    axes.set_xlim(-0.6, len(order) - 0.4)
-    axes.set_ylim(lowest - 0.06 * step, highest + (0.16 if marks else 0.06) * step)
+    top = highest + (0.16 if marks else 0.06) * step
+    axes.set(xlim=(-0.6, len(order) - 0.4), ylim=(lowest - 0.06 * step, top))
     return figure
 
 
@@ -115,7 +114,7 @@ def element_histograms(
     table: pd.DataFrame,
     *,
     axes: Axes | Sequence[Axes] | None = None,
-    units: str = "mg kg-1",
+    units: str | None = None,
     bins: int = 30,
     title: str | None = None,
 ) -> Figure:
@@ -127,7 +126,8 @@ def element_histograms(
         Tidy: `element`, `value` (in `units`); optional `detection_limit` (same unit), optional `censored` (bool).
     axes : Axes or sequence of Axes, optional
         One an element.
-    units : str
+    units : str, optional
+        Default: the unit of each property; mg kg-1 of one that is not known.
     bins : int
     title : str, optional
         Of the first panel; else each has its element's name.
@@ -148,17 +148,13 @@ def element_histograms(
     'topsoil zinc, mg kg⁻¹'
     """
     canvas.require_columns(table, ["element", "value"], where="element_histograms")
-    elements = list(dict.fromkeys(table["element"].astype(str)))
-    figure, panels = canvas.new_panels(axes, max(1, len(elements)), columns=4)
-    for element, panel in zip(elements or [""], panels, strict=True):
-        rows = table[table["element"].astype(str) == element]
+    figure, panels = canvas.panels_by(table, "element", axes, title, _element_title, grid="y", columns=4)
+    for element, rows, panel in panels:
         values = rows["value"].to_numpy(float)
         values = values[np.isfinite(values)]
         entry = known_property(element)
-        canvas.plain(panel, grid="y")
-        text = element if entry is not None and entry.symbol == element else element.capitalize()
-        canvas.title(panel, title if title and element == (elements or [""])[0] else text, table)
-        panel.set_xlabel(f"{entry.long_name if entry else element}, {palette.unit_text(units)}")
+        unit = units or (entry.units if entry else MG_KG)
+        panel.set_xlabel(f"{entry.long_name if entry else element}, {palette.unit_text(unit)}")
         panel.set_ylabel("number of values")
         if not values.size:
             canvas.nothing(panel, f"no valid value of {element}" if element else "nothing to draw: the table is empty")
@@ -180,6 +176,11 @@ def element_histograms(
         canvas.headroom(panel, 0.25)
         panel.legend(fontsize=7, frameon=False, loc="upper right", handlelength=1.2)
     return figure
+
+
+def _element_title(element: str) -> str:
+    entry = known_property(element)
+    return element if entry is not None and entry.symbol == element else element.capitalize()
 
 
 def correlation_matrix(
@@ -232,23 +233,17 @@ def correlation_matrix(
     figure, axes = canvas.new_axes(ax, (side + 0.8, side))
     canvas.title(axes, title, {"simulated": attrs.get("simulated", False)})
     if count < 2:
-        canvas.nothing(axes, "nothing to draw: a correlation needs two layers")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: a correlation needs two layers")
     shown = np.where(np.tri(count, k=-1, dtype=bool), values, np.nan)[1:, :-1]
     image = axes.imshow(np.ma.masked_invalid(shown), cmap=palette.DIVERGING, vmin=-1, vmax=1, gid="values")
     size = float(np.clip(60 / count, 5, 9))
-    for row in range(1, count):
-        for column in range(row):
-            value = values[row, column]
-            if not np.isfinite(value):
-                continue
-            stars = "" if p is None else _stars(float(p.to_numpy(float)[row, column]))
-            axes.text(column, row - 1, f"{value:.2f}{stars}", ha="center", va="center", fontsize=size,
-                      color="white" if abs(value) > 0.65 else palette.INK)  # fmt: skip
+    for row, column in np.argwhere(np.isfinite(shown)):
+        value, stars = shown[row, column], "" if p is None else _stars(float(p.iloc[row + 1, column]))
+        axes.text(column, row, f"{value:.2f}{stars}", ha="center", va="center", fontsize=size,
+                  color="white" if abs(value) > 0.65 else palette.INK)  # fmt: skip
     axes.set_xticks(range(count - 1), names[:-1], rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(count - 1), names[1:], fontsize=8)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
     note = "" if p is None else "\n* p < 0.05, ** p < 0.01, *** p < 0.001"

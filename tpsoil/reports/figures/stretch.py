@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,10 +88,18 @@ def skewed_breaks(values: Floats) -> list[float] | None:
     return None
 
 
-def rounded_scale(
-    values: Floats, *, logarithmic: bool, kind: str = "continuous", cmap: str = ""
-) -> tuple[float, float, list[float], Arrows]:
-    """Ends, five evenly spaced rounded ticks (from the low end up) and arrows of a page's colour bar.
+class Scale(NamedTuple):
+    """Ends of a page's colour bar, its ticks from the low end up, its arrows, and whether the ticks bound classes."""
+
+    low: float
+    high: float
+    ticks: list[float]
+    extend: Arrows
+    classes: bool = False
+
+
+def rounded_scale(values: Floats, *, logarithmic: bool, kind: str = "continuous", cmap: str = "") -> Scale:
+    """Scale of a page's colour bar: five evenly spaced rounded ticks, or the classes of a skewed layer.
 
     Parameters
     ----------
@@ -100,7 +108,7 @@ def rounded_scale(
 
     Returns
     -------
-    (float, float, list of float, str)
+    Scale
         The ends reach outward from the 1st and 99th percentile to rounded numbers.
 
     Examples
@@ -110,9 +118,9 @@ def rounded_scale(
     """
     norm, _ = colour_scale(values, None, logarithmic=logarithmic, kind=kind, cmap=cmap)
     if isinstance(norm, BoundaryNorm):
-        low, high = (float(v) for v in np.percentile(values[np.isfinite(values)], (1, 99)))
-    else:
-        low, high = float(norm.vmin or 0), float(norm.vmax or 0)
+        breaks = [float(value) for value in norm.boundaries]
+        return Scale(breaks[0], breaks[-1], breaks, "both", classes=True)
+    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
     if kind == "circular":
         ticks = [0.0, 90.0, 180.0, 270.0, 360.0]
     elif logarithmic:
@@ -127,7 +135,7 @@ def rounded_scale(
         ticks = [float(f"{(start + n) * step:.6g}") for n in range(5)]
     finite = values[np.isfinite(values)]
     extend = _arrows(float(finite.min()) < ticks[0], float(finite.max()) > ticks[-1])
-    return ticks[0], ticks[-1], ticks, extend
+    return Scale(ticks[0], ticks[-1], ticks, extend)
 
 
 def _nice_step(low: float, high: float, steps: int) -> float:

@@ -11,11 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tpsoil.errors import InputError
-from tpsoil.grid import grid_of
-from tpsoil.points import project_points
 
 from . import canvas, maps, palette
-from .reading import pick
+from .reading import in_picture, pick, positions_on
 
 
 def calibration_scatter(
@@ -63,8 +61,7 @@ def calibration_scatter(
     left.set_ylabel(f"ICP-MS, {unit}")
     right.set_ylabel(f"residual, {unit}")
     if table.empty:
-        canvas.nothing(left, "nothing to draw: no pair of readings")
-        return figure
+        return canvas.nothing(left, "nothing to draw: no pair of readings")
     x, y, residual = (table[name].to_numpy(float) for name in ("xrf", "icp", "residual"))
     slope, intercept = float(table["slope"].iloc[0]), float(table["intercept"].iloc[0])
     method = str(table["method"].iloc[0]) if "method" in table else "line"
@@ -122,8 +119,7 @@ def relation(table: pd.DataFrame, *, ax: Axes | None = None, title: str | None =
     labels = palette.axis_label(first), palette.axis_label(second)
     figure, axes = canvas.new_chart(ax, (5.4, 4.2), text, table, grid="both", labels=labels)
     if len(rows) < 3 or rows[first].nunique() < 2:
-        canvas.nothing(axes, "nothing to draw: fewer than three different values")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: fewer than three different values")
     x, y = rows[first].to_numpy(float), rows[second].to_numpy(float)
     line = stats.linregress(x, y)
     axes.scatter(x, y, s=10, alpha=0.5, linewidths=0, color=palette.ACCENT)
@@ -177,16 +173,9 @@ def sampling_map(
     """
     canvas.require_columns(sites, ["lon", "lat"], where="sampling_map")
     layer = pick(source, name, where="sampling_map")
-    simulated = " (simulated)" if palette.is_simulated(sites, layer) else ""
-    figure = maps.map_layer(layer, mask=mask, title=f"{title} (n = {len(sites)}){simulated}")
+    text = palette.marked(f"{title} (n = {len(sites)})", sites, layer)
+    figure = maps.map_layer(layer, mask=mask, title=text)
     axes = figure.axes[0]
-    x, y = project_points(sites["lon"], sites["lat"], grid_of(layer, where="sampling_map"))
-    # The axes of a projected map are in kilometres; the extent shows the factor, whatever the unit of the CRS.
-    left, right = axes.images[0].get_extent()[:2] if axes.images else axes.get_xlim()
-    bounds = grid_of(layer).boundingbox
-    factor = (right - left) / (bounds.right - bounds.left)
-    with canvas.fixed_frame(axes):
-        axes.scatter(
-            x * factor, y * factor, s=12, color=palette.INK, edgecolors="white", linewidths=0.4, zorder=6, gid="sites"
-        )
+    places = in_picture(layer, *positions_on(layer, sites[["lon", "lat"]], where="sampling_map"))
+    axes.scatter(*places, s=12, color=palette.INK, edgecolors="white", linewidths=0.4, zorder=6, gid="sites")
     return figure

@@ -18,7 +18,7 @@ from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
 from .reading import LONGEST_SIDE, Picture, on_one_grid, pick, read_picture
-from .stretch import colour_scale, finish_bar
+from .stretch import colour_scale
 
 HOLOCENE_YEARS: Final = 11_700.0
 """Age of the Holocene's base before AD 2000, years (International Commission on Stratigraphy)."""
@@ -92,32 +92,27 @@ def difference_map(
     figure, axes = maps.start_map(marked, picture, ax, text, None)
     finite = change[np.isfinite(change)]
     if not finite.size:
-        canvas.nothing(axes, "nothing to draw: the two maps have no cell in common")
-        maps.finish_map(axes, picture, globe=ax is None)
-        return figure
+        reason = "nothing to draw: the two maps have no cell in common"
+        return maps.finish_empty(axes, picture, reason, own=ax is None)
     norm, extend = colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
     image = maps.draw_values(axes, picture, change, norm, palette.DIVERGING)
     unit = f"% of {names[0]}" if relative else palette.unit_text(units[0] or units[1])
     if relative:
         agree = np.where(np.abs(change) <= band, 1.0, np.nan)
         maps.draw_values(axes, picture, agree, Normalize(0, 1), ListedColormap([palette.GREY]))
-        share = 100 * float(np.nansum(agree)) / finite.size
+        share = picture.share(agree == 1, np.isfinite(change))
         axes.legend(
             handles=[Patch(facecolor=palette.GREY, edgecolor=palette.QUIET,
                            label=f"within ±{band:g} %: {share:.0f} %")],
             loc="lower right", fontsize=7.5,
         )  # fmt: skip
-    bar = figure.colorbar(image, ax=axes, extend=extend, shrink=0.85, pad=0.02, aspect=28)
     if relative:  # a few cells near 0 of the first map decide a mean of percents
         q25, q50, q75 = (palette.number_text(float(v)) for v in np.percentile(finite, [25, 50, 75]))
         summary = f"median {q50}, quartiles {q25} and {q75}"
     else:
         mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
         summary = f"mean {mean}, root mean square {rms}"
-    bar.set_label(f"difference, {unit}\n{summary}", fontsize=9)
-    finish_bar(bar, image)
-    maps.finish_map(axes, picture, globe=ax is None)
-    canvas.fit_bar(bar, axes, maps.BAR_SHARE, close=ax is not None)
+    maps.finish_with_bar(axes, picture, image, f"difference, {unit}\n{summary}", extend, own=ax is None)
     return figure
 
 
@@ -168,16 +163,15 @@ def zones_map(
     if summary is not None:
         table = summary if "zone" in summary.columns else summary.rename_axis("zone").reset_index()
         canvas.require_columns(table, ["zone"], where="zones_map")
-        for _, row in table.iterrows():
+        # A table of zones may end with a row of all of them.
+        for _, row in table[pd.to_numeric(table["zone"], errors="coerce").notna()].iterrows():
             parts = [
                 text.format(row[key])
                 for key, text in ZONE_FORMATS.items()
                 if key in table.columns and np.isfinite(row[key])
             ]
             names[int(row["zone"])] = f"zone {int(row['zone'])}" + (f" ({', '.join(parts)})" if parts else "")
-    if isinstance(source, xr.Dataset):
-        return maps.map_classes(source, name, ax=ax, names=names, **how)
-    return maps.map_classes(pick(source, where="zones_map"), ax=ax, names=names, **how)
+    return maps.map_classes(source, name, ax=ax, names=names, **how)
 
 
 def _zone_means(source: xr.Dataset, name: str) -> pd.DataFrame | None:
@@ -185,29 +179,19 @@ def _zone_means(source: xr.Dataset, name: str) -> pd.DataFrame | None:
     present = [key for key in ZONE_FORMATS if key in source]
     if name not in source or not present:
         return None
-    zones = read_picture(pick(source, name, where="zones_map")).values
-    rows = pd.DataFrame({"zone": zones.ravel()})
-    for key in present:
-        values = read_picture(pick(source, key, where="zones_map")).values
-        if values.shape != zones.shape:
-            return None
-        rows[key] = values.ravel()
-    return rows.dropna(subset=["zone"]).groupby("zone", as_index=False).mean()
+    layers = {key: read_picture(pick(source, key, where="zones_map")).values.ravel() for key in (name, *present)}
+    return pd.DataFrame(layers).dropna(subset=[name]).groupby(name).mean().rename_axis("zone").reset_index()
 
 
 def draw_hatching(axes: Axes, picture: Picture, where: npt.NDArray[np.bool_], colour: str = palette.INK) -> None:
     """Hatch and outline the cells of a map where a condition is true."""
     if not where.any() or min(where.shape) < 2:
         return
-    left, right, bottom, top = picture.extent
-    rows, columns = where.shape
-    x = left + (np.arange(columns) + 0.5) * (right - left) / columns
-    y = top - (np.arange(rows) + 0.5) * (top - bottom) / rows
+    place: dict[str, Any] = {"extent": picture.extent, "origin": "upper", "zorder": 4}
     shown = where.astype(float)
-    hatch = axes.contourf(x, y, shown, levels=[0.5, 1.5], colors="none", hatches=[palette.HATCH], zorder=4)
-    hatch.set_edgecolor(colour)
-    hatch.set_linewidth(0.0)
-    axes.contour(x, y, shown, levels=[0.5], colors=colour, linewidths=0.5, zorder=4)
+    hatch = axes.contourf(shown, levels=[0.5, 1.5], colors="none", hatches=[palette.HATCH], **place)
+    hatch.set(edgecolor=colour, linewidth=0.0)
+    axes.contour(shown, levels=[0.5], colors=colour, linewidths=0.5, **place)
 
 
 def response_time_map(
@@ -254,9 +238,8 @@ def response_time_map(
     >>> response_time_map(tau).axes[0].get_legend().get_texts()[0].get_text()
     'slower than 11,700 a: 50 %'
     """
-    layer = pick(source, name if isinstance(source, xr.Dataset) else None, where="response_time_map")
-    drawn_from = source if isinstance(source, xr.Dataset) else layer
-    figure = maps.map_layer(drawn_from, str(layer.name), ax=ax, log=True, longest_side=longest_side, **how)
+    layer = pick(source, name, where="response_time_map")
+    figure = maps.map_layer(source, name, ax=ax, log=True, longest_side=longest_side, **how)
     axes = ax if ax is not None else figure.axes[0]
     picture = read_picture(layer, longest_side)
     positive = picture.values > 0

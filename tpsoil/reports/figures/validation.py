@@ -56,8 +56,7 @@ def observed_limits(
     figure, axes = canvas.new_chart(ax, (5.2, 5.2), title, table, grid="both", labels=labels)
     rows = table.dropna(subset=["observed", "predicted"])
     if rows.empty:
-        canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
-        return figure
+        return canvas.nothing(axes, "nothing to draw: no pair of observed and predicted values")
     observed, predicted = rows["observed"].to_numpy(float), rows["predicted"].to_numpy(float)
     limit = rows["censored"].to_numpy(bool)
     most = 1.08 * max(observed.max(), predicted.max())
@@ -72,8 +71,7 @@ def observed_limits(
         errors = observed[~limit], predicted[~limit]
         lines += [f"RMSE = {palette.number_text(rmse(*errors))} {unit}, of complete ones",
                   f"ME = {palette.number_text(bias(*errors))} {unit}"]  # fmt: skip
-    axes.set_xlim(0, most)
-    axes.set_ylim(0, 1.12 * most)
+    axes.set(xlim=(0, most), ylim=(0, 1.12 * most))
     legend = axes.legend(fontsize=7.5, frameon=False, loc="upper left", title="\n".join(lines), title_fontsize=8)
     legend.set_alignment("left")
     return figure
@@ -122,20 +120,19 @@ def residual_map(layer: xr.DataArray, points: pd.DataFrame, *, mask: xr.DataArra
     errs = ~limit | (residual > 0)
     most = max(float(np.abs(residual[errs]).max(initial=0.0)), 0.01)
     drawn: Any = None
-    with canvas.fixed_frame(axes):
-        for label, chosen, _ in _kinds(observed, predicted, limit):
-            if not chosen.any():
-                continue
-            marker = "o" if label == COMPLETE else "^"
-            place = east[chosen], north[chosen]
-            if label == REACHED:
-                axes.scatter(*place, s=26, marker=marker, facecolors="white", edgecolors=palette.INK, linewidths=0.9,
-                             zorder=6, label=f"{label} ({chosen.sum()})", gid="limits")  # fmt: skip
-                continue
-            axes.scatter(*place, s=90, marker=marker, color="white", linewidths=0, zorder=6.5)
-            drawn = axes.scatter(*place, s=30, marker=marker, c=residual[chosen], cmap=palette.DIVERGING, vmin=-most,
-                                 vmax=most, edgecolors=palette.INK, linewidths=0.7, zorder=7,
-                                 label=f"{label} ({chosen.sum()})", gid="profiles")  # fmt: skip
+    for label, chosen, _ in _kinds(observed, predicted, limit):
+        if not chosen.any():
+            continue
+        marker = "o" if label == COMPLETE else "^"
+        place = east[chosen], north[chosen]
+        if label == REACHED:
+            axes.scatter(*place, s=26, marker=marker, facecolors="white", edgecolors=palette.INK, linewidths=0.9,
+                         zorder=6, label=f"{label} ({chosen.sum()})", gid="limits")  # fmt: skip
+            continue
+        axes.scatter(*place, s=90, marker=marker, color="white", linewidths=0, zorder=6.5)
+        drawn = axes.scatter(*place, s=30, marker=marker, c=residual[chosen], cmap=palette.DIVERGING, vmin=-most,
+                             vmax=most, edgecolors=palette.INK, linewidths=0.7, zorder=7,
+                             label=f"{label} ({chosen.sum()})", gid="profiles")  # fmt: skip
     axes.legend(fontsize=7.5, loc="best", framealpha=0.9)
     if drawn is not None:
         canvas.bar_below(figure, axes, drawn, "observed - predicted, m; of a limit at least")
