@@ -474,3 +474,31 @@ def test_empty_layers_and_single_cells_have_a_page() -> None:
     assert unpack_values(data_of(text, 0), "float32", (1, 1))[0, 0] == single["solum_thickness"].values[0, 0]
     plain = xr.Dataset({"slope": (("y", "x"), np.ones((2, 3), "f4"))})
     assert meta_of(page_html(plain))["lonlat"] is None
+
+
+def test_the_history_of_a_netcdf_file_is_a_sentence_and_no_table() -> None:
+    """Text of several lines with commas was read as CSV."""
+    history = "2024-05-01, cdo remapcon, by A\n2024-05-02, ncks -v slope"
+    (table,) = read_story(xr.Dataset(attrs={"history": history})).provenance
+    assert table.to_dict("records") == [{"item": "history", "value": history}]
+
+
+def test_own_classes_are_not_mixed_with_those_of_the_catalogue() -> None:
+    """A land cover with its own flags was listed with the classes of IGBP beside them."""
+    flags = {"flag_values": [10, 20], "flag_meanings": "meadow open_forest"}
+    cover = layer("land_cover", 10, **flags)
+    (shown,) = meta_of(page_html(cover.to_dataset()))["layers"]
+    assert [entry["name"] for entry in shown["classes"]] == ["meadow", "open forest"]
+
+
+def test_names_in_tables_of_a_run_are_no_missing_values(tmp_path: Path) -> None:
+    """Sites called NA and classes called None were missing in the tables of models."""
+    where = tmp_path / "run.zarr"
+    create_cube(where, GRID)
+    (where / "_tpsoil" / "models").mkdir(parents=True)
+    content = {"tables": {"excluded": "site,reason\nNA,None\n7,\n"}, "notes": []}
+    (where / "_tpsoil" / "models" / "fe.json").write_text(json.dumps(content))
+    table = next(t for t in read_story(sample(), where=str(where)).scores if t.attrs["name"] == "excluded")
+    assert table["site"].tolist() == ["NA", "7"]
+    assert table["reason"].tolist()[0] == "None"
+    assert table["reason"].isna().tolist() == [False, True]

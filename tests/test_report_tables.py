@@ -131,3 +131,11 @@ def test_a_missing_layer_is_named() -> None:
 )  # fmt: skip
 def test_cells_of_a_table(value: object, text: str) -> None:
     assert cell_text(value) == text
+
+
+def test_a_markdown_cell_stays_in_its_row() -> None:
+    """A line break in a cell, and a bar in a heading, broke the table."""
+    text = tables.to_markdown(pd.DataFrame({"a|b": ["two\nlines"], "n": [1]}))
+    assert text.splitlines()[0].startswith("| a\\|b")
+    assert len(text.splitlines()) == 3
+    assert "| two lines |" in text

@@ -79,7 +79,6 @@ def _chart(kind: str, subject: str, table: pd.DataFrame) -> tuple[str, Figure] |
     if {"observed", "predicted"} <= columns:
         text = f"Observed against predicted{tail}"
         grouped = table.assign(group=[f"zone {zone}" for zone in table["zone"]]) if "zone" in columns else table
-        grouped.attrs.update(table.attrs)
         return text, figures.observed_predicted(grouped, units=_units(subject), title=text)
     if {"feature", "importance"} <= columns:
         text = f"Importance of the covariates{tail}"

@@ -35,7 +35,7 @@ from .elements import (
     simulated_element,
 )
 from .figures import maps, palette
-from .figures.reading import Picture
+from .figures.reading import Picture, on_one_grid
 from .figures.relief import relief_of
 from .regions import region_figures
 from .story import Story, read_story
@@ -179,8 +179,8 @@ def page_html(
     gallery = [_map_picture(surroundings, name, by_name[name], pictures(name)) for name in drawn]
     first = viewer.layers[names[0]][1]
     short = summarise(story, viewer.layers, companions_of(names))
-    summary = layer_summary(store, names).rename(columns={"with_value": "cells with a value", "percent": "% of cells"})
-    summary = summary.rename(columns={"long_name": "quantity"})
+    titles = {"with_value": "cells with a value", "percent": "% of cells", "long_name": "quantity"}
+    summary = layer_summary(store, names).rename(columns=titles)
     if (summary["every"] == 1).all():
         summary = summary.drop(columns="every")
     summary["units"] = [palette.unit_text(units) for units in summary["units"]]
@@ -190,7 +190,7 @@ def page_html(
                          files)  # fmt: skip
     head = {
         "version": html.escape(tpsoil.__version__),
-        "title": html.escape(_marked(story)),
+        "title": html.escape(palette.marked(story.title, {"simulated": story.simulated})),
         "lead": html.escape(_lead(story, first, store[names[0]].transpose("y", "x").shape, len(names))),
         "simulated": simulated_element(story.simulated),
         "summary": first_screen(short),
@@ -221,8 +221,7 @@ def _cube_of(store: xr.Dataset, where: str, cube: str) -> xr.Dataset | None:
         source = open_cube(path)
     except (TpsoilError, OSError, ValueError):  # it was moved; the page does without
         return None
-    same = all(source.sizes[d] == store.sizes[d] for d in ("y", "x"))
-    return source if same and bool((source["x"] == store["x"].values).all()) else None
+    return source if on_one_grid(source, store) else None
 
 
 def layer_names(
@@ -267,18 +266,15 @@ def map_figure(store: xr.Dataset, name: str) -> Figure:
     >>> map_figure(xr.Dataset({"slope": (("y", "x"), [[1.0, 2.0], [4.0, 5.0]])}), "slope").axes[0].get_title("left")
     'Slope'
     """
-    mask = store.get(MASK) if name != MASK else None
+    how: dict[str, Any] = {"mask": store.get(MASK) if name != MASK else None, "longest_side": THUMBNAIL_CELLS}
     applicability = next((n for n in (f"{name}_applicability", "applicability") if n in store and n != name), "")
     if name == "zone":
-        return figures.zones_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+        return figures.zones_map(store, **how)
     if name == "response_time":
-        return figures.response_time_map(store, mask=mask, longest_side=THUMBNAIL_CELLS)
+        return figures.response_time_map(store, **how)
     if applicability and name in companions_of([str(n) for n in store.data_vars]):
-        return figures.applicability_map(
-            store, name, applicability=applicability, mask=mask, longest_side=THUMBNAIL_CELLS
-        )
-    ground = relief_of(store, name)
-    return maps.map_layer(store, name, mask=mask, hillshade=ground, longest_side=THUMBNAIL_CELLS)
+        return figures.applicability_map(store, name, applicability=applicability, **how)
+    return maps.map_layer(store, name, hillshade=relief_of(store, name), **how)
 
 
 def _map_picture(store: xr.Dataset, name: str, shown: Mapping[str, Any], drawn: Path | None) -> str:
@@ -317,7 +313,6 @@ def _sections(
     drawn = "".join(_chart_picture(text, figure, story.published) for text, figure in charts)
     regions = "".join(_place(text, figure) for text, figure in places)
     scores = files.elements(story.scores) + (f'<div class="gallery">{drawn}</div>' if drawn else "")
-    more = "" if story.attributes is None else files.element(story.attributes)
     parts = [
         ("scores", "Scores and summaries", scores),
         ("maps", "All maps", f'<div class="gallery">{"".join(pictures)}</div>{files.element(summary)}'),
@@ -326,7 +321,7 @@ def _sections(
         ("assumptions", "Assumptions", list_element(story.assumptions)),
         ("parameters", "Parameters", files.elements(story.parameters)),
         ("excluded", "Masked and excluded", list_element(story.notes) + files.elements(story.excluded)),
-        ("provenance", "Provenance", files.elements(story.provenance) + more + recipe_element(story.recipe)),
+        ("provenance", "Provenance", files.elements(story.provenance) + recipe_element(story.recipe)),
         ("citation", "Citation", list_element(story.citations)),
     ]
     return [
@@ -335,10 +330,6 @@ def _sections(
         for key, heading, text in parts
         if text
     ]  # fmt: skip
-
-
-def _marked(story: Story) -> str:
-    return f"{story.title} (simulated)" if story.simulated and "simulated" not in story.title.lower() else story.title
 
 
 def _lead(story: Story, picture: Picture, shape: tuple[int, ...], count: int) -> str:

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from matplotlib import colormaps
-from matplotlib.colors import BoundaryNorm, to_hex
+from matplotlib.colors import to_hex
 from pyproj import Transformer
 
 from tpsoil.display import cell_text
 
 from .figures import palette
 from .figures.reading import Picture, ordinal
-from .figures.stretch import colour_scale, rounded_scale
+from .figures.stretch import rounded_scale
 
 NODES: Final = 33
 """Nodes along each side of the coarse grid of longitudes and latitudes; between them the page interpolates."""
@@ -124,10 +124,7 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, packing: Mapping[str, A
     finite = values[np.isfinite(values)]
     units = palette.layer_units(layer)
     unit = "" if units in {"", "1"} else palette.unit_text(units)
-    simulated = palette.is_simulated(layer)
-    title = palette.layer_title(layer)
-    if simulated and "simulated" not in title.lower():
-        title += " (simulated)"
+    title = palette.marked(palette.layer_title(layer), layer)
     shown: dict[str, Any] = {"name": str(layer.name), "title": title, "unit": unit, **packing}
     comment = str(layer.attrs.get("comment", ""))
     # The case of a symbol, such as h0, is not changed.
@@ -147,17 +144,13 @@ def layer_of_page(layer: xr.DataArray, picture: Picture, packing: Mapping[str, A
         usable = np.where(values > 0, values, np.nan) if log else values
         colour_map = palette.colour_map(layer)
         kind = palette.layer_kind(layer)
-        norm, _ = colour_scale(usable, None, logarithmic=log, kind=kind, cmap=colour_map)
-        low, high, levels, extend = rounded_scale(usable, logarithmic=log, kind=kind, cmap=colour_map)
-        if isinstance(norm, BoundaryNorm):  # skewed: the classes of the figure
-            levels = [float(value) for value in norm.boundaries]
-            low, high = levels[0], levels[-1]
-            extend = "both"
-            shown["breaks"] = levels
-        ticks = [palette.number_text(v) for v in reversed(levels)]
-        ticks[0] = ("≥ " if extend in {"both", "max"} else "") + ticks[0]
-        ticks[-1] = ("≤ " if extend in {"both", "min"} else "") + ticks[-1]
-        shown |= {"low": low, "high": high, "log": log, "colours": _colours(colour_map), "ticks": ticks}
+        scale = rounded_scale(usable, logarithmic=log, kind=kind, cmap=colour_map)
+        if scale.classes:
+            shown["breaks"] = scale.ticks
+        ticks = [palette.number_text(v) for v in reversed(scale.ticks)]
+        ticks[0] = ("≥ " if scale.extend in {"both", "max"} else "") + ticks[0]
+        ticks[-1] = ("≤ " if scale.extend in {"both", "min"} else "") + ticks[-1]
+        shown |= {"low": scale.low, "high": scale.high, "log": log, "colours": _colours(colour_map), "ticks": ticks}
         minimum, mean, maximum = (cell_text(float(v)) for v in (finite.min(), finite.mean(), finite.max()))
         spread = f"{minimum} to {maximum}, mean {mean}"
         lines.append(f"{spread}{' ' + unit if unit else ''}, over {finite.size} cells.")
@@ -215,14 +208,14 @@ def grid_of_page(layer: xr.DataArray, picture: Picture) -> dict[str, Any]:
         "xName": "longitude" if geographic else "easting", "yName": "latitude" if geographic else "northing",
         "places": int(np.clip(np.ceil(-np.log10(max(min(dx, dy), 1e-9))) + 1, 0, 8)),
         "cellMetres": picture.metres * dx * picture.step,
-        "cellHeight": (dy / dx) * (111_320.0 / picture.metres if geographic else 1.0),
+        "cellHeight": picture.stretch * dy / dx,
     }  # fmt: skip
     crs = layer.odc.crs
     nodes = None
     if crs is not None and not geographic:
         x, y = np.meshgrid(np.linspace(left, picture.extent[1], NODES), np.linspace(top, picture.extent[2], NODES))
         to_degrees = Transformer.from_crs(crs.proj, 4326, always_xy=True)
-        lon, lat = to_degrees.transform(x * 1000, y * 1000)
+        lon, lat = to_degrees.transform(x * picture.crs_units, y * picture.crs_units)
         if np.isfinite(lon).all() and np.isfinite(lat).all():
             nodes = {
                 "n": NODES, "lon": np.round(lon, 5).ravel().tolist(), "lat": np.round(lat, 5).ravel().tolist(),

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import fsspec
@@ -92,21 +93,22 @@ def read_record(where: str) -> Record:
         model = _decoded(where, path, content)
         record.notes += [str(note) for note in model.get("notes", [])]
         for name, text in model.get("tables", {}).items():
-            _add(record, str(name), pd.read_csv(io.StringIO(text)), stage_outputs.get(_stem(path), []))
+            _add(record, str(name), _table(text.encode()), stage_outputs.get(PurePosixPath(path).stem, []))
     for path in listed["tables/*.csv"]:
-        table = pd.read_csv(io.BytesIO(content[path]), keep_default_na=False, na_values=[""])
-        _add(record, _stem(path), table, stage_outputs.get(_stem(path), []))
+        name = PurePosixPath(path).stem
+        _add(record, name, _table(content[path]), stage_outputs.get(name, []))
     return record
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    """A table as it was written: names such as NA and None are names."""
+    return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
 
 
 def _add(record: Record, name: str, table: pd.DataFrame, outputs: list[str]) -> None:
     earlier = record.tables.get(name)
     record.tables[name] = table if earlier is None else pd.concat([earlier, table], ignore_index=True)
     record.outputs.setdefault(name, set()).update(outputs)
-
-
-def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def _decoded(where: str, path: str, content: Mapping[str, bytes]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Everything is read from attributes and from the small JSON objects of a run unde
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -68,8 +67,6 @@ class Story:
         Tables that are drawn, not printed, by name.
     results : list of str
         Layers computed by the run's models; empty for a store that is not the output of a run.
-    attributes : DataFrame or None
-        Other attributes of the layers.
     """
 
     title: str
@@ -89,7 +86,6 @@ class Story:
     published: bool = False
     charts: dict[str, pd.DataFrame] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
-    attributes: pd.DataFrame | None = None
 
 
 def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
@@ -147,7 +143,7 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     story.excluded += _by_layer(layers, tuple(k for k in _EXCLUDED if k != "notes"), "Attributes of the layers")
     story.excluded += _class_counts(store)
     story.provenance += _by_layer(layers, _ORIGIN, "Source of each layer")
-    story.attributes = _other_attributes(layers)
+    story.provenance += _other_attributes(layers)
     story.cube = run.cube
     zonal = run.recipe.get("zonal", []) if isinstance(run.recipe, Mapping) else []
     story.summarised = list(dict.fromkeys(str(name) for entry in zonal for name in entry.get("layers", [])))
@@ -190,11 +186,6 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
     low = key.lower()
     if low == "recipe":
         story.recipe = _as_text(value)
-    elif low == "tables" and isinstance(value, Mapping):
-        for name, content in value.items():
-            table = _as_table(content)
-            if table is not None:
-                _place_table(story, str(name), table, simulated=bool(story.simulated))
     elif low in _ELSEWHERE or low in {"title", "simulated", "notes", "plausibility_notes"} or _SCORE.match(low):
         return
     else:
@@ -218,6 +209,12 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
             section.append(table)
 
 
+def _captioned(table: pd.DataFrame, caption: str) -> list[pd.DataFrame]:
+    """The table with its caption; none without rows."""
+    table.attrs["caption"] = caption
+    return [table] if len(table) else []
+
+
 def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
     """Scores stored as single attributes, such as `nse_random = 0.4`, one row per layer."""
     rows: list[dict[str, Any]] = []
@@ -225,14 +222,11 @@ def _scores(attrs: Mapping[str, Any], layers: Mapping[str, Mapping[str, Any]]) -
         scores = {key: value for key, value in attributes.items() if _SCORE.match(key)}
         if scores:
             rows.append({"layer": name, **scores})
-    if not rows:
-        return []
     # The limits and the spread of a map repeat its scores: only the layer with the shortest name is listed.
     rows.sort(key=lambda row: len(row["layer"]))
     table = pd.DataFrame(rows)
     table = table.drop_duplicates(subset=[c for c in table.columns if c != "layer"], ignore_index=True)
-    table.attrs["caption"] = "Scores of the maps"
-    return [table]
+    return _captioned(table, "Scores of the maps")
 
 
 def _class_counts(store: xr.Dataset) -> list[pd.DataFrame]:
@@ -251,14 +245,10 @@ def _by_layer(layers: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], ca
         texts = {key: cell_text(_parsed(attrs[key]), 6) for key in keys if attrs.get(key) is not None}
         rows.append({"layer": name, **{key.replace("_", " "): text for key, text in texts.items() if text}})
     rows = [row for row in rows if len(row) > 1]
-    if not rows:
-        return []
-    table = pd.DataFrame(rows)
-    table.attrs["caption"] = caption
-    return [table]
+    return _captioned(pd.DataFrame(rows), caption)
 
 
-def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame | None:
+def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> list[pd.DataFrame]:
     shown = {*_PLAIN, *_PARAMETERS, *_EXCLUDED, *_ELSEWHERE, *_ORIGIN}
     rows = [
         {"layer": name, "attribute": key.replace("_", " "), "value": cell_text(_parsed(value), 6)}
@@ -266,11 +256,7 @@ def _other_attributes(layers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame |
         for key, value in attrs.items()
         if key not in shown and not _SCORE.match(key)
     ]
-    if not rows:
-        return None
-    table = pd.DataFrame(rows)
-    table.attrs["caption"] = "Other attributes of the layers"
-    return table
+    return _captioned(pd.DataFrame(rows), "Other attributes of the layers")
 
 
 def _sentences(sources: Iterable[Mapping[str, Any]], keys: tuple[str, ...]) -> list[str]:
@@ -309,9 +295,6 @@ def _parsed(value: Any) -> Any:
 
 
 def _as_table(value: Any) -> pd.DataFrame | None:
-    if isinstance(value, str) and "\n" in value and "," in value.partition("\n")[0]:
-        with contextlib.suppress(Exception):
-            return pd.read_csv(io.StringIO(value))
     if isinstance(value, Mapping) and value:
         if all(isinstance(item, Mapping) for item in value.values()):
             return pd.DataFrame([{"item": str(key), **item} for key, item in value.items()])

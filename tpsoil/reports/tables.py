@@ -14,10 +14,13 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import cell_text, html_table
-from tpsoil.errors import InputError, MissingInputError, nearest_name
 
 from .figures import canvas, palette
+from .figures.reading import pick
 
+SUMMARY: Final = ("layer", "long_name", "units", "cells", "with_value", "percent", "minimum", "mean", "maximum",
+                  "every")  # fmt: skip
+"""Columns of `layer_summary`."""
 ROWS_AT_ONCE: Final = 1_000_000
 """Cells read at once for a layer's summary."""
 
@@ -52,11 +55,11 @@ def write_csv(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     >>> write_csv(pd.DataFrame({"zone": [1]}), Path(tempfile.mkdtemp()) / "zones.csv").read_text()
     'zone\\n1\\n'
     """
-    out = _require(table, "write_csv")
+    canvas.require_columns(table, (), where="write_csv")
     if palette.is_simulated(table) and "simulated" not in table.columns:
-        out = table.assign(simulated="simulated")
-    has_index = any(name is not None for name in out.index.names)
-    return write_text(Path(path), out.to_csv(index=has_index, lineterminator="\n"), where="write_csv")
+        table = table.assign(simulated="simulated")
+    has_index = any(name is not None for name in table.index.names)
+    return write_text(Path(path), table.to_csv(index=has_index, lineterminator="\n"), where="write_csv")
 
 
 def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> str:
@@ -87,7 +90,8 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> s
     |-----:|------:|
     |    1 | 0.341 |
     """
-    head, rows, right = _cells(_require(table, "to_markdown"), digits)
+    canvas.require_columns(table, (), where="to_markdown")
+    head, rows, right = _cells(table, digits)
     width = [max([2, len(h), *(len(row[i]) for row in rows)]) for i, h in enumerate(head)]
 
     def line(cells: Sequence[str]) -> str:
@@ -95,9 +99,9 @@ def to_markdown(table: pd.DataFrame, *, digits: int = 3, caption: str = "") -> s
         return "| " + " | ".join(padded) + " |"
 
     rule = "|" + "|".join("-" * (w + 1) + ":" if r else "-" * (w + 2) for w, r in zip(width, right, strict=True)) + "|"
-    heading = _caption(caption, table)
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join([*([heading, ""] if heading else []), line(head), rule, *(line(row) for row in escaped)])
+    heading = palette.marked(caption, table)
+    first, *others = [[" ".join(cell.splitlines()).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    return "\n".join([*([heading, ""] if heading else []), line(first), rule, *(line(row) for row in others)])
 
 
 def write_markdown(table: pd.DataFrame, path: str | os.PathLike[str], *, digits: int = 3, caption: str = "") -> Path:
@@ -152,11 +156,11 @@ def to_html(table: pd.DataFrame, *, digits: int = 3, caption: str = "", longest:
     >>> "<th scope=\\"col\\">zone</th>" in to_html(pd.DataFrame({"zone": ["a"]}), caption="Zones")
     True
     """
-    shown = _require(table, "to_html").head(longest)
-    heading = _caption(caption, table)
+    canvas.require_columns(table, (), where="to_html")
+    heading = palette.marked(caption, table)
     if len(table) > longest:
         heading = f"{heading} (first {longest} of {len(table)} rows)".strip()
-    head, rows, right = _cells(shown, digits)
+    head, rows, right = _cells(table.head(longest), digits)
     return html_table(head, rows, caption=heading, right=right)
 
 
@@ -193,13 +197,11 @@ def layer_summary(
     """
     every = [str(name) for name, layer in store.data_vars.items() if set(layer.dims) == {"y", "x"}]
     names = list(layers) if layers is not None else every
-    rows: list[dict[str, Any]] = []
+    rows = []
     for name in names:
-        if name not in store.data_vars:
-            raise MissingInputError(f"layer_summary: the store has no layer '{name}'{nearest_name(name, every)}")
-        layer = store[name].transpose("y", "x")
+        layer = pick(store, name, where="layer_summary")
         step = max(1, int(np.ceil(np.sqrt(layer.size / most_cells))))
-        decimated = layer.isel(y=slice(step // 2 if step > 1 else 0, None, step), x=slice(None, None, step))
+        decimated = layer.isel(y=slice(step // 2, None, step), x=slice(None, None, step))
         classes = palette.layer_kind(layer) == "categorical"
         count, total, minimum, maximum = 0, 0.0, np.inf, -np.inf
         for raw in _bands(decimated):
@@ -208,17 +210,11 @@ def layer_summary(
             if values.size:
                 count, total = count + values.size, total + float(values.sum())
                 minimum, maximum = min(minimum, float(values.min())), max(maximum, float(values.max()))
-        no_range = classes or not count
-        rows.append({
-            "layer": name, "long_name": palette.layer_title(layer), "units": palette.layer_units(layer),
-            "cells": decimated.size, "with_value": count,
-            "percent": 100 * count / decimated.size if decimated.size else np.nan,
-            "minimum": np.nan if no_range else minimum, "mean": np.nan if no_range else total / count,
-            "maximum": np.nan if no_range else maximum, "every": step,
-        })  # fmt: skip
-    return pd.DataFrame(rows, columns=[
-        "layer", "long_name", "units", "cells", "with_value", "percent", "minimum", "mean", "maximum", "every",
-    ])  # fmt: skip
+        statistics = (np.nan, np.nan, np.nan) if classes or not count else (minimum, total / count, maximum)
+        percent = 100 * count / decimated.size if decimated.size else np.nan
+        rows.append((name, palette.layer_title(layer), palette.layer_units(layer), decimated.size, count, percent,
+                     *statistics, step))  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SUMMARY))
 
 
 def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
@@ -245,10 +241,7 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
     >>> class_shares(cube, "soil_mask")["class"].tolist()
     ['no soil', 'soil']
     """
-    if layer not in store.data_vars:
-        layer_names = map(str, store.data_vars)
-        raise MissingInputError(f"class_shares: the store has no layer '{layer}'{nearest_name(layer, layer_names)}")
-    data = store[layer].transpose("y", "x")
+    data = pick(store, layer, where="class_shares")
     counts = Counter[int]()
     skip = palette.fill_codes(data)
     for raw in _bands(data):
@@ -274,18 +267,6 @@ def _bands(layer: xr.DataArray) -> Iterator[npt.NDArray[Any]]:
 def write_text(path: Path, text: str, *, where: str) -> Path:
     """Write a text file; an existing one is replaced only when the new one is complete."""
     return canvas.write_file(path, text.encode(), where=where)
-
-
-def _require(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    if not isinstance(table, pd.DataFrame):
-        raise InputError(f"{where}: got {type(table).__name__}, expected a pandas DataFrame")
-    return table
-
-
-def _caption(caption: str, table: pd.DataFrame) -> str:
-    if palette.is_simulated(table) and "simulated" not in caption.lower():
-        return f"{caption} (simulated)".strip()
-    return caption
 
 
 def _cells(table: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]], list[bool]]:
