@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestRegressor
 from test_training import FEATURES, plots
 
 from tpsoil.errors import InputError
-from tpsoil.forest import held_out_importance, train
+from tpsoil.forest import held_out_importance, permutation_importance, train
 from tpsoil.forest.importance import scaled_increase
 from tpsoil.micronutrients import accumulated_local_effects, betasq, importance, lmg, partial_dependence, vif
 
@@ -345,3 +345,16 @@ def test_a_grid_of_two_covariates_has_values_of_each() -> None:
     rows = pd.DataFrame({"a": [0.0, 1.0], "b": [0.0, 2.0]})
     with pytest.raises(InputError, match="grid has 1 parts, expected the values of each of"):
         partial_dependence(lambda t: t["a"] * t["b"], ["a", "b"], rows, grid=[0.5])
+
+
+def test_numbers_of_values_bands_and_permutations_are_checked() -> None:
+    rows, f = pd.DataFrame({"a": [0.0, 1.0]}), lambda t: t["a"]
+    assert len(partial_dependence(f, "a", rows, grid=np.int64(5))) == 5
+    with pytest.raises(InputError, match="grid is 0, expected 1 or more"):
+        partial_dependence(f, "a", rows, grid=0)
+    for wrong in ({"bootstrap": -1}, {"bootstrap": 2, "band": 95}, {"bootstrap": 2, "trees": 0}):
+        with pytest.raises(InputError, match="expected 0 or more, a share between 0 and 1, and 1 or more"):
+            accumulated_local_effects(f, "a", rows, **wrong)
+    forest = RandomForestRegressor(3, random_state=0).fit(rows, [0.0, 1.0])
+    with pytest.raises(InputError, match="repeats is 0, expected 1 or more"):
+        permutation_importance(forest, rows, np.array([0.0, 1.0]), repeats=0)

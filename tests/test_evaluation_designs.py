@@ -658,3 +658,12 @@ def test_paired_comparison_of_models() -> None:
     assert same["p"] == 1
     with pytest.raises(InputError, match="at least two groups"):
         compare_models(observed, first, second, groups=np.zeros(150))
+
+
+def test_levels_and_draws_of_the_bootstrap_are_checked() -> None:
+    seen = np.arange(9.0)
+    for wrong in ({"level": 90}, {"draws": 0}):
+        with pytest.raises(InputError, match="expected a share between 0 and 1, and 1 or more"):
+            score_intervals(seen, seen + 1, **wrong)
+        with pytest.raises(InputError, match="expected a share between 0 and 1, and 1 or more"):
+            compare_models(seen, seen + 1, seen + 2, **wrong)

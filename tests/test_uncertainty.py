@@ -382,3 +382,10 @@ def test_folds_and_layers_of_an_area_fit_its_points() -> None:
         area_of_applicability(trained, table, folds=[0, 1])
     with pytest.raises(InputError, match="layers has no effect without a cube"):
         area_of_applicability(trained, table, layers={"slope": "wetness"})
+
+
+@pytest.mark.parametrize("method", ["quantile", "spread", "residual"])
+def test_coverage_of_a_level_without_stored_quantiles_is_rejected(method: str) -> None:
+    trained = train(plots(20), "Fe", ["slope", "wetness"], "site", trees=5, folds="random")
+    with pytest.raises(InputError, match="level is 0.85, expected one of"):
+        coverage_table(trained, [0.85], method=method)

@@ -43,7 +43,7 @@ def score_intervals(
     Raises
     ------
     InputError
-        As `tpsoil.evaluation.score`; for a single group, or groups of another length.
+        As `tpsoil.evaluation.score`; for a single group, groups of another length, a level outside 0..1, and no draw.
 
     Examples
     --------
@@ -53,6 +53,7 @@ def score_intervals(
     >>> bool(table.loc["rmse", "lower"] < 1 < table.loc["rmse", "upper"])
     True
     """
+    _require_draws(level, draws, "score_intervals")
     values = score(observed, predicted, measures=measures)
     o, p = np.asarray(observed, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     members = _members(groups, len(o), "score_intervals")
@@ -97,7 +98,7 @@ def compare_models(
     Raises
     ------
     InputError
-        For an unknown measure or what `score` rejects.
+        For an unknown measure, a level outside 0..1, no draw, or what `score` rejects.
 
     Examples
     --------
@@ -107,6 +108,7 @@ def compare_models(
     True
     """
     require_named("compare_models", [measure], MEASURES, "measure")
+    _require_draws(level, draws, "compare_models")
     one, two = (score(observed, p, measures=[measure])[measure] for p in (first, second))
     o, a, b = (np.asarray(v, dtype=np.float64) for v in (observed, first, second))
     members = _members(groups, len(o), "compare_models")
@@ -129,6 +131,13 @@ def _bootstrap(members: list[npt.NDArray[Any]], draws: int, seed: list[int]) -> 
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         yield np.concatenate([members[j] for j in rng.integers(0, len(members), len(members))])
+
+
+def _require_draws(level: float, draws: int, where: str) -> None:
+    if not 0 < level < 1 or draws < 1:
+        raise InputError(
+            f"{where}: level is {level!r} and draws {draws!r}, expected a share between 0 and 1, and 1 or more"
+        )
 
 
 def _members(groups: npt.ArrayLike | None, count: int, where: str) -> list[npt.NDArray[Any]]:

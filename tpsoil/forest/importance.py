@@ -64,6 +64,8 @@ def permutation_importance(
     """
     if not forest.bootstrap:
         raise InputError("importance: the forest was grown without bootstrapping, so no row is out of bag")
+    if repeats < 1:
+        raise InputError(f"importance: repeats is {repeats}, expected 1 or more")
     names = [str(name) for name in design.columns]
     column_sets = columns_of_sets({name: [name] for name in names}, sets)
     X = np.ascontiguousarray(design.to_numpy(dtype=np.float32))

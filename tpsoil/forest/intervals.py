@@ -259,7 +259,7 @@ def coverage_table(
     for level in levels:
         scores = _scores(frame, level, method, transform)
         lower, upper = np.empty(len(frame)), np.empty(len(frame))
-        raw_low, raw_high = (forward(frame[f"q{t:g}"].to_numpy(), transform) for t in tails(level))
+        raw_low, raw_high = _limits(frame, level, transform)
         for fold in np.unique(frame["fold"]):
             here = frame["fold"].to_numpy() == fold
             by_group = group_quantiles(scores[~here], own[~here], level, smallest=SMALLEST_GROUP)
@@ -301,11 +301,17 @@ def _scores(frame: pd.DataFrame, level: float, method: str, transform: str) -> F
     if method == "spread":
         centre, spread, offset = _spreads(frame, transform)
         return np.asarray(np.abs(y - centre) / (spread + offset))
+    low, high = _limits(frame, level, transform)
+    return np.asarray(np.maximum(low - y, y - high))
+
+
+def _limits(frame: pd.DataFrame, level: float, transform: str) -> tuple[Floats, Floats]:
+    """The forest's own quantiles that bound an interval, on the scale of the fit."""
     names = [f"q{t:g}" for t in tails(level)]
     if any(name not in frame for name in names):
         raise InputError(f"intervals: level is {level!r}, expected one of {list(LEVELS)}, whose quantiles train keeps")
     low, high = (forward(frame[name].to_numpy(dtype=np.float64), transform) for name in names)
-    return np.asarray(np.maximum(low - y, y - high))
+    return low, high
 
 
 def _spreads(frame: pd.DataFrame, transform: str) -> tuple[Floats, Floats, float]:

@@ -76,7 +76,10 @@ def partial_dependence(
     resampling = Resampling.of("partial_dependence", bootstrap, band, trees, seed)
     predict, rows = _model(model, X)
     names = _names(features, rows)
-    grids: list[Any] = [grid] * len(names) if isinstance(grid, int) or len(names) == 1 else list(cast(Any, grid))
+    if isinstance(grid, int | np.integer) and grid < 1:
+        raise InputError(f"partial_dependence: grid is {grid}, expected 1 or more")
+    alike = len(names) == 1 or isinstance(grid, int | np.integer)
+    grids: list[Any] = [grid] * len(names) if alike else list(cast(Any, grid))
     if len(grids) != len(names):
         raise InputError(f"partial_dependence: grid has {len(grids)} parts, expected the values of each of {names}")
     values = [_grid_of(model, rows, name, own) for name, own in zip(names, grids)]
@@ -240,7 +243,13 @@ class Resampling:
         for name, value in (("band", band), ("trees", trees), ("seed", seed)):
             if value is not None and not bootstrap:
                 raise InputError(f"{where}: {name} has no effect without bootstrap; pass bootstrap= or omit {name}")
-        return cls(bootstrap, 0.95 if band is None else band, 100 if trees is None else trees, seed or 0)
+        options = cls(bootstrap, 0.95 if band is None else band, 100 if trees is None else trees, seed or 0)
+        if bootstrap < 0 or not 0 < options.band < 1 or options.trees < 1:
+            raise InputError(
+                f"{where}: bootstrap is {bootstrap}, band {options.band} and trees {options.trees}, expected "
+                "0 or more, a share between 0 and 1, and 1 or more"
+            )
+        return options
 
 
 def _resampled_forests(model: Any, resampling: Resampling) -> Iterator[tuple[Predict, pd.DataFrame]]:
@@ -293,7 +302,7 @@ def _levels(model: Any, name: str) -> tuple[Any, ...]:
 
 
 def _grid_of(model: Any, rows: pd.DataFrame, name: str, grid: Any) -> npt.NDArray[Any]:
-    if not isinstance(grid, int):
+    if not isinstance(grid, int | np.integer):
         return np.asarray(grid)
     levels = _levels(model, name)
     if levels:
