@@ -530,6 +530,29 @@ def test_all_faults_of_a_catalogue_are_listed_at_once(tmp_path: Path) -> None:
     assert "a/c: url is missing" in text
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('version = "one"', "version: is 'one', expected an integer"),
+        ('groups = "soil"', "groups: expected lists of entries"),
+        ('[groups]\nsoil = "mine/ph"', "groups: expected lists of entries"),
+        (
+            '[groups]\nmine = ["soilgrids/cley"]',
+            "groups.mine: no entry 'soilgrids/cley'; did you mean 'soilgrids/clay'",
+        ),
+        ("[mine]\nph = 5", r"mine: expected tables \[mine.NAME\]"),
+    ],
+)
+def test_a_catalogue_of_another_form_is_wrong_input(tmp_path: Path, text: str, message: str) -> None:
+    """These ended in errors of Python."""
+    own = tmp_path / "own.toml"
+    own.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_catalogue(own).select("mine")
+    with pytest.raises(InputError, match="is no catalogue in TOML"):
+        read_catalogue(tmp_path)
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 

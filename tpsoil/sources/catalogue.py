@@ -78,7 +78,7 @@ class Entry(BaseModel):
         Of the stored values.
     stated_scale, stated_offset : float, optional
         What the file itself states, where that is not `scale` and `offset`.
-    flags : mapping of str to str
+    flags : mapping of int to str
         Code to class name.
     choices : mapping of str to tuple of str
         What a user may choose; the first is the default.
@@ -118,7 +118,7 @@ class Entry(BaseModel):
     nodata: float | None = None
     stated_scale: float | None = None
     stated_offset: float | None = None
-    flags: Mapping[str, str] = Field(default_factory=dict)
+    flags: Mapping[int, str] = Field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     version: str
     years: str = ""
@@ -164,7 +164,7 @@ class Entry(BaseModel):
 
     def described(self) -> Variable:
         """The layer that the entry becomes."""
-        flags = {int(code): name for code, name in self.flags.items()} or None
+        flags = dict(self.flags) or None
         if self.layer in CATALOGUE:
             return describe_layer(self.layer, flags=flags)
         return describe_layer(self.layer, units=self.unit, kind=self.kind, flags=flags)
@@ -307,9 +307,7 @@ def choose(name: str, path: str | os.PathLike[str] | None = None) -> Choice:
     """
     choices = read_catalogue(path).select(name)
     if len(choices) != 1:
-        raise InputError(
-            f"{name}: selects several entries, {', '.join(one.entry.name for one in choices)}; name one of them"
-        )
+        raise InputError(f"{name} stands for {', '.join(one.entry.name for one in choices)}; name one of them")
     return choices[0]
 
 
@@ -346,8 +344,15 @@ def read_catalogue(path: str | os.PathLike[str] | None = None) -> Catalogue:
         text = place.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise MissingInputError(f"{place}: no such catalogue; check --catalogue or {VARIABLE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{place}: is no catalogue in TOML ({error})") from error
     more = _parsed(text, str(place))
-    return Catalogue(own.version, {**own.entries, **more.entries}, {**own.groups, **more.groups})
+    entries = {**own.entries, **more.entries}
+    unknown = [(name, member) for name, members in more.groups.items() for member in members if member not in entries]
+    if unknown:
+        lines = [f"groups.{name}: no entry '{member}'{nearest_name(member, entries)}" for name, member in unknown]
+        raise RecipeError(str(place), lines)
+    return Catalogue(own.version, entries, {**own.groups, **more.groups})
 
 
 @lru_cache(maxsize=1)
@@ -361,12 +366,15 @@ def _parsed(text: str, where: str) -> Catalogue:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(where, [f"is not TOML: {error}"]) from error
     faults: list[str] = []
-    version = int(content.pop("version", 1))
-    groups = {str(name): tuple(map(str, members)) for name, members in content.pop("groups", {}).items()}
+    version, groups = content.pop("version", 1), content.pop("groups", {})
+    if not isinstance(version, int):
+        faults.append(f"version: is {version!r}, expected an integer")
+    if not isinstance(groups, dict) or not all(isinstance(members, list) for members in groups.values()):
+        faults.append('groups: expected lists of entries, such as soil = ["soilgrids/clay"]')
+        groups = {}
     entries: dict[str, Entry] = {}
     for provider, tables in content.items():
-        common = tables.get(COMMON, {}) if isinstance(tables, dict) else {}
-        if not isinstance(tables, dict):
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
             faults.append(f"{provider}: expected tables [{provider}.NAME]")
             continue
         for name, table in tables.items():
@@ -374,12 +382,12 @@ def _parsed(text: str, where: str) -> Catalogue:
                 continue
             key = f"{provider}/{name}"
             try:
-                entries[key] = Entry.model_validate({**common, **table, "name": key})
+                entries[key] = Entry.model_validate({**tables.get(COMMON, {}), **table, "name": key})
             except ValidationError as error:
                 faults += [_line(key, fault) for fault in error.errors(include_url=False)]
     if faults:
         raise RecipeError(where, faults)
-    return Catalogue(version, entries, groups)
+    return Catalogue(version, entries, {name: tuple(map(str, members)) for name, members in groups.items()})
 
 
 def _line(key: str, fault: Any) -> str:
