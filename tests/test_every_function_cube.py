@@ -62,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         write_tif(path / "classes.tif", (FINE.values[::2, ::2] % 3 + 1).astype("uint8"), size=1000, **PLACE)
         stack = {"first": (("y", "x"), FINE.values), "other": (("y", "x"), 2 * FINE.values)}
         xr.Dataset(stack, coords={"y": FINE["y"].values, "x": FINE["x"].values}).to_netcdf("two.nc", engine="scipy")
+        POINTS.assign(owner="Köln").to_csv("points.csv", index=False)
         yield path
 
 
@@ -151,7 +152,7 @@ def export_store(*, existing: bool = False, **arguments: Any) -> Any:
 def sample_cube(**arguments: Any) -> Any:
     """The table, or the message where a point outside is an error."""
     try:
-        return cube.sample_cube(BASE, POINTS, **arguments)
+        return cube.sample_cube(BASE, arguments.pop("points", POINTS), **arguments)
     except TpsoilError as error:
         return str(error)
 
@@ -230,6 +231,7 @@ CASES = {
             "outside": other("keep"),
             "on_masked": other("move"),
             "masked_within_m": other(500.0, on_masked="move"),
+            "encoding": other("cp1252", points="points.csv"),
             "where": other("my points", outside="error"),
         },
     ),

@@ -66,6 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         AREA.to_file("area.shp")
         Path("area.prj").unlink()
         Path("table.csv").write_text("a;b,c\n1;2,3\n")
+        for name, table in {"names.csv": TABLE, "samples.csv": POSITIVE, "pits.csv": PITS}.items():
+            table.assign(owner="Köln").to_csv(name, index=False)
         yield path
 
 
@@ -118,6 +120,7 @@ CASES = {
             "layout": other("ncss", source=DESCRIBED),
             "sites": other(PITS.assign(owner="x")[["profile", "owner"]]),
             "undesignated": other("complete", source=CORES),
+            "encoding": other("cp1252", source="pits.csv"),
             "where": other("pits", source=THICK),
         },
     ),
@@ -151,6 +154,7 @@ CASES = {
             "at_minimum": other("censor", source=REPEATED),
             "coordinates": other(("y", "x"), source=PLACED),
             "crs": other("EPSG:32646", source=PLACED),
+            "encoding": other("cp1252", source="samples.csv"),
             "where": other("plots", source=SAMPLES),
         },
     ),
@@ -169,6 +173,7 @@ CASES = {
             "unique": other(["site"], names="site"),
             "where": other("plots", needed=["Zn"]),
             "separator": other(";", source="table.csv"),
+            "encoding": other("cp1252", source="names.csv"),
         },
     ),
     "read_dates": Case(

@@ -14,7 +14,7 @@ FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility",
     "stage", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
-    "column_titles", "covariate_themes",
+    "column_titles", "covariate_themes", "option_names",
 }  # fmt: skip
 STAGES = {"ingest", "sources", "cube", "covariates", "solum", "forest", "micronutrients"}
 # Dependencies between packages of one level that the design allows.

@@ -59,8 +59,21 @@ def test_missing_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
         read_table(tmp_path / "none.csv")
     path = tmp_path / "latin.csv"
     path.write_bytes("site,Fe\nK\xf6ln,1\n".encode("latin-1"))
-    with pytest.raises(InputError, match="not UTF-8 text"):
+    with pytest.raises(InputError, match=r"not UTF-8 text .*save it as UTF-8, or pass encoding='cp1252' where Excel"):
         read_table(path)
+
+
+def test_tables_of_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("site,Fe\nK\xf6ln,1\n".encode("latin-1"))
+    assert read_table(path, encoding="cp1252")["site"].tolist() == ["K\xf6ln"]
+    with pytest.raises(InputError, match="not ASCII text"):
+        read_table(path, encoding="ascii")
+    with pytest.raises(InputError, match="latin.csv: encoding is 'windows', expected one such as"):
+        read_table(path, encoding="windows")
+    path.write_bytes("site;Fe\nK\xf6ln;1,5\n".encode("utf-16"))  # "Unicode text" of Excel
+    with pytest.warns(UserWarning, match="the comma is read as the decimal point in Fe"):
+        assert read_table(path, encoding="utf-16", numbers=["Fe"])["Fe"].tolist() == [1.5]
 
 
 def test_empty_cells_and_rows_given_twice(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def sample_cube(
     outside: Literal["drop", "keep", "error"] = "drop",
     on_masked: OnMasked = "keep",
     masked_within_m: float | None = None,
+    encoding: str = "utf-8",
     where: str | None = None,
 ) -> pd.DataFrame:
     """Values of the cell that contains each point.
@@ -56,6 +57,8 @@ def sample_cube(
         and named in `attrs`.
     masked_within_m : float, m, optional
         How far points are moved at most; by default two cells.
+    encoding : str
+        Of a CSV; as in `tpsoil.ingest.read_table`.
     where : str, optional
         Name of the points in messages.
 
@@ -93,7 +96,7 @@ def sample_cube(
     if outside not in ("drop", "keep", "error"):
         raise InputError(f"sample_cube: outside={outside!r}, expected 'drop', 'keep' or 'error'")
     require_movable(on_masked, masked_within_m, "sample_cube")
-    table = read_table(points, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
+    table = read_table(points, encoding=encoding, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
     if isinstance(cube, (str, os.PathLike)):
         cube = open_cube(cube)
     if isinstance(cube, xr.DataArray):

@@ -19,6 +19,7 @@ import pandas as pd
 from tpsoil.columns import numeric_column
 from tpsoil.display import cell_text
 from tpsoil.errors import InputError, UnitsError
+from tpsoil.option_names import pass_option
 from tpsoil.points import PositionColumns, check_degrees, position_pairs
 from tpsoil.sampling_depths import sampling_depths
 from tpsoil.units import conversion
@@ -57,6 +58,7 @@ def read_profiles(
     layout: LayoutName | None = None,
     sites: str | os.PathLike[str] | pd.DataFrame | None = None,
     undesignated: Undesignated = "limit",
+    encoding: str = "utf-8",
     where: str | None = None,
 ) -> pd.DataFrame:
     """Read soil profiles: one row and one solum thickness each.
@@ -79,6 +81,8 @@ def read_profiles(
     undesignated : {"limit", "complete"}
         Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
         where the survey dug to the C horizon.
+    encoding : str
+        Of files; as in `read_table`.
     where : str, optional
         Named in messages.
 
@@ -140,8 +144,11 @@ def read_profiles(
         raise InputError(f"undesignated is {undesignated!r}, expected one of {', '.join(get_args(Undesignated))}")
     if layout is not None and "thickness" in (columns or {}):
         raise InputError("layout names a table of horizons, but columns names a thickness; give one of them")
-    table = read_table(source, needed=tuple((columns or {}).values()), where=where)
+    table = read_table(source, needed=tuple((columns or {}).values()), encoding=encoding, where=where)
     name = where or (os.fspath(source) if not isinstance(source, pd.DataFrame) else "profiles")
+    if sites is not None:
+        place = f"{name} (sites)" if isinstance(sites, pd.DataFrame) else None
+        sites = read_table(sites, encoding=encoding, where=place)
     table, roles = _of_layout(table, columns or {}, layout, sites, name)
     if "thickness" in roles:
         profiles = _from_thickness(table, roles, SCALE[units or "m"], name)
@@ -155,7 +162,9 @@ def read_profiles(
     profiles = _with_positions(profiles, name)
     median = profiles["solum_thickness"].median()
     if median > 10.0:
-        raise UnitsError(f"{name}: median thickness is {median:g} m; these look like centimetres, pass units='cm'")
+        raise UnitsError(
+            f"{name}: median thickness is {median:g} m; these look like centimetres, {pass_option('units', 'cm')}"
+        )
     _report(profiles, undesignated, name)
     return profiles
 
@@ -164,7 +173,7 @@ def _of_layout(
     table: pd.DataFrame,
     named: Mapping[str, str],
     layout: LayoutName | None,
-    sites: str | os.PathLike[str] | pd.DataFrame | None,
+    sites: pd.DataFrame | None,
     where: str,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table joined with its sites, its position in `lon` and `lat` by a layout, and its columns by role."""
@@ -172,8 +181,7 @@ def _of_layout(
     if sites is not None:
         keys = (*(() if chosen is None else chosen.of("profile")), *ROLES["profile"])
         own = (named["profile"],) if "profile" in named else ()
-        place = f"{where} (sites)" if isinstance(sites, pd.DataFrame) else None
-        table = join_sites(table, read_table(sites, where=place), (*own, *keys), where=where)
+        table = join_sites(table, sites, (*own, *keys), where=where)
     usual = _columns_of(table, named)
     if chosen is None or (layout is None and "thickness" in usual):
         return table, usual

@@ -11,6 +11,7 @@ import pandas as pd
 from tpsoil.columns import describe_lines, numeric_column
 from tpsoil.depths import SplineSettings, depth_means, interval_name
 from tpsoil.errors import InputError
+from tpsoil.option_names import pass_option
 from tpsoil.units import conversion
 
 from .tables import require_columns
@@ -115,7 +116,7 @@ def samples_at_depth(
     if filled[censored].isna().any():
         raise InputError(
             f"{where}: {int(filled[censored].isna().sum())} censored depths have no detection limit, so that no mean "
-            "of depths can be computed; pass limits="
+            f"of depths can be computed; {pass_option('limits')}"
         )
     parts, counts = [], {}
     for element, rows in table.assign(_value=filled, _censored=censored).groupby("element", sort=False):

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tpsoil.columns import describe_lines, numeric_column
 from tpsoil.errors import UnitsError
+from tpsoil.option_names import pass_option
 from tpsoil.soil_properties import MG_KG, WHOLE_MG_KG, SoilProperty
 from tpsoil.units import conversion, formula_in, mass_fraction, read_unit
 
@@ -90,8 +91,8 @@ def unit_change(declared: SoilProperty, unit: str | None, column: str, name: str
     if formula and formula != declared.substance and not _names_substance(unit):
         fraction = mass_fraction(formula, declared.substance) if declared.substance else 0.0
         raise UnitsError(
-            f"{name}: '{element}' is read from column '{column}', which is named for {formula}, in '{unit}'; pass "
-            f"units={{'{element}': '{unit} {formula}'}} to convert it"
+            f"{name}: '{element}' is read from column '{column}', which is named for {formula}, in '{unit}'; "
+            f"{pass_option('units', {element: f'{unit} {formula}'})} to convert it"
             + (f" (times {fraction:.4f})" if fraction else "")
             + f", or '{unit} as {declared.substance or 'Fe'}' if the numbers are of the element already"
         )
@@ -131,13 +132,14 @@ def require_possible(declared: SoilProperty, values: Doubles, rows: npt.NDArray[
     if declared.units == MG_KG and declared.high == WHOLE_MG_KG and above.any():
         raise UnitsError(
             f"{name}: '{element}' exceeds 1 000 000 mg kg-1, more than the soil itself, in {int(above.sum())} values "
-            f"({lines}), up to {values[above].max():.8g}; correct them (a code for missing?), or see units="
+            f"({lines}), up to {values[above].max():.8g}; correct them (a code for missing?), or "
+            f"{pass_option('units')}"
         )
     extreme = values[above].max() if above.any() else values[below].min()
     raise UnitsError(
         f"{name}: '{element}' is outside {declared.range_text} in {int((above | below).sum())} values ({lines}), such "
-        f"as {extreme:.8g}; correct them (a code for missing?), or pass the unit that they are in: "
-        f"units={{'{element}': '...'}}"
+        f"as {extreme:.8g}; correct them (a code for missing?), or name their unit: "
+        f"{pass_option('units', {element: '...'})}"
     )
 
 
@@ -161,9 +163,9 @@ def check_magnitude(declared: SoilProperty, value: Doubles, name: str) -> None:
     oxide = OXIDES.get(declared.substance, "") if closest == "%" else ""
     raise UnitsError(
         f"{name}: '{element}' has a median of {median:.4g} mg kg-1, soils usually contain about {usual:g}: a ratio of "
-        f"{ratio:.2g}, as if it were in {closest}; pass units={{'{element}': '{closest}'}}, "
+        f"{ratio:.2g}, as if it were in {closest}; {pass_option('units', {element: closest})}, "
         + (f"'{closest} {oxide}' if it is the oxide, " if oxide else "")
-        + "or check_units=False if it is right"
+        + f"or {pass_option('check_units', False)} if it is right"
     )
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from tpsoil.columns import describe_lines, numeric_column
 from tpsoil.errors import InputError, nearest_name, require_named, require_one_of
+from tpsoil.option_names import pass_option
 from tpsoil.points import position_groups, position_pairs
 from tpsoil.soil_properties import WHOLE_MG_KG, SoilProperty, known_property
 
@@ -45,6 +46,7 @@ def read_samples(
     coordinates: tuple[str, str] | None = None,
     crs: str | None = None,
     check_units: bool = True,
+    encoding: str = "utf-8",
     where: str | None = None,
 ) -> pd.DataFrame:
     """Read samples of elements and other soil properties into one tidy table.
@@ -85,6 +87,8 @@ def read_samples(
         `original_y`. Without it x and y are in the CRS of the cube that the samples are placed on.
     check_units : bool
         Reject contents above 1 000 000 mg/kg, and an element whose median is a hundred times off a soil's usual one.
+    encoding : str
+        Of files; as in `read_table`.
     where : str, optional
         Named in messages.
 
@@ -119,7 +123,7 @@ def read_samples(
         ("at_minimum", at_minimum, ("keep", "censor")),
     ):  # fmt: skip
         require_one_of(name, option, value, allowed)
-    table = read_table(source, where=name)
+    table = read_table(source, encoding=encoding, where=name)
     long = {"element", "value"} <= set(table.columns)
     if elements is None and not long:
         raise InputError(f"{name}: which columns are elements? give elements=['Fe', ...]")
@@ -192,7 +196,8 @@ class _Reading:
             lines = describe_lines(below_zero, self.table.attrs, rows)
             raise InputError(
                 f"{name}: '{element}' is negative in {int(below_zero.sum())} rows ({lines}); "
-                "a content cannot be: correct it, or use negative='censor' to take it as below the detection limit"
+                f"a content cannot be: correct it, or {pass_option('negative', 'censor')} to take it as below the "
+                "detection limit"
             )
         blank = np.isnan(parsed) & np.isnan(written)
         with np.errstate(invalid="ignore"):
@@ -270,7 +275,7 @@ def _sites_by_position(table: pd.DataFrame, long: bool, name: str) -> npt.NDArra
     if repeated:
         warnings.warn(
             f"{name}: no column names the sites; rows at one position are taken as replicates of one site: "
-            f"{len(np.unique(codes))} sites, {repeated} of them with replicates; pass site= if they are not",
+            f"{len(np.unique(codes))} sites, {repeated} of them with replicates; {pass_option('site')} if they are not",
             stacklevel=4,
         )
     return codes + 1

@@ -6,6 +6,7 @@ twice. Points outside a grid are for the caller to count and report.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import warnings
@@ -17,6 +18,7 @@ import pandas as pd
 
 from tpsoil.columns import LINES, MISSING, describe_lines, numeric_column
 from tpsoil.errors import AccessError, InputError, require_named
+from tpsoil.option_names import pass_option
 
 from .files import require_file
 
@@ -33,6 +35,7 @@ def read_table(
     unique: Sequence[str] = (),
     where: str | None = None,
     separator: str | None = None,
+    encoding: str = "utf-8",
 ) -> pd.DataFrame:
     """Read a CSV, or take a DataFrame, and check it.
 
@@ -54,6 +57,8 @@ def read_table(
         Between the cells of a line; by default the one of comma, semicolon, tab and bar that gives the header the most
         columns. Where it is not the comma, numbers may have a decimal comma: `attrs["decimal_commas"]` names these
         columns, and a warning.
+    encoding : str
+        Of the file; "cp1252" of tables that Excel under Windows saved as CSV.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def read_table(
     if isinstance(source, pd.DataFrame):
         name, table = where or "table", source.reset_index(drop=True).copy()
     else:
-        name, table = where or os.fspath(source), _read(source, separator, where)
+        name, table = where or os.fspath(source), _read(source, separator, encoding, where)
     table.columns = [str(column).strip() for column in table.columns]
     require_columns(table, needed, where=name)
     _require_once(list(table.columns), name)
@@ -142,11 +147,17 @@ def require_unique(table: pd.DataFrame, keys: Sequence[str], *, where: str) -> N
         )
 
 
-def _read(source: str | os.PathLike[str], separator: str | None, where: str | None) -> pd.DataFrame:
+def _read(source: str | os.PathLike[str], separator: str | None, encoding: str, where: str | None) -> pd.DataFrame:
     path = require_file(source, where=where or str(source), content="a table of comma-separated values")
     name = where or str(path)
     try:
-        between, shifts = _layout(path, separator, name)
+        "".encode(encoding)
+    except LookupError:
+        raise InputError(f"{name}: encoding is {encoding!r}, expected one such as 'utf-8' or 'cp1252'") from None
+    if codecs.lookup(encoding).name == "utf-8":
+        encoding = "utf-8-sig"  # with the mark at the beginning that Excel writes, or without
+    try:
+        between, shifts = _layout(path, separator, encoding, name)
         # Text first: pandas' own parsing turns a stray word into a column of objects without saying in which line.
         table = pd.read_csv(
             path,
@@ -155,14 +166,18 @@ def _read(source: str | os.PathLike[str], separator: str | None, where: str | No
             keep_default_na=False,
             na_values=list(MISSING),
             index_col=False,
-            encoding="utf-8-sig",
+            encoding=encoding,
         )
     except pd.errors.EmptyDataError:
         raise InputError(f"{name}: the file is empty, expected a header and rows") from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise InputError(f"{name}: not a CSV table: {error}; expected one row a line") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except UnicodeError as error:
+        cause = f"{error.reason} at byte {error.start}" if isinstance(error, UnicodeDecodeError) else error
+        raise InputError(
+            f"{name}: not {encoding.upper().removesuffix('-SIG')} text ({cause}); save it as UTF-8, or "
+            f"{pass_option('encoding', 'cp1252')} where Excel under Windows saved it"
+        ) from None
     except OSError as error:
         raise AccessError(f"{name}: cannot be read ({error.strerror or error})") from error
     if shifts:
@@ -173,16 +188,16 @@ def _read(source: str | os.PathLike[str], separator: str | None, where: str | No
     return table
 
 
-def _layout(path: Path, separator: str | None, name: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _layout(path: Path, separator: str | None, encoding: str, name: str) -> tuple[str, tuple[tuple[int, int], ...]]:
     """The separator, and where rows are not one a line; every row is as long as the header."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding=encoding, newline="") as file:
         header = next((line for line in file if line.strip()), "")
     if separator is None:
         # A comma where it gives as many columns as another: it is what the format is named for.
         counts = {sign: len(next(csv.reader([header], delimiter=sign), [])) for sign in SEPARATORS}
         separator = max(counts, key=lambda sign: (counts[sign], sign == ","))
     shifts: list[tuple[int, int]] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         columns, row, moved, start = 0, 0, 0, 1
         for cells in reader:

@@ -12,6 +12,7 @@ import xarray as xr
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest.features import KINDS, layer_kinds
 from tpsoil.grid import grid_of
+from tpsoil.option_names import pass_option
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
 from tpsoil.soil_properties import SoilProperty
@@ -118,7 +119,7 @@ def rows_of_element(
         raise InputError(
             f"map: {below} of {valid + below} values of '{element}' ({100 * share:.0f} %) are below the detection "
             f"limit, more than {100 * max_censored:.0f} %; a map would show the limit, not the element. Omit it, "
-            "or pass allow_censored=True to map it"
+            f"or {pass_option('allow_censored', True)} to map it"
         )
     filled = 0
     if below and censored_as != "drop":
@@ -127,7 +128,7 @@ def rows_of_element(
         if imputed[censored].isna().any():
             raise InputError(
                 f"map: {int(imputed[censored].isna().sum())} censored values of '{element}' have no detection limit; "
-                "pass limits= when reading the samples, or pass censored_as='drop'"
+                f"{pass_option('limits')} when reading the samples, or {pass_option('censored_as', 'drop')}"
             )
         values = values.where(~censored, imputed)
         filled = below
