@@ -49,3 +49,11 @@ def test_wrong_input_is_explained(
     assert status_of("map", str(store), layer, str(tmp_path / out), *more) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_title_stands_over_two_maps(store: Path, tmp_path: Path) -> None:
+    """`--title` had no effect beside `--with`."""
+    for name, more in (("a.png", ()), ("b.png", ("--title", "Greenness"))):
+        out = tmp_path / name
+        assert status_of("map", str(store), "ndvi", str(out), "--with", "min", "--dpi", "50", *more) == 0
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()

@@ -20,43 +20,32 @@ def demo(
 
     with PictureProcess(folder) as drawing:
         with without_collection():
-            from rich.console import Console
-            from rich.table import Table
-
             from tpsoil.demo import run_demo
+            from tpsoil.display import cell_text
+
+            from .show import columns_of_text
 
         results = run_demo(folder, overwrite=overwrite, drawing=drawing)
-    console = Console()
-    zones = Table()
-    for heading in ("zone", "cells", "mean, m", "min, m", "max, m"):
-        zones.add_column(heading, justify="right")
-    for row in results.zones.to_dict("records"):
-        zones.add_row(
-            f"{row['zone']}", f"{row['cells']}", f"{row['mean_m']:.2f}", f"{row['min_m']:.2f}", f"{row['max_m']:.2f}"
-        )
-    elements = Table()
-    elements.add_column("element, mg/kg", no_wrap=True)
-    for heading in ("mean", "tree sd", "NSE truth", "NSE random", "NSE by site"):
-        elements.add_column(heading, justify="right")
-    for row in results.elements.to_dict("records"):
-        elements.add_row(
-            f"{row['element']}, simulated",
-            f"{row['mean']:.0f}" if row["mean"] >= 100 else f"{row['mean']:.1f}",
-            f"{row['sd_trees']:.0f}" if row["sd_trees"] >= 100 else f"{row['sd_trees']:.1f}",
-            f"{row['nse_truth']:.2f}",
-            f"{row['nse_random']:.2f}",
-            f"{row['nse_group']:.2f}",
-        )
-    console.print("\n[bold]Solum thickness[/bold], published parameters, erosion rates assumed")
-    console.print(zones)
-    console.print("Zone 1 has cells far hotter and wetter than the profiles of its calibration.", highlight=False)
-    console.print("\n[bold]Elements from simulated samples[/bold]: efficiency against the truth, and out of fold")
-    console.print(elements)
-    console.print(
+    zones = [
+        [str(row["zone"]), str(row["cells"]), *(f"{row[name]:.2f}" for name in ("mean_m", "min_m", "max_m"))]
+        for row in results.zones.to_dict("records")
+    ]
+    elements = [
+        [f"{row['element']}, simulated", cell_text(row["mean"]), cell_text(row["sd_trees"]),
+         *(f"{row[name]:.2f}" for name in ("nse_truth", "nse_random", "nse_group"))]
+        for row in results.elements.to_dict("records")
+    ]  # fmt: skip
+    simulated = set(results.elements["element"])
+    files = (*results.figures, results.page, results.store, results.folder / "demo.toml")
+    lines = (
+        "\nSolum thickness, published parameters, erosion rates assumed",
+        *columns_of_text(["zone", "cells", "mean, m", "min, m", "max, m"], zones),
+        "Zone 1 has cells far hotter and wetter than the profiles of its calibration.",
+        "\nElements from simulated samples: efficiency against the truth, and out of fold",
+        *columns_of_text(["element, mg/kg", "mean", "tree sd", "NSE truth", "NSE random", "NSE by site"], elements),
         "Random folds are over-optimistic: the training data contain other replicates of the same site.",
-        highlight=False,
+        "\nFiles:",
+        *(f"  {path}{'  (simulated)' if path.stem in simulated else ''}" for path in files),
     )
-    console.print("\nFiles:", highlight=False)
-    for path in (*results.figures, results.page, results.store, results.folder / "demo.toml"):
-        note = "  (simulated)" if path.stem in set(results.elements["element"]) else ""
-        console.print(f"  {path}{note}", highlight=False, soft_wrap=True)
+    for line in lines:
+        typer.echo(line)

@@ -33,6 +33,8 @@ def map_layer(
     if spread:
         uncertainty = f"{layer}_{spread}" if f"{layer}_{spread}" in cube.data_vars else spread
         figure = figures.mean_and_spread_map(cube, layer, uncertainty, hillshade=relief)
+        if title:
+            figure.suptitle(title)
     else:
         mask = cube.get("soil_mask") if layer != "soil_mask" else None
         figure = figures.map_layer(cube, layer, title=title or None, hillshade=relief, mask=mask)

@@ -44,27 +44,13 @@ def run(
     source: Path | dict[str, Any] = recipe if str(recipe) != "-" else _from_standard_input()
     settings = recipes.read_recipe(source, output=output)
     require_lasting(settings.output)
+    options: dict[str, Any] = {"output": output, "workers": workers, "memory": memory, "only": only}
     if dry_run:
-        plans = recipes.preview(
-            source,
-            output=output,
-            workers=workers,
-            processes=scheduler not in (None, "threads"),
-            memory=memory,
-            only=only,
-        )
+        plans = recipes.preview(source, processes=scheduler not in (None, "threads"), **options)
         print_plans(plans, forecast=True)
         _print_disk(plans)
         return
-    recipes.run(
-        source,
-        output=output,
-        scheduler=scheduler,
-        workers=workers,
-        memory=memory,
-        only=only,
-        progress=not quiet,
-    )
+    recipes.run(source, scheduler=scheduler, progress=not quiet, **options)
     width = width_of_terminal()
     for title, table in recipes.result_tables(settings.output).items():
         typer.echo(f"\n{wrapped(title, width)}")
@@ -113,19 +99,11 @@ def _draw(store: str) -> list[Path]:
     from tpsoil import recipes
     from tpsoil.cube import open_cube
     from tpsoil.engine.places import is_url
-    from tpsoil.reports.figures import map_classes, map_layer, save
+    from tpsoil.reports.figures import map_layer, save
 
     if is_url(store):
         return []
     local = Path(store)
     folder = local.with_name(local.name.removesuffix(".zarr") + "_maps")
-    folder.mkdir(exist_ok=True)
     cube = open_cube(store)
-    paths = []
-    for name in recipes.map_layers(store):
-        layer = cube[name]
-        figure = map_classes(layer) if layer.attrs.get("kind") == "categorical" else map_layer(layer)
-        path = folder / f"{name}.png"
-        save(figure, path)
-        paths.append(path)
-    return paths
+    return [save(map_layer(cube[name]), folder / f"{name}.png") for name in recipes.map_layers(store)]

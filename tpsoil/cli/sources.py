@@ -23,27 +23,25 @@ def sources(
     if layer and layer[0] == "check":
         _check(layer[1:], catalogue)
         return
+    from dataclasses import asdict
+
     from tpsoil.covariates.catalogue_sources import STUDIES, stored_unit
     from tpsoil.covariates.catalogue_sources import sources as look_up
 
     selected = [source for name in layer for source in look_up(name)] if layer else list(look_up())
     if csv:
-        _csv(selected)
+        import pandas as pd
+
+        typer.echo(pd.DataFrame(map(asdict, selected)).to_csv(index=False), nl=False)
         return
     if not layer:
         _overview(selected)
         return
     for source in selected:
         typer.echo(f"{source.layer}, {stored_unit(source)} in the cube; {STUDIES[source.study]}")
-        for title, value in (
-            ("used", source.dataset), ("doi", source.doi), ("resolution", source.resolution), ("years", source.years),
-            ("licence", source.licence), ("access", source.access), ("unit", source.unit),
-            ("conversion", source.conversion), ("alternative", source.alternative), ("  doi", source.alternative_doi),
-            ("  resolution", source.alternative_resolution), ("  years", source.alternative_years),
-            ("  licence", source.alternative_licence), ("  access", source.alternative_access),
-            ("  conversion", source.alternative_conversion), ("note", source.note),
-        ):  # fmt: skip
-            if value:
+        for name, value in asdict(source).items():
+            if value and name not in {"layer", "study"}:
+                title = "used" if name == "dataset" else name.replace("alternative_", "  ")
                 typer.echo(f"  {title:<14}{value}")
 
 
@@ -68,6 +66,8 @@ def _overview(selected: Sequence[Any]) -> None:
     from rich import box
     from rich.table import Table
 
+    from tpsoil.sources import read_catalogue
+
     from .show import console
 
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -76,25 +76,8 @@ def _overview(selected: Sequence[Any]) -> None:
     for source in selected:
         table.add_row(source.layer, source.study, source.dataset or source.access, source.alternative)
     console().print(table, highlight=False)
-    _catalogue()
-    typer.echo("`tpsoil sources LAYER` shows DOI, resolution, years, licence, access, unit and conversion.")
-
-
-def _csv(selected: Sequence[Any]) -> None:
-    import csv
-    import sys
-    from dataclasses import asdict
-
-    writer = csv.DictWriter(sys.stdout, list(asdict(selected[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(source) for source in selected)
-
-
-def _catalogue() -> None:
-    """Entries that `tpsoil fetch` can read, and how many have been probed."""
-    from tpsoil.sources import read_catalogue
-
     entries = read_catalogue().entries
     probed = sum(bool(entry.probed) for entry in entries.values())
     typer.echo(f"`tpsoil fetch` reads {', '.join(entries)}.")
     typer.echo(f"Probed at the source: {probed} of {len(entries)}; `tpsoil sources check` probes them now.")
+    typer.echo("`tpsoil sources LAYER` shows DOI, resolution, years, licence, access, unit and conversion.")
