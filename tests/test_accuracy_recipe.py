@@ -17,7 +17,7 @@ from tpsoil.errors import TpsoilError
 from tpsoil.evaluation import SampleDesign, map_accuracy
 from tpsoil.grid import coordinates, grid_of
 from tpsoil.points import unproject_points
-from tpsoil.recipes import run
+from tpsoil.recipes import preview, run
 from tpsoil.recipes.jobs import result_tables
 
 SIDE = 32
@@ -147,3 +147,22 @@ def test_a_sample_that_the_model_was_trained_on_is_rejected(place: Any, tmp_path
     entry = {"name": "seen", "layer": "iron", "samples": recipe["elements"]["samples"], "column": "Fe"}
     with pytest.raises(TpsoilError, match="trained on samples.csv"):
         run({**recipe, "accuracy": [{**entry, "probability": "equal"}]}, workers=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"column": "Iron"}, "no column 'Iron'"),
+        ({"probability": "equal", "latitude": "cells"}, "positions are not degrees|are swapped|outside"),
+        ({"stratum": "half", "stratum_sizes": {"north": 8.0}}, "stratum_sizes has no size of south"),
+    ],
+)
+def test_a_wrong_sample_is_rejected_by_the_preview(
+    place: tuple[Path, pd.DataFrame, np.ndarray], options: dict[str, Any], message: str
+) -> None:
+    """It was read after all maps were computed."""
+    sample = place[1].iloc[::7].assign(cells=1600)
+    with pytest.raises(TpsoilError, match=message):
+        preview(
+            recipe_of(place, sample, **{"probability": "equal", **options} if "stratum" not in options else options)
+        )

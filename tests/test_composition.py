@@ -16,6 +16,7 @@ from tpsoil.errors import InputError, RecipeError
 from tpsoil.micronutrients import Composition, log_ratios, train_elements
 from tpsoil.recipes import read_recipe, result_tables, run
 from tpsoil.recipes.element_composition import composition_scores
+from tpsoil.reports.records import read_record
 
 PARTS = ("clay", "silt", "sand")
 TEXTURE = Composition(PARTS)
@@ -174,6 +175,10 @@ def test_compositions_of_a_recipe_are_checked(folder: Path, tmp_path: Path) -> N
     assert "composition.parts are in several units (clay %, Fe mg kg-1)" in fault(composition={"parts": ["clay", "Fe"]})
     assert "no soil property 'lime'" in fault(composition={"parts": ["clay", "lime"]})
     assert "elements clay and clay have one map" in fault(elements=["clay"], composition={"parts": ["clay", "silt"]})
+    ignored = fault(elements=["Fe"], composition={"parts": list(PARTS)}, icp={"clay": "Fe"})
+    assert "icp names 'clay', which is none of the elements Fe" in ignored
+    ignored = fault(composition={"parts": list(PARTS)}, drivers=True)
+    assert "drivers has no effect on a composition; name elements, or leave drivers out" in ignored
     with pytest.raises(InputError, match=r"composition: samples.csv: clay, silt sum to .* expected 100"):
         run(recipe(folder, tmp_path, composition={"parts": ["clay", "silt"]}), progress=False)
 
@@ -184,3 +189,21 @@ def test_texture_of_gemas_closes(data_folder: Path) -> None:
     assert ratios.attrs["zeros"] == 1
     back = np.column_stack(TEXTURE.inverse(list(ratios.to_numpy().T)))
     assert np.abs(back - table[list(PARTS)].to_numpy()).max() < 2
+
+
+def test_censored_parts_are_treated_as_censored_as_asks(folder: Path, tmp_path: Path) -> None:
+    """Half the limit was taken whatever `censored_as` asked for, and of any share of the samples."""
+    table = pd.read_csv(folder / "samples.csv")
+    limit = round(float(table["clay"].quantile(0.1)), 1)
+    censored = int((table["clay"] < limit).sum())
+    keys: dict[str, Any] = {"composition": {"parts": list(PARTS)}, "limits": {"clay": limit}}
+    used, notes = {}, {}
+    for choice in ("half", "limit", "drop"):
+        store = tmp_path / choice
+        run(recipe(folder, store, censored_as=choice, **keys), progress=False)
+        used[choice] = int(open_cube(store / "maps.zarr")["clay"].attrs["samples_used"])
+        notes[choice] = " ".join(read_record(str(store / "maps.zarr")).notes)
+    assert used == {"half": 69, "limit": 69, "drop": 69 - censored}
+    assert f"{censored} censored values of clay replaced by the limit" in notes["limit"]
+    with pytest.raises(InputError, match=r"set elements.allow_censored = true to map it"):
+        run(recipe(folder, tmp_path / "many", max_censored=0.01, **keys), progress=False)

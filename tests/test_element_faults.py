@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 import small_run
 
+from tpsoil.cube import open_cube
 from tpsoil.errors import InputError, RecipeError, UnitsError
 from tpsoil.recipes import read_recipe, run
+from tpsoil.recipes.element_samples import design_of
+from tpsoil.recipes.jobs import job_of
 from tpsoil.reports.records import read_record
 
 SIDE = 32
@@ -87,7 +90,9 @@ def test_faults_of_all_elements_are_listed_before_anything_is_computed(
 def test_an_oxide_without_its_name(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     table = samples(base)
     table["Fe"] = (table["Fe"] / 6994.3).round(3)
-    with pytest.raises(UnitsError, match=r"as if it were in %; pass units=\{'Fe': '%'\}, '% Fe2O3' if it is the oxide"):
+    with pytest.raises(
+        UnitsError, match=r'as if it were in %; set elements.units = \{ Fe = "%" \}, .% Fe2O3. if it is the oxide'
+    ):
         run(variant(base, tmp_path, table), progress=False)
     run(variant(base, tmp_path, table, units={"Fe": "% Fe2O3"}), progress=False)
 
@@ -155,3 +160,40 @@ def test_options_of_the_study_are_checked_with_the_recipe(base: tuple[Path, dict
     assert "dependence has no effect without effects" in fault(dependence=True)
     with pytest.raises(RecipeError, match=r"elements.pairs.path"):
         run(variant(base, tmp_path, samples(base), pairs={"path": "no.csv", "columns": {"Fe": ["a", "b"]}}))
+
+
+def test_text_among_icp_readings_is_rejected(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Readings such as "18,2" were left out of the calibration without a word."""
+    table = samples(base)
+    table["Fe_icp"] = (1.1 * table["Fe"]).round(1).astype(str)
+    table.loc[3, "Fe_icp"] = "lost"
+    recipe = variant(base, tmp_path, table, icp={"Fe": "Fe_icp"})
+    with pytest.raises(InputError, match=r"samples.csv: column 'Fe_icp' has text in line 5: 'lost', expected numbers"):
+        run(recipe, progress=False)
+
+
+def test_samples_that_excel_saved_under_windows(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    recipe = variant(base, tmp_path, samples(base))
+    path = tmp_path / "samples.csv"
+    path.write_bytes(samples(base).replace("granite", "gr\xfcnstein").to_csv(index=False).encode("cp1252"))
+    with pytest.raises(InputError, match=r'not UTF-8 text .* set elements.encoding = "cp1252" where Excel'):
+        run(recipe, progress=False)
+    recipe["elements"] |= {"encoding": "cp1252", "compare": ["rock"]}
+    run(recipe, progress=False)
+    classes = read_record(str(tmp_path / "maps.zarr")).tables["groups"]["group"]
+    assert set(classes) == {"gr\xfcnstein", "schist"}
+
+
+def test_detection_limits_are_calibrated_with_the_readings(base: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Half of a limit on the XRF scale stood for censored values among those on the scale of ICP-MS."""
+    table = samples(base)
+    table["Fe_icp"] = (2000 + 1.5 * table["Fe"]).round(1)
+    limit = float(table["Fe"].quantile(0.1))
+    keys = {"features": ["elevation", "annual_precipitation"], "limits": {"Fe": limit}}
+    recipe = variant(base, tmp_path, table, icp={"Fe": "Fe_icp"}, **keys)
+    job = job_of(recipe)
+    stage = next(one for one in job.stages if one.section == "elements")
+    placed = design_of(stage.options["table"], open_cube(str(job.cube)), "Fe")
+    censored = placed.design[placed.design["censored"]]
+    assert len(censored) >= 5
+    np.testing.assert_allclose(censored["detection_limit"], 2000 + 1.5 * limit, rtol=1e-4)

@@ -71,7 +71,7 @@ def placed(folder: Path, table: pd.DataFrame, tmp_path: Path, symbol: str = "Fe"
     table.to_csv(path, index=False, sep=keys.pop("separator"), decimal=keys.pop("decimal"))
     job = job_of(recipe(folder, tmp_path, **{"samples": str(path), **keys}))
     options = job.stages[0].options["table"]
-    return design_of(options, open_cube(str(folder / "cube.zarr")), path, symbol)
+    return design_of(options, open_cube(str(folder / "cube.zarr")), symbol)
 
 
 def warnings_of(folder: Path, tmp_path: Path, **keys: Any) -> list[str]:

@@ -116,6 +116,7 @@ SOLUM: dict[str, dict[str, Change]] = {
     },
     "solum.calibration": {
         "profiles": Change("fewer.csv"),
+        "encoding": Change("utf-16", "fault"),
         "citation": Change("Somebody 2020", "references"),
         "units": Change("cm"),
         "columns": Change({"thickness": "second"}),
@@ -139,6 +140,7 @@ SOLUM: dict[str, dict[str, Change]] = {
     },
     "solum.validation": {
         "profiles": Change("fewer.csv", "table"),
+        "encoding": Change("utf-16", "fault"),
         "citation": Change("Somebody 2020", "references"),
         "units": Change("cm", names="centimetres"),
         "columns": Change({"thickness": "second"}, "table"),
@@ -273,6 +275,7 @@ TEXTURE = {"clay": "clay", "silt": "silt", "sand": "loam"}
 ELEMENTS: dict[str, dict[str, Change]] = {
     "elements": {
         "samples": Change("fewer.csv"),
+        "encoding": Change("utf-16", "fault"),
         "citation": Change("Somebody 2020", "references"),
         "elements": Change({"Fe": "Fe_icp"}),
         "features": Change(["elevation", "annual_precipitation"]),
@@ -521,6 +524,7 @@ FROM_FILES: dict[str, dict[str, Change]] = {
         "area_intervals": Change(["own"], "fault", names="own_lower"),
     },
     "accuracy": {
+        "encoding": Change("utf-16", "fault"),
         "name": Change("other", "table"),
         "layer": Change("second", "table", root={"layers": [OWN, {**OWN, "name": "second", "source": "second.tif"}]}),
         "samples": Change("fewer_drawn.csv", "table"),
@@ -657,7 +661,7 @@ def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatc
     recipe = merged(elements.base, {"run": {"seed": 7}, "elements": options})
     job = job_of(recipe)
     table = job.stages[0].options["report"]
-    design = design_of(table, open_cube(job.cube).load(), Path("samples.csv"), "Fe").design
+    design = design_of(table, open_cube(job.cube).load(), "Fe").design
     forest = train_elements(design, ["Fe"], list(table.features), trees=4, n_folds=3, folds=["random"],
                             coordinates=("lon", "lat"), seed=7)["Fe"]  # fmt: skip
     first, second = (tables_of(table, "Fe", forest, design, None, seed) for seed in (0, 7))

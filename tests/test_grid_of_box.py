@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import web
+from geotiffs import write_tif
 from pyproj import Transformer
 
 from tpsoil.cube import cube_info
@@ -77,3 +80,18 @@ def test_one_extent_on_the_command_line(tpsoil_command: Command, tmp_path: Path)
     done = tpsoil_command(*arguments, "--crs", "EPSG:3035", "--bounds", 0, 0, 1, 1)
     assert (done.status, "--bounds and --bbox each define the extent" in done.err) == (2, True)
     assert tpsoil_command(*arguments, "--like", "b.tif").status == 2
+
+
+def test_the_grid_of_a_raster_behind_a_url(tpsoil_command: Command, tmp_path: Path) -> None:
+    """`like` took a URL for a cube's alone: "no Zarr group here"."""
+    (tmp_path / "files").mkdir()
+    grid = grid_of_box(TIBET, 50_000, where="test")
+    write_tif(
+        tmp_path / "files" / "dem.tif", np.ones(grid.shape), size=50_000,
+        left=grid.boundingbox.left, top=grid.boundingbox.top, crs=grid.crs.to_wkt(),
+    )  # fmt: skip
+    with web.serving(tmp_path / "files") as address:
+        source = f"{address}/dem.tif"
+        assert same_grid(grid_of_recipe(read_recipe(recipe_with(tmp_path, {"like": source}))), grid)
+        assert tpsoil_command("cube", "create", tmp_path / "like.zarr", "--like", source).status == 0
+    assert same_grid(cube_info(tmp_path / "like.zarr").grid, grid)

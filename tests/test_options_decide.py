@@ -34,13 +34,15 @@ RECIPES = Path(__file__).parent / "recipes"
 KINDS = ("small", "zones and comparison", "sources and masks", "every covariate", "Europe", "Tibet")
 INDIFFERENT = {
     # Places of files, whose names and digests decide instead; those of a covariate group are in its identity.
-    "sources", "through", "paths", "table.source", "table.through", "samples", "table.samples", "table.training_cube",
+    "sources", "paths", "table.source", "table.through", "table.samples", "table.training_cube",
     "calibration.profiles", "table.calibration.profiles", "calibration.sites", "table.calibration.sites",
-    "table.profiles", "table.sites", "fitted",
+    "table.profiles", "table.sites", "table.polygons",
     # Limits of memory, and what only names a publication.
     "group.memory_limit_gb", "table.citation", "table.pairs.path", "calibration.citation", "table.calibration.citation",
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
     "table.elements", "table.comparison", "table.validation", "table.forcing", "table.transient", "group.layers",
+    "table.sensitivity", "table.maps", "table.calibration.quantiles", "table.calibration.quantiles_of",
+    "table.transient.series",
     # The same of the options that decide the tables of a trained element.
     "report.samples", "report.citation", "report.pairs.path", "report.elements", "report.training_cube",
 }  # fmt: skip
@@ -52,7 +54,7 @@ def _small(folder: Path) -> AnyRecipe:
 
 
 def _zones(folder: Path) -> AnyRecipe:
-    """Ranked and fitted zones, calibrated parameters, and a comparison with another map."""
+    """Ranked and fitted zones, calibrated parameters, another map, uncertain forcing, and a changing climate."""
     recipe = small_run.make_small(folder, side=32)
     cube = recipe["run"]["cube"]
     grid = small_run.small_grid(32)
@@ -65,7 +67,10 @@ def _zones(folder: Path) -> AnyRecipe:
         "zones": {"k": 3, "rank": True, "covariates": ["elevation", "ndvi", "annual_precipitation"]},
         "calibration": {"profiles": str(folder / "profiles.csv")},
         "comparison": {"maps": ["other_map"], "correlate": ["elevation"]},
+        "forcing": {"sources": {"water_erosion": {"distribution": "normal", "spread": 0.3, "units": "relative"}}},
+        "transient": {"series": str(folder / "series.csv"), "years": [1500, 2000]},
     }
+    pd.DataFrame({"year": [0, 2000], "temperature_change [K]": [0.0, 1.0]}).to_csv(folder / "series.csv", index=False)
     return recipe
 
 
@@ -175,7 +180,9 @@ def test_functions_of_a_stage_carry_nothing_that_is_not_an_option(stages: tuple[
             stage.summary,
         ):
             while isinstance(function, functools.partial):
-                assert all(value in known for value in (*function.args, *function.keywords.values())), stage.name
+                carried = [*function.args, *function.keywords.values()]
+                carried = leaves([list(value) if isinstance(value, tuple) else value for value in carried])
+                assert all(value in known for value in carried), stage.name
                 function = function.func
             if function is None:
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import small_run
 
+from tpsoil.cube import open_cube
 from tpsoil.engine.places import overlapping
 from tpsoil.errors import InputError
 from tpsoil.recipes import preview, run
@@ -111,3 +112,14 @@ def test_places_beside_each_other_do_not_overlap(folder: Path) -> None:
     maps = run(small_run.recipe_of(folder), workers=1, progress=False)
     assert maps.attrs["run_state"] == "complete"
     assert not overlapping(str(folder / "cube.zarr"), str(folder / "cube.zarr.old"))
+
+
+def test_an_output_that_is_the_training_cube_on_an_object_store(folder: Path) -> None:
+    """A cube behind a URL has no files; `training_cube` was none of the recipe's sources, and was replaced."""
+    wide = "memory://overlap/wide.zarr"
+    small_run.make_cube(wide, side=32, chunk=32)
+    layers = set(open_cube(wide).data_vars)
+    recipe = small_run.recipe_of(folder, run={"output": wide, "overwrite": True}, elements={"training_cube": wide})
+    with pytest.raises(InputError, match=r"\[run\] output .* are the same place"):
+        run(recipe, progress=False)
+    assert set(open_cube(wide).data_vars) == layers

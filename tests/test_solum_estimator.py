@@ -95,7 +95,7 @@ def test_ranked_zones_depend_on_how_the_profiles_are_read(key: str, value: Any) 
     """The zones stage left the calibration's columns and units out of its identity: 75 % of cells in another zone."""
     table = ZonesTable(rank=True)
     stages = [
-        zones_stage(table, CalibrationTable(profiles="a.csv", **options), {"elevation", "slope"}, None, 1)
+        zones_stage(table, CalibrationTable(profiles="a.csv", **options), {"elevation", "slope"}, 1)
         for options in ({}, {key: value})
     ]
     assert decisive_options(stages[0]) != decisive_options(stages[1])

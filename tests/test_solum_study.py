@@ -51,8 +51,8 @@ def options(tmp_path: Path, cube: xr.Dataset, **table: Any) -> dict[str, Any]:
                              "thickness": cube["solum_thickness"].values[3, :8]})  # fmt: skip
     profiles.loc[8] = [cube["x"].values[9], cube["y"].values[3], -1.0]
     profiles.to_csv(tmp_path / "profiles.csv", index=False)
-    return {"table": ComparisonTable(maps=["shangguan_thickness"], **table), "profiles": tmp_path / "profiles.csv",
-            "calibration": CalibrationTable(profiles="profiles.csv", units="m")}  # fmt: skip
+    return {"table": ComparisonTable(maps=["shangguan_thickness"], **table),
+            "calibration": CalibrationTable(profiles=str(tmp_path / "profiles.csv"), units="m")}  # fmt: skip
 
 
 def test_another_map_in_centimetres_is_compared_in_metres(tmp_path: Path, cube: xr.Dataset) -> None:
@@ -72,11 +72,10 @@ def test_another_map_in_centimetres_is_compared_in_metres(tmp_path: Path, cube: 
 
 def test_gains_are_of_complete_profiles(tmp_path: Path, cube: xr.Dataset) -> None:
     given = options(tmp_path, cube)
-    table = pd.read_csv(given["profiles"])
+    profiles = given["calibration"].profiles
+    table = pd.read_csv(profiles)
     limits = np.arange(len(table)) < 3
-    table.assign(censored=limits, thickness=np.where(limits, 0.01, table["thickness"])).to_csv(
-        given["profiles"], index=False
-    )
+    table.assign(censored=limits, thickness=np.where(limits, 0.01, table["thickness"])).to_csv(profiles, index=False)
     prepared = prepare_comparison(cube, given, Workbench())
     assert "3 profiles are lower limits of thickness: errors and gains are of the others" in prepared.notes
     gain = prepared.tables["solum_gain"].iloc[0]

@@ -135,3 +135,14 @@ def _suggestion(text: str) -> str:
     if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
         return "; a decimal comma must be a point"
     return "; correct the cell or leave it empty"
+
+
+def labelled(table: pd.DataFrame, **labels: Any) -> pd.DataFrame:
+    """A table with one value in each of some first columns, such as the element that its rows are of.
+
+    Examples
+    --------
+    >>> labelled(pd.DataFrame({"n": [4, 5]}), element="Fe", folds="block").iloc[1].to_list()
+    ['Fe', 'block', 5]
+    """
+    return table.assign(**labels)[[*labels, *table.columns]]

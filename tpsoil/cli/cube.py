@@ -77,12 +77,11 @@ def add(
     """Read a source, convert and check it, and write it onto the cube's grid."""
     from tpsoil.cube import add_layer, cube_info, open_cube
 
-    keywords: dict[str, Any] = {
+    options: dict[str, Any] = {
         "units": units, "nodata": _nodata(nodata), "scale": scale, "offset": offset, "variable": variable,
         "band": band, "crs": crs, "combine": combine, "outside": outside or None, "resampling": resampling,
-        "kind": kind, "long_name": long_name, "origin": origin, "overwrite": overwrite or None,
+        "kind": kind, "long_name": long_name, "origin": origin, "overwrite": overwrite,
     }  # fmt: skip
-    options = {key: value for key, value in keywords.items() if value is not None}
     add_layer(store, name, source[0] if len(source) == 1 else source, **options)
     attrs = open_cube(store)[name].attrs
     rows, cols = cube_info(store).shape
@@ -140,6 +139,7 @@ def sample(
     need: Annotated[list[str] | None, typer.Option(help="A required column; may be repeated.")] = None,
     number: Annotated[list[str] | None, typer.Option(help="A required numeric column; may be repeated.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Retain points outside the grid, with missing values.")] = False,
+    encoding: Annotated[str, typer.Option(help="Of the CSV; cp1252 of one that Excel under Windows saved.")] = "utf-8",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write the cube's values at points, beside the points' own columns.
@@ -152,7 +152,7 @@ def sample(
 
     if Path(out).exists() and not overwrite:
         raise StoreExistsError(f"{out}: already exists; pass --overwrite to replace it")
-    table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [])
+    table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [], encoding=encoding)
     values = sample_cube(
         open_cube(store), table, layers=layer or None, outside="keep" if keep else "drop", where=points
     )
@@ -220,11 +220,12 @@ def _grid(resolution: float, crs: str | None, bounds: Box | None, bbox: Box | No
     from tpsoil.errors import InputError
     from tpsoil.grid import grid_from_bounds, plateau_grid
     from tpsoil.recipes.grids import grid_of_box
+    from tpsoil.recipes.layer_stage import grid_of_source
 
     if like is not None:
         if crs or bounds or bbox:
             raise InputError("cube create: --like defines the complete grid; omit --crs, --bounds and --bbox")
-        return _grid_like(like)
+        return grid_of_source(like, "cube create --like")
     if bbox is not None:
         if bounds is not None:
             raise InputError("cube create: --bounds and --bbox each define the extent; pass one")
@@ -236,19 +237,6 @@ def _grid(resolution: float, crs: str | None, bounds: Box | None, bbox: Box | No
     if crs is None or bounds is None:
         return plateau_grid(resolution)
     return grid_from_bounds(crs, bounds, resolution)
-
-
-def _grid_like(like: str) -> Any:
-    from tpsoil.cube import cube_info
-    from tpsoil.errors import InputError
-    from tpsoil.ingest import find_parts
-
-    if "://" in like or (Path(like) / "zarr.json").exists():
-        try:
-            return cube_info(like).grid
-        except InputError:
-            pass
-    return find_parts(like, where="cube create --like", combined=True)[0].box
 
 
 def _nodata(values: list[str] | None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -12,18 +12,20 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, model_validator
 
+from tpsoil.columns import labelled
 from tpsoil.cube import sample_cube
 from tpsoil.errors import InputError
 from tpsoil.evaluation import SampleDesign, map_accuracy
 from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.ingest import read_table
 from tpsoil.ingest.dependencies import behind
+from tpsoil.option_names import in_recipe
 from tpsoil.points import check_degrees
 from tpsoil.stage import Prepared, Stage, Workbench, blocks_of, compute_nothing
 from tpsoil.units import conversion
 from tpsoil.variables import stored_kind
 
-from .section import Section
+from .section import FilePath, Section
 
 Doubles = npt.NDArray[np.float64]
 
@@ -42,6 +44,8 @@ class AccuracyTable(Section):
         Map of the run or of its cube.
     samples : str
         CSV, one row a unit that was drawn.
+    encoding : str
+        Of the CSV; "cp1252" of tables that Excel under Windows saved.
     column : str
         Observed values.
     units : str, optional
@@ -70,7 +74,8 @@ class AccuracyTable(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     layer: str = Field(min_length=1)
-    samples: str = Field(min_length=1)
+    samples: FilePath
+    encoding: str = "utf-8"
     column: str = Field(min_length=1)
     units: str | None = None
     longitude: str = "longitude"
@@ -109,17 +114,37 @@ class AccuracyTable(Section):
         """All columns that are read."""
         return [*self.numbers, *(name for name in (self.stratum, self.cluster) if name is not None)]
 
+    def read(self) -> tuple[pd.DataFrame, Doubles]:
+        """The complete sample, and the inclusion probability of each unit.
 
-def accuracy_stages(
-    tables: Sequence[AccuracyTable], path: Callable[[str], str], trained_on: Sequence[str], faults: list[str]
-) -> list[Stage]:
+        Raises
+        ------
+        InputError
+            For columns that are not there, text, missing values, positions that are no degrees, and strata without a
+            size or a unit.
+        """
+        path = Path(self.samples)
+        where = f"accuracy, {path.name}"
+        with in_recipe("accuracy"):
+            rows = read_table(path, needed=self.needed, numbers=self.numbers, encoding=self.encoding, where=path.name)
+        gaps = [name for name in self.needed if rows[name].isna().any()]
+        if gaps:
+            raise InputError(
+                f"{where}: values are missing in {', '.join(gaps)} of {int(rows[gaps].isna().any(axis=1).sum())} rows; "
+                "a unit without an observation is a non-response and changes the design: leave it out and correct the "
+                "probabilities"
+            )
+        check_degrees(rows[self.longitude], rows[self.latitude], where=path.name)
+        # Probabilities by stratum are those of the complete sample, mapped or not.
+        return rows, _probabilities(self, rows, where)
+
+
+def accuracy_stages(tables: Sequence[AccuracyTable], trained_on: Sequence[str], faults: list[str]) -> list[Stage]:
     """One stage without maps for each table.
 
     Parameters
     ----------
     tables : sequence of AccuracyTable
-    path : callable
-        Absolute path of a path of the recipe.
     trained_on : sequence of str
         Absolute paths of the tables that models of the recipe are trained on.
     faults : list of str
@@ -127,11 +152,11 @@ def accuracy_stages(
     """
     stages = []
     for number, table in enumerate(tables, start=1):
-        source = path(table.samples)
-        behind(source, f"accuracy[{number}].samples", faults)
-        if source in trained_on:
+        samples = Path(table.samples)
+        behind(table.samples, f"accuracy[{number}].samples", faults)
+        if table.samples in trained_on:
             faults.append(
-                f"accuracy[{number}].samples: the models of this recipe are trained on {Path(source).name}, expected a "
+                f"accuracy[{number}].samples: the models of this recipe are trained on {samples.name}, expected a "
                 "sample that they do not see; give the validation sample, or remove [[accuracy]] and validate by folds"
             )
         stages.append(
@@ -142,10 +167,10 @@ def accuracy_stages(
                 inputs=(table.layer,),
                 outputs=(),
                 compute=compute_nothing,
-                options={"table": table, "samples": source},
-                indifferent=("table.samples", "samples"),
-                identity={"samples": Path(source).name},
-                files=(Path(source),),
+                options={"table": table},
+                indifferent=("table.samples",),
+                identity={"samples": samples.name},
+                files=(samples,),
                 prepare=prepare_accuracy,
                 prepares="estimating",
             )
@@ -162,22 +187,14 @@ def prepare_accuracy(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workb
         For a class layer, missing observations or probabilities, and a design that `SampleDesign` rejects.
     """
     table: AccuracyTable = options["table"]
-    path = Path(options["samples"])
+    path = Path(table.samples)
     where = f"accuracy, {path.name}"
     layer = cube[table.layer]
     if stored_kind(table.layer, layer.attrs) != "continuous":
         raise InputError(f"{where}: {table.layer} is a layer of classes or directions, expected a map of a quantity")
     units = str(layer.attrs.get("units", ""))
-    rows = read_table(path, needed=table.needed, numbers=table.numbers, where=path.name)
-    gaps = [name for name in table.needed if rows[name].isna().any()]
-    if gaps:
-        raise InputError(
-            f"{where}: values are missing in {', '.join(gaps)} of {int(rows[gaps].isna().any(axis=1).sum())} rows; a "
-            "unit without an observation is a non-response and changes the design: leave it out and correct the "
-            "probabilities"
-        )
+    rows, probability = table.read()
     factor, offset = conversion(table.units, units, where=where) if table.units is not None else (1.0, 0.0)
-    check_degrees(rows[table.longitude], rows[table.latitude], where=path.name)
     points = pd.DataFrame({"lon": rows[table.longitude], "lat": rows[table.latitude]})
     predicted = sample_cube(cube, points, layers=[table.layer], outside="keep", where=path.name)[table.layer]
     inside = predicted.notna().to_numpy()
@@ -191,9 +208,7 @@ def prepare_accuracy(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workb
         raise InputError(
             f"{where}: {int(inside.sum())} of {len(rows)} units lie on cells with a value of {table.layer}"
         )
-    # Probabilities by stratum are those of the complete sample, mapped or not.
-    probability = _probabilities(table, rows, where)[inside]
-    rows, values = rows[inside], predicted[inside].to_numpy(dtype=np.float64)
+    rows, probability, values = rows[inside], probability[inside], predicted[inside].to_numpy(dtype=np.float64)
     design = SampleDesign(
         probability,
         **{
@@ -214,18 +229,14 @@ def prepare_accuracy(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workb
         estimates.append(
             {
                 "estimator": result.method,
-                "value": result.value,
-                "lower": result.lower,
-                "upper": result.upper,
-                "se": result.se,
-                "df": result.df,
+                **{name: getattr(result, name) for name in ("value", "lower", "upper", "se", "df")},
                 "level": table.level,
                 "map_mean": average,
             }
         )
     tables = {
-        "map_accuracy": _with(facts, accuracy[["measure", "value", "lower", "upper", "se", "level"]]),
-        "area_estimates": _with(facts, pd.DataFrame(estimates)),
+        "map_accuracy": labelled(accuracy[["measure", "value", "lower", "upper", "se", "level"]], **facts),
+        "area_estimates": labelled(pd.DataFrame(estimates), **facts),
     }
     rmse = scores.loc["rmse"]
     notes.append(
@@ -269,9 +280,3 @@ def _probabilities(table: AccuracyTable, rows: pd.DataFrame, where: str) -> Doub
         )
     density = (strata.map(strata.value_counts()) / strata.map(table.stratum_sizes)).to_numpy(dtype=np.float64)
     return np.asarray(density / density.max())
-
-
-def _with(facts: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
-    for place, (name, value) in enumerate(facts.items()):
-        table.insert(place, name, value)
-    return table

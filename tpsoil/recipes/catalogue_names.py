@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tpsoil.errors import InputError, RecipeError, TpsoilError
-from tpsoil.sources import Choice, read_catalogue
-from tpsoil.sources.catalogue import GRIDDED, PREFIX
+from tpsoil.sources import Choice
+from tpsoil.sources.catalogue import GRIDDED, PREFIX, choose
 from tpsoil.variables import CATALOGUE
 
 from .derive_settings import DeriveSettings, source_kind
@@ -106,9 +106,8 @@ class _Names:
         if table.units is not None:
             options["units"] = table.units if table.name not in CATALOGUE else options["units"]
         options.pop("kind", None)
-        flags = options.pop("flags", None)
-        if flags is not None and table.flags is None:
-            options["flags"] = {str(code): name for code, name in flags.items()}
+        if table.flags is not None:
+            options.pop("flags", None)
         citation = table.citation or f"{entry.citation} ({entry.licence})"
         return table.model_copy(update={"source": files, "citation": citation, **options})
 
@@ -157,17 +156,10 @@ class _Names:
     def choice(self, text: str, at: str) -> Choice | None:
         """The one entry that a name stands for."""
         try:
-            own = self.recipe.network.catalogue
-            choices = read_catalogue(None if own is None else self.recipe.path(own)).select(text)
+            return choose(text, self.recipe.network.catalogue)
         except TpsoilError as error:
             self.faults.append(f"{at}: {error}")
             return None
-        if len(choices) != 1:
-            self.faults.append(
-                f"{at}: {text} stands for {', '.join(one.entry.name for one in choices)}; name one of them"
-            )
-            return None
-        return choices[0]
 
     def raster(self, choice: Choice) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Windows of an entry for the recipe's grid, and how they are read."""
@@ -196,8 +188,7 @@ class _Names:
     def _data(self) -> OpenData:
         if self.data is None:
             how = self.recipe.network
-            own = None if how.catalogue is None else self.recipe.path(how.catalogue)
-            network = Network(catalogue=own, offline=how.offline, locked=how.locked)
+            network = Network(catalogue=how.catalogue, offline=how.offline, locked=how.locked)
             self.data = OpenData.of(network, self.recipe.output)
         return self.data
 

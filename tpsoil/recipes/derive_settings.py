@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -33,15 +33,6 @@ class DeriveSettings:
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shared: Mapping[str, Any] = field(default_factory=dict)
     requested: tuple[str, ...] = ()
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """Files and folders that the options name, but for globs."""
-        texts: list[str] = []
-        for name, value in [*self.shared.items(), *(item for table in self.tables.values() for item in table.items())]:
-            if source_kind(name):
-                texts += _path_texts(value)
-        return tuple(text for text in texts if not any(mark in text for mark in "*?["))
 
 
 def source_kind(name: str) -> str:
@@ -201,14 +192,3 @@ def _with_paths(value: Any, absolute_path: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping) and "path" in value:
         return {**value, "path": _with_paths(value["path"], absolute_path)}
     return value
-
-
-def _path_texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        head, colon, names = value.rpartition(":")
-        yield head if colon and "/" not in names and len(head) > 1 else value
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _path_texts(one)
-    elif isinstance(value, Mapping):
-        yield from _path_texts(value.get("path"))

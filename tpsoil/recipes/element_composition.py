@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -17,19 +16,18 @@ from tpsoil.forest import TrainedForest, conformal_intervals
 from tpsoil.forest.layers import MapModel, map_models
 from tpsoil.forest.trained import tails
 from tpsoil.micronutrients import Composition, log_ratios, train_elements
+from tpsoil.micronutrients.training_rows import rows_of_element
+from tpsoil.option_names import in_recipe
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
-from .element_options import REPORTED, ElementsTable
+from .element_options import FILLED, NO_COMPOSITION, ElementsTable
 from .element_places import placed_samples
 from .element_reading import SampleReader, attributes_of, read_element
 from .element_sources import source_layers
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0
-NO_COMPOSITION: Final = (*REPORTED, "icp", "pairs", "calibration", "variance_ratio", "calibration_error", "screen",
-                         "extra_layers", "conformal", "kriging", "cia")  # fmt: skip
-"""Keys without effect on the maps of a composition."""
 METHOD: Final = (
     "closed inverse of the mean log-ratios (compositional centre), no arithmetic mean of shares; limits of a part: its "
     "clr at the limit of its interval, the other parts in their predicted ratios"
@@ -53,14 +51,13 @@ def composition_stages(table: ElementsTable, samples: SampleReader, seed: int, m
             inputs=inputs,
             outputs=outputs_of_composition(own),
             compute=compute_composition,
-            options={"table": own, "samples": samples.path, "seed": seed},
-            indifferent=("samples", "table.samples", "table.citation"),
+            options={"table": own, "seed": seed},
+            indifferent=("table.samples", "table.citation"),
             **read,
             prepare=prepare_composition,
             load=models_of,
             attributes=attributes_of(
                 own,
-                samples.path,
                 inputs,
                 model=f"random forest, {own.trees} trees, {composition_of(own).transform} log-ratios",
                 back_transformation=METHOD,
@@ -104,22 +101,21 @@ def outputs_of_composition(table: ElementsTable) -> tuple[Variable, ...]:
     return tuple(outputs)
 
 
-def composition_samples(table: ElementsTable, path: Path, notes: list[str]) -> pd.DataFrame:
+def composition_samples(table: ElementsTable, notes: list[str]) -> pd.DataFrame:
     """Samples with a column for each log-ratio, in the tidy form of one property."""
     composition = composition_of(table)
-    wide: pd.DataFrame | None = None
+    limits = (table.max_censored, table.allow_censored, table.censored_as)
+    wide, attrs = pd.DataFrame(), dict[Any, Any]()
     for name in composition.parts:
-        tidy = read_element(table, path, name)
-        values = tidy["value"].where(~tidy["censored"], tidy["detection_limit"] / 2)
-        part = tidy.assign(**{name: values})
-        if wide is None:
-            wide, attrs = part, dict(part.attrs)
-        else:
-            wide = wide.merge(part[["site", "replicate", name]], on=["site", "replicate"], how="left")
-    if wide is None:
-        raise KeyError("composition")
+        with in_recipe("elements"):
+            part, filled = rows_of_element(read_element(table, name), name, limits, table.property_of(name))
+        if filled:
+            notes.append(f"composition: {filled} censored values of {name} replaced by {FILLED[table.censored_as]}")
+        attrs = attrs or dict(part.attrs)
+        keys = ["site", "replicate"]
+        wide = wide.merge(part[[*keys, name]], on=keys, how="left") if len(wide) else part.assign(element=name)
     shares = wide[list(composition.parts)]
-    ratios = log_ratios(wide, composition, where=f"elements.composition: {path.name}")
+    ratios = log_ratios(wide, composition, where=f"elements.composition: {table.file.name}")
     lacking = int(shares.isna().any(axis=1).sum())
     for count, text in (
         (ratios.attrs["closed"], f"do not sum to {composition.total:g} and were scaled to it"),
@@ -136,16 +132,13 @@ def composition_samples(table: ElementsTable, path: Path, notes: list[str]) -> p
 def prepare_composition(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Train a forest for each log-ratio, and score the parts out of fold."""
     table: ElementsTable = options["table"]
-    path, composition = Path(options["samples"]), composition_of(options["table"])
+    composition = composition_of(table)
     notes: list[str] = []
-    design, attributes = placed_samples(
-        table, cube, composition_samples(table, path, notes), path, notes, source_layers(options)
-    )
+    samples = composition_samples(table, notes)
+    design, attributes = placed_samples(table, cube, samples, notes, source_layers(options))
     settings = training_options(table, design, cube, seed=int(options["seed"]), workers=bench.workers)
     settings |= {"transform": "none", "units": "1", "properties": composition.properties}
-    kinds = dict(design.attrs)
-    wide = design.drop(columns=["element", "value", "detection_limit", "censored"])
-    wide.attrs = kinds
+    wide = design.drop(columns="element")
     trained = train_elements(wide, list(composition.coordinates), list(table.features), **settings)
     level = table.interval
     models = [MapModel.of(trained[name], level=level) for name in composition.coordinates]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import labelled
 from tpsoil.errors import InputError
 from tpsoil.forest import TrainedForest
 from tpsoil.forest.layers import MapModel, map_models
@@ -55,12 +55,12 @@ def index_stages(
             inputs=inputs,
             outputs=outputs_of_index(own),
             compute=compute_index,
-            options={"table": own, "samples": samples.path, "seed": seed},
+            options={"table": own, "seed": seed},
             indifferent=WITHOUT_CONTENTS,
             **samples.declared(own, next(iter(own.columns)), values=False),
             prepare=prepare_index,
             load=MapModel.load,
-            attributes=attributes_of(own, samples.path, inputs, model=f"random forest, {own.trees} trees"),
+            attributes=attributes_of(own, inputs, model=f"random forest, {own.trees} trees"),
             bytes_per_cell=BYTES_PER_CELL + 4 * len(inputs),
         )
     ]
@@ -83,7 +83,7 @@ def train_index(
     cube : Dataset (y, x)
         Has the features of the index.
     options : mapping
-        Of a stage: `samples`, `seed` and `sources`.
+        Of a stage: `seed` and `sources`.
     workers : int
     scored : bool
         Score by all kinds of folds, not by the deciding kind alone.
@@ -99,16 +99,16 @@ def train_index(
     InputError
         Where no sample has an index.
     """
-    symbol, samples = next(iter(table.columns)), Path(options["samples"])
-    tidy = read_element(table, samples, symbol)
+    tidy = read_element(table, next(iter(table.columns)))
     tidy = tidy[np.isfinite(tidy[INDEX])]
     if not len(tidy):
-        raise InputError(f"elements.cia: no row of {samples.name} has an index; see its columns and detection limits")
+        raise InputError(
+            f"elements.cia: no row of {table.file.name} has an index; see its columns and detection limits"
+        )
     rain = () if table.cia is None or table.cia.precipitation not in cube else (table.cia.precipitation,)
     placed = table.model_copy(update={"features": tuple(dict.fromkeys((*table.features, *rain)))})
-    rows, _ = placed_samples(placed, cube, tidy, samples, [], source_layers(options))
+    rows, _ = placed_samples(placed, cube, tidy, [], source_layers(options))
     wide = rows.drop(columns=["element", "value", "detection_limit", "censored"])
-    wide.attrs = dict(rows.attrs)
     settings = training_options(table, rows, cube, seed=int(options["seed"]), workers=workers, scored=scored)
     settings |= {"transform": "none", "units": "1"}
     return train_elements(wide, [INDEX], list(table.features), **settings)[INDEX], rows
@@ -127,9 +127,7 @@ def prepare_index(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench
     table: ElementsTable = options["table"]
     trained, rows = train_index(table, cube, options, bench.workers)
     model = MapModel.of(trained, level=table.interval)
-    scores = trained.scores.reset_index()
-    scores.insert(0, "layer", INDEX)
-    tables = {"alteration": scores}
+    tables = {"alteration": labelled(trained.scores.reset_index(), layer=INDEX)}
     notes: list[str] = []
     rain = table.cia.precipitation if table.cia is not None else ""
     if rain in rows:
@@ -170,5 +168,4 @@ def with_out_of_fold_index(
     out_of_fold = values.reindex(keys).to_numpy()
     layer = samples.design[INDEX].to_numpy(dtype=np.float64)
     design = samples.design.assign(**{INDEX: np.where(np.isfinite(out_of_fold), out_of_fold, layer)})
-    design.attrs = dict(samples.design.attrs)
     return replace(samples, design=design)

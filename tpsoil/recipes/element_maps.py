@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,12 +17,12 @@ from tpsoil.forest.state import dump_state
 from tpsoil.mapped_area import mapped_covariates
 from tpsoil.micronutrients import element_model, train_elements
 from tpsoil.micronutrients.alteration import INDEX
-from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.stage import Array, Prepared, Window, Workbench, blocks_of
-from tpsoil.variables import missing_code
+from tpsoil.option_names import in_recipe
+from tpsoil.stage import Array, Prepared, Window, Workbench
 
 from .element_index_stage import with_out_of_fold_index
-from .element_options import ElementsTable
+from .element_options import FILLED, ElementsTable
+from .element_places import classes_on_soil
 from .element_samples import ElementSamples, design_of
 from .element_sources import source_layers
 from .element_training import kriging_table, selected_table, training_options
@@ -36,15 +35,13 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     """Read and screen the samples, take the covariates at their cells, train, and compile for mapping."""
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
-    samples = samples_of(cube, options)
+    samples, settings = _ready(cube, options, bench)
     notes: list[str] = []
     if table.predicts_index:
-        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
         notes.append(f"{symbol}: trained on out-of-fold values of {INDEX}, so that intervals include its error")
-    settings = training_options(table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers)
     selected = selected_table(table, symbol, samples.design, settings)
     table = selected.table
-    with reporting_fits(bench.progress):
+    with reporting_fits(bench.progress), in_recipe("elements"):
         trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     line = samples.calibration
     mapped = element_model(
@@ -76,9 +73,7 @@ def prepare_element(cube: xr.Dataset, options: Mapping[str, Any], bench: Workben
     if selected.tables:
         attributes["features_selected"] = " ".join(table.features)
     if counts["censored_filled"]:
-        notes.append(
-            f"{symbol}: {counts['censored_filled']} censored values replaced by {table.censored_as} of the limit"
-        )
+        notes.append(f"{symbol}: {counts['censored_filled']} censored values replaced by {FILLED[table.censored_as]}")
         attributes["censored_filled"] = counts["censored_filled"]
     if unseen := _unseen_text(cube, trained):
         if table.unseen_classes == "error":
@@ -99,30 +94,29 @@ def prepare_uncalibrated(cube: xr.Dataset, options: Mapping[str, Any], bench: Wo
     """Train on the readings before their calibration."""
     table: ElementsTable = options["table"]
     symbol = options["symbol"]
-    samples = samples_of(cube, options)
-    if table.predicts_index:
-        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
-    settings = training_options(
-        table, samples.design, cube, seed=int(options["seed"]), workers=bench.workers, scored=False
-    )
-    with reporting_fits(bench.progress):
+    samples, settings = _ready(cube, options, bench, scored=False)
+    with reporting_fits(bench.progress), in_recipe("elements"):
         trained = train_elements(samples.design, [symbol], list(table.features), **settings)[symbol]
     model = MapModel.of(trained, level=None)
     attributes = {name: value for name, value in model.attributes.items() if name not in {"features", "model"}}
     return Prepared(model.dump(), {}, {"": attributes}, [])
 
 
+def _ready(
+    cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench, *, scored: bool = True
+) -> tuple[ElementSamples, dict[str, Any]]:
+    """The samples of a stage, and the keywords of `train_elements`."""
+    table: ElementsTable = options["table"]
+    samples = samples_of(cube, options)
+    if table.predicts_index:
+        samples = with_out_of_fold_index(table, cube, samples, options, bench.workers)
+    seed = int(options["seed"])
+    return samples, training_options(table, samples.design, cube, seed=seed, workers=bench.workers, scored=scored)
+
+
 def samples_of(cube: xr.Dataset, options: Mapping[str, Any], *, table: ElementsTable | None = None) -> ElementSamples:
     """The samples of a stage's element, placed on the cube; of another table of options where one is given."""
-    pairs = None if options["pairs"] is None else Path(options["pairs"])
-    return design_of(
-        table or options["table"],
-        cube,
-        Path(options["samples"]),
-        options["symbol"],
-        pairs=pairs,
-        sources=source_layers(options),
-    )
+    return design_of(table or options["table"], cube, options["symbol"], source_layers(options))
 
 
 def compute_element(window: Window) -> Mapping[str, Array]:
@@ -169,16 +163,8 @@ def _unseen_text(cube: xr.Dataset, trained: TrainedForest) -> str:
 def unseen_classes(cube: xr.Dataset, levels: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     """Classes present on soil in the layers but absent from training; read block by block."""
     present: dict[str, set[int]] = {name: set() for name in levels}
-    complete = with_soil_mask(cube)
-    names = [*levels, *([MASK] if MASK in complete else [])]
-    codes = {name: missing_code(cube[name]) for name in levels}
-    for part in blocks_of(complete[names]) if levels else ():
-        for name, code in codes.items():
-            values = np.asarray(part[name].values, dtype=np.float64)
-            keep = np.isfinite(values) & (True if code is None else values != code)
-            if MASK in part:
-                keep &= np.asarray(part[MASK].values) == 1
-            present[name] |= {int(v) for v in np.unique(values[keep])}
+    for name, values, on_soil, _ in classes_on_soil(cube, list(levels)):
+        present[name] |= {int(value) for value in np.unique(values[on_soil])}
     return {name: sorted(codes - set(levels[name])) for name, codes in present.items() if codes - set(levels[name])}
 
 

@@ -16,6 +16,7 @@ from tpsoil.soil_mask import OnMasked
 
 from .element_sample_options import FoldDesign, SamplesKeys, read_folds
 from .element_study_options import AlterationTable, PairsTable, ScreenTable
+from .section import FilePath, Layers
 
 INTERVALS: Final = (0.5, 0.8, 0.9, 0.95)
 
@@ -25,9 +26,14 @@ REPORTED: Final = (
     "ranges", "representation", "published", "extra_features", "uncalibrated_maps", "citation",
 )  # fmt: skip
 """Keys that decide tables and no map."""
-OF_PLACES: Final = ("longitude", "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "masked_samples",
-                    "masked_within_km", "units", "properties")  # fmt: skip
+NO_COMPOSITION: Final = (*REPORTED, "icp", "pairs", "calibration", "variance_ratio", "calibration_error", "screen",
+                         "extra_layers", "conformal", "kriging", "cia")  # fmt: skip
+"""Keys without effect on the maps of a composition."""
+OF_PLACES: Final = ("encoding", "longitude", "latitude", "x", "y", "crs", "site", "replicate", "date", "years",
+                    "masked_samples", "masked_within_km", "units", "properties")  # fmt: skip
 """Keys that decide where samples lie."""
+FILLED: Final = {"half": "half of the limit", "limit": "the limit"}
+"""What stands for a censored value, by `censored_as`."""
 
 
 class ElementsTable(SamplesKeys):
@@ -162,8 +168,8 @@ class ElementsTable(SamplesKeys):
         "selection_trees": ("feature_selection", ("forward", "nested")),
     }
 
-    features: tuple[str, ...] = Field(min_length=1)
-    training_cube: str | None = Field(default=None, min_length=1)
+    features: Layers = Field(min_length=1)
+    training_cube: FilePath | None = None
     train_on: Literal["map", "sources"] = "map"
     from_samples: dict[str, str] = Field(default_factory=dict)
     trees: int = Field(default=500, ge=2, le=10_000)
@@ -209,13 +215,6 @@ class ElementsTable(SamplesKeys):
     bands: int = Field(default=0, ge=0)
     published: Literal["huo2026"] | None = None
     simulated: bool = False
-
-    @field_validator("features")
-    @classmethod
-    def _without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"names a layer twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-        return names
 
     @field_validator("folds")
     @classmethod
@@ -308,6 +307,9 @@ class ElementsTable(SamplesKeys):
                 raise ValueError(f"pairs.columns names '{symbol}', which is none of {', '.join(self.columns)}")
             if symbol in self.icp:
                 raise ValueError(f"'{symbol}' has readings in icp and in pairs; give one of them")
+        for key in () if self.columns else sorted({*NO_COMPOSITION} - {"representation", "citation", "cia"}):
+            if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
+                raise ValueError(f"{key} has no effect on a composition; name elements, or leave {key} out")
         if self.train_on == "sources" and self.training_cube is not None:
             raise ValueError("training_cube and train_on both give covariates outside the map; give one of them")
         if self.cia is not None and INDEX in self.cia.features:
@@ -322,12 +324,12 @@ class ElementsTable(SamplesKeys):
     @model_validator(mode="after")
     def _check_names(self) -> ElementsTable:
         symbols = list(self.columns)
-        per_element = {"limits": list(self.limits), "icp": list(self.icp), "properties": list(self.properties)}
+        per_element: dict[str, Collection[str]] = {"limits": self.limits, "icp": self.icp}
         if isinstance(self.units, dict):
-            per_element["units"] = list(self.units)
-        for key, symbols_of_key in per_element.items():
-            for symbol in symbols_of_key:
-                if symbol not in [*symbols, *self.parts]:
+            per_element["units"] = self.units
+        for key, named in per_element.items():
+            for symbol in named:
+                if symbol not in symbols and (key == "icp" or symbol not in self.parts):
                     raise ValueError(f"{key} names '{symbol}', which is none of the elements {', '.join(symbols)}")
         for symbol in (*symbols, *self.parts):
             layer = self.property_of(symbol).layer

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
@@ -19,11 +19,15 @@ from tpsoil.ingest import require_columns
 from tpsoil.ingest.dependencies import Dependencies
 from tpsoil.micronutrients import classes_of
 from tpsoil.points import locate_points
-from tpsoil.stage import Stage
-from tpsoil.variables import class_names
+from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.stage import Stage, blocks_of
+from tpsoil.variables import class_names, missing_code
 
 from .element_options import ElementsTable
 from .element_sources import SourceLayers
+
+Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 SHOWN: Final = 10
 """Sites that a note names."""
@@ -40,7 +44,6 @@ def placed_samples(
     table: ElementsTable,
     cube: xr.Dataset,
     tidy: pd.DataFrame,
-    path: Path,
     notes: list[str],
     sources: SourceLayers | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -49,13 +52,10 @@ def placed_samples(
     Parameters
     ----------
     table : ElementsTable
-        `training_cube` is an absolute path.
     cube : Dataset (y, x)
         Of the mapped grid.
     tidy : DataFrame
         With `site`, `lon`, `lat`.
-    path : Path
-        Of the samples, for messages.
     notes : list of str
         Extended.
     sources : SourceLayers, optional
@@ -75,22 +75,23 @@ def placed_samples(
     MissingInputError
         For a training cube without a feature.
     """
+    file = table.file.name
     layers = [name for name in table.features if name not in table.from_samples]
     design = tidy.reset_index(drop=True)
-    outside = locate_points(design[["lon", "lat"]], grid_of(cube), where=path.name)[0] < 0
+    outside = locate_points(design[["lon", "lat"]], grid_of(cube), where=file)[0] < 0
     attributes: dict[str, str] = {}
     parts = []
     origin = "training_cube" if table.training_cube is not None else None if sources is None else "sources"
     if origin is None or not outside.all():
-        parts.append(_sampled(table, cube, design if origin is None else design[~outside], layers, path))
+        parts.append(_sampled(table, cube, design if origin is None else design[~outside], layers))
     if outside.any():
         text = f"{int(outside.sum())} of {len(design)} samples are outside the grid"
         lost = design[outside]
         if origin is not None:
             if sources is None:
-                wide = _of_training_cube(table, lost, layers, path)
+                wide = _of_training_cube(table, lost, layers)
             else:
-                wide = _sampled(table, sources.around(cube, lost), lost, layers, path)
+                wide = _sampled(table, sources.around(cube, lost), lost, layers)
             parts += [] if wide is None else [wide]
             lost = lost if wide is None else lost.loc[lost.index.difference(wide.index)]
             attributes[f"samples_from_{origin}"] = str(0 if wide is None else len(wide))
@@ -99,14 +100,14 @@ def placed_samples(
             attributes["samples_off_grid"] = str(len(lost))
             attributes["sites_off_grid"] = named_sites(lost["site"])
             text += f"; {len(lost)} are not used, of sites {attributes['sites_off_grid']}"
-        notes.append(f"{path.name}: {text}")
+        notes.append(f"{file}: {text}")
     masked = "; ".join(note for part in parts if (note := str(part.attrs.get("masked_note", ""))))
     if masked:
-        notes.append(f"{path.name}: {masked}")
+        notes.append(f"{file}: {masked}")
         attributes["samples_on_masked_cells"] = masked
     if not parts:
         raise InputError(
-            f"{path.name}: none of {len(design)} samples is inside the grid {describe(grid_of(cube))} or the training "
+            f"{file}: none of {len(design)} samples is inside the grid {describe(grid_of(cube))} or the training "
             "cube; is it of another region?"
         )
     kinds = {name: kind for part in reversed(parts) for name, kind in part.attrs["kinds"].items()}
@@ -120,20 +121,18 @@ def placed_samples(
     for feature, values in of_samples.items():
         design[feature] = values
     for name in table.compare:
-        design[f"class {name}"] = _classes(table, cube, design, name, path)
+        design[f"class {name}"] = _classes(table, cube, design, name)
     lacking = design[list(table.features)].isna().any(axis=1)
     if lacking.any() and not lacking.all():
         gaps = [name for name in table.features if design[name].isna().any()]
         notes.append(
-            f"{path.name}: {int(lacking.sum())} of {len(design)} samples lack {', '.join(gaps)} and are not used, of "
+            f"{file}: {int(lacking.sum())} of {len(design)} samples lack {', '.join(gaps)} and are not used, of "
             f"sites {named_sites(design.loc[lacking, 'site'])}"
         )
     return design, attributes
 
 
-def _sampled(
-    table: ElementsTable, cube: xr.Dataset, rows: pd.DataFrame, layers: Sequence[str], path: Path
-) -> pd.DataFrame:
+def _sampled(table: ElementsTable, cube: xr.Dataset, rows: pd.DataFrame, layers: Sequence[str]) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"tpsoil\b")  # the notes have it
         return sample_cube(
@@ -142,13 +141,11 @@ def _sampled(
             layers=layers,
             on_masked=table.masked_samples,
             masked_within_m=None if table.masked_within_km is None else 1000 * table.masked_within_km,
-            where=path.name,
+            where=table.file.name,
         )
 
 
-def _of_training_cube(
-    table: ElementsTable, rows: pd.DataFrame, layers: Sequence[str], path: Path
-) -> pd.DataFrame | None:
+def _of_training_cube(table: ElementsTable, rows: pd.DataFrame, layers: Sequence[str]) -> pd.DataFrame | None:
     wide = open_cube(str(table.training_cube))
     lacking = [name for name in layers if name not in wide]
     if lacking:
@@ -156,8 +153,8 @@ def _of_training_cube(
         raise MissingInputError(
             f"elements.training_cube: {hints}; it needs every feature that is no column of the samples"
         )
-    inside = locate_points(rows[["lon", "lat"]], grid_of(wide), where=path.name)[0] >= 0
-    return _sampled(table, wide, rows[inside], layers, path) if inside.any() else None
+    inside = locate_points(rows[["lon", "lat"]], grid_of(wide), where=table.file.name)[0] >= 0
+    return _sampled(table, wide, rows[inside], layers) if inside.any() else None
 
 
 def with_training_cube(stages: Sequence[Stage], sources: Dependencies) -> list[Stage]:
@@ -175,8 +172,8 @@ def with_training_cube(stages: Sequence[Stage], sources: Dependencies) -> list[S
     ]
 
 
-def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str, path: Path) -> Any:
-    require_columns(design, [name], where=f"elements.compare: {path.name} and the features")
+def _classes(table: ElementsTable, cube: xr.Dataset, design: pd.DataFrame, name: str) -> Any:
+    require_columns(design, [name], where=f"elements.compare: {table.file.name} and the features")
     if name in table.classes:
         return classes_of(pd.to_numeric(design[name], errors="coerce"), table.classes[name])
     names = class_names(name, cube[name].attrs) if name in cube else {}
@@ -189,3 +186,32 @@ def used_rows(table: ElementsTable, design: pd.DataFrame) -> pd.DataFrame:
     """Placed samples that have every covariate."""
     complete = design[list(table.features)].notna().all(axis=1).to_numpy(dtype=bool)
     return design[complete if complete.any() else np.ones(len(design), dtype=bool)]
+
+
+def classes_on_soil(cube: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[str, Doubles, Flags, Doubles]]:
+    """Class layers of a cube, read block by block.
+
+    Parameters
+    ----------
+    cube : Dataset (y, x)
+    names : sequence of str
+
+    Yields
+    ------
+    name : str
+    codes : ndarray (y, x)
+    on_soil : ndarray (y, x)
+        Cells with soil and a class.
+    y : ndarray (y,)
+        Coordinates of the block's rows.
+    """
+    complete = with_soil_mask(cube)
+    masks = [MASK] if MASK in complete else []
+    missing = {name: missing_code(cube[name]) for name in names}
+    for part in blocks_of(complete[[*names, *masks]]) if names else ():
+        for name, code in missing.items():
+            values = np.asarray(part[name].values, dtype=np.float64)
+            on_soil = np.isfinite(values) & (True if code is None else values != code)
+            if masks:
+                on_soil &= np.asarray(part[MASK].values) == 1
+            yield name, values, on_soil, np.asarray(part["y"].values, dtype=np.float64)

@@ -19,6 +19,7 @@ from tpsoil.ingest import read_dates, read_samples, read_table, samples_at_depth
 from tpsoil.ingest.sample_depths import DepthColumns
 from tpsoil.micronutrients import alteration_of_samples, check_one_unit
 from tpsoil.micronutrients.alteration import INDEX
+from tpsoil.option_names import in_recipe
 from tpsoil.points import EAST, LATITUDE, LONGITUDE, NORTH, check_degrees, position_groups
 from tpsoil.soil_properties import MG_KG
 
@@ -30,7 +31,7 @@ WITHOUT_CONTENTS: Final = (
 )  # fmt: skip
 """Options that decide nothing in a stage that uses the samples' places and classes alone: those of their contents."""
 READING: Final = (
-    "from_samples", "folds", "extra_features", "compare", "ranges", "icp", "cia", "properties", "longitude",
+    "encoding", "from_samples", "folds", "extra_features", "compare", "ranges", "icp", "cia", "properties", "longitude",
     "latitude", "x", "y", "crs", "site", "replicate", "date", "years", "depths", "units", "check_units", "limits",
     "negative", "empty_cells", "at_minimum",
 )  # fmt: skip
@@ -93,14 +94,12 @@ def numbered_depths(
     """
     if table.depths is None:
         raise InputError("elements.depths is not set")
-    attrs = dict(samples.attrs)
     samples = samples.assign(**{DEPTH_ROW: np.arange(len(samples))})
     site = table.site
     if site is None:
         site = "site"
         place = samples[list(places)].set_axis(["x", "y"], axis=1)
         samples[site] = np.asarray(position_groups(place, where="elements.depths")) + 1
-    samples.attrs = attrs
     if table.replicate is not None:
         return samples, samples[table.replicate]
     depths = [table.depths.upper, table.depths.lower]
@@ -151,7 +150,6 @@ def within_years(table: ElementsTable, tidy: pd.DataFrame, where: str) -> pd.Dat
             )
     kept = tidy[used]
     dated = dates[used].dropna()
-    kept.attrs = dict(tidy.attrs)
     kept.attrs[DATES] = {
         "first": f"{dated.min():%Y-%m-%d}" if len(dated) else "",
         "last": f"{dated.max():%Y-%m-%d}" if len(dated) else "",
@@ -177,10 +175,7 @@ def with_alteration(table: AlterationTable, samples: pd.DataFrame) -> pd.DataFra
         carbonate=table.carbonate,
         detection_limits=table.limits,
     )
-    attrs = dict(samples.attrs)
-    samples = samples.assign(**{INDEX: index[INDEX]})
-    samples.attrs.update(attrs)
-    return samples
+    return samples.assign(**{INDEX: index[INDEX]})
 
 
 @dataclass(frozen=True)
@@ -198,12 +193,10 @@ class SampleReader:
     Parameters
     ----------
     path : Path
-    pairs : Path, optional
-        Table of `[elements.pairs]`.
     """
 
-    def __init__(self, path: Path, pairs: Path | None = None) -> None:
-        self.path, self.pairs = path, pairs
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._cells: pd.DataFrame | None = None
         self._readings: dict[tuple[str, str], Reading] = {}
 
@@ -220,16 +213,14 @@ class SampleReader:
                 warnings.simplefilter("always", UserWarning)
                 try:
                     if self._cells is None:
-                        self._cells = read_table(self.path, where=self.path.name)
+                        self._cells = _cells_of(own)
                     tidy = _element_of(own, self._cells, symbol, self.path.name)
                 except TpsoilError as error:
                     fault = error
             self._readings[key] = Reading(tidy, fault, tuple(str(one.message) for one in caught))
         return self._readings[key]
 
-    def declared(
-        self, table: ElementsTable, symbol: str, *, values: bool = True, paired: bool = False
-    ) -> dict[str, Any]:
+    def declared(self, table: ElementsTable, symbol: str, *, values: bool = True) -> dict[str, Any]:
         """What of a stage declares which samples decide it: the columns that it reads, not the complete file.
 
         Parameters
@@ -239,8 +230,6 @@ class SampleReader:
         symbol : str
         values : bool
             Whether the element's contents decide, not the samples' places and other columns alone.
-        paired : bool
-            Whether the readings of `[elements.pairs]` decide too.
 
         Returns
         -------
@@ -248,11 +237,12 @@ class SampleReader:
             Keywords of `Stage`: `contents` with a digest by column, `identity`; `files` where a table cannot be read,
             which `check_samples` reports.
         """
-        path, pairs = self.path, self.pairs if paired else None
-        declared: dict[str, Any] = {"identity": {"table.samples": path.name}, "files": (), "contents": {}}
+        path, pairs = self.path, None if table.pairs is None else table.pairs.file
+        identity = {"table.samples": path.name} | ({} if pairs is None else {"table.pairs.path": pairs.name})
+        declared: dict[str, Any] = {"identity": identity, "files": (), "contents": {}}
         tidy = self.reading(table, symbol).tidy
         try:
-            columns = None if pairs is None else read_pairs(table, symbol, pairs)
+            columns = None if pairs is None else read_pairs(table, symbol)
         except TpsoilError:
             tidy = None
         if tidy is None:
@@ -272,7 +262,7 @@ class SampleReader:
         return declared | {"contents": contents}
 
 
-def read_pairs(table: ElementsTable, symbol: str, pairs: Path) -> pd.DataFrame:
+def read_pairs(table: ElementsTable, symbol: str) -> pd.DataFrame:
     """Columns of paired XRF and ICP-MS readings of one element, as they are in the table of `[elements.pairs]`.
 
     Raises
@@ -285,13 +275,14 @@ def read_pairs(table: ElementsTable, symbol: str, pairs: Path) -> pd.DataFrame:
     names = list(table.pairs.columns[symbol])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # `check_samples` gives them
-        return read_table(pairs, needed=names, numbers=names, where=pairs.name)[names]
+        pairs = table.pairs.file
+        return read_table(pairs, needed=names, numbers=names, encoding=table.encoding, where=pairs.name)[names]
 
 
-def attributes_of(table: ElementsTable, path: Path, parents: Sequence[str], **more: str) -> dict[str, dict[str, Any]]:
+def attributes_of(table: ElementsTable, parents: Sequence[str], **more: str) -> dict[str, dict[str, Any]]:
     """Attributes of every map of a stage of `[elements]`: `parents`, `samples`, further ones, and `simulated`."""
     simulated = {"simulated": "true"} if table.simulated else {}
-    return {"": {"parents": " ".join(parents), **more, "samples": path.name, **simulated}}
+    return {"": {"parents": " ".join(parents), **more, "samples": table.file.name, **simulated}}
 
 
 def digest_of_columns(parts: Sequence[Any]) -> str:
@@ -311,7 +302,7 @@ def _values_of(column: pd.Series[Any]) -> list[Any]:
     return [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
 
 
-def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
+def read_element(table: ElementsTable, symbol: str) -> pd.DataFrame:
     """Samples of one element as they are read: one row a sample, before screening.
 
     Warnings are left out: `check_samples` gives them, once in a run.
@@ -328,18 +319,25 @@ def read_element(table: ElementsTable, path: Path, symbol: str) -> pd.DataFrame:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return _element_of(table, read_table(path, where=path.name), symbol, path.name)
+        return _element_of(table, _cells_of(table), symbol, table.file.name)
 
 
+@in_recipe("elements")
+def _cells_of(table: ElementsTable) -> pd.DataFrame:
+    return read_table(table.file, encoding=table.encoding, where=table.file.name)
+
+
+@in_recipe("elements")
 def _element_of(table: ElementsTable, cells: pd.DataFrame, symbol: str, where: str) -> pd.DataFrame:
     """The same of a table that was read; warns such as of decimal commas, and of replicates without a site."""
     columns = [c for c in table.compare if c not in table.features]
     ranges = [name for name in table.ranges if name not in table.features]
     index = [] if table.cia is None else [*table.cia.columns.values(), *filter(None, [table.cia.carbonate])]
     places = place_columns(table, [str(column) for column in cells.columns], where)
-    optional = (table.site, table.region, table.replicate, table.date, table.icp.get(symbol))
+    optional = (table.site, table.region, table.replicate, table.date)
+    icp = [table.icp[symbol]] if symbol in table.icp else []
     depths = [] if table.depths is None else [table.depths.upper, table.depths.lower]
-    numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths]
+    numbers = [*places, *table.from_samples.values(), *table.extra_features, *ranges, *index, *depths, *icp]
     needed = [*numbers, table.columns[symbol], *filter(None, optional)]
     if table.cia is not None:  # computed here, not read
         needed, numbers = ([name for name in names if name != INDEX] for names in (needed, numbers))
@@ -359,9 +357,8 @@ def _element_of(table: ElementsTable, cells: pd.DataFrame, symbol: str, where: s
         samples, depth = numbered_depths(table, samples, places)
     if table.crs is None:
         others = {*needed[len(places) :], *columns} - {"lon", "lat"}  # a position may be a covariate too
-        attrs, lon, lat = dict(samples.attrs), samples[places[0]], samples[places[1]]
+        lon, lat = samples[places[0]], samples[places[1]]
         samples = samples.drop(columns=[name for name in places if name not in others]).assign(lon=lon, lat=lat)
-        samples.attrs = attrs
     declared = table.property_of(symbol)
     tidy = read_samples(
         samples,
@@ -371,12 +368,9 @@ def _element_of(table: ElementsTable, cells: pd.DataFrame, symbol: str, where: s
         units={symbol: table.unit_of(symbol)},
         properties={symbol: declared},
         limits={symbol: table.limits[symbol]} if symbol in table.limits else None,
-        negative=table.negative,
         empty=table.empty_cells,
-        at_minimum=table.at_minimum,
         coordinates=places if table.crs is not None else None,
-        crs=table.crs,
-        check_units=table.check_units,
+        **{name: getattr(table, name) for name in ("negative", "at_minimum", "crs", "check_units")},
         where=where,
     )
     if table.check_units and declared.units == MG_KG:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import labelled
 from tpsoil.evaluation import QUESTIONS as DESIGN_QUESTIONS
 from tpsoil.evaluation import distance_curves, distances_across_folds, fit_variogram, moran, score_intervals
 from tpsoil.forest import TrainedForest
@@ -112,11 +113,7 @@ def design_tables(
             frame["observed"], frame["predicted"], groups=sites, measures=["nse", "rmse"], draws=DRAWS
         )
         row: dict[str, Any] = {"element": symbol, "folds": kind, "question": QUESTIONS[kind]}
-        row |= {
-            "nse": table.loc["nse", "value"],
-            "lower": table.loc["nse", "lower"],
-            "upper": table.loc["nse", "upper"],
-        }
+        row["nse"], row["lower"], row["upper"] = table.loc["nse", ["value", "lower", "upper"]]
         row["rmse"] = table.loc["rmse", "value"]
         scores.append(row)
     tables = {"validation": pd.DataFrame(scores), "residuals": _residuals(symbol, trained, placed)}
@@ -139,15 +136,15 @@ def design_notes(symbol: str, trained: TrainedForest, tables: Mapping[str, pd.Da
     if len(table) < 2:
         return []
     quoted = trained.deciding
-    row = table.loc[quoted]
     reason = f"it answers for {QUESTIONS[quoted]}"
     if "distance_gap_km" in table:
-        quoted = str(table["distance_gap_km"].idxmin())
-        row = table.loc[quoted]
+        gaps = table["distance_gap_km"]
+        quoted = str(gaps.idxmin())
         reason = (
-            f"its distances between folds are nearest to those from the mapped cells to the samples (gap "
-            f"{row['distance_gap_km']:.3g} km, of random folds {table['distance_gap_km'].get('random', np.nan):.3g} km)"
+            "its distances between folds are nearest to those from the mapped cells to the samples (gap "
+            f"{gaps[quoted]:.3g} km, of random folds {gaps.get('random', np.nan):.3g} km)"
         )
+    row = table.loc[quoted]
     others = "; ".join(f"{name} {value:.2f}" for name, value in table["nse"].items() if name != quoted)
     return [
         f"{symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['lower']:.2f}, "
@@ -214,9 +211,7 @@ def uncertainty_tables(
     within = within_site_error(trained, level=table.interval)
     if within is not None:
         tables["measurement"] = within
-    for one in tables.values():
-        one.insert(0, "element", symbol)
-    return tables
+    return {name: labelled(one, element=symbol) for name, one in tables.items()}
 
 
 def _thirds(values: pd.Series[float], names: tuple[str, str, str]) -> pd.Series[Any]:

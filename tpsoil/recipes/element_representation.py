@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from tpsoil.columns import labelled
 from tpsoil.grid import grid_of
 from tpsoil.micronutrients import representation
 from tpsoil.soil_mask import MASK, with_soil_mask
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench, blocks_of
-from tpsoil.variables import Variable, class_names, missing_code
+from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+from tpsoil.variables import Variable, class_names
 
 from .element_options import ElementsTable
-from .element_places import placed_samples
+from .element_places import classes_on_soil, placed_samples
 from .element_reading import WITHOUT_CONTENTS, SampleReader, attributes_of, read_element
 
 
@@ -40,13 +40,13 @@ def representation_stages(table: ElementsTable, samples: SampleReader, masks: Se
                 ),
             ),
             compute=compute_representation,
-            options={"table": own, "samples": samples.path, "layer": layer},
+            options={"table": own, "layer": layer},
             indifferent=WITHOUT_CONTENTS,
             **samples.declared(own, next(iter(own.columns)), values=False),
             prepare=prepare_representation,
             prepares="counting",
             load=ratios_of,
-            attributes=attributes_of(table, samples.path, [layer]),
+            attributes=attributes_of(table, [layer]),
         )
         for layer in table.representation
     ]
@@ -56,17 +56,16 @@ def prepare_representation(cube: xr.Dataset, options: Mapping[str, Any], bench: 
     """Count cells with soil and sites of each class."""
     layer = options["layer"]
     table: ElementsTable = options["table"].model_copy(update={"features": (layer,)})
-    tidy = read_element(table, Path(options["samples"]), next(iter(table.columns)))
+    tidy = read_element(table, next(iter(table.columns)))
     notes: list[str] = []
-    placed, _ = placed_samples(table, cube, tidy, Path(options["samples"]), notes)
+    placed, _ = placed_samples(table, cube, tidy, notes)
     sites = placed.groupby("site")[layer].first().dropna().astype(int)
     areas = _areas(cube, layer)
     names = dict(class_names(layer, cube[layer].attrs))
     result = representation(sites.to_numpy(), areas, names)
     codes = sorted(set(areas) | set(sites))
     ratios = {str(code): float(ratio) for code, ratio in zip(codes, result["ratio"], strict=True) if np.isfinite(ratio)}
-    shown = result.reset_index()
-    shown.insert(0, "layer", layer)
+    shown = labelled(result.reset_index(), layer=layer)
     text = f"{layer}: sites against area, chi2 = {result.attrs['chi2']:.1f}, p = {result.attrs['p_value']:.2g}"
     if result.attrs["classes_without_site"]:
         text += f"; classes without a site: {', '.join(result.attrs['classes_without_site'])}"
@@ -75,20 +74,13 @@ def prepare_representation(cube: xr.Dataset, options: Mapping[str, Any], bench: 
 
 def _areas(cube: xr.Dataset, layer: str) -> dict[int, float]:
     """Area of each class on soil, cells weighted by the cosine of the latitude on a geographic grid."""
-    complete = with_soil_mask(cube)
-    names = [layer, *([MASK] if MASK in complete else [])]
-    code = missing_code(cube[layer])
     crs = grid_of(cube, where="representation").crs
     geographic = crs is not None and crs.geographic
     areas: dict[int, float] = {}
-    for part in blocks_of(complete[names]):
-        values = np.asarray(part[layer].values, dtype=np.float64)
-        keep = np.isfinite(values) & (True if code is None else values != code)
-        if MASK in part:
-            keep &= np.asarray(part[MASK].values) == 1
-        weight = np.cos(np.radians(np.asarray(part["y"].values))) if geographic else np.ones(values.shape[0])
-        cells = np.broadcast_to(weight[:, None], values.shape)[keep]
-        kinds, position = np.unique(values[keep], return_inverse=True)
+    for _, values, on_soil, y in classes_on_soil(cube, [layer]):
+        weight = np.cos(np.radians(y)) if geographic else np.ones(values.shape[0])
+        cells = np.broadcast_to(weight[:, None], values.shape)[on_soil]
+        kinds, position = np.unique(values[on_soil], return_inverse=True)
         for kind, area in zip(kinds, np.bincount(position, cells, len(kinds)), strict=True):
             areas[int(kind)] = areas.get(int(kind), 0.0) + float(area)
     return areas

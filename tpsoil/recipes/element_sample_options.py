@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +14,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.micronutrients.composition import Composition
 from tpsoil.soil_properties import SoilProperty, known_property, soil_property
 
-from .section import Section
+from .section import FilePath, Section
 
 FOLDS: Final = re.compile(r"^(?:(random|group|knndm)|(block)(?::(auto|\d*\.?\d+(?:deg|km|m)))?|(region):(.+))$")
 
@@ -205,6 +206,8 @@ class SamplesKeys(Section):
     ----------
     samples : str
         CSV, one row a sample.
+    encoding : str
+        Of the samples and of the table of `pairs`; "cp1252" of tables that Excel under Windows saved as CSV.
     citation : str
         Reference of the samples; the run's references list it.
     elements : list of str, or table of symbol to column, optional
@@ -248,7 +251,8 @@ class SamplesKeys(Section):
 
     NEEDS: ClassVar = {"x": ("crs", ()), "y": ("crs", ()), "years": ("date", ())}
 
-    samples: str
+    samples: FilePath
+    encoding: str = "utf-8"
     citation: str | None = Field(default=None, min_length=1)
     elements: tuple[str, ...] | dict[str, str] = ()
     composition: CompositionTable | None = None
@@ -269,6 +273,11 @@ class SamplesKeys(Section):
     negative: Literal["error", "censor"] = "error"
     empty_cells: Literal["missing", "censored"] = "missing"
     at_minimum: Literal["keep", "censor"] = "keep"
+
+    @property
+    def file(self) -> Path:
+        """The samples."""
+        return Path(self.samples)
 
     @property
     def columns(self) -> dict[str, str]:

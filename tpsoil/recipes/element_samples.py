@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import labelled
 from tpsoil.forest import TrainedForest
 from tpsoil.micronutrients import (
     XrfCalibration,
@@ -59,10 +59,7 @@ class ElementSamples:
 def design_of(
     table: ElementsTable,
     cube: xr.Dataset,
-    path: Path,
     symbol: str,
-    *,
-    pairs: Path | None = None,
     sources: SourceLayers | None = None,
 ) -> ElementSamples:
     """Read, screen, calibrate and place the samples of one element.
@@ -72,11 +69,7 @@ def design_of(
     table : ElementsTable
     cube : Dataset (y, x)
         Has the features.
-    path : Path
-        Table of the samples.
     symbol : str
-    pairs : Path, optional
-        Table of `[elements.pairs]`.
     sources : SourceLayers, optional
         Gives the covariates of samples outside the map.
 
@@ -92,7 +85,7 @@ def design_of(
     UnitsError
         For contents a hundred times above or below the usual ones of soils.
     """
-    tidy = read_element(table, path, symbol)
+    tidy = read_element(table, symbol)
     notes, recorded = reading_notes(table, tidy, symbol)
     tables: dict[str, pd.DataFrame] = {}
     share: dict[Any, Any] = censored_shares(tidy).loc[symbol].to_dict()
@@ -103,22 +96,16 @@ def design_of(
         )
     before, removed, fences = int(share["valid"]), 0, (float("nan"), float("nan"))
     if table.screen is not None:
-        screening = screen_outliers(
-            tidy,
-            threshold=table.screen.threshold,
-            method=table.screen.method,
-            log=table.screen.log,
-            iterate=table.screen.iterate,
-        )
+        screening = screen_outliers(tidy, **table.screen.model_dump())
         counts: dict[Any, Any] = screening.counts.loc[symbol].to_dict()
         removed, fences = int(counts["removed"]), (float(counts["low"]), float(counts["high"]))
         tidy = screening.kept
     line = None
     if symbol in table.calibrated:
         # After the screening: one gross outlier among the pairs would change the slope.
-        tidy, line, of_line = _calibrated(table, tidy, symbol, pairs, notes)
+        tidy, line, of_line = _calibrated(table, tidy, symbol, notes)
         tables |= of_line
-    design, attributes = placed_samples(table, cube, tidy, path, notes, sources)
+    design, attributes = placed_samples(table, cube, tidy, notes, sources)
     used = used_rows(table, design)
     sites = summarise_sites(used, keep=[], lowest=table.property_of(symbol).low)
     summary: dict[Any, Any] = summarise_elements(sites).loc[symbol].to_dict()
@@ -132,9 +119,7 @@ def design_of(
                 "high_fence": fences[1],
                 "censored": int(used["censored"].sum()),
                 "sites": int(summary["sites"]),
-                "mean": summary["mean"],
-                "sd": summary["sd"],
-                "cv": summary["cv"],
+                **{name: summary[name] for name in ("mean", "sd", "cv")},
             }
         ]
     )
@@ -178,9 +163,9 @@ def reading_notes(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tupl
 
 
 def _calibrated(
-    table: ElementsTable, tidy: pd.DataFrame, symbol: str, pairs: Path | None, notes: list[str]
+    table: ElementsTable, tidy: pd.DataFrame, symbol: str, notes: list[str]
 ) -> tuple[pd.DataFrame, XrfCalibration, dict[str, pd.DataFrame]]:
-    readings = readings_of(table, tidy, symbol, pairs)
+    readings = readings_of(table, tidy, symbol)
     line = line_of(table, *readings)
     calibrated = line.apply(tidy["value"])
     counts = {name: int(calibrated[name].sum()) for name in ("extrapolated", "negative")}
@@ -192,15 +177,15 @@ def _calibrated(
     if counts["negative"]:
         notes.append(f"{symbol}: {counts['negative']} calibrated values are negative and were excluded")
     value = calibrated["value"].where(~calibrated["negative"])
+    limit = line.apply(tidy["detection_limit"])
     tables = tables_of_line(table, symbol, line, readings, counts)
     if symbol in table.icp:
         tidy = tidy.assign(icp_reading=readings[1])
-    return tidy.assign(value=value), line, tables
+    # What stands for a censored value is on the scale of the others; a limit that the line makes negative is unknown.
+    return tidy.assign(value=value, detection_limit=limit["value"].where(~limit["negative"])), line, tables
 
 
-def readings_of(
-    table: ElementsTable, tidy: pd.DataFrame, symbol: str, pairs: Path | None
-) -> tuple[pd.Series, pd.Series]:
+def readings_of(table: ElementsTable, tidy: pd.DataFrame, symbol: str) -> tuple[pd.Series, pd.Series]:
     """XRF and ICP-MS readings of one element, mg/kg, NaN where there is none.
 
     Parameters
@@ -209,8 +194,6 @@ def readings_of(
     tidy : DataFrame
         Samples of the element, with its column of `icp` where there is one.
     symbol : str
-    pairs : Path or None
-        Table of `[elements.pairs]`.
 
     Raises
     ------
@@ -218,20 +201,16 @@ def readings_of(
         For a table or columns that are not there, text in number columns, an unknown unit.
     """
     if symbol in table.icp:
-        declared = table.property_of(symbol)
-        factor = conversion(
-            table.unit_of(symbol), declared.units, where=f"elements.icp.{symbol}", substance=declared.substance
-        ).factor
-        icp = pd.to_numeric(tidy[table.icp[symbol]], errors="coerce").astype(np.float64)
-        return tidy["value"].astype(np.float64), icp * factor
-    if table.pairs is None or pairs is None:
+        unit, where = table.unit_of(symbol), f"elements.icp.{symbol}"
+    elif table.pairs is not None:
+        unit, where = table.pairs.units, f"elements.pairs: {table.pairs.file.name}"
+    else:
         raise KeyError(symbol)
-    rows = read_pairs(table, symbol, pairs)
     declared = table.property_of(symbol)
-    factor = conversion(
-        table.pairs.units, declared.units, where=f"elements.pairs: {pairs.name}", substance=declared.substance
-    ).factor
-    xrf, icp = (rows[name].astype(np.float64) * factor for name in rows)
+    factor = conversion(unit, declared.units, where=where, substance=declared.substance).factor
+    if symbol in table.icp:
+        return tidy["value"].astype(np.float64), factor * tidy[table.icp[symbol]].astype(np.float64)
+    xrf, icp = (factor * column.astype(np.float64) for _, column in read_pairs(table, symbol).items())
     return xrf, icp
 
 
@@ -275,11 +254,9 @@ def tables_of_line(
         **counts,
     }
     lines = calibration_lines(*readings, variance_ratio=table.variance_ratio, min_pairs=min(line.n, 10)).reset_index()
-    lines.insert(0, "element", symbol)
-    lines["used"] = lines["method"] == line.method
-    residuals = calibration_residuals(line, *readings)
-    residuals.insert(0, "method", line.method)
-    residuals["slope"], residuals["intercept"] = line.slope, line.intercept
+    lines = labelled(lines.assign(used=lines["method"] == line.method), element=symbol)
+    residuals = calibration_residuals(line, *readings).assign(slope=line.slope, intercept=line.intercept)
+    residuals = labelled(residuals, method=line.method)
     return {
         "calibration": pd.DataFrame([used]),
         "calibration_lines": lines,
@@ -289,6 +266,4 @@ def tables_of_line(
 
 def coverage_of_readings(symbol: str, trained: TrainedForest, line: XrfCalibration, icp: pd.Series) -> pd.DataFrame:
     """Coverage of the ICP-MS readings of the samples, without and with the error of the line."""
-    table = calibrated_coverage(trained, line, icp)
-    table.insert(0, "element", symbol)
-    return table
+    return labelled(calibrated_coverage(trained, line, icp), element=symbol)

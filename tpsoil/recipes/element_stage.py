@@ -90,8 +90,8 @@ def check_samples(table: ElementsTable, samples: SampleReader) -> list[str]:
     own = table if table.composition is None else composition_table(table)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        if samples.pairs is not None:
-            read_table(samples.pairs, where=samples.pairs.name)
+        if table.pairs is not None:
+            read_table(table.pairs.file, encoding=table.encoding, where=table.pairs.file.name)
     names = [*((table, name) for name in table.columns), *((own, name) for name in table.parts)]
     readings = [samples.reading(one, name) for one, name in names]
     faults = list({str(one.fault): one.fault for one in readings if one.fault is not None}.values())
@@ -109,7 +109,6 @@ def _element_stage(table: ElementsTable, symbol: str, samples: SampleReader, see
     own = reported.with_defaults(*REPORTED)
     if INDEX not in {*own.features, *own.from_samples.values()}:
         own = own.with_defaults("cia")
-    pairs = None if own.pairs is None else samples.pairs
     of_index = table.cia.features if table.predicts_index and table.cia is not None else ()
     inputs = tuple(dict.fromkeys((*table.features, *of_index, *masks)))
     declared = table.property_of(symbol)
@@ -127,15 +126,13 @@ def _element_stage(table: ElementsTable, symbol: str, samples: SampleReader, see
             "report": reported,
             "report_samples": samples.declared(reported, symbol)["contents"],
             "first": symbol == next(iter(table.columns)),
-            "samples": samples.path,
-            "pairs": pairs,
             "seed": seed,
             "symbol": symbol,
             "label": table.property_of(symbol).layer,
             "column": table.columns[symbol],
         },
-        indifferent=("samples", *(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT)),
-        **samples.declared(own, symbol, paired=pairs is not None),
+        indifferent=tuple(f"{name}.{key}" for name in ("table", "report") for key in INDIFFERENT),
+        **samples.declared(own, symbol),
         prepare=prepare_element,
         report=report_element,
         reported=("report", "report_samples", "first"),
@@ -144,7 +141,6 @@ def _element_stage(table: ElementsTable, symbol: str, samples: SampleReader, see
         notes=None if tally is None else partial(applicability_notes, declared.long_name),
         attributes=attributes_of(
             table,
-            samples.path,
             inputs,
             model=f"random forest, {table.trees} trees" + (", log10 target" if table.log_of(symbol) else ""),
             **({"scale": declared.scale} if declared.scale else {}),

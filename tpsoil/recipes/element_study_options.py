@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 from tpsoil.errors import nearest_name
 from tpsoil.micronutrients.alteration import SYMBOLS
 
-from .section import Section
+from .section import FilePath, Section
 
 
 class ScreenTable(Section):
@@ -48,10 +49,15 @@ class PairsTable(Section):
         Minimum number of pairs of an element.
     """
 
-    path: str = Field(min_length=1)
+    path: FilePath
     columns: dict[str, tuple[str, str]] = Field(min_length=1)
     units: str = "mg kg-1"
     min_pairs: int = Field(default=10, ge=3)
+
+    @property
+    def file(self) -> Path:
+        """The table of readings."""
+        return Path(self.path)
 
 
 class AlterationTable(Section):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from tpsoil.columns import labelled
 from tpsoil.errors import InputError
 from tpsoil.evaluation import squared_correlation
 from tpsoil.forest import TrainedForest, conformal_intervals, coverage_table, observed_against_predicted
@@ -62,23 +65,9 @@ def tables_of(
     if table.interval is not None:
         tables["intervals"] = _intervals(symbol, trained, method)
         tables[f"coverage_{symbol}"] = coverage_table(trained, method=method).round(4)
-        by_class = [
-            coverage_table(trained, [table.interval], by=labels, method=method)
-            .assign(
-                by_class=coverage_table(trained, [table.interval], by=labels, method=method, conditional=labels)[
-                    "conformal"
-                ],
-                classes=name,
-            )
-            .query("group != 'all'")
-            for name, labels in classes.items()
-        ]
+        by_class = [_coverage_by_class(trained, table.interval, method, name, classes[name]) for name in classes]
         if by_class:
-            coverage = pd.concat(by_class, ignore_index=True)
-            coverage.insert(0, "element", symbol)
-            tables["coverage_by_class"] = coverage[
-                ["element", "classes", "group", "n", "level", "conformal", "by_class"]
-            ]
+            tables["coverage_by_class"] = labelled(pd.concat(by_class, ignore_index=True), element=symbol)
     tables[f"predictions_{symbol}"] = _predictions(trained, table.map_options)
     if extra is not None:
         tables["with_extra"] = _scores(symbol, extra)
@@ -90,7 +79,7 @@ def tables_of(
         tables[f"importance_{symbol}"] = ranked.rename(columns={"held_out_increase": "importance"}).round(5)
         tables["drivers"] = _drivers(symbol, trained, ranked)
     for effect in table.effects:
-        tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _effect(trained, effect, table.bands, seed)
+        tables[f"effect_{symbol}_{effect.replace('*', '_')}"] = _curve(table, trained, effect.split("*"), seed)
     if classes:
         tables["groups"] = pd.concat(
             [_groups(symbol, name, design, labels, table.group_test) for name, labels in classes.items()],
@@ -100,9 +89,7 @@ def tables_of(
 
 
 def _scores(symbol: str, trained: TrainedForest) -> pd.DataFrame:
-    scores = trained.scores.reset_index()
-    scores.insert(0, "element", symbol)
-    return scores
+    return labelled(trained.scores.reset_index(), element=symbol)
 
 
 def _agreement(symbol: str, trained: TrainedForest) -> pd.DataFrame:
@@ -114,8 +101,19 @@ def _agreement(symbol: str, trained: TrainedForest) -> pd.DataFrame:
 
 def _intervals(symbol: str, trained: TrainedForest, method: Method) -> pd.DataFrame:
     coverage = coverage_table(trained, method=method).drop(columns=["group", "interval_score"])
-    coverage.insert(0, "element", symbol)
-    return coverage.rename(columns={"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"})
+    names = {"conformal": "held", "quantile": "by_quantiles", "spread": "by_spread"}
+    return labelled(coverage.rename(columns=names), element=symbol)
+
+
+def _coverage_by_class(
+    trained: TrainedForest, level: float, method: Method, name: str, labels: pd.Series
+) -> pd.DataFrame:
+    """Coverage in each class, by one correction for all classes and by one of its own."""
+    for_all, own = (
+        coverage_table(trained, [level], by=labels, method=method, conditional=groups) for groups in (None, labels)
+    )
+    table = for_all.assign(classes=name, by_class=own["conformal"]).query("group != 'all'")
+    return table[["classes", "group", "n", "level", "conformal", "by_class"]]
 
 
 def _predictions(trained: TrainedForest, options: MapOptions) -> pd.DataFrame:
@@ -134,8 +132,8 @@ def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.Da
     numeric = [f.name for f in trained.encoding.features if f.kind == "continuous"]
     rows = trained.rows[numeric].assign(_target=trained.fitted_target).dropna()
     names = {"held_out_increase": "held_out", "increase_mse": "scaled", "mean_increase": "unscaled"}
-    drivers = ranked.rename(columns=names)[["feature", "held_out", "low", "high", "rank", "scaled", "unscaled"]].copy()
-    drivers.insert(0, "element", symbol)
+    columns = ["feature", "held_out", "low", "high", "rank", "scaled", "unscaled"]
+    drivers = labelled(ranked.rename(columns=names)[columns], element=symbol)
     try:
         linear = betasq(rows[numeric], rows["_target"])
     except InputError:  # dependent regressors: importance is still valid
@@ -145,17 +143,17 @@ def _drivers(symbol: str, trained: TrainedForest, ranked: pd.DataFrame) -> pd.Da
     return drivers
 
 
-def _effect(trained: TrainedForest, effect: str, bands: int, seed: int) -> pd.DataFrame:
-    names = effect.split("*")
-    classes = [name for name in names if trained.encoding.levels.get(name)]
-    if classes:
-        curve = partial_dependence(trained, names, **({"bootstrap": bands, "seed": seed} if bands else {}))
+def _curve(
+    table: ElementsTable, trained: TrainedForest, names: list[str], seed: int, *, dependence: bool = False
+) -> pd.DataFrame:
+    """The accumulated local effect of features; of classes, and where it is asked for, their partial dependence."""
+    classes = any(trained.encoding.levels.get(name) for name in names)
+    bands: dict[str, Any] = {"bootstrap": table.bands, "seed": seed} if table.bands else {}
+    if dependence or classes:
+        curve = partial_dependence(trained, names, **bands)
     else:
-        curve = accumulated_local_effects(trained, names, **({"bootstrap": bands, "seed": seed} if bands else {}))
-    if len(names) == 1:
-        curve = curve.rename(columns={names[0]: "value"})
-        curve.insert(0, "feature", names[0])
-    return curve
+        curve = accumulated_local_effects(trained, names, **bands)
+    return curve if len(names) > 1 else labelled(curve.rename(columns={names[0]: "value"}), feature=names[0])
 
 
 def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series, test: Test) -> pd.DataFrame:
@@ -165,11 +163,7 @@ def _groups(symbol: str, name: str, design: pd.DataFrame, labels: pd.Series, tes
     except InputError as error:
         nothing = {"group": f"not compared: {error}", "n": 0, "mean": np.nan, "sd": np.nan, "letters": "", "test": ""}
         return pd.DataFrame([{"element": symbol, "classes": name, **nothing}])
-    groups = comparison.groups.reset_index()
-    groups.insert(0, "element", symbol)
-    groups.insert(1, "classes", name)
-    groups["test"] = comparison.test
-    return groups
+    return labelled(comparison.groups.reset_index().assign(test=comparison.test), element=symbol, classes=name)
 
 
 def study_tables(
@@ -205,16 +199,10 @@ def study_tables(
         shown["group"] = shown["feature"]
         tables[f"joint_{symbol}"] = shown.round(5)
         printed = shown[["group", "importance", "low", "high", "rank"]].rename(columns={"importance": "held_out"})
-        printed.insert(0, "element", symbol)
-        tables["joint_drivers"] = printed
+        tables["joint_drivers"] = labelled(printed, element=symbol)
     if table.dependence:
         for name in dict.fromkeys(effect for effect in table.effects if "*" not in effect):
-            curve = partial_dependence(
-                trained, [name], **({"bootstrap": table.bands, "seed": seed} if table.bands else {})
-            )
-            curve = curve.rename(columns={name: "value"})
-            curve.insert(0, "feature", name)
-            tables[f"dependence_{symbol}_{name}"] = curve
+            tables[f"dependence_{symbol}_{name}"] = _curve(table, trained, [name], seed, dependence=True)
     if samples.calibration is not None and "icp_reading" in design:
         icp = design["icp_reading"]
         tables["xrf_coverage"] = coverage_of_readings(symbol, trained, samples.calibration, icp)
@@ -293,9 +281,7 @@ def _ranges(table: ElementsTable, symbol: str, design: pd.DataFrame) -> pd.DataF
     for name in table.compare:
         work = design.assign(label=design[f"class {name}"])
         part = class_ranges(work, "label", list(table.ranges)).reset_index()
-        part.insert(0, "element", symbol)
-        part.insert(1, "classes", name)
-        parts.append(part)
+        parts.append(labelled(part, element=symbol, classes=name))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -305,6 +291,4 @@ def _letters(table: ElementsTable, name: str, design: pd.DataFrame) -> pd.DataFr
         groups = compare_groups(work, "value", "group", test=table.group_test).groups
     except InputError:
         return pd.DataFrame({"classes": [], "group": [], "letters": []})
-    letters = groups["letters"].rename_axis("group").reset_index()
-    letters.insert(0, "classes", name)
-    return letters
+    return labelled(groups["letters"].rename_axis("group").reset_index(), classes=name)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import labelled
 from tpsoil.evaluation import FOLD_KINDS
 from tpsoil.forest import TrainingOptions
 from tpsoil.forest.selection import select_from, training_positions
@@ -135,13 +136,8 @@ def selected_table(
         "element": symbol,
         "folds": chosen.folds,
         "features": ", ".join(chosen.features),
-        "rmse": chosen.rmse,
-        "nested_rmse": chosen.nested_rmse,
-        "all_rmse": chosen.all_rmse,
-        "forests": chosen.forests,
+        **{name: getattr(chosen, name) for name in ("rmse", "nested_rmse", "all_rmse", "forests")},
     }
-    steps = chosen.steps.copy()
-    steps.insert(0, "element", symbol)
     # The order of the recipe, so that the forest does not depend on the order of selection.
     features = tuple(name for name in table.features if name in chosen.features)
     nested = f", nested {chosen.nested_rmse:.4g}" if np.isfinite(chosen.nested_rmse) else ""
@@ -150,7 +146,7 @@ def selected_table(
         f"{chosen.forests} forests: {', '.join(chosen.features)}; RMSE as selected {chosen.rmse:.4g}{nested}, with all "
         f"features {chosen.all_rmse:.4g}"
     )
-    tables = {"selection": pd.DataFrame([summary]), "selection_steps": steps}
+    tables = {"selection": pd.DataFrame([summary]), "selection_steps": labelled(chosen.steps, element=symbol)}
     return SelectedTable(narrowed_table(table, features), tables, [note])
 
 
@@ -170,5 +166,4 @@ def kriging_table(symbol: str, comparison: pd.DataFrame) -> pd.DataFrame:
     """The comparison of `krige_residuals` for one element, with the range in km."""
     table = comparison.rename(columns={"range_m": "range_km"})
     table["range_km"] /= 1000
-    table.insert(0, "element", symbol)
-    return table
+    return labelled(table, element=symbol)

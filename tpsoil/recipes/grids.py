@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from affine import Affine
 from odc.geo.crs import CRS
@@ -17,7 +16,7 @@ from tpsoil.plausibility import PLATEAU_BOX
 from tpsoil.sources import require_box
 
 from .layer_stage import grid_of_source
-from .section import Section
+from .section import FilePath, Section
 
 LARGEST_CELLS = 10**11
 
@@ -48,8 +47,8 @@ class GridTable(Section):
     resolution: float | None = Field(default=None, gt=0)
     bounds: tuple[float, float, float, float] | None = None
     bbox: tuple[float, float, float, float] | None = None
-    cover: str | None = None
-    like: str | None = None
+    cover: FilePath | None = None
+    like: FilePath | None = None
     chunks: int = Field(default=512, ge=16, le=8192)
 
     @field_validator("crs")
@@ -89,14 +88,12 @@ class GridTable(Section):
         return None if "crs" not in self.model_fields_set else PLATEAU_CRS if self.crs == "plateau" else self.crs
 
 
-def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, where: str) -> GeoBox:
+def grid_from_table(table: GridTable, *, where: str) -> GeoBox:
     """The cells of `[grid]`.
 
     Parameters
     ----------
     table : GridTable
-    absolute_path : callable
-        Converts a path of the recipe to an absolute path.
     where : str
         Named in errors.
 
@@ -109,7 +106,7 @@ def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, wh
     InputError, GridError, MissingInputError
     """
     if table.like is not None:
-        return grid_of_source(absolute_path(table.like), where)
+        return grid_of_source(table.like, where)
     size = float(table.resolution or 0.0)
     if table.bbox is not None:
         return grid_of_box(table.bbox, size, table.named_crs, where=where)
@@ -118,7 +115,7 @@ def grid_from_table(table: GridTable, absolute_path: Callable[[str], str], *, wh
         return _snapped(table.bounds, size, crs, where)
     if table.cover is None:
         return plateau_grid(size)
-    box = grid_of_source(absolute_path(table.cover), where)
+    box = grid_of_source(table.cover, where)
     own = box.boundingbox
     to_grid = Transformer.from_crs(box.crs.proj, crs.proj, always_xy=True)
     return _snapped(

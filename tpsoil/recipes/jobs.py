@@ -21,10 +21,12 @@ from tpsoil.engine.manifest import RUN_KEY
 from tpsoil.engine.prepare import read_tables
 from tpsoil.table_titles import TITLES, table_title
 
+from .accuracy_stage import AccuracyTable
 from .catalogue_names import with_open_data
 from .element_reading import SampleReader
 from .element_stage import check_samples
 from .recipe import Recipe, read_recipe, target_grid
+from .solum_options import ProfilesTable
 from .stages import samples_of, selected_stages, stages_of
 
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
@@ -158,9 +160,7 @@ def _checked_job(
     recipe: AnyRecipe, output: str | None, only: str | None, progress: Callable[[str], None] | None = None
 ) -> tuple[Job, list[str]]:
     """The job of a recipe, after a check of the tables that it will read, and the warnings about samples, each once."""
-    checked = _checked_recipe(recipe, output, progress)
-    samples = samples_of(checked)
-    job = _job(checked, samples, only, _resume_command(recipe, output))
+    job, checked, samples = _planned(recipe, output, only, progress)
     return job, _check_tables(checked, samples, {stage.section for stage in job.selected})
 
 
@@ -172,11 +172,14 @@ def _check_tables(recipe: Recipe, samples: SampleReader | None, sections: set[st
     texts: list[str] = []
     if recipe.elements is not None and samples is not None and "elements" in sections:
         texts = check_samples(recipe.elements, samples)
-    for table in (recipe.solum.calibration, recipe.solum.validation) if recipe.solum and "solum" in sections else ():
-        if table is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # the run reports them
-                table.placed(recipe.path).read(recipe.path(table.profiles))
+    tables: list[ProfilesTable | AccuracyTable | None] = [*(recipe.accuracy if "accuracy" in sections else ())]
+    if recipe.solum is not None and "solum" in sections:
+        tables += [recipe.solum.calibration, recipe.solum.validation]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the run reports them
+        for table in tables:
+            if table is not None:
+                table.read()
     return texts
 
 
@@ -185,21 +188,13 @@ def _report(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def job_of(
-    recipe: AnyRecipe,
-    *,
-    output: str | None = None,
-    only: str | None = None,
-    progress: Callable[[str], None] | None = None,
-) -> Job:
+def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = None) -> Job:
     """The job that a recipe describes, with all its stages checked against each other and their files.
 
     Parameters
     ----------
     recipe, output, only
         As in `run`.
-    progress : callable, optional
-        `progress(line)` before each entry of the catalogue is fetched.
 
     Raises
     ------
@@ -207,18 +202,24 @@ def job_of(
     AccessError, WorkError
         Where open data that the recipe names cannot be fetched.
     """
-    checked = _checked_recipe(recipe, output, progress)
-    return _job(checked, samples_of(checked), only, _resume_command(recipe, output))
+    return _planned(recipe, output, only)[0]
 
 
-def _job(checked: Recipe, samples: SampleReader | None, only: str | None, resume: str) -> Job:
+def _planned(
+    recipe: AnyRecipe, output: str | None, only: str | None, progress: Callable[[str], None] | None = None
+) -> tuple[Job, Recipe, SampleReader | None]:
+    """The job, the recipe with local files for what it names in the catalogue of open data, and its samples."""
+    checked = read_recipe(recipe, output=output)
+    if checked.names_entries:
+        checked = with_open_data(checked, progress)
+    samples = samples_of(checked)
     stages = stages_of(checked, {} if checked.cube is None else complete_layers(checked.cube), samples)
     if checked.grid is not None:
         grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
     else:
         info = cube_info(checked.cube or "")
         grid, chunk = info.grid, info.chunks
-    return Job(
+    job = Job(
         name=checked.run.name,
         where=checked.where,
         output=checked.output,
@@ -233,14 +234,9 @@ def _job(checked: Recipe, samples: SampleReader | None, only: str | None, resume
         overwrite=checked.run.overwrite,
         tile=checked.run.tile,
         references=_references(checked),
-        resume=resume,
+        resume=_resume_command(recipe, output),
     )
-
-
-def _checked_recipe(recipe: AnyRecipe, output: str | None, progress: Callable[[str], None] | None = None) -> Recipe:
-    """The recipe, with local files for what it names in the catalogue of open data."""
-    checked = read_recipe(recipe, output=output)
-    return with_open_data(checked, progress) if checked.names_entries else checked
+    return job, checked, samples
 
 
 def _references(recipe: Recipe) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +18,15 @@ from tpsoil.cube import cube_info
 from tpsoil.cube.alignment import Alignment, aligned_reader, source_bytes_of
 from tpsoil.cube.coverage import coverage_note
 from tpsoil.engine.places import is_url
+from tpsoil.errors import InputError, MissingInputError
 from tpsoil.ingest.dependencies import behind, forget_remote
+from tpsoil.ingest.parts import find_parts
 from tpsoil.ingest.rasters import Raster, read_raster
 from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
 
-from .section import Section
+from .section import FilePath, Section
 
 READING: Final = ("nodata", "scale", "offset", "variable", "band", "crs", "combine")
 """Options of `[[layers]]` on how a source is read, beside its units; an entry of the catalogue gives them."""
@@ -60,7 +62,7 @@ class Readers(Generic[Reader]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.RLock()
-        self._known: OrderedDict[Hashable, tuple[str, Reader]] = OrderedDict()
+        self._known: dict[Hashable, tuple[str, Reader]] = {}
 
     def get(self, source: Hashable, content: str, opened: Callable[[], Reader]) -> Reader:
         """The reader of a source with this content; opened if it is not cached.
@@ -75,19 +77,17 @@ class Readers(Generic[Reader]):
             Opens it.
         """
         with self._lock:
-            before = self._known.get(source)
-            if before is not None and before[0] == content:
-                self._known.move_to_end(source)
-                return before[1]
-            if before is not None:
+            known = self._known.pop(source, None)
+            if known is not None and known[0] != content:
                 # Libraries share an open file within a process: the old one is closed before the new one is opened.
-                del self._known[source], before
+                known = None
                 gc.collect()
-            reader = opened()
-            self._known[source] = (content, reader)
+            if known is None:
+                known = content, opened()
+            self._known[source] = known
             while len(self._known) > self.limit:
-                self._known.popitem(last=False)
-            return reader
+                del self._known[next(iter(self._known))]  # the least recently used
+            return known[1]
 
 
 class LayerTable(Section):
@@ -124,7 +124,7 @@ class LayerTable(Section):
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    source: str | tuple[str, ...]
+    source: FilePath | tuple[FilePath, ...]
     units: str | None = None
     nodata: float | tuple[float, ...] | Literal["none"] | None = None
     scale: float | None = None
@@ -134,10 +134,10 @@ class LayerTable(Section):
     crs: str | None = None
     combine: Literal["mosaic", "mean", "sum", "min", "max"] | None = None
     resampling: Resampling | None = None
-    through: str | None = None
+    through: FilePath | None = None
     kind: Kind | None = None
     long_name: str | None = None
-    flags: dict[str, str] | None = None
+    flags: dict[int, str] | None = None
     citation: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
@@ -147,8 +147,7 @@ class LayerTable(Section):
 
     def described(self) -> Variable:
         """The variable that the layer is stored as."""
-        flags = None if self.flags is None else {int(code): name for code, name in self.flags.items()}
-        return describe_layer(self.name, units=self.units, kind=self.kind, long_name=self.long_name, flags=flags)
+        return describe_layer(self.name, units=self.units, kind=self.kind, long_name=self.long_name, flags=self.flags)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -158,7 +157,6 @@ class LayerTable(Section):
 
 def layer_stages(
     tables: Sequence[LayerTable],
-    absolute_path: Callable[[str], str],
     faults: list[str],
     fetched: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Stage]:
@@ -167,8 +165,6 @@ def layer_stages(
     Parameters
     ----------
     tables : sequence of LayerTable
-    absolute_path : callable
-        Makes a path of the recipe absolute.
     faults : list of str
         Extended.
     fetched : mapping of str to mapping, optional
@@ -176,13 +172,10 @@ def layer_stages(
     """
     stages = []
     for number, table in enumerate(tables, start=1):
-        sources = tuple(absolute_path(source) for source in table.sources)
-        keyed_sources = [(f"layers[{number}].source", source) for source in sources]
-        through = None if table.through is None else absolute_path(table.through)
-        if through is not None:
-            keyed_sources.append((f"layers[{number}].through", through))
-        sides = [behind(source, at, faults) for at, source in keyed_sources]
-        names = {"source": [shown_source(source) for source in sources], "through": through and shown_source(through)}
+        named = [("source", source) for source in table.sources]
+        named += [("through", table.through)] if table.through is not None else []
+        sides = [behind(source, f"layers[{number}].{key}", faults) for key, source in named]
+        shown = [shown_source(source) for source in table.sources]
         stages.append(
             Stage(
                 name=f"layer_{table.name}",
@@ -190,13 +183,13 @@ def layer_stages(
                 section="layers",
                 outputs=(table.described(),),
                 compute=compute_layer,
-                options={"table": table, "sources": sources, "through": through},
-                indifferent=("sources", "through", "table.source", "table.through", "table.citation"),
-                identity=names,
+                options={"table": table},
+                indifferent=("table.source", "table.through", "table.citation"),
+                identity={"source": shown, "through": table.through and shown_source(table.through)},
                 files=tuple(file for side in sides for file in side.files),
                 urls=tuple(url for side in sides for url in side.urls),
                 attributes={
-                    "": {"source": ", ".join(shown_source(source) for source in sources)},
+                    "": {"source": ", ".join(shown)},
                     table.name: dict((fetched or {}).get(table.name, {})),
                 },
                 describe=describe_source,
@@ -253,13 +246,13 @@ _sources: Final = Readers[WindowReader](limit=64)
 
 def _source_reader(options: Mapping[str, Any], grid: GeoBox) -> WindowReader:
     """Opened once in a process for each content of its files and URLs; checked then."""
-    table, sources, through = options["table"], options["sources"], options["through"]
-    key = (table.model_dump_json(), sources, through, grid)  # a table with flags has no hash
-    return _sources.get(key, options[CONTENT], lambda: _open_source(table, sources, through, grid))
+    table: LayerTable = options["table"]
+    key = (table.model_dump_json(), grid)  # a table with flags has no hash
+    return _sources.get(key, options[CONTENT], lambda: _open_source(table, grid))
 
 
-def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | None, grid: GeoBox) -> WindowReader:
-    spec = table.described()
+def _open_source(table: LayerTable, grid: GeoBox) -> WindowReader:
+    spec, sources, through = table.described(), table.sources, table.through
     forget_remote([*sources, *([] if through is None else [through])])
     raster = read_raster(
         sources[0] if len(sources) == 1 else list(sources),
@@ -279,11 +272,10 @@ def _open_source(table: LayerTable, sources: tuple[str, ...], through: str | Non
 
 
 def grid_of_source(source: str, where: str) -> GeoBox:
-    """The grid of a raster file or of a cube."""
-    if is_url(source) or source.rstrip("/").endswith(".zarr"):
+    """The grid of a cube, or of a raster: a file, or a URL."""
+    with contextlib.suppress(InputError, MissingInputError):
         return cube_info(source).grid
-    # Only the positions of the raster's pixels matter here, not its values.
-    return read_raster(source, Variable(where, where, "1"), nodata="none", band=1).box
+    return find_parts(source, where=where, combined=True)[0].box  # no cube
 
 
 def shown_source(source: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Variable, variable
 
 from .layer_stage import Readers, WindowReader, shown_source
-from .section import Section
+from .section import FilePath, Section
 
 LAND_COVER: Final = "land_cover"
 
@@ -37,9 +37,9 @@ class MaskTable(Section):
         empty list masks by the polygons only.
     """
 
-    boundary: str | None = None
-    glaciers: str | None = None
-    lakes: str | None = None
+    boundary: FilePath | None = None
+    glaciers: FilePath | None = None
+    lakes: FilePath | None = None
     crs: str | None = None
     no_soil: tuple[Literal["water", "ice", "rock", "built_up"], ...] = NO_SOIL
 
@@ -59,7 +59,6 @@ def mask_stages(
     table: MaskTable | None,
     layers: Sequence[Variable],
     available: Collection[str],
-    absolute_path: Callable[[str], str],
     faults: list[str],
 ) -> list[Stage]:
     """The stage of `soil_mask`.
@@ -71,8 +70,6 @@ def mask_stages(
     layers : sequence of Variable
         Of the recipe; `land_cover` of an existing cube counts too.
     available : collection of str
-    absolute_path : callable
-        A path of the recipe as a complete one.
     faults : list of str
         Extended by one line for each missing file.
 
@@ -88,13 +85,12 @@ def mask_stages(
     classes = {name: codes for name, spec in specs.items() if (codes := surface_codes(spec.flags, surfaces))}
     if table is None and (MASK in available or not classes):
         return []
-    files = {} if table is None else table.files
-    if not files and not classes and surfaces:
+    paths = {} if table is None else table.files
+    if not paths and not classes and surfaces:
         faults.append(
             f"mask.no_soil: no class layer of the recipe has a class of {', '.join(surfaces)}; add land_cover, or give "
             "the classes of your layer names with flags"
         )
-    paths = {key: absolute_path(path) for key, path in files.items()}
     crs = None if table is None else table.crs
     attributes: dict[str, Any] = {RECORD: " ".join(surfaces), "masked_classes": describe_classes(classes)}
     if classes:

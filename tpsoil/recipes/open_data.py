@@ -188,8 +188,9 @@ def read_options(one: Plan) -> dict[str, Any]:
     entry = one.choice.entry
     options: dict[str, Any] = {"units": entry.unit}
     if entry.kind == "categorical":
-        options |= {"kind": "categorical", "flags": {int(code): name for code, name in entry.flags.items()} or None}
-        options = {key: value for key, value in options.items() if value is not None}
+        options["kind"] = "categorical"
+        if entry.flags:
+            options["flags"] = dict(entry.flags)
     elif entry.driver not in {"netcdf", "zarr"}:  # these state their own
         options |= {"scale": entry.scale, "offset": entry.offset}
     if entry.driver in {"netcdf", "zarr"}:

@@ -12,8 +12,9 @@ import re
 import tomllib
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,7 @@ from .element_options import ElementsTable
 from .grids import GridTable, grid_from_table
 from .layer_stage import LayerTable
 from .mask_stage import MaskTable
-from .section import Section, named_tables, read_table, text_faults, unknown_keys
+from .section import FilePath, Section, named_tables, read_table, text_faults, unknown_keys
 from .solum_stage import SolumTable
 from .zonal_stage import ZonalTable
 
@@ -64,9 +65,9 @@ class RunTable(Section):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    output: str = Field(min_length=1)
+    output: FilePath
     description: str = ""
-    cube: str | None = None
+    cube: FilePath | None = None
     overwrite: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     tile: int | None = Field(default=None, ge=1)
@@ -85,7 +86,7 @@ class SourcesTable(Section):
         Accept only the files that the lock file beside the output names.
     """
 
-    catalogue: str | None = None
+    catalogue: FilePath | None = None
     offline: bool = False
     locked: bool = False
 
@@ -98,14 +99,14 @@ class Recipe:
     ----------
     where : str
         The recipe's path, or `"recipe"` for a mapping.
-    folder : Path
-        What relative paths start from.
     raw : mapping
         As written, before variables were replaced; stores record this.
     run, grid, layers, mask, derive, solum, elements, zonal, accuracy, network
         The tables; None or empty where the recipe has none. `network` is `[sources]`.
     names_entries : bool
         Whether anything is named `catalogue:PROVIDER/NAME`.
+    sources : tuple of str
+        Every absolute path or URL that the recipe reads, except the cube, globs and entries of the catalogue.
     fetched : mapping of str to mapping
         Licence, citation and origin of each layer of open data, by its name; filled by `with_open_data`.
     fetched_files : mapping of str to mapping
@@ -113,7 +114,6 @@ class Recipe:
     """
 
     where: str
-    folder: Path
     raw: Mapping[str, Any]
     run: RunTable
     grid: GridTable | None = None
@@ -126,49 +126,32 @@ class Recipe:
     accuracy: tuple[AccuracyTable, ...] = ()
     network: SourcesTable = field(default_factory=SourcesTable)
     names_entries: bool = False
+    sources: tuple[str, ...] = ()
     fetched: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fetched_files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        tables = [name for name in TABLES if getattr(self, name, None)]
-        return text_summary(f"Recipe '{self.run.name}'", {"file": self.where, "tables": ", ".join(tables)})
-
-    def path(self, text: str) -> str:
-        """A path or URL of the recipe as an absolute one; `~` is the user's folder, a `file://` URL a path."""
-        return _absolute(self.folder, text)
+        return text_summary(f"Recipe '{self.run.name}'", {"file": self.where, "tables": ", ".join(self.raw)})
 
     @property
     def output(self) -> str:
         """Absolute path or URL of the store of the maps."""
-        return self.path(self.run.output)
+        return self.run.output
 
     @property
     def cube(self) -> str | None:
         """Absolute path or URL of the cube from which layers are read; None where it is the output."""
-        return None if self.run.cube is None else self.path(self.run.cube)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Every absolute path or URL that the recipe reads, except the cube and globs."""
-        names: list[str | None] = [name for table in self.layers for name in (*table.sources, table.through)]
-        if self.grid is not None:
-            names += [self.grid.cover, self.grid.like]
-        if self.mask is not None:
-            names += [self.mask.boundary, self.mask.glaciers, self.mask.lakes]
-        if self.derive is not None:
-            names += self.derive.paths
-        if self.solum is not None:
-            for table in (self.solum.calibration, self.solum.validation):
-                names += [] if table is None else [table.profiles, table.sites]
-        if self.elements is not None:
-            names += [self.elements.samples, self.elements.pairs.path if self.elements.pairs is not None else None]
-        names += [table.polygons.partition(LAYER)[0] for table in self.zonal]
-        names += [table.samples for table in self.accuracy]
-        return tuple(self.path(name) for name in names if name is not None and not any(c in name for c in "*?["))
+        return self.run.cube
 
 
 SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
-TABLES: Final = ("run", "grid", "layers", "mask", "derive", "solum", "elements", "zonal", "accuracy", "sources")
+TABLES: Final[Mapping[str, type[Section]]] = {
+    "run": RunTable, "grid": GridTable, "layers": LayerTable, "mask": MaskTable, "solum": SolumTable,
+    "elements": ElementsTable, "zonal": ZonalTable, "accuracy": AccuracyTable, "sources": SourcesTable,
+}  # fmt: skip
+"""Tables of a recipe, beside `[derive]`, whose groups declare themselves."""
+LISTS: Final = ("layers", "zonal", "accuracy")
+"""Those that a recipe may have several of."""
 
 
 def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: str | None = None) -> Recipe:
@@ -208,37 +191,40 @@ def read_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any], *, output: s
         where, folder, raw = str(recipe), Path(recipe).resolve().parent, _parse(Path(recipe))
     if faults := text_faults(raw):
         raise RecipeError(where, faults)
-    faults = unknown_keys(raw, TABLES, "")
+    faults = unknown_keys(raw, (*TABLES, "derive"), "")
     text = _with_variables(raw, folder, "", faults)
     if output is not None and isinstance(text.get("run"), Mapping):
         if has_secret(output):
             raise RecipeError(where, [f"output: {SECRET_FAULT}"])
-        output = os.path.expanduser(_local(output))
-        absolute = output if is_url(output) else os.path.realpath(output)
-        text["run"] = {**text["run"], "output": absolute}
-    run = read_table(RunTable, text.get("run", {}), "run", faults)
-    grid = _optional(GridTable, text, "grid", faults)
-    mask = _optional(MaskTable, text, "mask", faults)
-    derive = None
+        text["run"] = {**text["run"], "output": _absolute(Path.cwd(), output)}
+    sources: list[str] = []
+
+    def source(path: str) -> str:
+        sources.append(_absolute(folder, path))
+        return sources[-1]
+
+    tables: dict[str, Any] = {}
+    for key, model in TABLES.items():
+        path: Callable[[str], str] = partial(_absolute, folder) if key in ("run", "sources") else source
+        if key in LISTS:
+            tables[key] = named_tables(model, key, text.get(key, []), faults, path)
+        elif key in text or key == "run":
+            tables[key] = read_table(model, text.get(key, {}), key, faults, path)
     if "derive" in text:
-        derive = settings_of_recipe(text["derive"], lambda path: _absolute(folder, path), faults)
-    solum = _optional(SolumTable, text, "solum", faults)
-    elements = _optional(ElementsTable, text, "elements", faults)
-    layers = named_tables(LayerTable, "layers", text.get("layers", []), faults)
-    zonal = named_tables(ZonalTable, "zonal", text.get("zonal", []), faults)
-    accuracy = named_tables(AccuracyTable, "accuracy", text.get("accuracy", []), faults)
-    network = _optional(SourcesTable, text, "sources", faults) or SourcesTable()
+        tables["derive"] = settings_of_recipe(text["derive"], source, faults)
+    run, network = tables["run"], tables.pop("sources", None) or SourcesTable()
     names_entries = PREFIX in repr({key: value for key, value in text.items() if key != "sources"})
     if "sources" in text and not names_entries:
         faults.append(f"sources: has no effect, because nothing is named '{PREFIX}PROVIDER/NAME'; remove the table")
-    if run is not None and grid is None and run.cube is None and "grid" not in raw:
+    if run is not None and run.cube is None and "grid" not in raw:
         faults.append("grid: is missing; give [grid], or [run] cube with an existing datacube")
     if not any(key in raw for key in ("layers", "derive", "solum", "elements", "zonal", "accuracy")):
         faults.append(f"{where}: has nothing to compute; give [[layers]], [derive], [solum], [elements] or [[zonal]]")
     if run is None or faults:
         raise RecipeError(where, faults)
-    tables = (run, grid, layers, mask, derive, solum, elements, zonal, accuracy, network)
-    return Recipe(where, folder, raw, *tables, names_entries)
+    named = (name.partition(LAYER)[0] for name in sources if not name.startswith(PREFIX))
+    files = tuple(name for name in named if not any(mark in name for mark in "*?["))
+    return Recipe(where, raw, **tables, network=network, names_entries=names_entries, sources=files)
 
 
 def grid_of_recipe(recipe: Recipe) -> GeoBox:
@@ -248,41 +234,31 @@ def grid_of_recipe(recipe: Recipe) -> GeoBox:
 
 def target_grid(recipe: Recipe, table: GridTable) -> GeoBox:
     """The grid that `[grid]` describes; reads the raster that `like` or `cover` names."""
-    return grid_from_table(table, recipe.path, where=f"{recipe.where}: grid")
+    return grid_from_table(table, where=f"{recipe.where}: grid")
 
 
 def _absolute(folder: Path, text: str) -> str:
+    """A path or URL as an absolute one; `~` is the user's folder, a `file://` URL a path."""
     if text.startswith(PREFIX):
         return text
-    text = os.path.expanduser(_local(text))
+    if text.startswith("file://"):
+        text = urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
+    text = os.path.expanduser(text)
     if is_url(text) or os.path.isabs(text):
         return text
     return os.path.realpath(folder / text)  # of symbolic links in a circle too, where resolve() raises
-
-
-def _optional(model: Any, raw: Mapping[str, Any], key: str, faults: list[str]) -> Any:
-    return read_table(model, raw[key], key, faults) if key in raw else None
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        near = (
-            nearest_name(path.name, sorted(p.name for p in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
-        )
+        near = nearest_name(path.name, sorted(p.name for p in path.parent.glob("*.toml")))
         raise MissingInputError(f"{path}: no such recipe{near}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(str(path), [f"is not TOML: {error}"]) from error
     except OSError as error:
         raise RecipeError(str(path), [f"cannot be read: {error.strerror}"]) from error
-
-
-def _local(text: str) -> str:
-    """The path of a `file://` URL; any other text unchanged."""
-    if not text.startswith("file://"):
-        return text
-    return urllib.request.url2pathname(urllib.parse.urlsplit(text).path)
 
 
 def _with_variables(value: Any, folder: Path, at: str, faults: list[str]) -> Any:

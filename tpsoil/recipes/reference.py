@@ -15,28 +15,13 @@ from tpsoil.covariates.groups import GROUPS, CovariateGroup
 from tpsoil.covariates.groups.base import settings, shown_values
 from tpsoil.errors import InputError, nearest_name
 
-from .accuracy_stage import AccuracyTable
-from .element_options import ElementsTable
-from .grids import GridTable
-from .layer_stage import LayerTable
-from .mask_stage import MaskTable
-from .recipe import RunTable, SourcesTable
+from .recipe import LISTS, TABLES
 from .section import Section, models_in, type_text
-from .solum_stage import SolumTable
-from .zonal_stage import ZonalTable
 
 TOP: Final[dict[str, tuple[str, type[Section]]]] = {
-    "run": ("[run]", RunTable),
-    "grid": ("[grid]", GridTable),
-    "layers": ("[[layers]]", LayerTable),
-    "mask": ("[mask]", MaskTable),
-    "solum": ("[solum]", SolumTable),
-    "elements": ("[elements]", ElementsTable),
-    "zonal": ("[[zonal]]", ZonalTable),
-    "accuracy": ("[[accuracy]]", AccuracyTable),
-    "sources": ("[sources]", SourcesTable),
+    name: (f"[[{name}]]" if name in LISTS else f"[{name}]", model) for name, model in TABLES.items()
 }
-"""Tables of a recipe, beside `[derive]`, whose groups declare themselves."""
+"""Heading and model of each table of a recipe, beside `[derive]`."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +145,7 @@ def documented(model: type[BaseModel]) -> dict[str, str]:
 
     Examples
     --------
-    >>> documented(MaskTable)["lakes"] != ""
+    >>> documented(TABLES["mask"])["lakes"] != ""
     True
     """
     meanings: dict[str, str] = {}

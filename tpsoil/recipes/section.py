@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from tpsoil.errors import nearest_name
 
@@ -33,6 +33,36 @@ PATH_CHARACTERS: Final = 4096
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, those that reverse the direction of a line, and halves of characters."""
+
+
+PATH: Final = "path"
+"""Of the context in which tables are read: what makes a path of the recipe absolute."""
+
+
+def _absolute(text: str, info: ValidationInfo) -> str:
+    return text if info.context is None else str(info.context[PATH](text))
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"names a layer twice: {', '.join(repeated)}")
+    return names
+
+
+def _ascending(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"is {list(numbers)}, expected ascending numbers, each once")
+    return numbers
+
+
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_absolute)]
+"""A path or URL; absolute in a table that was read from a recipe."""
+Layers = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+"""Layers, each once."""
+Ascending: Final = AfterValidator(_ascending)
+"""Of numbers that ascend, each once."""
+Share = Annotated[float, Field(gt=0, lt=1)]
+"""A number between 0 and 1."""
 
 
 class Section(BaseModel):
@@ -62,7 +92,9 @@ class Section(BaseModel):
         return self
 
 
-def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Table | None:
+def read_table(
+    model: type[Table], raw: Any, at: str, faults: list[str], path: Callable[[str], str] | None = None
+) -> Table | None:
     """One table of a recipe, checked.
 
     Parameters
@@ -74,6 +106,8 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
         The table's key, such as `solum` or `layers[2]`.
     faults : list of str
         Extended by one line for each fault.
+    path : callable, optional
+        Makes the paths of the table absolute; they stay as they are without it.
 
     Returns
     -------
@@ -84,13 +118,15 @@ def read_table(model: type[Table], raw: Any, at: str, faults: list[str]) -> Tabl
         faults.append(f"{at}: is {_shown(raw)}, expected a table of keys")
         return None
     try:
-        return model.model_validate(dict(raw))
+        return model.model_validate(dict(raw), context=None if path is None else {PATH: path})
     except ValidationError as error:
         faults += [fault_line(model, at, fault) for fault in error.errors(include_url=False)]
         return None
 
 
-def named_tables(model: type[Table], key: str, raw: Any, faults: list[str]) -> tuple[Table, ...]:
+def named_tables(
+    model: type[Table], key: str, raw: Any, faults: list[str], path: Callable[[str], str]
+) -> tuple[Table, ...]:
     """The tables of a list such as `[[layers]]`, each with a name of its own."""
     if not isinstance(raw, list):
         faults.append(f"{key}: is one table, expected a list of them; write [[{key}]] with two brackets")
@@ -102,7 +138,7 @@ def named_tables(model: type[Table], key: str, raw: Any, faults: list[str]) -> t
             if name in numbers:
                 faults.append(f"{key}[{number}].name: '{name}' is given twice, first as {key}[{numbers[name]}]")
             numbers.setdefault(name, number)
-        table = read_table(model, entry, f"{key}[{number}]", faults)
+        table = read_table(model, entry, f"{key}[{number}]", faults, path)
         if table is not None:
             tables.append(table)
     return tuple(tables)
@@ -193,7 +229,8 @@ def type_text(annotation: Any) -> str:
     if origin is tuple:
         inner = [argument for argument in arguments if argument is not Ellipsis]
         count = "" if Ellipsis in arguments else f"{len(inner)} "
-        return f"list of {count}{type_text(inner[0])}s"
+        one = type_text(inner[0])
+        return f"list of {count}{one}" + ("" if one.endswith('"') else "s")
     if origin is list:
         return f"list of {type_text(arguments[0])}s"
     if origin in {dict, Mapping} or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,6 @@ from tpsoil.solum import (
     Calibration,
     calibrate,
     ensemble_thickness,
-    published_zones,
 )
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.calibration import calibration_from
@@ -32,11 +30,16 @@ from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable
 
-from .solum_layers import with_assumptions
+from .solum_layers import model_layers
 from .solum_options import CalibrationTable
 from .solum_study import bounds_table, five_digits, gain_over_baselines
 
 SCORE_DIGITS = 4
+TREATMENTS: Final = {
+    "tobit": ("likelihood (Tobit)", "part of the likelihood"),
+    "rmse": ("one-sided errors", "an error only where the model is thinner"),
+}
+"""Of censored profiles by each objective: as an attribute of the maps, and in a note."""
 
 
 def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
@@ -53,13 +56,10 @@ def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
 
 def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Read the profiles, take the layers at their cells, calibrate, and report."""
-    table: CalibrationTable = options["table"].calibration
-    layers = with_assumptions(cube, options["table"].assumptions)
-    if options["table"].zones == "published":
-        layers = layers.assign(zone=published_zones(layers))
-    elif options["table"].zones == "none":
-        layers = layers.drop_vars("zone", errors="ignore")
-    profiles = table.read(options["profiles"])
+    study = options["table"]
+    table: CalibrationTable = study.calibration
+    layers = model_layers(cube, study)
+    profiles = table.read()
     notes = [f"profiles: {text}" for text in profile_notes(profiles.attrs)]
     problems = profiles["problem"] != ""
     notes += [f"{count} profiles left out: {why}" for why, count in profiles.attrs.get("problems", {}).items()]
@@ -68,20 +68,11 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         calibrate,
         usable,
         layers,
-        options["table"].options,
-        preset=table.preset,
-        problem=table.problem,
-        objective=table.objective,
-        starts=table.starts,
-        folds=table.folds,
-        block_size=table.block_size,
-        validation=table.validation,
+        study.options,
+        **table.search,
         area=mapped_places(usable, layers) if table.validation else None,
         seed=int(options["seed"]),
         workers=bench.workers,
-        effort=table.effort,
-        members=table.members,
-        baseline_features=table.baseline_features,
         progress=bench.progress,
     )
     finished = None if bench.scratch is None else bench.scratch / "searches.jsonl"
@@ -102,30 +93,25 @@ def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Wor
         for name, count in calibration.settings["baseline_gaps"].items()
     ]
     attributes: dict[str, Any] = {
-        "parameters": "calibrated on " + Path(options["profiles"]).name,
+        "parameters": f"calibrated on {table.files[0].name}",
         "profiles_used": int(calibration.settings["profiles_used"]),
         **({"profiles_layout": str(profiles.attrs["layout"])} if "layout" in profiles.attrs else {}),
         "profiles_left_out": int(len(calibration.excluded) + problems.sum()),
     }
-    zones_without_profiles = [
-        zone for zone in _zones_of(options["table"].zones, layers) if zone not in calibration.parameters
-    ]
-    if zones_without_profiles:
+    if zones_without_profiles := [
+        zone for zone in _zones_of(study.zones, layers) if zone not in calibration.parameters
+    ]:
         zones_text = ", ".join(map(str, zones_without_profiles))
         notes.append(
             f"zone {zones_text}: no profile, so no parameters; its cells stay empty. Add profiles, or use fewer zones"
         )
         attributes["zones_without_profiles"] = zones_text
-    for kind in ("cv_median", "cv", "fit"):
-        scores = calibration.scores[(calibration.scores["kind"] == kind) & (calibration.scores["zone"] == "all")]
-        attributes[f"rmse_{kind}_m"] = round(float(scores["rmse"].iloc[0]), SCORE_DIGITS)
+    pooled = calibration.scores[calibration.scores["zone"] == "all"].set_index("kind")["rmse"]
+    attributes |= {f"rmse_{kind}_m": round(float(pooled[kind]), SCORE_DIGITS) for kind in ("cv_median", "cv", "fit")}
     attributes["parameter_set"] = "lowest RMSE of all starts"
     if censored := int(calibration.predictions["censored"].sum()):
-        attributes["profiles_censored"] = censored
-        attributes["objective"] = "likelihood (Tobit)" if table.objective == "tobit" else "one-sided errors"
-        treatment = (
-            "part of the likelihood" if table.objective == "tobit" else "an error only where the model is thinner"
-        )
+        objective, treatment = TREATMENTS[table.objective]
+        attributes |= {"profiles_censored": censored, "objective": objective}
         notes.append(f"{censored} profiles end in the solum: {treatment}; scores leave them out")
     if table.simulated:
         attributes["simulated"] = "true"
@@ -176,15 +162,12 @@ def quantile_maps(layers: xr.Dataset, calibration: Calibration, table: Calibrati
 def _tables(calibration: Calibration, profiles: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables that are printed, and long ones for figures."""
     uncensored = calibration.predictions[~calibration.predictions["censored"]]
-    predictions = pd.DataFrame(
-        {"observed": uncensored["observed"], "predicted": uncensored["cv_median"],
-         "lower": uncensored["cv_low"], "upper": uncensored["cv_high"], "zone": uncensored["zone"]}
-    )  # fmt: skip
+    names = {"observed": "observed", "cv_median": "predicted", "cv_low": "lower", "cv_high": "upper", "zone": "zone"}
+    predictions = uncensored[list(names)].rename(columns=names)
     spread = calibration.spread[calibration.spread["at_bound"] != "fixed"]
     places = position_columns(profiles, where="solum.calibration")
     sites = profiles.loc[calibration.predictions["profile"].to_numpy(int), [places.east, places.north]]
-    sites = sites.set_axis([places.east, places.north], axis="columns").reset_index(drop=True)
-    sites["observed_m"] = calibration.predictions["observed"].to_numpy(float)
+    sites = sites.reset_index(drop=True).assign(observed_m=calibration.predictions["observed"].to_numpy(float))
     return {
         "solum_bounds": bounds_table(calibration),
         "solum_scores": calibration.scores.round(SCORE_DIGITS),

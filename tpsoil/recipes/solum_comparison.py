@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -27,18 +26,16 @@ from tpsoil.solum.observations import lower_limits, values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
-from .solum_options import OF_PROFILES, CalibrationTable, ComparisonTable
+from .solum_options import OF_PROFILES, CalibrationTable, ComparisonTable, named_profiles
 from .solum_study import beside_published, five_digits, gain_row
 
 THICKNESS: Final = "solum_thickness"
 
 
-def comparison_stage(
-    table: ComparisonTable, calibration: CalibrationTable | None, profiles: Path | None, available: set[str]
-) -> Stage:
+def comparison_stage(table: ComparisonTable, calibration: CalibrationTable | None, available: set[str]) -> Stage:
     """The stage that compares; without other maps it writes tables only."""
-    extra = [name for name in (*table.correlate, "elevation") if name in available]
-    inputs = tuple(dict.fromkeys((THICKNESS, *table.maps, *table.correlate, *extra)))
+    elevation = ("elevation",) if "elevation" in available else ()
+    inputs = tuple(dict.fromkeys((THICKNESS, *table.maps, *table.correlate, *elevation)))
     return Stage(
         name="solum_comparison",
         title="comparison",
@@ -46,9 +43,10 @@ def comparison_stage(
         inputs=inputs,
         outputs=difference_outputs(table),
         compute=compute_differences,
-        options={"table": table, "calibration": calibration, "profiles": profiles},
+        options={"table": table, "calibration": calibration},
         indifferent=OF_PROFILES,
-        files=calibration.files(profiles) if calibration is not None else (),
+        identity=named_profiles(calibration),
+        files=() if calibration is None else calibration.files,
         prepare=prepare_comparison,
         prepares="comparing",
         attributes={"": {"parents": " ".join((THICKNESS, *table.maps)), "band": table.band}},
@@ -84,8 +82,8 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     others = {name: thickness_map(cube[name]) for name in table.maps}
     maps = {"this map": cube[THICKNESS], **others}
     profiles, notes = None, list[str]()
-    if calibration is not None and options["profiles"] is not None:
-        profiles = calibration.read(options["profiles"])
+    if calibration is not None:
+        profiles = calibration.read()
         usable = (profiles["problem"] == "") & (profiles["solum_thickness"] > 0)
         if not usable.all():
             notes.append(f"{int((~usable).sum())} profiles without a usable thickness are not compared")
@@ -99,10 +97,11 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     }
     if profiles is not None and others:
         tables["solum_gain"] = _gains(cube[THICKNESS], others, profiles)
-    environment = [name for name in dict.fromkeys(("elevation", *table.correlate)) if name in cube]
-    tables |= _windows(table, {THICKNESS: cube[THICKNESS], **others}, {name: cube[name] for name in environment})
+    thick = {THICKNESS: cube[THICKNESS], **others}
+    environment = {name: cube[name] for name in ("elevation", *table.correlate) if name in cube}
+    tables |= _windows(table, thick, environment)
     for name, line in table.transects.items():
-        along = xr.Dataset({THICKNESS: cube[THICKNESS], **others, **_only(cube, "elevation")}, attrs=cube.attrs)
+        along = xr.Dataset(thick | {name: cube[name] for name in ("elevation",) if name in cube}, attrs=cube.attrs)
         tables[f"transect_{name}"] = transect(along, line.start, line.end, points=line.points).round(4)
     if table.correlate:
         correlations = pearson_matrix(cube[[THICKNESS, *table.correlate]])
@@ -112,10 +111,6 @@ def prepare_comparison(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         tables["solum_published"] = beside_published(tables)
         tables["solum_published_zones"] = published_zone_table()
     return Prepared(b"", tables, notes=notes)
-
-
-def _only(cube: xr.Dataset, name: str) -> dict[str, xr.DataArray]:
-    return {name: cube[name]} if name in cube else {}
 
 
 def _gains(this: xr.DataArray, others: Mapping[str, xr.DataArray], profiles: pd.DataFrame) -> pd.DataFrame:

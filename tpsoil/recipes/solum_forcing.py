@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tpsoil.solum import (
     ForcedCalibration,
@@ -26,12 +26,14 @@ from tpsoil.solum.forced import forced_outputs
 from tpsoil.solum.forcing import Draws
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
-from .section import Section
-from .solum_layers import after_steady, layers_of, parameters_of
-from .solum_options import OF_PROFILES
+from .section import Ascending, Section
+from .solum_layers import attributes_after, indifferent_after, model_layers, model_parameters
 
 SAMPLE_CELLS = 1000
 """Side of the decimated map from which the cells of the variance are drawn."""
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class SourceTable(Section):
@@ -82,24 +84,14 @@ class ForcingTable(Section):
     sources: dict[str, SourceTable] = Field(min_length=1)
     draws: int = Field(default=100, ge=2)
     members: int = Field(default=2, ge=1)
-    quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
+    quantiles: Annotated[tuple[Probability, ...], Field(min_length=1), Ascending] = (0.05, 0.5, 0.95)
     residuals: bool = False
     cells: int = Field(default=500, ge=1)
 
     @property
     def distributions(self) -> list[ForcingSource]:
         """The sources, checked."""
-        return [
-            ForcingSource(name, one.distribution, one.spread, one.units, one.range_m)
-            for name, one in self.sources.items()
-        ]
-
-    @field_validator("quantiles")
-    @classmethod
-    def _ascending(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        if not levels or list(levels) != sorted(set(levels)) or not all(0 <= p <= 1 for p in levels):
-            raise ValueError(f"is {list(levels)}, expected ascending numbers from 0 to 1")
-        return levels
+        return [ForcingSource(name, **one.model_dump(exclude={"reason"})) for name, one in self.sources.items()]
 
     @model_validator(mode="after")
     def _usable_sources(self) -> ForcingTable:
@@ -107,34 +99,32 @@ class ForcingTable(Section):
         return self
 
 
-def forcing_stage(table: Any, thickness_stage: Stage, parameters: Any, seed: int) -> Stage:
+def forcing_stage(table: Any, steady: Stage, seed: int) -> Stage:
     """The stage of the quantiles and of the table of variances.
 
     Parameters
     ----------
     table : SolumTable
-    thickness_stage : Stage
+    steady : Stage
         Of the steady state: its inputs, profiles and attributes.
-    parameters : SolumParameters or mapping of zone to SolumParameters
-        Those of the recipe; None where it has a calibration.
     seed : int
     """
     forcing: ForcingTable = table.forcing
-    options, attributes = after_steady(table, thickness_stage, parameters)
     return Stage(
         name="solum_forcing",
         title="solum thickness under uncertain forcing",
         section="solum",
-        inputs=thickness_stage.inputs,
+        inputs=steady.inputs,
         outputs=tuple(forced_outputs(forcing.quantiles, _spread(forcing))),
         compute=compute_forced,
-        options={**options, "forcing": forcing, "seed": seed},
-        indifferent=(*OF_PROFILES, "calibration.quantiles"),
-        files=() if table.calibration is None else table.calibration.files(options["profiles"]),
+        options={"table": table, "seed": seed},
+        indifferent=indifferent_after("forcing"),
+        identity=steady.identity,
+        files=steady.files,
         prepare=prepare_forced,
         prepares="drawing the forcing",
         load=load_forced,
-        attributes={"": attributes | {f"forcing_{one.layer}": one.text for one in forcing.distributions}},
+        attributes=attributes_after(steady, **{f"forcing_{one.layer}": one.text for one in forcing.distributions}),
         bytes_per_cell=300.0,
     )
 
@@ -145,35 +135,30 @@ def _spread(forcing: ForcingTable) -> str:
 
 def prepare_forced(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
     """Parameters and draws, and the table of variances."""
-    forcing: ForcingTable = options["forcing"]
-    layers = layers_of(cube, options)
-    calibration = options["calibration"]
+    study, seed = options["table"], int(options["seed"])
+    forcing: ForcingTable = study.forcing
+    layers, calibration = model_layers(cube, study), study.calibration
     notes = []
     if calibration is None:
-        parameters = parameters_of(options, options["parameters"])
         ensembles = forced_ensembles(
-            parameters, forcing.distributions, options["physics"], draws=forcing.draws, seed=options["seed"]
+            model_parameters(study, None), forcing.distributions, study.options, draws=forcing.draws, seed=seed
         )
     else:
         how = ForcedCalibration(
-            calibration.preset,
-            calibration.problem,
-            forcing.members,
-            calibration.effort,
-            calibration.objective,
+            calibration.preset, calibration.problem, forcing.members, calibration.effort, calibration.objective
         )
         ensembles = calibrate_forced(
-            calibration.usable(options["profiles"]),
+            calibration.usable(),
             layers,
             forcing.distributions,
-            options["physics"],
+            study.options,
             draws=forcing.draws,
-            seed=options["seed"],
+            seed=seed,
             settings=how,
         )
         if ensembles.recalibrated:
             notes.append(f"parameters calibrated again under each of {forcing.draws} draws of the constants")
-    table = forcing_variance(_decimated(layers), ensembles, cells=forcing.cells, seed=options["seed"])
+    table = forcing_variance(_decimated(layers), ensembles, cells=forcing.cells, seed=seed)
     reasons = {name: one.reason for name, one in forcing.sources.items()}
     table["reason"] = [reasons.get(str(name), "") for name in table["source"]]
     return Prepared(_archive(ensembles), {"solum_forcing": _rounded(table)}, {"": {"draws": forcing.draws}}, notes)
@@ -190,9 +175,10 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
 
 def compute_forced(window: Window) -> Mapping[str, Array]:
     """The quantiles of one window."""
-    forcing: ForcingTable = window.options["forcing"]
+    study = window.options["table"]
+    forcing: ForcingTable = study.forcing
     maps = forced_thickness(
-        layers_of(window.layers, window.options),
+        model_layers(window.layers, study),
         window.model,
         probabilities=forcing.quantiles,
         residual=forcing.residuals,

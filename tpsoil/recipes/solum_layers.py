@@ -9,11 +9,12 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from tpsoil.solum import published_zones
+from tpsoil.solum import SolumParameters, published_zones
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
 from .section import Section
+from .solum_options import OF_PROFILES, solum_parameters
 
 REFERENCE_MEAN: Final = 2.76
 """t ha-1 a-1, plateau mean of the water erosion that Table 4 was fitted to, Teng et al. 2018."""
@@ -99,39 +100,40 @@ def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.D
     return layers.assign(numbers)
 
 
-def after_steady(table: Any, steady: Stage, parameters: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options and attributes of a stage that continues from the steady state.
+OF_TABLES: Final = (
+    "validation", "comparison", "sensitivity", "maps", "calibration.quantiles", "calibration.quantiles_of",
+)  # fmt: skip
+"""Keys of `[solum]` that decide its tables, or which maps are stored, and no thickness."""
 
-    Parameters
-    ----------
-    table : SolumTable
-    steady : Stage
-        Of the steady state.
-    parameters : SolumParameters, mapping of zone to SolumParameters, or None
-        None where the recipe has a calibration.
+
+def indifferent_after(own: str) -> tuple[str, ...]:
+    """Keys of `[solum]` that do not decide a stage after the steady state, whose own table is `forcing` or `transient`.
+
+    Examples
+    --------
+    >>> "table.transient" in indifferent_after("forcing"), "table.forcing" in indifferent_after("forcing")
+    (True, False)
     """
-    options = {
-        "parameters": parameters,
-        "physics": table.options,
-        "calibration": table.calibration,
-        "profiles": steady.options["profiles"] if parameters is None else None,
-        "assumptions": table.assumptions,
-        "normalisation": table.erosion_normalisation,
-        "zones": table.zones if isinstance(table.zones, str) else "layer",
-    }
-    return options, {key: steady.attributes[""][key] for key in ("references", "parents", "assumptions")}
+    others = {"forcing", "transient"} - {own}
+    return tuple(f"table.{key}" for key in (*OF_PROFILES, *OF_TABLES, *sorted(others)))
 
 
-def parameters_of(options: Mapping[str, Any], parameters: Any) -> Any:
-    """Parameters by zone; of one zone without zones."""
-    if options["zones"] == "none" and isinstance(parameters, Mapping):
+def attributes_after(steady: Stage, **more: str) -> dict[str, dict[str, Any]]:
+    """Attributes of the maps of a stage after the steady state."""
+    return {"": {key: steady.attributes[""][key] for key in ("references", "parents", "assumptions")} | more}
+
+
+def model_layers(layers: xr.Dataset, table: Any) -> xr.Dataset:
+    """The layers as the mass balance of a `SolumTable` reads them."""
+    data = normalised(with_assumptions(layers, table.assumptions), table.erosion_normalisation)
+    if table.zones == "published":
+        return data.assign(zone=published_zones(data))
+    return data.drop_vars("zone", errors="ignore") if table.zones == "none" else data
+
+
+def model_parameters(table: Any, calibrated: Mapping[int, SolumParameters] | None) -> Any:
+    """Parameters by zone, of the recipe or calibrated; one set without zones."""
+    parameters = solum_parameters(table.parameters) if calibrated is None else dict(calibrated)
+    if table.zones == "none" and isinstance(parameters, Mapping):
         return next(iter(parameters.values()))
     return parameters
-
-
-def layers_of(layers: xr.Dataset, options: Mapping[str, Any]) -> xr.Dataset:
-    """The layers as the steady state reads them."""
-    data = normalised(with_assumptions(layers, options["assumptions"]), options["normalisation"])
-    if options["zones"] == "published":
-        return data.assign(zone=published_zones(data))
-    return data.drop_vars("zone", errors="ignore") if options["zones"] == "none" else data

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pandas as pd
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from tpsoil.errors import InputError
 from tpsoil.evaluation.designs import kind_of
 from tpsoil.ingest import read_profiles
 from tpsoil.ingest.profile_layouts import LayoutName
 from tpsoil.ingest.profiles import Undesignated
-from tpsoil.solum import COVARIATES, WINDOWS, Effort, search_space
+from tpsoil.option_names import in_recipe
+from tpsoil.solum import COVARIATES, PUBLISHED, WINDOWS, Effort, SolumParameters
 from tpsoil.variables import CATALOGUE
 
-from .section import Section
+from .section import Ascending, FilePath, Layers, Section, Share
 
 
 class ZonesTable(Section):
@@ -43,19 +45,12 @@ class ZonesTable(Section):
     NEEDS: ClassVar = {"rank_seeds": ("rank", ()), "rank_trees": ("rank", ())}
 
     k: int = Field(default=8, ge=2, le=254)
-    covariates: tuple[str, ...] = ()
+    covariates: Layers = ()
     rank: bool = False
     rank_seeds: int = Field(default=20, ge=1)
     rank_trees: int = Field(default=500, ge=1)
     n_init: int = Field(default=10, ge=1)
     max_cells: int = Field(default=1_000_000, ge=100)
-
-    @field_validator("covariates")
-    @classmethod
-    def _without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) != len(names):
-            raise ValueError(f"is {list(names)}, expected each layer once")
-        return names
 
     def pool(self, available: set[str]) -> tuple[str, ...]:
         """The layers that are ranked or clustered."""
@@ -83,41 +78,36 @@ class ProfilesTable(Section):
     undesignated : "limit" or "complete"
         Profiles whose horizons have no designations: the deepest bottom is a lower limit of the solum, or its end,
         where the survey dug to the C horizon.
+    encoding : str
+        Of the files; "cp1252" of tables that Excel under Windows saved as CSV.
     """
 
-    profiles: str
+    TABLE: ClassVar = ""
+    """In a recipe, for messages."""
+
+    profiles: FilePath
     citation: str | None = Field(default=None, min_length=1)
     units: Literal["m", "dm", "cm", "mm"] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     layout: LayoutName | None = None
-    sites: str | None = Field(default=None, min_length=1)
+    sites: FilePath | None = None
     undesignated: Undesignated = "limit"
+    encoding: str = "utf-8"
 
     @field_validator("columns")
     @classmethod
     def _check_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         allowed = {"thickness", "profile", "top", "bottom", "designation"}
-        unknown = sorted(set(columns) - allowed)
-        if unknown:
+        if unknown := sorted(set(columns) - allowed):
             raise ValueError(f"has {', '.join(unknown)}, expected some of {', '.join(sorted(allowed))}")
         return columns
 
-    @model_validator(mode="after")
-    def _of_horizons(self) -> Self:
-        if self.layout is not None and "thickness" in self.columns:
-            raise ValueError("layout names a table of horizons, but columns names a thickness; give one of them")
-        return self
-
-    def placed(self, path: Callable[[str], str]) -> Self:
-        """This table with the absolute path of `sites`; `path` is that of a recipe."""
-        return self if self.sites is None else self.model_copy(update={"sites": path(self.sites)})
-
-    def files(self, profiles: Path | None) -> tuple[Path, ...]:
+    @property
+    def files(self) -> tuple[Path, ...]:
         """The files whose content decides: profiles and, where they have a table of their own, sites."""
-        sites = () if self.sites is None else (Path(self.sites),)
-        return (() if profiles is None else (profiles,)) + sites
+        return tuple(Path(path) for path in (self.profiles, self.sites) if path is not None)
 
-    def read(self, profiles: str | Path) -> pd.DataFrame:
+    def read(self) -> pd.DataFrame:
         """The profiles of this table's file, by all options of this table.
 
         Raises
@@ -125,25 +115,25 @@ class ProfilesTable(Section):
         InputError
             As `tpsoil.ingest.read_profiles`.
         """
-        return read_profiles(
-            Path(profiles),
-            units=self.units,
-            columns=self.columns,
-            layout=self.layout,
-            sites=self.sites,
-            undesignated=self.undesignated,
-        )
+        names = ("units", "columns", "layout", "sites", "undesignated", "encoding")
+        with in_recipe(self.TABLE):
+            return read_profiles(Path(self.profiles), **{name: getattr(self, name) for name in names})
 
-    def usable(self, profiles: str | Path) -> pd.DataFrame:
+    def usable(self) -> pd.DataFrame:
         """The profiles with a usable thickness; warnings are reported by the stage of the steady state."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            rows = self.read(profiles)
+            rows = self.read()
         return rows[rows["problem"] == ""].reset_index(drop=True)
 
 
 OF_PROFILES: Final = ("calibration.profiles", "calibration.sites", "calibration.citation")
-"""Options of a stage that do not decide its result: the files' content does."""
+"""Options of a stage that do not decide its result: the files' names and content do."""
+SEARCH: Final = (
+    "preset", "problem", "objective", "starts", "folds", "members", "block_size", "validation", "baseline_features",
+    "effort",
+)  # fmt: skip
+"""What of `[solum.calibration]` are keywords of `tpsoil.solum.calibrate`."""
 
 
 class CalibrationTable(ProfilesTable):
@@ -180,6 +170,7 @@ class CalibrationTable(ProfilesTable):
         The profiles are simulated; recorded in every output.
     """
 
+    TABLE: ClassVar = "solum.calibration"
     NEEDS: ClassVar = {"quantiles_of": ("quantiles", ())}
 
     preset: Literal["paper", "physical"] = "paper"
@@ -192,7 +183,7 @@ class CalibrationTable(ProfilesTable):
     validation: tuple[str, ...] = ()
     complexes: int = Field(default=8, ge=2)
     evaluations: int = Field(default=20_000, ge=100)
-    quantiles: tuple[float, ...] = ()
+    quantiles: Annotated[tuple[Share, ...], Ascending] = ()
     quantiles_of: Literal["profiles", "parameters"] = "profiles"
     baseline_features: tuple[str, ...] = ()
     simulated: bool = False
@@ -206,23 +197,15 @@ class CalibrationTable(ProfilesTable):
             raise ValueError(f"is {list(designs)}, expected each design once")
         return designs
 
-    @field_validator("quantiles")
-    @classmethod
-    def _ascending(cls, chances: tuple[float, ...]) -> tuple[float, ...]:
-        if list(chances) != sorted(set(chances)) or any(not 0 < p < 1 for p in chances):
-            raise ValueError(f"is {list(chances)}, expected ascending numbers between 0 and 1")
-        return chances
-
     @property
     def effort(self) -> Effort:
         """Of each search."""
         return Effort(complexes=self.complexes, evaluations=self.evaluations)
 
-    @model_validator(mode="after")
-    def _searchable(self) -> CalibrationTable:
-        search_space(self.preset, self.problem)
-        _ = self.effort
-        return self
+    @property
+    def search(self) -> dict[str, Any]:
+        """Keywords of `tpsoil.solum.calibrate`."""
+        return {name: getattr(self, name) for name in SEARCH}
 
 
 class SensitivityTable(Section):
@@ -281,7 +264,7 @@ class ComparisonTable(Section):
 
     NEEDS: ClassVar = {"band": ("maps", ())}
 
-    maps: tuple[str, ...] = ()
+    maps: Layers = ()
     band: float = Field(default=5.0, ge=0)
     windows: dict[str, tuple[float, float, float, float]] | None = None
     transects: dict[str, Transect] = Field(default_factory=dict)
@@ -292,8 +275,8 @@ class ComparisonTable(Section):
     @classmethod
     def _others(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         own = [name for name in names if name in CATALOGUE and name != "depth_to_bedrock"]
-        if own or len(set(names)) != len(names):
-            raise ValueError(f"is {list(names)}, expected other maps' layers, each once and under a name of its own")
+        if own:
+            raise ValueError(f"is {list(names)}, expected other maps' layers, each under a name of its own")
         return names
 
     @field_validator("windows")
@@ -308,3 +291,34 @@ class ComparisonTable(Section):
     def boxes(self) -> dict[str, tuple[float, float, float, float]]:
         """The windows, the study's own two where none is named."""
         return dict(WINDOWS) if self.windows is None else self.windows
+
+
+def solum_parameters(table: Any) -> SolumParameters | dict[int, SolumParameters]:
+    """Parameters as a recipe writes them.
+
+    Raises
+    ------
+    InputError
+    """
+    if table == "published":
+        return dict(PUBLISHED)
+    if all(isinstance(values, Mapping) for values in table.values()):
+        by_zone = {}
+        for zone, values in table.items():
+            if not str(zone).isdigit():
+                raise InputError(f"parameters: zone '{zone}', expected a number such as [solum.parameters.1]")
+            by_zone[int(zone)] = _one_set(values, f"parameters.{zone}")
+        return by_zone
+    return _one_set(table, "parameters")
+
+
+def _one_set(values: Mapping[str, Any], at: str) -> SolumParameters:
+    try:
+        return SolumParameters(**values)
+    except TypeError as error:
+        raise InputError(f"{at}: {error}; expected h0, rho_s, a, b, alpha, beta, gamma and D") from error
+
+
+def named_profiles(calibration: CalibrationTable | None) -> dict[str, str]:
+    """What names the profiles of a calibration in the identity of a stage: their file, not its folder."""
+    return {} if calibration is None else {"profiles": calibration.files[0].name}

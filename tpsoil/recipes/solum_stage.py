@@ -6,38 +6,42 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from tpsoil.constants import SOLUM_STUDY
-from tpsoil.errors import InputError
 from tpsoil.solum import (
     PUBLISHED,
     PUBLISHED_ZONES,
     Calibration,
     ClimateSeries,
     SolumOptions,
-    SolumParameters,
     one_at_a_time,
-    published_zones,
     thickness,
 )
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.units import same_unit
-from tpsoil.variables import CATALOGUE, Variable, variable
+from tpsoil.variables import CATALOGUE, variable
 
 from .mask_stage import mask_inputs
 from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs
 from .solum_comparison import comparison_stage
 from .solum_forcing import ForcingTable, forcing_stage
-from .solum_layers import PAIRING, Assumption, ErosionNormalisation, normalised, pairing_notes, with_assumptions
-from .solum_options import OF_PROFILES, CalibrationTable, ComparisonTable, SensitivityTable, ZonesTable
+from .solum_layers import PAIRING, Assumption, ErosionNormalisation, model_layers, model_parameters, pairing_notes
+from .solum_options import (
+    OF_PROFILES,
+    CalibrationTable,
+    ComparisonTable,
+    SensitivityTable,
+    ZonesTable,
+    named_profiles,
+    solum_parameters,
+)
 from .solum_study import sensitivity_table, summarise_zones, tally_zones
 from .solum_transient import TransientTable, transient_stage
 from .solum_validation import ValidationTable, require_independent, validation_stage
@@ -51,16 +55,10 @@ FORCING: Final = (
     "general_curvature",
 )
 ZONE_LAYERS: Final = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
-MAPS: Final = (
-    "solum_thickness",
-    "solum_status",
-    "saprolite_thickness",
-    "erosion_rate",
-    "potential_production",
-    "production_status",
-    "dominant_process",
-    "response_time",
-)
+MapName = Literal[
+    "solum_thickness", "solum_status", "saprolite_thickness", "erosion_rate", "potential_production",
+    "production_status", "dominant_process", "response_time",
+]  # fmt: skip
 BYTES_PER_CELL: Final = 260.0
 """Measured: eight layers in float64 and six results while the kernel runs."""
 
@@ -114,7 +112,7 @@ class SolumTable(Section):
     transient: TransientTable | None = None
     assumptions: dict[str, Assumption] = Field(default_factory=dict)
     erosion_normalisation: ErosionNormalisation | None = None
-    maps: tuple[str, ...] = MAPS
+    maps: tuple[MapName, ...] = Field(default=get_args(MapName), min_length=1)
     curvature_convention: Curvature = "convex_positive"
     deposition: Deposition = "cap"
     greatest_thickness_m: float = Field(default=GREATEST_PUBLISHED_M, ge=0, allow_inf_nan=False)
@@ -133,14 +131,6 @@ class SolumTable(Section):
     def published(self) -> bool:
         """Whether the maps use the study's Table 4."""
         return self.parameters == "published" and self.calibration is None
-
-    @field_validator("maps")
-    @classmethod
-    def _check_maps(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in MAPS]
-        if unknown or not names:
-            raise ValueError(f"is {list(names)}, expected some of {', '.join(MAPS)}")
-        return names
 
     @field_validator("assumptions")
     @classmethod
@@ -190,47 +180,25 @@ class SolumTable(Section):
         return self
 
 
-def solum_parameters(table: Any) -> SolumParameters | dict[int, SolumParameters]:
-    """Parameters as a recipe writes them.
-
-    Raises
-    ------
-    InputError
-    """
-    if table == "published":
-        return dict(PUBLISHED)
-    if all(isinstance(values, Mapping) for values in table.values()):
-        by_zone = {}
-        for zone, values in table.items():
-            if not str(zone).isdigit():
-                raise InputError(f"parameters: zone '{zone}', expected a number such as [solum.parameters.1]")
-            by_zone[int(zone)] = _one_set(values, f"parameters.{zone}")
-        return by_zone
-    return _one_set(table, "parameters")
-
-
-def solum_stages(
-    table: SolumTable, available: set[str], profiles: Path | None, seed: int, series: ClimateSeries | None = None
-) -> list[Stage]:
+def solum_stages(table: SolumTable, available: set[str], seed: int, series: ClimateSeries | None = None) -> list[Stage]:
     """The stages of `[solum]`: zones if they are fitted, thickness, and comparison if requested."""
     stages = []
     if isinstance(table.zones, ZonesTable):
-        stages.append(zones_stage(table.zones, table.calibration, available, profiles, seed))
-    steady = solum_stage(table, available, profiles, seed)
+        stages.append(zones_stage(table.zones, table.calibration, available, seed))
+    steady = solum_stage(table, available, seed)
     stages.append(steady)
-    parameters = solum_parameters(table.parameters) if table.calibration is None else None
     if table.forcing is not None:
-        stages.append(forcing_stage(table, steady, parameters, seed))
+        stages.append(forcing_stage(table, steady, seed))
     if table.transient is not None and series is not None:
-        stages.append(transient_stage(table, series, steady, parameters, seed))
+        stages.append(transient_stage(table, series, steady, seed))
     if table.comparison is not None:
-        stages.append(comparison_stage(table.comparison, table.calibration, profiles, available))
+        stages.append(comparison_stage(table.comparison, table.calibration, available))
     if table.validation is not None:
-        stages.append(validation_stage(table, profiles, available, seed))
+        stages.append(validation_stage(table, available, seed))
     return stages
 
 
-def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, seed: int) -> Stage:
+def solum_stage(table: SolumTable, available: set[str], seed: int) -> Stage:
     """The stage of thickness: reads the available layers and uses the recipe's assumptions for the others."""
     needed = [*FORCING, *(ZONE_LAYERS if table.zones == "published" else ())]
     inputs = [name for name in dict.fromkeys(needed) if name not in table.assumptions]
@@ -241,7 +209,8 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
     inputs += [name for name in mask_inputs(available) if name not in inputs]
     outputs = [variable(name) for name in table.maps]
     if table.zones == "published":
-        outputs.append(_published_zone())
+        flags = {zone: f"published cluster {zone}" for zone in sorted(PUBLISHED)}
+        outputs.append(replace(CATALOGUE["zone"], flags=flags))
     calibration = table.calibration
     if calibration is not None:
         outputs += quantile_outputs(calibration)
@@ -269,7 +238,7 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         compute=compute_solum,
-        options={"table": table, "profiles": profiles, "seed": seed if calibration is not None else None},
+        options={"table": table, "seed": seed if calibration is not None else None},
         indifferent=(
             "table.comparison",
             "table.validation",
@@ -277,7 +246,8 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
             "table.transient",
             *(f"table.{key}" for key in OF_PROFILES),
         ),
-        files=calibration.files(profiles) if calibration is not None else (),
+        identity=named_profiles(calibration),
+        files=() if calibration is None else calibration.files,
         prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,
         prepares="calibrating" if calibration is not None else "computing sensitivities",
         load=load_calibration if calibration is not None else None,
@@ -292,45 +262,33 @@ def solum_stage(table: SolumTable, available: set[str], profiles: Path | None, s
 
 def _fitted_climate() -> dict[int, dict[str, float]]:
     """Mean climate of the study's zones (Table 3)."""
-    return {
-        zone: {
-            "mean_annual_temperature": means.mean_annual_temperature,
-            "annual_precipitation": means.annual_precipitation,
-        }
-        for zone, means in PUBLISHED_ZONES.items()
-    }
+    return {zone: {name: getattr(means, name) for name in FORCING[:2]} for zone, means in PUBLISHED_ZONES.items()}
 
 
 def prepare_solum(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """Calibrate where that is asked for, then the sensitivity of the map."""
     table: SolumTable = options["table"]
     if table.validation is not None:  # before hours of calibration
-        require_independent(table.validation, table.calibration, options["profiles"])
+        require_independent(table.validation, table.calibration)
     prepared = prepare_calibration(cube, options, bench) if table.calibration is not None else Prepared(b"")
     if table.sensitivity is None:
         return prepared
     step = max(1, math.ceil(math.sqrt(cube.sizes["y"] * cube.sizes["x"] / table.sensitivity.max_cells)))
     decimated = cube.isel(y=slice(step // 2, None, step), x=slice(step // 2, None, step)).load()
     calibrated = load_calibration(prepared.model) if table.calibration is not None else None
-    layers, parameters, physics = _model_of(decimated, table, calibrated)
     rows = one_at_a_time(
-        layers, parameters, physics,
-        change=table.sensitivity.change, temperature_change=table.sensitivity.temperature_change,
-    )  # fmt: skip
+        *_model_of(decimated, table, calibrated),
+        change=table.sensitivity.change,
+        temperature_change=table.sensitivity.temperature_change,
+    )
     sensitivity = {"solum_sensitivity": sensitivity_table(rows), "sensitivity_solum": rows.round(5)}
     return replace(prepared, tables={**prepared.tables, **sensitivity})
 
 
 def _model_of(layers: xr.Dataset, table: SolumTable, calibrated: Calibration | None) -> tuple[xr.Dataset, Any, Any]:
     """Layers, parameters and options of the map."""
-    layers = normalised(with_assumptions(layers, table.assumptions), table.erosion_normalisation)
-    parameters: Any = solum_parameters(table.parameters) if calibrated is None else dict(calibrated.parameters)
-    if table.zones == "none":
-        layers = layers.drop_vars("zone", errors="ignore")
-        parameters = next(iter(parameters.values())) if isinstance(parameters, dict) else parameters
-    if table.zones == "published":
-        layers = layers.assign(zone=published_zones(layers))
-    return layers, parameters, table.options if calibrated is None else calibrated.options
+    parameters = model_parameters(table, None if calibrated is None else calibrated.parameters)
+    return model_layers(layers, table), parameters, table.options if calibrated is None else calibrated.options
 
 
 def compute_solum(window: Window) -> Mapping[str, Array]:
@@ -346,14 +304,3 @@ def compute_solum(window: Window) -> Mapping[str, Array]:
     shape = (window.rows.stop - window.rows.start, window.columns.stop - window.columns.start)
     # Without any layer every result is a single number.
     return {name: np.broadcast_to(np.asarray(layer), shape) for name, layer in results.items()}
-
-
-def _published_zone() -> Variable:
-    return replace(CATALOGUE["zone"], flags={zone: f"published cluster {zone}" for zone in sorted(PUBLISHED)})
-
-
-def _one_set(values: Mapping[str, Any], at: str) -> SolumParameters:
-    try:
-        return SolumParameters(**values)
-    except TypeError as error:
-        raise InputError(f"{at}: {error}; expected h0, rho_s, a, b, alpha, beta, gamma and D") from error

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -27,9 +27,8 @@ from tpsoil.solum.calibration import calibrated_parameters
 from tpsoil.solum.transitions import EQUILIBRIUM, require_years, transient_outputs, year_name
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 
-from .section import Section
-from .solum_layers import after_steady, layers_of, parameters_of
-from .solum_options import OF_PROFILES
+from .section import Ascending, FilePath, Section
+from .solum_layers import attributes_after, indifferent_after, model_layers, model_parameters
 
 
 class TransientTable(Section):
@@ -52,8 +51,8 @@ class TransientTable(Section):
         Layers that stand for temperature, precipitation, water or wind erosion in a year.
     """
 
-    series: str = Field(min_length=1)
-    years: tuple[float, ...] = Field(min_length=1)
+    series: FilePath
+    years: Annotated[tuple[float, ...], Field(min_length=1), Ascending]
     start: Literal["steady"] | float = "steady"
     step_years: float = 100.0
     tolerance: float = 0.1
@@ -64,13 +63,6 @@ class TransientTable(Section):
         """The settings of the function."""
         stack = {float(year): dict(names) for year, names in self.stack.items()}
         return TransientSettings(self.start, self.step_years, self.tolerance, stack)
-
-    @field_validator("years")
-    @classmethod
-    def _ascending(cls, years: tuple[float, ...]) -> tuple[float, ...]:
-        if list(years) != sorted(set(years)):
-            raise ValueError(f"is {[f'{year:g}' for year in years]}, expected years ascending, each once")
-        return years
 
     @field_validator("stack")
     @classmethod
@@ -88,15 +80,14 @@ class TransientTable(Section):
         return self
 
 
-def read_series(table: TransientTable, path: Callable[[str], str], faults: list[str]) -> ClimateSeries | None:
+def read_series(table: TransientTable, faults: list[str]) -> ClimateSeries | None:
     """The series of a recipe; its faults are added to those of the recipe."""
-    source = path(table.series)
     before = len(faults)
-    behind(source, "solum.transient.series", faults)
+    behind(table.series, "solum.transient.series", faults)
     if len(faults) > before:
         return None
     try:
-        series = climate_series(read_table(source), where=source)
+        series = climate_series(read_table(table.series), where=table.series)
         require_years(table.years, series, "solum.transient")
     except TpsoilError as error:
         faults.append(f"solum.transient: {error}")
@@ -104,7 +95,7 @@ def read_series(table: TransientTable, path: Callable[[str], str], faults: list[
     return series
 
 
-def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters: Any, seed: int) -> Stage:
+def transient_stage(table: Any, series: ClimateSeries, steady: Stage, seed: int) -> Stage:
     """The stage of the maps in named years.
 
     Parameters
@@ -113,13 +104,11 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
     series : ClimateSeries
     steady : Stage
         Of the steady state: its inputs, profiles and attributes.
-    parameters : SolumParameters, mapping of zone to SolumParameters, or None
-        None where the recipe has a calibration.
     seed : int
     """
     transient: TransientTable = table.transient
     more = {name for names in transient.stack.values() for name in names.values()}
-    options, attributes = after_steady(table, steady, parameters)
+    calibrated = table.calibration is not None
     return Stage(
         name="solum_transient",
         title="solum thickness under a changing climate",
@@ -127,29 +116,28 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, parameters
         inputs=(*steady.inputs, *sorted(more - set(steady.inputs))),
         outputs=tuple(transient_outputs(transient.years)),
         compute=compute_transient,
-        options={
-            **options, "transient": transient, "series": series, "seed": seed if parameters is None else None
-        },
-        indifferent=("transient.series", *OF_PROFILES, "calibration.quantiles"),
-        files=() if table.calibration is None else table.calibration.files(options["profiles"]),
-        prepare=prepare_transient if parameters is None else None,
+        options={"table": table, "series": series, "seed": seed if calibrated else None},
+        indifferent=(*indifferent_after("transient"), "table.transient.series"),
+        identity=steady.identity,
+        files=steady.files,
+        prepare=prepare_transient if calibrated else None,
         prepares="calibrating",
-        load=load_parameters if parameters is None else None,
-        attributes={"": attributes | {"climate_series": Path(transient.series).name}},
+        load=load_parameters if calibrated else None,
+        attributes=attributes_after(steady, climate_series=Path(transient.series).name),
         bytes_per_cell=160.0 + 80.0 * max(1, len(transient.stack)) + 16.0 * len(transient.years),
         tally=partial(tally_equilibrium, transient.years),
         notes=partial(equilibrium_notes, transient.years),
-    )  # fmt: skip
+    )
 
 
 def prepare_transient(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
     """The parameters of the calibration, by the searches that the steady state has too."""
-    calibration = options["calibration"]
+    study = options["table"]
     by_zone = calibrated_parameters(
-        calibration.usable(options["profiles"]),
-        layers_of(cube, options),
-        options["physics"],
-        settings={key: getattr(calibration, key) for key in ("preset", "problem", "starts", "effort", "objective")},
+        study.calibration.usable(),
+        model_layers(cube, study),
+        study.options,
+        settings=study.calibration.search,
         seed=int(options["seed"]),
         workers=bench.workers,
     )
@@ -163,14 +151,13 @@ def load_parameters(data: bytes) -> dict[int, SolumParameters]:
 
 def compute_transient(window: Window) -> Mapping[str, Array]:
     """Maps of one window."""
-    options = window.options
-    transient: TransientTable = options["transient"]
-    parameters = window.model if options["parameters"] is None else options["parameters"]
+    study = window.options["table"]
+    transient: TransientTable = study.transient
     maps = transient_thickness(
-        layers_of(window.layers, options),
-        parameters_of(options, parameters),
-        options["series"],
-        options["physics"],
+        model_layers(window.layers, study),
+        model_parameters(study, window.model),
+        window.options["series"],
+        study.options,
         years=transient.years,
         settings=transient.settings,
     )

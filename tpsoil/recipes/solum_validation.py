@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from tpsoil.solum.forced import forced_name
 from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
 from .mask_stage import mask_inputs
-from .solum_options import CalibrationTable, ProfilesTable
+from .solum_options import OF_PROFILES, CalibrationTable, ProfilesTable
 
 DIGITS: Final = 4
 IN_METRES: Final = ("bias", "mae", "rmse", "bias_tobit", "rmse_tobit", "shortfall")
@@ -43,25 +42,24 @@ class ValidationTable(ProfilesTable):
         Of the intervals of the scores.
     """
 
+    TABLE: ClassVar = "solum.validation"
+
     block_size: float | None = Field(default=None, gt=0)
     level: float = Field(default=0.9, gt=0, lt=1)
 
-    def read(self, profiles: str | Path) -> pd.DataFrame:
+    def read(self) -> pd.DataFrame:
         """The profiles; the notes and the table of counts have what it warns of."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return super().read(profiles)
+            return super().read()
 
 
-def validation_stage(table: Any, fitted: Path | None, available: set[str], seed: int) -> Stage:
+def validation_stage(table: Any, available: set[str], seed: int) -> Stage:
     """The stage of the tables; it has no maps.
 
     Parameters
     ----------
     table : SolumTable
-        With absolute paths of the profiles of its validation.
-    fitted : Path or None
-        Profiles of the calibration.
     available : set of str
         Layers of the earlier stages.
     seed : int
@@ -69,7 +67,6 @@ def validation_stage(table: Any, fitted: Path | None, available: set[str], seed:
     validation: ValidationTable = table.validation
     quantiles = quantile_layers(table)
     zone = ("zone",) if table.zones != "none" else ()
-    profiles = Path(validation.profiles)
     calibration: CalibrationTable | None = table.calibration
     return Stage(
         name="solum_profiles",
@@ -79,15 +76,12 @@ def validation_stage(table: Any, fitted: Path | None, available: set[str], seed:
         outputs=(),
         compute=compute_nothing,
         options={
-            "table": validation, "calibration": calibration, "fitted": fitted, "quantiles": quantiles,
-            "published": table.published, "seed": seed,
+            "table": validation, "calibration": calibration, "quantiles": quantiles, "published": table.published,
+            "seed": seed,
         },
-        indifferent=(
-            "table.profiles", "table.sites", "table.citation", "calibration.profiles", "calibration.sites",
-            "calibration.citation", "fitted",
-        ),
-        identity={"profiles": profiles.name},
-        files=(*validation.files(profiles), *(() if calibration is None else calibration.files(fitted))),
+        indifferent=("table.profiles", "table.sites", "table.citation", *OF_PROFILES),
+        identity={"profiles": validation.files[0].name},
+        files=(*validation.files, *(() if calibration is None else calibration.files)),
         prepare=prepare_validation,
         prepares="validating",
     )  # fmt: skip
@@ -113,9 +107,9 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
         For profiles that the parameters were fitted to, and what `tpsoil.solum.validate_at_profiles` rejects.
     """
     table: ValidationTable = options["table"]
-    name = Path(table.profiles).name
-    profiles = table.read(table.profiles)
-    require_independent(table, options["calibration"], options["fitted"])
+    name = table.files[0].name
+    profiles = table.read()
+    require_independent(table, options["calibration"])
     result = validate_at_profiles(
         cube,
         profiles,
@@ -144,7 +138,7 @@ def prepare_validation(cube: xr.Dataset, options: Mapping[str, Any], _bench: Wor
     return Prepared(b"", tables, notes=notes)
 
 
-def require_independent(table: ValidationTable, calibration: CalibrationTable | None, fitted: Path | None) -> None:
+def require_independent(table: ValidationTable, calibration: CalibrationTable | None) -> None:
     """Reject places that the calibration has too.
 
     Raises
@@ -152,11 +146,11 @@ def require_independent(table: ValidationTable, calibration: CalibrationTable | 
     InputError
         With the number of such places.
     """
-    if calibration is None or fitted is None:
+    if calibration is None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # reported by the calibration
-        tables = [table.read(table.profiles), calibration.read(fitted)]
+        tables = [table.read(), calibration.read()]
     one, other = (position_columns(profiles, where="solum.validation") for profiles in tables)
     if one.degrees != other.degrees:
         return
@@ -167,7 +161,7 @@ def require_independent(table: ValidationTable, calibration: CalibrationTable | 
     ]
     if shared := places[0] & places[1]:
         raise InputError(
-            f"solum.validation: {len(shared)} of {len(places[0])} places of {Path(table.profiles).name} are among the "
+            f"solum.validation: {len(shared)} of {len(places[0])} places of {table.files[0].name} are among the "
             "profiles of [solum.calibration], so their errors are not independent; take them out of one of the two "
             "files, or use the folds of [solum.calibration]"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,18 +14,17 @@ from tpsoil.errors import InputError
 from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
 from tpsoil.solum.observations import values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
-from tpsoil.variables import CATALOGUE, Variable
+from tpsoil.variables import CATALOGUE
 
 from .mask_stage import mask_inputs
-from .solum_options import OF_PROFILES, CalibrationTable, ZonesTable
+from .solum_options import OF_PROFILES, CalibrationTable, ZonesTable, named_profiles
+from .solum_study import five_digits
 
 BYTES_PER_CELL: Final = 260.0
 """Sixteen columns in float64, codes and labels."""
 
 
-def zones_stage(
-    table: ZonesTable, calibration: CalibrationTable | None, available: set[str], profiles: Path | None, seed: int
-) -> Stage:
+def zones_stage(table: ZonesTable, calibration: CalibrationTable | None, available: set[str], seed: int) -> Stage:
     """The stage that makes the layer `zone`."""
     pool = table.pool(available)
     inputs = (*dict.fromkeys((*pool, *(n for n in ("elevation",) if n in available), *mask_inputs(available))),)
@@ -34,24 +33,18 @@ def zones_stage(
         title="zones",
         section="solum",
         inputs=inputs,
-        outputs=(zone_variable(table.k),),
+        outputs=(replace(CATALOGUE["zone"], flags={zone: f"zone {zone}" for zone in range(1, table.k + 1)}),),
         compute=compute_zones,
-        options={"table": table, "calibration": calibration, "profiles": profiles, "pool": pool, "seed": seed},
+        options={"table": table, "calibration": calibration, "pool": pool, "seed": seed},
         indifferent=OF_PROFILES,
-        files=calibration.files(profiles) if table.rank and calibration is not None else (),
+        identity=named_profiles(calibration),
+        files=calibration.files if table.rank and calibration is not None else (),
         prepare=prepare_zones,
         prepares="fitting zones",
         load=load_zones,
         attributes={"": {"parents": " ".join(inputs), "model": "k-prototypes, Huang 1998"}},
         bytes_per_cell=BYTES_PER_CELL,
     )
-
-
-def zone_variable(k: int) -> Variable:
-    """The layer `zone` with names for its codes."""
-    spec = CATALOGUE["zone"]
-    flags = {zone: f"zone {zone}" for zone in range(1, k + 1)}
-    return Variable("zone", spec.long_name, "1", dtype="uint8", kind="categorical", meaning=spec.meaning, flags=flags)
 
 
 def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
@@ -62,7 +55,7 @@ def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbenc
     tables: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     if table.rank and calibration is not None:
-        ranked = _rank(cube, names, table, calibration, Path(options["profiles"]), int(options["seed"]))
+        ranked = _rank(cube, names, table, calibration, int(options["seed"]))
         tables["importance_solum"] = ranked
         retained = set(ranked.loc[ranked["kept"], "feature"])
         dropped = [name for name in names if name not in retained]
@@ -98,17 +91,10 @@ def compute_zones(window: Window) -> Mapping[str, Array]:
 
 
 def _rank(
-    cube: xr.Dataset,
-    names: tuple[str, ...],
-    table: ZonesTable,
-    calibration: CalibrationTable,
-    path: Path,
-    seed: int,
+    cube: xr.Dataset, names: tuple[str, ...], table: ZonesTable, calibration: CalibrationTable, seed: int
 ) -> pd.DataFrame:
-    profiles = calibration.read(path)
+    profiles = calibration.read()
     values = values_at(cube, profiles, list(names))
     design = profiles[["solum_thickness"]].join(values.drop(columns="inside"))
     ranked = rank_covariates(design, names, seeds=table.rank_seeds, trees=table.rank_trees, seed=seed)
-    for column in ("importance", "sd", "positive"):
-        ranked[column] = ranked[column].map(lambda value: float(f"{value:.5g}"))
-    return ranked
+    return five_digits(ranked)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from tpsoil.engine.code import code_of, entries_of
@@ -23,9 +22,8 @@ from .element_stage import element_stages
 from .layer_stage import layer_stages
 from .mask_stage import mask_stages
 from .recipe import Recipe, grid_of_recipe
-from .solum_stage import solum_stages
+from .solum_stage import SolumTable, solum_stages
 from .solum_transient import read_series
-from .solum_validation import ValidationTable
 from .zonal_stage import zonal_stages
 
 SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal", "accuracy")
@@ -51,10 +49,7 @@ class Inherited:
 
 def samples_of(recipe: Recipe) -> SampleReader | None:
     """The samples of `[elements]`; None without it."""
-    if recipe.elements is None:
-        return None
-    pairs = None if recipe.elements.pairs is None else Path(recipe.path(recipe.elements.pairs.path))
-    return SampleReader(Path(recipe.path(recipe.elements.samples)), pairs)
+    return None if recipe.elements is None else SampleReader(recipe.elements.file)
 
 
 def stages_of(
@@ -101,62 +96,48 @@ def stages_of(
             stages.extend(with_inherited([_with_origins(stage, recipe.fetched_files)], inherited))
 
     if recipe.layers:
-        add(layer_stages(recipe.layers, recipe.path, faults, recipe.fetched), "layers")
+        add(layer_stages(recipe.layers, faults, recipe.fetched), "layers")
     specs = [table.described() for table in recipe.layers]
-    add(mask_stages(recipe.mask, specs, available, recipe.path, faults), "mask")
+    add(mask_stages(recipe.mask, specs, available, faults), "mask")
     if recipe.derive is not None:
         add(_derived(recipe, available, available - set(in_cube), faults), "derive")
-    if recipe.solum is not None:
-        for name in recipe.solum.assumptions:
+    if (solum := recipe.solum) is not None:
+        for name in solum.assumptions:
             if name in available:
                 faults.append(f"solum.assumptions.{name}: the cube has this layer; leave the assumption out")
-        profiles, solum = None, recipe.solum
-        if solum.calibration is not None:
-            calibration = solum.calibration.placed(recipe.path)
-            solum = solum.model_copy(update={"calibration": calibration})
-            profiles = Path(recipe.path(calibration.profiles))
-            behind(str(profiles), "solum.calibration.profiles", faults)
-            if calibration.sites is not None:
-                behind(calibration.sites, "solum.calibration.sites", faults)
-        if recipe.solum.validation is not None:
-            solum = solum.model_copy(update={"validation": _validation(recipe, recipe.solum.validation, faults)})
-        series = None
-        if recipe.solum.transient is not None:
-            series = read_series(recipe.solum.transient, recipe.path, faults)
-        add(solum_stages(solum, available, profiles, recipe.run.seed, series), "solum")
+        _check_profiles(solum, _trained_on(recipe), faults)
+        series = None if solum.transient is None else read_series(solum.transient, faults)
+        add(solum_stages(solum, available, recipe.run.seed, series), "solum")
     samples = samples or samples_of(recipe)
-    if recipe.elements is not None and samples is not None:
-        behind(str(samples.path), "elements.samples", faults)
-        if samples.pairs is not None:
-            behind(str(samples.pairs), "elements.pairs.path", faults)
-        table = recipe.elements
-        if table.training_cube is not None:
-            table = table.model_copy(update={"training_cube": recipe.path(table.training_cube)})
+    if (table := recipe.elements) is not None and samples is not None:
+        behind(table.samples, "elements.samples", faults)
+        if table.pairs is not None:
+            behind(table.pairs.path, "elements.pairs.path", faults)
         elements = element_stages(table, available, samples, recipe.run.seed)
         if table.training_cube is not None:
             elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
         add(_with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
     if recipe.zonal:
-        add(zonal_stages(recipe.zonal, recipe.path, faults), "zonal")
+        add(zonal_stages(recipe.zonal, faults), "zonal")
     if recipe.accuracy:
-        add(accuracy_stages(recipe.accuracy, recipe.path, _trained_on(recipe), faults), "accuracy")
+        add(accuracy_stages(recipe.accuracy, _trained_on(recipe), faults), "accuracy")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages
 
 
-def _validation(recipe: Recipe, table: ValidationTable, faults: list[str]) -> ValidationTable:
-    """`[solum.validation]` with absolute paths, checked."""
-    placed = table.placed(recipe.path).model_copy(update={"profiles": recipe.path(table.profiles)})
-    for file, key in ((placed.profiles, "profiles"), (placed.sites, "sites")):
-        if file is not None:
-            behind(file, f"solum.validation.{key}", faults)
-    if placed.profiles in _trained_on(recipe):
+def _check_profiles(solum: SolumTable, trained_on: Sequence[str], faults: list[str]) -> None:
+    """Add a fault for each file of profiles that is not there, and for a validation by profiles of the calibration."""
+    for section in ("calibration", "validation"):
+        for key in ("profiles", "sites"):
+            if (path := getattr(getattr(solum, section), key, None)) is not None:
+                behind(path, f"solum.{section}.{key}", faults)
+    if solum.validation is not None and solum.validation.profiles in trained_on:
         faults.append(
-            f"solum.validation.profiles: the parameters are fitted to {Path(placed.profiles).name}, expected profiles "
-            "that they do not see; give others, or use the folds of [solum.calibration] and remove [solum.validation]"
+            f"solum.validation.profiles: the parameters are fitted to {solum.validation.files[0].name}, expected "
+            "profiles that they do not see; give others, or use the folds of [solum.calibration] and remove "
+            "[solum.validation]"
         )
-    return placed
 
 
 def _trained_on(recipe: Recipe) -> list[str]:
@@ -164,7 +145,7 @@ def _trained_on(recipe: Recipe) -> list[str]:
     names = [] if recipe.elements is None else [recipe.elements.samples]
     if recipe.solum is not None and recipe.solum.calibration is not None:
         names.append(recipe.solum.calibration.profiles)
-    return [recipe.path(name) for name in names]
+    return names
 
 
 def _derived(recipe: Recipe, available: set[str], supplied: set[str], faults: list[str]) -> list[Stage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER
 from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
-from .section import Section
+from .section import FilePath, Section
 
 
 class ZonalTable(Section):
@@ -49,7 +49,7 @@ class ZonalTable(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     layers: tuple[str, ...] = Field(min_length=1)
-    polygons: str = Field(min_length=1)
+    polygons: FilePath
     by: str | None = None
     statistics: tuple[str, ...] = DEFAULT_STATISTICS
     partial_cells: Literal["fraction", "centre"] = "fraction"
@@ -72,12 +72,11 @@ class ZonalTable(Section):
         return self
 
 
-def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], faults: list[str]) -> list[Stage]:
+def zonal_stages(tables: Sequence[ZonalTable], faults: list[str]) -> list[Stage]:
     """One stage without maps for each table."""
     stages = []
     for number, table in enumerate(tables, start=1):
-        source = path(table.polygons)
-        polygons = behind(source.partition(LAYER)[0], f"zonal[{number}].polygons", faults)
+        polygons = behind(table.polygons.partition(LAYER)[0], f"zonal[{number}].polygons", faults)
         stages.append(
             Stage(
                 name=f"zonal_{table.name}",
@@ -86,9 +85,9 @@ def zonal_stages(tables: Sequence[ZonalTable], path: Callable[[str], str], fault
                 inputs=tuple(dict.fromkeys((*table.layers, *_limits(table)))),
                 outputs=(),
                 compute=compute_nothing,
-                options={"table": table, "polygons": source},
-                indifferent=("table.polygons", "polygons"),
-                identity={"polygons": Path(source).name},
+                options={"table": table},
+                indifferent=("table.polygons",),
+                identity={"polygons": Path(table.polygons).name},
                 files=polygons.files,
                 prepare=prepare_statistics,
                 prepares="summarising",
@@ -104,25 +103,16 @@ def _limits(table: ZonalTable) -> list[str]:
 def prepare_statistics(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbench) -> Prepared:
     """The table of one `[[zonal]]`."""
     table: ZonalTable = options["table"]
+    how = {name: getattr(table, name) for name in ("by", "partial_cells", "crs")}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="zonal_statistics: ", category=UserWarning)
         statistics = zonal_statistics(
-            cube[list(dict.fromkeys(table.layers))],
-            options["polygons"],
-            by=table.by,
-            statistics=table.statistics,
-            partial_cells=table.partial_cells,
-            crs=table.crs,
+            cube[list(dict.fromkeys(table.layers))], table.polygons, statistics=table.statistics, **how
         )
     tables = {f"zonal_{table.name}": statistics}
     notes = list(statistics.attrs["problems"])
     if table.area_intervals:
-        estimates = [
-            area_estimates(
-                cube, name, options["polygons"], by=table.by, partial_cells=table.partial_cells, crs=table.crs
-            )
-            for name in table.area_intervals
-        ]
+        estimates = [area_estimates(cube, name, table.polygons, **how) for name in table.area_intervals]
         notes += [note for estimate in estimates for note in estimate.attrs["problems"] if note not in notes]
         areas = pd.concat([estimate.assign() for estimate in estimates], ignore_index=True)
         tables[f"areas_{table.name}"] = areas.dropna(axis=1, how="all")
