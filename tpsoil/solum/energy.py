@@ -17,11 +17,13 @@ from tpsoil.variables import Variable, variable
 from .inputs import check_units, float_type, reject_scalar, values_of
 
 Layer = TypeVar("Layer", xr.DataArray, npt.NDArray[Any])
+Cells = float | npt.NDArray[Any] | xr.DataArray
+"""A number, an array or a labelled layer; functions return the kind that they are called with."""
 
 log = logging.getLogger("tpsoil.solum")
 
 
-def typed(name: str, dtype: np.dtype[Any]) -> Variable:
+def typed(name: str, dtype: object) -> Variable:
     """The catalogue's entry with the float type of the inputs."""
     spec = variable(name)
     return spec if spec.kind == "categorical" else replace(spec, dtype=str(dtype))
@@ -40,15 +42,10 @@ class FlatKernel:
 
 
 @overload
-def eemt(mean_annual_temperature: Layer, annual_precipitation: Layer | float) -> Layer: ...
-@overload
-def eemt(mean_annual_temperature: float, annual_precipitation: Layer) -> Layer: ...
-@overload
 def eemt(mean_annual_temperature: float, annual_precipitation: float) -> float: ...
-def eemt(
-    mean_annual_temperature: float | npt.NDArray[Any] | xr.DataArray,
-    annual_precipitation: float | npt.NDArray[Any] | xr.DataArray,
-) -> float | npt.NDArray[Any] | xr.DataArray:
+@overload
+def eemt(mean_annual_temperature: Layer | float, annual_precipitation: Layer | float) -> Layer: ...
+def eemt(mean_annual_temperature: Cells, annual_precipitation: Cells) -> Cells:
     """Effective energy and mass transfer to the subsurface.
 
     Parameters

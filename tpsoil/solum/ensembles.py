@@ -12,17 +12,16 @@ import pandas as pd
 import xarray as xr
 from scipy import stats
 
-from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.display import cell_text, text_summary
 from tpsoil.errors import InputError
 from tpsoil.kernels import ensemble, misfit, pedogenesis, shuffle
 from tpsoil.variables import Variable, variable
 
-from .inputs import BALANCE, ascending_levels, balance_layers, float_type
+from .inputs import BALANCE, ascending_levels
 from .options import SolumOptions
 from .space import COMBINATIONS, SearchSpace
-from .thickness import kernel_layers, require_zone, zone_lookup
+from .thickness import balance_layers, kernel_layers
 
 Doubles = npt.NDArray[np.float64]
 
@@ -278,15 +277,11 @@ def ensemble_thickness(
     ['solum_thickness_p05', 'solum_thickness_p50', 'solum_thickness_p95', 'no_steady_state_share']
     """
     where = "solum.ensemble_thickness"
-    data, names = balance_layers(layers, where)
     levels = ascending_levels(probabilities, where)
     by_zone = ensembles if isinstance(ensembles, Mapping) else {0: ensembles}
     if not by_zone:
         raise InputError(f"{where}: no ensemble; calibrate zones with more than {DIMENSIONS} profiles")
-    lookup = None
-    if isinstance(ensembles, Mapping):
-        require_zone(data, ensembles, where)
-        names, lookup = (*names, "zone"), zone_lookup(ensembles)
+    inputs = balance_layers(layers, ensembles, where)
     options = options or SolumOptions()
     width = DIMENSIONS + options.absolute
     if any(item.members.shape[1] != width for item in by_zone.values()):
@@ -299,7 +294,6 @@ def ensemble_thickness(
     noise = np.stack([residual_noise(item.sd[:size], seed + int(zone)) for zone, item in by_zone.items()])
     if not residual:
         noise = np.zeros_like(noise)
-    dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
     kind = "parameters and residuals" if residual else "parameters alone"
     outputs = [
         Variable(
@@ -307,18 +301,12 @@ def ensemble_thickness(
             f"solum thickness, {100 * p:g} % quantile",
             "m",
             0,
-            dtype=str(dtype),
+            dtype=inputs.dtype,
             meaning=f"over {size} behavioural parameter sets; {kind}",
         )
         for p in levels
     ]
-    outputs.append(replace(NO_STEADY_STATE_SHARE, dtype=str(dtype)))
-    results = map_pixels(
-        _Quantiles(names, str(dtype), levels, options.balance()),
-        *(data[name] for name in names),
-        outputs=outputs,
-        shared=(table, noise, lookup),
-    )
+    outputs.append(replace(NO_STEADY_STATE_SHARE, dtype=inputs.dtype))
     attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
-    attrs |= options.attributes()
-    return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+    kernel = _Quantiles(inputs.names, inputs.dtype, levels, options.balance())
+    return inputs.map(kernel, outputs=outputs, shared=(table, noise), attrs=attrs | options.attributes())

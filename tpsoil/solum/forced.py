@@ -11,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.blocks import constant_like, is_lazy, map_pixels
+from tpsoil.blocks import constant_like, is_lazy
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import cell_sizes_m, grid_of
-from tpsoil.kernels import forcing as kernel
+from tpsoil.kernels import forcing
 from tpsoil.variables import Variable
 
 from .ensembles import NO_STEADY_STATE_SHARE, Ensemble, member_rows, quantile_name, residual_noise
 from .forcing import Draws, ForcingSource, sources_of
-from .inputs import BALANCE, NEEDED, ascending_levels, balance_layers
+from .inputs import BALANCE, NEEDED, ascending_levels
 from .options import SolumOptions
 from .parameters import SolumParameters
 from .space import combinations
-from .thickness import require_zone, zone_lookup, zone_rows
+from .thickness import balance_layers, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 PREFIX: Final = "solum_thickness_forced"
@@ -54,6 +54,17 @@ class ForcedEnsembles:
     draw: npt.NDArray[np.int64]
     options: SolumOptions
     recalibrated: bool = False
+
+    @property
+    def by_zone(self) -> Mapping[int, Ensemble] | None:
+        """The parameter sets of the zones; None where there are no zones."""
+        return None if list(self.ensembles) == [0] else self.ensembles
+
+    @property
+    def table(self) -> Doubles:
+        """The kernel's rows of every member, (zones, members, 6)."""
+        ratio = self.options.calibrated_density_ratio
+        return np.stack([member_rows(one.members, ratio) for one in self.ensembles.values()])
 
 
 def forced_ensembles(
@@ -177,15 +188,9 @@ def forced_thickness(
     True
     """
     where = "solum.forced_thickness"
-    data, names = balance_layers(layers, where)
+    inputs = balance_layers(layers, ensembles.by_zone, where)
     levels = ascending_levels(probabilities, where)
-    zones = list(ensembles.ensembles)
-    lookup = None
-    if zones != [0]:
-        require_zone(data, zones, where)
-        names, lookup = (*names, "zone"), zone_lookup(zones)
-    ratio = ensembles.options.calibrated_density_ratio
-    table = np.stack([member_rows(one.members, ratio) for one in ensembles.ensembles.values()])
+    table = ensembles.table
     noise = np.zeros(table.shape[:2])
     if residual:
         noise = np.stack(
@@ -193,14 +198,6 @@ def forced_thickness(
         )
     spread = "forcing and parameters" + (" and residuals" if residual else "")
     outputs = forced_outputs(levels, spread)
-    places = _place_layers(data, ensembles.draws, where)
-    results = map_pixels(
-        _ForcedQuantiles(names, levels, ensembles),
-        *(data[name] for name in names),
-        *places,
-        outputs=outputs,
-        shared=(table, noise, lookup),
-    )
     attrs = {
         "title": "quantiles of solum thickness under uncertain forcing",
         "references": SOLUM_STUDY,
@@ -209,7 +206,9 @@ def forced_thickness(
         **{f"forcing_{name}": text for name, text in sources_of(ensembles.draws.sources).items()},
         **ensembles.options.attributes(),
     }
-    return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+    places = _place_layers(inputs.data, ensembles.draws, where)
+    kernel = _ForcedQuantiles(inputs.names, levels, ensembles)
+    return inputs.map(kernel, *places, outputs=outputs, shared=(table, noise), attrs=attrs)
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ class _ForcedQuantiles:
         by_name = dict(zip(self.names, blocks))
         draws = self.ensembles.draws
         nodes, lattices = draws.nodes(y, x)
-        rows = zone_rows(by_name.get("zone"), by_name.get("soil_mask"), lookup)
+        rows = zone_rows(by_name, lookup)
         count = y.size
         quantiles = np.empty((len(self.probabilities), count))
         unbalanced = np.empty(count)
@@ -243,7 +242,7 @@ class _ForcedQuantiles:
                 self.ensembles.draw, draws.targets, *draws.numbers, nodes, lattices, np.array(self.probabilities),
                 self.ensembles.options.balance(),
             )  # fmt: skip
-            quantiles[:, part], unbalanced[part] = kernel.forced_quantiles(*arguments_of)
+            quantiles[:, part], unbalanced[part] = forcing.forced_quantiles(*arguments_of)
         return [result.reshape(shape) for result in (*quantiles, unbalanced)]
 
 

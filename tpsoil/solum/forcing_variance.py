@@ -13,10 +13,9 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.kernels import forcing as kernel
 
-from .ensembles import member_rows
 from .forced import ForcedEnsembles
-from .inputs import BALANCE, NEEDED, balance_layers
-from .thickness import require_zone, zone_lookup, zone_rows
+from .inputs import BALANCE, NEEDED
+from .thickness import balance_layers, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 PARAMETERS: Final = "parameters"
@@ -84,9 +83,7 @@ def forcing_variance(
     """
     where = "solum.forcing_variance"
     stacked, rows_of_cells = _sample(layers, ensembles, cells, seed, where)
-    table = np.stack(
-        [member_rows(one.members, ensembles.options.calibrated_density_ratio) for one in ensembles.ensembles.values()]
-    )
+    table = ensembles.table
     sources = ensembles.draws.sources
     varied = bool((np.ptp(table, axis=1) > 0).any())
     names = [*(source.layer for source in sources), *([PARAMETERS] if varied else [])]
@@ -165,16 +162,11 @@ def _sample(
     layers: xr.Dataset | Mapping[str, Any], ensembles: ForcedEnsembles, cells: int, seed: int, where: str
 ) -> tuple[Doubles, npt.NDArray[np.intp]]:
     """Layers (cells, 6) of cells that have all of them, and the position of their zone."""
-    data, names = balance_layers(layers, where)
-    zones = list(ensembles.ensembles)
-    lookup = None
-    if zones != [0]:
-        require_zone(data, zones, where)
-        names, lookup = (*names, "zone"), zone_lookup(zones)
-    shape = np.broadcast_shapes(*(data[name].shape for name in names))
-    loaded = data[list(names)].compute()
-    blocks = {name: np.broadcast_to(loaded[name].values, shape).reshape(-1) for name in names}
-    rows = zone_rows(blocks.get("zone"), blocks.get("soil_mask"), lookup)
+    inputs = balance_layers(layers, ensembles.by_zone, where)
+    loaded = inputs.data[list(inputs.names)].compute()
+    shape = np.broadcast_shapes(*(layer.shape for layer in loaded.data_vars.values()))
+    blocks = {name: np.broadcast_to(loaded[name].values, shape).reshape(-1) for name in inputs.names}
+    rows = zone_rows(blocks, inputs.lookup)
     rows = rows if rows.size else np.zeros(int(np.prod(shape)), np.int16)
     stacked = np.stack([blocks.get(name, np.full(rows.size, np.nan)).astype(np.float64) for name in BALANCE], axis=1)
     usable = np.flatnonzero((rows >= 0) & np.isfinite(stacked[:, : len(NEEDED)]).all(axis=1))

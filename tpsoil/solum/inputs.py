@@ -69,16 +69,6 @@ def require_layers(layers: xr.Dataset, names: tuple[str, ...], where: str) -> No
         raise MissingInputError(f"{where}: {len(missing)} needed layer(s) are missing:{hints}")
 
 
-def balance_layers(layers: xr.Dataset | Mapping[str, Any], where: str) -> tuple[xr.Dataset, tuple[str, ...]]:
-    """Layers with their soil mask, and the names of those of the balance, present and in the catalogue's units."""
-    data = as_dataset(layers, where)
-    require_layers(data, NEEDED, where)
-    names = tuple(name for name in (*BALANCE, "soil_mask") if name in data)
-    for name in names:
-        check_units(data[name], name, where)
-    return data, names
-
-
 def check_units(layer: Any, name: str, where: str) -> None:
     """Reject a layer whose `units` attribute is not the catalogue's, and a layer whose values show another unit.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,12 +16,15 @@ from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.kernels import pedogenesis
-from tpsoil.variables import NO_CLASS, SOLUM_STATUS, variable
+from tpsoil.variables import NO_CLASS, SOLUM_STATUS, Variable, variable
 
 from .energy import typed
-from .inputs import BALANCE, DEEPEST_M, NEEDED, balance_layers, float_type, reject_scalar, require_layers
+from .inputs import BALANCE, DEEPEST_M, NEEDED, as_dataset, check_units, float_type, reject_scalar, require_layers
 from .options import SolumOptions
 from .parameters import SolumParameters
+
+Doubles = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int16]
 
 OUTPUTS: Final = (
     "solum_thickness",
@@ -61,48 +64,77 @@ def codes_of(block: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     return np.where(valid, values, NO_CLASS).astype(np.intp)
 
 
-def zone_rows(
-    zone: npt.NDArray[Any] | None, mask: npt.NDArray[Any] | None, lookup: npt.NDArray[np.int16] | None
-) -> npt.NDArray[np.int16]:
+def zone_rows(blocks: Mapping[str, npt.NDArray[Any]], lookup: Rows | None) -> Rows:
     """Table row of each pixel, -1 where there is no soil or no zone with parameters; empty: row 0 everywhere."""
-    rows = np.empty(0, np.int16)
-    if lookup is not None and zone is not None:
-        rows = lookup[codes_of(zone)]
-    if mask is not None:
-        soil = codes_of(mask) == 1
+    rows = np.empty(0, np.int16) if lookup is None else lookup[codes_of(blocks["zone"])]
+    if "soil_mask" in blocks:
+        soil = codes_of(blocks["soil_mask"]) == 1
         rows = np.where(soil, rows if rows.size else np.int16(0), np.int16(-1)).astype(np.int16, copy=False)
     return rows
 
 
-def zone_lookup(zones: Iterable[int]) -> npt.NDArray[np.int16]:
-    """Table row of each zone code 0..255, in the order of the zones; -1 for others."""
-    lookup = np.full(NO_CLASS + 1, -1, np.int16)
-    for row, zone in enumerate(zones):
-        lookup[int(zone)] = row
-    return lookup
+@dataclass(frozen=True)
+class BalanceLayers:
+    """Checked layers of the mass balance.
+
+    Parameters
+    ----------
+    data : Dataset
+    names : tuple of str
+        Those that the kernels read: of the balance, `soil_mask` and, for parameters by zone, `zone`.
+    lookup : (256,) int16, optional
+        Table row of each zone code, -1 for none; None: row 0 everywhere.
+    """
+
+    data: xr.Dataset
+    names: tuple[str, ...]
+    lookup: Rows | None
+
+    @property
+    def dtype(self) -> str:
+        """float32 where every layer is, else float64."""
+        return str(float_type(*(self.data[name] for name in self.names if variable(name).kind == "continuous")))
+
+    def map(
+        self, kernel: Any, *more: Any, outputs: Sequence[Variable], shared: tuple[Any, ...], attrs: Mapping[str, Any]
+    ) -> xr.Dataset:
+        """Apply a kernel to the layers and to `more`; its last argument is `shared` and the lookup."""
+        layers = [self.data[name] for name in self.names]
+        results = map_pixels(kernel, *layers, *more, outputs=outputs, shared=(*shared, self.lookup))
+        return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
 
 
-def require_zone(data: xr.Dataset, zones: Iterable[int], where: str) -> None:
-    """Reject layers without `zone` for parameters by zone.
+def balance_layers(layers: xr.Dataset | Mapping[str, Any], parameters: object, where: str) -> BalanceLayers:
+    """Layers of the balance in the catalogue's units, their soil mask and, for parameters in a mapping, their zones.
 
     Raises
     ------
     MissingInputError
+        For missing layers, all at once; for parameters by zone without a layer `zone`.
+    UnitsError
+        As `check_units`.
     """
+    data = as_dataset(layers, where)
+    require_layers(data, NEEDED, where)
+    names = tuple(name for name in (*BALANCE, "soil_mask") if name in data)
+    for name in names:
+        check_units(data[name], name, where)
+    if not isinstance(parameters, Mapping):
+        return BalanceLayers(data, names, None)
     if "zone" not in data:
         raise MissingInputError(
-            f"{where}: parameters are by zone {sorted(zones)}, but there is no layer 'zone'; add one with "
+            f"{where}: parameters are by zone {sorted(parameters)}, but there is no layer 'zone'; add one with "
             "solum.published_zones or solum.Zones, or pass one SolumParameters"
         )
+    lookup = np.full(NO_CLASS + 1, -1, np.int16)
+    lookup[[int(zone) for zone in parameters]] = np.arange(len(parameters))
+    return BalanceLayers(data, (*names, "zone"), lookup)
 
 
-def kernel_layers(
-    blocks: Mapping[str, npt.NDArray[Any]], dtype: str, lookup: npt.NDArray[np.int16] | None
-) -> list[Any]:
+def kernel_layers(blocks: Mapping[str, npt.NDArray[Any]], dtype: str, lookup: Rows | None) -> list[Any]:
     """Flat arguments of the kernels: the five layers, depth to bedrock (empty: none) and table rows."""
     flat = {name: blocks[name].reshape(-1).astype(dtype, copy=False) for name in BALANCE if name in blocks}
-    rows = zone_rows(blocks.get("zone"), blocks.get("soil_mask"), lookup)
-    return [*(flat.get(name, np.empty(0, dtype)) for name in BALANCE), rows]
+    return [*(flat.get(name, np.empty(0, dtype)) for name in BALANCE), zone_rows(blocks, lookup)]
 
 
 def thickness(
@@ -185,23 +217,12 @@ def thickness(
     1.163693
     """
     where = "solum.thickness"
-    data, names = balance_layers(layers, where)
-    table, lookup = parameter_table(parameters, where)
-    if isinstance(parameters, Mapping):
-        require_zone(data, parameters, where)
-        names = (*names, "zone")
+    table = parameter_table(parameters, where)
+    inputs = balance_layers(layers, parameters, where)
     options = options or SolumOptions()
     options.require_density_ratio(parameters, where)
-    if all(data[name].ndim == 0 for name in NEEDED):
-        _reject_numbers(data, names, where)
-    dtype = float_type(*(data[name] for name in names if variable(name).kind == "continuous"))
-    balance = _Balance(names, str(dtype), options.balance())
-    results = map_pixels(
-        balance,
-        *(data[name] for name in names),
-        outputs=[typed(name, dtype) for name in OUTPUTS],
-        shared=(table, lookup),
-    )
+    if all(inputs.data[name].ndim == 0 for name in NEEDED):
+        _reject_numbers(inputs.data, inputs.names, where)
     attrs = {
         "title": "solum thickness at steady state",
         "references": SOLUM_STUDY,
@@ -209,21 +230,24 @@ def thickness(
         **options.attributes(),
         "assumptions": "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected",
     }
-    return xr.Dataset(dict(zip(OUTPUTS, results)), attrs=attrs)
+    return inputs.map(
+        _Balance(inputs.names, inputs.dtype, options.balance()),
+        outputs=[typed(name, inputs.dtype) for name in OUTPUTS],
+        shared=(table,),
+        attrs=attrs,
+    )
 
 
-def parameter_table(
-    parameters: SolumParameters | Mapping[int, SolumParameters], where: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int16] | None]:
-    """The kernel's table, and for parameters by zone the row of each code 0..255 (-1: none)."""
+def parameter_table(parameters: SolumParameters | Mapping[int, SolumParameters], where: str) -> Doubles:
+    """The kernel's table: a row for each zone."""
     if isinstance(parameters, SolumParameters):
-        return np.array([parameters.row()]), None
+        return np.array([parameters.row()])
     if not isinstance(parameters, Mapping) or not parameters:
         raise InputError(f"{where}: parameters are {parameters!r}, expected SolumParameters or a mapping by zone")
     for zone, values in parameters.items():
         if not isinstance(values, SolumParameters) or int(zone) != zone or not 0 <= zone < NO_CLASS:
             raise InputError(f"{where}: parameters[{zone!r}] is {values!r}, expected zones 0..254 with SolumParameters")
-    return np.array([values.row() for values in parameters.values()]), zone_lookup(parameters)
+    return np.array([values.row() for values in parameters.values()])
 
 
 def status_counts(result: xr.Dataset) -> pd.Series[int]:

@@ -4,43 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
-from tpsoil.kernels import pedogenesis
-from tpsoil.variables import Variable
+from tpsoil.variables import Variable, variable
 
-from .energy import FlatKernel, typed
+from .energy import Cells, FlatKernel, Layer
 from .inputs import float_type, values_of
 
-Array = npt.NDArray[Any]
-Cells = float | Array | xr.DataArray
-"""A number, an array or a labelled layer."""
-
-TIME_TO_BARE = Variable("time_to_bare", "time until bedrock emerges", "a", 0, meaning="inf where it never does")
+THICKNESS: Final = replace(
+    variable("solum_thickness"), meaning="surface to the top of the C horizon, after a given time"
+)
+TIME_TO_BARE: Final = Variable("time_to_bare", "time until bedrock emerges", "a", 0, meaning="inf where it never does")
 
 
 @overload
 def evolve(thickness: float, potential_production: float, erosion_rate: float, h0: float, years: float) -> float: ...
 @overload
 def evolve(
-    thickness: xr.DataArray, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells
-) -> xr.DataArray: ...
-@overload
-def evolve(
-    thickness: Array,
-    potential_production: float | Array,
-    erosion_rate: float | Array,
-    h0: float | Array,
-    years: float | Array,
-) -> Array: ...
-@overload
-def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells) -> Cells: ...
+    thickness: Layer | float,
+    potential_production: Layer | float,
+    erosion_rate: Layer | float,
+    h0: Layer | float,
+    years: Layer | float,
+) -> Layer: ...
 def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells) -> Cells:
     """Solum thickness after a time with constant production and erosion.
 
@@ -80,18 +71,16 @@ def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h
     """
     names = ("thickness", "potential_production", "erosion_rate", "h0", "years")
     inputs = (thickness, potential_production, erosion_rate, h0, years)
-    return _apply("evolve", names, inputs, pedogenesis.thickness_after, "thickness_after_field", "solum_thickness")
+    return _apply("evolve", "thickness_after_field", THICKNESS, dict(zip(names, inputs)))
 
 
 @overload
 def evolve_through(thickness: float, climates: Sequence[tuple[float, float, float]], h0: float) -> float: ...
 @overload
 def evolve_through(
-    thickness: xr.DataArray, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells
-) -> xr.DataArray: ...
-@overload
-def evolve_through(thickness: Cells, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells) -> Cells: ...
-def evolve_through(thickness: Cells, climates: Sequence[tuple[Cells, Cells, float]], h0: Cells) -> Cells:
+    thickness: Layer, climates: Sequence[tuple[Layer | float, Layer | float, float]], h0: Layer | float
+) -> Layer: ...
+def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h0: Any) -> Cells:
     """Solum thickness after a chain of climates, each constant for its time.
 
     Parameters
@@ -131,14 +120,8 @@ def evolve_through(thickness: Cells, climates: Sequence[tuple[Cells, Cells, floa
 def time_to_bare(thickness: float, potential_production: float, erosion_rate: float, h0: float) -> float: ...
 @overload
 def time_to_bare(
-    thickness: xr.DataArray, potential_production: Cells, erosion_rate: Cells, h0: Cells
-) -> xr.DataArray: ...
-@overload
-def time_to_bare(
-    thickness: Array, potential_production: float | Array, erosion_rate: float | Array, h0: float | Array
-) -> Array: ...
-@overload
-def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells) -> Cells: ...
+    thickness: Layer | float, potential_production: Layer | float, erosion_rate: Layer | float, h0: Layer | float
+) -> Layer: ...
 def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells) -> Cells:
     """Years until bedrock emerges under constant production and erosion.
 
@@ -168,25 +151,18 @@ def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Ce
     """
     names = ("thickness", "potential_production", "erosion_rate", "h0")
     inputs = (thickness, potential_production, erosion_rate, h0)
-    return _apply("time_to_bare", names, inputs, pedogenesis.bare_after, "bare_after_field", TIME_TO_BARE)
+    return _apply("time_to_bare", "bare_after_field", TIME_TO_BARE, dict(zip(names, inputs)))
 
 
-def _apply(
-    where: str, names: tuple[str, ...], inputs: tuple[Any, ...], one: Any, field: str, output: str | Variable
-) -> Cells:
-    if all(np.ndim(value) == 0 for value in inputs):
-        numbers = [float(values_of(value)) for value in inputs]
-        result = float(one(*numbers))
-        if np.isnan(result) and not any(np.isnan(number) for number in numbers):
-            listed = ", ".join(f"{name}={number:g}" for name, number in zip(names, numbers))
-            raise InputError(f"{where}: {listed}: expected finite values, h0 > 0, and none but erosion_rate negative")
-        if not any(isinstance(value, xr.DataArray) for value in inputs):
-            return result
-        spec = typed(output, np.dtype(float)) if isinstance(output, str) else output
-        return xr.DataArray(result, name=spec.name, attrs=spec.attributes())
-    dtype = float_type(*inputs)
-    spec = typed(output, dtype) if isinstance(output, str) else output
-    spec = replace(spec, dtype=str(dtype))
-    if spec.name == "solum_thickness":
-        spec = replace(spec, meaning="surface to the top of the C horizon, after a given time")
-    return map_pixels(FlatKernel(field, str(dtype)), *inputs, outputs=[spec])[0]
+def _apply(where: str, kernel: str, output: Variable, inputs: dict[str, Cells]) -> Cells:
+    if any(np.ndim(value) for value in inputs.values()):
+        spec = replace(output, dtype=str(float_type(*inputs.values())))
+        return map_pixels(FlatKernel(kernel, spec.dtype), *inputs.values(), outputs=[spec])[0]
+    numbers = {name: float(values_of(value)) for name, value in inputs.items()}
+    result = FlatKernel(kernel, "float64")(*(np.array([number]) for number in numbers.values())).item()
+    if np.isnan(result) and not any(np.isnan(number) for number in numbers.values()):
+        listed = ", ".join(f"{name}={number:g}" for name, number in numbers.items())
+        raise InputError(f"{where}: {listed}: expected finite values, h0 > 0, and none but erosion_rate negative")
+    if not any(isinstance(value, xr.DataArray) for value in inputs.values()):
+        return float(result)
+    return xr.DataArray(result, name=output.name, attrs=output.attributes())

@@ -12,25 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, MissingInputError, nearest_name
-from tpsoil.kernels import transient as kernel
+from tpsoil.kernels import transient
 from tpsoil.variables import Variable, variable
 
 from .climate_series import ClimateSeries
-from .inputs import NEEDED, balance_layers, check_units, float_type
+from .inputs import NEEDED, check_units
 from .options import SolumOptions
 from .parameters import SolumParameters
-from .thickness import parameter_table, require_zone, zone_rows
+from .thickness import balance_layers, parameter_table, zone_rows
 
 Doubles = npt.NDArray[np.float64]
 CHANGING: Final = NEEDED[:4]
 EQUILIBRIUM: Final[Mapping[int, str]] = {
-    kernel.IN_EQUILIBRIUM: "in equilibrium",
-    kernel.THINNER: "thinner than its steady state",
-    kernel.THICKER: "thicker than its steady state",
-    kernel.WITHOUT_STEADY_STATE: "no steady state",
+    transient.IN_EQUILIBRIUM: "in equilibrium",
+    transient.THINNER: "thinner than its steady state",
+    transient.THICKER: "thicker than its steady state",
+    transient.WITHOUT_STEADY_STATE: "no steady state",
 }
 MAX_STEPS: Final = 100_000
 
@@ -163,24 +162,15 @@ def transient_thickness(
     0
     """
     where = "solum.transient_thickness"
-    data, names = balance_layers(layers, where)
+    table = parameter_table(parameters, where)
+    inputs = balance_layers(layers, parameters, where)
     chosen, how = options or SolumOptions(), settings or TransientSettings()
     chosen.require_density_ratio(parameters, where)
     named = require_years(years, series, where)
-    table, lookup = parameter_table(parameters, where)
-    if isinstance(parameters, Mapping):
-        require_zone(data, parameters, where)
-        names = (*names, "zone")
-    anchors, stacked = _stack(data, how.stack, where)
-    dtype = str(float_type(*(data[name] for name in names if variable(name).kind == "continuous")))
-    outputs = transient_outputs(named, dtype)
-    step = _Transient(names, anchors, stacked, dtype, _schedule(series, anchors, named, how), how, chosen)
-    results = map_pixels(
-        step,
-        *(data[name] for name in (*names, *dict.fromkeys(name for of_year in stacked for name in of_year))),
-        outputs=outputs,
-        shared=(table, lookup),
-    )
+    anchors, stacked = _stack(inputs.data, how.stack, where)
+    extra = tuple(dict.fromkeys(name for of_year in stacked for name in of_year if name not in inputs.names))
+    schedule = _schedule(series, anchors, named, how)
+    kernel = _Transient((*inputs.names, *extra), anchors, stacked, inputs.dtype, schedule, how, chosen)
     attrs = {
         "title": "solum thickness under a changing climate",
         "references": SOLUM_STUDY,
@@ -189,7 +179,8 @@ def transient_thickness(
         "equilibrium_tolerance": how.tolerance,
         **chosen.attributes(),
     }
-    return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+    outputs = transient_outputs(named, inputs.dtype)
+    return inputs.map(kernel, *(inputs.data[name] for name in extra), outputs=outputs, shared=(table,), attrs=attrs)
 
 
 def require_years(years: Sequence[float], series: ClimateSeries, where: str) -> list[float]:
@@ -281,16 +272,15 @@ class _Transient:
     def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
         *blocks, (table, lookup) = arguments
         shape = np.shape(blocks[0])
-        extra = list(dict.fromkeys(name for of_year in self.stacked for name in of_year))
-        by_name = dict(zip((*self.names, *extra), blocks))
+        by_name = dict(zip(self.names, blocks))
         flat = {name: np.asarray(block).reshape(-1) for name, block in by_name.items()}
-        rows = zone_rows(by_name.get("zone"), by_name.get("soil_mask"), lookup)
+        rows = zone_rows(by_name, lookup)
         layers = np.array([[flat[of_year[k]] for of_year in self.stacked] for k in range(4)], dtype=np.float64)
         curvature = flat["general_curvature"].astype(np.float64)
         bedrock = flat["depth_to_bedrock"].astype(np.float64) if "depth_to_bedrock" in flat else curvature * np.nan
         s = self.schedule
         start = math.nan if self.how.start == "steady" else float(self.how.start)
-        thickness, flags = kernel.thickness_through(
+        thickness, flags = transient.thickness_through(
             self.anchors, layers, curvature, bedrock, rows, table, s.middles, s.lengths, s.changes, s.stops,
             s.stop_years, s.stop_changes, start, self.how.tolerance, self.options.balance(),
         )  # fmt: skip
