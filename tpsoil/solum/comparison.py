@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ import xarray as xr
 from scipy import stats
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
+from tpsoil.errors import GridError, InputError, UnitsError, nearest_name, require_named
 from tpsoil.evaluation import THICKNESS_MEASURES, CensoredObservations, score
 from tpsoil.evaluation.censored import ALL, LIMITS
 from tpsoil.grid import require_same_grid
 from tpsoil.tiles import compute_together
-from tpsoil.units import conversion, convertible, same_unit
+from tpsoil.units import conversion, same_unit
 from tpsoil.variables import Variable
 
+from .covariates import valid_numbers
 from .observations import OBSERVED, THICKNESS_NAMES, lower_limits, values_at
 
 DIFFERENCE = Variable("relative_difference", "relative difference", "%", meaning="100 (this - other)/other")
@@ -60,18 +62,17 @@ def thickness_map(layer: xr.DataArray, *, units: str | None = None, nodata: floa
     if declared and units is not None and not same_unit(declared, units):
         raise UnitsError(f"thickness map '{layer.name}' has units '{declared}', not units={units!r}")
     unit = units or declared or "m"
-    if not convertible(unit, "m"):
-        raise UnitsError(f"thickness map '{layer.name}' has units '{unit}', expected a length such as m or cm")
     to_metres = conversion(unit, "m", where=f"thickness map '{layer.name}'").factor
     fills = [
         nodata,
         *(layer.attrs.get(key, layer.encoding.get(key)) for key in ("_FillValue", "missing_value", "nodata")),
     ]
+    numbers = layer if layer.dtype.kind == "f" else layer.astype("float64")  # whose type may not have the nodata value
     valid = layer.astype("float64" if layer.dtype == np.float64 else "float32")
     valid = valid.where(valid >= 0)
     for fill in fills:
         if fill is not None and np.isfinite(float(fill)):
-            valid = valid.where(layer != layer.dtype.type(fill))
+            valid = valid.where(numbers != numbers.dtype.type(fill))
     scaled = valid * to_metres if to_metres != 1.0 else valid
     return scaled.assign_attrs({**layer.attrs, "units": "m"}).rename(layer.name)
 
@@ -122,9 +123,7 @@ def compare_maps(
     if not maps:
         raise InputError("compare_maps: no maps")
     calibrated = set(in_sample)
-    unknown = sorted(calibrated - set(maps))
-    if unknown:
-        raise InputError(f"compare_maps: in_sample names no map '{unknown[0]}'{nearest_name(unknown[0], maps)}")
+    require_named("compare_maps: in_sample", sorted(calibrated), maps, "map")
     if calibrated and profiles is None:
         raise InputError("compare_maps: in_sample has no effect without profiles; pass them, or leave in_sample out")
     if len(maps) > 1:
@@ -207,28 +206,20 @@ def relative_difference(this: xr.DataArray, other: xr.DataArray, *, band: float 
         raise InputError(f"relative_difference: band is {band!r} %, expected at least 0")
     if this.shape != other.shape:
         raise GridError(f"relative_difference: shapes {this.shape} and {other.shape}; bring both onto one grid")
-    results = map_pixels(_Difference(float(band)), this, other, outputs=[DIFFERENCE, AGREEMENT])
-    attrs = {"band": float(band)}
-    return xr.Dataset({spec.name: layer for spec, layer in zip((DIFFERENCE, AGREEMENT), results)}, attrs=attrs)
+    outputs = [DIFFERENCE, AGREEMENT]
+    results = map_pixels(partial(_difference, band=float(band)), this, other, outputs=outputs)
+    return xr.Dataset({spec.name: layer for spec, layer in zip(outputs, results)}, attrs={"band": float(band)})
 
 
-class _Difference:
+def _difference(
+    this: npt.NDArray[Any], other: npt.NDArray[Any], *, band: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
     """Relative difference and its class, for one chunk."""
-
-    def __init__(self, band: float) -> None:
-        self.band = band
-
-    def __call__(
-        self, this: npt.NDArray[Any], other: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-        this_m, other_m = this.astype(np.float64), other.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            percent = np.where(other_m > 0, 100.0 * (this_m - other_m) / other_m, np.nan)
-            code = np.where(percent > self.band, 2, np.where(percent < -self.band, 0, 1))
-        return percent, np.where(np.isnan(percent), 255, code).astype(np.uint8)
-
-    def __dask_tokenize__(self) -> Any:
-        return (type(self).__name__, self.band)
+    this_m, other_m = this.astype(np.float64), other.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        percent = np.where(other_m > 0, 100.0 * (this_m - other_m) / other_m, np.nan)
+        code = np.where(percent > band, 2, np.where(percent < -band, 0, 1))
+    return percent, np.where(np.isnan(percent), 255, code).astype(np.uint8)
 
 
 def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None = None) -> pd.DataFrame:
@@ -264,14 +255,12 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     """
     if isinstance(table, xr.Dataset):
         selected = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
-        _require(selected, map(str, table.data_vars))
-        values = {
-            n: np.asarray(v.values, float).ravel()
-            for n, v in zip(selected, compute_together(table[n] for n in selected))
-        }
+        require_named("pearson_matrix", selected, table.data_vars, "layer")
+        loaded = compute_together(table[n] for n in selected)
+        values = {n: valid_numbers(layer.values, table[n]).ravel() for n, layer in zip(selected, loaded)}
     else:
         selected = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
-        _require(selected, map(str, table.columns))
+        require_named("pearson_matrix", selected, table.columns)
         values = {n: table[n].to_numpy(float) for n in selected}
     rows = []
     for first in selected:
@@ -283,10 +272,3 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
                 r, p = (1.0, 0.0) if first == second else map(float, stats.pearsonr(a, b))
             rows.append({"first": first, "second": second, "r": r, "p": p, "n": int(a.size)})
     return pd.DataFrame(rows)
-
-
-def _require(names: Iterable[str], available: Iterable[str]) -> None:
-    columns = list(available)
-    missing = [name for name in names if name not in columns]
-    if missing:
-        raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], columns)}")

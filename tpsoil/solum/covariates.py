@@ -99,11 +99,20 @@ def columns_of(names: Iterable[str], categorical: Iterable[str], attrs: Mapping[
 
 
 def fill_of(layer: xr.DataArray) -> float:
-    """The code of a class layer that means nodata; NaN for floating layers.
+    """The value of a layer that means nodata; NaN where there is none.
 
-    As `tpsoil.variables.missing_code`, else by the type: 255 for uint8, the lowest signed integer.
+    As `tpsoil.variables.missing_code`, else by the type: 255 for uint8, the lowest signed integer; of a floating layer
+    its `_FillValue`.
     """
     code, kind = missing_code(layer), np.dtype(layer.dtype)
+    if kind.kind == "f":
+        code = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue"))
     if code is not None:
         return float(code)
     return 255.0 if kind == np.uint8 else float(np.iinfo(kind).min) if kind.kind == "i" else float("nan")
+
+
+def valid_numbers(values: npt.ArrayLike, layer: xr.DataArray) -> Doubles:
+    """Values of a layer as float64, with NaN where they are its nodata value."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(numbers == fill_of(layer), np.nan, numbers)

@@ -16,6 +16,7 @@ from tpsoil.grid import coordinates, grid_of
 from tpsoil.points import project_points, unproject_points
 from tpsoil.tiles import compute_together
 
+from .covariates import valid_numbers
 from .observations import values_at
 
 WINDOWS: Final[Mapping[str, tuple[float, float, float, float]]] = {
@@ -75,7 +76,7 @@ def window_statistics(
         loaded = compute_together([data[name].isel(part) for name in names])
         selected = inside[part["y"], part["x"]]
         for name, layer in zip(names, loaded):
-            values = np.asarray(layer.values, float)[selected]
+            values = valid_numbers(layer.values, data[name])[selected]
             values = values[np.isfinite(values)]
             row: dict[str, Any] = {"window": window, "layer": name, "cells": values.size}
             if values.size:

@@ -18,9 +18,10 @@ from tpsoil.grid import grid_of
 from tpsoil.kernels import misfit, pedogenesis
 from tpsoil.points import locate_points, position_pairs
 from tpsoil.soil_mask import with_soil_mask
-from tpsoil.tiles import compute_together
+from tpsoil.tiles import take_points
 from tpsoil.variables import NO_CLASS
 
+from .covariates import valid_numbers
 from .inputs import DEEPEST_M, NEEDED, SUSPECT_MEDIAN_M, require_layers
 from .options import SolumOptions
 
@@ -136,8 +137,8 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
     Returns
     -------
     DataFrame
-        The index of `points`; `inside`, and one float64 column for each name: NaN outside the grid and, for classes,
-        where the layer has its fill value.
+        The index of `points`; `inside`, and one float64 column for each name: NaN outside the grid and
+        where the layer has its nodata value.
 
     Raises
     ------
@@ -149,19 +150,13 @@ def values_at(layers: xr.Dataset, points: pd.DataFrame, names: Sequence[str]) ->
     box = grid_of(layers, where="solum.values_at")
     row, column = locate_points(points, box, where="profiles")
     inside = row >= 0
-    at = {
-        "y": xr.DataArray(np.where(inside, row, 0), dims="point"),
-        "x": xr.DataArray(np.where(inside, column, 0), dims="point"),
-    }
-    loaded = compute_together([layers[name].isel(at) if layers[name].ndim else layers[name] for name in names])
+    gridded = {name: layers[name].transpose("y", "x").data for name in names if layers[name].ndim}
+    taken = take_points(gridded, row[inside], column[inside])
     result = pd.DataFrame({"inside": inside}, index=points.index)
-    for name, values in zip(names, loaded):
-        column_values = np.broadcast_to(np.asarray(values.values, dtype=np.float64), inside.shape)
-        fill = layers[name].encoding.get("_FillValue", layers[name].attrs.get("_FillValue"))
-        if fill is None and layers[name].dtype == np.uint8:
-            fill = NO_CLASS
-        missing = ~inside | (column_values == float(fill) if fill is not None else False)
-        result[name] = np.where(missing, np.nan, column_values)
+    for name in names:
+        values = np.full(inside.size, np.nan)
+        values[inside] = valid_numbers(taken[name] if name in taken else layers[name].values, layers[name])
+        result[name] = values
     return result
 
 
