@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, MissingInputError
-from tpsoil.variables import NO_CLASS, Variable, describe_layer
+from tpsoil.errors import InputError, MissingInputError, require_one_of
+from tpsoil.variables import NO_CLASS, Variable, describe_layer, stored_kind
 
 Array = npt.NDArray[Any]
+Code = TypeVar("Code", int, str)
 SHOWN: Final = 12
 
 
@@ -64,14 +65,7 @@ def read_class_table(path: str | Path) -> ClassTable:
     >>> read_class_table(path).names
     {1: 'meadow', 2: 'steppe'}
     """
-    codes: dict[int, int] = {}
-    rows, names = _read_rows(Path(path))
-    for line, code, value in rows:
-        try:
-            codes[int(code)] = value
-        except ValueError:
-            raise InputError(f"{path}, line {line}: code '{code}' and class '{value}', expected two integers") from None
-    return ClassTable(codes, names)
+    return ClassTable(*_read_table(Path(path), int))
 
 
 def read_name_table(path: str | Path) -> tuple[dict[str, int], dict[int, str]]:
@@ -100,29 +94,28 @@ def read_name_table(path: str | Path) -> tuple[dict[str, int], dict[int, str]]:
     >>> read_name_table(path)[0]
     {'Q': 1, 'J': 2}
     """
-    rows, names = _read_rows(Path(path))
-    return {code: value for _, code, value in rows}, names
+    return _read_table(Path(path), str)
 
 
-def _read_rows(where: Path) -> tuple[list[tuple[int, str, int]], dict[int, str]]:
-    """Line, code and class of every row, and the classes' names."""
-    rows: dict[str, tuple[int, str, int]] = {}
+def _read_table(path: Path, code_type: type[Code]) -> tuple[dict[Code, int], dict[int, str]]:
+    """Class of every code, and the classes' names."""
+    codes: dict[Code, int] = {}
     names: dict[int, str] = {}
-    for line, row in csv_rows(where, {"code", "class", "name"}):
-        code = (row["code"] or "").strip()
+    for line, row in csv_rows(path, {"code", "class", "name"}):
         try:
-            value = int(row["class"])
+            code, value = code_type((row["code"] or "").strip()), int(row["class"])
         except (TypeError, ValueError):
+            expected = "two integers" if code_type is int else "a class that is an integer"
             raise InputError(
-                f"{where}, line {line}: code '{code}' and class '{row['class']}', expected two integers"
+                f"{path}, line {line}: code '{row['code']}' and class '{row['class']}', expected {expected}"
             ) from None
-        if code in rows:
-            raise InputError(f"{where}, line {line}: code {code} is listed twice; a code has one class")
+        if code in codes:
+            raise InputError(f"{path}, line {line}: code {code} is listed twice; a code has one class")
         name = (row["name"] or "").strip()
         if names.setdefault(value, name) != name:
-            raise InputError(f"{where}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name")
-        rows[code] = (line, code, value)
-    return list(rows.values()), names
+            raise InputError(f"{path}, line {line}: class {value} is '{names[value]}' and '{name}'; give it one name")
+        codes[code] = value
+    return codes, names
 
 
 def csv_rows(path: Path, columns: Set[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -191,8 +184,7 @@ def reclassify(
     outside = sorted({value for value in codes.values() if not 0 <= value < NO_CLASS})
     if outside:
         raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 means missing")
-    if unknown not in ("refuse", "nodata"):
-        raise InputError(f"{where}: unknown is {unknown!r}, expected 'refuse' or 'nodata'")
+    require_one_of(where, "unknown", unknown, ("refuse", "nodata"))
     fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue")) if nodata is None else nodata
     listed = sorted(codes)
     kernel = _Recode(
@@ -212,16 +204,11 @@ def reclassify(
 
 
 def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
-    try:
-        base = describe_layer(name)
-    except InputError:
-        base = describe_layer(name, units="1", kind="categorical")
-    if base.kind != "categorical":
-        raise InputError(
-            f"reclassify to {name}: '{name}' is {base.kind} in the catalogue, expected a categorical layer"
-        )
-    names = dict(sorted(flags.items()))
-    return Variable(name, base.long_name, "1", dtype="uint8", kind="categorical", meaning=base.meaning, flags=names)
+    kind = stored_kind(name, {})
+    if kind not in (None, "categorical"):
+        raise InputError(f"reclassify to {name}: '{name}' is {kind} in the catalogue, expected a categorical layer")
+    entry = describe_layer(name, units="1", kind="categorical")
+    return replace(entry, dtype="uint8", flags=dict(sorted(flags.items())))
 
 
 @dataclass(frozen=True)

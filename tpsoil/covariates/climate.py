@@ -291,16 +291,14 @@ def _complete_years(
     first, last = (int(year_of.min()), int(year_of.max())) if years is None else (int(years[0]), int(years[1]))
     if last < first:
         raise InputError(f"{where}: years are {first} to {last}, expected the first before the last")
-    months_required = np.arange((first - 1970) * 12, (last - 1970 + 1) * 12)
-    order: list[int] = []
-    faults: list[str] = []
-    for stamp in months_required:
-        places = np.flatnonzero(stamps == stamp)
-        if len(places) == 1:
-            order.append(int(places[0]))
-        else:
-            faults.append(f"{stamp // 12 + 1970}-{stamp % 12 + 1:02d} {'missing' if not len(places) else 'twice'}")
+    required = np.arange((first - 1970) * 12, (last - 1970 + 1) * 12)
+    places = [np.flatnonzero(stamps == stamp) for stamp in required]
+    faults = [
+        f"{stamp // 12 + 1970}-{stamp % 12 + 1:02d} {'twice' if len(place) else 'missing'}"
+        for stamp, place in zip(required, places)
+        if len(place) != 1
+    ]
     if faults:
         shown = ", ".join(faults[:12]) + (f" and {len(faults) - 12} more" if len(faults) > 12 else "")
         raise InputError(f"{where}: complete years {first} to {last} are needed: {shown}; choose other years=")
-    return np.asarray(order), f"{first}-{last}"
+    return np.concatenate(places), f"{first}-{last}"
