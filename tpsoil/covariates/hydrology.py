@@ -39,6 +39,15 @@ AREA_UNIT: Final = 2.0**-20
 """Areas in LS are multiples of this, m2, so that their sums are exact in any order."""
 
 
+@dataclass(frozen=True)
+class LsOptions:
+    """Options of the LS factor, as in `hydrology_attributes`."""
+
+    steepness: Steepness = "rusle"
+    max_length_m: float = 300.0
+    allow_coarse_dem: bool = False
+
+
 def hydrology_attributes(
     elevation: xr.DataArray,
     *,
@@ -113,16 +122,11 @@ def hydrology_attributes(
     >>> hydrology_attributes(dem, cell_size_m=30.0).slope_length[2].values.tolist()
     [15.0, 45.0, 75.0, 105.0, 135.0]
     """
+    options = LsOptions(steepness, max_length_m, allow_coarse_dem)
     return xr.Dataset(
         {
             **flow_layers(elevation, memory_limit_gb=memory_limit_gb, cell_size_m=cell_size_m),
-            "ls_factor": ls_factor_of(
-                elevation,
-                steepness=steepness,
-                max_length_m=max_length_m,
-                allow_coarse_dem=allow_coarse_dem,
-                cell_size_m=cell_size_m,
-            ),
+            "ls_factor": ls_factor_of(elevation, options, cell_size_m=cell_size_m),
         }
     )[list(HYDROLOGY_LAYERS)]
 
@@ -162,30 +166,28 @@ def flow_layers(
 
 
 def ls_factor_of(
-    elevation: xr.DataArray,
-    *,
-    steepness: Steepness = "rusle",
-    max_length_m: float = 300.0,
-    allow_coarse_dem: bool = False,
-    cell_size_m: float | None = None,
+    elevation: xr.DataArray, options: LsOptions, *, cell_size_m: float | None = None
 ) -> xr.DataArray:
     """The LS factor of `hydrology_attributes`, by windows.
 
     Parameters
     ----------
-    elevation, steepness, max_length_m, allow_coarse_dem, cell_size_m
+    elevation, cell_size_m
         As there.
+    options : LsOptions
 
     Returns
     -------
     DataArray (y, x), float32, 1
     """
     where = "hydrology_attributes"
+    steepness, max_length_m = options.steepness, options.max_length_m
     require_one_of(where, "steepness", steepness, STEEPNESS)
     if not (np.isfinite(max_length_m) and max_length_m > 0):
         raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
-    coarse = require_fine_cells(surface.dx, surface.dy, max_length_m, allow_coarse_dem=allow_coarse_dem, where=where)
+    allow = options.allow_coarse_dem
+    coarse = require_fine_cells(surface.dx, surface.dy, max_length_m, allow_coarse_dem=allow, where=where)
     window = ls_window(surface.dx, surface.dy, steepness=steepness, max_length_m=max_length_m)
     attrs = {
         "parents": "elevation",
@@ -197,14 +199,14 @@ def ls_factor_of(
     if coarse:
         attrs |= {"allow_coarse_dem": "true", "warning": coarse}
     rows = np.arange(surface.elevation.shape[0])
-    options: Any = {"outputs": [variable("ls_factor")], "rows": (rows,), "attrs": attrs}
+    common: Any = {"outputs": [variable("ls_factor")], "rows": (rows,), "attrs": attrs}
     if window.halo <= LONGEST_HALO:
-        (ls,) = map_windows(window, surface.elevation, halo=window.halo, **options)
+        (ls,) = map_windows(window, surface.elevation, halo=window.halo, **common)
         if is_lazy(surface.elevation):  # chunks narrower than the halo were joined
             layer = cast(xr.DataArray, ls)
             return layer.copy(data=layer.data.rechunk(surface.elevation.chunks))
     else:
-        (ls,) = map_whole(partial(_of_padded, window=replace(window, halo=1)), surface.elevation, **options)
+        (ls,) = map_whole(partial(_of_padded, window=replace(window, halo=1)), surface.elevation, **common)
     return cast(xr.DataArray, ls)
 
 
@@ -344,12 +346,11 @@ def _tiles_of(
 
 def require_memory(shape: tuple[int, int], limit_gb: float, where: str) -> None:
     """Reject a DEM whose flow needs more than a limit."""
-    rows, columns = shape
-    needed = needed_bytes((rows, columns)) / 1e9
+    needed = needed_bytes(shape) / 1e9
     if needed > limit_gb:
         factor = int(np.ceil(np.sqrt(needed / limit_gb)))
         raise InputError(
-            f"{where}: the flow over {rows} x {columns} cells needs {needed:.1f} GB, the limit is {limit_gb:g} GB; "
+            f"{where}: the flow over {shape[0]} x {shape[1]} cells needs {needed:.1f} GB, the limit is {limit_gb:g} GB; "
             f"average the DEM by {factor} x {factor} cells, cut it into whole basins, or set "
             f"memory_limit_gb={np.ceil(needed):.0f}"
         )

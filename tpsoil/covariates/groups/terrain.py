@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, Final, Literal
 
 import xarray as xr
@@ -17,9 +17,9 @@ from tpsoil.covariates.hydrology import (
     LONGEST_HALO,
     MEMORY_LIMIT_GB,
     FlowIndices,
+    LsOptions,
     LsWindow,
     flow_layers,
-    hydrology_attributes,
     ls_factor_of,
     ls_window,
     require_memory,
@@ -152,10 +152,10 @@ class Hydrology(DemGroup):
         """LS by windows of the DEM, the others of the complete DEM by tiles."""
         if self.dem is None:
             return ()
-        ls = FromDem((variable("ls_factor"),), self.on_dem, self._window)
+        ls = FromDem((variable("ls_factor"),), self.ls_on_dem, self._window)
         return (
             *((ls,) if "ls_factor" in self.chosen else ()),  # a coarse DEM is rejected for LS alone
-            FromDem(tuple(variable(name) for name in FLOW_LAYERS), self._flow_on_dem, flow=self._flow),
+            FromDem(tuple(variable(name) for name in FLOW_LAYERS), self.flow_on_dem, flow=self._flow),
         )
 
     def _window(self, dx: Array, dy: Array) -> LsWindow:
@@ -173,17 +173,13 @@ class Hydrology(DemGroup):
             return super().compute(layers)
         return HydrologyLayers(self, layers["elevation"])
 
-    def on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
-        """Attributes at the resolution of a DEM."""
-        return hydrology_attributes(
-            elevation,
-            steepness=self.steepness,
-            max_length_m=self.max_length_m,
-            allow_coarse_dem=self.allow_coarse_dem,
-            memory_limit_gb=self.memory_limit_gb,
-        )
+    def ls_on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
+        """LS at the resolution of a DEM."""
+        options = LsOptions(self.steepness, self.max_length_m, self.allow_coarse_dem)
+        return xr.Dataset({"ls_factor": ls_factor_of(elevation, options)})
 
-    def _flow_on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
+    def flow_on_dem(self, elevation: xr.DataArray) -> xr.Dataset:
+        """The other layers at the resolution of a DEM."""
         return flow_layers(elevation, memory_limit_gb=self.memory_limit_gb)
 
 
@@ -192,19 +188,13 @@ class HydrologyLayers(Mapping[str, xr.DataArray]):
 
     def __init__(self, group: Hydrology, elevation: xr.DataArray) -> None:
         self.group, self.elevation = group, elevation
-        self._flow: xr.Dataset | None = None
+
+    @cached_property
+    def _flow(self) -> xr.Dataset:
+        return self.group.flow_on_dem(self.elevation)
 
     def __getitem__(self, name: str) -> xr.DataArray:
-        if name == "ls_factor":
-            return ls_factor_of(
-                self.elevation,
-                steepness=self.group.steepness,
-                max_length_m=self.group.max_length_m,
-                allow_coarse_dem=self.group.allow_coarse_dem,
-            )
-        if self._flow is None:
-            self._flow = flow_layers(self.elevation, memory_limit_gb=self.group.memory_limit_gb)
-        return self._flow[name]
+        return (self.group.ls_on_dem(self.elevation) if name == "ls_factor" else self._flow)[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(HYDROLOGY_LAYERS)
