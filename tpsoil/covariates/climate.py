@@ -256,17 +256,16 @@ def aridity_index(annual_precipitation: Cells | float, potential_evapotranspirat
     0.35
     """
     rain = "rain cannot be negative; declare its nodata value"
-    arguments = (
-        Argument("annual_precipitation", 0.0, units="mm", fix=rain, period="year"),
-        Argument("potential_evapotranspiration", 0.0, units="mm", period="year"),
-    )
+    inputs = {
+        Argument("annual_precipitation", 0.0, units="mm", fix=rain, period="year"): annual_precipitation,
+        Argument("potential_evapotranspiration", 0.0, units="mm", period="year"): potential_evapotranspiration,
+    }
     (result,) = per_cell(
-        CellKernel("climate", "ratio_cells", "aridity_index", arguments),
-        annual_precipitation,
-        potential_evapotranspiration,
+        CellKernel("climate", "ratio_cells", "aridity_index", tuple(inputs)),
+        *inputs.values(),
         outputs=[variable("aridity_index")],
         attrs={
-            "parents": "annual_precipitation potential_evapotranspiration",
+            "parents": " ".join(argument.name for argument in inputs),
             "formula": "precipitation / potential evapotranspiration",
         },
     )

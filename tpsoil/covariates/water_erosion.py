@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -26,6 +27,8 @@ K_US_TO_SI: Final = 0.1317
 R_UNIT: Final = {"SI": "MJ mm ha-1 h-1 a-1", "US": "hundreds of ft tonf in acre-1 h-1 a-1"}
 K_UNIT: Final = {"SI": "t ha h ha-1 MJ-1 mm-1", "US": "ton acre h hundreds of acre-1 ft-1 tonf-1 in-1"}
 
+SOIL: Final = ("sand", "silt", "clay", "soil_organic_carbon")
+"""Contents of the soil that K and EF follow from."""
 STONE_CORRECTION: Final = (
     "K exp(-0.04 (stone cover - 10)) above 10 % of stone cover, Poesen et al. 1994 "
     "(constants not verified at the source)"
@@ -94,20 +97,16 @@ def rusle(
     other = f"these are not {unit_system} units; choose unit_system='{'SI' if us else 'US'}'"
     require_unit("rusle", "rainfall_erosivity", rainfall_erosivity, R_UNIT[unit_system], fix=other)
     require_unit("rusle", "soil_erodibility", soil_erodibility, K_UNIT[unit_system], fix=other)
-    arguments = (
-        Argument("rainfall_erosivity", 0.0),
-        Argument("soil_erodibility", 0.0, 1.0, fix="K in SI units lies between 0 and 0.1"),
-        Argument("ls_factor", 0.0, units="1"),
-        Argument("cover_factor", 0.0, 1.0, "1"),
-        Argument("practice_factor", 0.0, 1.0, "1"),
-    )
+    inputs = {
+        Argument("rainfall_erosivity", 0.0): rainfall_erosivity,
+        Argument("soil_erodibility", 0.0, 1.0, fix="K in SI units lies between 0 and 0.1"): soil_erodibility,
+        Argument("ls_factor", 0.0, units="1"): ls_factor,
+        Argument("cover_factor", 0.0, 1.0, "1"): cover_factor,
+        Argument("practice_factor", 0.0, 1.0, "1"): practice_factor,
+    }
     (loss,) = per_cell(
-        _SoilLoss("erosion", "soil_loss_cells", "rusle", arguments, factor=R_US_TO_SI * K_US_TO_SI if us else 1.0),
-        rainfall_erosivity,
-        soil_erodibility,
-        ls_factor,
-        cover_factor,
-        practice_factor,
+        _SoilLoss("erosion", "soil_loss_cells", "rusle", tuple(inputs), factor=R_US_TO_SI * K_US_TO_SI if us else 1.0),
+        *inputs.values(),
         outputs=[variable("water_erosion")],
         attrs={
             "parents": "rainfall_erosivity soil_erodibility ls_factor cover_factor",
@@ -171,21 +170,21 @@ def soil_erodibility(
     where = "soil_erodibility"
     require_one_of(where, "unit_system", unit_system, ("SI", "US"))
     factor = K_US_TO_SI if unit_system == "SI" else 1.0
-    contents = tuple(
-        Argument(name, 0.0, 100.0, "%", "contents are mass shares in %; divide g/kg by 10")
-        for name in ("sand", "silt", "clay", "soil_organic_carbon")
-    )
+    inputs = mass_shares(SOIL, sand, silt, clay, soil_organic_carbon)
     (result,) = per_cell(
-        Texture("erosion", "erodibility_cells", where, contents, (factor,)),
-        sand,
-        silt,
-        clay,
-        soil_organic_carbon,
+        Texture("erosion", "erodibility_cells", where, tuple(inputs), (factor,)),
+        *inputs.values(),
         outputs=[variable("soil_erodibility")],
-        attrs={"parents": "sand silt clay soil_organic_carbon", "formula": "EPIC, Williams 1990"}
+        attrs={"parents": " ".join(SOIL), "formula": "EPIC, Williams 1990"}
         | ({} if unit_system == "SI" else {"units": K_UNIT["US"]}),
     )
     return result
+
+
+def mass_shares(names: Sequence[str], *contents: Cells | float) -> dict[Argument, Cells | float]:
+    """Contents of the soil as inputs of a formula."""
+    fix = "contents are mass shares in %; divide g/kg by 10"
+    return {Argument(name, 0.0, 100.0, "%", fix): content for name, content in zip(names, contents)}
 
 
 def stone_corrected_erodibility(soil_erodibility: Cells | float, stone_cover: Cells | float) -> Cells:
@@ -227,19 +226,13 @@ def stone_corrected_erodibility(soil_erodibility: Cells | float, stone_cover: Ce
     >>> stone_corrected_erodibility(0.03, 5.0), round(stone_corrected_erodibility(0.03, 35.0), 6)
     (0.03, 0.011036)
     """
-    where = "stone_corrected_erodibility"
-    arguments = (
-        Argument("soil_erodibility", 0.0, 1.0, K_UNIT["SI"]),
-        Argument("stone_cover", 0.0, 100.0, "%", "cover is in %"),
-    )
+    inputs = {
+        Argument("soil_erodibility", 0.0, 1.0, K_UNIT["SI"]): soil_erodibility,
+        Argument("stone_cover", 0.0, 100.0, "%", "cover is in %"): stone_cover,
+    }
+    kernel = CellKernel("erosion", "stone_cells", "stone_corrected_erodibility", tuple(inputs))
     attrs = {"parents": "soil_erodibility stone_cover", "stones": STONE_CORRECTION}
-    (result,) = per_cell(
-        CellKernel("erosion", "stone_cells", where, arguments),
-        soil_erodibility,
-        stone_cover,
-        outputs=[variable("soil_erodibility")],
-        attrs=attrs,
-    )
+    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("soil_erodibility")], attrs=attrs)
     return result
 
 

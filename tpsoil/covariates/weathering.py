@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, overload
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, nearest_name, require_one_of
+from tpsoil.errors import require_named, require_one_of
 from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
 from tpsoil.variables import Variable, variable
 
@@ -18,6 +18,7 @@ Basis = Literal["oxides", "elements"]
 Correction = Literal["none", "phosphate", "mclennan"]
 Result = xr.DataArray | npt.NDArray[Any] | float
 
+CONTENTS: Final = ("aluminium", "calcium", "sodium", "potassium", "phosphorus")
 OXIDE_MOLES: Final = tuple(1.0 / mass for mass in (101.961, 56.077, 61.979, 94.196, 141.943))
 """1 / molar mass of Al2O3, CaO, Na2O, K2O, P2O5, mol g-1."""
 ELEMENT_MOLES: Final = (0.5 / 26.98154, 1.0 / 40.078, 0.5 / 22.98977, 0.5 / 39.0983, 0.5 / 30.97376)
@@ -121,16 +122,12 @@ def chemical_index_of_alteration(
     require_one_of(where, "basis", basis, ("oxides", "elements"))
     require_one_of(where, "correction", correction, CORRECTIONS)
     limits = dict(detection_limits or {})
-    for name in limits:
-        if name not in ("calcium", "sodium"):
-            raise InputError(f"{where}: detection limit of '{name}'{nearest_name(name, ('calcium', 'sodium'))}")
+    require_named(where, limits, ("calcium", "sodium"), "detection limit of")
     high = 100.0 if basis == "oxides" else 1e6
     free = {"calcium", "sodium"}  # a negative content is below detection there
     unit, fix = "%" if basis == "oxides" else "mg kg-1", "oxides are in mass %, elements in mg/kg; see basis="
-    arguments = tuple(
-        Argument(name, -high if name in free else 0.0, high, unit, fix)
-        for name in ("aluminium", "calcium", "sodium", "potassium", "phosphorus")
-    )
+    layers = (aluminium, calcium, sodium, potassium, float("nan") if phosphorus is None else phosphorus)
+    arguments = tuple(Argument(name, -high if name in free else 0.0, high, unit, fix) for name in CONTENTS)
     kernel = CellKernel(
         "weathering",
         "alteration_cells",
@@ -145,14 +142,10 @@ def chemical_index_of_alteration(
     )
     index, codes = per_cell(
         kernel,
-        aluminium,
-        calcium,
-        sodium,
-        potassium,
-        float("nan") if phosphorus is None else phosphorus,
+        *layers,
         outputs=[variable("chemical_index_of_alteration"), STATUS],
         attrs={
-            "parents": "aluminium calcium sodium potassium" + ("" if phosphorus is None else " phosphorus"),
+            "parents": " ".join(CONTENTS if phosphorus is not None else CONTENTS[:-1]),
             "formula": "Nesbitt and Young 1982" + (", CaO* by McLennan 1993" if correction == "mclennan" else ""),
             "basis": basis,
             "correction": correction,

@@ -79,24 +79,20 @@ def rweq(
     where = "rweq"
     if not (np.isfinite(distance_m) and distance_m > 0):
         raise InputError(f"{where}: distance_m is {distance_m!r}, expected metres above 0")
-    arguments = (
-        Argument("weather_factor", 0.0, units="kg m-1"),
-        Argument("erodible_fraction", 0.0, 1.0, "1"),
-        Argument("crust_factor", 0.0, 1.0, "1"),
-        Argument("roughness_factor", 0.0, units="1"),
-        Argument("vegetation_factor", 0.0, 1.0, "1"),
-    )
+    inputs = {
+        Argument("weather_factor", 0.0, units="kg m-1"): weather_factor,
+        Argument("erodible_fraction", 0.0, 1.0, "1"): erodible_fraction,
+        Argument("crust_factor", 0.0, 1.0, "1"): crust_factor,
+        Argument("roughness_factor", 0.0, units="1"): roughness_factor,
+        Argument("vegetation_factor", 0.0, 1.0, "1"): vegetation_factor,
+    }
     turning = turning_point(distance_m)
     loss, status = per_cell(
-        CellKernel("erosion", "wind_loss_cells", where, arguments, (float(distance_m), turning)),
-        weather_factor,
-        erodible_fraction,
-        crust_factor,
-        roughness_factor,
-        vegetation_factor,
+        CellKernel("erosion", "wind_loss_cells", where, tuple(inputs), (float(distance_m), turning)),
+        *inputs.values(),
         outputs=[variable("wind_erosion"), variable("wind_erosion_status")],
         attrs={
-            "parents": "weather_factor erodible_fraction crust_factor roughness_factor vegetation_factor",
+            "parents": " ".join(argument.name for argument in inputs),
             "formula": "RWEQ",
             "distance_m": float(distance_m),
             "falling_beyond_kg_m": turning,
@@ -300,19 +296,14 @@ def soil_dryness(
     rain = "rain cannot be negative; declare its nodata value"
     for name, layer in (("precipitation", precipitation), ("irrigation", irrigation)):  # their sum has no units
         require_unit("soil_dryness", name, layer, "mm", fix=ADD_LAYER, period="month")
-    arguments = (
-        Argument("potential_evapotranspiration", 0.0, units="mm", period="month"),
-        Argument("precipitation", 0.0, units="mm", fix=rain, period="month"),
-        Argument("rain_days", 0.0, units="d"),
-    )
+    inputs: dict[Argument, Any] = {
+        Argument("potential_evapotranspiration", 0.0, units="mm", period="month"): potential_evapotranspiration,
+        Argument("precipitation", 0.0, units="mm", fix=rain, period="month"): precipitation + irrigation,
+        Argument("rain_days", 0.0, units="d"): rain_days,
+    }
     spec = Variable("soil_dryness", "soil wetness factor, RWEQ SW", "1", 0, 1, meaning="1 on dry soil")
-    (result,) = per_cell(
-        CellKernel("erosion", "dryness_cells", "soil_dryness", arguments, (float(days),)),
-        potential_evapotranspiration,
-        precipitation + irrigation,
-        rain_days,
-        outputs=[spec],
-    )
+    kernel = CellKernel("erosion", "dryness_cells", "soil_dryness", tuple(inputs), (float(days),))
+    (result,) = per_cell(kernel, *inputs.values(), outputs=[spec])
     return result
 
 
@@ -359,22 +350,15 @@ def weather_factor(
     >>> round(weather_factor(1640.0, 4500.0, 0.0, 0.8, 0.9), 6)
     88.704045
     """
-    arguments = (
-        Argument("wind_factor", 0.0, units="m3 s-3"),
-        Argument("elevation", -500.0, 9000.0, "m"),
-        Argument("temperature", -100.0, 100.0, "degC"),
-        Argument("soil_dryness", 0.0, 1.0, "1"),
-        Argument("snow_free", 0.0, 1.0, "1"),
-    )
-    (result,) = per_cell(
-        CellKernel("erosion", "weather_cells", "weather_factor", arguments, (float(gravity),)),
-        wind_factor,
-        elevation,
-        temperature,
-        soil_dryness,
-        snow_free,
-        outputs=[variable("weather_factor")],
-    )
+    inputs = {
+        Argument("wind_factor", 0.0, units="m3 s-3"): wind_factor,
+        Argument("elevation", -500.0, 9000.0, "m"): elevation,
+        Argument("temperature", -100.0, 100.0, "degC"): temperature,
+        Argument("soil_dryness", 0.0, 1.0, "1"): soil_dryness,
+        Argument("snow_free", 0.0, 1.0, "1"): snow_free,
+    }
+    kernel = CellKernel("erosion", "weather_cells", "weather_factor", tuple(inputs), (float(gravity),))
+    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("weather_factor")])
     return result
 
 

@@ -10,7 +10,7 @@ from tpsoil.errors import require_one_of
 from tpsoil.variables import variable
 
 from .cells import Argument, CellKernel, Cells, per_cell
-from .water_erosion import Texture
+from .water_erosion import SOIL, Texture, mass_shares
 from .wind_erosion import as_dataset
 
 FITTED: Final = {"sand": (5.5, 93.6), "silt": (0.5, 69.5), "clay": (5.0, 39.3), "organic matter": (0.18, 4.79),
@@ -66,19 +66,11 @@ def erodible_fraction(
     0.4484
     """
     where = "erodible_fraction"
-    arguments = tuple(
-        Argument(name, 0.0, 100.0, "%", "contents are mass shares in %; divide g/kg by 10")
-        for name in ("sand", "silt", "clay", "soil_organic_carbon", "calcium_carbonate")
-    )
-    lows, highs = zip(*FITTED.values())
     organic = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
+    inputs = mass_shares((*SOIL, "calcium_carbonate"), sand, silt, clay, organic, calcium_carbonate)
     fraction, status = per_cell(
-        Texture("erosion", "erodible_cells", where, arguments, (tuple(lows), tuple(highs))),
-        sand,
-        silt,
-        clay,
-        organic,
-        calcium_carbonate,
+        Texture("erosion", "erodible_cells", where, tuple(inputs), tuple(zip(*FITTED.values()))),
+        *inputs.values(),
         outputs=[variable("erodible_fraction"), variable("erodible_fraction_status")],
         attrs={"parents": "sand silt clay soil_organic_carbon calcium_carbonate", "formula": "RWEQ EF, Fryrear 1998"},
     )
@@ -110,14 +102,10 @@ def crust_factor(clay: Cells | float, soil_organic_carbon: Cells | float, *, org
     >>> round(crust_factor(10.0, 2.0, organic_matter=True), 9)
     0.573394495
     """
-    arguments = tuple(Argument(name, 0.0, 100.0, "%") for name in ("clay", "soil_organic_carbon"))
     organic: Cells | float = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
-    (result,) = per_cell(
-        CellKernel("erosion", "crust_cells", "crust_factor", arguments),
-        clay,
-        organic,
-        outputs=[variable("crust_factor")],
-    )
+    inputs = mass_shares(("clay", "soil_organic_carbon"), clay, organic)
+    kernel = CellKernel("erosion", "crust_cells", "crust_factor", tuple(inputs))
+    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("crust_factor")])
     return result
 
 
@@ -149,11 +137,11 @@ def roughness_factor(ridge_cm: Cells | float, random_cm: Cells | float = 0.0, *,
     0.632290468
     """
     require_one_of("roughness_factor", "random_weight", random_weight, RANDOM_ROUGHNESS)
-    arguments = (Argument("ridge_cm", 0.0, units="cm"), Argument("random_cm", 0.0, units="cm"))
+    inputs = {Argument("ridge_cm", 0.0, units="cm"): ridge_cm, Argument("random_cm", 0.0, units="cm"): random_cm}
+    weight = RANDOM_ROUGHNESS[random_weight]
     (result,) = per_cell(
-        CellKernel("erosion", "roughness_cells", "roughness_factor", arguments, (RANDOM_ROUGHNESS[random_weight],)),
-        ridge_cm,
-        random_cm,
+        CellKernel("erosion", "roughness_cells", "roughness_factor", tuple(inputs), (weight,)),
+        *inputs.values(),
         outputs=[variable("roughness_factor")],
         attrs={"random_weight": random_weight},
     )
@@ -189,18 +177,13 @@ def vegetation_factor(
     >>> round(vegetation_factor(30.0), 9)
     0.268742932
     """
-    arguments = (
-        Argument("flat_cover", 0.0, 100.0, "%"),
-        Argument("standing_area", 0.0, units="cm2"),
-        Argument("canopy", 0.0, 1.0, "1", "canopy is a share; divide % by 100"),
-    )
-    (result,) = per_cell(
-        CellKernel("erosion", "vegetation_cells", "vegetation_factor", arguments),
-        flat_cover,
-        standing_area,
-        canopy,
-        outputs=[variable("vegetation_factor")],
-    )
+    inputs = {
+        Argument("flat_cover", 0.0, 100.0, "%"): flat_cover,
+        Argument("standing_area", 0.0, units="cm2"): standing_area,
+        Argument("canopy", 0.0, 1.0, "1", "canopy is a share; divide % by 100"): canopy,
+    }
+    kernel = CellKernel("erosion", "vegetation_cells", "vegetation_factor", tuple(inputs))
+    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("vegetation_factor")])
     return result
 
 

@@ -23,6 +23,7 @@ from tpsoil.covariates.vegetation import vegetation_cover
 from tpsoil.covariates.water_erosion import (
     COVER,
     R_UNIT,
+    SOIL,
     STONE_CORRECTION,
     cover_factor,
     rusle,
@@ -36,7 +37,6 @@ from .base import SET, CovariateGroup, Layers, Notes, Summary, option
 from .climate import PRECIPITATION_STACK, TEMPERATURE_STACK, StackGroup, stated
 from .sources import Array, FromStacks, SourceLayer, Stack
 
-SOIL = ("sand", "silt", "clay", "soil_organic_carbon")
 BY_STACK = ["wischmeier_si", "wischmeier_us", "zhang_fu_fournier", "zhang_daily"]
 BY_MONTH = BY_STACK[:3]
 Erosivities = Literal["wischmeier_si", "wischmeier_us", "zhang_fu_annual", "zhang_fu_fournier", "zhang_daily"]

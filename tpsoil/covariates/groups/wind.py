@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from pydantic import model_validator
 
+from tpsoil.covariates.water_erosion import SOIL
 from tpsoil.covariates.wind_erosion import rweq, weather_factor, wind_factor
 from tpsoil.covariates.wind_soil import crust_factor, erodible_fraction, vegetation_factor
 from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
 from .base import SET, CovariateGroup, Layers, option
-from .erosion import SOIL
 from .sources import FromStacks, SourceLayer, Stack
 
 DAYS: Final = (31.0, 28.25, 31.0, 30.0, 31.0, 30.0, 31.0, 31.0, 30.0, 31.0, 30.0, 31.0)
