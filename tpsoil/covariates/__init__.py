@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from .catalogue_sources import Source, sources
 from .classes import ClassTable, read_class_table, reclassify
-from .climate import (
-    annual_precipitation,
-    aridity_index,
-    lapse_rate_downscaling,
-    mean_annual_temperature,
-    monthly_means,
-)
+from .climate import annual_precipitation, aridity_index, lapse_rate_downscaling, mean_annual_temperature, monthly_means
 from .erosivity import EROSIVITY, rainfall_erosivity
 from .evapotranspiration import latitude_layer, potential_evapotranspiration
 from .hydrology import filled_elevation, hydrology_attributes

@@ -16,16 +16,7 @@ from tpsoil.kernels import erosion
 from tpsoil.units import Period, require_unit
 from tpsoil.variables import variable
 
-from .cells import (
-    ADD_LAYER,
-    Argument,
-    CellKernel,
-    as_given,
-    labelled_series,
-    per_cell,
-    per_series,
-    typed_as,
-)
+from .cells import ADD_LAYER, Argument, CellKernel, as_given, labelled_series, per_cell, per_series, typed_as
 from .ranges import require_range
 from .water_erosion import R_US_TO_SI
 
@@ -219,12 +210,8 @@ def rainfall_erosivity(
             raise InputError(f"{where}: temperature is used month by month, an annual method cannot take it")
         fix = "rain cannot be negative; declare its nodata value"
         rain = Argument("precipitation", 0.0, units="mm", fix=fix, period="year")
-        annual: tuple[xr.DataArray | float | Array, ...] = per_cell(
-            CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548)),
-            precipitation,
-            outputs=[spec],
-            attrs=attrs,
-        )
+        kernel = CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548))
+        annual: tuple[xr.DataArray | float | Array, ...] = per_cell(kernel, precipitation, outputs=[spec], attrs=attrs)
         return annual[0]
     dim = "time" if method == "zhang_daily" else "month"
     stack = labelled_series(where, precipitation, dim)

@@ -101,8 +101,10 @@ def potential_evapotranspiration(
     require_one_of(where, "method", method, EVAPORATION)
     inputs = {"temperature": temperature, "minimum": minimum, "maximum": maximum}
     required = ("temperature",) if method == "thornthwaite" else ("minimum", "maximum")
-    if any((inputs[name] is not None) != (name in required) for name in inputs):
-        raise InputError(f"{where}: method '{method}' requires {' and '.join(required)}, got {_input_names(inputs)}")
+    names = [name for name, value in inputs.items() if value is not None]
+    if set(names) != set(required):
+        got = " and ".join(names) or "nothing"
+        raise InputError(f"{where}: method '{method}' requires {' and '.join(required)}, got {got}")
     stacks = []
     for name in required:
         require_unit(where, name, inputs[name], "degC", fix=ADD_LAYER)
@@ -112,11 +114,12 @@ def potential_evapotranspiration(
             raise InputError(f"{where}: plain numbers have no latitude; pass latitude=")
         latitude = latitude_layer(stacks[0].isel(month=0, drop=True))
     require_unit(where, "latitude", latitude, "degree", fix="latitude is in degrees north")
-    where_to = latitude if isinstance(latitude, xr.DataArray) else _spread(float(latitude), stacks[0])
+    if not isinstance(latitude, xr.DataArray):
+        latitude = xr.full_like(stacks[0].isel(month=0, drop=True), float(latitude), dtype=np.float64)
     result = per_series(
         partial(_demand, method=method),
         *stacks,
-        where_to,
+        latitude,
         dim="month",
         output=typed_as(variable(where), *stacks),
         attrs={"formula": EVAPORATION[method], "method": method, "parents": " ".join(required)},
@@ -183,12 +186,3 @@ def _demand(*arrays: Array, method: str) -> Array:
     if method == "thornthwaite":
         return kernels.thornthwaite_year(temperatures[0], latitude)
     return kernels.hargreaves_year(temperatures[0], temperatures[1], latitude)
-
-
-def _spread(latitude: float, stack: xr.DataArray) -> xr.DataArray:
-    first = stack.isel(month=0, drop=True)
-    return xr.DataArray(np.full(first.shape, latitude), dims=first.dims, coords=first.coords)
-
-
-def _input_names(inputs: dict[str, Any]) -> str:
-    return " and ".join(name for name, value in inputs.items() if value is not None) or "nothing"

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from .calibration import Calibration, calibrate
 from .climate_series import ClimateSeries, climate_series
-from .comparison import (
-    compare_maps,
-    pearson_matrix,
-    relative_difference,
-    thickness_map,
-)
+from .comparison import compare_maps, pearson_matrix, relative_difference, thickness_map
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
 from .ensembles import Ensemble, ensemble_thickness

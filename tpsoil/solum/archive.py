@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -23,30 +23,20 @@ ADDED: Final = ("validation",)
 """Tables that files of earlier versions do not have."""
 
 
-class Archived(Protocol):
-    """Content of a calibration, beside its tables."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]: ...
-    @property
-    def parameters(self) -> Mapping[int, SolumParameters]: ...
-    @property
-    def ensembles(self) -> Mapping[int, Ensemble]: ...
-
-
-def calibration_bytes(calibration: Archived) -> bytes:
-    """A calibration as strict JSON; equal calibrations give equal bytes."""
+def calibration_bytes(calibration: object) -> bytes:
+    """A `Calibration` as strict JSON; equal calibrations give equal bytes."""
+    fields = vars(calibration)
     content: dict[str, Any] = {
         "format": FORMAT,
-        "settings": dict(calibration.settings),
-        "parameters": {str(zone): values.as_dict() for zone, values in calibration.parameters.items()},
+        "settings": dict(fields["settings"]),
+        "parameters": {str(zone): values.as_dict() for zone, values in fields["parameters"].items()},
         "ensembles": {
             str(zone): {name: getattr(item, name).tolist() for name in ("members", "sd", "low", "high")}
-            for zone, item in calibration.ensembles.items()
+            for zone, item in fields["ensembles"].items()
         },
     }
     for name in TABLES:
-        table: pd.DataFrame = getattr(calibration, name)
+        table: pd.DataFrame = fields[name]
         content[name] = {
             "columns": list(map(str, table.columns)),
             "dtypes": [str(dtype) for dtype in table.dtypes],
@@ -55,7 +45,7 @@ def calibration_bytes(calibration: Archived) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode()
 
 
-def write_calibration(calibration: Archived, path: str | os.PathLike[str]) -> None:
+def write_calibration(calibration: object, path: str | os.PathLike[str]) -> None:
     """Write a calibration.
 
     Parameters

@@ -65,14 +65,12 @@ class Plan:
                 x.size, "block", n_folds=folds, east=x, north=y, block_size=block_size, seed=seed
             )
         self.folds |= dict(designs or {})
-        self.training: dict[Key, npt.NDArray[np.intp]] = {}
-        for zone in (POOLED, *self.zones):
-            in_zone = np.ones(self.zone.size, bool) if zone == POOLED else self.zone == zone
-            if zone != POOLED and not self.enough(in_zone):
+        self.training: dict[Key, npt.NDArray[np.intp]] = {(POOLED, "all", -1): np.arange(self.zone.size)}
+        for zone in self.zones:
+            in_zone = self.zone == zone
+            if not self.enough(in_zone):
                 continue
             self.training[(zone, "all", -1)] = np.flatnonzero(in_zone)
-            if zone == POOLED:
-                continue
             for scheme, fold in self.folds.items():
                 for k in np.unique(fold[in_zone]):
                     rows = np.flatnonzero(in_zone & (fold != k))
@@ -156,7 +154,10 @@ def predict_profiles(
     members: int,
     baseline_features: tuple[str, ...],
 ) -> pd.DataFrame:
-    """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`."""
+    """Observed, in-sample and held-out thickness of every profile, with baselines: `Calibration.predictions`.
+
+    `baseline_features` have a value at every profile.
+    """
     table, space = plan.table, plan.space
     predictions = pd.DataFrame({"profile": table["profile"], "zone": table["zone"], "observed": table[OBSERVED]})
     predictions["censored"] = table["censored"].to_numpy(bool)
@@ -170,8 +171,7 @@ def predict_profiles(
         rows = np.flatnonzero(plan.zone == zone)
         fit[rows] = simulated(best[plan.source(zone, "all", -1)], rows)
     predictions["fit"] = fit
-    gaps = incomplete_features(table, baseline_features)
-    features = [name for name in dict.fromkeys((*NEEDED, *baseline_features)) if name not in gaps]
+    features = list(dict.fromkeys((*NEEDED, *baseline_features)))
     for scheme, fold in plan.folds.items():
         kind = kind_of_scheme(scheme)
         out = np.full((len(table), 4), np.nan)
@@ -213,14 +213,13 @@ def incomplete_features(table: pd.DataFrame, features: tuple[str, ...]) -> dict[
     return {name: count for name, count in gaps.items() if count}
 
 
-def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int] | None = None) -> pd.DataFrame:
+def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int]) -> pd.DataFrame:
     """`Calibration.scores`; `gaps` are those of `incomplete_features`."""
-    left_out = "; ".join(f"without {name}: no value at {count} profiles" for name, count in (gaps or {}).items())
+    left_out = "; ".join(f"without {name}: no value at {count} profiles" for name, count in gaps.items())
     # The ensemble's median first: the set with the lowest RMSE changes with the last digit of a thickness.
     kinds = ["fit"]
     for kind in map(kind_of_scheme, plan.folds):
-        if kind in predictions:
-            kinds += [f"{kind}_median", kind, f"zone_mean_{kind}", f"forest_{kind}"]
+        kinds += [f"{kind}_median", kind, f"zone_mean_{kind}", f"forest_{kind}"]
     rows: list[dict[str, Any]] = []
     for kind in kinds:
         for zone in (*plan.zones, None):
@@ -262,22 +261,19 @@ def spread_table(
         source = plan.source(zone, "all", -1)
         values = np.array([r.values for t, r in results.items() if (t.zone, t.scheme, t.fold) == source])
         at_bounds = space.at_bounds(np.array(best[source].values))
-        parts: dict[str, Doubles] = {}
-        if space.problem == "eight":
-            parts = dict(zip(NAMES, values.T))
+        parts: dict[str, Doubles] = dict(zip(NAMES, values.T)) if space.problem == "eight" else {}
         fives = np.array([space.combinations_of(row) for row in values])
         parts.update(zip(space.combination_names, fives.T))
         final = {**parameters[zone].as_dict(), **combinations(parameters[zone])}
         one = ensembles.get(source[0])
+        ranges = {} if one is None else dict(zip(space.combination_names, zip(one.low, one.high)))
         for name, column in parts.items():
-            row = {"zone": zone, "quantity": name, "best": final[name]}
-            row.update({"starts_low": column.min(), "starts_high": column.max(), "low": np.nan, "high": np.nan})
-            if one is not None and name in space.combination_names:
-                at = space.combination_names.index(name)
-                row.update({"low": one.low[at], "high": one.high[at]})
-            row["at_bound"] = at_bounds.get(name, "")
-            row["source"] = "pooled" if source[0] == POOLED else "zone"
-            rows.append(row)
+            low, high = ranges.get(name, (np.nan, np.nan))
+            rows.append({
+                "zone": zone, "quantity": name, "best": final[name], "starts_low": column.min(),
+                "starts_high": column.max(), "low": low, "high": high, "at_bound": at_bounds.get(name, ""),
+                "source": "pooled" if source[0] == POOLED else "zone",
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -288,7 +288,8 @@ def calibrate(
     best = {key: best_of(results, key) for key in searched}
     parameters = plan.parameters(best)
     ensembles = ensembles_by_zone(plan, sites, best, seed, members)
-    predictions = predict_profiles(plan, sites, best, seed, members, baseline_features)
+    complete = tuple(name for name in baseline_features if name not in gaps)
+    predictions = predict_profiles(plan, sites, best, seed, members, complete)
     return Calibration(
         parameters=parameters,
         scores=score_table(plan, predictions, gaps),

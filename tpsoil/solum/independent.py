@@ -20,14 +20,7 @@ from tpsoil.points import locate_points, position_columns, positions_of
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.tiles import compute_together
 
-from .observations import (
-    OBSERVED,
-    SUSPECT_THICKNESS_M,
-    THICKNESS_NAMES,
-    lower_limits,
-    merged_thickness,
-    values_at,
-)
+from .observations import OBSERVED, SUSPECT_THICKNESS_M, THICKNESS_NAMES, lower_limits, merged_thickness, values_at
 
 Doubles = npt.NDArray[np.float64]
 
