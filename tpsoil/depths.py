@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .errors import InputError, nearest_name
+from .errors import InputError, require_named
 
 Array = npt.NDArray[np.float64]
 Interval = tuple[float, float]
@@ -324,9 +324,7 @@ def _checked_intervals(intervals: Sequence[Interval]) -> list[Interval]:
 
 def numeric_columns(table: pd.DataFrame, columns: Sequence[str], profile: str) -> pd.DataFrame:
     """The columns as numbers, the profile as it is."""
-    for column in columns:
-        if column not in table.columns:
-            raise InputError(f"horizons have no column '{column}'{nearest_name(column, map(str, table.columns))}")
+    require_named("horizons", columns, table.columns)
     numbers = table[list(dict.fromkeys(columns))].copy()
     for column in numbers.columns:
         if column == profile:

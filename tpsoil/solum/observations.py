@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.display import text_summary
-from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, UnitsError, nearest_name, require_named, require_one_of
 from tpsoil.grid import grid_of
 from tpsoil.kernels import misfit, pedogenesis
 from tpsoil.points import locate_points, position_pairs
@@ -70,8 +70,7 @@ class Observations:
         InputError
             For an unknown objective.
         """
-        if objective not in get_args(Objective):
-            raise InputError(f"objective is {objective!r}, expected one of {list(get_args(Objective))}")
+        require_one_of("calibrate", "objective", objective, get_args(Objective))
         t = self.table
         energy = pedogenesis.energy_field(
             t["mean_annual_temperature"].to_numpy(float), t["annual_precipitation"].to_numpy(float)
@@ -227,10 +226,8 @@ def prepare_profiles(
         sampled = values_at(layers, table, list(dict.fromkeys(names)))
         _mark(reason, ~sampled.pop("inside").astype(bool), "outside the grid")
         table[list(sampled.columns)] = sampled
-    for name in extra:
-        if name not in table.columns:
-            choices = [str(key) for key in (*table.columns, *(() if layers is None else layers.data_vars))]
-            raise InputError(f"prepare_profiles: extra names no layer or column '{name}'{nearest_name(name, choices)}")
+    available = [*table.columns, *(() if layers is None else layers.data_vars)]
+    require_named("prepare_profiles", extra, available, "layer or column")
     missing = [n for n in NEEDED if n not in table.columns]
     if missing:
         raise InputError(

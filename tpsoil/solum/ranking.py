@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 
 from .covariates import COVARIATES, columns_of
 from .observations import THICKNESS_NAMES
@@ -80,9 +80,8 @@ def rank_covariates(
     if missing or not features:
         hint = nearest_name(missing[0], map(str, profiles.columns)) if missing else ""
         raise InputError(f"rank_covariates: the table lacks {', '.join(missing) or 'every covariate'}{hint}")
-    for name in (categorical := tuple(categorical)):
-        if name not in features:
-            raise InputError(f"rank_covariates: categorical names no covariate '{name}'{nearest_name(name, features)}")
+    categorical = tuple(categorical)
+    require_named("rank_covariates: categorical", categorical, features, "covariate")
     if seeds < 1 or trees < 1:
         raise InputError(f"rank_covariates: seeds is {seeds} and trees is {trees}, expected at least 1 each")
     columns = columns_of(features, categorical, {})

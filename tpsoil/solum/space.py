@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels import misfit
 
 from .options import SolumOptions
@@ -77,8 +77,7 @@ class SearchSpace:
     options: SolumOptions = field(default_factory=SolumOptions)
 
     def __post_init__(self) -> None:
-        if self.problem not in ("eight", "five"):
-            raise InputError(f"problem is {self.problem!r}, expected 'eight' or 'five'")
+        require_one_of("calibrate", "problem", self.problem, get_args(Problem))
         if not self.free.size:
             raise InputError(f"Bounds '{self.box.name}' fix every parameter; no parameter can be calibrated")
 

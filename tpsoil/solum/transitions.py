@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.constants import SOLUM_STUDY
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, MissingInputError, nearest_name, require_named
 from tpsoil.kernels import transient
 from tpsoil.variables import Variable, variable
 
@@ -69,12 +69,7 @@ class TransientSettings:
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"transient: {name} is {getattr(self, name)!r}, expected more than 0")
         for year, names in self.stack.items():
-            for layer in names:
-                if layer not in CHANGING:
-                    raise InputError(
-                        f"transient: stack of year {year}: '{layer}' is no layer that changes"
-                        f"{nearest_name(layer, CHANGING)}"
-                    )
+            require_named(f"transient: stack of year {year}", names, CHANGING, "changing layer")
 
 
 def year_name(year: float) -> str:
