@@ -278,7 +278,7 @@ def missing_code(layer: Any) -> int | None:
 
 
 def flags_of(attributes: Mapping[str, Any]) -> dict[int, str]:
-    """Codes and names in the attributes of a layer, as CF writes them; empty without.
+    """Codes and names in the attributes of a layer, as CF writes them; empty without, or with other numbers of them.
 
     Examples
     --------
@@ -287,7 +287,7 @@ def flags_of(attributes: Mapping[str, Any]) -> dict[int, str]:
     """
     texts = str(attributes.get("flag_meanings", "")).split()
     codes = np.atleast_1d(attributes.get("flag_values", [])).tolist()
-    return {int(code): text.replace("_", " ") for code, text in zip(codes, texts)}
+    return {int(code): text.replace("_", " ") for code, text in zip(codes, texts) if len(codes) == len(texts)}
 
 
 def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
@@ -310,8 +310,7 @@ def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
     {1: 'open water', 2: 'dry land'}
     """
     if "flag_values" in attributes:
-        texts = str(attributes.get("flag_meanings", "")).split()
-        return flags_of(attributes) if len(texts) == np.size(attributes["flag_values"]) else {}
+        return flags_of(attributes)
     return dict(CATALOGUE[name].flags) if name in CATALOGUE else {}
 
 

@@ -25,8 +25,9 @@ def sources(
         return
     from dataclasses import asdict
 
-    from tpsoil.covariates.catalogue_sources import STUDIES, stored_unit
+    from tpsoil.covariates.catalogue_sources import STUDIES
     from tpsoil.covariates.catalogue_sources import sources as look_up
+    from tpsoil.variables import variable
 
     selected = [source for name in layer for source in look_up(name)] if layer else list(look_up())
     if csv:
@@ -38,7 +39,7 @@ def sources(
         _overview(selected)
         return
     for source in selected:
-        typer.echo(f"{source.layer}, {stored_unit(source)} in the cube; {STUDIES[source.study]}")
+        typer.echo(f"{source.layer}, {variable(source.layer).units} in the cube; {STUDIES[source.study]}")
         for name, value in asdict(source).items():
             if value and name not in {"layer", "study"}:
                 title = "used" if name == "dataset" else name.replace("alternative_", "  ")

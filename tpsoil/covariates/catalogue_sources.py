@@ -92,14 +92,3 @@ def sources(layer: str | None = None) -> tuple[Source, ...]:
     if not rows:
         raise InputError(f"sources: none for '{layer}'{nearest_name(layer, {source.layer for source in _table()})}")
     return rows
-
-
-def stored_unit(source: Source) -> str:
-    """The catalogue's unit of a source's layer.
-
-    Examples
-    --------
-    >>> stored_unit(sources("depth_to_bedrock")[0])
-    'm'
-    """
-    return variable(source.layer).units

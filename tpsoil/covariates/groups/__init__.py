@@ -8,7 +8,6 @@ from .base import CovariateGroup
 from .climate import Aridity, Climate, Evapotranspiration, Temperature
 from .erosion import Cover, Erodibility, Erosivity, Rusle, Vegetation
 from .ground import Alteration, Biome, ClimateZone, LandCover, Lithology, ParentMaterial
-from .sources import ArraySource, Dem, FromDem, FromPolygons, FromStacks, Ground, Stack
 from .terrain import Hydrology, Terrain
 from .wind import Rweq
 
@@ -21,32 +20,4 @@ GROUPS: Final[dict[str, type[CovariateGroup]]] = {
 }  # fmt: skip
 """Every group by its name."""
 
-__all__ = [
-    "GROUPS",
-    "Alteration",
-    "Aridity",
-    "ArraySource",
-    "Biome",
-    "Climate",
-    "ClimateZone",
-    "CovariateGroup",
-    "Cover",
-    "Dem",
-    "Erodibility",
-    "Erosivity",
-    "Evapotranspiration",
-    "FromDem",
-    "FromPolygons",
-    "FromStacks",
-    "Ground",
-    "Hydrology",
-    "LandCover",
-    "Lithology",
-    "ParentMaterial",
-    "Rusle",
-    "Rweq",
-    "Stack",
-    "Temperature",
-    "Terrain",
-    "Vegetation",
-]  # fmt: skip
+__all__ = ["GROUPS", "CovariateGroup"]
