@@ -287,7 +287,9 @@ def flags_of(attributes: Mapping[str, Any]) -> dict[int, str]:
     """
     texts = str(attributes.get("flag_meanings", "")).split()
     codes = np.atleast_1d(attributes.get("flag_values", [])).tolist()
-    return {int(code): text.replace("_", " ") for code, text in zip(codes, texts) if len(codes) == len(texts)}
+    if len(codes) != len(texts):
+        return {}
+    return {int(code): text.replace("_", " ") for code, text in zip(codes, texts)}
 
 
 def class_names(name: str, attributes: Mapping[str, Any]) -> dict[int, str]:
