@@ -221,6 +221,15 @@ def quantile_name(probability: float, layer: str = "solum_thickness") -> str:
     return f"{layer}_p{percent}"
 
 
+def quantile_outputs(probabilities: Sequence[float], meaning: str, dtype: str) -> list[Variable]:
+    """Variables of the maps of `ensemble_thickness`."""
+    quantiles = [
+        Variable(quantile_name(p), f"solum thickness, {100 * p:g} % quantile", "m", 0, dtype=dtype, meaning=meaning)
+        for p in probabilities
+    ]
+    return [*quantiles, replace(NO_STEADY_STATE_SHARE, dtype=dtype)]
+
+
 def ensemble_thickness(
     layers: xr.Dataset | Mapping[str, Any],
     ensembles: Mapping[int, Ensemble] | Ensemble,
@@ -295,18 +304,7 @@ def ensemble_thickness(
     if not residual:
         noise = np.zeros_like(noise)
     kind = "parameters and residuals" if residual else "parameters alone"
-    outputs = [
-        Variable(
-            quantile_name(p),
-            f"solum thickness, {100 * p:g} % quantile",
-            "m",
-            0,
-            dtype=inputs.dtype,
-            meaning=f"over {size} behavioural parameter sets; {kind}",
-        )
-        for p in levels
-    ]
-    outputs.append(replace(NO_STEADY_STATE_SHARE, dtype=inputs.dtype))
+    outputs = quantile_outputs(levels, f"over {size} behavioural parameter sets; {kind}", inputs.dtype)
     attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
     kernel = _Quantiles(inputs.names, inputs.dtype, levels, options.balance())
     return inputs.map(kernel, outputs=outputs, shared=(table, noise), attrs=attrs | options.attributes())

@@ -140,11 +140,9 @@ def identifiability(
     if rank:
         weights = np.abs(directions[rank - 1])
         flattest = " ".join(NAMES[j] for j in np.argsort(-weights) if weights[j] > 0.3)
-    padded = np.zeros(len(NAMES))
-    padded[: values.size] = values
     return {
         "rank": rank,
         "visible": int((values > resolution_m).sum()),
-        "singular_values": [float(value) for value in padded],
+        "singular_values": np.pad(values, (0, len(NAMES) - values.size)).tolist(),
         "flattest": flattest,
     }

@@ -110,21 +110,11 @@ def rank_covariates(
 
 def _design(columns: Any, numbers: Doubles, classes: Doubles) -> tuple[npt.NDArray[np.float32], dict[str, list[int]]]:
     """Columns of the forest and which of them belong to each covariate."""
-    groups: dict[str, list[int]] = {}
-    parts: list[Doubles] = [numbers]
-    at = 0
-    for name in columns.numeric:
-        groups[name] = [at]
-        at += 1
-    for name in columns.circular:
-        groups[name] = [at, at + 1]
-        at += 2
-    for j, name in enumerate(columns.categorical):
-        levels = np.unique(classes[:, j])
-        parts.append((classes[:, [j]] == levels).astype(float))
-        groups[name] = list(range(at, at + len(levels)))
-        at += len(levels)
-    return np.hstack(parts).astype(np.float32), groups
+    indicators = [(classes[:, [j]] == np.unique(classes[:, j])).astype(float) for j in range(classes.shape[1])]
+    widths = [1] * len(columns.numeric) + [2] * len(columns.circular) + [part.shape[1] for part in indicators]
+    positions = np.split(np.arange(sum(widths)), np.cumsum(widths)[:-1])
+    inputs = np.hstack([numbers, *indicators]).astype(np.float32)
+    return inputs, {name: own.tolist() for name, own in zip(columns.names, positions)}
 
 
 def _decrease(

@@ -207,17 +207,13 @@ class Ledger:
     def __init__(self, path: str | os.PathLike[str], digest: str) -> None:
         self.path, self.digest = Path(path), digest
         self.finished: dict[Task, SearchResult] = {}
+        header = json.dumps({"calibration": digest})
         lines = self._lines()
-        if lines:
-            try:
-                header = json.loads(lines[0])
-            except ValueError:
-                header = None
-            if not isinstance(header, dict) or header.get("calibration") != digest:
-                raise CheckpointError(
-                    f"checkpoint {self.path} belongs to another calibration (other profiles, bounds, seed or effort); "
-                    "name another file, or delete it to start again"
-                )
+        if lines and lines[0] != header:
+            raise CheckpointError(
+                f"checkpoint {self.path} belongs to another calibration (other profiles, bounds, seed or effort); "
+                "name another file, or delete it to start again"
+            )
         for line in lines[1:]:
             try:
                 task, result = _decode(json.loads(line))
@@ -229,7 +225,7 @@ class Ledger:
             # Rewritten: appending to an incomplete last line would corrupt the next one too.
             rewritten = self.path.with_name(self.path.name + ".new")
             with rewritten.open("w") as handle:
-                handle.write(json.dumps({"calibration": digest}) + "\n")
+                handle.write(header + "\n")
                 handle.writelines(_encode(task, result) for task, result in self.finished.items())
             rewritten.replace(self.path)
         except OSError as error:
