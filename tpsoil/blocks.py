@@ -83,15 +83,7 @@ def map_pixels(
     >>> kelvin.dtype
     dtype('float32')
     """
-    labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
-    if labelled:
-        try:
-            aligned = xr.align(*labelled, join="exact", copy=False)
-        except ValueError as error:
-            names = ", ".join(str(layer.name) for layer in labelled)
-            raise GridError(
-                f"layers {names} do not share one grid; bring them onto it with tpsoil.add_layer"
-            ) from error
+    if aligned := _aligned(layers):
         same_dims = all(layer.dims == aligned[0].dims for layer in aligned)
         broadcast = iter(aligned if same_dims else xr.broadcast(*aligned))
         arguments = [next(broadcast) if isinstance(layer, xr.DataArray) else layer for layer in layers]
@@ -157,12 +149,7 @@ def map_windows(
     for layer in layers:
         if layer.dtype.kind != "f":
             raise InputError(f"map_windows: a layer is {layer.dtype}, expected float32 or float64 with NaN for nodata")
-    labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
-    if labelled:
-        try:
-            xr.align(*labelled, join="exact", copy=False)
-        except ValueError as error:
-            raise GridError(f"map_windows: the layers do not share one grid: {error}") from error
+    labelled = _aligned(layers)
     shape = np.shape(layers[0])
     if any(np.shape(layer) != shape for layer in layers):
         raise GridError(f"map_windows: layers have shapes {[np.shape(layer) for layer in layers]}, expected one shape")
@@ -206,6 +193,16 @@ def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataA
     [[2.5, 2.5]]
     """
     return _label(xr.full_like(layer, value, dtype=spec.dtype).data, layer, spec, None)
+
+
+def _aligned(layers: Sequence[Any]) -> tuple[xr.DataArray, ...]:
+    """The labelled ones of layers, which share their coordinates exactly."""
+    labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
+    try:
+        return xr.align(*labelled, join="exact", copy=False)
+    except ValueError as error:
+        names = ", ".join(str(layer.name) for layer in labelled)
+        raise GridError(f"layers {names} do not share one grid; bring them onto it with tpsoil.add_layer") from error
 
 
 def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable], shared: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal, cast
 
@@ -136,7 +136,7 @@ def terrain_attributes(
     where = "terrain_attributes"
     require_one_of(where, "curvature_convention", curvature_convention, CONVENTIONS)
     require_one_of(where, "ruggedness", ruggedness, RUGGEDNESS)
-    general, plan, profile, units, sign = CONVENTIONS[curvature_convention]
+    general, plan, profile, _, sign = CONVENTIONS[curvature_convention]
     if position_sd is not None and not (np.isfinite(position_sd) and position_sd > 0):
         raise InputError(f"{where}: position_sd is {position_sd!r}, expected metres above 0, or None")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
@@ -145,7 +145,7 @@ def terrain_attributes(
         TerrainWindow(surface.dx, surface.dy, RUGGEDNESS[ruggedness], scale, (general, plan, profile)),
         surface.elevation,
         halo=1,
-        outputs=_variables(units),
+        outputs=_variables(curvature_convention),
         rows=(np.arange(surface.elevation.shape[0]),),
         attrs={"parents": "elevation", "cell_size": surface.spacing},
     )
@@ -224,11 +224,10 @@ def _above_annulus(z: Array, *, inner: int, outer: int) -> Array:
     return annulus_position(z, outer, rows[ring], columns[ring])
 
 
-def _variables(curvature_units: str) -> list[Variable]:
-    specs = [variable(name) for name in TERRAIN_LAYERS]
-    if curvature_units == "m-1":
-        return specs
-    return [
-        Variable(layer.name, layer.long_name, curvature_units) if layer.name.endswith("curvature") else layer
-        for layer in specs
-    ]
+def _variables(convention: Convention) -> list[Variable]:
+    """The layers; curvature in another convention than the catalogue's with its own unit and sign rule."""
+    layers = [variable(name) for name in TERRAIN_LAYERS]
+    if convention == "convex_positive":
+        return layers
+    *_, units, sign = CONVENTIONS[convention]
+    return [replace(one, units=units, meaning=sign) if one.name.endswith("curvature") else one for one in layers]

@@ -292,16 +292,15 @@ def cover_factor(
     layer, required = (ndvi, "ndvi") if method == "van_der_knijff" else (vegetation_cover, "vegetation_cover")
     if layer is None or (ndvi is not None and vegetation_cover is not None):
         raise InputError(f"{where}: method '{method}' requires {required}= only")
+    attrs: dict[str, Any] = {"parents": required, "formula": COVER[method], "method": method}
     if method == "van_der_knijff":
         if not beta > 0:
             raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
         argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
         kernel = CellKernel("erosion", "cover_ndvi_cells", where, (argument,), (float(alpha), float(beta)))
+        attrs |= {"alpha": float(alpha), "beta": float(beta)}
     else:
         argument = Argument("vegetation_cover", 0.0, 100.0, "%", "cover is in %")
         kernel = CellKernel("erosion", "cover_percent_cells", where, (argument,))
-    attrs: dict[str, Any] = {"parents": required, "formula": COVER[method], "method": method}
-    if method == "van_der_knijff":
-        attrs |= {"alpha": float(alpha), "beta": float(beta)}
     (result,) = per_cell(kernel, layer, outputs=[variable("cover_factor")], attrs=attrs)
     return result
