@@ -15,6 +15,7 @@ import shapely
 import xarray as xr
 
 import tpsoil
+from tpsoil.covariates import cover_factor, rainfall_erosivity
 from tpsoil.errors import InputError
 from tpsoil.forest import train
 from tpsoil.grid import coordinates, plateau_grid
@@ -83,6 +84,10 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: derive("terrain", layers=["slope"], ruggedness="mean_difference"), "only on terrain_ruggedness",
     ),
     "terrain, a layer": (lambda: derive_slope(position_sd=20.0), "it changes slope_position"),
+    "rainfall_erosivity": (
+        lambda: rainfall_erosivity([40.0] * 12, method="wischmeier_si", years=3.0), "years has no effect on method",
+    ),
+    "cover_factor": (lambda: cover_factor(vegetation_cover=40.0, method="cai", alpha=3.0), "alpha and beta have no"),
     "hydrology": (lambda: derive("hydrology", layers=["upslope_area"], max_length_m=90.0), "only on ls_factor"),
 }  # fmt: skip
 

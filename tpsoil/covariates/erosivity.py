@@ -169,7 +169,7 @@ def rainfall_erosivity(
     temperature : degC, optional
         Of the same months or days: precipitation below 0 degC is snow and does not count.
     years : float, optional
-        Years that the daily stack spans; by default its days over 365.25.
+        Years that the daily stack of "zhang_daily" spans; by default its days over 365.25.
 
     Returns
     -------
@@ -178,7 +178,8 @@ def rainfall_erosivity(
     Raises
     ------
     InputError
-        For an unknown method, negative rain, other than twelve months, temperature with an annual method.
+        For an unknown method, negative rain, other than twelve months, temperature with an annual method, years with
+        another method than "zhang_daily".
     UnitsError
         For rain that is not in mm a year, a month or a day, as the method takes it; for temperatures not in degC.
 
@@ -200,6 +201,8 @@ def rainfall_erosivity(
     """
     where = "rainfall_erosivity"
     require_one_of(where, "method", method, EROSIVITY)
+    if years is not None and method != "zhang_daily":
+        raise InputError(f"{where}: years has no effect on method '{method}', only on 'zhang_daily'; leave it out")
     layer_name = str(getattr(precipitation, "name", None) or "precipitation")
     attrs = {"parents": layer_name, "formula": EROSIVITY[method], "method": method}
     if method in FITTED_PRECIPITATION:

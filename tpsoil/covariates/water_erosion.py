@@ -275,7 +275,7 @@ def cover_factor(
     Raises
     ------
     InputError
-        For an unknown method, the other method's input, values out of range.
+        For an unknown method, the other method's input or options, values out of range.
 
     References
     ----------
@@ -293,6 +293,8 @@ def cover_factor(
     if layer is None or (ndvi is not None and vegetation_cover is not None):
         raise InputError(f"{where}: method '{method}' requires {required}= only")
     attrs: dict[str, Any] = {"parents": required, "formula": COVER[method], "method": method}
+    if method != "van_der_knijff" and (alpha, beta) != (2.0, 1.0):
+        raise InputError(f"{where}: alpha and beta have no effect on method '{method}'; leave them out")
     if method == "van_der_knijff":
         if not beta > 0:
             raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
