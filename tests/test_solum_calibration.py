@@ -698,3 +698,26 @@ def test_twin_experiment(full: bool) -> None:
     assert 0.87 < pooled.loc["cv", "coverage"] < 0.94
     assert pooled.loc["cv_median", "rmse"] < pooled.loc["forest_cv", "rmse"]
     assert pooled.loc["cv_median", "rmse"] < pooled.loc["zone_mean_cv", "rmse"]
+
+
+def test_nodata_of_class_and_integer_layers_is_no_value_of_a_window() -> None:
+    data = layers_of()
+    height = (data["elevation"] * 10).astype("int16").rename("height")
+    height.values[2, 2] = -32768
+    box = {"all": (float(data.x[0]) - 1, float(data.y[-1]) - 1, float(data.x[-1]) + 1, float(data.y[0]) + 1)}
+    rows = solum.window_statistics({"zone": data["zone"], "height": height}, box, degrees=False).set_index("layer")
+    assert rows.loc["zone", ["cells", "max"]].tolist() == [35, 3]
+    assert rows.loc["height", ["cells", "min"]].tolist() == [35, 0]
+    pairs = solum.pearson_matrix(xr.Dataset({"height": height, "elevation": data["elevation"]}))
+    assert pairs.query("first == 'height' and second == 'elevation'")[["n", "r"]].values.tolist()[0] == [35, 1.0]
+    points = pd.DataFrame({"x": [float(data.x[2])], "y": [float(data.y[2])]})
+    line = solum.transect(xr.Dataset({"height": height}), (points.x[0], points.y[0]),
+                          (float(data.x[4]), float(data.y[2])), points=3, degrees=False)  # fmt: skip
+    assert line["height"].isna().tolist() == [True, False, False]
+
+
+def test_nodata_value_outside_the_type_of_a_map_is_in_no_cell() -> None:
+    first, _ = two_maps()
+    cm = (first * 100).round().astype("uint8").assign_attrs(units="cm")
+    assert int(solum.thickness_map(cm, nodata=-9999).count()) == 36
+    assert int(solum.thickness_map(cm, nodata=float(cm[0, 0])).count()) == 35

@@ -517,6 +517,14 @@ def test_every_wrong_parameter_is_named() -> None:
         SolumParameters(0.1, "heavy", 1, 0, 1, 0, 0, 0)  # type: ignore[arg-type]
 
 
+def test_thickness_after_a_time_is_not_described_as_steady() -> None:
+    start = xr.DataArray(0.2)
+    for thickness_then in (start, xr.DataArray([0.2], dims="cell")):
+        later = solum.evolve(thickness_then, 1e-4, 2e-5, 0.5, 1e4)
+        assert later.attrs["comment"] == "surface to the top of the C horizon, after a given time"
+        assert later.values.ravel().tolist() == [solum.evolve(0.2, 1e-4, 2e-5, 0.5, 1e4)]
+
+
 def test_numbers_out_of_domain_raise() -> None:
     with pytest.raises(InputError, match="annual_precipitation is -1 mm"):
         solum.eemt(5.0, -1.0)

@@ -86,6 +86,7 @@ def test_each_curvature_convention(convention: Any, general: float, plan: float,
     assert got == pytest.approx([general, plan, profile], rel=1e-6)
     assert result.general_curvature.attrs["curvature_convention"] == convention
     assert result.general_curvature.attrs["units"] == ("1/100 m" if convention == "arcgis" else "m-1")
+    assert ("positive where convex" in result.general_curvature.attrs["comment"]) == (convention == "convex_positive")
 
 
 def test_default_general_curvature_is_the_sum_of_the_others_and_positive_on_a_ridge() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tpsoil.errors import InputError
 from tpsoil.units import conversion
-from tpsoil.variables import CATALOGUE, NO_CLASS, Variable, describe_layer, variable
+from tpsoil.variables import CATALOGUE, NO_CLASS, Variable, class_names, describe_layer, flags_of, variable
 
 LAYERS = list(CATALOGUE.values())
 UNIT = re.compile(r"^(1|%|degC|[A-Za-z]+(-?\d+)?( [A-Za-z]+(-?\d+)?)*)$")
@@ -96,3 +96,9 @@ def test_the_catalogue_cannot_be_changed() -> None:
         CATALOGUE["elevation"] = variable("slope")  # type: ignore[index]
     with pytest.raises(FrozenInstanceError):
         variable("elevation").units = "ft"  # type: ignore[misc]
+
+
+def test_names_of_classes_are_used_only_where_they_are_as_many_as_the_codes() -> None:
+    spaces = {"flag_values": [1, 2], "flag_meanings": "snow and ice barren"}
+    assert flags_of(spaces) == {}
+    assert class_names("land_cover", spaces) == {}

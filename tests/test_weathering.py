@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tpsoil.covariates import chemical_index_of_alteration as cia
 from tpsoil.covariates import read_class_table, reclassify
+from tpsoil.covariates.classes import read_name_table
 from tpsoil.errors import InputError, MissingInputError
 
 GRANITE = (15.40, 3.59, 3.27, 2.80, 0.15)
@@ -160,6 +161,7 @@ def test_averaged_classes_are_refused() -> None:
     ("code,class\n1,2\n", "columns name are missing"),
     ("code,class,name\nx,1,a\n", "line 2: code 'x'"),
     ("code,class,name\n1,1,a\n1,2,b\n", "line 3: code 1 is listed twice"),
+    ("code,class,name\n1,1,a\n01,2,b\n", "line 3: code 1 is listed twice"),
     ("code,class,name\n1,1,a\n2,1,b\n", "class 1 is 'a' and 'b'"),
 ])  # fmt: skip
 def test_bad_table_files(tmp_path: Path, text: str, says: str) -> None:
@@ -169,3 +171,10 @@ def test_bad_table_files(tmp_path: Path, text: str, says: str) -> None:
         read_class_table(path)
     with pytest.raises(MissingInputError, match="no such file"):
         read_class_table(tmp_path / "absent.csv")
+
+
+def test_a_table_of_names_asks_for_integer_classes_only(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("code,class,name\nJ,two,limestone\n")
+    with pytest.raises(InputError, match="line 2: code 'J' and class 'two', expected a class that is an integer"):
+        read_name_table(path)
