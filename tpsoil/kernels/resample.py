@@ -183,30 +183,7 @@ def average(
     ndarray (ny, nx), float64
         NaN where no valid pixel is in the cell. NaN pixels have no weight.
     """
-    ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
-    out = np.full((ny, nx), np.nan)
-    qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
-    turn = _integer_period(period)
-    for i in range(ny):
-        for j in range(nx):
-            area = _load_quad(corner_rows, corner_cols, i, j, middle, period, qx, qy, edges)
-            if np.isnan(area):
-                continue
-            r_start, r_stop = _span(qy.min(), qy.max(), row0, source.shape[0])
-            c_start, c_stop = _columns(qx.min(), qx.max(), col0, source.shape[1], turn)
-            total, weights = 0.0, 0.0
-            for r in range(r_start, r_stop):
-                for c in range(c_start, c_stop):
-                    at = _in_window(c, col0, source.shape[1], turn)
-                    if at < 0 or np.isnan(source[r - row0, at]):
-                        continue
-                    value = source[r - row0, at]
-                    weight = _weight(qx, qy, edges, c, r, scratch)
-                    total += weight * value
-                    weights += weight
-            if weights > SLIVER * area:
-                out[i, j] = total / weights
-    return out
+    return _average(source, row0, col0, corner_rows, corner_cols, middle, period, False)
 
 
 @jit
@@ -220,6 +197,20 @@ def average_direction(
     ndarray (ny, nx), float64, 0..360
         NaN where no valid pixel is in the cell, or where the directions cancel out.
     """
+    return _average(source, row0, col0, corner_rows, corner_cols, middle, period, True)
+
+
+@jit
+def _average(
+    source: Array,
+    row0: int,
+    col0: int,
+    corner_rows: Array,
+    corner_cols: Array,
+    middle: float,
+    period: float,
+    circular: bool,
+) -> Array:
     ny, nx = corner_rows.shape[0] - 1, corner_rows.shape[1] - 1
     out = np.full((ny, nx), np.nan)
     qx, qy, edges, scratch = np.empty(4), np.empty(4), np.empty((4, 3)), np.empty((4, 12))
@@ -231,7 +222,7 @@ def average_direction(
                 continue
             r_start, r_stop = _span(qy.min(), qy.max(), row0, source.shape[0])
             c_start, c_stop = _columns(qx.min(), qx.max(), col0, source.shape[1], turn)
-            east, north, weights = 0.0, 0.0, 0.0
+            total, east, north, weights = 0.0, 0.0, 0.0, 0.0
             for r in range(r_start, r_stop):
                 for c in range(c_start, c_stop):
                     at = _in_window(c, col0, source.shape[1], turn)
@@ -239,11 +230,14 @@ def average_direction(
                         continue
                     value = source[r - row0, at]
                     weight = _weight(qx, qy, edges, c, r, scratch)
-                    east += weight * np.sin(np.radians(np.float64(value)))
-                    north += weight * np.cos(np.radians(np.float64(value)))
+                    if circular:
+                        east += weight * np.sin(np.radians(np.float64(value)))
+                        north += weight * np.cos(np.radians(np.float64(value)))
+                    else:
+                        total += weight * value
                     weights += weight
             if weights > SLIVER * area:
-                out[i, j] = _angle(east, north, weights)
+                out[i, j] = _angle(east, north, weights) if circular else total / weights
     return out
 
 
