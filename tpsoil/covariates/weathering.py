@@ -19,6 +19,8 @@ Correction = Literal["none", "phosphate", "mclennan"]
 Result = xr.DataArray | npt.NDArray[Any] | float
 
 CONTENTS: Final = ("aluminium", "calcium", "sodium", "potassium", "phosphorus")
+DETECTED: Final = ("calcium", "sodium")
+"""Contents with a detection limit."""
 OXIDE_MOLES: Final = tuple(1.0 / mass for mass in (101.961, 56.077, 61.979, 94.196, 141.943))
 """1 / molar mass of Al2O3, CaO, Na2O, K2O, P2O5, mol g-1."""
 ELEMENT_MOLES: Final = (0.5 / 26.98154, 1.0 / 40.078, 0.5 / 22.98977, 0.5 / 39.0983, 0.5 / 30.97376)
@@ -122,24 +124,15 @@ def chemical_index_of_alteration(
     require_one_of(where, "basis", basis, ("oxides", "elements"))
     require_one_of(where, "correction", correction, CORRECTIONS)
     limits = dict(detection_limits or {})
-    require_named(where, limits, ("calcium", "sodium"), "detection limit of")
-    high = 100.0 if basis == "oxides" else 1e6
-    free = {"calcium", "sodium"}  # a negative content is below detection there
-    unit, fix = "%" if basis == "oxides" else "mg kg-1", "oxides are in mass %, elements in mg/kg; see basis="
+    require_named(where, limits, DETECTED, "detection limit of")
+    high, unit, moles = (100.0, "%", OXIDE_MOLES) if basis == "oxides" else (1e6, "mg kg-1", ELEMENT_MOLES)
+    fix = "oxides are in mass %, elements in mg/kg; see basis="
     layers = (aluminium, calcium, sodium, potassium, float("nan") if phosphorus is None else phosphorus)
-    arguments = tuple(Argument(name, -high if name in free else 0.0, high, unit, fix) for name in CONTENTS)
-    kernel = CellKernel(
-        "weathering",
-        "alteration_cells",
-        where,
-        arguments,
-        (
-            OXIDE_MOLES if basis == "oxides" else ELEMENT_MOLES,
-            (float(limits.get("calcium", 0.0)), float(limits.get("sodium", 0.0))),
-            CORRECTIONS[correction],
-            100.0 if percent else 1.0,
-        ),
-    )
+    # a negative content is below detection
+    arguments = tuple(Argument(name, -high if name in DETECTED else 0.0, high, unit, fix) for name in CONTENTS)
+    detection = tuple(float(limits.get(name, 0.0)) for name in DETECTED)
+    settings = (moles, detection, CORRECTIONS[correction], 100.0 if percent else 1.0)
+    kernel = CellKernel("weathering", "alteration_cells", where, arguments, settings)
     index, codes = per_cell(
         kernel,
         *layers,

@@ -83,21 +83,13 @@ def eemt(mean_annual_temperature: Cells, annual_precipitation: Cells) -> Cells:
     >>> round(eemt(10.0, 1000.0), 5)
     24453.96863
     """
-    for layer, name in (
-        (mean_annual_temperature, "mean_annual_temperature"),
-        (annual_precipitation, "annual_precipitation"),
-    ):
-        check_units(layer, name, "eemt")
+    check_units(mean_annual_temperature, "mean_annual_temperature", "eemt")
+    check_units(annual_precipitation, "annual_precipitation", "eemt")
     if np.ndim(mean_annual_temperature) == 0 and np.ndim(annual_precipitation) == 0:
         return _eemt_of_numbers(mean_annual_temperature, annual_precipitation)
     dtype = float_type(mean_annual_temperature, annual_precipitation)
-    (energy,) = map_pixels(
-        FlatKernel("energy_field", str(dtype)),
-        mean_annual_temperature,
-        annual_precipitation,
-        outputs=[typed("eemt", dtype)],
-    )
-    return energy
+    kernel, outputs = FlatKernel("energy_field", str(dtype)), [typed("eemt", dtype)]
+    return map_pixels(kernel, mean_annual_temperature, annual_precipitation, outputs=outputs)[0]
 
 
 def _eemt_of_numbers(temperature: Any, precipitation: Any) -> float | xr.DataArray:
