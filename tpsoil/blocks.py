@@ -384,4 +384,4 @@ def _label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[s
 
 
 def _name(kernel: BlockKernel) -> str:
-    return str(getattr(kernel, "__name__", type(kernel).__name__))
+    return str(getattr(getattr(kernel, "func", kernel), "__name__", type(kernel).__name__))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, TypeVar, cast
 
@@ -162,7 +163,7 @@ def per_series(
     joined = [stack.chunk({dim: -1}) if is_lazy(stack) and dim in stack.dims else stack for stack in stacks]
     plain = [stack.drop_vars("spatial_ref", errors="ignore") for stack in joined]
     result: xr.DataArray = xr.apply_ufunc(
-        _Series(kernel, output.dtype, tuple(dim in stack.dims for stack in stacks)),
+        partial(_by_series, kernel=kernel, dtype=output.dtype, along=tuple(dim in stack.dims for stack in stacks)),
         *plain,
         input_core_dims=[[dim] if dim in stack.dims else [] for stack in stacks],
         dask="parallelized" if lazy else "forbidden",
@@ -177,21 +178,16 @@ def per_series(
     return result
 
 
-@dataclass(frozen=True)
-class _Series:
-    kernel: Any
-    dtype: str
-    along: tuple[bool, ...]
-
-    def __call__(self, *blocks: Array) -> Array:
-        shape = next(block.shape[:-1] if along else block.shape for block, along in zip(blocks, self.along))
-        flat = [
-            np.ascontiguousarray(block if along else np.broadcast_to(block, shape), dtype=np.float64).reshape(
-                (int(np.prod(shape)), block.shape[-1]) if along else (int(np.prod(shape)),)
-            )
-            for block, along in zip(blocks, self.along)
-        ]
-        return np.asarray(self.kernel(*flat), dtype=self.dtype).reshape(shape)
+def _by_series(*blocks: Array, kernel: Any, dtype: str, along: tuple[bool, ...]) -> Array:
+    shape = next(block.shape[:-1] if has_dim else block.shape for block, has_dim in zip(blocks, along))
+    cells = int(np.prod(shape))
+    flat = [
+        np.ascontiguousarray(block if has_dim else np.broadcast_to(block, shape), dtype=np.float64).reshape(
+            (cells, block.shape[-1]) if has_dim else (cells,)
+        )
+        for block, has_dim in zip(blocks, along)
+    ]
+    return np.asarray(kernel(*flat), dtype=dtype).reshape(shape)
 
 
 def require_one_grid(*layers: Any, where: str) -> None:

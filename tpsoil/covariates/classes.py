@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -186,14 +187,8 @@ def reclassify(
         raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 means missing")
     require_one_of(where, "unknown", unknown, ("refuse", "nodata"))
     fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue")) if nodata is None else nodata
-    listed = sorted(codes)
-    kernel = _Recode(
-        where,
-        tuple(listed),
-        tuple(codes[code] for code in listed),
-        None if fill is None or np.isnan(fill) else int(fill),
-        unknown == "refuse",
-    )
+    missing = None if fill is None or np.isnan(fill) else int(fill)
+    kernel = partial(_recode, where=where, codes=dict(codes), fill=missing, refuse=unknown == "refuse")
     (result,) = map_pixels(
         kernel,
         layer,
@@ -211,37 +206,28 @@ def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
     return replace(entry, dtype="uint8", flags=dict(sorted(flags.items())))
 
 
-@dataclass(frozen=True)
-class _Recode:
-    where: str
-    codes: tuple[int, ...]
-    classes: tuple[int, ...]
-    fill: int | None
-    refuse: bool
-
-    def __call__(self, block: Array) -> Array:
-        missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, dtype=bool)
-        filled = np.where(missing, self.codes[0], block)
-        integers = filled.astype(np.int64)
-        if block.dtype.kind == "f" and (integers != filled).any():
-            fraction = float(filled[integers != filled].flat[0])
-            raise InputError(
-                f"{self.where}: {fraction:g} is not a class code; classes are resampled by mode or nearest, "
-                "not averaged"
-            )
-        if self.fill is not None:
-            missing |= integers == self.fill
-        recoded = np.asarray(self.codes, dtype=np.int64)
-        place = np.minimum(np.searchsorted(recoded, integers), len(recoded) - 1)
-        unlisted = (recoded[place] != integers) & ~missing
-        if self.refuse and unlisted.any():
-            missing_codes, counts = np.unique(integers[unlisted], return_counts=True)
-            listed = ", ".join(f"{code} ({count} cells)" for code, count in zip(missing_codes[:SHOWN], counts))
-            more = f" and {len(missing_codes) - SHOWN} more" if len(missing_codes) > SHOWN else ""
-            raise InputError(
-                f"{self.where}: the table lacks code{'s' if len(missing_codes) > 1 else ''} {listed}{more}; "
-                "add them, or pass unknown='nodata'"
-            )
-        out = np.asarray(self.classes, dtype=np.uint8)[place]
-        out[unlisted | missing] = NO_CLASS
-        return cast(Array, out)
+def _recode(block: Array, *, where: str, codes: Mapping[int, int], fill: int | None, refuse: bool) -> Array:
+    listed = np.array(sorted(codes), dtype=np.int64)
+    missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, dtype=bool)
+    filled = np.where(missing, listed[0], block)
+    integers = filled.astype(np.int64)
+    if block.dtype.kind == "f" and (integers != filled).any():
+        fraction = float(filled[integers != filled].flat[0])
+        raise InputError(
+            f"{where}: {fraction:g} is not a class code; classes are resampled by mode or nearest, not averaged"
+        )
+    if fill is not None:
+        missing |= integers == fill
+    place = np.minimum(np.searchsorted(listed, integers), len(listed) - 1)
+    unlisted = (listed[place] != integers) & ~missing
+    if refuse and unlisted.any():
+        missing_codes, counts = np.unique(integers[unlisted], return_counts=True)
+        shown = ", ".join(f"{code} ({count} cells)" for code, count in zip(missing_codes[:SHOWN], counts))
+        more = f" and {len(missing_codes) - SHOWN} more" if len(missing_codes) > SHOWN else ""
+        raise InputError(
+            f"{where}: the table lacks code{'s' if len(missing_codes) > 1 else ''} {shown}{more}; "
+            "add them, or pass unknown='nodata'"
+        )
+    out = np.array([codes[code] for code in sorted(codes)], dtype=np.uint8)[place]
+    out[unlisted | missing] = NO_CLASS
+    return cast(Array, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, overload
 
@@ -153,7 +152,7 @@ def latitude_layer(layer: xr.DataArray) -> xr.DataArray:
     [35.0, 34.0]
     """
     box = grid_of(layer, where="latitude_layer")
-    read = _Latitude(str(box.crs.to_wkt()), tuple(box.transform)[:6])
+    read = partial(_latitude, crs=str(box.crs.to_wkt()), transform=tuple(box.transform)[:6])
     shape = (int(box.shape[0]), int(box.shape[1]))
     if is_lazy(layer):
         data = from_tiles(read, shape, (layer.chunks or ((), ()))[-2:], "float64")
@@ -162,19 +161,13 @@ def latitude_layer(layer: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(data, dims=layer.dims, coords=layer.coords, name="latitude", attrs={"units": "degrees_north"})
 
 
-@dataclass(frozen=True)
-class _Latitude:
-    crs: str
-    transform: tuple[float, ...]
-
-    def __call__(self, rows: slice, columns: slice) -> Array:
-        a, b, c, d, e, f = self.transform
-        y, x = np.meshgrid(
-            np.arange(rows.start, rows.stop) + 0.5, np.arange(columns.start, columns.stop) + 0.5, indexing="ij"
-        )
-        to_degrees = Transformer.from_crs(self.crs, "EPSG:4326", always_xy=True)
-        _, latitude = to_degrees.transform(a * x + b * y + c, d * x + e * y + f)
-        return np.asarray(latitude)
+def _latitude(rows: slice, columns: slice, *, crs: str, transform: tuple[float, ...]) -> Array:
+    a, b, c, d, e, f = transform
+    y, x = np.meshgrid(
+        np.arange(rows.start, rows.stop) + 0.5, np.arange(columns.start, columns.stop) + 0.5, indexing="ij"
+    )
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    return np.asarray(to_degrees.transform(a * x + b * y + c, d * x + e * y + f)[1])
 
 
 def _demand(*arrays: Array, method: str) -> Array:

@@ -148,7 +148,7 @@ def flow_layers(
     """
     where = "hydrology_attributes"
     surface, tiles = _tiles_of(elevation, where, memory_limit_gb, cell_size_m)
-    layers = layers_by_window(FlowIndices(tiles), [variable(name) for name in FLOW_LAYERS], surface.elevation)
+    layers = layers_by_window(partial(flow_indices, tiles), [variable(name) for name in FLOW_LAYERS], surface.elevation)
     formulas = {
         "upslope_area": "upslope area with the cell's own over the cell size",
         "topographic_wetness": f"ln(As / tan b), tan b at least {LEAST_TANGENT:g}",
@@ -309,20 +309,13 @@ def ls_window(dx: Array, dy: Array, *, steepness: Steepness = "rusle", max_lengt
     return LsWindow(dx, dy, STEEPNESS[steepness], float(max_length_m), halo)
 
 
-@dataclass(frozen=True, eq=False)
-class FlowIndices:
-    """Flow layers of a window, in the order of `FLOW_LAYERS`."""
-
-    tiles: FlowTiles
-
-    def __call__(self, rows: slice, columns: slice) -> tuple[Array, ...]:
-        """Upslope area, wetness, slope length and transport index, float32."""
-        drained = self.tiles.drained(rows, columns)
-        dem = self.tiles.dem
-        dx, dy = dem.dx[rows], dem.dy[rows]
-        slope, *_ = terrain_pass(dem.padded(rows, columns), dx, dy, RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
-        specific, wet, sti = flow.wetness_indices(drained.area, slope, dx, dy, LEAST_TANGENT)
-        return specific, wet, drained.length.astype(np.float32), sti
+def flow_indices(tiles: FlowTiles, rows: slice, columns: slice) -> tuple[Array, ...]:
+    """`FLOW_LAYERS` of a window, float32: upslope area, wetness, slope length and transport index."""
+    drained = tiles.drained(rows, columns)
+    dx, dy = tiles.dem.dx[rows], tiles.dem.dy[rows]
+    slope, *_ = terrain_pass(tiles.dem.padded(rows, columns), dx, dy, RILEY, np.nan, 5.0, 1.0, 1.0, 1.0)
+    specific, wet, sti = flow.wetness_indices(drained.area, slope, dx, dy, LEAST_TANGENT)
+    return specific, wet, drained.length.astype(np.float32), sti
 
 
 def _filled(tiles: FlowTiles, rows: slice, columns: slice) -> tuple[Array, ...]:

@@ -1,6 +1,7 @@
 """Soil loss by water (RUSLE) and by wind (RWEQ): factors and balances of single cells, and the loops over flat arrays.
 
-Every function `x_cells` applies the scalar `x` to flat float64 arrays of one length. NaN is propagated.
+Every function `x_cells` takes flat float64 arrays of one length, and applies the scalar `x` where there is one. NaN is
+propagated.
 """
 
 from __future__ import annotations
@@ -20,12 +21,6 @@ INSIDE, OUTSIDE_FIT, CLIPPED = 0, 1, 2
 
 
 # --- RUSLE
-
-
-@jit
-def soil_loss(r: float, k: float, ls: float, c: float, p: float) -> float:
-    """A = R K LS C P, t/ha/a with SI factors."""
-    return r * k * ls * c * p
 
 
 @jit
@@ -77,10 +72,8 @@ def erosivity_of_month(p: float, annual: float, constant: float) -> float:
 
 @jit
 def soil_loss_cells(r: Array, k: Array, ls: Array, c: Array, p: Array) -> Array:
-    out = np.empty(r.shape[0])
-    for i in range(r.shape[0]):
-        out[i] = soil_loss(r[i], k[i], ls[i], c[i], p[i])
-    return out
+    """A = R K LS C P, t/ha/a with SI factors."""
+    return r * k * ls * c * p
 
 
 @jit
@@ -291,10 +284,7 @@ def erodible_cells(
 @jit
 def crust_cells(clay: Array, organic: Array) -> Array:
     """SCF = 1 / (1 + 0.0066 Cl^2 + 0.021 OM^2)."""
-    out = np.empty(clay.shape[0])
-    for i in range(clay.shape[0]):
-        out[i] = 1.0 / (1.0 + 0.0066 * clay[i] * clay[i] + 0.021 * organic[i] * organic[i])
-    return out
+    return 1.0 / (1.0 + 0.0066 * clay * clay + 0.021 * organic * organic)
 
 
 @jit

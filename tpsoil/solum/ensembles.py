@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -197,22 +198,14 @@ def quantiles_at(
     return np.where(without[:, None], np.fmin(prescribed, depth + np.zeros(len(table)))[:, None], quantiles)
 
 
-@dataclass(frozen=True)
-class _Quantiles:
+def _quantiles(
+    *arguments: Any, names: tuple[str, ...], dtype: str, levels: tuple[float, ...], balance: pedogenesis.Balance
+) -> list[npt.NDArray[Any]]:
     """Quantiles of one chunk."""
-
-    names: tuple[str, ...]
-    dtype: str
-    probabilities: tuple[float, ...]
-    balance: pedogenesis.Balance
-
-    def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
-        *blocks, (table, noise, lookup) = arguments
-        shape = blocks[0].shape
-        inputs: list[Any] = [*kernel_layers(dict(zip(self.names, blocks)), self.dtype, lookup), table, noise]
-        inputs += [np.array(self.probabilities), self.balance]
-        quantiles, unbalanced = ensemble.thickness_quantiles(*inputs)
-        return [part.reshape(shape) for part in (*quantiles, unbalanced)]
+    *blocks, (table, noise, lookup) = arguments
+    inputs: list[Any] = [*kernel_layers(dict(zip(names, blocks)), dtype, lookup), table, noise]
+    quantiles, unbalanced = ensemble.thickness_quantiles(*inputs, np.array(levels), balance)
+    return [part.reshape(blocks[0].shape) for part in (*quantiles, unbalanced)]
 
 
 def quantile_name(probability: float, layer: str = "solum_thickness") -> str:
@@ -306,5 +299,5 @@ def ensemble_thickness(
     kind = "parameters and residuals" if residual else "parameters alone"
     outputs = quantile_outputs(levels, f"over {size} behavioural parameter sets; {kind}", inputs.dtype)
     attrs = {"title": "quantiles of solum thickness", "references": SOLUM_STUDY, "members": size, "spread": kind}
-    kernel = _Quantiles(inputs.names, inputs.dtype, levels, options.balance())
+    kernel = partial(_quantiles, names=inputs.names, dtype=inputs.dtype, levels=levels, balance=options.balance())
     return inputs.map(kernel, outputs=outputs, shared=(table, noise), attrs=attrs | options.attributes())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -22,18 +22,13 @@ from .thickness import codes_of
 LAYERS: Final = ("elevation", "mean_annual_temperature", "annual_precipitation", "ndvi")
 
 
-@dataclass(frozen=True)
-class _Nearest:
+def _nearest(*arguments: Any, masked: bool) -> npt.NDArray[np.uint8]:
     """Assigns the rows of one chunk to the nearest centre."""
-
-    masked: bool
-
-    def __call__(self, *arguments: Any) -> npt.NDArray[np.uint8]:
-        *blocks, (centres, scale) = arguments
-        layers = np.stack([block.reshape(-1).astype(np.float64, copy=False) for block in blocks[: len(LAYERS)]])
-        soil = codes_of(blocks[-1]) == 1 if self.masked else np.ones(layers.shape[1], bool)
-        zone: npt.NDArray[np.uint8] = prototypes.nearest_centre(layers, centres, scale, soil)
-        return (zone + (zone < 255)).astype(np.uint8).reshape(blocks[0].shape)
+    *blocks, (centres, scale) = arguments
+    layers = np.stack([block.reshape(-1).astype(np.float64, copy=False) for block in blocks[: len(LAYERS)]])
+    soil = codes_of(blocks[-1]) == 1 if masked else np.ones(layers.shape[1], bool)
+    zone: npt.NDArray[np.uint8] = prototypes.nearest_centre(layers, centres, scale, soil)
+    return (zone + (zone < 255)).astype(np.uint8).reshape(blocks[0].shape)
 
 
 def published_zones(layers: xr.Dataset | Mapping[str, Any]) -> xr.DataArray:
@@ -82,7 +77,7 @@ def published_zones(layers: xr.Dataset | Mapping[str, Any]) -> xr.DataArray:
     masked = "soil_mask" in data
     names = (*LAYERS, "soil_mask") if masked else LAYERS
     (zone,) = map_pixels(
-        _Nearest(masked),
+        partial(_nearest, masked=masked),
         *(data[name] for name in names),
         outputs=[variable("zone")],
         shared=(centres, centres.std(axis=0)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -38,20 +39,13 @@ OUTPUTS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class _Balance:
+def _steady_state(
+    *arguments: Any, names: tuple[str, ...], dtype: str, balance: pedogenesis.Balance
+) -> list[npt.NDArray[Any]]:
     """The steady state of one chunk: assigns the available blocks to the kernel's arguments."""
-
-    names: tuple[str, ...]
-    dtype: str
-    balance: pedogenesis.Balance
-
-    def __call__(self, *arguments: Any) -> list[npt.NDArray[Any]]:
-        *blocks, (table, lookup) = arguments
-        shape = blocks[0].shape
-        inputs: list[Any] = [*kernel_layers(dict(zip(self.names, blocks)), self.dtype, lookup), table, self.balance]
-        results = pedogenesis.steady_state(*inputs)
-        return [result.reshape(shape) for result in results]
+    *blocks, (table, lookup) = arguments
+    inputs: list[Any] = [*kernel_layers(dict(zip(names, blocks)), dtype, lookup), table, balance]
+    return [result.reshape(blocks[0].shape) for result in pedogenesis.steady_state(*inputs)]
 
 
 def codes_of(block: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
@@ -231,7 +225,7 @@ def thickness(
         "assumptions": "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected",
     }
     return inputs.map(
-        _Balance(inputs.names, inputs.dtype, options.balance()),
+        partial(_steady_state, names=inputs.names, dtype=inputs.dtype, balance=options.balance()),
         outputs=[typed(name, inputs.dtype) for name in OUTPUTS],
         shared=(table,),
         attrs=attrs,

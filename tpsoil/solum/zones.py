@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,30 +44,22 @@ class NotFittedZonesError(InputError, NotFittedError):  # type: ignore[misc]
     """Zones that are used before they are fitted."""
 
 
-@dataclass(frozen=True)
-class _Prototypes:
-    """A fitted model as plain values, for the assignment of a chunk on a worker."""
-
-    columns: Columns
-    fills: tuple[tuple[str, float], ...]
-    keep: tuple[int, ...]
-    masked: bool
-
-    def __call__(self, *arguments: Any) -> npt.NDArray[np.uint8]:
-        *blocks, (mean, scale, levels, centres, modes, gamma) = arguments
-        shape = blocks[0].shape
-        columns = {name: block.reshape(-1) for name, block in zip(self.columns.names, blocks)}
-        numbers = self.columns.numbers(columns)[:, list(self.keep)]
-        classes = self.columns.classes(columns, dict(self.fills))
-        valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
-        if self.masked:
-            valid &= codes_of(blocks[-1]) == 1
-        numbers = (numbers[valid] - mean) / scale
-        labels = np.full(len(numbers), -1, np.int32)
-        prototypes.assign(np.ascontiguousarray(numbers), encode(classes[valid], levels), centres, modes, gamma, labels)
-        zone = np.full(valid.size, NO_CLASS, np.uint8)
-        zone[valid] = labels + 1
-        return zone.reshape(shape)
+def _assigned(
+    *arguments: Any, columns: Columns, fills: Mapping[str, float], keep: tuple[int, ...], masked: bool
+) -> npt.NDArray[np.uint8]:
+    """The zones of a chunk, from a fitted model as plain values."""
+    *blocks, (mean, scale, levels, centres, modes, gamma) = arguments
+    cells = {name: block.reshape(-1) for name, block in zip(columns.names, blocks)}
+    numbers, classes = columns.numbers(cells)[:, list(keep)], columns.classes(cells, fills)
+    valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
+    if masked:
+        valid &= codes_of(blocks[-1]) == 1
+    numbers = (numbers[valid] - mean) / scale
+    labels = np.full(len(numbers), -1, np.int32)
+    prototypes.assign(np.ascontiguousarray(numbers), encode(classes[valid], levels), centres, modes, gamma, labels)
+    zone = np.full(valid.size, NO_CLASS, np.uint8)
+    zone[valid] = labels + 1
+    return zone.reshape(blocks[0].shape)
 
 
 class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
@@ -299,10 +291,10 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         data = layers_of(layers, "Zones.predict")
         require_layers(data, self.columns_.names, "Zones.predict")
         masked = "soil_mask" in data
-        fills = tuple((name, fill_of(data[name])) for name in self.columns_.categorical)
+        fills = {name: fill_of(data[name]) for name in self.columns_.categorical}
         model = (self.mean_, self.scale_, self.levels_, self.centres_, self.modes_, self.gamma_)
         (zone,) = map_pixels(
-            _Prototypes(self.columns_, fills, self.keep_, masked),
+            partial(_assigned, columns=self.columns_, fills=fills, keep=self.keep_, masked=masked),
             *(data[name] for name in (*self.columns_.names, *(("soil_mask",) if masked else ()))),
             outputs=[variable("zone")],
             shared=model,

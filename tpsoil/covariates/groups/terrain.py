@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cached_property, partial
 from typing import ClassVar, Final, Literal
 
@@ -16,7 +16,7 @@ from tpsoil.covariates.hydrology import (
     HYDROLOGY_LAYERS,
     LONGEST_HALO,
     MEMORY_LIMIT_GB,
-    FlowIndices,
+    flow_indices,
     LsOptions,
     LsWindow,
     flow_layers,
@@ -163,9 +163,9 @@ class Hydrology(DemGroup):
         require_fine_cells(dx, dy, self.max_length_m, allow_coarse_dem=allow, where="hydrology")
         return ls_window(dx, dy, steepness=self.steepness, max_length_m=self.max_length_m)
 
-    def _flow(self, dem: DemGrid) -> FlowIndices:
+    def _flow(self, dem: DemGrid) -> Callable[[slice, slice], tuple[Array, ...]]:
         require_memory(dem.shape, self.memory_limit_gb, "hydrology")
-        return FlowIndices(FlowTiles(dem))
+        return partial(flow_indices, FlowTiles(dem))
 
     def compute(self, layers: Layers) -> Mapping[str, xr.DataArray]:
         """Flow over the layer elevation, or that of the DEM."""
