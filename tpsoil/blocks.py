@@ -217,16 +217,7 @@ def _pixels(kernel: BlockKernel, arrays: list[Any], outputs: Sequence[Variable],
     arguments: list[Any] = []
     for array in lazy:
         arguments += [array, index]
-    bundle = da.blockwise(
-        _Block(kernel, tuple(outputs), len(lazy), 0, ndim, (False,) * ndim),
-        index,
-        *arguments,
-        *_shared_argument(shared),
-        dtype=object,
-        meta=np.empty((0,) * ndim, dtype=object),
-        name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, shared, *lazy)}",
-    )
-    return _unbundle(bundle, outputs)
+    return _blockwise(_Block(kernel, tuple(outputs), len(lazy), 0, ndim, (False,) * ndim), arguments, shared)
 
 
 def _windows(
@@ -250,18 +241,9 @@ def _windows(
         arguments += [lazy, (0, 1)]
     for row in rows:
         arguments += [da.from_array(np.asarray(row), chunks=(chunks[0],)), (0,)]
-    bundle = da.blockwise(
-        _Block(kernel, tuple(outputs), len(arrays), halo, 2, single),
-        (0, 1),
-        *arguments,
-        *_shared_argument(shared),
-        dtype=object,
-        meta=np.empty((0, 0), dtype=object),
-        align_arrays=False,
-        adjust_chunks={0: chunks[0], 1: chunks[1]},
-        name=f"{_name(kernel)}-{dask.base.tokenize(kernel, outputs, halo, shared, *arguments)}",
-    )
-    results = _unbundle(bundle, outputs)
+    block = _Block(kernel, tuple(outputs), len(arrays), halo, 2, single)
+    adjusted = {0: chunks[0], 1: chunks[1]}
+    results = _blockwise(block, arguments, shared, align_arrays=False, adjust_chunks=adjusted)
     return [result.rechunk(first.chunks) for result in results] if complete else results
 
 
@@ -339,18 +321,30 @@ def _run(
     return cast
 
 
-def _unbundle(bundle: Any, outputs: Sequence[Variable]) -> list[Any]:
+def _blockwise(block: _Block, arguments: list[Any], shared: Any, **options: Any) -> list[Any]:
+    """Lazy outputs of a kernel on chunks; each array of the arguments is followed by its dimensions."""
+    index = tuple(range(block.ndim))
+    bundle = da.blockwise(
+        block,
+        index,
+        *arguments,
+        *_shared_argument(shared),
+        dtype=object,
+        meta=np.empty((0,) * block.ndim, dtype=object),
+        name=f"{_name(block.kernel)}-{dask.base.tokenize(block, shared, *arguments)}",
+        **options,
+    )
     return [
         da.blockwise(
             operator.itemgetter(k),
-            tuple(range(bundle.ndim)),
+            index,
             bundle,
-            tuple(range(bundle.ndim)),
+            index,
             dtype=np.dtype(spec.dtype),
-            meta=np.empty((0,) * bundle.ndim, dtype=spec.dtype),
+            meta=np.empty((0,) * block.ndim, dtype=spec.dtype),
             name=f"{spec.name}-{dask.base.tokenize(bundle.name, k)}",
         )
-        for k, spec in enumerate(outputs)
+        for k, spec in enumerate(block.outputs)
     ]
 
 
