@@ -165,9 +165,7 @@ def flow_layers(
     return xr.Dataset({str(layer.name): layer for layer in layers})
 
 
-def ls_factor_of(
-    elevation: xr.DataArray, options: LsOptions, *, cell_size_m: float | None = None
-) -> xr.DataArray:
+def ls_factor_of(elevation: xr.DataArray, options: LsOptions, *, cell_size_m: float | None = None) -> xr.DataArray:
     """The LS factor of `hydrology_attributes`, by windows.
 
     Parameters
@@ -339,11 +337,12 @@ def _tiles_of(
 
 def require_memory(shape: tuple[int, int], limit_gb: float, where: str) -> None:
     """Reject a DEM whose flow needs more than a limit."""
+    rows, columns = shape
     needed = needed_bytes(shape) / 1e9
     if needed > limit_gb:
         factor = int(np.ceil(np.sqrt(needed / limit_gb)))
         raise InputError(
-            f"{where}: the flow over {shape[0]} x {shape[1]} cells needs {needed:.1f} GB, the limit is {limit_gb:g} GB; "
+            f"{where}: the flow over {rows} x {columns} cells needs {needed:.1f} GB, the limit is {limit_gb:g} GB; "
             f"average the DEM by {factor} x {factor} cells, cut it into whole basins, or set "
             f"memory_limit_gb={np.ceil(needed):.0f}"
         )

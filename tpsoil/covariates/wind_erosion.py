@@ -296,7 +296,7 @@ def soil_dryness(
     rain = "rain cannot be negative; declare its nodata value"
     for name, layer in (("precipitation", precipitation), ("irrigation", irrigation)):  # their sum has no units
         require_unit("soil_dryness", name, layer, "mm", fix=ADD_LAYER, period="month")
-    inputs: dict[Argument, Any] = {
+    inputs: dict[Argument, Cells | float] = {
         Argument("potential_evapotranspiration", 0.0, units="mm", period="month"): potential_evapotranspiration,
         Argument("precipitation", 0.0, units="mm", fix=rain, period="month"): precipitation + irrigation,
         Argument("rain_days", 0.0, units="d"): rain_days,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ from tpsoil.variables import Variable, variable
 
 from .inputs import check_units, float_type, reject_scalar, values_of
 
-Layer = TypeVar("Layer", xr.DataArray, npt.NDArray[Any])
-Cells = float | npt.NDArray[Any] | xr.DataArray
+Cells = TypeVar("Cells", float, npt.NDArray[Any], xr.DataArray)
 """A number, an array or a labelled layer; functions return the kind that they are called with."""
 
 log = logging.getLogger("tpsoil.solum")
@@ -41,11 +40,7 @@ class FlatKernel:
         return np.asarray(getattr(pedogenesis, self.name)(*flat)).reshape(blocks[0].shape)
 
 
-@overload
-def eemt(mean_annual_temperature: float, annual_precipitation: float) -> float: ...
-@overload
-def eemt(mean_annual_temperature: Layer | float, annual_precipitation: Layer | float) -> Layer: ...
-def eemt(mean_annual_temperature: Cells, annual_precipitation: Cells) -> Cells:
+def eemt(mean_annual_temperature: Cells | float, annual_precipitation: Cells | float) -> Cells:
     """Effective energy and mass transfer to the subsurface.
 
     Parameters
@@ -86,10 +81,10 @@ def eemt(mean_annual_temperature: Cells, annual_precipitation: Cells) -> Cells:
     check_units(mean_annual_temperature, "mean_annual_temperature", "eemt")
     check_units(annual_precipitation, "annual_precipitation", "eemt")
     if np.ndim(mean_annual_temperature) == 0 and np.ndim(annual_precipitation) == 0:
-        return _eemt_of_numbers(mean_annual_temperature, annual_precipitation)
+        return cast(Cells, _eemt_of_numbers(mean_annual_temperature, annual_precipitation))
     dtype = float_type(mean_annual_temperature, annual_precipitation)
     kernel, outputs = FlatKernel("energy_field", str(dtype)), [typed("eemt", dtype)]
-    return map_pixels(kernel, mean_annual_temperature, annual_precipitation, outputs=outputs)[0]
+    return cast(Cells, map_pixels(kernel, mean_annual_temperature, annual_precipitation, outputs=outputs)[0])
 
 
 def _eemt_of_numbers(temperature: Any, precipitation: Any) -> float | xr.DataArray:

@@ -203,8 +203,9 @@ def _quantiles(
 ) -> list[npt.NDArray[Any]]:
     """Quantiles of one chunk."""
     *blocks, (table, noise, lookup) = arguments
-    inputs: list[Any] = [*kernel_layers(dict(zip(names, blocks)), dtype, lookup), table, noise]
-    quantiles, unbalanced = ensemble.thickness_quantiles(*inputs, np.array(levels), balance)
+    layers = kernel_layers(dict(zip(names, blocks)), dtype, lookup)
+    inputs: list[Any] = [*layers, table, noise, np.array(levels), balance]
+    quantiles, unbalanced = ensemble.thickness_quantiles(*inputs)
     return [part.reshape(blocks[0].shape) for part in (*quantiles, unbalanced)]
 
 

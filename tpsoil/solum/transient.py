@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, overload
+from typing import Any, Final, cast
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
 from tpsoil.variables import Variable, variable
 
-from .energy import Cells, FlatKernel, Layer
+from .energy import Cells, FlatKernel
 from .inputs import float_type, values_of
 
 THICKNESS: Final = replace(
@@ -22,17 +22,13 @@ THICKNESS: Final = replace(
 TIME_TO_BARE: Final = Variable("time_to_bare", "time until bedrock emerges", "a", 0, meaning="inf where it never does")
 
 
-@overload
-def evolve(thickness: float, potential_production: float, erosion_rate: float, h0: float, years: float) -> float: ...
-@overload
 def evolve(
-    thickness: Layer | float,
-    potential_production: Layer | float,
-    erosion_rate: Layer | float,
-    h0: Layer | float,
-    years: Layer | float,
-) -> Layer: ...
-def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells, years: Cells) -> Cells:
+    thickness: Cells | float,
+    potential_production: Cells | float,
+    erosion_rate: Cells | float,
+    h0: Cells | float,
+    years: Cells | float,
+) -> Cells:
     """Solum thickness after a time with constant production and erosion.
 
     Parameters
@@ -71,16 +67,12 @@ def evolve(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h
     """
     names = ("thickness", "potential_production", "erosion_rate", "h0", "years")
     inputs = (thickness, potential_production, erosion_rate, h0, years)
-    return _apply("evolve", "thickness_after_field", THICKNESS, dict(zip(names, inputs)))
+    return cast(Cells, _apply("evolve", "thickness_after_field", THICKNESS, dict(zip(names, inputs))))
 
 
-@overload
-def evolve_through(thickness: float, climates: Sequence[tuple[float, float, float]], h0: float) -> float: ...
-@overload
 def evolve_through(
-    thickness: Layer, climates: Sequence[tuple[Layer | float, Layer | float, float]], h0: Layer | float
-) -> Layer: ...
-def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h0: Any) -> Cells:
+    thickness: Cells | float, climates: Sequence[tuple[Cells | float, Cells | float, float]], h0: Cells | float
+) -> Cells:
     """Solum thickness after a chain of climates, each constant for its time.
 
     Parameters
@@ -111,18 +103,15 @@ def evolve_through(thickness: Any, climates: Sequence[tuple[Any, Any, float]], h
     """
     if not climates:
         raise InputError("evolve_through: no climates, expected at least one (production, erosion_rate, years)")
+    later: Any = thickness
     for production, lowering, years in climates:
-        thickness = evolve(thickness, production, lowering, h0, years)
-    return thickness
+        later = evolve(later, production, lowering, h0, years)
+    return cast(Cells, later)
 
 
-@overload
-def time_to_bare(thickness: float, potential_production: float, erosion_rate: float, h0: float) -> float: ...
-@overload
 def time_to_bare(
-    thickness: Layer | float, potential_production: Layer | float, erosion_rate: Layer | float, h0: Layer | float
-) -> Layer: ...
-def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Cells, h0: Cells) -> Cells:
+    thickness: Cells | float, potential_production: Cells | float, erosion_rate: Cells | float, h0: Cells | float
+) -> Cells:
     """Years until bedrock emerges under constant production and erosion.
 
     Parameters
@@ -151,10 +140,10 @@ def time_to_bare(thickness: Cells, potential_production: Cells, erosion_rate: Ce
     """
     names = ("thickness", "potential_production", "erosion_rate", "h0")
     inputs = (thickness, potential_production, erosion_rate, h0)
-    return _apply("time_to_bare", "bare_after_field", TIME_TO_BARE, dict(zip(names, inputs)))
+    return cast(Cells, _apply("time_to_bare", "bare_after_field", TIME_TO_BARE, dict(zip(names, inputs))))
 
 
-def _apply(where: str, kernel: str, output: Variable, inputs: dict[str, Cells]) -> Cells:
+def _apply(where: str, kernel: str, output: Variable, inputs: dict[str, Any]) -> Any:
     if any(np.ndim(value) for value in inputs.values()):
         spec = replace(output, dtype=str(float_type(*inputs.values())))
         return map_pixels(FlatKernel(kernel, spec.dtype), *inputs.values(), outputs=[spec])[0]
