@@ -402,3 +402,31 @@ def test_stones_lower_k_above_ten_percent() -> None:
 def test_factors_out_of_range_are_rejected(factors: tuple[float, ...], says: str) -> None:
     with pytest.raises(InputError, match=says):
         cov.rusle(*factors)
+
+
+FORMULAS: dict[str, tuple[Any, dict[str, float]]] = {
+    "rusle": (cov.rusle, {"rainfall_erosivity": 300.0, "soil_erodibility": 0.04, "ls_factor": 2.5, "cover_factor": 0.2,
+                          "practice_factor": 1.0}),
+    "soil_erodibility": (cov.soil_erodibility, {"sand": 60.0, "silt": 30.0, "clay": 10.0, "soil_organic_carbon": 1.5}),
+    "stone_corrected_erodibility": (cov.stone_corrected_erodibility, {"soil_erodibility": 0.03, "stone_cover": 35.0}),
+    "cover_factor, ndvi": (cov.cover_factor, {"ndvi": 0.3}),
+    "cover_factor, cai": (lambda **a: cov.cover_factor(method="cai", **a), {"vegetation_cover": 20.0}),
+    "vegetation_cover": (cov.vegetation_cover, {"ndvi": 0.3}),
+    "soil_dryness": (lambda **a: cov.soil_dryness(days=15, **a),
+                     {"potential_evapotranspiration": 50.0, "precipitation": 20.0, "rain_days": 7.5}),
+    "weather_factor": (cov.weather_factor, {"wind_factor": 1640.0, "elevation": 4500.0, "temperature": 0.0,
+                                            "soil_dryness": 0.8, "snow_free": 0.9}),
+    "crust_factor": (cov.crust_factor, {"clay": 10.0, "soil_organic_carbon": 2.0}),
+    "roughness_factor": (cov.roughness_factor, {"ridge_cm": 0.5, "random_cm": 1.0}),
+    "vegetation_factor": (cov.vegetation_factor, {"flat_cover": 30.0, "standing_area": 1.0, "canopy": 0.1}),
+    "aridity_index": (cov.aridity_index, {"annual_precipitation": 350.0, "potential_evapotranspiration": 1000.0}),
+    "zhang_fu_annual": (lambda **a: cov.rainfall_erosivity(method="zhang_fu_annual", **a), {"precipitation": 400.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("formula", "arguments"), FORMULAS.values(), ids=FORMULAS)
+def test_a_missing_input_of_a_formula_gives_no_value(formula: Any, arguments: dict[str, float]) -> None:
+    assert np.isfinite(formula(**{name: np.array([value]) for name, value in arguments.items()})).all()
+    for missing in arguments:
+        values = {name: np.array([np.nan if name == missing else value]) for name, value in arguments.items()}
+        assert np.isnan(formula(**values)).all(), missing

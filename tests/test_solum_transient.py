@@ -18,6 +18,7 @@ from tpsoil.ingest import read_table
 from tpsoil.solum import (
     ClimateSeries,
     SolumOptions,
+    SolumParameters,
     TransientSettings,
     climate_series,
     eemt,
@@ -49,6 +50,18 @@ def test_constant_forcing_is_the_closed_form() -> None:
                 PHYSICAL.h0, float(year + 20_000),
             )  # fmt: skip
             np.testing.assert_allclose(maps[f"solum_thickness_year_{name}"], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_production_above_the_range_of_numbers_has_a_thickness() -> None:
+    cell = {"mean_annual_temperature": 13.09, "annual_precipitation": 832.41, "water_erosion": 5.0,
+            "wind_erosion": 0.1, "general_curvature": 0.0}  # fmt: skip
+    warm = SolumParameters(0.038, 2764.99, 86.03, 0.1, 0.0012, 0.00075, 0.18, 0.0016)  # exp(b EEMT) is infinite
+    maps = transient_thickness(cell, warm, CONSTANT, years=[-10_000, 2000])
+    steady = float(thickness(cell, warm).solum_thickness)
+    assert float(maps.solum_thickness_year_2000) == pytest.approx(steady)
+    assert int(maps.solum_equilibrium_year_m10000) == 0
+    bare = transient_thickness(cell, warm, CONSTANT, years=[2000], settings=TransientSettings(start=0.0))
+    assert 0.9 * steady < float(bare.solum_thickness_year_2000) < steady
 
 
 def test_a_steady_start_under_constant_forcing_stays_in_equilibrium() -> None:
@@ -187,6 +200,13 @@ def test_a_table_with_units_and_years_before_present() -> None:
     assert series.changes[0] == (-5.0, 0.6, 1.0, 1.0)
     past = table.drop(columns="year").assign(year_bp=[21_000, 1950, -50])
     assert climate_series(past) == series
+
+
+def test_a_temperature_change_is_converted_to_kelvin() -> None:
+    fahrenheit = pd.DataFrame({"year": [-19_050, 2000], "temperature_change [degF]": [-9.0, 0.0]})
+    assert climate_series(fahrenheit).changes[0][0] == pytest.approx(-5.0)
+    tenths = pd.DataFrame({"year": [-19_050, 2000], "temperature_change [0.1 degC]": [-50.0, 0.0]})
+    assert climate_series(tenths).changes[0][0] == pytest.approx(-5.0)
 
 
 @pytest.mark.parametrize(

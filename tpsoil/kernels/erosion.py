@@ -57,7 +57,8 @@ def cover_cai(percent: float) -> float:
         return 1.0
     if percent >= 78.3:
         return 0.0
-    return min(1.0, 0.6508 - 0.3436 * math.log10(percent))
+    factor = 0.6508 - 0.3436 * math.log10(percent)
+    return 1.0 if factor > 1.0 else factor  # not min(), which would turn NaN into 1
 
 
 @jit

@@ -278,6 +278,18 @@ def bare_after(thickness: float, production: float, lowering: float, h0: float) 
 
 
 @jit
+def thickness_after_log(thickness: float, log_production: float, lowering: float, h0: float, years: float) -> float:
+    """Thickness after a time in which bedrock does not emerge, m; production may be above the range of numbers."""
+    if years == 0.0:
+        return thickness
+    x = lowering * years / h0
+    log_remaining = thickness / h0 - x
+    log_produced = log_production + math.log(years / h0) + log_mean_decay(x)
+    larger, smaller = max(log_produced, log_remaining), min(log_produced, log_remaining)
+    return max(h0 * (larger + math.log1p(math.exp(smaller - larger))), 0.0)
+
+
+@jit
 def thickness_after(thickness: float, production: float, lowering: float, h0: float, years: float) -> float:
     """Thickness after a time with constant production and lowering, m; 0 once bedrock has emerged."""
     emergence = bare_after(thickness, production, lowering, h0)
@@ -285,15 +297,9 @@ def thickness_after(thickness: float, production: float, lowering: float, h0: fl
         return math.nan
     if years >= emergence:
         return 0.0
-    if years == 0.0:
-        return thickness
-    x = lowering * years / h0
-    log_remaining = thickness / h0 - x
     if production == 0.0:
-        return max(h0 * log_remaining, 0.0)
-    log_produced = math.log(production) + math.log(years / h0) + log_mean_decay(x)
-    larger, smaller = max(log_produced, log_remaining), min(log_produced, log_remaining)
-    return max(h0 * (larger + math.log1p(math.exp(smaller - larger))), 0.0)
+        return max(h0 * (thickness / h0 - lowering * years / h0), 0.0) if years > 0.0 else thickness
+    return thickness_after_log(thickness, math.log(production), lowering, h0, years)
 
 
 @jit

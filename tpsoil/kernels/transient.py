@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .compile import jit
-from .pedogenesis import Balance, energy, steady_thickness, thickness_after
+from .pedogenesis import Balance, energy, steady_thickness, thickness_after, thickness_after_log
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -127,7 +127,11 @@ def thickness_through(
             while done < stops[k] and not math.isnan(h):
                 layers_at(middles[done], anchors, layers, i, cell)
                 ln_r, lowering, creep = rates_of(table[row], cell, changes[done], balance)
-                h = thickness_after(max(h, 0.0), math.exp(ln_r), lowering + creep, table[row, 0], lengths[done])
+                production, rate = math.exp(ln_r), lowering + creep
+                if production < math.inf:
+                    h = thickness_after(max(h, 0.0), production, rate, table[row, 0], lengths[done])
+                else:
+                    h = thickness_after_log(max(h, 0.0), ln_r, rate, table[row, 0], lengths[done])
                 if h > depth:
                     h = depth
                 done += 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
-from tpsoil.units import convertible
+from tpsoil.units import conversion, convertible
 
 Doubles = npt.NDArray[np.float64]
 
@@ -110,21 +110,21 @@ def climate_series(table: pd.DataFrame, *, where: str = "climate series") -> Cli
     >>> climate_series(table).years
     (-19050.0, 1950.0)
     """
-    named: dict[str, tuple[str, str]] = {}
+    named: dict[str, tuple[str, float]] = {}
     for column in map(str, table.columns):
         match = _WITH_UNIT.fullmatch(column)
         key, unit = (match.group(1).strip(), match.group(2)) if match else (column, None)
         if key in YEAR_NAMES:
-            named[key] = (column, "")
+            named[key] = (column, 1.0)
             continue
         if key not in COLUMNS:
             raise InputError(f"{where}: unknown column '{column}'{nearest_name(key, [*YEAR_NAMES, *COLUMNS])}")
         expected = " or ".join(f"'{key} [{one}]'" for one in COLUMNS[key])
         if not unit:
             raise InputError(f"{where}: column '{column}' has no unit; name it {expected}")
-        if unit not in COLUMNS[key] and not (key == "temperature_change" and convertible(unit, "degC")):
+        if unit not in COLUMNS[key] and not (key == "temperature_change" and convertible(unit, "K")):
             raise InputError(f"{where}: column '{column}' has unit '{unit}', expected {expected}")
-        named[key] = (column, unit)
+        named[key] = (column, conversion(unit, COLUMNS[key][0], where=where).factor)
     years = [key for key in YEAR_NAMES if key in named]
     if len(years) != 1:
         raise InputError(f"{where}: has {' and '.join(years) or 'no column year or year_bp'}; expected one of them")
@@ -142,8 +142,8 @@ def climate_series(table: pd.DataFrame, *, where: str = "climate series") -> Cli
     rows = np.tile(NEUTRAL, (len(table), 1))
     for k, key in enumerate(COLUMNS):
         if key in named:
-            column, unit = named[key]
-            rows[:, k] = table[column].to_numpy(float) * (0.01 if unit == "%" else 1.0)
+            column, factor = named[key]
+            rows[:, k] = table[column].to_numpy(float) * factor
     calendar = PRESENT - values if years[0] == "year_bp" else values
     try:
         return ClimateSeries(tuple(map(float, calendar)), tuple((a, b, c, d) for a, b, c, d in rows.tolist()))
