@@ -114,3 +114,27 @@ def test_a_span_of_years_is_rejected_for_a_climatology(tmp_path: Path) -> None:
     cube = xr.Dataset({"elevation": HEIGHT})
     with pytest.raises(InputError, match="first_year and last_year have no effect on twelve months"):
         derived_layers(cube, ["climate"], options=options)
+
+
+@pytest.mark.parametrize(
+    ("names", "layers", "message"),
+    [
+        (["mean_annual_temperature"], None, "layer 'mean_annual_temperature' needs option monthly_temperature"),
+        (["aridity", "evapotranspiration"], None, "which aridity needs, needs option monthly_precipitation"),
+        (["climate"], ["mean_annual_temperature"], "layer mean_annual_temperature needs option monthly_temperature"),
+    ],
+)
+def test_a_layer_whose_stack_is_not_given_is_a_fault(
+    tmp_path: Path, names: list[str], layers: list[str] | None, message: str
+) -> None:
+    raw_covariates.write_raw_files(tmp_path)
+    rain = {"path": str(tmp_path / "rain" / "prec_*.tif"), "units": "mm"}
+    options: dict[str, Any] = {"climate.monthly_precipitation": rain}
+    if "aridity" in names:
+        warmth = f"{tmp_path}/tas.nc:tas"
+        options = {"climate.monthly_temperature": warmth, "evapotranspiration.method": "thornthwaite",
+                   "evapotranspiration.monthly_temperature": warmth}  # fmt: skip
+    if layers:
+        options["climate.layers"] = layers
+    with pytest.raises(InputError, match=message):
+        derived_layers(xr.Dataset({"elevation": HEIGHT}), names, options=options)

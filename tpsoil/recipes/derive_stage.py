@@ -138,6 +138,12 @@ class _Resolver:
                 f"{self.at}{name}.{option} would have no effect: layer '{layer}' is available and is retained; leave "
                 "the option out"
             )
+        why = f", which {reader} needs," if reader else ""
+        self.faults += [
+            f"{self.at}{name}: layer '{layer}'{why} needs option {option}; give it, or add the layer"
+            for layer in sorted(chosen)
+            if (option := group.lacking_option(layer))
+        ]
         self.needed.setdefault(name, set()).update(chosen)
         for need in group.reads(self.reachable):
             if need in chosen and need not in self.available:

@@ -250,6 +250,10 @@ class CovariateGroup(BaseModel):
         """Lines for the notes of a run, from the tallies."""
         return None
 
+    def lacking_option(self, layer: str) -> str:
+        """The option that one of its layers needs and that is not given; "" where there is none."""
+        return ""
+
     def missing_input(self, name: str) -> str:
         """How to supply a layer that is not available."""
         return "add it to the cube, or under [[layers]] in a recipe"

@@ -26,6 +26,8 @@ from .sources import CLIMATOLOGY, Dem, FromStacks, Ground, SourceLayer, Stack
 TEMPERATURE_STACK = "monthly mean temperature: PATH:VARIABLE, or twelve GeoTIFFs"
 PRECIPITATION_STACK = "monthly precipitation sums: PATH:VARIABLE, or twelve GeoTIFFs"
 
+STACK_OF = {"mean_annual_temperature": "monthly_temperature", "annual_precipitation": "monthly_precipitation"}
+
 
 class StackGroup(CovariateGroup):
     """A group with monthly stacks, of which some years are taken."""
@@ -88,16 +90,19 @@ class Climate(StackGroup):
     def _something(self) -> Climate:
         if self.monthly_temperature is None and self.monthly_precipitation is None:
             raise ValueError("monthly_temperature or monthly_precipitation is needed")
+        for name in self.layers or ():
+            if lacking := self.lacking_option(name):
+                raise ValueError(f"layer {name} needs option {lacking}")
         return self
+
+    def lacking_option(self, layer: str) -> str:
+        """The stack of a layer, where it is not given."""
+        return "" if getattr(self, STACK_OF[layer]) is not None else STACK_OF[layer]
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """Those whose stack is given."""
-        available = {
-            "mean_annual_temperature": self.monthly_temperature,
-            "annual_precipitation": self.monthly_precipitation,
-        }
-        return tuple(name for name in super().chosen if available[name] is not None)
+        return tuple(name for name in super().chosen if not self.lacking_option(name))
 
     def reads(self, available: Set[str]) -> tuple[str, ...]:
         """Elevation of the fine grid, if temperature is adjusted to it."""
