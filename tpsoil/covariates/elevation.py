@@ -15,6 +15,8 @@ from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
+from .ranges import require_positive
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -92,8 +94,7 @@ def _spacing(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], str]:
     rows = elevation.shape[0]
     if cell_size_m is not None:
-        if not (np.isfinite(cell_size_m) and cell_size_m > 0):
-            raise InputError(f"{where}: cell_size_m is {cell_size_m!r}, expected metres above 0")
+        require_positive(where, "cell_size_m", cell_size_m, "metres")
         size = np.full(rows, float(cell_size_m))
         return size, size, f"cells of {cell_size_m:g} m as given"
     if elevation.odc.crs is None or (min(elevation.shape) < 2 and elevation.odc.geobox is None):

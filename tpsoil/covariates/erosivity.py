@@ -17,7 +17,7 @@ from tpsoil.units import Period, require_unit
 from tpsoil.variables import variable
 
 from .cells import ADD_LAYER, Argument, CellKernel, as_given, labelled_series, per_cell, per_series, typed_as
-from .ranges import require_range
+from .ranges import require_positive, require_range
 from .water_erosion import R_US_TO_SI
 
 Array = npt.NDArray[Any]
@@ -68,9 +68,7 @@ class RegionalMean:
 
     def __post_init__(self) -> None:
         for name in ("published", "by_method"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise InputError(f"RegionalMean: {name} is {value!r}, expected a mean of R above 0")
+            require_positive("RegionalMean", name, getattr(self, name), "a mean of R")
         if not self.reference.strip():
             raise InputError("RegionalMean: reference is empty; cite where the mean was published")
 
@@ -228,8 +226,7 @@ def rainfall_erosivity(
     }
     if method == "zhang_daily":
         span = stack.sizes[dim] / 365.25 if years is None else float(years)
-        if not span > 0:
-            raise InputError(f"{where}: years is {years!r}, expected a number above 0")
+        require_positive(where, "years", span)
         kernels[method] = partial(erosion.erosivity_daily, years=span)
     stacks = [stack] if temperature is None else [stack, labelled_series(where, temperature, dim, "temperature")]
     attrs["snow"] = "counted as rain" if temperature is None else "left out below 0 degC"

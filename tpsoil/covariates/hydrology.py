@@ -20,6 +20,7 @@ from tpsoil.variables import Variable, variable
 from .by_window import ReadArray, layers_by_window
 from .elevation import Surface, checked_surface, require_fine_cells
 from .flow_tiles import CUTOFFS, DemGrid, FlowTiles, needed_bytes
+from .ranges import require_positive
 
 Array = npt.NDArray[Any]
 Steepness = Literal["rusle", "chinese"]
@@ -181,8 +182,7 @@ def ls_factor_of(elevation: xr.DataArray, options: LsOptions, *, cell_size_m: fl
     where = "hydrology_attributes"
     steepness, max_length_m = options.steepness, options.max_length_m
     require_one_of(where, "steepness", steepness, STEEPNESS)
-    if not (np.isfinite(max_length_m) and max_length_m > 0):
-        raise InputError(f"{where}: max_length_m is {max_length_m!r}, expected metres above 0")
+    require_positive(where, "max_length_m", max_length_m, "metres")
     surface = checked_surface(elevation, where=where, cell_size_m=cell_size_m)
     allow = options.allow_coarse_dem
     coarse = require_fine_cells(surface.dx, surface.dy, max_length_m, allow_coarse_dem=allow, where=where)

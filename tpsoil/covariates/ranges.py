@@ -38,3 +38,14 @@ def require_range(where: str, name: str, values: npt.NDArray[Any], low: float, h
         f"{where}: {name} is {extreme:g} and outside its range in {below + above} of {values.size} cells, "
         f"expected {limits}; {fix}"
     )
+
+
+def require_positive(where: str, name: str, value: float, quantity: str = "a number") -> None:
+    """Reject an option that is not a finite number above 0.
+
+    Raises
+    ------
+    InputError
+    """
+    if not (np.isfinite(value) and value > 0):
+        raise InputError(f"{where}: {name} is {value!r}, expected {quantity} above 0")

@@ -14,7 +14,7 @@ from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
 from .cells import Argument, CellKernel, Cells, per_cell
-from .ranges import require_range
+from .ranges import require_positive, require_range
 
 Array = npt.NDArray[Any]
 UnitSystem = Literal["SI", "US"]
@@ -296,8 +296,7 @@ def cover_factor(
     if method != "van_der_knijff" and (alpha, beta) != (2.0, 1.0):
         raise InputError(f"{where}: alpha and beta have no effect on method '{method}'; leave them out")
     if method == "van_der_knijff":
-        if not beta > 0:
-            raise InputError(f"{where}: beta is {beta!r}, expected a number above 0")
+        require_positive(where, "beta", beta)
         argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
         kernel = CellKernel("erosion", "cover_ndvi_cells", where, (argument,), (float(alpha), float(beta)))
         attrs |= {"alpha": float(alpha), "beta": float(beta)}

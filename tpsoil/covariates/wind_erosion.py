@@ -17,6 +17,7 @@ from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
 from .cells import ADD_LAYER, Argument, CellKernel, Cells, as_given, labelled_series, per_cell, per_series
+from .ranges import require_positive
 
 THRESHOLD_M_S: Final = 5.0
 """Wind at 2 m below which no soil moves."""
@@ -77,8 +78,7 @@ def rweq(
     4.695373
     """
     where = "rweq"
-    if not (np.isfinite(distance_m) and distance_m > 0):
-        raise InputError(f"{where}: distance_m is {distance_m!r}, expected metres above 0")
+    require_positive(where, "distance_m", distance_m, "metres")
     inputs = {
         Argument("weather_factor", 0.0, units="kg m-1"): weather_factor,
         Argument("erodible_fraction", 0.0, 1.0, "1"): erodible_fraction,
@@ -202,9 +202,8 @@ def wind_factor(
     333.5
     """
     where = "wind_factor"
-    for name, value in (("days", days), ("height_m", height_m)):
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{where}: {name} is {value!r}, expected a number above 0")
+    require_positive(where, "days", days)
+    require_positive(where, "height_m", height_m)
     stack = labelled_series(where, wind_speed, "time", "wind_speed")
     require_unit(where, "wind_speed", stack, "m s-1", fix="convert it, such as km/h divided by 3.6")
     spec = Variable("wind_factor", "wind factor, RWEQ Wf", "m3 s-3", meaning="wind of a period above the threshold")
