@@ -13,6 +13,7 @@ import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.layers import ArraySliceDep
 
@@ -219,9 +220,30 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"arrays have the shapes {shapes}, expected one")
-    lazy = {name: array.vindex[rows, cols] for name, array in arrays.items() if isinstance(array, da.Array)}
-    computed = dict(zip(lazy, dask.compute(*lazy.values())))
-    return {name: computed[name] if name in lazy else np.asarray(array)[rows, cols] for name, array in arrays.items()}
+    values_at: dict[str, Array] = {}
+    pending: list[tuple[str, Array, Delayed]] = []
+    for name, array in arrays.items():
+        if not isinstance(array, da.Array):
+            values_at[name] = np.asarray(array)[rows, cols]
+            continue
+        values_at[name] = np.empty(len(rows), dtype=array.dtype)
+        (edge_r, edge_c) = (np.cumsum([0, *axis]) for axis in array.chunks)
+        block_r = np.searchsorted(edge_r, rows, side="right") - 1
+        block_c = np.searchsorted(edge_c, cols, side="right") - 1
+        flat = block_r * len(array.chunks[1]) + block_c
+        order = np.argsort(flat, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(flat[order])) + 1):
+            if not members.size:
+                continue
+            i, j = int(block_r[members[0]]), int(block_c[members[0]])
+            local = (rows[members] - edge_r[i], cols[members] - edge_c[j])
+            key = f"points-{dask.base.tokenize(array.name, i, j, *local)}"
+            task = {key: (_take, (array.name, i, j), *local)}
+            graph = HighLevelGraph.from_collections(key, task, dependencies=(array,))
+            pending.append((name, members, Delayed(key, graph)))
+    for (name, members, _), values in zip(pending, dask.compute(*(one for *_, one in pending))):
+        values_at[name][members] = values
+    return values_at
 
 
 def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
@@ -284,3 +306,7 @@ def _from_blocks(
     values = np.block(blocks) if len(blocks) > 1 or len(blocks[0]) > 1 else np.asarray(blocks[0][0])
     cut = tuple(slice(part.start - start, part.stop - start) for part, start in zip(window, first))
     return function(values[cut], window, rows, cols).astype(dtype, copy=False)
+
+
+def _take(block: Array, rows: Array, cols: Array) -> Array:
+    return np.asarray(block)[rows, cols]
