@@ -255,12 +255,14 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     """
     if isinstance(table, xr.Dataset):
         selected = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
-        require_named("pearson_matrix", selected, table.data_vars, "layer")
+    else:
+        selected = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
+    if missing := [name for name in selected if name not in table]:
+        raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], map(str, table))}")
+    if isinstance(table, xr.Dataset):
         loaded = compute_together(table[n] for n in selected)
         values = {n: valid_numbers(layer.values, table[n]).ravel() for n, layer in zip(selected, loaded)}
     else:
-        selected = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
-        require_named("pearson_matrix", selected, table.columns)
         values = {n: table[n].to_numpy(float) for n in selected}
     rows = []
     for first in selected:

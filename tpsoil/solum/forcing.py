@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tpsoil.errors import InputError, UnitsError, require_named, require_one_of
+from tpsoil.errors import InputError, UnitsError, require_named
 from tpsoil.kernels import forcing as kernel
 from tpsoil.units import conversion
 from tpsoil.variables import variable
@@ -65,7 +65,8 @@ class ForcingSource:
     def __post_init__(self) -> None:
         require_named("forcing", [self.layer], BALANCE, "layer of the solum model")
         where = f"forcing of {self.layer}"
-        require_one_of(where, "distribution", self.distribution, get_args(Distribution))
+        if self.distribution not in get_args(Distribution):
+            raise InputError(f"{where}: distribution is {self.distribution!r}, expected normal, lognormal or uniform")
         if not str(self.units or "").strip():
             raise InputError(
                 f"{where}: the distribution has no unit; give units = '{RELATIVE}', or '{variable(self.layer).units}'"
