@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import stats
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import GridError, InputError, UnitsError, nearest_name, require_named
+from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.evaluation import THICKNESS_MEASURES, CensoredObservations, score
 from tpsoil.evaluation.censored import ALL, LIMITS
 from tpsoil.grid import require_same_grid
@@ -123,7 +123,9 @@ def compare_maps(
     if not maps:
         raise InputError("compare_maps: no maps")
     calibrated = set(in_sample)
-    require_named("compare_maps: in_sample", sorted(calibrated), maps, "map")
+    unknown = sorted(calibrated - set(maps))
+    if unknown:
+        raise InputError(f"compare_maps: in_sample names no map '{unknown[0]}'{nearest_name(unknown[0], maps)}")
     if calibrated and profiles is None:
         raise InputError("compare_maps: in_sample has no effect without profiles; pass them, or leave in_sample out")
     if len(maps) > 1:
