@@ -195,22 +195,19 @@ def learn_encoding(
     for name in features:
         column = table[name]
         kind = feature_kind(column, name, categorical, circular, table.attrs.get(KINDS))
-        if kind == "continuous":
-            learned.append(Feature(name, kind, (), (), (name,)))
-        elif kind == "circular":
-            learned.append(Feature(name, kind, (), (), (f"{name} (sin)", f"{name} (cos)")))
-        else:
-            levels = _levels(column)
+        levels: tuple[Any, ...] = _levels(column) if kind == "categorical" else ()
+        values: tuple[float, ...] = ()
+        columns: tuple[str, ...] = (name,)
+        if kind == "circular":
+            columns = (f"{name} (sin)", f"{name} (cos)")
+        elif kind == "categorical" and style == "onehot":
+            columns = tuple(f"{name}={level}" for level in levels)
+        elif kind == "categorical" and style == "ordered":
+            columns, values = (f"{name} (ordered)",), _class_means(column, levels, target, used)
+        elif kind == "categorical":
             text = any(isinstance(level, str) for level in levels)
-            if style == "onehot":
-                columns = tuple(f"{name}={level}" for level in levels)
-                values: tuple[float, ...] = ()
-            elif style == "ordered":
-                columns, values = (f"{name} (ordered)",), _class_means(column, levels, target, used)
-            else:
-                columns = (name,)
-                values = tuple(float(k) for k in range(len(levels))) if text else tuple(float(v) for v in levels)
-            learned.append(Feature(name, kind, levels, values, columns))
+            values = tuple(float(level) for level in (range(len(levels)) if text else levels))
+        learned.append(Feature(name, kind, levels, values, columns))
     return Encoding(tuple(learned), style)
 
 

@@ -346,10 +346,8 @@ def _check_units(forest: CompiledForest, cube: xr.Dataset, sources: Mapping[str,
 
 def forest_outputs(name: str, forest: CompiledForest, levels: Levels | None) -> list[Variable]:
     """Identities of the layers of a forest: mean and spread of each output, then its quantiles."""
-    suffixes = [name] if name else [""]
-    if forest.outputs > 1:
-        targets = forest.targets or tuple(str(k) for k in range(forest.outputs))
-        suffixes = [f"{name}_{target}" if name else target for target in targets]
+    targets = forest.targets or tuple(str(k) for k in range(forest.outputs))
+    endings = ["_".join(filter(None, (name, target))) for target in (targets if forest.outputs > 1 else ("",))]
     kinds = [variable("mean"), variable("sd")]
     if levels is not None:
         meaning = {
@@ -361,7 +359,7 @@ def forest_outputs(name: str, forest: CompiledForest, levels: Levels | None) -> 
             for label, level in zip(levels.names(), levels.levels)
         ]
     return [
-        replace(kind, name=f"{kind.name}_{suffix}" if suffix else kind.name, units=forest.units)
+        replace(kind, name="_".join(filter(None, (kind.name, ending))), units=forest.units)
         for kind in kinds
-        for suffix in suffixes
+        for ending in endings
     ]

@@ -232,8 +232,8 @@ def _usable(
     with_target = np.isfinite(values)
     if not with_target.any():
         raise InputError(f"train: '{target}' has no valid value in {len(table)} rows; omit the element")
-    if transform == "log10" and (values[with_target] <= 0).any():
-        bad = int((values[with_target] <= 0).sum())
+    bad = int((values[with_target] <= 0).sum())
+    if transform == "log10" and bad:
         raise InputError(
             f"train: '{target}' is 0 or negative in {bad} rows, log10 needs positive values; "
             "screen them (a value below its detection limit is censored, not 0) or use transform='none'"

@@ -158,17 +158,16 @@ def compare_groups(
             }
         )
     letters = compact_letters(different)
+    listed = [*names, *small]
     summary = pd.DataFrame(
-        {"n": n.astype(int), "mean": mean, "sd": np.sqrt(variance), "letters": letters},
-        index=pd.Index(names, name="group"),
+        {
+            "n": [len(parts[name]) for name in listed],
+            "mean": [float(parts[name].mean()) for name in listed],
+            "sd": [*np.sqrt(variance), *(float("nan") for _ in small)],
+            "letters": [*letters, *("" for _ in small)],
+        },
+        index=pd.Index(listed, name="group"),
     )
-    if small:
-        untested = pd.DataFrame(
-            {"n": [len(parts[s]) for s in small], "mean": [float(parts[s].mean()) for s in small], "sd": np.nan,
-             "letters": ""},
-            index=pd.Index(small, name="group"),
-        )  # fmt: skip
-        summary = pd.concat([summary, untested]).rename_axis("group")
     anova = _welch(samples) if method == "games-howell" else float(stats.f_oneway(*samples).pvalue)
     return Comparison(summary, pd.DataFrame(rows), method, anova, levene, mse, unit, small)
 
