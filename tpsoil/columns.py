@@ -142,7 +142,7 @@ def labelled(table: pd.DataFrame, **labels: Any) -> pd.DataFrame:
 
     Examples
     --------
-    >>> labelled(pd.DataFrame({"n": [4, 5]}), element="Fe", folds="block").iloc[1].to_list()
-    ['Fe', 'block', 5]
+    >>> list(labelled(pd.DataFrame({"n": [4, 5]}), element="Fe", folds="block"))
+    ['element', 'folds', 'n']
     """
     return table.assign(**labels)[[*labels, *table.columns]]

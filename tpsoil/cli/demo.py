@@ -24,6 +24,7 @@ def demo(
             from tpsoil.display import cell_text
 
             from .show import columns_of_text
+            from .tables import width_of_terminal, wrapped
 
         results = run_demo(folder, overwrite=overwrite, drawing=drawing)
     zones = [
@@ -43,7 +44,10 @@ def demo(
         "Zone 1 has cells far hotter and wetter than the profiles of its calibration.",
         "\nElements from simulated samples: efficiency against the truth, and out of fold",
         *columns_of_text(["element, mg/kg", "mean", "tree sd", "NSE truth", "NSE random", "NSE by site"], elements),
-        "Random folds are over-optimistic: the training data contain other replicates of the same site.",
+        wrapped(
+            "Random folds are over-optimistic: the training data contain other replicates of the same site.",
+            width_of_terminal(),
+        ),
         "\nFiles:",
         *(f"  {path}{'  (simulated)' if path.stem in simulated else ''}" for path in files),
     )
