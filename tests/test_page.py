@@ -98,7 +98,7 @@ def meta_of(text: str) -> dict[str, Any]:
     return json.loads(match.group(1))
 
 
-def data_of(text: str, index: int) -> str:
+def data_of(text: str, index: int | str) -> str:
     result = re.search(rf'id="data-{index}">(.*?)</script>', text, re.DOTALL)
     assert result
     return result.group(1)
@@ -502,3 +502,21 @@ def test_names_in_tables_of_a_run_are_no_missing_values(tmp_path: Path) -> None:
     assert table["site"].tolist() == ["NA", "7"]
     assert table["reason"].tolist()[0] == "None"
     assert table["reason"].isna().tolist() == [False, True]
+
+
+def test_the_mask_of_a_cube_on_shifted_rows_is_not_drawn(tmp_path: Path) -> None:
+    """Only the columns were compared: a cube of the same size further north masked the wrong cells."""
+    from tpsoil.cube import add_layer
+
+    where = tmp_path / "run.zarr"
+    create_cube(where, GRID)
+    (where / "_tpsoil").mkdir()
+    store = sample()[["solum_thickness"]]
+    alone = data_of(page_html(store, where=str(where)), "ground")
+    (where / "_tpsoil" / "run.json").write_text(json.dumps({"cube": "../cube.zarr", "stages": []}))
+    for shift, same in ((5, True), (0, False)):
+        grid = GRID.translate_pix(0, -shift)
+        create_cube(tmp_path / "cube.zarr", grid, overwrite=True)
+        mask = xr.DataArray(np.tri(*GRID.shape, dtype="uint8"), dims=("y", "x"), coords=coordinates(grid))
+        add_layer(tmp_path / "cube.zarr", "soil_mask", mask)
+        assert (data_of(page_html(store, where=str(where)), "ground") == alone) is same

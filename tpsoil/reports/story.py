@@ -123,10 +123,8 @@ def read_story(store: xr.Dataset, *, where: str = "", title: str = "") -> Story:
     cited = [*_sentences(everywhere, _CITED), *_licences(attrs, layers)]
     story.citations = [*cited, f"Computed with tpsoil {tpsoil.__version__}."]
     story.scores = _scores(attrs, layers)
-    order = ["elements", *TITLES]
-    for key, table in sorted(
-        run.tables.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)
-    ):
+    ranks = {key: rank for rank, key in enumerate(dict.fromkeys(("elements", *TITLES)))}
+    for key, table in sorted(run.tables.items(), key=lambda item: ranks.get(item[0], len(ranks))):
         # Tables are simulated if the layers of their stages are; other layers of the run may be real.
         sources = [attrs, *(layers[name] for name in run.outputs[key] if name in layers)]
         _place_table(story, key, table, simulated=palette.is_simulated(*sources))
@@ -199,11 +197,10 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
         table = _as_table(value)
         if table is None:
             table = pd.DataFrame({"item": [key.replace("_", " ")], "value": [cell_text(value, 6)]})
-            loose = next((i for i, other in enumerate(section) if other.attrs.get("loose")), None)
-            if loose is not None:
-                table = pd.concat([section.pop(loose), table], ignore_index=True)
+            if section and section[0].attrs.get("loose"):
+                table = pd.concat([section.pop(0), table], ignore_index=True)
             table.attrs.update(caption="The store", loose=True)
-            section.insert(loose or 0, table)
+            section.insert(0, table)
         else:
             table.attrs["caption"] = key.replace("_", " ").capitalize()
             section.append(table)

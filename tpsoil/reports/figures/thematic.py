@@ -96,7 +96,6 @@ def difference_map(
         return maps.finish_empty(axes, picture, reason, own=ax is None)
     norm, extend = colour_scale(change, limits, logarithmic=False, cmap=palette.DIVERGING)
     image = maps.draw_values(axes, picture, change, norm, palette.DIVERGING)
-    unit = f"% of {names[0]}" if relative else palette.unit_text(units[0] or units[1])
     if relative:
         agree = np.where(np.abs(change) <= band, 1.0, np.nan)
         maps.draw_values(axes, picture, agree, Normalize(0, 1), ListedColormap([palette.GREY]))
@@ -106,13 +105,13 @@ def difference_map(
                            label=f"within ±{band:g} %: {share:.0f} %")],
             loc="lower right", fontsize=7.5,
         )  # fmt: skip
-    if relative:  # a few cells near 0 of the first map decide a mean of percents
+        # A few cells near 0 of the first map decide a mean of percents.
         q25, q50, q75 = (palette.number_text(float(v)) for v in np.percentile(finite, [25, 50, 75]))
-        summary = f"median {q50}, quartiles {q25} and {q75}"
+        summary = f"% of {names[0]}\nmedian {q50}, quartiles {q25} and {q75}"
     else:
         mean, rms = (palette.number_text(float(v)) for v in (finite.mean(), np.sqrt(np.mean(finite**2))))
-        summary = f"mean {mean}, root mean square {rms}"
-    maps.finish_with_bar(axes, picture, image, f"difference, {unit}\n{summary}", extend, own=ax is None)
+        summary = f"{palette.unit_text(units[0] or units[1])}\nmean {mean}, root mean square {rms}"
+    maps.finish_with_bar(axes, picture, image, f"difference, {summary}", extend, own=ax is None)
     return figure
 
 
