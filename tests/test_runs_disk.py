@@ -47,6 +47,24 @@ def test_the_forecast_is_within_its_factor_of_what_is_written(recipe: dict[str, 
     assert written < forecast.bound * 1.05, "the bound is the uncompressed size"
 
 
+def test_the_forecast_counts_the_overviews_that_a_run_writes(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**recipe, "run": {**recipe["run"], "output": str(tmp_path / "maps.zarr")}}
+    plain = preview(other).disk
+    monkeypatch.setattr("tpsoil.cube.levels.COARSEST_CELLS", 16)
+    forecast = preview(other).disk
+    assert plain is not None
+    assert forecast is not None
+    assert 1.2 * plain.bound < forecast.bound < 1.4 * plain.bound
+    run(other, progress=False)
+    assert len(list((tmp_path / "maps.zarr" / "overviews").glob("*/*/c"))) >= len(forecast.layers)
+    with_free(monkeypatch, forecast.records + 1)
+    again = preview(other).disk
+    assert again is not None
+    assert stored(tmp_path / "maps.zarr") <= again.stored  # chunks of overviews are replaced too
+
+
 def test_a_run_that_cannot_fit_is_rejected_before_anything_is_written(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

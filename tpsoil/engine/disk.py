@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from tpsoil.cube.levels import OVERVIEWS, overview_factors
 from tpsoil.cube.location import local_path
 from tpsoil.errors import InputError
 from tpsoil.stage import Stage
@@ -36,9 +38,9 @@ class DiskForecast:
     Parameters
     ----------
     layers : mapping of str to int
-        Expected of each layer when it is stored, compressed.
+        Expected of each layer when it is stored, compressed, with its overviews.
     bound : int
-        Uncompressed bytes of all layers together.
+        Uncompressed bytes of all layers and overviews together.
     records : int
         Of the tiles' records.
     stored : int
@@ -71,7 +73,7 @@ class DiskForecast:
         )  # fmt: skip
 
 
-def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str) -> DiskForecast:
+def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str, *, overviews: bool = True) -> DiskForecast:
     """Bytes that the layers of some stages take.
 
     Parameters
@@ -81,6 +83,8 @@ def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str) -> DiskFo
         Of the output.
     store : str
         Path or URL of the output.
+    overviews : bool
+        Whether the run writes those of its layers too.
 
     Returns
     -------
@@ -91,7 +95,8 @@ def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str) -> DiskFo
     >>> forecast_disk([], Tiling((100, 100), 50), "memory://maps").total
     0
     """
-    cells = tiling.shape[0] * tiling.shape[1]
+    factors = overview_factors(tiling.shape) if overviews else []
+    cells = sum(math.prod(-(-size // factor) for size in tiling.shape) for factor in (1, *factors))
     layers: dict[str, int] = {}
     bound = 0
     for stage in stages:
@@ -106,7 +111,8 @@ def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str) -> DiskFo
     if folder is None:
         return DiskForecast(layers, bound, records, 0, None, store)
     free = shutil.disk_usage(folder).free
-    stored = 0 if free > bound + records else sum(_stored_bytes(Path(store), name) for name in layers)
+    places = [Path(store), *(Path(store) / OVERVIEWS / str(factor) for factor in factors)]
+    stored = 0 if free > bound + records else sum(_stored_bytes(place / name) for place in places for name in layers)
     return DiskForecast(layers, bound, records, stored, free, str(folder))
 
 
@@ -153,10 +159,10 @@ def _existing_folder(store: str) -> Path | None:
     return next((folder for folder in (path, *path.parents) if folder.is_dir()), None)
 
 
-def _stored_bytes(store: Path, name: str) -> int:
+def _stored_bytes(layer: Path) -> int:
     return sum(
         os.path.getsize(os.path.join(folder, file))
-        for folder, _, files in os.walk(store / name)
+        for folder, _, files in os.walk(layer)
         for file in files
     )  # fmt: skip
 

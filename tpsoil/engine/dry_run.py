@@ -49,7 +49,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     here = job.outputs
     changing: dict[str, set[Chunk]] = {}
     previews = Previews()
-    previews.disk = forecast_disk(job.selected, place.tiling, job.output)
+    previews.disk = forecast_disk(job.selected, place.tiling, job.output, overviews=not job.adds)
     check_disk(previews.disk, job.where)
     threads = workers or available_processors()
     limit = memory_limit(memory)
