@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.layers import ArraySliceDep
+from dask.system import CPU_COUNT
 
 from tpsoil.errors import InputError
 
@@ -181,7 +183,14 @@ def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, A
     {'slope': [(2, 2), (2, 1), (2, 2), (2, 1)]}
     """
     lazy = {name: _writing(name, array, write) for name, array in arrays.items() if isinstance(array, da.Array)}
-    computed = dict(zip(lazy, dask.compute(*lazy.values())))
+    # In threads of its own, which have ended when this returns or raises: dask raises the first error at once, and
+    # a block that another thread writes late would exist again after its layer was removed.
+    in_threads = dask.config.get("scheduler", None) in (None, "threads", "threading")
+    with (
+        ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT) as pool,
+        dask.config.set({"pool": pool} if in_threads else {}),
+    ):
+        computed = dict(zip(lazy, dask.compute(*lazy.values())))
     results: dict[str, list[Any]] = {}
     for name, array in arrays.items():
         if name in computed:

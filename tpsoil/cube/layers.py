@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.errors import InputError, TpsoilError
 from tpsoil.ingest.rasters import Combine, read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
 from tpsoil.plausibility import require_values
@@ -28,7 +27,6 @@ from .store import layer_array, open_group
 
 Array = npt.NDArray[Any]
 
-GATE_SECONDS: Final = 60.0
 Resampling = Literal["average", "bilinear", "nearest", "mode"]
 Nodata = float | Sequence[float] | str
 
@@ -222,28 +220,24 @@ def write_layers(
     >>> open_cube("memory://written")["slope"].attrs["missing_cells"]
     0
     """
-    info, _ = open_group(store)
-    specs = [stored_spec(name, layer) for name, layer in layers.items()]
-    attrs = {name: dict(layer.attrs) for name, layer in layers.items()}
+    info, group = open_group(store, read_only=False)
+    specs = {name: stored_spec(name, layer) for name, layer in layers.items()}
     _require_others(info, layers)
-    create_layers(store, specs, attrs=attrs, overwrite=overwrite)
-    gate = _Gate()
+    attrs = {name: layer.attrs for name, layer in layers.items()}
+    create_layers(store, list(specs.values()), attrs=attrs, overwrite=overwrite)
     try:
-        _, group = open_group(store, read_only=False)
-        writer = _Writer(info, {spec.name: layer_array(info, group, spec.name) for spec in specs}, tuple(specs), gate)
+        writer = _Writer(info, {name: layer_array(info, group, name) for name in specs}, specs)
         data = {name: _chunked(layer, info.chunks) for name, layer in layers.items()}
         counts = write_tiles(data, writer)
         if require_values:
             _require_values(info, layers, counts)
-        finished: dict[str, dict[str, Any]] = {
-            name: {"missing_cells": sum(block.missing for block in blocks)} for name, blocks in counts.items()
-        }
+        finished: dict[str, dict[str, Any]] = {}
         for name, layer in layers.items():
+            finished[name] = {"missing_cells": sum(block.missing for block in counts[name])}
             if not layer.attrs.get("source_digest"):
                 finished[name]["source_digest"] = layer_digest(store, name)
         finish_layers(store, list(layers), finished)
     except BaseException:
-        gate.close()
         with contextlib.suppress(TpsoilError):  # the first error is the one that is raised
             remove_layers(store, list(layers))
         raise
@@ -256,51 +250,16 @@ class _Count(NamedTuple):
     usable: int
 
 
-class _Gate:
-    """Lets chunks be written until it is closed, which waits for those that are being written.
-
-    When one chunk cannot be computed, dask raises at once while other threads continue: a chunk that is written late
-    would exist again after its layer was removed. A worker process has a gate of its own, which is never closed.
-    """
-
-    def __init__(self) -> None:
-        self._turn = threading.Condition()
-        self._within = 0
-        self._open = True
-
-    def __reduce__(self) -> tuple[type[_Gate], tuple[()]]:
-        return _Gate, ()
-
-    @contextlib.contextmanager
-    def passing(self) -> Iterator[None]:
-        with self._turn:
-            if not self._open:
-                raise WorkError("the layer's other chunks failed; this one is not written")
-            self._within += 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._within -= 1
-                self._turn.notify_all()
-
-    def close(self) -> None:
-        with self._turn:
-            self._open = False
-            self._turn.wait_for(lambda: self._within == 0, timeout=GATE_SECONDS)
-
-
 @dataclass(frozen=True)
 class _Writer:
     """Writes a chunk and counts its missing cells; the arrays are open already."""
 
     info: CubeInfo
     arrays: Mapping[str, Any]
-    specs: tuple[Variable, ...]
-    gate: _Gate
+    specs: Mapping[str, Variable]
 
     def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> _Count:
-        spec = next(one for one in self.specs if one.name == name)
+        spec = self.specs[name]
         size = self.info.chunks
         block = np.asarray(block).astype(spec.dtype, copy=False)
         # An array in memory is one block.
@@ -308,8 +267,7 @@ class _Writer:
             for left in range(cols.start, cols.stop, size):
                 down, across = slice(top, min(top + size, rows.stop)), slice(left, min(left + size, cols.stop))
                 part = block[top - rows.start : down.stop - rows.start, left - cols.start : across.stop - cols.start]
-                with self.gate.passing():
-                    write_block(self.arrays[name], self.info, name, down, across, part)
+                write_block(self.arrays[name], self.info, name, down, across, part)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
         missing_count = int(missing.sum())
         usable = int((block == 1).sum()) if name == MASK else block.size - missing_count
