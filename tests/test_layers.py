@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tpsoil"
 FOUNDATION = {
     "variables", "units", "unit_text", "columns", "points", "soil_mask", "mapped_area", "evaluation", "plausibility",
-    "stage", "grid", "blocks", "tiles", "errors", "constants", "display", "kernels",
+    "stage", "grid", "blocks", "labels", "tiles", "errors", "constants", "display", "kernels",
     "redaction", "waiting", "depths", "sampling_depths", "soil_properties", "class_colours", "table_titles",
     "column_titles", "covariate_themes", "option_names",
 }  # fmt: skip
@@ -36,7 +36,8 @@ ALLOWED = {
     "variables": {"errors", "units"},
     "grid": {"errors", "constants"},
     "columns": {"errors"},
-    "blocks": {"errors", "variables", "constants", "grid"},
+    "blocks": {"errors", "variables", "constants", "grid", "labels"},
+    "labels": {"variables"},
     "tiles": {"errors"},
     "unit_text": {"errors", "constants"},
     "units": {"errors", "constants", "unit_text"},

@@ -23,6 +23,7 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from .errors import GridError, InputError
+from .labels import label, share_indexes
 from .variables import Variable
 
 Array = npt.NDArray[Any]
@@ -90,7 +91,7 @@ def map_pixels(
         template = next(layer for layer in reversed(arguments) if isinstance(layer, xr.DataArray))
         arrays = [layer.data if isinstance(layer, xr.DataArray) else layer for layer in arguments]
         results = _pixels(kernel, arrays, outputs, shared)
-        return tuple(_label(result, template, spec, attrs) for result, spec in zip(results, outputs))
+        return tuple(label(result, template, spec, attrs) for result, spec in zip(results, outputs))
     return tuple(_pixels(kernel, list(layers), outputs, shared))
 
 
@@ -163,7 +164,7 @@ def map_windows(
     else:
         results = _windows(kernel, arrays, halo, outputs, rows, shared)
     if labelled:
-        return tuple(_label(result, labelled[0], spec, attrs) for result, spec in zip(results, outputs))
+        return tuple(label(result, labelled[0], spec, attrs) for result, spec in zip(results, outputs))
     return tuple(results)
 
 
@@ -192,12 +193,14 @@ def constant_like(layer: xr.DataArray, value: float, spec: Variable) -> xr.DataA
     >>> constant_like(layer, 2.5, variable("slope")).values.tolist()
     [[2.5, 2.5]]
     """
-    return _label(xr.full_like(layer, value, dtype=spec.dtype).data, layer, spec, None)
+    return label(xr.full_like(layer, value, dtype=spec.dtype).data, layer, spec, None)
 
 
 def _aligned(layers: Sequence[Any]) -> tuple[xr.DataArray, ...]:
     """The labelled ones of layers, which share their coordinates exactly."""
     labelled = [layer for layer in layers if isinstance(layer, xr.DataArray)]
+    if share_indexes(labelled):
+        return tuple(labelled)
     try:
         return xr.align(*labelled, join="exact", copy=False)
     except ValueError as error:
@@ -366,15 +369,6 @@ def _at_least(axis: tuple[int, ...], halo: int) -> tuple[int, ...]:
         last = joined.pop()
         joined[-1] += last
     return tuple(joined)
-
-
-def _label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None) -> xr.DataArray:
-    labelled = template.copy(deep=False, data=result)
-    labelled.name, labelled.encoding = spec.name, {}
-    labelled.attrs = {**spec.attributes(), **(attrs or {})}
-    if spec.kind == "categorical":
-        labelled.encoding["_FillValue"] = spec.fill
-    return labelled
 
 
 def _name(kernel: BlockKernel) -> str:

@@ -15,6 +15,7 @@ from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels import drainage, flow
 from tpsoil.kernels.flow import CHINESE, STANDARD
 from tpsoil.kernels.surface import RILEY, terrain_pass
+from tpsoil.labels import dataset_of
 from tpsoil.variables import Variable, variable
 
 from .by_window import ReadArray, layers_by_window
@@ -163,7 +164,7 @@ def flow_layers(
             "flow": "D8 on the filled DEM, by tiles",
             "formula": formulas[str(layer.name)],
         }
-    return xr.Dataset({str(layer.name): layer for layer in layers})
+    return dataset_of(layers)
 
 
 def ls_factor_of(elevation: xr.DataArray, options: LsOptions, *, cell_size_m: float | None = None) -> xr.DataArray:

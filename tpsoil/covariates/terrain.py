@@ -14,6 +14,7 @@ import xarray as xr
 from tpsoil.blocks import map_windows
 from tpsoil.errors import InputError, require_one_of
 from tpsoil.kernels.surface import MEAN_DIFFERENCE, RILEY, annulus_position, terrain_pass
+from tpsoil.labels import dataset_of
 from tpsoil.variables import Variable, variable
 
 from .elevation import checked_surface
@@ -149,7 +150,7 @@ def terrain_attributes(
         rows=(np.arange(surface.elevation.shape[0]),),
         attrs={"parents": "elevation", "cell_size": surface.spacing},
     )
-    result = xr.Dataset({str(cast(xr.DataArray, layer).name): layer for layer in layers})
+    result = dataset_of(layers)
     for name in ("general_curvature", "plan_curvature", "profile_curvature"):
         result[name].attrs |= {
             "curvature_convention": curvature_convention,

@@ -17,6 +17,7 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError
+from tpsoil.labels import dataset_of
 from tpsoil.soil_mask import with_soil_mask
 from tpsoil.variables import Variable
 
@@ -211,7 +212,7 @@ def _map(model: BlockModel, cube: xr.Dataset, sources: Sequence[str]) -> xr.Data
         "features": " ".join(model.features),
         "unseen_categories": "error" if model.reject_unseen else "nan",
     }
-    return xr.Dataset({spec.name: result for spec, result in zip(model.outputs, results)}, attrs=attributes)
+    return dataset_of(results, attributes)
 
 
 def _sources(fitted: FittedModel, cube: xr.Dataset, layers: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:

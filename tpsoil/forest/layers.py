@@ -40,6 +40,7 @@ from tpsoil.forest.residual_kriging import add_kriged
 from tpsoil.forest.tables import Unseen
 from tpsoil.forest.trained import TrainedForest
 from tpsoil.forest.walking import Prediction
+from tpsoil.labels import dataset_of
 from tpsoil.soil_mask import MASK, RECORD, with_soil_mask
 from tpsoil.variables import Variable
 
@@ -378,7 +379,7 @@ def map_models(
         attributes |= {key: cube[MASK].attrs[key] for key in (RECORD, "masked_classes") if key in cube[MASK].attrs}
     outputs = [spec for label, model in models.items() for spec in model.outputs(label)]
     results = map_members("map", tuple(models.values()), cube, layers, outputs=outputs, unseen=unseen)
-    maps = xr.Dataset({spec.name: result for spec, result in zip(outputs, results)})
+    maps = dataset_of(results)
     for label, model in models.items():
         if model.kriging is not None:
             shifted = {str(name): maps[name] for name in (label, f"{label}_lower", f"{label}_upper") if name in maps}

@@ -13,6 +13,7 @@ import xarray as xr
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.kernels.cache import kernel_digest
+from tpsoil.labels import dataset_of
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
@@ -101,7 +102,7 @@ def map_forests(
         attrs[f"trees{suffix}"] = member.forest.trees
         if member.levels is not None:
             attrs["quantiles"] = "between trees" if member.levels.method == "trees" else "of training responses"
-    return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+    return dataset_of(results, attrs)
 
 
 @dataclass(frozen=True, eq=False)

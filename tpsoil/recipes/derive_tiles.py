@@ -100,7 +100,8 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     sources = _opened(window.options, window.grid)
     names = window.options["names"]
     needed = group.sources_of(names, set(sources.readers))
-    layers |= _source_layers(sources, needed, window.grid, (window.rows, window.columns))
+    if sources.readers or not layers:
+        layers |= _source_layers(sources, needed, window.grid, (window.rows, window.columns))
     results = group.compute(layers)
     return {name: np.asarray(results[name].values) for name in names}
 

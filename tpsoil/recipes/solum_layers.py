@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from tpsoil.soil_mask import with_soil_mask
 from tpsoil.solum import SolumParameters, published_zones
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
@@ -97,7 +98,7 @@ def pairing_notes(normalisation: ErosionNormalisation | None, _tallies: Sequence
 def with_assumptions(layers: xr.Dataset, assumptions: Mapping[str, Any]) -> xr.Dataset:
     """The layers with a number for each that is assumed."""
     numbers = {name: ((), np.float32(a.value), {"units": variable(name).units}) for name, a in assumptions.items()}
-    return layers.assign(numbers)
+    return layers.assign(numbers) if numbers else layers
 
 
 OF_TABLES: Final = (
@@ -125,9 +126,10 @@ def attributes_after(steady: Stage, **more: str) -> dict[str, dict[str, Any]]:
 
 def model_layers(layers: xr.Dataset, table: Any) -> xr.Dataset:
     """The layers as the mass balance of a `SolumTable` reads them."""
-    data = normalised(with_assumptions(layers, table.assumptions), table.erosion_normalisation)
+    # With the mask, so that neither the zones nor the thickness complete it again.
+    data = normalised(with_assumptions(with_soil_mask(layers), table.assumptions), table.erosion_normalisation)
     if table.zones == "published":
-        return data.assign(zone=published_zones(data))
+        return data.assign(zone=published_zones(data).variable)
     return data.drop_vars("zone", errors="ignore") if table.zones == "none" else data
 
 

@@ -17,6 +17,7 @@ from tpsoil.blocks import map_pixels
 from tpsoil.constants import SOLUM_STUDY
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.kernels import pedogenesis
+from tpsoil.labels import dataset_of
 from tpsoil.variables import NO_CLASS, SOLUM_STATUS, Variable, variable
 
 from .energy import typed
@@ -95,7 +96,7 @@ class BalanceLayers:
         """Apply a kernel to the layers and to `more`; its last argument is `shared` and the lookup."""
         layers = [self.data[name] for name in self.names]
         results = map_pixels(kernel, *layers, *more, outputs=outputs, shared=(*shared, self.lookup))
-        return xr.Dataset({spec.name: result for spec, result in zip(outputs, results)}, attrs=attrs)
+        return dataset_of(results, attrs)
 
 
 def balance_layers(layers: xr.Dataset | Mapping[str, Any], parameters: object, where: str) -> BalanceLayers:

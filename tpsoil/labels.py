@@ -1,0 +1,66 @@
+"""Names, coordinates and attributes of the layers that kernels return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from .variables import Variable
+
+
+def label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None) -> xr.DataArray:
+    """An array as the layer of a specification.
+
+    Parameters
+    ----------
+    result : ndarray or dask array
+    template : DataArray
+        Gives dims and coordinates; not changed.
+    spec : Variable
+        Gives name, attributes and, of classes, the missing code.
+    attrs : mapping or None
+        Added to the attributes.
+    """
+    labelled = template.copy(deep=False, data=result)
+    labelled.name, labelled.encoding = spec.name, {}
+    labelled.attrs = {**spec.attributes(), **(attrs or {})}
+    if spec.kind == "categorical":
+        labelled.encoding["_FillValue"] = spec.fill
+    return labelled
+
+
+def dataset_of(results: Sequence[Any], attrs: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """The layers that one call of `map_pixels` or `map_windows` returned, as a Dataset.
+
+    Parameters
+    ----------
+    results : sequence of DataArray
+        On the same coordinates, which are not compared again: that takes longer than many a kernel.
+    attrs : mapping, optional
+        Of the Dataset.
+
+    Returns
+    -------
+    Dataset
+        Each layer by its name.
+
+    Examples
+    --------
+    >>> from tpsoil.blocks import map_pixels
+    >>> from tpsoil.variables import variable
+    >>> height = xr.DataArray([[0.0, 0.0]], coords={"y": [0.5], "x": [0.5, 1.5]}, dims=("y", "x"))
+    >>> dataset_of(map_pixels(lambda z: z + 1, height, outputs=[variable("elevation")]))["elevation"].values.tolist()
+    [[1.0, 1.0]]
+    """
+    return xr.Dataset({str(layer.name): layer.variable for layer in results}, coords=results[0].coords, attrs=attrs)
+
+
+def share_indexes(layers: Sequence[xr.DataArray]) -> bool:
+    """Whether all layers have the dims, the shape and the very indexes of the first, as those of one Dataset."""
+    return all(
+        (layer.dims, layer.shape) == (layers[0].dims, layers[0].shape)
+        and all(layer.xindexes.get(dim) is layers[0].xindexes.get(dim) for dim in layer.dims)
+        for layer in layers[1:]
+    )
