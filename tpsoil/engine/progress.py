@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -50,8 +52,7 @@ class Reporter:
     def __init__(self, *, show: bool = True, console: Console | None = None) -> None:
         self.console = console or Console(stderr=not in_notebook(), highlight=False, soft_wrap=True)
         self.show = show
-        self._bar: Progress | None = None
-        self._task: int | None = None
+        self._update: Callable[..., None] | None = None
         self._stage = ""
         self._done = self._total = 0
         self._began = self._last_line = 0.0
@@ -69,69 +70,55 @@ class Reporter:
         self._stage, self._done, self._total = title, 0, total
         self._began = self._last_line = time.monotonic()
         log.info("%s: %d tiles to compute", title, total)
-        interactive = self.interactive
+        columns = [BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), _Rate(), TimeRemainingColumn()]
         try:
-            if interactive:
-                self._bar = Progress(
-                    TextColumn("{task.description}"),
-                    BarColumn(),
-                    MofNCompleteColumn(),
-                    TextColumn("tiles"),
-                    _Rate(),
-                    TimeRemainingColumn(),
-                    console=self.console,
-                )
-                self._bar.start()
-                self._task = self._bar.add_task(title, total=total)
-            yield
+            with self._bar(title, total, [TextColumn("{task.description}"), *columns]) as self._update:
+                yield
         finally:
-            if self._bar is not None:
-                self._bar.refresh()  # a notebook would retain the state of some tiles ago
-                self._bar.stop()
-            self._bar, self._task = None, None
             seconds = time.monotonic() - self._began
-            line = f"{title}: {self._done} of {total} tiles in {seconds:.1f} s"
-            log.info(line)
-            if self.show and not interactive:
-                self.console.print(line, markup=False)
+            self._log_end(f"{title}: {self._done} of {total} tiles in {seconds:.1f} s", shown=not self.interactive)
 
     @contextlib.contextmanager
     def preparing(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """Report what is done before the tiles of a stage; yields `progress(done, total)` for its parts."""
         began = last_line = time.monotonic()
         log.info(title)
-        bar: Progress | None = None
-        if self.interactive:
-            bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                console=self.console,
-                transient=True,
-            )
-            bar.start()
-            task = bar.add_task(title, total=None)
-        elif self.show:
+        if self.show and not self.interactive:
             self.console.print(title, markup=False)
 
         def progress(done: int, total: int) -> None:
             nonlocal last_line
             now = time.monotonic()
-            if bar is not None:
-                bar.update(task, description=f"{title}, {done} of {total}")
+            if update is not None:
+                update(description=f"{title}, {done} of {total}")
             elif self.show and now - last_line > LINE_SECONDS and done:
                 last_line = now
                 left = (total - done) * (now - began) / done
                 self.console.print(f"{title}: {done} of {total}, {left:.0f} s left", markup=False)
 
-        try:
+        columns = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+        with self._bar(title, None, columns, transient=True) as update:
             yield progress
-        finally:
-            if bar is not None:
-                bar.stop()
-        line = f"{title}: {time.monotonic() - began:.1f} s"
+        self._log_end(f"{title}: {time.monotonic() - began:.1f} s")
+
+    @contextlib.contextmanager
+    def _bar(
+        self, title: str, total: int | None, columns: Sequence[ProgressColumn], *, transient: bool = False
+    ) -> Iterator[Callable[..., None] | None]:
+        """A bar in a terminal or a notebook, as the function that updates it; None elsewhere."""
+        if not self.interactive:
+            yield None
+            return
+        with Progress(*columns, console=self.console, transient=transient) as bar:
+            task = bar.add_task(title, total=total)
+            try:
+                yield partial(bar.update, task)
+            finally:
+                bar.refresh()  # a notebook would retain the state of some tiles ago
+
+    def _log_end(self, line: str, *, shown: bool = True) -> None:
         log.info(line)
-        if self.show:
+        if self.show and shown:
             self.console.print(line, markup=False)
 
     @property
@@ -143,8 +130,8 @@ class Reporter:
         """One more tile."""
         self._done += 1
         log.debug("%s: tile %s in %.3f s", self._stage, name, seconds)
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task)  # type: ignore[arg-type]
+        if self._update is not None:
+            self._update(advance=1)
             return
         now = time.monotonic()
         if self.show and now - self._last_line > LINE_SECONDS:
@@ -166,32 +153,21 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.{1 if speed < 100 else 0}f}/s", style="progress.data.speed")
 
 
-def log_file(output: str, name: str) -> Path | None:
+def log_file(output: str, name: str) -> Path:
     """Beside a local store, as `NAME.log`; for a URL in the working folder."""
-    if is_url(output):
-        path = Path.cwd() / f"{name}.log"
-    else:
-        path = Path(output)
-        path = path.with_name(path.name.removesuffix(".zarr") + ".log")
-    folder = path.parent
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.is_symlink():
-            with path.open("a"):
-                return path
-        log.warning("%s: is a symbolic link, so no log is written; remove it", path)
-    return None
+    store = Path(output)
+    return Path.cwd() / f"{name}.log" if is_url(output) else store.with_name(store.name.removesuffix(".zarr") + ".log")
 
 
 @contextlib.contextmanager
-def logging_to(path: Path | None) -> Iterator[None]:
+def logging_to(path: Path) -> Iterator[None]:
     """Write the messages of a run to a file; with times, which the store does not contain."""
-    if path is None:
-        yield
-        return
-    # Another user who can write to the folder may have put a link there since the path was checked.
+    # Another user who can write to the folder may put a link there between the check and the opening.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link; remove it")
         stream = os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8")
     except OSError as error:
         log.warning("%s: no log is written (%s)", path, error.strerror)
