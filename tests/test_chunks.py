@@ -18,7 +18,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
 from tpsoil.cube import add_layer, create_cube, open_cube
-from tpsoil.cube.chunks import LocalChunks, ObservedStore, put_file
+from tpsoil.cube.chunks import LocalChunks, ObservedStore, StoredArray, in_zarr, open_array, put_file
 from tpsoil.cube.codecs import layer_codecs
 from tpsoil.cube.regions import put_block
 from tpsoil.errors import CorruptStoreError
@@ -327,3 +327,23 @@ def test_layers_of_a_cube_are_read_directly(tmp_path: Path) -> None:
     for name, dtype in (("elevation", "float32"), ("soil_mask", "uint8")):
         add_layer(place, name, xr.DataArray(np.ones(grid.shape, dtype), dims=("y", "x"), coords=coordinates(grid)))
         assert LocalChunks.of(zarr.open_group(place, mode="r")[name]) is not None, name
+
+
+def test_a_layer_opened_by_its_description_is_what_zarr_opens(tmp_path: Path) -> None:
+    place, grid = str(tmp_path / "cube.zarr"), plateau_grid(100_000)
+    create_cube(place, grid, chunks=32)
+    for name, dtype in (("elevation", "float32"), ("soil_mask", "uint8")):
+        add_layer(place, name, xr.DataArray(np.ones(grid.shape, dtype), dims=("y", "x"), coords=coordinates(grid)))
+        ours, theirs = open_array(LocalStore(place), name), zarr.open_array(place, path=name, mode="r")
+        assert isinstance(ours, StoredArray)
+        assert (ours.shape, ours.chunks, ours.dtype) == (theirs.shape, theirs.chunks, theirs.dtype)
+        np.testing.assert_equal(ours.fill_value, theirs.fill_value)
+        assert ours.attrs == dict(theirs.attrs)
+        np.testing.assert_array_equal(in_zarr(ours)[:], theirs[:])
+    path = tmp_path / "cube.zarr" / "elevation" / "zarr.json"
+    path.write_text(json.dumps(edited(json.loads(path.read_text()), "dimension_names", to=["x", "y"])))
+    assert isinstance(open_array(LocalStore(place), "elevation"), zarr.Array)
+    with pytest.raises(FileNotFoundError):
+        open_array(LocalStore(place), "slope")
+    with pytest.raises((TypeError, ValueError)):
+        open_array(LocalStore(place), "")

@@ -6,30 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .alignment import align
-    from .area_errors import aggregate_map
-    from .check import CubeCheck, check_cube
-    from .coarsening import coarsen_store
-    from .export import export_store
-    from .layers import add_layer, add_layers, write_layers
-    from .location import writing
-    from .overviews import write_overviews
-    from .reading import CubeInfo
-    from .regions import (
-        chunk_bytes,
-        create_layers,
-        finish_layers,
-        layer_digest,
-        missing_chunks,
-        remove_layers,
-    )
-    from .sampling import sample_cube
-    from .stac import stac_item
-    from .store import create_cube, cube_info, layer_states, open_cube
-    from .zonal import zonal_statistics
+    from .alignment import align as align
+    from .area_errors import aggregate_map as aggregate_map
+    from .check import CubeCheck as CubeCheck
+    from .check import check_cube as check_cube
+    from .coarsening import coarsen_store as coarsen_store
+    from .export import export_store as export_store
+    from .layers import add_layer as add_layer
+    from .layers import add_layers as add_layers
+    from .layers import write_layers as write_layers
+    from .location import writing as writing
+    from .overviews import write_overviews as write_overviews
+    from .reading import CubeInfo as CubeInfo
+    from .regions import chunk_bytes as chunk_bytes
+    from .regions import create_layers as create_layers
+    from .regions import finish_layers as finish_layers
+    from .regions import layer_digest as layer_digest
+    from .regions import missing_chunks as missing_chunks
+    from .regions import remove_layers as remove_layers
+    from .sampling import sample_cube as sample_cube
+    from .stac import stac_item as stac_item
+    from .store import create_cube as create_cube
+    from .store import cube_info as cube_info
+    from .store import layer_states as layer_states
+    from .store import open_cube as open_cube
+    from .zonal import zonal_statistics as zonal_statistics
 
-# Each name with its module, which is imported when the name is first used (PEP 562): the engine's records need
-# `cube.location` and `cube.chunks` alone.
+# Each public name with its module, which is imported when the name is first used (PEP 562): the engine's records need
+# `cube.location` and `cube.chunks` alone. The imports above are the same for type checkers.
 _HOMES = {
     name: module
     for module, names in {
@@ -51,33 +55,7 @@ _HOMES = {
     for name in names.split()
 }
 
-__all__ = [
-    "CubeCheck",
-    "CubeInfo",
-    "add_layer",
-    "add_layers",
-    "aggregate_map",
-    "align",
-    "check_cube",
-    "chunk_bytes",
-    "coarsen_store",
-    "create_cube",
-    "create_layers",
-    "cube_info",
-    "export_store",
-    "finish_layers",
-    "layer_digest",
-    "layer_states",
-    "missing_chunks",
-    "open_cube",
-    "remove_layers",
-    "sample_cube",
-    "stac_item",
-    "write_layers",
-    "write_overviews",
-    "writing",
-    "zonal_statistics",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,9 @@ once of the 30" DEM still differed in 80 % of the cells, by up to 95 m.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -40,8 +40,6 @@ RESAMPLING: Final = {
 }
 WINDOW_CELLS: Final = 4_000_000
 """Source pixels that one task has in memory at once (float64 while they are read: 32 MB)."""
-
-_local = threading.local()
 
 
 @dataclass(frozen=True)
@@ -351,10 +349,7 @@ def _small_enough(alignment: Alignment, shape: tuple[int, int], chunks: int) -> 
     return min(size, shape[0]), min(size, shape[1])
 
 
+@lru_cache(maxsize=64)
 def _transformer(source: Any, target: Any) -> Transformer:
-    """One transformer a thread and pair of CRS: they are costly to make and not shared between threads."""
-    transformers: dict[tuple[str, str], Transformer] = _local.__dict__.setdefault("transformers", {})
-    key = (source.to_wkt(), target.to_wkt())
-    if key not in transformers:
-        transformers[key] = Transformer.from_crs(source.proj, target.proj, always_xy=True)
-    return transformers[key]
+    """The transformer between two CRS, which is costly to make; any thread may use it."""
+    return Transformer.from_crs(source.proj, target.proj, always_xy=True)

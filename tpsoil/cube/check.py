@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tpsoil.errors import CorruptStoreError
+from tpsoil.grid import coordinates
 
 from .location import Location
 from .reading import CubeInfo, LayerReader
@@ -78,13 +79,13 @@ def check_cube(store: Location, layers: Sequence[str] | None = None, *, threads:
         arrays = {name: layer_array(info, group, name) for name in layers}
     faults: list[str] = []
     jobs: list[tuple[LayerReader, int, int]] = []
-    down, across = info.chunk_grid
+    chunks = info.every_chunk()
     absent = missing_chunks(store, list(arrays))
     for name, array in arrays.items():
         finished = array.attrs.get("state") == "complete"
         if not finished:
             faults.append(
-                f"layer '{name}': writing did not end, {len(absent[name])} of {down * across} chunks missing; "
+                f"layer '{name}': writing did not end, {len(absent[name])} of {len(chunks)} chunks missing; "
                 "add it again"
             )
         if tuple(array.shape) != info.shape or tuple(array.chunks) != (info.chunks, info.chunks):
@@ -99,7 +100,7 @@ def check_cube(store: Location, layers: Sequence[str] | None = None, *, threads:
                 f"layer '{name}': chunk {chunk} is missing; add it again with overwrite" for chunk in absent[name]
             ]
         reader = LayerReader(info, name, array, strict=False)
-        jobs += [(reader, i, j) for i in range(down) for j in range(across) if (i, j) not in absent_chunks]
+        jobs += [(reader, *chunk) for chunk in chunks if chunk not in absent_chunks]
     with ThreadPoolExecutor(threads) as pool:
         faults += [fault for fault in pool.map(lambda job: _decode(*job), jobs) if fault]
     faults += _coordinate_faults(info, group)
@@ -116,8 +117,6 @@ def _decode(reader: LayerReader, i: int, j: int) -> str:
 
 def _coordinate_faults(info: CubeInfo, group: Any) -> list[str]:
     """The coordinates that other software reads must equal those of the group's attributes."""
-    from tpsoil.grid import coordinates
-
     faults = []
     for name, expected in coordinates(info.grid).items():
         try:

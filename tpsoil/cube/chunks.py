@@ -17,7 +17,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,10 +28,10 @@ import zarr
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, StorePath, WrapperStore
+from zarr.storage import StorePath, WrapperStore
 
-from .encoding import ChunkEncoding, touched
-from .location import read_file
+from .encoding import ChunkEncoding, UnsupportedEncodingError, layer_encoding, touched
+from .location import folder_of, read_file
 
 Array = npt.NDArray[Any]
 
@@ -115,8 +115,8 @@ class LocalChunks:
     def of(cls, array: Any) -> LocalChunks | None:
         """The chunks of an open array; None where its store or its encoding is not covered, or cannot be read."""
         try:
-            store = array.store_path.store
-            root = _root(store)
+            store = array.store
+            root = folder_of(store)
             if root is None:
                 return None
             folder = root / array.path
@@ -219,19 +219,53 @@ def _encoding(document: bytes) -> ChunkEncoding:
     return ChunkEncoding.from_document(json.loads(document))
 
 
-def open_array(store: Store, name: str) -> zarr.Array:
-    """An array of a store; one on a local disk is opened without zarr's event loop.
+class StoredArray:
+    """A layer's array by its metadata document alone, opened in a tenth of the time that zarr takes.
+
+    UnsupportedEncodingError is raised for a document that `layer_encoding` does not cover.
+    """
+
+    def __init__(self, store: Store, path: str, document: dict[str, Any]) -> None:
+        encoding = layer_encoding(document)
+        self.store, self.path, self.document = store, path, document
+        self.shape, self.chunks, self.dtype = encoding.shape, encoding.chunk, encoding.dtype
+        self.fill_value = encoding.fill
+        self.attrs: dict[str, Any] = document["attributes"]
+
+    @cached_property
+    def opened(self) -> zarr.Array:
+        """The array of zarr, for what `LocalChunks` does not read or write."""
+        return zarr.Array(zarr.AsyncArray.from_dict(StorePath(self.store, self.path), self.document))
+
+
+def array_of(store: Store, name: str, document: dict[str, Any]) -> Any:
+    """An array from its metadata document: a `StoredArray`, or one of zarr where that does not cover it."""
+    try:
+        return StoredArray(store, name, document)
+    except UnsupportedEncodingError:
+        return zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, name), document))
+
+
+def in_zarr(array: Any) -> Any:
+    """An open array as one of zarr."""
+    return array.opened if isinstance(array, StoredArray) else array
+
+
+def open_array(store: Store, name: str) -> Any:
+    """An array of a store; one on a local disk is opened without zarr's event loop, as `array_of`.
 
     Raises
     ------
     FileNotFoundError, TypeError, ValueError
         As `zarr.open_array`.
     """
-    root = _root(store)
+    root = folder_of(store)
     if root is not None:
+        text = read_file(root / name / DESCRIPTION)
+        if text is None and not (root / name / ".zarray").exists():
+            raise FileNotFoundError(f"no array {name} in {root}")
         with contextlib.suppress(Exception):  # zarr reports what is wrong
-            document = json.loads((root / name / DESCRIPTION).read_bytes())
-            return zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, name), document))
+            return array_of(store, name, json.loads(text or b""))
     return zarr.open_array(store=store, path=name, mode="r" if store.read_only else "r+")
 
 
@@ -242,7 +276,7 @@ def open_group(store: Store, mode: Literal["r", "r+"]) -> zarr.Group:
     ------
     As `zarr.open_group`.
     """
-    root = _root(store)
+    root = folder_of(store)
     if root is not None:
         with contextlib.suppress(Exception):
             document = json.loads((root / DESCRIPTION).read_bytes())
@@ -254,7 +288,7 @@ def open_group(store: Store, mode: Literal["r", "r+"]) -> zarr.Group:
 
 def read_objects(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of some keys, requested at once; None where there is no object."""
-    root = _root(store)
+    root = folder_of(store)
     if root is not None and not isinstance(store, ObservedStore):
         return [read_file(root / key) for key in keys]
 
@@ -265,6 +299,15 @@ def read_objects(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     return list(sync(fetch()))
 
 
+def list_keys(store: Store, prefix: str = "") -> list[str]:
+    """Keys of all objects of a store that begin with a prefix, sorted."""
+
+    async def collect() -> list[str]:
+        return sorted([key async for key in store.list_prefix(prefix)])
+
+    return list(sync(collect()))
+
+
 def write_object(store: Store, key: str, data: bytes) -> None:
     """Store an object completely or not at all.
 
@@ -272,7 +315,7 @@ def write_object(store: Store, key: str, data: bytes) -> None:
     ------
     OSError
     """
-    root = _root(store)
+    root = folder_of(store)
     if root is not None and not store.read_only:
         put_file(root / key, data)
     else:
@@ -286,9 +329,8 @@ def write_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> 
     ------
     OSError, ValueError
     """
-    key = f"{name}/{DESCRIPTION}".lstrip("/")
-    (text,) = read_objects(store, [key])
-    write_object(store, key, json.dumps({**json.loads(text or b""), "attributes": attributes}).encode())
+    key, document = _description(store, name)
+    write_object(store, key, json.dumps({**document, "attributes": attributes}).encode())
 
 
 def read_attributes(store: Store, name: str) -> dict[str, Any]:
@@ -298,26 +340,23 @@ def read_attributes(store: Store, name: str) -> dict[str, Any]:
     ------
     OSError, ValueError
     """
-    (text,) = read_objects(store, [f"{name}/{DESCRIPTION}".lstrip("/")])
-    return dict(json.loads(text or b"").get("attributes", {}))
+    return dict(_description(store, name)[1].get("attributes", {}))
 
 
 def update_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> None:
-    """Set some attributes of an array, or of the group; nothing is written where they have these values already.
-
-    Raises
-    ------
-    OSError, ValueError
-    """
-    stored = read_attributes(store, name)
-    if any(key not in stored or stored[key] != value for key, value in attributes.items()):
-        write_attributes(store, name, {**stored, **attributes})
+    """Set some attributes of an array, or of the group; nothing is written where they have these values already."""
+    key, document = _description(store, name)
+    stored = document.get("attributes", {})
+    if any(name not in stored or stored[name] != value for name, value in attributes.items()):
+        write_object(store, key, json.dumps({**document, "attributes": {**stored, **attributes}}).encode())
 
 
-def _root(store: Store) -> Path | None:
-    """The folder of a store on a local disk."""
-    local = store.observed if isinstance(store, ObservedStore) else store
-    return Path(local.root) if type(local) is LocalStore else None
+def _description(store: Store, name: str) -> tuple[str, dict[str, Any]]:
+    """Key and content of the metadata document of an array, or of the group at the root with an empty name."""
+    key = f"{name}/{DESCRIPTION}".lstrip("/")
+    (text,) = read_objects(store, [key])
+    document: dict[str, Any] = json.loads(text or b"")
+    return key, document
 
 
 def frame_content_bytes(data: bytes) -> int:

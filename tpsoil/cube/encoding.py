@@ -161,6 +161,21 @@ class ChunkEncoding:
         return None if self.frame_level is None else Zstd(level=self.frame_level, checksum=True)
 
 
+def layer_encoding(document: Any) -> ChunkEncoding:
+    """The encoding of a layer (y, x) whose metadata document has every key of the specification, as tpsoil writes it.
+
+    Raises
+    ------
+    UnsupportedEncodingError
+    """
+    if not isinstance(document, dict) or document.keys() != ARRAY_KEYS:
+        raise UnsupportedEncodingError("the document has other keys than those of the specification")
+    if not isinstance(document["attributes"], dict):
+        raise UnsupportedEncodingError("the attributes are no mapping")
+    _expect("dimension_names", document["dimension_names"], ["y", "x"])
+    return ChunkEncoding.from_document(document)
+
+
 def _frame_level(part: Any) -> int | None:
     """Level of the last codec where it is zstd with a checksum; None where it is CRC32C."""
     if isinstance(part, Mapping) and part.get("name") == "zstd":

@@ -173,11 +173,10 @@ def _geotiff(store: Location, names: Sequence[str], path: Path) -> None:
                 file.set_band_description(band, name)
                 file.set_band_unit(band, str(attrs.get("units", "")))
                 file.update_tags(band, **{key: _text(value) for key, value in attrs.items() if key not in HIDDEN})
-                for i in range(info.chunk_grid[0]):
-                    for j in range(info.chunk_grid[1]):
-                        rows, cols = info.chunk_slices(i, j)
-                        window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
-                        file.write(readers[name](rows, cols), band, window=window)
+                for chunk in info.every_chunk():
+                    rows, cols = info.chunk_slices(*chunk)
+                    window = Window(cols.start, rows.start, cols.stop - cols.start, rows.stop - rows.start)
+                    file.write(readers[name](rows, cols), band, window=window)
             file.update_tags(**{key: _text(value) for key, value in _group_attrs(info).items()})
             classes = layer_classes(names[0], dict(first.attrs))
             if len(names) == 1 and first.dtype == np.uint8 and classes:
@@ -240,10 +239,9 @@ def _netcdf(store: Location, cube: xr.Dataset, names: Sequence[str], path: Path)
             attrs = {key: value for key, value in dict(array.attrs).items() if key not in HIDDEN}
             layer.setncatts({key: _attribute(value, array.dtype, key) for key, value in attrs.items()})
             layer.setncattr("grid_mapping", "spatial_ref")
-            for i in range(info.chunk_grid[0]):
-                for j in range(info.chunk_grid[1]):
-                    rows, cols = info.chunk_slices(i, j)
-                    layer[rows, cols] = readers[name](rows, cols)
+            for chunk in info.every_chunk():
+                rows, cols = info.chunk_slices(*chunk)
+                layer[rows, cols] = readers[name](rows, cols)
 
 
 def _group_attrs(info: CubeInfo) -> dict[str, Any]:
@@ -267,4 +265,4 @@ def _text(value: Any) -> str:
 
 
 def _fill(array: Any) -> int:
-    return int(array.attrs.get("_FillValue", array.metadata.fill_value))
+    return int(array.attrs.get("_FillValue", array.fill_value))

@@ -15,13 +15,12 @@ import numpy as np
 import zarr
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from tpsoil import __version__
 from tpsoil.grid import coordinates
 
-from .chunks import DESCRIPTION, read_objects, write_object
+from .chunks import DESCRIPTION, list_keys, read_objects, write_object
 from .codecs import coordinate_codecs
 from .conventions import grid_attributes
 from .location import attribute
@@ -82,8 +81,5 @@ def layout_objects(grid: GeoBox, chunks: int, *, earlier_codecs: bool = False) -
         )
         array[...] = values
 
-    async def listed() -> list[str]:
-        return [key async for key in memory.list()]
-
-    keys = sorted(sync(listed()), key=lambda key: (key != DESCRIPTION, key))
+    keys = sorted(list_keys(memory), key=lambda key: (key != DESCRIPTION, key))
     return {key: data for key, data in zip(keys, read_objects(memory, keys)) if data is not None}

@@ -68,10 +68,11 @@ def local_path(location: Location) -> Path | None:
 
 
 def folder_of(store: Store) -> Path | None:
-    """The folder of an open store; None for one that is not on a local disk."""
+    """The folder of an open store, also of one that is observed; None for one that is not on a local disk."""
     from zarr.storage import LocalStore
 
-    return Path(store.root) if isinstance(store, LocalStore) else None
+    local = getattr(store, "observed", store)
+    return Path(local.root) if type(local) is LocalStore else None
 
 
 def read_file(path: Path) -> bytes | None:

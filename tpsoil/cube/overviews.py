@@ -24,7 +24,7 @@ from zarr.core.sync import sync
 from tpsoil.errors import CorruptStoreError, MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import same_grid
 
-from .chunks import DESCRIPTION, open_array, read_objects, write_object
+from .chunks import DESCRIPTION, array_of, read_objects, write_object
 from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
 from .conventions import overview_paths
@@ -32,7 +32,7 @@ from .layout import layout_objects
 from .levels import METHODS, OVERVIEWS, coarser_grid, declare_overviews, layer_kind, overview_factors
 from .location import open_store, writing
 from .reading import CubeInfo, LayerReader
-from .regions import put_block
+from .regions import block_writer
 from .store import create_cube, layer_documents, open_group
 
 Array = npt.NDArray[Any]
@@ -171,11 +171,11 @@ def _write_layer(
     level: CubeInfo,
     coarse: Store,
     name: str,
-    document: Mapping[str, Any],
+    document: dict[str, Any],
     chunks: Collection[Chunk] | None,
 ) -> list[str]:
     """Write one layer of a level, or what covers some chunks of the finer one: "writing" until the last is there."""
-    kind = layer_kind(document)
+    kind, source = layer_kind(document), array_of(fine, name, document)
     attrs = {key: value for key, value in document["attributes"].items() if key not in UNSHARED}
     attrs["resampling"] = METHODS[kind]
     codecs = [document["codecs"][0], *layer_codec_documents(np.dtype(document["data_type"]).itemsize)]
@@ -192,8 +192,8 @@ def _write_layer(
         if chunks is None and stored is not None:
             sync(coarse.delete_dir(name))
         _describe(coarse, name, document, {**attrs, "state": "writing"})
-        source, target = open_array(fine, name), open_array(coarse, name)
-        read, fill = LayerReader(info, name, source), source.metadata.fill_value
+        target = array_of(coarse, name, {**document, "attributes": attrs})
+        read, write, fill = LayerReader(info, name, source), block_writer(target), source.fill_value
 
         def mean(rows: slice, cols: slice) -> Array:
             down, across = (
@@ -213,8 +213,8 @@ def _write_layer(
                 for part in finer:
                     down, across = _halves(part, level)
                     block[_within(down, rows), _within(across, cols)] = mean(down, across)
-            put_block(target, rows, cols, block)
-            keys.append(f"{name}/{target.metadata.encode_chunk_key((i, j))}")
+            write(rows, cols, block)
+            keys.append(f"{name}/c/{i}/{j}")
         _describe(coarse, name, document, complete)
     return keys
 
@@ -222,7 +222,7 @@ def _write_layer(
 def _blocks(level: CubeInfo, chunks: Collection[Chunk] | None) -> dict[Chunk, list[Chunk]]:
     """Chunks of a level to write, each with the chunks of the next finer one that changed; none: all of it."""
     if chunks is None:
-        return {(i, j): [] for i in range(level.chunk_grid[0]) for j in range(level.chunk_grid[1])}
+        return {chunk: [] for chunk in level.every_chunk()}
     blocks: dict[Chunk, list[Chunk]] = {}
     for i, j in sorted(chunks):
         blocks.setdefault((i // 2, j // 2), []).append((i, j))
@@ -269,7 +269,7 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
     is_float = block.dtype.kind == "f"
     if block.shape[0] % 2 or block.shape[1] % 2:
         block = np.pad(block, [(0, size % 2) for size in block.shape], constant_values=fill)
-    four = [block[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    four = [np.ascontiguousarray(block[i::2, j::2]) for i in (0, 1) for j in (0, 1)]
     if kind == "categorical":
         return _most_frequent(four, fill)
     valid = [~np.isnan(one) if is_float else one != fill for one in four]
@@ -277,7 +277,7 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
         count: Any = np.uint8(4)
     else:
         four = [np.where(ok, one, 0) for one, ok in zip(four, valid)]
-        count = np.sum(valid, axis=0, dtype=np.uint8)
+        count = sum(valid[1:], valid[0].astype(np.uint8))
     if kind == "circular":
         angles = [np.deg2rad(one) for one in four]
         north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, valid)], axis=0)

@@ -18,7 +18,7 @@ from zarr.core.sync import sync
 from tpsoil.errors import CorruptStoreError
 from tpsoil.tiles import from_tiles
 
-from .chunks import LocalChunks
+from .chunks import LocalChunks, in_zarr
 from .encoding import touched
 
 Array = npt.NDArray[Any]
@@ -56,6 +56,11 @@ class CubeInfo:
         """Chunks down and across."""
         return -(-self.shape[0] // self.chunks), -(-self.shape[1] // self.chunks)
 
+    def every_chunk(self) -> list[tuple[int, int]]:
+        """All chunks (i, j), row by row."""
+        rows, cols = self.shape
+        return touched(slice(0, rows), slice(0, cols), (self.chunks, self.chunks))
+
     def chunk_slices(self, i: int, j: int) -> tuple[slice, slice]:
         """Rows and columns of chunk (i, j)."""
         size, (rows, cols) = self.chunks, self.shape
@@ -83,7 +88,7 @@ class LayerReader:
         if self.direct is not None:
             with contextlib.suppress(Exception):  # zarr's own reading reports what is wrong
                 return self.direct.read(rows, cols)
-        return np.asarray(self.array[rows, cols])
+        return np.asarray(in_zarr(self.array)[rows, cols])
 
     def _chunks(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
         return touched(rows, cols, (self.info.chunks, self.info.chunks))
@@ -92,7 +97,7 @@ class LayerReader:
         for i, j in self._chunks(rows, cols):
             down, across = self.info.chunk_slices(i, j)
             try:
-                self.array[down, across]
+                in_zarr(self.array)[down, across]
             except Exception as error:
                 raise CorruptStoreError(
                     f"{self.info.where}: chunk ({i}, {j}) of layer '{self.name}' (rows {down.start}..{down.stop}, "
@@ -102,7 +107,7 @@ class LayerReader:
 
     def _require_present(self, rows: slice, cols: slice, values: Array) -> None:
         """A chunk of nothing but fill may be a chunk that is not there."""
-        fill = self.array.metadata.fill_value
+        fill = self.array.fill_value
         empty = np.isnan(values) if values.dtype.kind == "f" else values == fill
         if not empty.any():
             return
@@ -110,7 +115,7 @@ class LayerReader:
             down, across = self.info.chunk_slices(i, j)
             top, left = max(down.start, rows.start) - rows.start, max(across.start, cols.start) - cols.start
             part = empty[top : down.stop - rows.start, left : across.stop - cols.start]
-            if part.all() and not sync((self.array.store_path / f"c/{i}/{j}").exists()):
+            if part.all() and not sync(self.array.store.exists(f"{self.array.path}/c/{i}/{j}")):
                 raise CorruptStoreError(
                     f"{self.info.where}: chunk ({i}, {j}) of layer '{self.name}' is missing; restore it from a copy, "
                     "or write the layer again with overwrite"
@@ -129,7 +134,7 @@ def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) ->
     ----------
     info : CubeInfo
     name : str
-    array : zarr.Array
+    array : zarr.Array or StoredArray
     strict : bool
         Whether a missing chunk is an error; else it reads as missing values.
 

@@ -7,27 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from tpsoil.errors import CorruptStoreError, InputError
 from tpsoil.variables import Variable
 
-from .chunks import DESCRIPTION, LocalChunks, write_attributes, write_object
+from .chunks import DESCRIPTION, LocalChunks, in_zarr, list_keys, read_objects, write_attributes, write_object
 from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
 from .layout import CREATED_WITH
 from .levels import remove_overviews
 from .location import Location, attribute, open_store, writing
 from .reading import CubeInfo
-from .store import COORDINATES, cube_info, layer_array, layers_of, open_group
+from .store import COORDINATES, cube_info, layer_array, layer_documents, open_group
 
 Array = npt.NDArray[Any]
 
@@ -74,11 +72,11 @@ def create_layers(
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{info.where}: layer '{repeated[0]}' is given twice; keep one of them")
-    states = {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
+    documents = layer_documents(info, group)
     for name in names:
         if name in COORDINATES or "/" in name or name.startswith(("__", ".")) or not name:
             raise InputError(f"{info.where}: '{name}' cannot name a layer; choose another name")
-        if states.get(name) == "complete" and not overwrite:
+        if not overwrite and name in documents and documents[name]["attributes"].get("state") == "complete":
             raise InputError(
                 f"{info.where}: layer '{name}' already exists; pass overwrite=True (--overwrite) to replace it"
             )
@@ -86,7 +84,7 @@ def create_layers(
     remove_overviews(store, names)
     with writing(store):
         for spec in specs:
-            if spec.name in states or not isinstance(group.store, LocalStore):
+            if spec.name in documents or not isinstance(group.store, LocalStore):
                 sync(group.store.delete_dir(spec.name))
             document = layer_document(spec, info.shape, info.chunks, (attrs or {}).get(spec.name, {}))
             write_object(group.store, f"{spec.name}/{DESCRIPTION}", json.dumps(document).encode())
@@ -111,12 +109,17 @@ def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice,
 
 
 def put_block(array: Any, rows: slice, cols: slice, block: Array) -> None:
-    """Write complete chunks of an open array; chunks of fill values are stored too, so a missing object was lost."""
+    """Write complete chunks of an open array."""
+    block_writer(array)(rows, cols, block)
+
+
+def block_writer(array: Any) -> Callable[[slice, slice, Array], None]:
+    """Writes complete chunks of an open array; those of fill values are stored too, so a missing object was lost."""
     direct = LocalChunks.of(array)
-    if direct is not None and not array.store_path.store.read_only:
-        direct.write(rows, cols, block)
-    else:
-        array.with_config({"write_empty_chunks": True, "order": "C"})[rows, cols] = block
+    if direct is not None and not array.store.read_only:
+        return direct.write
+    every_chunk = in_zarr(array).with_config({"write_empty_chunks": True, "order": "C"})
+    return lambda rows, cols, block: every_chunk.__setitem__((rows, cols), block)
 
 
 def require_aligned(info: CubeInfo, rows: slice, cols: slice) -> None:
@@ -194,7 +197,7 @@ def remove_layers(store: Location, names: Iterable[str]) -> None:
     {}
     """
     info, group = open_group(store, read_only=False)
-    present = {name for name, _ in layers_of(info, group)}
+    present = layer_documents(info, group)
     removed = [name for name in names if name in present]
     deconsolidate(store)
     remove_overviews(store, removed)
@@ -225,15 +228,13 @@ def missing_chunks(store: Location, names: Sequence[str] | None = None) -> dict[
     """
     info, group = open_group(store)
     if names is None:
-        names = [name for name, _ in layers_of(info, group)]
+        names = list(layer_documents(info, group))
     target = open_store(store, read_only=True)
-    down, across = info.chunk_grid
     missing: dict[str, list[tuple[int, int]]] = {}
     for name in names:
         layer_array(info, group, name)
-        present = set(sync(_listed(target, f"{name}/c")))
-        all_chunks = [(i, j) for i in range(down) for j in range(across)]
-        missing[name] = [(i, j) for i, j in all_chunks if f"{name}/c/{i}/{j}" not in present]
+        present = set(list_keys(target, f"{name}/c"))
+        missing[name] = [(i, j) for i, j in info.every_chunk() if f"{name}/c/{i}/{j}" not in present]
     return missing
 
 
@@ -251,9 +252,7 @@ def chunk_bytes(store: Location, name: str, i: int, j: int) -> bytes | None:
     >>> chunk_bytes(place, "slope", 0, 0) is None
     True
     """
-    target = open_store(store, read_only=True)
-    stored = sync(target.get(f"{name}/c/{i}/{j}", prototype=default_buffer_prototype()))
-    return None if stored is None else bytes(stored.to_bytes())
+    return read_objects(open_store(store, read_only=True), [f"{name}/c/{i}/{j}"])[0]
 
 
 def layer_digest(store: Location, name: str) -> str:
@@ -272,10 +271,9 @@ def layer_digest(store: Location, name: str) -> str:
     >>> layer_digest(place, "slope")[:14]
     'chunks-sha256:'
     """
-    digest, (down, across) = hashlib.sha256(), cube_info(store).chunk_grid
-    for i in range(down):
-        for j in range(across):
-            digest.update(chunk_bytes(store, name, i, j) or b"")
+    digest = hashlib.sha256()
+    for i, j in cube_info(store).every_chunk():
+        digest.update(chunk_bytes(store, name, i, j) or b"")
     return f"chunks-sha256:{digest.hexdigest()}"
 
 
@@ -313,7 +311,3 @@ def layer_document(spec: Variable, shape: tuple[int, int], chunks: int, attrs: M
         "storage_transformers": [],
         "attributes": attribute(attributes),
     }
-
-
-async def _listed(store: Store, prefix: str) -> list[str]:
-    return [key async for key in store.list_prefix(prefix)]

@@ -140,12 +140,14 @@ def sample_cube(
         if not inside.any():
             raise InputError(f"{name}: {masked['masked_note']}; no point is left")
     sampled = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
-    result = table if outside == "keep" else table[inside].copy()
-    spread = np.flatnonzero(inside) if outside == "keep" else np.arange(int(inside.sum()))
-    for column, values in zip(CELL_COLUMNS, (rows, cols)):
-        result[column] = _column(values[inside], None, len(result), spread, result.index)
-    for layer in chosen:
-        result[layer] = _column(sampled[layer], missing_code(cube[layer]), len(result), spread, result.index)
+    cells = zip(CELL_COLUMNS, (rows[inside], cols[inside]))
+    columns = {column: _column(cell, None) for column, cell in cells}
+    columns |= {layer: _column(sampled[layer], missing_code(cube[layer])) for layer in chosen}
+    values = pd.DataFrame(columns, index=np.flatnonzero(inside))
+    if outside == "keep":
+        values = values.reindex(np.arange(len(table)))
+    result = table if outside == "keep" else table[inside]
+    result = pd.concat([result, values.set_axis(result.index)], axis=1)
     result.attrs = {
         **table.attrs,
         "points": len(table),
@@ -177,13 +179,8 @@ def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
     return list(layers)
 
 
-def _column(values: Array, fill: int | None, length: int, at: Array, index: Any) -> pd.Series:
-    """Values as a column of `length` rows; integers nullable, with `fill` missing."""
+def _column(values: Array, fill: int | None) -> Any:
+    """Values for a column: integers nullable, with `fill` missing; others as floats."""
     if values.dtype.kind in "iu":
-        missing = np.ones(length, dtype=bool)
-        spread = np.zeros(length, dtype=values.dtype)
-        spread[at], missing[at] = values, (values == fill) if fill is not None else False
-        return pd.Series(pd.arrays.IntegerArray(spread, missing), index=index)
-    out = np.full(length, np.nan, dtype=values.dtype if values.dtype.kind == "f" else np.float64)
-    out[at] = values
-    return pd.Series(out, index=index)
+        return pd.arrays.IntegerArray(values, np.zeros(len(values), bool) if fill is None else values == fill)
+    return values if values.dtype.kind == "f" else values.astype(np.float64)

@@ -107,7 +107,7 @@ def _outline(grid: Any) -> list[list[float]]:
 
 def _band(name: str, array: Any) -> dict[str, Any]:
     attrs: Mapping[str, Any] = dict(array.attrs)
-    nodata: Any = "nan" if array.dtype.kind == "f" else attrs.get("_FillValue", attribute(array.metadata.fill_value))
+    nodata: Any = "nan" if array.dtype.kind == "f" else attrs.get("_FillValue", attribute(array.fill_value))
     band = {"name": name, "data_type": str(array.dtype), "nodata": nodata}
     texts = {"description": attrs.get("long_name"), "unit": attrs.get("units")}
     return band | {key: str(text) for key, text in texts.items() if text}

@@ -18,13 +18,11 @@ from typing import Any, Final
 import numpy as np
 import rioxarray  # noqa: F401  (whoever opens a cube has .rio)
 import xarray as xr
-import zarr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 from zarr.core.sync import sync
-from zarr.storage import StorePath
 
 from tpsoil.display import html_summary, html_table
 from tpsoil.errors import (
@@ -37,7 +35,7 @@ from tpsoil.errors import (
 )
 from tpsoil.grid import coordinates, describe, require_located
 
-from .chunks import DESCRIPTION, open_array, read_objects
+from .chunks import DESCRIPTION, array_of, open_array, read_objects
 from .chunks import open_group as open_zarr_group
 from .conventions import CONVENTION_KEYS
 from .layout import FORMAT, FORMAT_VERSION, lay_out_cube
@@ -165,7 +163,7 @@ def open_layers(store: Location, names: Iterable[str]) -> xr.Dataset:
     return _lazy(info, arrays, strict=True)
 
 
-def _lazy(info: CubeInfo, arrays: Mapping[str, zarr.Array], *, strict: bool) -> xr.Dataset:
+def _lazy(info: CubeInfo, arrays: Mapping[str, Any], *, strict: bool) -> xr.Dataset:
     layers = {name: lazy_layer(info, name, array, strict=strict) for name, array in arrays.items()}
     attrs = {key: value for key, value in info.attrs.items() if key not in UNSHOWN}
     # At once: layers put in one by one are aligned one by one.
@@ -180,10 +178,10 @@ class ShownCubeInfo(CubeInfo):
         head = ["layer", "quantity", "units", "kind", "source", "resampling", "state"]
         keys = ("long_name", "units", "kind", "source", "resampling", "state")
         try:
-            stored = layers_of(self, open_group(self.where)[1])
+            documents = layer_documents(self, open_group(self.where)[1])
         except TpsoilError:  # a store in memory or in an archive has no path to open again
             return html_summary("tpsoil cube", facts)
-        rows = [[name, *(array.attrs.get(key, "") for key in keys)] for name, array in stored]
+        rows = [[name, *(one["attributes"].get(key, "") for key in keys)] for name, one in documents.items()]
         return html_summary("tpsoil cube", {**facts, "layers": len(rows)}, html_table(head, rows))
 
 
@@ -215,8 +213,8 @@ def layer_states(store: Location) -> dict[str, str]:
     >>> layer_states("memory://states")
     {}
     """
-    info, group = open_group(store)
-    return {name: str(array.attrs.get("state", "writing")) for name, array in layers_of(info, group)}
+    documents = layer_documents(*open_group(store))
+    return {name: str(document["attributes"].get("state", "writing")) for name, document in documents.items()}
 
 
 def complete_layers(store: Location) -> dict[str, dict[str, Any]]:
@@ -226,8 +224,8 @@ def complete_layers(store: Location) -> dict[str, dict[str, Any]]:
     ------
     As `open_cube`.
     """
-    info, group = open_group(store)
-    return {name: dict(array.attrs) for name, array in layers_of(info, group) if array.attrs.get("state") == "complete"}
+    attributes = {name: document["attributes"] for name, document in layer_documents(*open_group(store)).items()}
+    return {name: attrs for name, attrs in attributes.items() if attrs.get("state") == "complete"}
 
 
 def open_group(store: Location, *, read_only: bool = True) -> tuple[CubeInfo, Any]:
@@ -293,7 +291,7 @@ def layers_of(info: CubeInfo, group: Any) -> list[tuple[str, Any]]:
     layers = []
     for name, document in layer_documents(info, group).items():
         with _naming_layer(info, name):
-            layers.append((name, zarr.Array(zarr.AsyncArray.from_dict(StorePath(group.store, name), document))))
+            layers.append((name, array_of(group.store, name, document)))
     return layers
 
 
@@ -339,8 +337,8 @@ def _described(store: Store) -> list[tuple[str, bytes]]:
     return [(name, text) for name, text in zip(names, texts) if text is not None]
 
 
-def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
-    """The open zarr array of one layer.
+def layer_array(info: CubeInfo, group: Any, name: str) -> Any:
+    """The open array of one layer, of zarr or a `StoredArray`.
 
     Raises
     ------
@@ -349,7 +347,7 @@ def layer_array(info: CubeInfo, group: Any, name: str) -> zarr.Array:
     try:
         return open_array(group.store, name)
     except (FileNotFoundError, TypeError, ValueError):
-        names = [one for one, _ in layers_of(info, group)]
+        names = list(layer_documents(info, group))
         raise MissingInputError(f"{info.where}: no layer '{name}'{nearest_name(name, names)}") from None
 
 

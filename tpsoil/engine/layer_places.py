@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tpsoil.cube.encoding import ARRAY_KEYS, ChunkEncoding, touched
+from tpsoil.cube.encoding import layer_encoding, touched
 from tpsoil.cube.location import local_path
 from tpsoil.errors import MissingInputError, nearest_name
 
@@ -86,10 +86,8 @@ def layer_place(store: str, name: str) -> LayerPlace:
         return plain
     import zarr
 
-    from tpsoil.cube.chunks import open_array
-
     try:
-        array = open_array(open_store(store), name)
+        array = zarr.open_array(store=open_store(store), path=name, mode="r")
     except FileNotFoundError:
         try:
             known = sorted(zarr.open_group(open_store(store), mode="r", use_consolidated=False).array_keys())
@@ -102,21 +100,15 @@ def layer_place(store: str, name: str) -> LayerPlace:
 
 
 def _plain_place(folder: Path, store: str, name: str) -> LayerPlace | None:
-    """The same from the layer's metadata document alone; None for what `ChunkEncoding` does not cover completely."""
+    """The same from the layer's metadata document alone; None for what `layer_encoding` does not cover."""
     try:
         document = json.loads((folder / name / "zarr.json").read_bytes())
-        if not isinstance(document, dict) or document.keys() != ARRAY_KEYS:
-            return None
-        encoding = ChunkEncoding.from_document(document)
+        encoding = layer_encoding(document)
     except (OSError, ValueError):  # an UnsupportedEncodingError is one
         return None
-    attributes, dimensions = document["attributes"], document["dimension_names"]
-    if not isinstance(attributes, dict) or dimensions != ["y", "x"]:
-        return None
     keys = f"{name}/c{encoding.separator}{{i}}{encoding.separator}{{j}}"
-    return LayerPlace(
-        name, store, encoding.shape, encoding.chunk, keys, encoding.dtype.itemsize, _signature(document, attributes)
-    )
+    signature = _signature(document, document["attributes"])
+    return LayerPlace(name, store, encoding.shape, encoding.chunk, keys, encoding.dtype.itemsize, signature)
 
 
 def place_of(array: Any, store: str, name: str) -> LayerPlace:

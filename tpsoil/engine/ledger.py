@@ -88,19 +88,13 @@ class Ledger:
         """The object's bytes, or None where there is none."""
         if self.folder is not None:  # zarr would run it on its event loop, and create the folder
             return read_file(self.folder / self._full(key))
-        from zarr.core.buffer import default_buffer_prototype
-
-        buffer = _wait(lambda: self.store.get(self._full(key), default_buffer_prototype()))
-        return None if buffer is None else bytes(buffer.to_bytes())
+        return self._read_objects([key])[0]
 
     def read_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """Several objects, many at once."""
         for start in range(0, len(keys), BATCH):
             part = keys[start : start + BATCH]
-            if self.folder is not None:
-                yield from ((key, read_file(self.folder / self._full(key))) for key in part)
-            else:
-                yield from zip(part, read_raw(self.store, self._all(part)))
+            yield from zip(part, self._read_objects(part))
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """The object as a JSON mapping without its checksum, or None where there is none that can be read.
@@ -166,16 +160,12 @@ class Ledger:
         self._put(key, data, sync=True)
 
     def _put(self, key: str, data: bytes, *, sync: bool) -> None:
-        with writing(self.where):
-            if self.folder is not None and not self.store.read_only:
-                from tpsoil.cube import chunks
+        from tpsoil.cube.chunks import write_object
 
-                chunks.put_file(self.folder / key, data)
-                if sync:
-                    sync_files([self.folder / key], self.folder)
-                return
-            buffer = _buffer_of(data)
-            _wait(lambda: self.store.set(key, buffer))
+        with writing(self.where):
+            write_object(self.store, key, data)
+            if sync and self.folder is not None:
+                sync_files([self.folder / key], self.folder)
 
     def sync(self, keys: Iterable[str]) -> None:
         """Force objects of the store to the disk, such as chunks before their record."""
@@ -197,7 +187,9 @@ class Ledger:
         if self._is_remote():
             with reaching(self.where):
                 return self._put_if(key, data, {"mode": "create"})
-        buffer = _buffer_of(data)
+        from zarr.core.buffer import default_buffer_prototype
+
+        buffer = default_buffer_prototype().buffer.from_bytes(data)
         with writing(self.where):
             _wait(lambda: self.store.set_if_not_exists(self._full(key), buffer))
         return self.read(key) == data
@@ -219,9 +211,7 @@ class Ledger:
         if self._is_remote() and version:
             with reaching(self.where):
                 return self._put_if(key, data, {"IfMatch": version})
-        buffer = _buffer_of(data)
-        with writing(self.where):
-            _wait(lambda: self.store.set(self._full(key), buffer))
+        self._put(self._full(key), data, sync=False)
         return True
 
     def _put_if(self, key: str, data: bytes, condition: dict[str, str]) -> bool:
@@ -327,8 +317,12 @@ class Ledger:
     def _full(self, key: str) -> str:
         return f"{RECORDS_FOLDER}/{key}"
 
-    def _all(self, keys: Sequence[str]) -> list[str]:
-        return [self._full(key) for key in keys]
+    def _read_objects(self, keys: Sequence[str]) -> list[bytes | None]:
+        if self.folder is not None:  # zarr would run it on its event loop, and create the folder
+            return [read_file(self.folder / self._full(key)) for key in keys]
+        from tpsoil.cube.chunks import read_objects
+
+        return read_objects(self.store, [self._full(key) for key in keys])
 
 
 @lru_cache(maxsize=4)
@@ -353,12 +347,6 @@ def reaching(where: str) -> Iterator[None]:
         raise unreachable(where, error) from error
 
 
-def read_raw(store: Store, keys: Sequence[str]) -> list[bytes | None]:
-    """Stored bytes of several keys of a store, requested at once."""
-    folder = folder_of(store)
-    return read_through(store, keys, bytes) if folder is None else [read_file(folder / key) for key in keys]
-
-
 def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Result]) -> list[Result | None]:
     """A function of the stored bytes of several keys, read and worked on in threads; None where there is no object."""
     import asyncio
@@ -375,12 +363,6 @@ def read_through(store: Store, keys: Sequence[str], function: Callable[[Any], Re
         return list(await asyncio.gather(*(one(key) for key in keys)))
 
     return _wait(fetch)
-
-
-def _buffer_of(data: bytes) -> Any:
-    from zarr.core.buffer import default_buffer_prototype
-
-    return default_buffer_prototype().buffer.from_bytes(data)
 
 
 def _wait(action: Callable[[], Awaitable[Result]]) -> Result:

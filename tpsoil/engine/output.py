@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 
 import tpsoil
-from tpsoil.cube.chunks import open_array, open_group, update_attributes, write_attributes
+from tpsoil.cube.chunks import open_array, open_group, read_objects, update_attributes, write_attributes
 from tpsoil.cube.consolidated import consolidate, consolidated, deconsolidate
 from tpsoil.cube.conventions import MULTISCALES, REGISTERED
 from tpsoil.cube.layout import CREATED_WITH, lay_out_cube
@@ -33,7 +33,7 @@ from tpsoil.variables import Variable
 
 from .job import Job
 from .layer_places import LayerPlace, layer_place
-from .ledger import RECORDS_FOLDER, Ledger, reaching, read_raw
+from .ledger import RECORDS_FOLDER, Ledger, reaching
 from .manifest import FORMAT, RUN_KEY, Chunk, Manifest, check_format, digest_of, migration_note
 from .origin import Origin, write_origin
 from .places import is_url, open_store, overlapping
@@ -336,7 +336,7 @@ def _recorded(output: Output, job: Job) -> list[Variable]:
     variables = []
     manifests = {name.removesuffix(".json") for name in output.ledger.names("manifest")}
     for stage in job.stages:
-        stored = read_raw(output.ledger.store, [f"{variable.name}/zarr.json" for variable in stage.outputs])
+        stored = read_objects(output.ledger.store, [f"{variable.name}/zarr.json" for variable in stage.outputs])
         variables += [v for v, data in zip(stage.outputs, stored) if data is not None or stage.name in manifests]
     return variables
 
@@ -361,7 +361,7 @@ def _require_replaceable(job: Job) -> None:
         existing = [name for name in existing if name != RECORDS_FOLDER]
         stored = "zarr.json" in existing
     else:
-        stored = read_raw(open_store(job.output), ["zarr.json"]) != [None]
+        stored = read_objects(open_store(job.output), ["zarr.json"]) != [None]
         existing = ["zarr.json"] if stored else []
     if existing and not stored:
         raise StoreExistsError(f"{job.output}: is there and is no Zarr store; give another output")

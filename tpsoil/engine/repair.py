@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from zarr.core.sync import sync
 
+from tpsoil.cube.chunks import list_keys, read_objects
 from tpsoil.cube.codecs import ZSTD_MAGIC, earlier_layer_codecs
 from tpsoil.cube.consolidated import KEY as CONSOLIDATED
 from tpsoil.cube.conventions import CONVENTION_KEYS
@@ -23,7 +23,7 @@ from tpsoil.cube.location import local_path
 from tpsoil.cube.regions import layer_document
 from tpsoil.variables import Variable
 
-from .ledger import RECORDS_FOLDER, Ledger, read_raw
+from .ledger import RECORDS_FOLDER, Ledger
 from .progress import log
 
 ROOT_KEY: Final = "zarr.json"
@@ -46,7 +46,7 @@ def restore_layout(ledger: Ledger, grid: GeoBox, chunk: int) -> None:
         Side of the stored chunks, cells.
     """
     expected = layout_objects(grid, chunk)
-    stored = dict(zip(expected, read_raw(ledger.store, list(expected))))
+    stored = dict(zip(expected, read_objects(ledger.store, list(expected))))
     migrated = False
     for key, data in expected.items():
         fits = _same_root(stored[key], data) if key == ROOT_KEY else stored[key] == data
@@ -85,7 +85,7 @@ def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable
     """
     expected = list(variables)
     keys = [f"{variable.name}/{ROOT_KEY}" for variable in expected]
-    for variable, key, stored in zip(expected, keys, read_raw(ledger.store, keys)):
+    for variable, key, stored in zip(expected, keys, read_objects(ledger.store, keys)):
         new = layer_document(variable, (int(grid.shape[0]), int(grid.shape[1])), chunk, {})
         codecs = earlier_layer_codecs(np.dtype(variable.dtype).itemsize)
         earlier = {**new, "codecs": [new["codecs"][0], *codecs]}
@@ -98,12 +98,8 @@ def restore_layers(ledger: Ledger, grid: GeoBox, chunk: int, variables: Iterable
 
 def _has_earlier_chunks(ledger: Ledger, name: str) -> bool:
     """Whether the layer has a chunk, and none of the first ones is a zstd frame."""
-
-    async def first_keys() -> list[str]:
-        keys = [key async for key in ledger.store.list_prefix(f"{name}/c")]
-        return sorted(keys)[:SAMPLED_CHUNKS]
-
-    stored = [data for data in read_raw(ledger.store, sync(first_keys())) if data]
+    keys = list_keys(ledger.store, f"{name}/c")[:SAMPLED_CHUNKS]
+    stored = [data for data in read_objects(ledger.store, keys) if data]
     return bool(stored) and not any(data.startswith(ZSTD_MAGIC) for data in stored)
 
 

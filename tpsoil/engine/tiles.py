@@ -7,13 +7,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -23,7 +22,7 @@ import tpsoil
 from tpsoil.cube.chunks import ObservedStore, open_array
 from tpsoil.cube.location import writing
 from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
-from tpsoil.cube.regions import put_block
+from tpsoil.cube.regions import block_writer
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
 from tpsoil.grid import coordinates
 from tpsoil.plausibility import chunk_statistics
@@ -40,6 +39,7 @@ MAX_OPEN_ARRAYS: Final = 256
 MAX_TOGETHER: Final = 12
 """Stages of one pass at most: so many models stay in the memory of a process."""
 _thread = threading.local()
+Use = TypeVar("Use")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,6 @@ class TileDone:
     rectangle: Rectangle
     seconds: float
     peak_bytes: int
-    worker: str
 
 
 def software() -> str:
@@ -135,7 +134,7 @@ def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
     layers, seen = _read(places, assignment.grid, *wide)
     windows = [
         Window(
-            layers[[place.name for place in member.inputs]],
+            layers if member.inputs == places else layers[[place.name for place in member.inputs]],
             assignment.grid,
             *wide,
             member.stage.options,
@@ -149,14 +148,15 @@ def compute_tile(assignment: Assignment, rectangle: Rectangle) -> TileDone:
         results = list(stage.together(windows))
     for member, window, values in zip(assignment.members, windows, results, strict=True):
         _store(member, rectangle, window, values, seen)
-    return TileDone(rectangle, time.perf_counter() - began, peak_bytes(), _worker())
+    return TileDone(rectangle, time.perf_counter() - began, peak_bytes())
 
 
 def _check_code(assignment: Assignment) -> None:
     if assignment.code != code_digest(assignment.stage):
         raise InputError(
-            f"worker {_worker()}: has other code or packages for stage '{assignment.stage.name}' than the process that "
-            f"planned the run (its tpsoil is {software()}); install the same tpsoil and packages on all workers"
+            f"worker process {os.getpid()}: has other code or packages for stage '{assignment.stage.name}' than the "
+            f"process that planned the run (its tpsoil is {software()}); install the same tpsoil and packages on all "
+            "workers"
         )
 
 
@@ -168,7 +168,8 @@ def _store(
     seen: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Write the outputs of one stage in one tile, then their records."""
-    stage, tiling, layers = assignment.stage, assignment.tiling, window.layers
+    stage, tiling = assignment.stage, assignment.tiling
+    layers = {str(name): window.layers.variables[name].values for name in window.layers.data_vars}
     rows, columns = tiling.cells(rectangle)
     around = (
         (rows.start - window.rows.start, window.rows.stop - rows.stop),
@@ -201,7 +202,7 @@ def _store(
 
 
 def _cut(
-    layers: Mapping[str, Any] | xr.Dataset, cells: tuple[slice, slice], rows: slice, columns: slice
+    layers: Mapping[str, npt.NDArray[Any]], cells: tuple[slice, slice], rows: slice, columns: slice
 ) -> dict[str, npt.NDArray[Any]]:
     """Cells of a chunk from layers that cover some rows and columns of the grid."""
     down, across = cells
@@ -209,7 +210,7 @@ def _cut(
         slice(down.start - rows.start, down.stop - rows.start),
         slice(across.start - columns.start, across.stop - columns.start),
     )
-    return {str(name): np.asarray(layers[str(name)])[part] for name in layers}
+    return {name: values[part] for name, values in layers.items()}
 
 
 class DigestRecorder(ObservedStore):
@@ -239,43 +240,44 @@ def _read(
     arrays: dict[str, Any] = {}
     seen: dict[str, dict[str, str]] = {}
     for place in places:
-        recorder, array = _opened(place, "r")
         info = CubeInfo(place.store, grid, place.chunks[0], {})
-        values = LayerReader(info, place.name, array)(rows, columns)
-        attrs = {key: value for key, value in array.attrs.items() if key not in HIDDEN}
+        digests, reader = _opened(place, "r", partial(LayerReader, info, place.name))
+        stored = reader.array.attrs
+        values, attrs = reader(rows, columns), {key: stored[key] for key in stored if key not in HIDDEN}
         arrays[place.name] = xr.Variable(("y", "x"), values, attrs)
-        if "_FillValue" in array.attrs:
-            arrays[place.name].encoding["_FillValue"] = array.attrs["_FillValue"]
-        seen[place.name] = {place.key(*c): recorder.digests.get(place.key(*c), ABSENT)
-                            for c in place.touched(rows, columns)}  # fmt: skip
-    complete = _coordinates(grid)
-    coords = {"y": complete["y"][rows], "x": complete["x"][columns], "spatial_ref": complete["spatial_ref"]}
-    return xr.Dataset(arrays, coords=coords), seen
+        if "_FillValue" in stored:
+            arrays[place.name].encoding["_FillValue"] = stored["_FillValue"]
+        seen[place.name] = {key: digests.get(key, ABSENT)
+                            for key in (place.key(*c) for c in place.touched(rows, columns))}  # fmt: skip
+    return xr.Dataset(arrays, coords=_coordinates(grid).isel(y=rows, x=columns).coords), seen
 
 
 @lru_cache(maxsize=4)
-def _coordinates(grid: GeoBox) -> Any:
+def _coordinates(grid: GeoBox) -> xr.Dataset:
     """Of the whole grid: those of a window are slices of them, so they are the same numbers in any window."""
-    return coordinates(grid)
+    return xr.Dataset(coords=coordinates(grid))
 
 
 def _write(place: LayerPlace, rows: slice, columns: slice, values: npt.NDArray[Any]) -> dict[str, str]:
     with writing(place.store):
-        recorder, array = _opened(place, "r+")
-        put_block(array, rows, columns, values)
-    return dict(recorder.digests)
+        digests, write = _opened(place, "w", block_writer)
+        write(rows, columns, values)
+    return dict(digests)
 
 
-def _opened(place: LayerPlace, mode: Literal["r", "r+"]) -> tuple[DigestRecorder, Any]:
-    """A layer's open array; each thread has its own, because it computes one tile at a time and records its objects."""
-    known: dict[Any, tuple[DigestRecorder, Any]] = _thread.__dict__.setdefault("arrays", {})
+def _opened(place: LayerPlace, mode: str, use: Callable[[Any], Use]) -> tuple[dict[str, str], Use]:
+    """A use of a layer's open array, and the digests of the objects that it reads or writes from now on.
+
+    Each thread has its own, because it computes one tile at a time. The signature of a place covers the encoding.
+    """
+    known: dict[Any, tuple[dict[str, str], Use]] = _thread.__dict__.setdefault("arrays", {})
     key = (place, mode)
     if key not in known:
         if len(known) >= MAX_OPEN_ARRAYS:
             known.clear()
         recorder = DigestRecorder(open_store(place.store))
-        known[key] = (recorder, open_array(recorder, place.name))
-    known[key][0].digests.clear()
+        known[key] = recorder.digests, use(open_array(recorder, place.name))
+    known[key][0].clear()
     return known[key]
 
 
@@ -309,7 +311,3 @@ def peak_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
-
-
-def _worker() -> str:
-    return f"process {os.getpid()}"

@@ -10,11 +10,12 @@ from functools import lru_cache
 from importlib.metadata import version as version_of
 from typing import Any, Final
 
+from tpsoil.cube.chunks import read_objects
 from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .code import code_of, differences, listed
-from .ledger import NODE_KEYS, Ledger, read_raw
+from .ledger import NODE_KEYS, Ledger
 from .places import open_store
 from .tiles import software
 
@@ -208,7 +209,7 @@ def unreadable_stores(output: str, token: str, stores: tuple[str, ...], seconds:
 def _readable(where: str, token: str) -> bool:
     try:
         store = open_store(where, read_only=True)
-        return Ledger(store, where).has_token(token) if token else any(read_raw(store, NODE_KEYS))
+        return Ledger(store, where).has_token(token) if token else any(read_objects(store, NODE_KEYS))
     except Exception:
         return False  # whatever the reason, this process cannot use it
 
