@@ -322,8 +322,11 @@ def _compared(values: Array, reference: Reference) -> list[float]:
         return [0, 0.0, 0.0, 0.0, 0]
     # stored float32: 0.39 is 0.38999999
     slack = 1e-6 * max(abs(reference.high), abs(reference.low) if np.isfinite(reference.low) else 0.0)
-    outside = np.count_nonzero((known < reference.low - slack) | (known > reference.high + slack))
-    return [int(known.size), float(known.sum()), float(known.min()), float(known.max()), int(outside)]
+    low, high = float(known.min()), float(known.max())
+    outside = 0
+    if low < reference.low - slack or high > reference.high + slack:
+        outside = int(np.count_nonzero((known < reference.low - slack) | (known > reference.high + slack)))
+    return [int(known.size), float(known.sum()), low, high, outside]
 
 
 def _zone_sums(layers: Mapping[str, Array]) -> dict[str, list[float]]:

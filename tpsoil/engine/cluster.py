@@ -70,7 +70,6 @@ class ClusterPool:
         self._silent_since: float | None = None
         self._ended = time.monotonic()
         self._note_after = NOTE_SECONDS
-        self.notes: list[str] = []
         self.report: Callable[[str], None] = log.warning
         self.threads_here = available_processors()
         self.where = f"{len(client.nthreads())} workers of {client.scheduler.address}"
@@ -285,7 +284,7 @@ def open_cluster(
     entries : tuple of tuple of str
         Modules of the functions of each stage, whose packages are compared with those of the workers.
     report : callable
-        Receives a message where workers are waited for.
+        Receives a message where workers are waited for, and where the connection is not encrypted.
 
     Raises
     ------
@@ -329,9 +328,9 @@ def open_cluster(
     try:
         require_same_scheduler(client.scheduler.address, call_within(client.get_versions, CONNECT_SECONDS))
         wait_for_workers(client, workers or 1, CONNECT_SECONDS, report)
-        pool = cluster_pool_of(client, entries)
-        pool.notes += missing_encryption(client.scheduler.address)
-        yield pool
+        for note in missing_encryption(client.scheduler.address):
+            report(note)
+        yield cluster_pool_of(client, entries)
     finally:
         call_within(client.close, REPLY_SECONDS)
 

@@ -74,8 +74,6 @@ class Pool(Protocol):
     def lost_workers(self) -> bool:
         """Whether a worker was lost, possibly while it wrote."""
 
-    notes: list[str]
-    """Warnings about it, for the user."""
     report: Callable[[str], None]
     """Called with a message where no call ends for a long time."""
 
@@ -104,7 +102,6 @@ class ThreadPool:
         self.ahead = 0
         self.call_seconds = 0.0
         self.lost_workers = False
-        self.notes: list[str] = []
         self.report: Callable[[str], None] = log.warning
         self._ended, self._note_after = time.monotonic(), NOTE_SECONDS
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"

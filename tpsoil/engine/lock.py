@@ -52,7 +52,7 @@ def locked(
         Of the output store.
     report : callable
         Called with one message where a lock is watched or taken over.
-    pulse : float
+    heartbeat : float
         Seconds between changes of the lock's number.
     stale : float, optional
         Seconds without a change after which another machine's lock is taken over; `STALE_SECONDS` by default.

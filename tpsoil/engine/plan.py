@@ -94,9 +94,6 @@ class Tiling:
             if any(True for _ in chunks):
                 yield (0, self.rows, 0, self.columns)
             return
-        if self.side == 1:
-            yield from ((i, i + 1, j, j + 1) for i, j in chunks)
-            return
         groups: dict[Chunk, list[Chunk]] = {}
         for i, j in chunks:
             groups.setdefault((i // self.side, j // self.side), []).append((i, j))
@@ -240,7 +237,7 @@ def plan_stage(
     manifest : Manifest
         Of the stage in the output store.
     inputs, outputs : sequence of LayerPlace
-        Empty outputs where the arrays are not there yet: everything is missing.
+        Where they are stored; of outputs whose arrays are missing nothing is planned.
     dependencies : Dependencies
         Of the stage now.
     digests : ChunkDigests
@@ -253,7 +250,7 @@ def plan_stage(
     -----
     Stored bytes are read only where there is a record: the plan of a first run reads nothing.
     """
-    records = manifest.read() if len(outputs) == len(stage.outputs) else {}
+    records = manifest.read()
     plan = StagePlan(stage.name, tiling.count)
     if not records:
         plan.missing = list(tiling.chunks())

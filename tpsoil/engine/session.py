@@ -157,12 +157,10 @@ def run(
             entries = tuple(dict.fromkeys(origins[stage.name].entries for stage in job.selected))
             with open_pool(scheduler, workers, entries, warn) as pool, naming_store_failures(job):
                 pool.report = warn
-                for note in pool.notes:
-                    warn(note)
                 session = Session(job, origins, place, pool, limit, reporter, described)
                 for stage in job.selected:  # a model that is not trained yet counts as 0 bytes
                     session.fit_memory(stage, [4] * len(stage.inputs), 0)
-                disk = forecast_disk(job.selected, place.tiling, job.output)
+                disk = forecast_disk(job.selected, place.tiling, job.output, overviews=not job.adds)
                 log.info("%s", disk.summary)
                 if note := check_disk(disk, job.where):
                     warn(note)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tpsoil.cube.location import local_path
@@ -103,7 +103,8 @@ def status(store: str) -> Previews:
     digests = ChunkDigests()
     previews = Previews()
     for entry in content["stages"]:
-        stage = Stage(entry["name"], entry["title"], entry["section"], (), _nothing, halo=entry["halo"])
+        tally = _unknown if entry["tallies"] else None
+        stage = Stage(entry["name"], entry["title"], entry["section"], (), _unknown, halo=entry["halo"], tally=tally)
         names = [str(name) for name in entry["outputs"]]
         stored = read_origin(ledger, stage.name, str(entry.get("origin")))
         try:
@@ -121,12 +122,7 @@ def status(store: str) -> Previews:
         described = ledger.read_json(f"models/{stage.name}.json")
         model = "" if described is None else model_digest(described, loads=entry["loads"])
         dependencies = Dependencies(origin_from(stage.name, stored).with_current_code(), model)
-        like = replace(
-            stage,
-            outputs=tuple(range(len(outputs))),  # type: ignore[arg-type]
-            tally=_no_numbers if entry["tallies"] else None,
-        )
-        plan = plan_stage(like, tiling, Manifest(ledger, stage.name), inputs, outputs, dependencies, digests)
+        plan = plan_stage(stage, tiling, Manifest(ledger, stage.name), inputs, outputs, dependencies, digests)
         previews.append(Preview(stage.title, plan))
     return previews
 
@@ -150,9 +146,5 @@ def _cube_of(content: Mapping[str, Any], place: str) -> str:
     return cube if is_url(cube) or os.path.isabs(cube) else os.path.normpath(os.path.join(place, cube))
 
 
-def _nothing(_window: Any) -> Mapping[str, Any]:
-    raise InputError("a stage known from a store only cannot compute")
-
-
-def _no_numbers(_layers: Any) -> Mapping[str, Any]:
+def _unknown(_argument: Any) -> Mapping[str, Any]:
     raise InputError("a stage known from a store only cannot compute")
