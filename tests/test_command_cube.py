@@ -221,6 +221,9 @@ def test_wrong_options(store: Path, dem: Path, tmp_path: Path, tpsoil_command: C
     assert "--like defines the complete grid" in wrong(
         tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--crs", "EPSG:4326", "--like", dem
     )
+    assert "--like defines the complete grid; omit --resolution" in wrong(
+        tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--resolution", 500, "--like", dem
+    )
     assert "resolution is 0.0" in wrong(tpsoil_command, "cube", "create", tmp_path / "a.zarr", "--resolution", 0)
     assert "has no CRS" in wrong(
         tpsoil_command,

@@ -79,7 +79,6 @@ def html_table(
     rows: Iterable[Sequence[Any]],
     *,
     caption: str = "",
-    digits: int = 3,
     right: Sequence[bool] = (),
 ) -> str:
     """A table as an HTML element, with header cells that a screen reader can announce.
@@ -91,8 +90,6 @@ def html_table(
     rows : iterable of sequence
         Values, one per column; the first is the row header.
     caption : str
-    digits : int
-        As in `cell_text`.
     right : sequence of bool, optional
         Which columns are numeric and aligned to the right; default: those with numbers only.
 
@@ -114,7 +111,7 @@ def html_table(
     columns = "".join(f'<th scope="col"{c}>{html.escape(str(h))}</th>' for h, c in zip(head, cls))
     body = []
     for row in content:
-        texts = [html.escape(cell_text(value, digits)) for value in row]
+        texts = [html.escape(cell_text(value)) for value in row]
         first = f'<th scope="row"{cls[0]}>{texts[0]}</th>' if texts else ""
         body.append(f"<tr>{first}{''.join(f'<td{c}>{t}</td>' for t, c in zip(texts[1:], cls[1:]))}</tr>")
     label = f"<caption>{html.escape(caption)}</caption>" if caption else ""
@@ -151,7 +148,7 @@ def html_summary(title: str, facts: Mapping[str, Any], *tables: str) -> str:
     return f"<div><strong>{html.escape(title)}</strong><dl style='{style}'>{items}</dl>{''.join(tables)}</div>"
 
 
-def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "", colours: Sequence[str] = ()) -> str:
+def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "") -> str:
     """Horizontal bars as an SVG element, for a summary in a notebook; text and lines take the notebook's colour.
 
     Parameters
@@ -161,8 +158,6 @@ def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "", c
     caption : str
     unit : str
         After each number.
-    colours : sequence of str, optional
-        One for each bar, repeated where there are fewer.
 
     Returns
     -------
@@ -179,7 +174,6 @@ def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "", c
         return ""
     low, high = min(0.0, *finite.values()), max(0.0, *finite.values())
     span, left, width, step = (high - low) or 1.0, 170, 260, 20
-    palette = list(colours) or ["#0072B2"]
     zero = left + width * (0.0 - low) / span
     parts = []
     for i, (label, value) in enumerate(finite.items()):
@@ -189,7 +183,7 @@ def bar_chart(bars: Mapping[str, float], *, caption: str = "", unit: str = "", c
         parts.append(
             f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{html.escape(textwrap.shorten(label, 26))}</text>'
             f'<rect x="{min(zero, at):.1f}" y="{y}" width="{max(abs(at - zero), 0.5):.1f}" height="{step - 5}" '
-            f'fill="{palette[i % len(palette)]}"/><text x="{left + width + 8}" y="{y + 12}">{text}</text>'
+            f'fill="#0072B2"/><text x="{left + width + 8}" y="{y + 12}">{text}</text>'
         )
     height = 8 + step * len(finite)
     title = f'<figcaption style="font-weight:600">{html.escape(caption)}</figcaption>' if caption else ""

@@ -19,7 +19,9 @@ Store = Annotated[
 @app.command()
 def create(
     store: Store,
-    resolution: Annotated[float, typer.Option(help="Cell size; metres, or degrees of a geographic --crs.")] = 1000.0,
+    resolution: Annotated[
+        float | None, typer.Option(help="Cell size; metres, or degrees of a geographic --crs. Default: 1000.")
+    ] = None,
     crs: Annotated[str | None, typer.Option(help="Such as EPSG:3035. Default: the plateau's Albers grid.")] = None,
     bounds: Annotated[
         tuple[float, float, float, float] | None,
@@ -216,27 +218,30 @@ def coarsen(
 Box = tuple[float, float, float, float]
 
 
-def _grid(resolution: float, crs: str | None, bounds: Box | None, bbox: Box | None, like: str | None) -> Any:
+def _grid(resolution: float | None, crs: str | None, bounds: Box | None, bbox: Box | None, like: str | None) -> Any:
     from tpsoil.errors import InputError
     from tpsoil.grid import grid_from_bounds, plateau_grid
     from tpsoil.recipes.grids import grid_of_box
     from tpsoil.recipes.layer_stage import grid_of_source
 
     if like is not None:
-        if crs or bounds or bbox:
-            raise InputError("cube create: --like defines the complete grid; omit --crs, --bounds and --bbox")
+        if resolution is not None or crs or bounds or bbox:
+            raise InputError(
+                "cube create: --like defines the complete grid; omit --resolution, --crs, --bounds and --bbox"
+            )
         return grid_of_source(like, "cube create --like")
+    size = 1000.0 if resolution is None else resolution
     if bbox is not None:
         if bounds is not None:
             raise InputError("cube create: --bounds and --bbox each define the extent; pass one")
-        return grid_of_box(bbox, resolution, crs, where="cube create")
+        return grid_of_box(bbox, size, crs, where="cube create")
     if (crs is None) != (bounds is None):
         raise InputError(
             "cube create: --crs and --bounds must be passed together; pass both, --bbox, or none for the plateau's grid"
         )
     if crs is None or bounds is None:
-        return plateau_grid(resolution)
-    return grid_from_bounds(crs, bounds, resolution)
+        return plateau_grid(size)
+    return grid_from_bounds(crs, bounds, size)
 
 
 def _nodata(values: list[str] | None) -> Any:
