@@ -208,14 +208,15 @@ def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
 
 def _recode(block: Array, *, where: str, codes: Mapping[int, int], fill: int | None, refuse: bool) -> Array:
     listed = np.array(sorted(codes), dtype=np.int64)
-    missing = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, dtype=bool)
-    filled = np.where(missing, listed[0], block)
-    integers = filled.astype(np.int64)
-    if block.dtype.kind == "f" and (integers != filled).any():
-        fraction = float(filled[integers != filled].flat[0])
-        raise InputError(
-            f"{where}: {fraction:g} is not a class code; classes are resampled by mode or nearest, not averaged"
-        )
+    if block.dtype.kind == "f":
+        missing = ~np.isfinite(block)
+        integers = np.where(missing, listed[0], block).astype(np.int64)
+        if (fractions := block[(integers != block) & ~missing]).size:
+            raise InputError(
+                f"{where}: {fractions[0]:g} is not a class code; classes are resampled by mode or nearest, not averaged"
+            )
+    else:
+        missing, integers = np.zeros(block.shape, dtype=bool), block.astype(np.int64)
     if fill is not None:
         missing |= integers == fill
     place = np.minimum(np.searchsorted(listed, integers), len(listed) - 1)

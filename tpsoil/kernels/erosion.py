@@ -74,7 +74,10 @@ def erosivity_of_month(p: float, annual: float, constant: float) -> float:
 @jit
 def soil_loss_cells(r: Array, k: Array, ls: Array, c: Array, p: Array) -> Array:
     """A = R K LS C P, t/ha/a with SI factors."""
-    return r * k * ls * c * p
+    out = np.empty(r.shape[0])
+    for i in range(r.shape[0]):
+        out[i] = r[i] * k[i] * ls[i] * c[i] * p[i]
+    return out
 
 
 @jit
