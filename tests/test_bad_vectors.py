@@ -141,7 +141,7 @@ def test_a_shapefile_in_capitals_is_checked_and_has_a_digest(tmp_path: Path) -> 
     digest = read_mask(None, GRID, outside=path).attrs["source_digest"]
     assert digest.startswith("sha256:")
     table = ZonalTable(name="lakes", layers=("slope",), polygons=str(path))
-    (stage,) = zonal_stages([table], str, [])
+    (stage,) = zonal_stages([table], [])
     assert {file.name for file in stage.files} >= {"LAKES.SHP", "LAKES.DBF", "LAKES.PRJ"}
     cut(path.with_suffix(".DBF"))
     with pytest.raises(InputError, match=r"LAKES\.DBF ends after \d+ of \d+ bytes.*fetch or copy it again"):
