@@ -184,6 +184,11 @@ def _place_attribute(story: Story, key: str, value: Any) -> None:
     low = key.lower()
     if low == "recipe":
         story.recipe = _as_text(value)
+    elif low == "tables" and isinstance(value, Mapping):  # of a Dataset that no run wrote
+        for name, content in value.items():
+            table = _as_table(content)
+            if table is not None:
+                _place_table(story, str(name), table, simulated=bool(story.simulated))
     elif low in _ELSEWHERE or low in {"title", "simulated", "notes", "plausibility_notes"} or _SCORE.match(low):
         return
     else:
