@@ -76,7 +76,7 @@ def package_of(name: str) -> str:
 
 def added_files(commit: str) -> set[str]:
     """Modules of the working tree that the commit has neither under their name nor, by git, under another."""
-    command = ["git", "diff", "--find-renames=30%", "--diff-filter=A", "--name-only", commit, "--", "tpsoil"]
+    command = ["git", "diff", "--find-renames=20%", "--diff-filter=A", "--name-only", commit, "--", "tpsoil"]
     return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
 
 
