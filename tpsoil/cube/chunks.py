@@ -344,10 +344,10 @@ def read_attributes(store: Store, name: str) -> dict[str, Any]:
 
 
 def update_attributes(store: Store, name: str, attributes: Mapping[str, Any]) -> None:
-    """Set some attributes of an array, or of the group; nothing is written where they have these values already."""
+    """Set attributes of an array, or of the group, unless all have these values; raises as `write_attributes`."""
     key, document = _description(store, name)
     stored = document.get("attributes", {})
-    if any(name not in stored or stored[name] != value for name, value in attributes.items()):
+    if any(attribute not in stored or stored[attribute] != value for attribute, value in attributes.items()):
         write_object(store, key, json.dumps({**document, "attributes": {**stored, **attributes}}).encode())
 
 
