@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from threading import Event, current_thread
+from typing import Any
+
 import dask
 import dask.array as da
 import numpy as np
@@ -127,6 +134,46 @@ def test_shared_work_is_done_once_for_several_layers() -> None:
     base = da.from_array(WHOLE, chunks=(5, 7)).map_blocks(slow, meta=np.empty((0, 0), np.float32))
     write_tiles({"a": base + 1, "b": base * 2}, lambda *_: None)
     assert len(calls) == 16
+
+
+@pytest.fixture(params=["pool", "scheduler", "multiprocessing"])
+def own_thread(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Settings of dask that name one thread, called "own", of the caller's."""
+    with ThreadPoolExecutor(1, thread_name_prefix="own") as executor, ThreadPool(1, rename_thread) as pool:
+        key, threads = ("pool", pool) if request.param == "multiprocessing" else (request.param, executor)
+        yield {key: threads}
+
+
+def rename_thread() -> None:
+    current_thread().name = "own"
+
+
+def test_layers_are_written_in_the_threads_of_dask_settings(own_thread: dict[str, Any]) -> None:
+    names = set()
+    with dask.config.set(own_thread):
+        write_tiles({"a": da.from_array(WHOLE, chunks=(5, 7))}, lambda *_: names.add(current_thread().name))
+    assert len(names) == 1
+    assert names.pop().startswith("own")
+
+
+@pytest.mark.parametrize("setting", ["pool", "scheduler"])
+def test_a_block_of_the_callers_threads_is_not_written_after_an_error(setting: str) -> None:
+    begun, ended = Event(), Event()
+
+    def write(_name: str, rows: slice, *_: object) -> None:
+        if rows.start:
+            begun.wait(10)
+            raise InputError("this chunk cannot be")
+        begun.set()
+        time.sleep(0.3)
+        ended.set()
+
+    lazy = {"a": da.zeros((2, 1), chunks=1)}
+    with ThreadPoolExecutor(2) as pool, dask.config.set({setting: pool}):
+        with pytest.raises(InputError, match="this chunk cannot be"):
+            write_tiles(lazy, write)
+        assert ended.is_set()
+        assert pool.submit(int, "7").result() == 7  # still the caller's
 
 
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 40), chunks=st.integers(1, 9))

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent import futures
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import pairwise
+from multiprocessing.pool import Pool
 from typing import Any
 
 import dask
@@ -17,6 +20,7 @@ import numpy.typing as npt
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.layers import ArraySliceDep
+from dask.local import MultiprocessingPoolExecutor
 from dask.system import CPU_COUNT
 
 from tpsoil.errors import InputError
@@ -183,13 +187,7 @@ def write_tiles(arrays: Mapping[str, Any], write: Callable[[str, slice, slice, A
     {'slope': [(2, 2), (2, 1), (2, 2), (2, 1)]}
     """
     lazy = {name: _writing(name, array, write) for name, array in arrays.items() if isinstance(array, da.Array)}
-    # In threads of its own, which have ended when this returns or raises: dask raises the first error at once, and
-    # a block that another thread writes late would exist again after its layer was removed.
-    in_threads = dask.config.get("scheduler", None) in (None, "threads", "threading")
-    with (
-        ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT) as pool,
-        dask.config.set({"pool": pool} if in_threads else {}),
-    ):
+    with _threads_that_end():
         computed = dict(zip(lazy, dask.compute(*lazy.values())))
     results: dict[str, list[Any]] = {}
     for name, array in arrays.items():
@@ -265,6 +263,44 @@ def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
     (np.int64(3), np.int64(2))
     """
     return tuple(dask.compute(*layers))
+
+
+class _Awaited(Executor):
+    """An executor of the caller's: what was submitted here has ended when the context ends."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._running: set[Future[Any]] = set()
+        self._max_workers = getattr(executor, "_max_workers", None) or CPU_COUNT  # read by dask
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        future = self._executor.submit(function, *arguments, **options)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        futures.wait(tuple(self._running))
+
+
+@contextlib.contextmanager
+def _threads_that_end() -> Iterator[None]:
+    """The threads of dask's settings, in which nothing is computed or written any more when the context ends.
+
+    dask raises the first error at once, and a block that another thread writes late would exist again after its layer
+    was removed.
+    """
+    scheduler, pool = (dask.config.get(key, None) for key in ("scheduler", "pool"))
+    with contextlib.ExitStack() as stack:
+        if isinstance(scheduler, Executor):
+            stack.enter_context(dask.config.set(scheduler=stack.enter_context(_Awaited(scheduler))))
+        elif scheduler in (None, "threads", "threading"):
+            if pool is None:
+                threads: Executor = ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT)
+            else:
+                threads = _Awaited(MultiprocessingPoolExecutor(pool) if isinstance(pool, Pool) else pool)
+            stack.enter_context(dask.config.set(pool=stack.enter_context(threads)))
+        yield
 
 
 def _writing(name: str, array: Any, write: Callable[[str, slice, slice, Array], Any]) -> Any:
