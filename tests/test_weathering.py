@@ -81,6 +81,13 @@ def test_lazy_layers_agree_with_arrays() -> None:
     assert lazy.attrs["correction"] == "mclennan"
 
 
+def test_phosphorus_is_a_parent_only_where_it_is_read() -> None:
+    layers = [xr.DataArray([[value]], dims=("y", "x")) for value in (15.4, 3.59, 3.27, 2.8, 0.15)]
+    assert "phosphorus" in cia(*layers).attrs["parents"].split()
+    assert "phosphorus" not in cia(*layers[:4]).attrs["parents"].split()
+    assert "phosphorus" not in cia(*layers, correction="none").attrs["parents"].split()
+
+
 @pytest.mark.parametrize(("call", "says"), [
     (lambda: cia(*ELEMENTS), "oxides are in mass %"),
     (lambda: cia(*GRANITE, basis="oxide"), "did you mean 'oxides'"),

@@ -138,7 +138,7 @@ def chemical_index_of_alteration(
         *layers,
         outputs=[variable("chemical_index_of_alteration"), STATUS],
         attrs={
-            "parents": " ".join(CONTENTS if phosphorus is not None else CONTENTS[:-1]),
+            "parents": " ".join(CONTENTS[:-1] if phosphorus is None or correction == "none" else CONTENTS),
             "formula": "Nesbitt and Young 1982" + (", CaO* by McLennan 1993" if correction == "mclennan" else ""),
             "basis": basis,
             "correction": correction,
