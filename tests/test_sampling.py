@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,32 @@ def test_values_stay_beside_their_point_where_a_masked_one_is_dropped(outside: A
     result = sample_cube(cube, points, layers=["slope"], outside=outside, on_masked="drop").dropna(subset="slope")
     assert result["slope"].tolist() == result["number"].tolist() == [1, 2, 3]
     assert result["cell_column"].tolist() == [1, 2, 3]
+
+
+def test_points_are_sampled_again_in_the_cells_that_they_have(cube: xr.Dataset, tmp_path: Path) -> None:
+    points = degrees(np.array([5.5, -0.5, 10.5]), np.array([5.5, 5.5, 11.5]))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*kept with missing values")
+        first = sample_cube(cube, points, layers=["elevation"], outside="keep")
+        again = sample_cube(cube, first, layers=["climate_zone"], outside="keep")
+        at_once = sample_cube(cube, points, layers=["elevation", "climate_zone"], outside="keep")
+    assert sorted(again.columns) == sorted(at_once.columns)
+    pd.testing.assert_frame_equal(again[at_once.columns], at_once)
+    path = tmp_path / "sampled.csv"
+    first.iloc[[0, 2]].to_csv(path, index=False)
+    assert sample_cube(cube, path, layers=["climate_zone"])["cell_row"].tolist() == [5, 10]
+
+
+def test_cells_of_another_grid_are_not_replaced(cube: xr.Dataset) -> None:
+    points = degrees(np.array([5.5, 10.5]), np.array([5.5, 11.5]))
+    first = sample_cube(cube, points, layers=["elevation"])
+    cut = cube.isel(y=slice(2, None))
+    message = (
+        r"'cell_row', which sample_cube writes, has other cells .* in 2 of 2 rows \(lines 2, 3\).*; rename cell_row"
+    )
+    with pytest.raises(InputError, match=message):
+        sample_cube(cut, first, layers=["climate_zone"])
+    own = first.rename(columns={"cell_row": "own_row", "cell_column": "own_column"})
+    assert sample_cube(cut, own, layers=["climate_zone"])["cell_row"].tolist() == [3, 8]
+    with pytest.raises(InputError, match="column 'cell_row' named as layers of the cube"):
+        sample_cube(cube.rename(elevation="cell_row"), points)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import describe_lines
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.tables import read_table
@@ -65,16 +66,16 @@ def sample_cube(
     Returns
     -------
     DataFrame
-        The points' columns, then `cell_row` and `cell_column` (the cell of the grid), then one column a layer. The
-        index is the points' own, so it joins back. Continuous layers are float32 with NaN; classes are pandas'
-        nullable integers, missing where the layer is. `attrs`: `points`, `points_outside`, `outside` (what became of
-        them), `grid`.
+        The points' columns, then `cell_row` and `cell_column` (the cell of the grid), then one column a layer. Points
+        that have the first two already must lie in these cells. The index is the points' own, so it joins back.
+        Continuous layers are float32 with NaN; classes are pandas' nullable integers, missing where the layer is.
+        `attrs`: `points`, `points_outside`, `outside` (what became of them), `grid`.
 
     Raises
     ------
     InputError
         For points without positions, text in a position, longitude and latitude swapped, a layer named as a column of
-        the points, or no point inside the grid.
+        the points, points that were sampled in other cells, or no point inside the grid.
     MissingInputError
         For a layer that the cube does not have.
 
@@ -103,8 +104,7 @@ def sample_cube(
         cube = cube.to_dataset(name=cube.name or "value")
     chosen = _layers(cube, layers)
     grid = grid_of(cube[chosen], where="sample_cube")
-    clash = [layer for layer in [*chosen, *CELL_COLUMNS] if layer in table.columns]
-    if clash:
+    if clash := [layer for layer in chosen if layer in table.columns or layer in CELL_COLUMNS]:
         raise InputError(
             f"{name}: column{'s' if len(clash) > 1 else ''} {', '.join(map(repr, clash))} named as layers of the cube; "
             "rename them, drop them, or choose other layers="
@@ -147,6 +147,8 @@ def sample_cube(
     if outside == "keep":
         values = values.reindex(np.arange(len(table)))
     result = table if outside == "keep" else table[inside]
+    _require_same_cells(result, values, name, describe(grid))
+    result = result.drop(columns=list(CELL_COLUMNS), errors="ignore")
     result = pd.concat([result, values.set_axis(result.index)], axis=1)
     result.attrs = {
         **table.attrs,
@@ -158,6 +160,22 @@ def sample_cube(
         **masked,
     }
     return result
+
+
+def _require_same_cells(points: pd.DataFrame, values: pd.DataFrame, name: str, grid: str) -> None:
+    """Points that were sampled before must lie in the cells of then."""
+    for column in CELL_COLUMNS:
+        if column in points:
+            then = pd.to_numeric(points[column], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+            now = values[column].to_numpy(np.float64, na_value=np.nan)
+            other = ~((then == now) | (np.isnan(then) & np.isnan(now)))
+            if other.any():
+                lines = describe_lines(other, points.attrs, values.index)
+                raise InputError(
+                    f"{name}: column '{column}', which sample_cube writes, has other cells than those of the grid "
+                    f"{grid} in {int(other.sum())} of {len(points)} rows ({lines}): the points were sampled on another "
+                    f"grid or moved; rename {' and '.join(CELL_COLUMNS)} to keep them, or drop them"
+                )
 
 
 def _kinds(layers: xr.Dataset) -> dict[str, str]:
