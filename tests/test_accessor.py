@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,28 @@ def test_points_are_sampled(cube: xr.Dataset) -> None:
     own = cube.tpsoil.sample(points, layers=["elevation"], outside="error", on_masked="keep")
     expected = tpsoil.sample_cube(cube, points, layers=["elevation"], outside="error", on_masked="keep")
     pd.testing.assert_frame_equal(own, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "function"),
+    [
+        ("terrain", terrain_attributes), ("solum_thickness", thickness), ("predict", predict_cube),
+        ("sample", tpsoil.sample_cube), ("zonal_statistics", tpsoil.zonal_statistics), ("explore", tpsoil.explore),
+    ],
+)  # fmt: skip
+def test_each_method_has_every_option_of_its_function(method: str, function: Any) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    options = {one.name for one in parameters if one.kind == one.KEYWORD_ONLY} - {"where"}  # of messages
+    assert options <= set(inspect.signature(getattr(xr.Dataset.tpsoil, method)).parameters)
+
+
+def test_points_of_a_table_in_another_encoding_are_moved_onto_soil(cube: xr.Dataset, tmp_path: Path) -> None:
+    row, column = np.argwhere(cube["soil_mask"].values == 0)[0]
+    path = tmp_path / "sites.csv"
+    path.write_text(f"site,x,y\nGölmud,{float(cube.x[column])},{float(cube.y[row])}\n", encoding="cp1252")
+    table = cube.tpsoil.sample(path, layers=["soil_mask"], encoding="cp1252", on_masked="move", masked_within_m=80_000)
+    assert (table["site"].tolist(), table["soil_mask"].tolist()) == (["Gölmud"], [1])
+    assert "within 80 km" in table.attrs["masked_note"]
 
 
 def test_exported_files_are_those_of_the_store(store: Path, cube: xr.Dataset, tmp_path: Path) -> None:

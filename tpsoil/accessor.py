@@ -49,6 +49,7 @@ class TpsoilAccessor:
         self,
         elevation: str = "elevation",
         *,
+        curvature_convention: Literal["convex_positive", "arcgis", "laplacian"] = "convex_positive",
         ruggedness: Literal["riley", "mean_difference"] = "riley",
         position_sd: float | None = None,
         cell_size_m: float | None = None,
@@ -59,7 +60,7 @@ class TpsoilAccessor:
         ----------
         elevation : str
             Name of the DEM's layer, m.
-        ruggedness, position_sd, cell_size_m
+        curvature_convention, ruggedness, position_sd, cell_size_m
             As in `terrain_attributes`.
 
         Returns
@@ -75,8 +76,9 @@ class TpsoilAccessor:
         from .covariates import terrain_attributes
 
         return terrain_attributes(
-            self._layer(elevation, "terrain"), ruggedness=ruggedness, position_sd=position_sd, cell_size_m=cell_size_m
-        )
+            self._layer(elevation, "terrain"), curvature_convention=curvature_convention, ruggedness=ruggedness,
+            position_sd=position_sd, cell_size_m=cell_size_m,
+        )  # fmt: skip
 
     def solum_thickness(
         self,
@@ -132,6 +134,8 @@ class TpsoilAccessor:
         layers: Sequence[str] | None = None,
         outside: Literal["drop", "keep", "error"] = "drop",
         on_masked: Literal["move", "drop", "keep"] = "keep",
+        masked_within_m: float | None = None,
+        encoding: str = "utf-8",
     ) -> pd.DataFrame:
         """Values of the cell that contains each point; see `tpsoil.sample_cube`.
 
@@ -139,7 +143,7 @@ class TpsoilAccessor:
         ----------
         points : DataFrame or path
             With lon/lat in degrees or x/y in the CRS of the cube.
-        layers, outside, on_masked
+        layers, outside, on_masked, masked_within_m, encoding
             As in `sample_cube`.
 
         Returns
@@ -149,7 +153,10 @@ class TpsoilAccessor:
         """
         from .cube import sample_cube
 
-        return sample_cube(self._cube, points, layers=layers, outside=outside, on_masked=on_masked)
+        return sample_cube(
+            self._cube, points, layers=layers, outside=outside, on_masked=on_masked, masked_within_m=masked_within_m,
+            encoding=encoding,
+        )  # fmt: skip
 
     def zonal_statistics(
         self,
@@ -282,7 +289,7 @@ class TpsoilAccessor:
         )
 
     def explore(self, layers: Sequence[str] | None = None, *, window: tuple[float, float, float, float] | None = None,
-                height_px: int = 860) -> Explorer:  # fmt: skip
+                cells: int = 3_000_000, height_px: int = 860) -> Explorer:  # fmt: skip
         """Interactive map in a notebook; see `tpsoil.explore`.
 
         Parameters
@@ -290,7 +297,8 @@ class TpsoilAccessor:
         layers : sequence of str, optional
         window : (left, bottom, right, top), optional
             Part of the grid, in the unit of its coordinates.
-        height_px : int
+        cells, height_px : int
+            As in `tpsoil.explore`.
 
         Returns
         -------
@@ -303,7 +311,7 @@ class TpsoilAccessor:
         """
         from .reports import explore
 
-        return explore(self._cube, layers, window=window, height_px=height_px)
+        return explore(self._cube, layers, window=window, cells=cells, height_px=height_px)
 
     def __repr__(self) -> str:
         names = "terrain, solum_thickness, predict, sample, zonal_statistics, export, map, explore"
