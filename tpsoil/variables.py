@@ -14,13 +14,18 @@ from typing import Any, Final, Literal, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError, nearest_name
+from .errors import InputError, nearest_name, require_one_of
 from .units import Period, range_text
 
 Kind = Literal["continuous", "categorical", "circular"]
 
 NO_CLASS: Final = 255
 """`_FillValue` of every 8-bit categorical layer."""
+STORED_TYPES: Final = {
+    **dict.fromkeys(("continuous", "circular"), ("float32", "float64")),
+    "categorical": ("int16", "uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64"),
+}
+"""Types that layers of a kind are stored in."""
 
 
 @dataclass(frozen=True)
@@ -337,10 +342,9 @@ def variable(name: str) -> Variable:
     >>> variable("elevation").units
     'm'
     """
-    try:
-        return CATALOGUE[name]
-    except KeyError:
-        raise InputError(f"no layer '{name}' in the catalogue{nearest_name(name, CATALOGUE)}") from None
+    if name not in CATALOGUE:
+        raise InputError(f"no layer '{name}' in the catalogue{nearest_name(name, CATALOGUE)}")
+    return CATALOGUE[name]
 
 
 def describe_layer(
@@ -368,8 +372,8 @@ def describe_layer(
     Raises
     ------
     InputError
-        For an unknown layer without `units` or `kind`, and for a `kind` or `dtype` that contradicts the
-        catalogue.
+        For an unknown layer without `units` or `kind`, and for a `kind` or `dtype` that contradicts the catalogue or each
+        other: classes are integers, numbers are not.
 
     Examples
     --------
@@ -383,10 +387,11 @@ def describe_layer(
                 f"layer '{name}' is not in the catalogue{nearest_name(name, CATALOGUE)}; "
                 "for a user-defined layer pass units= and kind= ('continuous', 'categorical' or 'circular')"
             )
-        stored = dtype or ("int16" if kind == "categorical" else "float32")
-        return Variable(
-            name, long_name or name.replace("_", " "), units, kind=kind, dtype=stored, flags=dict(flags or {})
-        )
+        require_one_of(f"layer '{name}'", "kind", kind, STORED_TYPES)
+        dtype = dtype or STORED_TYPES[kind][0]
+        dtype = np.dtype(dtype).name if dtype in np.sctypeDict else dtype
+        require_one_of(f"layer '{name}', {kind}", "dtype", dtype, STORED_TYPES[kind])
+        entry = Variable(name, name.replace("_", " "), units, kind=kind, dtype=dtype)
     if kind is not None and kind != entry.kind:
         raise InputError(f"layer '{name}' is {entry.kind} in the catalogue, not '{kind}'; omit kind")
     if dtype is not None and dtype != entry.dtype:

@@ -96,13 +96,12 @@ def check_classes(values: Array, spec: Variable) -> Array:
             f"{spec.name}: class codes {_few(broken)} do not fit {spec.dtype}; expected integers "
             f"{limits.min}..{limits.max}, is this a continuous raster, or a nodata= not declared?"
         )
-    unknown = codes[~np.isin(codes, list(spec.flags))] if spec.flags else codes[codes == spec.fill]
+    named = [code for code in sorted(spec.flags) if code != spec.fill]
+    unknown = codes[~np.isin(codes, named)] if named else codes[codes == spec.fill]
     if unknown.size:
-        listed_codes = (
-            f"expected {_few(np.array(sorted(spec.flags)))}" if spec.flags else f"{spec.fill} is reserved for missing"
-        )
+        expected = f"expected {_few(np.array(named))}; " if named else ""
         raise InputError(
-            f"{spec.name}: codes {_few(unknown)} are not classes ({listed_codes}); "
+            f"{spec.name}: codes {_few(unknown)} are not classes ({expected}{spec.fill} is reserved for missing); "
             f"pass nodata={unknown[0]:g} if they mean missing, or flags= with their names"
         )
     return np.where(missing, spec.fill, values).astype(spec.dtype)
