@@ -140,6 +140,32 @@ def test_unsigned_bytes_in_a_signed_type(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values, [[1, 200, np.nan], [127, 128, 0]])
 
 
+@pytest.mark.parametrize("limits", [{"valid_range": np.array([0.0, 1150.0])}, {"valid_min": 0.0}])
+@pytest.mark.parametrize("write", ["netcdf", "zarr"])
+def test_limits_in_the_type_of_the_scale_are_of_unpacked_values(
+    tmp_path: Path, limits: dict[str, Any], write: str
+) -> None:
+    dataset = labelled().drop_encoding()
+    dataset["elevation"] = dataset["elevation"].copy(data=np.array([[0, 115, 116], [1, -1, 50]], np.int16))
+    dataset["elevation"].attrs |= {"scale_factor": 10.0, "add_offset": 0.0, **limits}
+    path = tmp_path / ("dem.nc" if write == "netcdf" else "dem.zarr")
+    dataset.to_netcdf(path) if write == "netcdf" else dataset.to_zarr(path, consolidated=False)
+    values = read_raster(path, variable("elevation")).read(slice(0, 2), slice(0, 3))
+    above = np.nan if "valid_range" in limits else 1160
+    np.testing.assert_array_equal(values, [[0, 1150, above], [10, np.nan, 500]])
+
+
+def test_the_valid_range_of_unsigned_numbers_is_signed_as_they_are_stored(tmp_path: Path) -> None:
+    """GOES ABI: shorts with `_Unsigned` and a valid range of 0s, -6s."""
+    dataset = labelled().drop_encoding()
+    dataset["elevation"] = dataset["elevation"].copy(data=np.array([[1, -56, -6], [-5, -1, 0]], np.int16))
+    dataset["elevation"].attrs = {"_Unsigned": "true", "_FillValue": np.int16(-1), "scale_factor": 0.1,
+                                  "valid_range": np.array([0, -6], np.int16)}  # fmt: skip
+    dataset.to_netcdf(tmp_path / "goes.nc")
+    values = read_raster(tmp_path / "goes.nc", variable("elevation")).read(slice(0, 2), slice(0, 3))
+    np.testing.assert_allclose(values, [[0.1, 6548.0, 6553.0], [np.nan, np.nan, 0.0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["mask", "alpha"])
 def test_a_mask_or_alpha_band_marks_missing_pixels(tmp_path: Path, kind: str) -> None:
     values = np.array([[1000, 0, 2000], [0, 3000, 0]], np.uint16)

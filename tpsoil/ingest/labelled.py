@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,8 @@ from .part import FileArray, Part
 
 EAST: Final = ("x", "lon", "longitude", "easting", "west_east", "projection_x_coordinate")
 NORTH: Final = ("y", "lat", "latitude", "northing", "south_north", "projection_y_coordinate")
+MISSING_KEYS: Final = ("_FillValue", "missing_value", "nodata")
+"""Attributes with stored numbers that mean missing."""
 
 
 def is_zarr(path: str) -> bool:
@@ -124,13 +125,13 @@ def labelled_parts(
 def _labelled_part(array: xr.DataArray, box: GeoBox, name: str, path: str) -> Part:
     attrs, encoding = array.attrs, array.encoding
     unsigned = str(attrs.get("_Unsigned", "")).lower() == "true" and array.dtype.kind == "i"
-    fills = [attrs[key] for key in ("_FillValue", "missing_value", "nodata") if key in attrs]
-    if array.dtype.kind in "iub" and "_FillValue" in encoding:
-        fills.append(encoding["_FillValue"])  # floats with it are decoded: their missing values are NaN already
-    numbers = tuple(float(fill) for value in fills for fill in np.atleast_1d(value))
-    if unsigned:
+    numbers = stated_fills(array)
+    # Of arrays in memory the range may be another quantity's: arithmetic keeps attributes.
+    low, high = _valid_range(array) if path else (-np.inf, np.inf)
+    if unsigned:  # attributes are signed, as the numbers are stored: 255 is -1
         turn = 256.0**array.dtype.itemsize
         numbers = tuple(fill % turn for fill in numbers)
+        low, high = (limit % turn if np.isfinite(limit) else limit for limit in (low, high))
     return Part(
         name=name,
         box=box,
@@ -141,20 +142,45 @@ def _labelled_part(array: xr.DataArray, box: GeoBox, name: str, path: str) -> Pa
         path=path,
         array=None if path else array,
         stored=FileArray(array) if path else None,
-        # Of arrays in memory the range may be another quantity's: arithmetic keeps attributes.
-        valid=_valid_range(attrs) if path else (-np.inf, np.inf),
+        valid=(low, high),
         unsigned=unsigned,
         unpacked=not path and any(key in encoding for key in ("scale_factor", "add_offset")),
         problem=_missing_chunks(path, array) if path else "",
     )
 
 
-def _valid_range(attrs: Mapping[Any, Any]) -> tuple[float, float]:
-    """The stored numbers that a file calls valid (CF conventions 1.11, section 2.5.1)."""
-    if "valid_range" in attrs:
-        low, high = (float(value) for value in np.atleast_1d(attrs["valid_range"])[:2])
-        return low, high
-    return float(attrs.get("valid_min", -np.inf)), float(attrs.get("valid_max", np.inf))
+def stated_fills(array: xr.DataArray) -> tuple[float, ...]:
+    """Stored numbers that mean missing by the attributes of an array, and by the encoding of integers.
+
+    Examples
+    --------
+    >>> stated_fills(xr.DataArray([0.0], attrs={"_FillValue": -9999.0}))
+    (-9999.0,)
+    """
+    fills = [array.attrs[key] for key in MISSING_KEYS if array.attrs.get(key) is not None]
+    if array.dtype.kind in "iub" and "_FillValue" in array.encoding:
+        fills.append(array.encoding["_FillValue"])  # floats with it are decoded: their missing values are NaN already
+    return tuple(float(fill) for value in fills for fill in np.atleast_1d(value))
+
+
+def _valid_range(array: xr.DataArray) -> tuple[float, float]:
+    """The stored numbers that a file calls valid (CF conventions 1.11, section 2.5.1).
+
+    Limits in the type of the scale, where that is wider than that of the stored numbers, are of the unpacked values
+    (NetCDF Users Guide, attribute conventions).
+    """
+    attrs = array.attrs
+    limits = np.atleast_1d(attrs.get("valid_range", [attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)]))
+    low, high = (float(value) for value in limits[:2])
+    stated = [np.asarray(attrs[key]).dtype for key in ("valid_range", "valid_min", "valid_max") if key in attrs]
+    packing = [np.asarray(attrs[key]).dtype for key in ("scale_factor", "add_offset") if key in attrs]
+    unpacked = np.result_type(*packing) if packing else array.dtype
+    if stated and stated[0] == unpacked and unpacked.itemsize > array.dtype.itemsize:
+        scale, offset = float(attrs.get("scale_factor", 1.0)), float(attrs.get("add_offset", 0.0))
+        low, high = sorted(
+            round((limit - offset) / scale, 6) if np.isfinite(limit) else limit * scale for limit in (low, high)
+        )
+    return low, high
 
 
 def _missing_chunks(path: str, array: xr.DataArray) -> str:
