@@ -169,3 +169,32 @@ def test_importing_tpsoil_registers_it_and_imports_nothing_heavy(lines: str) -> 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("each []")
+
+
+def test_masked_classes_are_exported_as_missing(cube: xr.Dataset, tmp_path: Path) -> None:
+    """`where` makes classes floats with NaN."""
+    classes = xr.full_like(cube["soil_mask"], 7, dtype="uint8").assign_attrs(variable("land_cover").attributes())
+    masked = xr.Dataset({"land_cover": classes.where(cube["soil_mask"] == 1)}, cube.coords)
+    (file,) = masked.tpsoil.export(tmp_path / "classes.tif")
+    with rasterio.open(file) as stored:
+        assert (stored.dtypes[0], stored.nodata) == ("uint8", 255)
+        np.testing.assert_array_equal(stored.read(1), np.where(cube["soil_mask"] == 1, 7, 255))
+
+
+def test_declared_codes_are_exported_as_missing(cube: xr.Dataset, tmp_path: Path) -> None:
+    """Numbers as rioxarray opens them: unmasked, with their code in the attributes."""
+    empty = cube["soil_mask"].values == 0
+    codes = {"elevation": np.int16(-9999), "geology": np.uint8(0), "snow_days": np.float32(-1)}
+    kinds = {"elevation": "continuous", "geology": "categorical", "snow_days": "continuous"}
+    source = xr.Dataset(
+        {
+            name: (("y", "x"), np.where(empty, code, code.dtype.type(9)), {"_FillValue": code, "kind": kinds[name]})
+            for name, code in codes.items()
+        },
+        cube.coords,
+    )
+    (file,) = source.tpsoil.export(tmp_path / "layers.nc")
+    with xr.open_dataset(file) as stored:
+        for name in codes:
+            np.testing.assert_array_equal(stored[name].isnull(), empty, err_msg=name)
+            assert float(stored[name].max()) == float(stored[name].min()) == 9

@@ -268,6 +268,36 @@ def test_a_layer_that_fails_leaves_nothing_though_others_of_its_chunks_are_being
     assert list(tpsoil.open_cube(place).data_vars) == []
 
 
+def test_packed_numbers_are_unpacked_or_rejected(tmp_path: Path) -> None:
+    place = tmp_path / "cube.zarr"
+    tpsoil.create_cube(place, GRID, chunks=8)
+    packed = on_grid(np.full(GRID.shape, 250)).astype("int16")
+    packed.attrs = {"units": "m", "scale_factor": 0.1, "_FillValue": -1, "valid_range": [0, 500], "valid_max": 500}
+    with pytest.raises(InputError, match="layer 'elevation' has scale_factor, so its numbers are not values yet"):
+        datacube.write_layers(place, {"elevation": packed})
+    datacube.add_layers(place, {"elevation": packed})
+    stored = json.loads((place / "elevation" / "zarr.json").read_text())["attributes"]
+    assert not {"scale_factor", "_FillValue", "valid_range"} & set(stored)
+    assert stored["valid_max"] == 9000
+    with xr.open_zarr(place) as other:
+        np.testing.assert_allclose(other["elevation"].values, 25)
+
+
+def test_classes_of_another_type_are_checked_where_they_are_written(tmp_path: Path) -> None:
+    place = tmp_path / "cube.zarr"
+    tpsoil.create_cube(place, GRID, chunks=8)
+    codes = on_grid(np.full(GRID.shape, 300))
+    with pytest.raises(InputError, match="class codes 300 do not fit uint8"):
+        datacube.write_layers(place, {"land_cover": codes})
+    assert datacube.layer_states(place) == {}
+    counts = on_grid(np.full(GRID.shape, 3)).assign_attrs(kind="continuous", units="d")
+    datacube.write_layers(place, {"snow_days": counts, "land_cover": codes - 299, "lake": codes > 1})
+    opened = tpsoil.open_cube(place)
+    assert {name: str(layer.dtype) for name, layer in opened.items()} == {
+        "land_cover": "uint8", "lake": "int16", "snow_days": "float32",
+    }  # fmt: skip
+
+
 def test_a_layer_in_writing_is_not_shown(tmp_path: Path, dem: Path) -> None:
     place = tmp_path / "cube.zarr"
     tpsoil.create_cube(place, GRID, chunks=8)

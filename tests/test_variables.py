@@ -11,7 +11,7 @@ import pytest
 
 from tpsoil.errors import InputError
 from tpsoil.units import conversion
-from tpsoil.variables import CATALOGUE, NO_CLASS, Variable, class_names, describe_layer, flags_of, variable
+from tpsoil.variables import CATALOGUE, NO_CLASS, Kind, Variable, class_names, describe_layer, flags_of, variable
 
 LAYERS = list(CATALOGUE.values())
 UNIT = re.compile(r"^(1|%|degC|[A-Za-z]+(-?\d+)?( [A-Za-z]+(-?\d+)?)*)$")
@@ -89,6 +89,19 @@ def test_lookups_have_a_suggestion() -> None:
     own = describe_layer("vegetation", units="1", kind="categorical", flags={1: "alpine steppe"})
     assert (own.dtype, own.fill, own.flags[1]) == ("int16", -32768, "alpine steppe")
     assert describe_layer("biome", flags={3: "meadow"}).flags == {3: "meadow"}
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("continuous", "int16"), ("circular", "uint8"), ("continuous", "float64"),
+                                             ("categorical", "float32"), ("categorical", "bool")])  # fmt: skip
+def test_a_type_that_does_not_hold_the_kind_is_rejected(kind: Kind, dtype: str) -> None:
+    with pytest.raises(InputError, match=f"layer 'snow', {kind}: dtype is '{dtype}', expected one of"):
+        describe_layer("snow", units="1", kind=kind, dtype=dtype)
+
+
+def test_types_are_named_as_numpy_names_them() -> None:
+    assert describe_layer("snow", units="1", kind="categorical", dtype="u2").dtype == "uint16"
+    with pytest.raises(InputError, match="layer 'snow': kind is 'class', expected one of"):
+        describe_layer("snow", units="1", kind="class")  # type: ignore[arg-type]
 
 
 def test_the_catalogue_cannot_be_changed() -> None:

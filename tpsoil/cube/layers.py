@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.errors import InputError, TpsoilError
+from tpsoil.ingest.checks import check_classes, mask
+from tpsoil.ingest.labelled import MISSING_KEYS, stated_fills
 from tpsoil.ingest.rasters import Combine, read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
 from tpsoil.plausibility import require_values
@@ -29,6 +31,11 @@ Array = npt.NDArray[Any]
 
 Resampling = Literal["average", "bilinear", "nearest", "mode"]
 Nodata = float | Sequence[float] | str
+
+PACKING: Final = ("scale_factor", "add_offset", "_Unsigned")
+"""Attributes of numbers that are not values yet."""
+UNTRUE: Final = frozenset({*MISSING_KEYS, *PACKING, "valid_range", "actual_range"})
+"""Attributes of a source that are not true of a layer, which has values and its own code of missing cells."""
 
 
 def add_layer(
@@ -183,7 +190,7 @@ def add_layers(
         name = str(key)
         raster = read_raster(array, stored_spec(name, array), nodata=nodata, crs=crs)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
-        layer.attrs.update({key: value for key, value in array.attrs.items() if key not in layer.attrs})
+        layer.attrs.update(_own_attributes(array, layer))
         layer.attrs.update(_provenance(origin, parents, attrs))
         placed[name] = layer
     write_layers(store, placed, overwrite=overwrite)
@@ -223,10 +230,15 @@ def write_layers(
     info, group = open_group(store, read_only=False)
     specs = {name: stored_spec(name, layer) for name, layer in layers.items()}
     _require_others(info, layers)
-    attrs = {name: layer.attrs for name, layer in layers.items()}
+    _require_unpacked(info, layers)
+    attrs = {
+        name: {key: value for key, value in layer.attrs.items() if key not in MISSING_KEYS}
+        for name, layer in layers.items()
+    }
     create_layers(store, list(specs.values()), attrs=attrs, overwrite=overwrite)
     try:
-        writer = _Writer(info, {name: layer_array(info, group, name) for name in specs}, specs)
+        fills = {name: stated_fills(layer) for name, layer in layers.items()}
+        writer = _Writer(info, {name: layer_array(info, group, name) for name in specs}, specs, fills)
         data = {name: _chunked(layer, info.chunks) for name, layer in layers.items()}
         counts = write_tiles(data, writer)
         if require_values:
@@ -257,11 +269,12 @@ class _Writer:
     info: CubeInfo
     arrays: Mapping[str, Any]
     specs: Mapping[str, Variable]
+    fills: Mapping[str, tuple[float, ...]]
 
     def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> _Count:
         spec = self.specs[name]
         size = self.info.chunks
-        block = np.asarray(block).astype(spec.dtype, copy=False)
+        block = _as_stored(np.asarray(block), spec, self.fills[name])
         # An array in memory is one block.
         for top in range(rows.start, rows.stop, size):
             for left in range(cols.start, cols.stop, size):
@@ -272,6 +285,14 @@ class _Writer:
         missing_count = int(missing.sum())
         usable = int((block == 1).sum()) if name == MASK else block.size - missing_count
         return _Count(missing_count, usable)
+
+
+def _as_stored(block: Array, spec: Variable, fills: Sequence[float]) -> Array:
+    """Values in the layer's type, with its code of missing cells in place of `fills` and NaN."""
+    if block.dtype == spec.dtype and all(np.isnan(fill) or fill == spec.fill for fill in fills):
+        return block
+    values = mask(block, fills)
+    return check_classes(values, spec) if spec.kind == "categorical" else values.astype(spec.dtype)
 
 
 def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: Mapping[str, Sequence[_Count]]) -> None:
@@ -296,6 +317,23 @@ def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
                 )
 
 
+def _require_unpacked(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
+    """Reject numbers that a scale of their attributes makes values: they are written as they are."""
+    for name, layer in layers.items():
+        if packing := [key for key in PACKING if key in layer.attrs]:
+            raise InputError(
+                f"{info.where}: layer '{name}' has {', '.join(packing)}, "
+                "so its numbers are not values yet; open its file with mask_and_scale=True, or pass it to add_layers"
+            )
+
+
+def _own_attributes(array: xr.DataArray, layer: xr.DataArray) -> dict[str, Any]:
+    """Attributes of a source array that are true of its layer too; a range only of the same numbers."""
+    same = str(array.attrs.get("units", layer.attrs["units"])) == layer.attrs["units"]
+    spare = UNTRUE if same and "source_scale_offset" not in layer.attrs else UNTRUE | {"valid_min", "valid_max"}
+    return {str(key): value for key, value in array.attrs.items() if key not in spare and key not in layer.attrs}
+
+
 def _provenance(
     origin: str | None, parents: str | Sequence[str] | None, attrs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -311,16 +349,17 @@ def _provenance(
 def stored_spec(name: str, layer: xr.DataArray) -> Variable:
     """What a layer is, from the attributes that `align` or the catalogue gave it."""
     attrs = layer.attrs
-    kind = attrs.get("kind", "continuous" if layer.dtype.kind == "f" else "categorical")
-    # A layer of the catalogue is stored in its type there, whatever type the array has.
-    own_type = "float32" if layer.dtype.kind == "f" else str(layer.dtype)
+    usual = "continuous" if layer.dtype.kind == "f" else "categorical"
+    kind = attrs.get("kind", CATALOGUE[name].kind if name in CATALOGUE else usual)
+    # A layer of the catalogue is stored in its type there, whatever type the array has; numbers in float32.
+    integers = name not in CATALOGUE and kind == "categorical" and layer.dtype.kind in "iu"
     return describe_layer(
         name,
         units=str(attrs.get("units", "1")),
         kind=kind,
         long_name=attrs.get("long_name"),
         flags=flags_of(attrs),
-        dtype=None if name in CATALOGUE else own_type,
+        dtype=layer.dtype.name if integers else None,
     )
 
 
