@@ -11,6 +11,7 @@ import dask.array
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 from pyproj import Transformer
 
@@ -189,3 +190,15 @@ def test_cells_of_another_grid_are_not_replaced(cube: xr.Dataset) -> None:
     assert sample_cube(cut, own, layers=["climate_zone"])["cell_row"].tolist() == [3, 8]
     with pytest.raises(InputError, match="column 'cell_row' named as layers of the cube"):
         sample_cube(cube.rename(elevation="cell_row"), points)
+
+
+def test_a_declared_code_of_a_floating_layer_is_missing(cube: xr.Dataset) -> None:
+    """As rioxarray opens a GeoTIFF without masked=True: nodata in the attributes and in the cells."""
+    raw = cube[["elevation"]].compute()
+    raw["elevation"] = raw["elevation"].where(raw["elevation"] != 505, -9999).assign_attrs(_FillValue=-9999.0)
+    table = sample_cube(raw, degrees(np.array([5.5, 6.5]), np.array([5.5, 5.5])))
+    assert table["elevation"].isna().tolist() == [True, False]
+    west, north = -300_000, 200_000
+    cell = shapely.box(west + 50_000, north - 70_000, west + 60_000, north - 50_000)
+    means = tpsoil.zonal_statistics(raw, {"two cells": cell}, statistics=["count", "mean", "min", "q50"])
+    assert means[["count", "mean", "min", "q50"]].to_numpy().tolist() == [[1, 605, 605, 605]]

@@ -15,6 +15,8 @@ import xarray as xr
 from tpsoil.columns import describe_lines
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import describe, grid_of
+from tpsoil.ingest.checks import mask
+from tpsoil.ingest.labelled import stated_fills
 from tpsoil.ingest.tables import read_table
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
@@ -140,9 +142,8 @@ def sample_cube(
         if not inside.any():
             raise InputError(f"{name}: {masked['masked_note']}; no point is left")
     sampled = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
-    cells = zip(CELL_COLUMNS, (rows[inside], cols[inside]))
-    columns = {column: _column(cell, None) for column, cell in cells}
-    columns |= {layer: _column(sampled[layer], missing_code(cube[layer])) for layer in chosen}
+    columns: dict[str, Any] = dict(zip(CELL_COLUMNS, map(pd.array, (rows[inside], cols[inside]))))
+    columns |= {layer: _column(sampled[layer], cube[layer]) for layer in chosen}
     values = pd.DataFrame(columns, index=np.flatnonzero(inside))
     if outside == "keep":
         values = values.reindex(np.arange(len(table)))
@@ -197,8 +198,9 @@ def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
     return list(layers)
 
 
-def _column(values: Array, fill: int | None) -> Any:
-    """Values for a column: integers nullable, with `fill` missing; others as floats."""
+def _column(values: Array, layer: xr.DataArray) -> Any:
+    """Values for a column: integers nullable, others as floats; missing where the layer has a declared code."""
     if values.dtype.kind in "iu":
+        fill = missing_code(layer)
         return pd.arrays.IntegerArray(values, np.zeros(len(values), bool) if fill is None else values == fill)
-    return values if values.dtype.kind == "f" else values.astype(np.float64)
+    return mask(values, stated_fills(layer)).astype(values.dtype if values.dtype.kind == "f" else np.float64)

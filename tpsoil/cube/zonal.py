@@ -16,6 +16,8 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.grid import cell_sizes_m, grid_of
+from tpsoil.ingest.checks import mask
+from tpsoil.ingest.labelled import stated_fills
 from tpsoil.ingest.polygons import NamedPolygon, listed, read_polygons
 from tpsoil.kernels.polygons import coverage, inside
 from tpsoil.units import unit_times_area
@@ -310,7 +312,7 @@ def _valid(layer: xr.DataArray, within: tuple[slice, slice], weights: Array) -> 
     if code is not None:
         known &= block != code
     elif block.dtype.kind == "f":
-        known &= np.isfinite(block)
+        known &= np.isfinite(mask(block, fills) if (fills := stated_fills(layer)) else block)
     return block[known], weights[known]
 
 
