@@ -11,6 +11,7 @@ from geotiffs import LEFT, SIZE, TOP, write_tif
 
 from tpsoil.errors import GridError, InputError, MissingInputError, UnitsError
 from tpsoil.ingest import read_raster
+from tpsoil.ingest.parts import digest_files
 from tpsoil.ingest.rasters import Raster
 from tpsoil.units import conversion
 from tpsoil.variables import describe_layer, variable
@@ -264,3 +265,27 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "snow.tif", np.array([[12.0]], np.float32))
     spec = describe_layer("snow_days", units="d", kind="continuous")
     assert whole(read_raster(path, spec))[0, 0] == 12
+
+
+def test_the_digest_is_of_every_file_that_a_source_names(tmp_path: Path) -> None:
+    """As the recipes' digests: tiles of a VRT, and the files beside a raster; not the folder that they are in."""
+
+    def digest(folder: Path, height: int, *, described: bool = False) -> str:
+        folder.mkdir()
+        write_tif(folder / "tile.tif", np.full((2, 2), height, np.int16))
+        if described:
+            (folder / "tile.tif.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset>")
+        (folder / "dem.vrt").write_text(
+            f"<VRTDataset rasterXSize='2' rasterYSize='2'><SRS>EPSG:4326</SRS><GeoTransform>{LEFT},{SIZE},0,{TOP},0,"
+            f"-{SIZE}</GeoTransform><VRTRasterBand dataType='Int16' band='1'><SimpleSource><SourceFilename "
+            "relativeToVRT='1'>tile.tif</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+            "</VRTDataset>"
+        )
+        raster = read_raster(folder / "dem.vrt", ELEVATION)
+        assert (whole(raster) == height).all()
+        return raster.digest
+
+    first = digest(tmp_path / "a", 4000)
+    assert first == digest(tmp_path / "b", 4000)
+    assert len({first, digest(tmp_path / "c", 4001), digest(tmp_path / "d", 4000, described=True)}) == 3
+    assert read_raster(tmp_path / "a" / "tile.tif", ELEVATION).digest == digest_files([tmp_path / "b" / "tile.tif"])

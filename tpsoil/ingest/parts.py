@@ -19,6 +19,7 @@ from rasterio.errors import RasterioIOError
 from tpsoil.errors import GridError, InputError, MissingInputError
 from tpsoil.grid import read_crs, require_located
 
+from .dependencies import dependencies_of
 from .labelled import is_zarr, labelled_parts, open_labelled
 from .part import Part, open_raster
 
@@ -88,14 +89,10 @@ def find_parts(
     return parts
 
 
-def source_files(source: Any, where: str) -> list[Path]:
-    """Local files behind a source; none for arrays and URLs."""
-    files: list[Path] = []
-    for item in listed_sources(source, where):
-        if isinstance(item, str) and Path(item).exists():
-            path = Path(item)
-            files += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return files
+def source_files(source: Any, where: str) -> tuple[Path, ...]:
+    """Local files behind a source, those that its files name too; none for arrays and URLs."""
+    paths = [item for item in listed_sources(source, where) if isinstance(item, str)]
+    return dependencies_of(path for path in paths if "://" not in path).files
 
 
 def digest_files(paths: Sequence[Path]) -> str:
