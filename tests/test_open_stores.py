@@ -145,6 +145,23 @@ def test_means_of_overviews_exceed_no_type_that_holds_their_cells() -> None:
     assert np.isinf(halved(np.full((2, 2), np.inf, np.float32), "continuous", np.nan)).all()
 
 
+@pytest.mark.parametrize("kind", ["continuous", "circular"])
+def test_an_overview_of_a_block_is_that_of_its_parts(kind: str) -> None:
+    """Whether a chunk changed or all of them are written: also where one of them has an infinite cell."""
+    rng = np.random.default_rng(3)
+    block = rng.uniform(0, 360, (64, 64)).astype(np.float32)
+    block[rng.random(block.shape) < 0.2] = np.nan
+    block[:32, :32][rng.random((32, 32)) < 0.9] = np.nan
+    if kind == "continuous":
+        block[40, 3], block[50, 7:9] = np.inf, 3e38
+    complete = halved(block, kind, np.nan)
+    for rows, cols in (
+        (rows, cols) for rows in (slice(0, 32), slice(32, 64)) for cols in (slice(0, 32), slice(32, 64))
+    ):
+        half = slice(rows.start // 2, rows.stop // 2), slice(cols.start // 2, cols.stop // 2)
+        assert halved(block[rows, cols], kind, np.nan).tobytes() == complete[half].tobytes()
+
+
 def test_a_run_writes_overviews_of_its_maps_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small_run.make_small(tmp_path, side=48, chunk=24)
     monkeypatch.setattr("tpsoil.cube.levels.COARSEST_CELLS", 24)

@@ -28,12 +28,12 @@ from .chunks import DESCRIPTION, array_of, read_objects, write_object
 from .codecs import layer_codec_documents
 from .consolidated import consolidate, deconsolidate
 from .conventions import overview_paths
-from .layout import layout_objects
+from .layout import lay_out_cube, layout_objects
 from .levels import METHODS, OVERVIEWS, coarser_grid, declare_overviews, layer_kind, overview_factors
 from .location import open_store, writing
 from .reading import CubeInfo, LayerReader
 from .regions import block_writer
-from .store import create_cube, layer_documents, open_group
+from .store import clear_target, layer_documents, open_group
 
 Array = npt.NDArray[Any]
 Chunk = tuple[int, int]
@@ -73,7 +73,7 @@ def write_overviews(
     Notes
     -----
     A cell of a level is the mean of the four cells below it that have a value, in the direction of their mean vector
-    for circular layers; of classes it is the most frequent one, the lowest code first. Memory: four chunks.
+    for circular layers; of classes it is the most frequent one, the lowest code first. Memory: two chunks a thread.
 
     Examples
     --------
@@ -141,12 +141,13 @@ def _place(where: str, factor: int) -> str:
 def _write_level(source: str, target: str, grid: GeoBox, names: Mapping[str, Collection[Chunk] | None]) -> list[str]:
     """Write layers of one level, or what covers some chunks of the next finer one; keys of the objects written."""
     info, group = open_group(source)
-    keys = [DESCRIPTION]
+    fine, coarse, keys = group.store, open_store(target), [DESCRIPTION]
     if not _is_level(target, grid, info.chunks):
-        create_cube(target, grid, info.chunks, overwrite=True)
+        with writing(target):
+            clear_target(target, coarse, target, overwrite=True)
+            lay_out_cube(coarse, grid, info.chunks)
         keys = list(layout_objects(grid, info.chunks))
     level = CubeInfo(target, grid, info.chunks, {})
-    fine, coarse = group.store, open_store(target)
     texts = read_objects(fine, [f"{name}/{DESCRIPTION}" for name in names])
     pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tpsoil-overviews")
     try:
@@ -201,18 +202,17 @@ def _write_layer(
             )
             return halved(read(down, across), kind, fill)
 
-        for (i, j), finer in _blocks(level, chunks).items():
+        for (i, j), changed in _blocks(level, chunks).items():
             rows, cols = level.chunk_slices(i, j)
             block = None
-            if finer and level.chunks % 2 == 0:
+            if changed and level.chunks % 2 == 0:
                 with contextlib.suppress(CorruptStoreError):  # all of it is written again
                     block = LayerReader(level, name, target)(rows, cols)
             if block is None:
-                block = mean(rows, cols)
-            else:
-                for part in finer:
-                    down, across = _halves(part, level)
-                    block[_within(down, rows), _within(across, cols)] = mean(down, across)
+                block = np.empty((rows.stop - rows.start, cols.stop - cols.start), source.dtype)
+                changed = _quarters_of(i, j, info)
+            for down, across in [(rows, cols)] if level.chunks % 2 else [_halves(part, level) for part in changed]:
+                block[_within(down, rows), _within(across, cols)] = mean(down, across)
             write(rows, cols, block)
             keys.append(f"{name}/c/{i}/{j}")
         _describe(coarse, name, document, complete)
@@ -227,6 +227,12 @@ def _blocks(level: CubeInfo, chunks: Collection[Chunk] | None) -> dict[Chunk, li
     for i, j in sorted(chunks):
         blocks.setdefault((i // 2, j // 2), []).append((i, j))
     return blocks
+
+
+def _quarters_of(i: int, j: int, info: CubeInfo) -> list[Chunk]:
+    """Chunks of the next finer level that a chunk covers."""
+    high, wide = info.chunk_grid
+    return [(k, m) for k in (2 * i, 2 * i + 1) for m in (2 * j, 2 * j + 1) if k < high and m < wide]
 
 
 def _halves(chunk: Chunk, level: CubeInfo) -> tuple[slice, slice]:
@@ -258,50 +264,59 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
     Parameters
     ----------
     block : ndarray (ny, nx)
+        Floating; of classes an integer type.
     kind : {"continuous", "circular", "categorical"}
     fill : number
-        Of cells without a value; NaN counts as one too.
+        Of cells without a value; NaN for floating blocks.
 
     Returns
     -------
     ndarray (ceil(ny / 2), ceil(nx / 2))
     """
-    is_float = block.dtype.kind == "f"
     if block.shape[0] % 2 or block.shape[1] % 2:
         block = np.pad(block, [(0, size % 2) for size in block.shape], constant_values=fill)
-    four = [np.ascontiguousarray(block[i::2, j::2]) for i in (0, 1) for j in (0, 1)]
     if kind == "categorical":
-        return _most_frequent(four, fill)
-    valid = [~np.isnan(one) if is_float else one != fill for one in four]
-    if all(ok.all() for ok in valid):
-        count: Any = np.uint8(4)
-    else:
-        four = [np.where(ok, one, 0) for one, ok in zip(four, valid)]
-        count = sum(valid[1:], valid[0].astype(np.uint8))
+        return _most_frequent(_quarters(block), fill)
+    valid = ~np.isnan(block)
+    if not valid.any():
+        return np.full((block.shape[0] // 2, block.shape[1] // 2), fill, block.dtype)
+    complete = bool(valid.all())
+    values = block if complete else np.where(valid, block, block.dtype.type(0))
     if kind == "circular":
-        angles = [np.deg2rad(one) for one in four]
-        north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
-        east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
+        angles = [np.deg2rad(one) for one in _quarters(values)]
+        known = _quarters(valid)
+        north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, known)], axis=0)
+        east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, known)], axis=0)
         mean = np.rad2deg(np.arctan2(east, north)) % 360
     else:
-        mean = _sum(four, block.dtype if is_float else np.dtype(np.float64)) / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan if is_float else fill).astype(block.dtype, copy=False)
+        count: Any = 4 if complete else np.maximum(_sum_of_four(valid.view(np.uint8)), 1)
+        with np.errstate(over="ignore"):
+            mean = _sum_of_four(values)
+        mean /= count
+        if mean.dtype == np.float32 and (above := np.isinf(mean)).any():  # the sum exceeds the type, the mean need not
+            mean = np.where(above, _sum_of_four(values.astype(np.float64)) / count, mean)
+    if not complete:
+        mean[_sum_of_four(valid) == 0] = np.nan
+    return mean.astype(block.dtype, copy=False)
 
 
-def _sum(four: Sequence[Array], dtype: np.dtype[Any]) -> Array:
-    """Sum in a type, or in 64 bits where it exceeds the range of that type and the mean need not."""
-    one, *others = four
-    total = one.astype(dtype)
-    with np.errstate(over="ignore"):
-        for other in others:
-            total += other
-    if dtype == np.float32 and np.isinf(total).any():
-        return _sum(four, np.dtype(np.float64))
-    return total
+def _quarters(block: Array) -> list[Array]:
+    """The four cells of every cell of half the resolution."""
+    return [np.ascontiguousarray(block[i::2, j::2]) for i in (0, 1) for j in (0, 1)]
+
+
+def _sum_of_four(block: Array) -> Array:
+    """Sum of the four cells of every cell of half the resolution, in their order and type."""
+    total = block[::2, ::2] + block[::2, 1::2]
+    total += block[1::2, ::2]
+    total += block[1::2, 1::2]
+    return np.asarray(total)
 
 
 def _most_frequent(four: Sequence[Array], fill: Any) -> Array:
     """The most frequent of four codes that are not `fill`, the lowest of several."""
+    if all(np.array_equal(four[0], one) for one in four[1:]):
+        return four[0]
     same = [(a, b, four[a] == four[b]) for a in range(4) for b in range(a)]
     votes = [np.ones(four[0].shape, np.uint8) for _ in four]
     for a, b, equal in same:

@@ -99,7 +99,7 @@ def create_cube(
         raise InputError(f"{where}: chunks={chunks!r}, expected a positive number of cells a side")
     target = open_store(store)
     with writing(store):
-        _clear_target(store, target, where, overwrite)
+        clear_target(store, target, where, overwrite)
         lay_out_cube(target, grid, int(chunks), attrs)
     return open_cube(store)
 
@@ -351,8 +351,13 @@ def layer_array(info: CubeInfo, group: Any, name: str) -> Any:
         raise MissingInputError(f"{info.where}: no layer '{name}'{nearest_name(name, names)}") from None
 
 
-def _clear_target(location: Location, target: Store, where: str, overwrite: bool) -> None:
-    """Reject an existing store, or delete it where it is a Zarr store that may be overwritten."""
+def clear_target(location: Location, target: Store, where: str, overwrite: bool) -> None:
+    """Reject an existing store, or delete it where it is a Zarr store that may be overwritten.
+
+    Raises
+    ------
+    StoreExistsError
+    """
     path = local_path(location)
     if path is not None and path.exists():
         if path.is_dir() and not any(path.iterdir()):
