@@ -30,6 +30,7 @@ from tpsoil.cube.regions import write_block
 from tpsoil.errors import (
     AccessError,
     CorruptStoreError,
+    GridError,
     InputError,
     MissingInputError,
     StoreExistsError,
@@ -296,6 +297,20 @@ def test_classes_of_another_type_are_checked_where_they_are_written(tmp_path: Pa
     assert {name: str(layer.dtype) for name, layer in opened.items()} == {
         "land_cover": "uint8", "lake": "int16", "snow_days": "float32",
     }  # fmt: skip
+
+
+def test_a_layer_of_another_order_or_place_is_not_written_row_by_row(tmp_path: Path) -> None:
+    place = tmp_path / "cube.zarr"
+    square = grid_from_bounds("EPSG:4326", (80, 31, 84, 35), 0.25)
+    tpsoil.create_cube(place, square, chunks=8)
+    slope = on_grid(np.arange(256.0).reshape(16, 16), square, units="degree") / 10
+    with pytest.raises(GridError, match=r"layer 'slope' has y from 31.125 to 34.875, the cube from 34.875 to 31.125"):
+        datacube.write_layers(place, {"slope": slope.isel(y=slice(None, None, -1))})
+    with pytest.raises(GridError, match=r"layer 'slope' has x from 80.375 .*; pass it to add_layers"):
+        datacube.write_layers(place, {"slope": slope.assign_coords(x=slope["x"] + 0.25)})
+    with pytest.raises(InputError, match=r"expected \('y', 'x'\); transpose it"):
+        datacube.write_layers(place, {"slope": slope.transpose("x", "y")})
+    datacube.write_layers(place, {"slope": slope.assign_coords(x=slope["x"] + 1e-9)})
 
 
 def test_a_layer_in_writing_is_not_shown(tmp_path: Path, dem: Path) -> None:

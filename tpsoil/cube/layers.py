@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from tpsoil.errors import InputError, TpsoilError
+from tpsoil.errors import GridError, InputError, TpsoilError
+from tpsoil.grid import SNAP, coordinates
 from tpsoil.ingest.checks import check_classes, mask
 from tpsoil.ingest.labelled import MISSING_KEYS, stated_fills
 from tpsoil.ingest.rasters import Combine, read_raster
@@ -212,7 +213,11 @@ def write_layers(
 
     Raises
     ------
-    InputError, AccessError, WorkError
+    InputError
+        For packed numbers, classes that their type or flags do not have, a layer that exists already.
+    GridError
+        For coordinates other than those of the cube.
+    AccessError, WorkError
 
     Examples
     --------
@@ -231,6 +236,7 @@ def write_layers(
     specs = {name: stored_spec(name, layer) for name, layer in layers.items()}
     _require_others(info, layers)
     _require_unpacked(info, layers)
+    _require_placed(info, layers)
     attrs = {
         name: {key: value for key, value in layer.attrs.items() if key not in MISSING_KEYS}
         for name, layer in layers.items()
@@ -315,6 +321,22 @@ def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
                 raise InputError(
                     f"{info.where}: layer '{name}' would be read from the layer that it replaces; .load() it first"
                 )
+
+
+def _require_placed(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
+    """Reject layers whose coordinates are not those of the cube: rows and columns are written in their order."""
+    grid, centres = info.grid, coordinates(info.grid)
+    for name, layer in layers.items():
+        if layer.dims == ("x", "y"):
+            raise InputError(f"{info.where}: layer '{name}' has dims ('x', 'y'), expected ('y', 'x'); transpose it")
+        for axis, size in (("y", grid.transform.e), ("x", grid.transform.a)):
+            if axis in layer.indexes and layer.sizes[axis] == centres[axis].size:
+                ends, expected = (np.asarray(one.values[[0, -1]], float) for one in (layer[axis], centres[axis]))
+                if np.abs(ends - expected).max() > SNAP * abs(size):
+                    raise GridError(
+                        f"{info.where}: layer '{name}' has {axis} from {ends[0]:.10g} to {ends[1]:.10g}, the cube from "
+                        f"{expected[0]:.10g} to {expected[1]:.10g}; pass it to add_layers, which places it on the grid"
+                    )
 
 
 def _require_unpacked(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
