@@ -66,6 +66,18 @@ def test_a_geotiff_is_cloud_optimised_and_equal(store: Path, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["maps.tif"]
 
 
+def test_directions_are_not_averaged_in_overviews(tmp_path: Path) -> None:
+    """The mean of 350 and 20 degrees is no 185."""
+    place = tmp_path / "cube.zarr"
+    tpsoil.create_cube(place, GRID, chunks=130)
+    values = np.where(np.arange(GRID.shape[1]) % 2, 350.0, 20.0) * np.ones(GRID.shape)
+    tpsoil.add_layer(place, "aspect", xr.DataArray(values, dims=("y", "x"), coords=coordinates(GRID)))
+    (file,) = datacube.export_store(place, tmp_path / "aspect.tif")
+    with rasterio.open(file, overview_level=0) as half:
+        assert half.shape == (200, 300)
+        assert set(np.unique(half.read(1))) <= {20.0, 350.0}
+
+
 def test_layers_of_several_types_become_files(store: Path, tmp_path: Path) -> None:
     files = datacube.export_store(store, tmp_path / "all.tif")
     assert [file.name for file in files] == [

@@ -20,6 +20,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExistsError, nearest_name
+from tpsoil.variables import stored_kind
 
 from .classes import LayerClass, auxiliary_document, layer_classes
 from .layout import CREATED_WITH
@@ -75,6 +76,7 @@ def export_store(
 
     Notes
     -----
+    Overviews of a GeoTIFF are means, of classes the most frequent one, and single cells where a band has directions.
     Names and colours of classes are in the GeoTIFF's colour table, where it has one band, and in GDAL's side file
     `NAME.tif.aux.xml`: category names, colours and an attribute table of every band with classes. Memory: a few chunks.
 
@@ -183,7 +185,10 @@ def _geotiff(store: Location, names: Sequence[str], path: Path) -> None:
                 file.write_colormap(1, {one.code: (*one.colour, 255) for one in classes})
             factors = overview_factors(info.shape)
             if factors:
-                file.build_overviews(factors, Resampling.average if continuous else Resampling.mode)
+                kinds = {stored_kind(name, reader.array.attrs) for name, reader in readers.items()}
+                # GDAL has no mean of directions, and one method for all bands.
+                mean = Resampling.nearest if "circular" in kinds else Resampling.average
+                file.build_overviews(factors, mean if continuous else Resampling.mode)
         with rasterio.Env(GDAL_NUM_THREADS="2"), warnings.catch_warnings():
             from rasterio.shutil import copy
 
