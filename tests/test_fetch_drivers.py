@@ -241,6 +241,22 @@ def test_of_a_zarr_group_only_the_chunks_of_the_box_are_read(mirror: Mirror, roo
     same_layers(open_cube(tmp_path / "cube.zarr"), open_cube(tmp_path / "again.zarr"))
 
 
+def test_a_box_around_greenwich_has_both_sides_of_longitudes_up_to_360(
+    mirror: Mirror, root: Path, tmp_path: Path
+) -> None:
+    group = zarr.open_group(str(root / "cube/world.zarr"), mode="w")
+    axes = {"latitude": np.arange(49.0, 43.0, -0.25), "longitude": np.arange(0.0, 360.0, 0.25)}
+    east, north = np.meshgrid((axes["longitude"] + 180) % 360 - 180, axes["latitude"])
+    for name, values in {**axes, "t2m": 280 + east / 10 + north / 100}.items():
+        dims = ("latitude", "longitude") if name == "t2m" else (name,)
+        group.create_array(name, data=values, dimension_names=dims, attributes={"units": "K"})
+    how = own_catalogue(mirror, tmp_path, ZARR.replace("temperature.zarr", "world.zarr"))
+    fetch(tmp_path / "cube.zarr", (-3, 45, 4, 47), layers=["own/t2m"], resolution=20_000, network=how)
+    warmth = open_cube(tmp_path / "cube.zarr").mean_annual_temperature
+    assert not warmth.isnull().any()
+    assert float(warmth.max() - warmth.min()) > 0.6  # 7 degrees of longitude
+
+
 def test_a_zarr_group_without_the_array_or_the_box_is_named(mirror: Mirror, tmp_path: Path) -> None:
     how = own_catalogue(mirror, tmp_path, ZARR.replace('variable = "t2m"', 'variable = "tp"'))
     with pytest.raises(InputError, match="has no array 'tp'"):

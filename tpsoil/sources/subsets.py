@@ -152,24 +152,31 @@ def _zarr_window(subset: Subset, cache: Cache) -> Path:
         )
     axes = {dim: np.asarray(zarr.open_array(store, path=dim, mode="r")[:], dtype=np.float64) for dim in (north, east)}
     west, south, right, top = subset.box
-    turn = 360.0 if axes[east].min() >= 0 and west < 0 else 0.0
-    spans = {
-        north: _span(axes[north], south, top),
-        east: _span(axes[east], west + turn, right + turn),
-    }
-    if any(span.stop <= span.start for span in spans.values()):
+    rows, columns = _span(axes[north], south, top), _columns(axes[east], west, right)
+    if rows.stop <= rows.start or not columns:
         raise GridError(f"{entry.name}: no data in the box {subset.key}: it lies outside the source")
-    values = np.asarray(array[tuple(spans.get(dim, slice(None)) for dim in dims)])
+    parts = [array[tuple({north: rows, east: span}.get(dim, slice(None)) for dim in dims)] for span, _ in columns]
+    values = np.concatenate([np.asarray(part) for part in parts], axis=dims.index(east))
     attrs = {str(key): value for key, value in dict(array.attrs).items() if not str(key).startswith("_ARRAY")}
     if "_FillValue" not in attrs and values.dtype.kind in "iu" and entry.nodata is not None:
         attrs["_FillValue"] = values.dtype.type(entry.nodata)
-    coords = {dim: axes[dim][spans[dim]] for dim in (north, east)}
+    longitudes = np.concatenate([axes[east][span] + shift for span, shift in columns])
+    coords = {north: axes[north][rows], east: longitudes}
     dataset = xr.Dataset({entry.variable: (dims, values, attrs)}, coords=coords)
     _require_as_stated(entry, dataset, shown(subset.url))
     with completed(target) as partial:
         dataset.to_netcdf(partial, engine="netcdf4")
         record_sources(target, cache)
     return target
+
+
+def _columns(longitudes: npt.NDArray[np.float64], west: float, east: float) -> list[tuple[slice, float]]:
+    """Columns of a box and what brings their longitudes to its own; two spans around Greenwich in 0 to 360 degrees."""
+    sides = [(west, east, 0.0)]
+    if longitudes.min() >= 0 and west < 0:
+        sides = [(west + 360, east + 360, 0.0)] if east < 0 else [(west + 360, 360 - 1e-9, -360.0), (0.0, east, 0.0)]
+    spans = [(_span(longitudes, low, high), shift) for low, high, shift in sides]
+    return [(span, shift) for span, shift in spans if span.stop > span.start]
 
 
 def _dimensions(array: Any, where: str) -> tuple[str, ...]:
