@@ -145,3 +145,13 @@ def test_bounds_in_degrees_cross_the_date_line() -> None:
     fiji = grid_from_bounds("EPSG:3832", (2_800_000, -2_300_000, 3_600_000, -1_700_000), 10_000)  # Pacific Mercator
     west, _, east, _ = geographic_bounds(fiji)
     assert west < 180 < east
+
+
+@pytest.mark.parametrize(
+    ("crs", "unit"),
+    [("EPSG:3035", "m"), ("EPSG:2263", "US_survey_foot"), ("+proj=utm +zone=45 +units=km", "kilometre")],
+)
+def test_coordinates_have_the_unit_of_their_crs(crs: str, unit: str) -> None:
+    grid = grid_from_bounds(crs, (0, 0, 2000, 1000), 1000)
+    assert [coordinates(grid)[axis].attrs["units"] for axis in "yx"] == [unit, unit]
+    assert f"1000 x 1000 {unit} at" in describe(grid)

@@ -152,3 +152,11 @@ def test_named_columns_with_a_unit_are_degrees(cube: xr.Dataset) -> None:
     )
     chinese = table.set_axis(["经度", "纬度"], axis=1)
     assert position_columns(chinese, where="t").degrees
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258", "OGC:CRS84"])
+def test_a_meridian_has_two_names_on_every_geographic_grid(crs: str) -> None:
+    grid = grid_from_bounds(crs, (180, 40, 360, 50), 1)
+    points = pd.DataFrame({"lon": [-5.5, 354.5], "lat": [45.5, 45.5]})
+    rows, columns = locate_points(points, grid, where="points")
+    assert (rows.tolist(), columns.tolist()) == ([4, 4], [174, 174])

@@ -279,12 +279,21 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
             "x": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
         }
     else:
-        attributes = {d: {"standard_name": f"projection_{d}_coordinate", "units": "m", "axis": d.upper()} for d in "yx"}
+        unit = _length_unit(box)
+        attributes = {
+            d: {"standard_name": f"projection_{d}_coordinate", "units": unit, "axis": d.upper()} for d in "yx"
+        }
     coords: dict[Hashable, xr.DataArray] = {
         dim: xr.DataArray(values, dims=(dim,), attrs=attributes[dim]) for dim, values in centres.items()
     }
     coords["spatial_ref"] = xr.DataArray(mapping.values, attrs=dict(mapping.attrs))
     return coords
+
+
+def _length_unit(box: GeoBox) -> str:
+    """Unit of the coordinates of a projected grid, as UDUNITS spells it."""
+    name = next((unit for unit in box.crs.units if unit), "metre")
+    return "m" if name in {"metre", "meter", "m"} else name.replace(" ", "_")
 
 
 @lru_cache(maxsize=32)
@@ -323,7 +332,7 @@ def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
         raise GridError(f"the grid {describe(box)} is rotated, expected a north-up grid; warp it first")
     rows = box.shape[0]
     if not box.crs.geographic:
-        if (box.crs.units[0] or "metre") not in {"metre", "meter", "m"}:
+        if _length_unit(box) != "m":
             raise GridError(f"the grid {describe(box)} is in {box.crs.units[0]}, expected metres; reproject it")
         return np.full(rows, abs(transform.a)), np.full(rows, abs(transform.e))
     geod = Geod(ellps="WGS84")
@@ -363,7 +372,7 @@ def describe(box: GeoBox) -> str:
     name = f"EPSG:{code}" if code else (str(box.crs.proj.name) if box.crs is not None else "no CRS")
     if name == "unknown":
         name = str(box.crs.proj.coordinate_operation.method_name)
-    unit = "deg" if box.crs is not None and box.crs.geographic else "m"
+    unit = "m" if box.crs is None else "deg" if box.crs.geographic else _length_unit(box)
     t = box.transform
     return f"{box.shape[0]} x {box.shape[1]} cells of {t.a:.6g} x {-t.e:.6g} {unit} at ({t.c:.8g}, {t.f:.8g}), {name}"
 

@@ -279,8 +279,11 @@ def project_points(lon: npt.ArrayLike, lat: npt.ArrayLike, grid: GeoBox) -> tupl
     east, north = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
     if str(grid.crs.epsg or "") == "4326":  # 0..360 and -180..180 name one meridian
         return (west := float(grid.boundingbox.left)) + np.mod(east - west, 360.0), north
-    x, y = Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True).transform(east, north)
-    return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    x, y = map(np.asarray, Transformer.from_crs("EPSG:4326", grid.crs.proj, always_xy=True).transform(east, north))
+    if grid.crs.geographic:
+        west = float(grid.boundingbox.left)
+        x = np.where((x < west) | (x >= west + 360.0), west + np.mod(x - west, 360.0), x)
+    return x.astype(np.float64), y.astype(np.float64)
 
 
 def unproject_points(x: npt.ArrayLike, y: npt.ArrayLike, grid: GeoBox) -> tuple[Doubles, Doubles]:
