@@ -165,6 +165,26 @@ def test_several_depths_become_one_interval() -> None:
         samples_at_depth(tidy, (100, 120))
 
 
+def test_a_censored_depth_stands_for_the_interval_as_a_measured_one_does() -> None:
+    tidy = pd.DataFrame(
+        {
+            "site": ["a", "b", "b", "c", "c", "d", "e"],
+            "replicate": 1,
+            "element": "Fe",
+            "upper": [0, 0, 5, 0, 5, 0, 0],
+            "lower": [2, 5, 10, 5, 10, 2, 20],
+            "value": [np.nan, np.nan, np.nan, np.nan, 900.0, 700.0, 800.0],
+            "detection_limit": [500.0, 500.0, np.nan, 500.0, np.nan, np.nan, np.nan],
+            "censored": [True, True, False, True, False, False, False],
+        }
+    )
+    top = samples_at_depth(tidy).set_index("site")
+    assert top.index.tolist() == ["b", "c", "e"]  # a and d are a fifth of the interval
+    assert top["censored"].tolist() == [True, False, False]
+    assert np.isnan(top["value"]["b"])  # half the limit is no measurement: the other depth has no value
+    assert 250 < top["value"]["c"] < 900
+
+
 @pytest.mark.parametrize(
     ("symbol", "unit", "value", "expected"),
     [

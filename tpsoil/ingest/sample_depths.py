@@ -77,7 +77,8 @@ def samples_at_depth(
     DataFrame
         Tidy, one row a site, replicate and property with a value in the interval; other columns are those of its
         uppermost depth. A depth below the detection limit counts as half the limit; a row is censored where all depths
-        within the interval are. `.attrs["depths"]`: `profiles`, `without_value` and `censored_depths` by property.
+        with a value within the interval are. `.attrs["depths"]`: `profiles`, `without_value` and `censored_depths` by
+        property.
 
     Raises
     ------
@@ -147,15 +148,17 @@ def _of_element(
             raise InputError(f"{where}: {interval[0]:g} to {interval[1]:g} cm: {reason}") from error
     values = means.set_index("_profile")[interval_name("_value", interval)]
     top = rows.sort_values(columns.upper, kind="stable").drop_duplicates("_profile").set_index("_profile").sort_index()
-    within = rows[(rows[columns.upper] < interval[1]) & (rows[columns.lower] > interval[0])]
+    values = values.reindex(top.index)
+    within = rows[(rows[columns.upper] < interval[1]) & (rows[columns.lower] > interval[0]) & rows["_value"].notna()]
     below = within.groupby("_profile")["_censored"].all().reindex(top.index, fill_value=False).astype(bool)
+    below &= values.notna()
     limit = within.groupby("_profile")["detection_limit"].max().reindex(top.index)
-    top["value"] = values.reindex(top.index).where(~below)
+    top["value"] = values.where(~below)
     top["detection_limit"], top["censored"] = limit, below
     top[columns.upper], top[columns.lower] = interval
     counts = {
         "profiles": len(top),
-        "without_value": int((values.reindex(top.index).isna()).sum()),
+        "without_value": int(values.isna().sum()),
         "censored_depths": int(within["_censored"].sum()),
     }
     kept = top[top["value"].notna() | top["censored"]]
