@@ -142,7 +142,8 @@ def sample_cube(
         if not inside.any():
             raise InputError(f"{name}: {masked['masked_note']}; no point is left")
     sampled = take_points({layer: cube[layer].data for layer in chosen}, rows[inside], cols[inside])
-    columns: dict[str, Any] = dict(zip(CELL_COLUMNS, map(pd.array, (rows[inside], cols[inside]))))
+    cells = zip(CELL_COLUMNS, (rows[inside], cols[inside]))
+    columns: dict[str, Any] = {column: pd.array(cell) for column, cell in cells}
     columns |= {layer: _column(sampled[layer], cube[layer]) for layer in chosen}
     values = pd.DataFrame(columns, index=np.flatnonzero(inside))
     if outside == "keep":
