@@ -13,6 +13,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 from regions import write_region
 
@@ -116,6 +117,22 @@ def test_the_attributes_of_a_dataset_are_exported(tmp_path: Path) -> None:
         assert json.loads(file.tags(1)["scores"]) == {"nse": 0.31}
     with pytest.raises(InputError, match="describes a store"):
         maps.tpsoil.export(tmp_path / "iron.json")
+
+
+@pytest.mark.parametrize(("crs", "left"), [("EPSG:4326", 175.0), ("EPSG:32660", 600_000.0)])
+def test_an_item_across_the_date_line_has_two_polygons(crs: str, left: float) -> None:
+    side = 10.0 if crs == "EPSG:4326" else 600_000.0
+    bottom = 60.0 if crs == "EPSG:4326" else 6_700_000.0
+    grid = grid_from_bounds(crs, (left, bottom, left + side, bottom + side), side / 10)
+    tpsoil.create_cube("memory://date-line", grid, overwrite=True)
+    item = datacube.stac_item("memory://date-line")
+    west, south, east, north = item["bbox"]
+    assert (170 < west < 180, -180 < east < -170, 59 < south < north < 71) == (True, True, True)
+    parts = [shapely.Polygon(rings[0]) for rings in item["geometry"]["coordinates"]]
+    assert all(part.is_valid and part.exterior.is_ccw for part in parts)
+    assert [part.bounds[2] if k == 0 else part.bounds[0] for k, part in enumerate(parts)] == [180, -180]
+    if crs == "EPSG:4326":
+        assert [part.area for part in parts] == pytest.approx([50, 50])
 
 
 def test_a_stac_item_describes_the_store(store: Path, tmp_path: Path) -> None:

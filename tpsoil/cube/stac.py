@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+import shapely
 from pyproj import Transformer
 
 from .layout import CREATED_WITH
@@ -59,8 +60,7 @@ def stac_item(
     info, group = open_group(store)
     where = describe_location(store)
     arrays = {name: array for name, array in layers_of(info, group) if layers is None or name in layers}
-    ring = _outline(info.grid)
-    longitudes, latitudes = [point[0] for point in ring], [point[1] for point in ring]
+    geometry, bbox = _extent(info.grid)
     code = info.grid.crs.epsg
     time = (created or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     shared = {key: str(info.attrs[key]) for key in ("title", "citation", "license") if key in info.attrs}
@@ -70,8 +70,8 @@ def stac_item(
         "stac_version": VERSION,
         "stac_extensions": [PROJECTION],
         "id": name.removesuffix(".zarr") or "cube",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
+        "geometry": geometry,
+        "bbox": bbox,
         "properties": {
             "datetime": time,
             "created": time,
@@ -94,15 +94,27 @@ def stac_item(
     }
 
 
-def _outline(grid: Any) -> list[list[float]]:
-    """The grid's edge in longitude and latitude, closed, anticlockwise, rounded to 1e-6 degree."""
+def _extent(grid: Any) -> tuple[dict[str, Any], list[float]]:
+    """The grid's edge in longitude and latitude, anticlockwise, rounded to 1e-6 degree, and its bounding box.
+
+    An edge across the date line becomes two polygons, and the box has a west that is above its east (RFC 7946).
+    """
     box, steps = grid.boundingbox, np.linspace(0, 1, EDGE_POINTS)[:-1]
     corners = [(box.left, box.bottom), (box.right, box.bottom), (box.right, box.top), (box.left, box.top)]
     edges = zip(corners, [*corners[1:], corners[0]])
     points = np.concatenate([np.outer(1 - steps, start) + np.outer(steps, end) for start, end in edges])
     longitude, latitude = Transformer.from_crs(grid.crs.proj, "EPSG:4326", always_xy=True).transform(*points.T)
-    ring = np.round(np.column_stack([longitude, latitude]), 6).tolist()
-    return [*ring, ring[0]]
+    longitude = np.unwrap(longitude, period=360.0)
+    longitude -= 360.0 * np.floor((longitude.min() + 180.0) / 360.0)
+    outline = np.round(np.column_stack([longitude, latitude]), 6)
+    ring = outline.tolist()
+    (west, south), (east, north) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    if east <= 180.0:
+        return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}, [west, south, east, north]
+    sides = [shapely.clip_by_rect(shapely.Polygon(ring), low, -90.0, low + 360.0, 90.0) for low in (-180.0, 180.0)]
+    shells = [shapely.get_coordinates(side) - (shift, 0.0) for side, shift in zip(sides, (0.0, 360.0))]
+    rings = [[(shell if shapely.is_ccw(shapely.LinearRing(shell)) else shell[::-1]).tolist()] for shell in shells]
+    return {"type": "MultiPolygon", "coordinates": rings}, [west, south, east - 360.0, north]
 
 
 def _band(name: str, array: Any) -> dict[str, Any]:
