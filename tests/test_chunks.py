@@ -20,7 +20,7 @@ from zarr.storage import LocalStore, MemoryStore
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.cube.chunks import LocalChunks, ObservedStore, StoredArray, in_zarr, open_array, put_file
 from tpsoil.cube.codecs import layer_codecs
-from tpsoil.cube.regions import put_block
+from tpsoil.cube.regions import block_writer
 from tpsoil.errors import CorruptStoreError
 from tpsoil.grid import coordinates, plateau_grid
 
@@ -119,7 +119,7 @@ def test_other_codecs_are_left_to_zarr(tmp_path: Path, how: dict[str, Any]) -> N
     array = array_in(LocalStore(tmp_path), "float32", np.nan, **how)
     assert LocalChunks.of(array) is None
     values = values_of("float32")
-    put_block(array, slice(0, SHAPE[0]), slice(0, SHAPE[1]), values)
+    block_writer(array)(slice(0, SHAPE[0]), slice(0, SHAPE[1]), values)
     np.testing.assert_array_equal(array[:], values)
 
 
@@ -186,7 +186,7 @@ def test_odd_metadata_are_left_to_zarr(tmp_path: Path, odd: str) -> None:
     else:
         path.write_text(json.dumps(ODD[odd](json.loads(text))))
     assert LocalChunks.of(array) is None
-    put_block(array, slice(0, SHAPE[0]), slice(0, SHAPE[1]), values + 1)  # the open array is still zarr's
+    block_writer(array)(slice(0, SHAPE[0]), slice(0, SHAPE[1]), values + 1)  # the open array is still zarr's
     np.testing.assert_array_equal(array[:], values + 1)
 
 
@@ -255,7 +255,7 @@ def test_a_store_opened_for_reading_refuses(tmp_path: Path) -> None:
     array_in(LocalStore(tmp_path), "float32", np.nan)
     array = zarr.open_array(LocalStore(tmp_path, read_only=True), path="a", mode="r")
     with pytest.raises(ValueError, match="read-only"):
-        put_block(array, slice(0, 16), slice(0, 16), np.zeros((16, 16), np.float32))
+        block_writer(array)(slice(0, 16), slice(0, 16), np.zeros((16, 16), np.float32))
 
 
 def pipelines() -> list[str]:

@@ -105,12 +105,7 @@ def write_block(array: Any, info: CubeInfo, name: str, rows: slice, cols: slice,
             f"{info.where}: block of '{name}' is {block.dtype} {block.shape}, expected {array.dtype} {expected}"
         )
     with writing(info.where):
-        put_block(array, rows, cols, block)
-
-
-def put_block(array: Any, rows: slice, cols: slice, block: Array) -> None:
-    """Write complete chunks of an open array."""
-    block_writer(array)(rows, cols, block)
+        block_writer(array)(rows, cols, block)
 
 
 def block_writer(array: Any) -> Callable[[slice, slice, Array], None]:
