@@ -253,6 +253,19 @@ def test_wide_rows_cross_strips_without_a_seam() -> None:
             assert a.tobytes() == b.tobytes(), name
 
 
+@pytest.mark.parametrize("chunks", [None, (3, 4)])
+@pytest.mark.parametrize(("dtype", "code"), [("int16", -9999), ("int16", 0), ("float32", -3.4e38)])
+def test_a_declared_code_of_missing_cells_is_no_height(dtype: str, code: float, chunks: Any) -> None:
+    """As rioxarray opens a DEM without masked=True."""
+    z = np.random.default_rng(0).integers(4000, 5000, (9, 11)).astype("float32")
+    hole = np.zeros(z.shape, bool)
+    hole[4, 5] = True
+    filled = np.where(hole, np.dtype(dtype).type(code), z.astype(dtype))
+    raw = terrain_attributes(dem(filled, chunks=chunks, _FillValue=np.dtype(dtype).type(code)))
+    masked = terrain_attributes(dem(np.where(hole, np.float32(np.nan), z), chunks=chunks))
+    xr.testing.assert_equal(raw.load(), masked.load())
+
+
 def test_lazy_in_lazy_out_and_the_input_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 

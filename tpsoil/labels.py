@@ -1,13 +1,17 @@
-"""Names, coordinates and attributes of the layers that kernels return."""
+"""Names, coordinates and attributes of layers: of those that kernels return, and what an array declares as missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import xarray as xr
 
 from .variables import Variable
+
+MISSING_KEYS: Final = ("_FillValue", "missing_value", "nodata")
+"""Attributes with numbers that mean missing."""
 
 
 def label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None) -> xr.DataArray:
@@ -29,6 +33,20 @@ def label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[st
     if spec.kind == "categorical":
         labelled.encoding["_FillValue"] = spec.fill
     return labelled
+
+
+def stated_fills(array: xr.DataArray) -> tuple[float, ...]:
+    """Numbers that mean missing by the attributes of an array, and by the encoding of integers.
+
+    Examples
+    --------
+    >>> stated_fills(xr.DataArray([0.0], attrs={"_FillValue": -9999.0}))
+    (-9999.0,)
+    """
+    fills = [array.attrs[key] for key in MISSING_KEYS if array.attrs.get(key) is not None]
+    if array.dtype.kind in "iub" and "_FillValue" in array.encoding:
+        fills.append(array.encoding["_FillValue"])  # floats with it are decoded: their missing values are NaN already
+    return tuple(float(fill) for value in fills for fill in np.atleast_1d(value))
 
 
 def dataset_of(results: Sequence[Any], attrs: Mapping[str, Any] | None = None) -> xr.Dataset:

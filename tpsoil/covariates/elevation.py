@@ -12,6 +12,7 @@ import xarray as xr
 from tpsoil.blocks import is_lazy
 from tpsoil.errors import GridError, InputError
 from tpsoil.grid import cell_sizes_m, grid_of
+from tpsoil.labels import stated_fills
 from tpsoil.units import require_unit
 from tpsoil.variables import variable
 
@@ -43,7 +44,8 @@ def checked_surface(elevation: xr.DataArray, *, where: str, cell_size_m: float |
     Parameters
     ----------
     elevation : DataArray (y, x), m
-        Integers become float32. Projected in metres, geographic, or without a CRS but with metric coordinates.
+        Integers become float32, and declared codes of missing cells NaN. Projected in metres, geographic, or without a
+        CRS but with metric coordinates.
     where : str
         Named in errors.
     cell_size_m : float, optional
@@ -70,10 +72,13 @@ def checked_surface(elevation: xr.DataArray, *, where: str, cell_size_m: float |
         raise InputError(f"{where}: elevation is {elevation.dtype}, expected numbers")
     fix = "tpsoil.add_layer converts, given units=; or convert and set attrs['units'] = 'm'"
     require_unit(where, "elevation", elevation, "m", fix=fix)
-    _check_heights(elevation, where)
-    dx, dy, spacing = _spacing(elevation, where, cell_size_m)
+    stored = elevation
     if elevation.dtype.kind != "f":
         elevation = elevation.astype("float32")
+    if fills := stated_fills(stored):
+        elevation = elevation.where(~stored.isin(fills))
+    _check_heights(elevation, where)
+    dx, dy, spacing = _spacing(elevation, where, cell_size_m)
     return Surface(elevation, dx, dy, spacing)
 
 

@@ -14,9 +14,9 @@ import xarray as xr
 from tpsoil.errors import GridError, InputError, TpsoilError
 from tpsoil.grid import SNAP, coordinates
 from tpsoil.ingest.checks import check_classes, mask
-from tpsoil.ingest.labelled import MISSING_KEYS, stated_fills
 from tpsoil.ingest.rasters import Combine, read_raster
 from tpsoil.ingest.vectors import is_vector, read_mask
+from tpsoil.labels import MISSING_KEYS, stated_fills
 from tpsoil.plausibility import require_values
 from tpsoil.soil_mask import MASK
 from tpsoil.tiles import write_tiles

@@ -16,8 +16,8 @@ from tpsoil.columns import describe_lines
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.checks import mask
-from tpsoil.ingest.labelled import stated_fills
 from tpsoil.ingest.tables import read_table
+from tpsoil.labels import stated_fills
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, require_movable, with_soil_mask
 from tpsoil.tiles import take_points

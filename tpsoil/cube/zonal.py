@@ -17,9 +17,9 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.ingest.checks import mask
-from tpsoil.ingest.labelled import stated_fills
 from tpsoil.ingest.polygons import NamedPolygon, listed, read_polygons
 from tpsoil.kernels.polygons import coverage, inside
+from tpsoil.labels import stated_fills
 from tpsoil.units import unit_times_area
 from tpsoil.variables import missing_code, stored_kind
 

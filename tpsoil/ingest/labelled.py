@@ -15,13 +15,12 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import require_located
+from tpsoil.labels import stated_fills
 
 from .part import FileArray, Part
 
 EAST: Final = ("x", "lon", "longitude", "easting", "west_east", "projection_x_coordinate")
 NORTH: Final = ("y", "lat", "latitude", "northing", "south_north", "projection_y_coordinate")
-MISSING_KEYS: Final = ("_FillValue", "missing_value", "nodata")
-"""Attributes with stored numbers that mean missing."""
 
 
 def is_zarr(path: str) -> bool:
@@ -147,20 +146,6 @@ def _labelled_part(array: xr.DataArray, box: GeoBox, name: str, path: str) -> Pa
         unpacked=not path and any(key in encoding for key in ("scale_factor", "add_offset")),
         problem=_missing_chunks(path, array) if path else "",
     )
-
-
-def stated_fills(array: xr.DataArray) -> tuple[float, ...]:
-    """Stored numbers that mean missing by the attributes of an array, and by the encoding of integers.
-
-    Examples
-    --------
-    >>> stated_fills(xr.DataArray([0.0], attrs={"_FillValue": -9999.0}))
-    (-9999.0,)
-    """
-    fills = [array.attrs[key] for key in MISSING_KEYS if array.attrs.get(key) is not None]
-    if array.dtype.kind in "iub" and "_FillValue" in array.encoding:
-        fills.append(array.encoding["_FillValue"])  # floats with it are decoded: their missing values are NaN already
-    return tuple(float(fill) for value in fills for fill in np.atleast_1d(value))
 
 
 def _valid_range(array: xr.DataArray) -> tuple[float, float]:
