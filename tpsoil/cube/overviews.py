@@ -194,25 +194,22 @@ def _write_layer(
             sync(coarse.delete_dir(name))
         _describe(coarse, name, document, {**attrs, "state": "writing"})
         target = array_of(coarse, name, {**document, "attributes": attrs})
-        read, write, fill = LayerReader(info, name, source), block_writer(target), source.fill_value
-
-        def mean(rows: slice, cols: slice) -> Array:
-            down, across = (
-                slice(2 * part.start, min(2 * part.stop, size)) for part, size in zip((rows, cols), info.shape)
-            )
-            return halved(read(down, across), kind, fill)
-
+        even, read, write = level.chunks % 2 == 0, LayerReader(info, name, source), block_writer(target)
         for (i, j), changed in _blocks(level, chunks).items():
             rows, cols = level.chunk_slices(i, j)
             block = None
-            if changed and level.chunks % 2 == 0:
+            if changed and even:
                 with contextlib.suppress(CorruptStoreError):  # all of it is written again
                     block = LayerReader(level, name, target)(rows, cols)
             if block is None:
                 block = np.empty((rows.stop - rows.start, cols.stop - cols.start), source.dtype)
-                changed = _quarters_of(i, j, info)
-            for down, across in [(rows, cols)] if level.chunks % 2 else [_halves(part, level) for part in changed]:
-                block[_within(down, rows), _within(across, cols)] = mean(down, across)
+                changed = _finer_chunks(i, j, info)
+            finer = [info.chunk_slices(*chunk) for chunk in changed]
+            if not even:
+                finer = [(slice(2 * rows.start, finer[-1][0].stop), slice(2 * cols.start, finer[-1][1].stop))]
+            for down, across in finer:
+                half = halved(read(down, across), kind, source.fill_value)
+                block[_half(down, rows.start), _half(across, cols.start)] = half
             write(rows, cols, block)
             keys.append(f"{name}/c/{i}/{j}")
         _describe(coarse, name, document, complete)
@@ -229,21 +226,15 @@ def _blocks(level: CubeInfo, chunks: Collection[Chunk] | None) -> dict[Chunk, li
     return blocks
 
 
-def _quarters_of(i: int, j: int, info: CubeInfo) -> list[Chunk]:
+def _finer_chunks(i: int, j: int, finer: CubeInfo) -> list[Chunk]:
     """Chunks of the next finer level that a chunk covers."""
-    high, wide = info.chunk_grid
+    high, wide = finer.chunk_grid
     return [(k, m) for k in (2 * i, 2 * i + 1) for m in (2 * j, 2 * j + 1) if k < high and m < wide]
 
 
-def _halves(chunk: Chunk, level: CubeInfo) -> tuple[slice, slice]:
-    """Rows and columns of a level that a chunk of the next finer one covers; chunks of an even side."""
-    half = level.chunks // 2
-    rows, cols = (slice(k * half, min((k + 1) * half, size)) for k, size in zip(chunk, level.shape))
-    return rows, cols
-
-
-def _within(part: slice, complete: slice) -> slice:
-    return slice(part.start - complete.start, part.stop - complete.start)
+def _half(part: slice, start: int) -> slice:
+    """Rows or columns of a block at half the resolution, whose first one is `start`, that cover those of `part`."""
+    return slice(part.start // 2 - start, -(-part.stop // 2) - start)
 
 
 def _describe(store: Store, name: str, document: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
