@@ -234,9 +234,7 @@ def write_layers(
     """
     info, group = open_group(store, read_only=False)
     specs = {name: stored_spec(name, layer) for name, layer in layers.items()}
-    _require_others(info, layers)
-    _require_unpacked(info, layers)
-    _require_placed(info, layers)
+    _require_writable(info, layers)
     attrs = {
         name: {key: value for key, value in layer.attrs.items() if key not in MISSING_KEYS}
         for name, layer in layers.items()
@@ -311,42 +309,33 @@ def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: 
         require_values([name], [statistics], source=source, nodata=nodata)
 
 
-def _require_others(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
-    """Reject replacing a layer by one that is still to be computed from it: its chunks are deleted first."""
-    replaced = {name: graph_prefix(info.where, name) for name in layers}
-    for layer in layers.values():
-        graph: Any = getattr(layer.data, "dask", None)
-        for name, prefix in replaced.items() if graph is not None else ():
-            if any(str(key).startswith(prefix) for key in graph.layers):
-                raise InputError(
-                    f"{info.where}: layer '{name}' would be read from the layer that it replaces; .load() it first"
-                )
-
-
-def _require_placed(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
-    """Reject layers whose coordinates are not those of the cube: rows and columns are written in their order."""
+def _require_writable(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
+    """Reject layers that are read from what they replace, numbers that are not values yet, and other coordinates."""
+    prefixes = {name: graph_prefix(info.where, name) for name in layers}
     grid, centres = info.grid, coordinates(info.grid)
     for name, layer in layers.items():
+        keys = [str(key) for key in getattr(getattr(layer.data, "dask", None), "layers", ())]
+        for replaced, prefix in prefixes.items():  # its chunks are deleted first
+            if any(key.startswith(prefix) for key in keys):
+                raise InputError(
+                    f"{info.where}: layer '{replaced}' would be read from the layer that it replaces; .load() it first"
+                )
+        where = f"{info.where}: layer '{name}' has"
+        if packing := [key for key in PACKING if key in layer.attrs]:
+            raise InputError(
+                f"{where} {', '.join(packing)}, so its numbers are not values yet; open its file with "
+                "mask_and_scale=True, or pass it to add_layers"
+            )
         if layer.dims == ("x", "y"):
-            raise InputError(f"{info.where}: layer '{name}' has dims ('x', 'y'), expected ('y', 'x'); transpose it")
+            raise InputError(f"{where} dims ('x', 'y'), expected ('y', 'x'); transpose it")
         for axis, size in (("y", grid.transform.e), ("x", grid.transform.a)):
             if axis in layer.indexes and layer.sizes[axis] == centres[axis].size:
                 ends, expected = (np.asarray(one.values[[0, -1]], float) for one in (layer[axis], centres[axis]))
                 if np.abs(ends - expected).max() > SNAP * abs(size):
                     raise GridError(
-                        f"{info.where}: layer '{name}' has {axis} from {ends[0]:.10g} to {ends[1]:.10g}, the cube from "
-                        f"{expected[0]:.10g} to {expected[1]:.10g}; pass it to add_layers, which places it on the grid"
+                        f"{where} {axis} from {ends[0]:.10g} to {ends[1]:.10g}, the cube from {expected[0]:.10g} to "
+                        f"{expected[1]:.10g}; pass it to add_layers, which places it on the grid"
                     )
-
-
-def _require_unpacked(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
-    """Reject numbers that a scale of their attributes makes values: they are written as they are."""
-    for name, layer in layers.items():
-        if packing := [key for key in PACKING if key in layer.attrs]:
-            raise InputError(
-                f"{info.where}: layer '{name}' has {', '.join(packing)}, "
-                "so its numbers are not values yet; open its file with mask_and_scale=True, or pass it to add_layers"
-            )
 
 
 def _own_attributes(array: xr.DataArray, layer: xr.DataArray) -> dict[str, Any]:
