@@ -144,6 +144,16 @@ def test_maps_without_errors_are_rejected(maps: xr.Dataset) -> None:
         area_estimates(maps[["iron"]], "iron", {"all": shapely.box(*GRID.boundingbox)})
 
 
+def test_a_store_is_not_replaced_by_its_coarser_one(tmp_path: Path) -> None:
+    store = tmp_path / "fine.zarr"
+    create_cube(store, GRID)
+    slope = xr.DataArray(np.ones(GRID.shape), dims=("y", "x"), coords=coordinates(GRID), attrs={"units": "degree"})
+    write_layers(store, {"slope": slope})
+    with pytest.raises(InputError, match="would be replaced before it is read"):
+        coarsen_store(store, tmp_path / "other" / ".." / "fine.zarr", 4, layers=["slope"], overwrite=True)
+    np.testing.assert_array_equal(open_cube(store)["slope"].values, 1)
+
+
 def test_other_layers_of_a_coarser_store_are_means_and_frequent_classes() -> None:
     store, out = "memory://coarsening/fine", "memory://coarsening/coarse"
     create_cube(store, GRID, overwrite=True)
@@ -167,6 +177,9 @@ def test_other_layers_of_a_coarser_store_are_means_and_frequent_classes() -> Non
     assert coarse["iron"].attrs["units"] == "mg kg-1"
     with pytest.raises(InputError, match="iron_sd would be averaged"):
         coarsen_store(store, out, 4, layers=["iron_sd"], overwrite=True)
+    write_layers(store, {"sd": arrays["iron_sd"], "q05": arrays["iron"]})
+    with pytest.raises(InputError, match="sd, q05 would be averaged"):  # of a forest that was mapped alone
+        coarsen_store(store, out, 4, layers=["sd", "q05"], overwrite=True)
     with pytest.raises(InputError, match="no map with an interval"):
         coarsen_store(store, out, 4, overwrite=True)
     with pytest.raises(InputError, match="factor is 1"):

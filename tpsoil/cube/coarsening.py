@@ -16,10 +16,10 @@ from .area_errors import ATTRIBUTE, LIMITS, aggregate_map
 from .export import chosen_layers
 from .layers import stored_spec, write_layers
 from .levels import coarser_grid
-from .location import Location
+from .location import Location, describe_location, local_path
 from .store import create_cube, cube_info, open_cube
 
-SPREADS: Final = re.compile(r"_(lower|upper|sd|se|p\d+|q\d+)(_|$)")
+SPREADS: Final = re.compile(r"(^|_)(lower|upper|sd|se|p\d+|q\d+)(_|$)")
 """Names of layers whose mean over cells is not that of the mean: limits, spreads, quantiles."""
 
 
@@ -55,8 +55,8 @@ def coarsen_store(
     Raises
     ------
     InputError
-        For a factor below 2, a store without such maps, and limits, spreads or quantiles among `layers`: their mean
-        over cells is not the limit, spread or quantile of the mean.
+        For a factor below 2, a store without such maps, `out` that is the store itself, and limits, spreads or
+        quantiles among `layers`: their mean over cells is not the limit, spread or quantile of the mean.
     MissingInputError
         For a layer that is not there.
     StoreExistsError
@@ -78,6 +78,9 @@ def coarsen_store(
     if isinstance(factor, bool) or int(factor) != factor or factor < 2:
         raise InputError(f"{where}: factor is {factor!r}, expected a whole number of cells, 2 or more")
     cube, place = open_cube(store), cube_info(store).where
+    source, target_path = local_path(store), local_path(out)
+    if describe_location(out) == place or (source and target_path and source.resolve() == target_path.resolve()):
+        raise InputError(f"{where}: {place} would be replaced before it is read; write to another place")
     with_errors = [str(name) for name, layer in cube.data_vars.items() if ATTRIBUTE in layer.attrs]
     if layers is None:
         if not with_errors:
