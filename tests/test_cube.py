@@ -533,6 +533,16 @@ def test_strange_files_in_the_store_are_walked_past(stored: Path) -> None:
     assert datacube.check_cube(stored).good
 
 
+def test_a_layer_is_not_made_from_itself_however_its_path_is_written(
+    stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stored.parent)
+    cube = tpsoil.open_cube(stored.name)
+    with pytest.raises(InputError, match="'elevation' would be read from the layer that it replaces"):
+        tpsoil.add_layer(stored, "elevation", cube["elevation"] + 1, overwrite=True, units="m", crs="EPSG:4326")
+    assert np.isfinite(tpsoil.open_cube(stored)["elevation"].values).any()
+
+
 def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> None:
     cube = tpsoil.open_cube(stored)
     with pytest.raises(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ class LayerReader:
 
 def graph_prefix(where: str, name: str) -> str:
     """How the graph's keys of a layer of one store begin."""
-    return f"cube-{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+    place = where if "://" in where else os.path.realpath(where)  # one store, however its path is written
+    return f"cube-{name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
 def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.Variable:
