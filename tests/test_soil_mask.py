@@ -96,6 +96,16 @@ def test_a_mask_stays_and_water_is_masked_beside_it(cube: xr.Dataset) -> None:
     assert with_soil_mask(alone) is alone, "a complete mask decides alone"
 
 
+def test_more_surfaces_are_masked_beside_a_mask_of_water_and_ice(cube: xr.Dataset) -> None:
+    surfaces = ["water", "ice", "rock", "built_up"]
+    once, twice = with_soil_mask(cube, no_soil=surfaces), with_soil_mask(with_soil_mask(cube), no_soil=surfaces)
+    assert (twice["soil_mask"] == once["soil_mask"]).all()
+    assert twice["soil_mask"].attrs["masked_surfaces"] == once["soil_mask"].attrs["masked_surfaces"]
+    assert twice["soil_mask"].attrs["masked_classes"].startswith("land_cover: 0 water, 15 snow and ice; land_cover: ")
+    assert with_soil_mask(twice, no_soil=["rock"]) is twice
+    assert with_soil_mask(twice) is twice
+
+
 def test_the_mask_is_lazy_and_the_same_on_every_chunking(cube: xr.Dataset) -> None:
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("computed")

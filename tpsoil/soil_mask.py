@@ -77,8 +77,8 @@ def with_soil_mask(cube: xr.Dataset, *, no_soil: Iterable[str] = NO_SOIL) -> xr.
     Dataset (y, x)
         `soil_mask` uint8, lazy where the cube is: 1 soil, 0 no soil. Where the cube had one, cells other than 1 keep
         their code. A missing class is not masked: its covariates decide. Attributes: `masked_surfaces`,
-        `masked_classes` and `parents`. The cube itself where it has neither a mask nor such classes, and where its
-        mask has been through this function before.
+        `masked_classes` and `parents`. The cube itself where it has neither a mask nor such classes. A mask that has
+        been through this function before decides on water and ice; rock and built-up land are masked beside it.
 
     Raises
     ------
@@ -93,22 +93,26 @@ def with_soil_mask(cube: xr.Dataset, *, no_soil: Iterable[str] = NO_SOIL) -> xr.
     >>> with_soil_mask(cube, no_soil=["water", "ice", "built_up"])["soil_mask"].values.tolist()
     [[0, 1, 0, 0]]
     """
-    surfaces = tuple(dict.fromkeys(no_soil))
-    codes = masked_classes(cube, surfaces)
     mask = cube.get(MASK)
-    if (mask is not None and RECORD in mask.attrs) or (mask is None and not codes):
-        return cube
+    recorded = None if mask is None else mask.attrs.get(RECORD)
+    surfaces = tuple(dict.fromkeys(no_soil))
+    if recorded is not None:  # it decided on water and ice; rock and built-up land can be masked beside it
+        surfaces = tuple(surface for surface in surfaces if surface not in (*NO_SOIL, *recorded.split()))
+    codes = masked_classes(cube, surfaces)
     if not codes:
-        return cube.assign({MASK: mask.assign_attrs({RECORD: " ".join(surfaces)})}) if mask is not None else cube
+        if mask is None or recorded is not None:
+            return cube
+        return cube.assign({MASK: mask.assign_attrs({RECORD: " ".join(surfaces)})})
     layers = [cube[name] for name in codes]
+    classes = [] if mask is None else [mask.attrs.get("masked_classes", "")]
     shared = _Surfaces(
         codes=tuple(tuple(classes) for classes in codes.values()),
         fills=tuple(missing_code(layer) for layer in layers),
         masked=mask is not None,
     )
     attributes = {
-        RECORD: " ".join(surfaces),
-        "masked_classes": describe_classes(codes),
+        RECORD: " ".join([*(recorded or "").split(), *surfaces]),
+        "masked_classes": "; ".join(filter(None, [*classes, describe_classes(codes)])),
         "parents": " ".join([*([MASK] if mask is not None else []), *codes]),
     }
     blocks = [*layers, *([mask] if mask is not None else [])]
