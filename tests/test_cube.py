@@ -543,6 +543,14 @@ def test_a_layer_is_not_made_from_itself_however_its_path_is_written(
     assert np.isfinite(tpsoil.open_cube(stored)["elevation"].values).any()
 
 
+def test_a_changed_copy_of_a_layer_has_a_digest_of_its_own(stored: Path) -> None:
+    cube = tpsoil.open_cube(stored).load()
+    assert cube["elevation"].attrs["source_digest"].startswith("sha256:")
+    datacube.add_layers(stored, {"elevation": cube["elevation"].where(cube["elevation"] < 5000)}, overwrite=True)
+    digest = tpsoil.open_cube(stored)["elevation"].attrs["source_digest"]
+    assert digest == datacube.layer_digest(stored, "elevation")
+
+
 def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> None:
     cube = tpsoil.open_cube(stored)
     with pytest.raises(

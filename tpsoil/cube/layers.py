@@ -35,8 +35,8 @@ Nodata = float | Sequence[float] | str
 
 PACKING: Final = ("scale_factor", "add_offset", "_Unsigned")
 """Attributes of numbers that are not values yet."""
-UNTRUE: Final = frozenset({*MISSING_KEYS, *PACKING, "valid_range", "actual_range"})
-"""Attributes of a source that are not true of a layer, which has values and its own code of missing cells."""
+UNTRUE: Final = frozenset({*MISSING_KEYS, *PACKING, "valid_range", "actual_range", "source_digest"})
+"""Attributes of a source that are not true of a layer: it has values, its own code of missing cells, and may differ."""
 
 
 def add_layer(
