@@ -21,6 +21,7 @@ from tpsoil.tiles import from_tiles
 
 from .chunks import LocalChunks, in_zarr
 from .encoding import touched
+from .location import folder_of
 
 Array = npt.NDArray[Any]
 
@@ -116,11 +117,15 @@ class LayerReader:
             down, across = self.info.chunk_slices(i, j)
             top, left = max(down.start, rows.start) - rows.start, max(across.start, cols.start) - cols.start
             part = empty[top : down.stop - rows.start, left : across.stop - cols.start]
-            if part.all() and not sync(self.array.store.exists(f"{self.array.path}/c/{i}/{j}")):
+            if part.all() and not self._exists(f"{self.array.path}/c/{i}/{j}"):
                 raise CorruptStoreError(
                     f"{self.info.where}: chunk ({i}, {j}) of layer '{self.name}' is missing; restore it from a copy, "
                     "or write the layer again with overwrite"
                 )
+
+    def _exists(self, key: str) -> bool:
+        root = folder_of(self.array.store)
+        return bool(sync(self.array.store.exists(key))) if root is None else (root / key).exists()
 
 
 def graph_prefix(where: str, name: str) -> str:
