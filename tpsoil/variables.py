@@ -6,6 +6,7 @@ every source to them, and every output has its attributes from the catalogue.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -21,9 +22,7 @@ Kind = Literal["continuous", "categorical", "circular"]
 
 NO_CLASS: Final = 255
 """`_FillValue` of every 8-bit categorical layer."""
-STORED_TYPES: Final = {
-    "continuous": ("float32",),
-    "circular": ("float32",),
+STORED_TYPES: Final = dict.fromkeys(("continuous", "circular"), ("float32",)) | {
     "categorical": ("int16", "uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64"),
 }
 """Types that layers of a kind are stored in."""
@@ -390,7 +389,8 @@ def describe_layer(
             )
         require_one_of(f"layer '{name}'", "kind", kind, STORED_TYPES)
         dtype = dtype or STORED_TYPES[kind][0]
-        dtype = np.dtype(dtype).name if dtype in np.sctypeDict else dtype
+        with contextlib.suppress(TypeError):  # what is no type is rejected below
+            dtype = np.dtype(dtype).name
         require_one_of(f"layer '{name}', {kind}", "dtype", dtype, STORED_TYPES[kind])
         entry = Variable(name, name.replace("_", " "), units, kind=kind, dtype=dtype)
     if kind is not None and kind != entry.kind:
