@@ -22,7 +22,7 @@ Kind = Literal["continuous", "categorical", "circular"]
 
 NO_CLASS: Final = 255
 """`_FillValue` of every 8-bit categorical layer."""
-STORED_TYPES: Final = dict.fromkeys(("continuous", "circular"), ("float32",)) | {
+STORED_TYPES: Final[Mapping[str, tuple[str, ...]]] = dict.fromkeys(("continuous", "circular"), ("float32",)) | {
     "categorical": ("int16", "uint8", "int8", "uint16", "int32", "uint32", "int64", "uint64"),
 }
 """Types that layers of a kind are stored in."""

@@ -288,7 +288,7 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
             mean = np.where(above, _sum_of_four(values.astype(np.float64)) / count, mean)
     if not complete:
         mean[_sum_of_four(valid) == 0] = np.nan
-    return mean.astype(block.dtype, copy=False)
+    return np.asarray(mean, block.dtype)
 
 
 def _quarters(block: Array) -> list[Array]:
