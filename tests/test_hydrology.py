@@ -101,8 +101,9 @@ def test_the_cap_holds_for_the_whole_slope_length_whatever_the_cell(cell: float,
     shape = terrain_attributes(z, cell_size_m=cell)
     ls = hydrology_attributes(z, **coarse).ls_factor.astype(float)
     slope = np.radians(shape.slope.astype(float))
-    exponent = xr.apply_ufunc(np.vectorize(flow.length_exponent), slope)
-    steepness = xr.apply_ufunc(np.vectorize(lambda s: flow.steepness_factor(s, 0)), slope)
+    with np.errstate(invalid="ignore"):  # of the edge, whose slope is missing
+        exponent = xr.apply_ufunc(np.vectorize(flow.length_exponent), slope)
+        steepness = xr.apply_ufunc(np.vectorize(lambda s: flow.steepness_factor(s, 0)), slope)
     effective = 22.13 * (ls / steepness) ** (1 / exponent)
     assert float(effective.max()) <= cap * (1 + 1e-5)
 
