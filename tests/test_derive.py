@@ -210,6 +210,7 @@ def test_climate_and_aridity_from_stacks(store: str, tmp_path: Path) -> None:
     (["climate"], {"monthly_temperature": "a.nc"}, InputError, "expected PATH:VARIABLE"),
     (["evapotranspiration"], {"evapotranspiration": "thornthwaite", "monthly_temperature": "absent.nc:t"},
      MissingInputError, "no such file absent.nc"),
+    (["terrain"], {"dem": "absent*.tif"}, MissingInputError, "no file matches absent"),
     (["rweq"], {"wind": "w.nc:u,v", "partial_year": "perhaps"}, InputError, "expected true or false"),
     (["cover"], {"cover_alpha": "two"}, InputError, "cover.alpha: is 'two', expected a number"),
     (["cover"], {"max_length_m": 100}, InputError, "max_length_m would have no effect"),
@@ -218,6 +219,14 @@ def test_climate_and_aridity_from_stacks(store: str, tmp_path: Path) -> None:
 def test_bad_input(store: str, groups: Any, options: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         derive(store, groups, options=options)
+
+
+def test_the_text_of_a_path_does_not_decide_the_class_of_the_error(store: str, tmp_path: Path) -> None:
+    dem = tmp_path / "no such file" / "dem.tif"
+    dem.parent.mkdir()
+    dem.write_text("not a raster")
+    with pytest.raises(InputError, match="dem.tif"):
+        derive(store, ["terrain"], dem=str(dem))
 
 
 def test_layers_that_are_there_are_kept(store: str) -> None:

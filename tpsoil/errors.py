@@ -94,6 +94,12 @@ class LockLostError(WorkError):
     """A run whose store was taken over by another run, because this one did not renew its lock."""
 
 
+class Absent(str):
+    """One line of a list of faults: a file or a layer that is not there."""
+
+    __slots__ = ()
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Suggestion for a misspelt name, as the end of a sentence.
 

@@ -16,7 +16,7 @@ from typing import Final
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from tpsoil.errors import nearest_name
+from tpsoil.errors import Absent, nearest_name
 from tpsoil.waiting import limit_remote_reads
 
 FAMILIES: Final = {
@@ -110,12 +110,12 @@ def behind(source: str, at: str, faults: list[str]) -> Dependencies:
     if any(mark in source for mark in "*?["):
         matches = sorted(glob.glob(source, recursive=True))
         if not matches:
-            faults.append(f"{at}: no file matches {source}")
+            faults.append(Absent(f"{at}: no file matches {source}"))
         return dependencies_of(matches)
     path = Path(source.partition("|layername=")[0])
     if not path.exists():
         near = sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
-        faults.append(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}")
+        faults.append(Absent(f"{at}: no such file {path}{nearest_name(path.name, near) if near else ''}"))
         return Dependencies()
     return dependencies_of([path])
 

@@ -10,7 +10,7 @@ import xarray as xr
 from tpsoil.cube import cube_info, finish_layers, open_cube
 from tpsoil.cube.store import complete_layers
 from tpsoil.engine import Job, session
-from tpsoil.errors import InputError, MissingInputError
+from tpsoil.errors import Absent, InputError, MissingInputError
 from tpsoil.grid import grid_of
 from tpsoil.stage import Stage, blocks_of
 
@@ -71,8 +71,7 @@ def derive(
     present = complete_layers(store)
     items, settings, faults = _resolved(groups, chosen, set(present), overwrite=overwrite)
     stages = [] if faults else derive_stages(items, settings, info.grid, at="", faults=faults)
-    if faults:
-        _raise(faults)
+    _require_none(faults)
     stages = with_inherited(stages, inherited_of(present))
     job = Job(
         name="derive",
@@ -135,8 +134,7 @@ def derived_layers(
     grid = grid_of(cube, where="derived_layers")
     if not faults:
         derive_stages(items, settings, grid, at="", faults=faults)
-    if faults:
-        _raise(faults)
+    _require_none(faults)
     derived: dict[str, xr.DataArray] = {}
     for item in items:
         layers = {**{str(name): layer for name, layer in cube.data_vars.items()}, **derived}
@@ -156,12 +154,10 @@ def _resolved(
     return items, settings, faults
 
 
-def _raise(faults: Sequence[str]) -> None:
-    text = "derive: " + "; ".join(dict.fromkeys(faults))
-    missing = all(
-        ("needs layer" in fault and "give option" not in fault) or "no such file" in fault for fault in faults
-    )
-    raise (MissingInputError if missing else InputError)(text)
+def _require_none(faults: Sequence[str]) -> None:
+    if faults:
+        missing = all(isinstance(fault, Absent) for fault in faults)
+        raise (MissingInputError if missing else InputError)("derive: " + "; ".join(dict.fromkeys(faults)))
 
 
 def _counts(store: Any, stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:

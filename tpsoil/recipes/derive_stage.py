@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tpsoil.covariates.groups import GROUPS
 from tpsoil.covariates.groups.base import SET, CovariateGroup, sample_of, settings
-from tpsoil.errors import TpsoilError, nearest_name
+from tpsoil.errors import Absent, MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import coordinates
 from tpsoil.ingest.dependencies import Dependencies
 from tpsoil.stage import Stage
@@ -153,7 +153,9 @@ class _Resolver:
                 if maker and maker != name:
                     self.visit(maker, {need}, name, (*path, name))
                 else:
-                    self.faults.append(f"{self.at}{name}: {name} needs layer '{need}', {self.lacking(group, need)}")
+                    self.faults.append(
+                        Absent(f"{self.at}{name}: {name} needs layer '{need}', {self.lacking(group, need)}")
+                    )
         if name not in self.order:
             self.order.append(name)
 
@@ -185,7 +187,8 @@ class _Resolver:
                 layer = next(iter(layers or kind.makes))
                 hint = f"give option {name}: " if kind.main_option else ""
                 causes = "; ".join(line.removeprefix(self.at) for line in lines)
-                self.faults.append(f"{self.at}{reader}: {reader} needs layer '{layer}': add it, or {hint}{causes}")
+                fault = f"{self.at}{reader}: {reader} needs layer '{layer}': add it, or {hint}{causes}"
+                self.faults.append(fault if hint else Absent(fault))
             else:
                 self.faults += lines
             return None
@@ -277,7 +280,8 @@ def derive_stages(
         try:
             stages.append(_stage(item, grid, dependencies))
         except TpsoilError as error:
-            faults.append(f"{at}{group.group}: {error}")
+            fault = f"{at}{group.group}: {error}"
+            faults.append(Absent(fault) if isinstance(error, MissingInputError) else fault)
     return stages
 
 
