@@ -79,6 +79,7 @@ SOLUM: dict[str, dict[str, Change]] = {
     },
     "solum.transient": {
         "series": Change("warmer.csv"),
+        "encoding": Change("utf-16", "fault"),
         "years": Change([1000.0]),
         "start": Change(0.05),
         "step_years": Change(2000.0),

@@ -42,7 +42,7 @@ INDIFFERENT = {
     # Options of other stages: each element has its own, the comparison follows the map, inputs name the layers.
     "table.elements", "table.comparison", "table.validation", "table.forcing", "table.transient", "group.layers",
     "table.sensitivity", "table.maps", "table.calibration.quantiles", "table.calibration.quantiles_of",
-    "table.transient.series",
+    "table.transient.series", "table.transient.encoding",
     # The same of the options that decide the tables of a trained element.
     "report.samples", "report.citation", "report.pairs.path", "report.elements", "report.training_cube",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from test_forcing import PHYSICAL, landscape
 import tpsoil
 from tpsoil.errors import InputError, MissingInputError, RecipeError, UnitsError
 from tpsoil.ingest import read_table
+from tpsoil.recipes.jobs import preview
 from tpsoil.solum import (
     ClimateSeries,
     SolumOptions,
@@ -286,3 +287,11 @@ def test_faults_of_the_series_are_faults_of_the_recipe(recipe: dict[str, Any], t
     recipe["solum"]["transient"]["years"] = [-6000]
     with pytest.raises(RecipeError, match=r"solum.transient.series: no such file"):
         tpsoil.run(recipe, progress=False)
+
+
+def test_the_series_of_a_recipe_may_have_another_encoding(recipe: dict[str, Any], tmp_path: Path) -> None:
+    series_table().to_csv(tmp_path / "climate.csv", index=False, encoding="utf-16")
+    with pytest.raises(RecipeError, match=r'not UTF-8 text .*set solum\.transient\.encoding = "cp1252"'):
+        preview(recipe)
+    recipe["solum"]["transient"]["encoding"] = "utf-16"
+    assert [one.title for one in preview(recipe)] == ["solum thickness", "solum thickness under a changing climate"]

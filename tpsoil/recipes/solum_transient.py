@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from tpsoil.errors import TpsoilError
 from tpsoil.ingest import read_table
 from tpsoil.ingest.dependencies import behind
+from tpsoil.option_names import in_recipe
 from tpsoil.solum import (
     ClimateSeries,
     SolumParameters,
@@ -39,6 +40,8 @@ class TransientTable(Section):
     series : str
         A CSV with `year` (calendar years, ascending) or `year_bp`, and `temperature_change [K]`,
         `precipitation_factor [1]`, `water_erosion_factor [1]`, `wind_erosion_factor [1]`, relative to the layers.
+    encoding : str
+        Of the series; "utf-16" of a table that Excel saved as Unicode text.
     years : list of float
         Of the maps; calendar years within the series, ascending.
     start : "steady" or float
@@ -52,6 +55,7 @@ class TransientTable(Section):
     """
 
     series: FilePath
+    encoding: str = "utf-8"
     years: Annotated[tuple[float, ...], Field(min_length=1), Ascending]
     start: Literal["steady"] | float = "steady"
     step_years: float = 100.0
@@ -87,7 +91,9 @@ def read_series(table: TransientTable, faults: list[str]) -> ClimateSeries | Non
     if len(faults) > before:
         return None
     try:
-        series = climate_series(read_table(table.series), where=table.series)
+        with in_recipe("solum.transient"):
+            rows = read_table(table.series, encoding=table.encoding)
+        series = climate_series(rows, where=table.series)
         require_years(table.years, series, "solum.transient")
     except TpsoilError as error:
         faults.append(f"solum.transient: {error}")
@@ -117,7 +123,7 @@ def transient_stage(table: Any, series: ClimateSeries, steady: Stage, seed: int)
         outputs=tuple(transient_outputs(transient.years)),
         compute=compute_transient,
         options={"table": table, "series": series, "seed": seed if calibrated else None},
-        indifferent=(*indifferent_after("transient"), "table.transient.series"),
+        indifferent=(*indifferent_after("transient"), "table.transient.series", "table.transient.encoding"),
         identity=steady.identity,
         files=steady.files,
         prepare=prepare_transient if calibrated else None,
