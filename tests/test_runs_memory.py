@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.cube import create_cube
-from tpsoil.engine.memory import BASE_BYTES, fit_memory, tile_bytes
+from tpsoil.engine.memory import BASE_BYTES, Resources, fit_memory, tile_bytes
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
@@ -33,7 +34,7 @@ from tpsoil.variables import variable
 ROOT = Path(__file__).parent.parent
 STAGE = Stage("s", "s", "s", (variable("slope"),), lambda window: {}, inputs=("elevation",), halo=1)
 TILING = Tiling((4096, 4096), 128)
-HOW: dict[str, Any] = {"model": 0, "threads": 4, "processes": 1, "where": "r.toml", "side": 16}
+FREE = Resources(threads=4, processes=1, limit=None, where="r.toml", side=16)
 
 
 def of_side(side: int) -> int:
@@ -47,25 +48,25 @@ def test_a_tile_counts_its_window_its_results_and_the_work_on_them() -> None:
 
 
 def test_tiles_shrink_then_threads_then_it_is_refused() -> None:
-    free = fit_memory(STAGE, TILING, [4], limit=None, **HOW)
+    free = fit_memory(STAGE, TILING, [4], FREE)
     assert (free.side, free.at_once) == (16, 4)
-    smaller = fit_memory(STAGE, TILING, [4], limit=BASE_BYTES + 4 * of_side(4), **HOW)
+    smaller = fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + 4 * of_side(4)))
     assert (smaller.side, smaller.at_once) == (4, 4)
-    fewer = fit_memory(STAGE, TILING, [4], limit=BASE_BYTES + 2 * of_side(1), **HOW)
+    fewer = fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + 2 * of_side(1)))
     assert (fewer.side, fewer.at_once) == (1, 2)
     for forecast in (smaller, fewer):
         assert forecast.total == BASE_BYTES + forecast.at_once * of_side(forecast.side)
     with pytest.raises(
         InputError, match=r"r.toml: stage 's' needs .* --memory allows .*; (set chunks = 64|give --mem)"
     ):
-        fit_memory(STAGE, TILING, [4], limit=BASE_BYTES + of_side(1) - 1, **HOW)
+        fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + of_side(1) - 1))
 
 
 def test_what_it_says_would_fit_does() -> None:
     with pytest.raises(InputError) as caught:
-        fit_memory(STAGE, TILING, [4], limit=10**8, **HOW)
+        fit_memory(STAGE, TILING, [4], replace(FREE, limit=10**8))
     advised = float(str(caught.value).split("--memory ")[2].split(";")[0])
-    assert fit_memory(STAGE, TILING, [4], limit=int(advised * 1e9), **HOW).total <= advised * 1e9
+    assert fit_memory(STAGE, TILING, [4], replace(FREE, limit=int(advised * 1e9))).total <= advised * 1e9
 
 
 CHILD = """

@@ -14,7 +14,7 @@ from .job import Job
 from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
 from .manifest import Chunk, Manifest
-from .memory import Forecast, fit_memory, memory_limit
+from .memory import Forecast, Resources, fit_memory, memory_limit
 from .origin import Origin
 from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
@@ -52,21 +52,11 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     previews.disk = forecast_disk(job.selected, place.tiling, job.output, overviews=not job.adds)
     check_disk(previews.disk, job.where)
     threads = workers or available_processors()
-    limit = memory_limit(memory)
+    each, number = (1, threads) if processes else (threads, 1)
+    resources = Resources(each, number, memory_limit(memory), job.where, job.tile)
 
     def forecast_of(stage: Stage) -> Forecast:
-        return fit_memory(
-            stage,
-            place.tiling,
-            [4] * len(stage.inputs),
-            model=0,
-            threads=1 if processes else threads,
-            processes=threads if processes else 1,
-            limit=limit,
-            where=job.where,
-            side=job.tile,
-            grid=place.grid,
-        )
+        return fit_memory(stage, place.tiling, [4] * len(stage.inputs), resources, grid=place.grid)
 
     together = {one.name: stages for stages in passes_of(job.selected, MAX_TOGETHER) for one in stages}
     for stage in job.selected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -82,17 +82,37 @@ def _tile_shape(stage: Stage, tiling: Tiling) -> tuple[int, int]:
     return min(side, tiling.shape[0]), min(side, tiling.shape[1])
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What the tiles of a run may use.
+
+    Parameters
+    ----------
+    threads : int
+        Tiles at once in a process.
+    processes : int
+    limit : int or None
+        Memory of all processes together, bytes.
+    where : str
+        The recipe, for messages.
+    side : int, optional
+        Chunks along a tile's side to begin with.
+    """
+
+    threads: int
+    processes: int
+    limit: int | None
+    where: str
+    side: int | None = None
+
+
 def fit_memory(
     stage: Stage,
     tiling: Tiling,
     itemsizes: Sequence[int],
+    resources: Resources,
     *,
-    model: int,
-    threads: int,
-    processes: int,
-    limit: int | None,
-    where: str,
-    side: int | None = None,
+    model: int = 0,
     grid: GeoBox | None = None,
 ) -> Forecast:
     """The largest tiles, then the most of them at once, that stay under a limit.
@@ -103,16 +123,9 @@ def fit_memory(
     tiling : Tiling
     itemsizes : sequence of int
         Bytes of a cell of each input layer.
+    resources : Resources
     model : int
         Bytes of the stage's model.
-    threads, processes : int
-        Tiles at once in a process; processes.
-    limit : int or None
-        Bytes, of all processes together.
-    where : str
-        The recipe, for the message.
-    side : int, optional
-        Chunks along a tile's side to begin with.
     grid : GeoBox, optional
         Of the run; with it the blocks of a stage's files count.
 
@@ -125,23 +138,24 @@ def fit_memory(
     InputError
         Where one tile of one chunk on one thread is over the limit; with the setting that would fit.
     """
-    sides = [1 if stage.halo is None else side or max(1, TILE_CELLS // tiling.chunk)]
+    limit, processes = resources.limit, resources.processes
+    sides = [1 if stage.halo is None else resources.side or max(1, TILE_CELLS // tiling.chunk)]
     while sides[-1] > 1:
         sides.append(sides[-1] // 2)
     last = None
-    for at_once in range(threads, 0, -1):
-        for candidate in sides:
-            cut = Tiling(tiling.shape, tiling.chunk, candidate)
+    for at_once in range(resources.threads, 0, -1):
+        for side in sides:
+            cut = Tiling(tiling.shape, tiling.chunk, side)
             retained = model + source_bytes(stage, cut, grid).process
-            last = Forecast(tile_bytes(stage, cut, itemsizes, grid), retained, at_once, processes, candidate)
+            last = Forecast(tile_bytes(stage, cut, itemsizes, grid), retained, at_once, processes, side)
             if limit is None or last.total <= limit:
                 return last
-    if last is None:
-        raise InputError(f"{where}: {threads} threads, expected at least one")
+    if last is None or limit is None:
+        raise InputError(f"{resources.where}: {resources.threads} threads, expected at least one")
     raise InputError(
-        f"{where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x {tiling.chunk} cells "
-        f"in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows {_gb(limit or 0)}; "
-        + _suggestion(stage, tiling, itemsizes, (processes * (BASE_BYTES + last.model), processes, limit or 0), grid)
+        f"{resources.where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x "
+        f"{tiling.chunk} cells in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows "
+        f"{_gb(limit)}; {_suggestion(stage, tiling, itemsizes, last, limit, grid)}"
     )
 
 
@@ -161,22 +175,20 @@ def memory_limit(memory: float | None) -> int | None:
 
 
 def _suggestion(
-    stage: Stage, tiling: Tiling, itemsizes: Sequence[int], sizes: tuple[int, int, int], grid: GeoBox | None
+    stage: Stage, tiling: Tiling, itemsizes: Sequence[int], smallest: Forecast, limit: int, grid: GeoBox | None
 ) -> str:
-    """The setting that would fit; sizes: bytes that do not depend on the tile, processes, limit."""
-    fixed, processes, limit = sizes
-    needed = fixed + processes * tile_bytes(stage, tiling, itemsizes, grid)
-    enough = f"--memory {math.ceil(10 * needed / GIGABYTE) / 10:g}"
+    """The setting that would fit, where one tile of one chunk on one thread does not."""
+    enough = f"--memory {math.ceil(10 * smallest.total / GIGABYTE) / 10:g}"
     if stage.halo is None:
         return f"this stage needs the complete grid at once: give {enough}, or a coarser grid"
     chunk = tiling.chunk
     while chunk > 16:
         chunk //= 2
-        if fixed + processes * tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes, grid) <= limit:
+        if replace(smallest, tile=tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes, grid)).total <= limit:
             return f"set chunks = {chunk} in [grid], or give {enough}"
-    if processes > 1:
+    if smallest.processes > 1:
         return f"give fewer --workers, or {enough}"
-    return f"give {enough}; {_gb(fixed)} of it are the libraries, the model and the sources"
+    return f"give {enough}; {_gb(replace(smallest, tile=0).total)} of it are the libraries, the model and the sources"
 
 
 def _gb(size: float) -> str:

@@ -29,7 +29,7 @@ from .job import Job, naming_store_failures
 from .layer_places import LayerPlace, layer_place
 from .lock import locked
 from .manifest import Chunk, Manifest, Record, changed_chunks
-from .memory import GIGABYTE, Forecast, fit_memory, memory_limit
+from .memory import GIGABYTE, Forecast, Resources, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
@@ -91,18 +91,9 @@ class Session:
         ------
         InputError
         """
-        return fit_memory(
-            stage,
-            self.output.tiling,
-            itemsizes,
-            model=model,
-            threads=self.pool.threads_each,
-            processes=self.pool.processes,
-            limit=self.limit,
-            where=self.job.where,
-            side=self.job.tile,
-            grid=self.output.grid,
-        )
+        pool, job = self.pool, self.job
+        resources = Resources(pool.threads_each, pool.processes, self.limit, job.where, job.tile)
+        return fit_memory(stage, self.output.tiling, itemsizes, resources, model=model, grid=self.output.grid)
 
 
 class Interrupted(TpsoilError):
