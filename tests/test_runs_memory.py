@@ -28,6 +28,7 @@ from tpsoil.engine.memory import BASE_BYTES, Resources, fit_memory, tile_bytes
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
+from tpsoil.recipes import preview, run
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
@@ -60,6 +61,19 @@ def test_tiles_shrink_then_threads_then_it_is_refused() -> None:
         InputError, match=r"r.toml: stage 's' needs .* --memory allows .*; (set chunks = 64|give --mem)"
     ):
         fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + of_side(1) - 1))
+
+
+def test_a_stage_of_the_complete_grid_has_one_tile_at_once() -> None:
+    whole = replace(STAGE, halo=None)
+    forecast = fit_memory(whole, TILING, [4], FREE)
+    assert (forecast.at_once, forecast.total) == (1, BASE_BYTES + tile_bytes(whole, TILING, [4]))
+
+
+def test_a_dry_run_rejects_the_workers_that_the_run_rejects(tmp_path: Path) -> None:
+    recipe = small_run.make_small(tmp_path, side=32)
+    for plan_or_run in (preview, run):
+        with pytest.raises(InputError, match="--workers is 0, expected at least 1"):
+            plan_or_run(recipe, workers=0)
 
 
 def test_what_it_says_would_fit_does() -> None:

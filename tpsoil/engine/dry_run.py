@@ -9,7 +9,7 @@ from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
 from .disk import check_disk, forecast_disk
-from .execute import available_processors
+from .execute import number_of_workers
 from .job import Job
 from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
@@ -51,7 +51,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     previews = Previews()
     previews.disk = forecast_disk(job.selected, place.tiling, job.output, overviews=not job.adds)
     check_disk(previews.disk, job.where)
-    threads = workers or available_processors()
+    threads = number_of_workers(workers)
     each, number = (1, threads) if processes else (threads, 1)
     resources = Resources(each, number, memory_limit(memory), job.where, job.tile)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import dask
 from threadpoolctl import threadpool_limits
 
-from tpsoil.errors import WorkError
+from tpsoil.errors import InputError, WorkError
 
 from .progress import log
 
@@ -252,6 +252,19 @@ def drive(
 def _several(function: Callable[..., Any], shared: Any, items: tuple[Any, ...]) -> tuple[list[Any], float]:
     began = time.perf_counter()
     return [function(shared, item) for item in items], time.perf_counter() - began
+
+
+def number_of_workers(workers: int | None) -> int:
+    """Threads or processes that are asked for; by default one for each processor.
+
+    Raises
+    ------
+    InputError
+        For fewer than one.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}, expected at least 1")
+    return workers or available_processors()
 
 
 def available_processors() -> int:

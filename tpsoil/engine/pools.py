@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from tpsoil.errors import InputError
-
 from .cluster import active_client, cluster_pool_of, open_cluster
-from .execute import Pool, ThreadPool, available_processors
+from .execute import Pool, ThreadPool, number_of_workers
 from .progress import log
 from .workers import Entries
 
@@ -36,14 +34,13 @@ def open_pool(
     InputError
         For fewer than one worker, and for an address that does not reply.
     """
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}, expected at least 1")
+    threads = number_of_workers(workers)
     if scheduler in {None, "threads"}:
         client = active_client() if scheduler is None and workers is None else None
         if client is not None:
             yield cluster_pool_of(client, entries)
             return
-        pool = ThreadPool(workers or available_processors())
+        pool = ThreadPool(threads)
         try:
             yield pool
         finally:
