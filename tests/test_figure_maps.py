@@ -22,6 +22,7 @@ from tpsoil.errors import AccessError, GridError, InputError, MissingInputError
 from tpsoil.grid import coordinates, grid_from_bounds, plateau_grid
 from tpsoil.reports import figures
 from tpsoil.reports.figures import palette, reading
+from tpsoil.reports.figures.ground import mask_of
 from tpsoil.variables import CATALOGUE, variable
 
 GRID = plateau_grid(50_000)  # 36 x 56
@@ -167,6 +168,18 @@ def test_masked_cells_are_grey_and_named_and_nan_stays_blank() -> None:
     np.testing.assert_array_equal(drawn(ax).get_array().mask, np.isnan(values) | (mask == 0))
     np.testing.assert_array_equal(~drawn(ax, "masked").get_array().mask, lake)
     assert legend_texts(figure) == ["masked: no soil"]
+
+
+def test_cells_where_the_mask_has_no_data_are_masked_as_in_the_models_and_the_viewer() -> None:
+    mask = np.ones(GRID.shape)
+    mask[9, 20], mask[9, 25] = 0, 255
+    stored = layer("soil_mask", mask).astype("uint8").assign_attrs(_FillValue=255)
+    values = layer("solum_thickness", ramp(0.4, 2))
+    for variant in (stored, stored.where(stored != 255)):
+        figure = figures.map_layer(values, mask=variant)
+        hidden = drawn(figure.axes[0]).get_array().mask
+        np.testing.assert_array_equal(hidden, mask != 1)
+        np.testing.assert_array_equal(hidden, mask_of(xr.Dataset({"soil_mask": variant}), 1400))
 
 
 def test_relief_shades_only_what_is_drawn_and_light_comes_from_the_north_west() -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_of
 from tpsoil.points import unproject_points
-from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.soil_mask import MASK, with_soil_mask, without_soil
 from tpsoil.variables import missing_code
 
 Doubles = npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ def _thinned(cube: xr.Dataset, features: Sequence[str], limit: int) -> tuple[xr.
         code = missing_code(complete[name])
         valid &= np.isfinite(part[name].values) & (True if code is None else part[name].values != code)
     if MASK in part:
-        valid &= part[MASK].values == 1
+        valid &= ~without_soil(part[MASK].values)
     if not valid.any():
         listed = ", ".join(f"'{name}'" for name in features)
         raise InputError(f"no cell has soil and a value of {listed}, so nothing will be mapped")

@@ -146,6 +146,17 @@ def masked_classes(cube: xr.Dataset, no_soil: Iterable[str] = NO_SOIL) -> dict[s
     return result
 
 
+def without_soil(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Cells of `soil_mask` values that are not soil: 0, and those without data, whether a code or NaN.
+
+    Examples
+    --------
+    >>> without_soil(np.array([1, 0, 255])).tolist(), without_soil(np.array([1.0, np.nan])).tolist()
+    ([False, True, True], [False, True])
+    """
+    return np.asarray(mask != 1)
+
+
 def describe_classes(codes: Mapping[str, Mapping[int, str]]) -> str:
     """Classes of `masked_classes` as text for an attribute or a message.
 
@@ -340,7 +351,7 @@ def place_on_soil(
     limit_m = CELLS * float(max(across.max(), along.max())) if within_m is None else float(within_m)
     if not (np.isfinite(limit_m) and limit_m > 0):
         raise InputError(f"masked samples: distance is {limit_m:g} m, expected a positive number")
-    masked = take_points({MASK: mask.data}, rows, cols)[MASK] != 1
+    masked = without_soil(take_points({MASK: mask.data}, rows, cols)[MASK])
     rows, cols, moved = rows.copy(), cols.copy(), np.zeros(len(rows), dtype=bool)
     if on_masked != "move" or not masked.any():
         return SoilPlaces(rows, cols, masked, moved, limit_m)

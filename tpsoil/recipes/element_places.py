@@ -19,7 +19,7 @@ from tpsoil.ingest import require_columns
 from tpsoil.ingest.dependencies import Dependencies
 from tpsoil.micronutrients import classes_of
 from tpsoil.points import locate_points
-from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.soil_mask import MASK, with_soil_mask, without_soil
 from tpsoil.stage import Stage, blocks_of
 from tpsoil.variables import class_names, missing_code
 
@@ -213,5 +213,5 @@ def classes_on_soil(cube: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[st
             values = np.asarray(part[name].values, dtype=np.float64)
             on_soil = np.isfinite(values) & (True if code is None else values != code)
             if masks:
-                on_soil &= np.asarray(part[MASK].values) == 1
+                on_soil &= ~without_soil(part[MASK].values)
             yield name, values, on_soil, np.asarray(part["y"].values, dtype=np.float64)

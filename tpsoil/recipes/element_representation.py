@@ -12,7 +12,7 @@ import xarray as xr
 from tpsoil.columns import labelled
 from tpsoil.grid import grid_of
 from tpsoil.micronutrients import representation
-from tpsoil.soil_mask import MASK, with_soil_mask
+from tpsoil.soil_mask import MASK, with_soil_mask, without_soil
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable, class_names
 
@@ -100,5 +100,5 @@ def compute_representation(window: Window) -> Mapping[str, Array]:
     for code, value in window.model.items():
         ratio[codes == code] = value
     if MASK in masked:
-        ratio[np.asarray(masked[MASK].values) != 1] = np.nan
+        ratio[without_soil(masked[MASK].values)] = np.nan
     return {f"representation_{layer}": ratio}

@@ -16,7 +16,7 @@ from rasterio.transform import from_bounds
 from scipy import ndimage
 
 from tpsoil.reports.geography import context_of
-from tpsoil.soil_mask import MASK, masked_classes
+from tpsoil.soil_mask import MASK, masked_classes, without_soil
 
 from . import palette
 from .geographic import plane_of
@@ -103,7 +103,7 @@ def mask_of(store: xr.Dataset, longest_side: int) -> Flags | None:
     """Cells where the `soil_mask` of a store is not 1; None without one."""
     if MASK not in store or set(store[MASK].dims) != {"y", "x"}:
         return None
-    return np.asarray(read_picture(pick(store, MASK), longest_side).values != 1)
+    return without_soil(read_picture(pick(store, MASK), longest_side).values)
 
 
 def draw_ground(axes: Axes, picture: Picture, codes: Codes, undrawn: Flags) -> list[Patch]:

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
+from tpsoil.soil_mask import without_soil
 
 from . import canvas, geographic, ground, palette
 from .reading import LONGEST_SIDE, Picture, on_one_grid, pick, read_picture
@@ -60,7 +61,7 @@ def map_layer(
     hillshade : DataArray (y, x), m, optional
         Elevation on the same grid; its relief shades the map.
     mask : DataArray (y, x), optional
-        `soil_mask` on the same grid: cells that are 0 are drawn in grey and named in the legend.
+        `soil_mask` on the same grid: cells that are not 1 are drawn in grey and named in the legend.
     limits : (float, float), optional
         Ends of the colour bar, in the layer's units; else the 1st and 99th percentile of what is drawn, with arrows
         where values lie beyond. Circular layers always take 0 to 360.
@@ -310,9 +311,9 @@ def draw_excluded(
     Returns
     -------
     (ndarray, list of Patch)
-        Values, NaN where the mask is 0, outside of what was studied too; entries of the legend.
+        Values, NaN where the mask is not 1, outside of what was studied too; entries of the legend.
     """
-    masked = None if mask is None else np.asarray(_companion(layer, picture, mask, longest_side, "mask") == 0)
+    masked = None if mask is None else without_soil(_companion(layer, picture, mask, longest_side, "mask"))
     values = picture.values if masked is None else np.where(masked, np.nan, picture.values)
     undrawn = np.isnan(values)
     if not undrawn.any():
