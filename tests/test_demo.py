@@ -29,11 +29,23 @@ def types_of_kernels():
 """Types for which this process compiled or loaded each kernel of the forest."""
 
 
+PLANS = """
+from tpsoil.recipes.element_reading import SampleReader
+plans, plain = [], SampleReader.__init__
+def counted(self, path):
+    plans.append(path)
+    plain(self, path)
+SampleReader.__init__ = counted
+"""
+"""Every plan of a recipe with samples has a reader of its own."""
+
+
 @pytest.fixture(scope="module")
 def demo_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo") / "out"
     source = (
-        f"import atexit\n{TYPES_OF_KERNELS}from tpsoil.cli import main\n"
+        f"import atexit\n{TYPES_OF_KERNELS}{PLANS}from tpsoil.cli import main\n"
+        f"atexit.register(lambda: print(len(plans), file=open({str(folder) + '.plans'!r}, 'w')))\n"
         f"atexit.register(lambda: print(types_of_kernels(), file=open({str(folder) + '.types'!r}, 'w')))\n"
         f"main(['demo', {str(folder)!r}])"
     )
@@ -111,6 +123,10 @@ def test_the_second_process_compiles_what_trains_and_maps(demo_output: tuple[Pat
     assert {name: types[name] for name in called} == {name: types_of_demo[name] for name in called}
     assert not {"counted_quantiles", "sum_leaves", "tree_quantiles"} & {*types, *types_of_demo}
     assert imported == []
+
+
+def test_the_recipe_is_planned_and_its_samples_are_read_once(demo_output: tuple[Path, str]) -> None:
+    assert Path(f"{demo_output[0]}.plans").read_text() == "1\n"
 
 
 def test_a_folder_with_a_demo_is_not_overwritten_unasked(demo_output: tuple[Path, str]) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +23,11 @@ from pyproj import Transformer
 from tpsoil.covariates import terrain_attributes
 from tpsoil.cube import open_cube
 from tpsoil.demo_process import PictureProcess
+from tpsoil.engine.session import run
 from tpsoil.errors import AccessError, StoreExistsError, TpsoilError
 from tpsoil.evaluation import nse
 from tpsoil.grid import grid_of
-from tpsoil.recipes import run
+from tpsoil.recipes.jobs import job_of
 from tpsoil.reports.page import page_html
 from tpsoil.reports.tables import write_text
 from tpsoil.sample import write_sample
@@ -323,10 +324,11 @@ def run_demo(
         shutil.rmtree(place / "maps.zarr", ignore_errors=True)
     with PictureProcess(place) if drawing is None else nullcontext(drawing) as pictures:
         pictures.complete("cube")
-        for part in ("derive", "solum"):
-            run(place / "demo.toml", only=part, progress=False)  # the notes are those of the complete run
+        job = job_of(place / "demo.toml")
+        without_samples = tuple(stage for stage in job.stages if stage.section in {"derive", "solum"})
+        run(replace(job, selected=without_samples), progress=False)  # the notes are those of the complete run
         pictures.complete("solum")
-        maps = run(place / "demo.toml", progress=progress)
+        maps = run(job, progress=progress)
         pictures.complete("elements")
         layers_shown = ["solum_thickness", "zone", *TRUTH, *(f"{element}_sd" for element in TRUTH)]
         text = page_html(maps, where=str(place / "maps.zarr"), layers=[*layers_shown, "response_time", "solum_status"],
