@@ -88,7 +88,7 @@ def test_missing_file(store: Path, tmp_path: Path, tpsoil_command: Command) -> N
 def test_raster_without_crs(store: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     path = write_tif(tmp_path / "bare.tif", np.ones((20, 25), np.float32), crs=None)
     message = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
-    assert "bare.tif has no CRS; pass crs='EPSG:...'" in message
+    assert "bare.tif has no CRS; pass --crs EPSG:..." in message
     assert tpsoil_command("cube", "add", store, "elevation", path, "--crs", "EPSG:4326").status == 0
 
 
@@ -105,7 +105,7 @@ def test_undeclared_sentinel(store: Path, tmp_path: Path, tpsoil_command: Comman
     values[10, 10] = -32767
     path = write_tif(tmp_path / "dem.tif", values)
     message = wrong(tpsoil_command, "cube", "add", store, "elevation", path)
-    assert "-32767 in 1 cells looks like a nodata value that the file does not declare: pass nodata=-32767" in message
+    assert "-32767 in 1 cells looks like a nodata value that the file does not declare: pass --nodata -32767" in message
     assert list(tpsoil.open_cube(store).data_vars) == []
     assert tpsoil_command("cube", "add", store, "elevation", path, "--nodata", -32767).status == 0
     assert tpsoil.open_cube(store)["elevation"].attrs["missing_cells"] == 1
@@ -200,6 +200,19 @@ def test_bad_points(
 
 def test_points_that_are_not_there(sampled: Path, tmp_path: Path, tpsoil_command: Command) -> None:
     assert "no such file" in wrong(tpsoil_command, "cube", "sample", sampled, tmp_path / "no.csv", tmp_path / "o.csv")
+
+
+def test_messages_name_options_as_they_are_typed(
+    store: Path, sampled: Path, tmp_path: Path, tpsoil_command: Command
+) -> None:
+    path = points(tmp_path, "lon,lat,place\n82,33,a\n")
+    path.write_bytes(path.read_bytes() + "83,33,é\n".encode("cp1252"))
+    message = wrong(tpsoil_command, "cube", "sample", sampled, path, tmp_path / "o.csv")
+    assert "save it as UTF-8, or pass --encoding cp1252 where" in message
+    assert tpsoil_command("cube", "sample", sampled, path, tmp_path / "o.csv", "--encoding", "cp1252").status == 0
+    warm = write_tif(tmp_path / "t.tif", np.full((20, 25), 275.5, np.float32))
+    message = wrong(tpsoil_command, "cube", "add", store, "mean_annual_temperature", warm, "--units", "degC")
+    assert "they look like kelvin: pass --units K" in message
 
 
 def test_half_written_layer_is_named(store: Path, tpsoil_command: Command) -> None:

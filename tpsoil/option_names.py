@@ -1,14 +1,18 @@
-"""Options as messages name them: a keyword where Python was called, a key of its table where a recipe is read."""
+"""Options as messages name them: a keyword in Python, a key of its table in a recipe, a flag on the command line."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
+COMMAND_LINE: Final = "--"
 _TABLE: Final[ContextVar[str]] = ContextVar("table", default="")
+"""Of a recipe; `COMMAND_LINE` in a command, and "" in Python."""
 
 
 @contextlib.contextmanager
@@ -27,6 +31,16 @@ def in_recipe(table: str) -> Iterator[None]:
         _TABLE.reset(token)
 
 
+def on_command_line() -> contextlib.AbstractContextManager[None]:
+    """Name options as flags of a command, in the messages of everything that is called within."""
+    return in_recipe(COMMAND_LINE)
+
+
+def named_as_here() -> Callable[[], Any]:
+    """What a thread calls when it starts, to name options as the thread that starts it does."""
+    return partial(_TABLE.set, _TABLE.get())
+
+
 def pass_option(name: str, value: Any = None) -> str:
     """The part of a message that tells how to give an option a value, or any value.
 
@@ -42,11 +56,34 @@ def pass_option(name: str, value: Any = None) -> str:
     >>> with in_recipe("elements"):
     ...     pass_option("units", {"Fe": "g kg-1"}), pass_option("limits")
     ('set elements.units = { Fe = "g kg-1" }', 'set elements.limits')
+    >>> with on_command_line():
+    ...     pass_option("units", "0.1 degC")
+    "pass --units '0.1 degC'"
+    """
+    return f"{'pass' if _TABLE.get() in {'', COMMAND_LINE} else 'set'} {option(name, value)}"
+
+
+def option(name: str, value: Any = None) -> str:
+    """An option by its name alone, or with a value, for a message that names several.
+
+    Parameters
+    ----------
+    name : str
+    value : str, number, truth value or mapping of these, optional
+
+    Examples
+    --------
+    >>> f"{pass_option('scale')} and {option('offset', 0.5)}"
+    'pass scale= and offset=0.5'
     """
     table = _TABLE.get()
+    number = f"{value:.8g}" if isinstance(value, float) else None
+    if table == COMMAND_LINE:
+        flag = f"--{name.replace('_', '-')}"
+        return flag if value is None else f"{flag} {number or shlex.quote(str(value))}"
     if not table:
-        return f"pass {name}=" + ("" if value is None else repr(value))
-    return f"set {table}.{name}" + ("" if value is None else f" = {_toml(value)}")
+        return f"{name}=" + ("" if value is None else number or repr(value))
+    return f"{table}.{name}" + ("" if value is None else f" = {number or _toml(value)}")
 
 
 def _toml(value: Any) -> str:

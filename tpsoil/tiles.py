@@ -24,6 +24,7 @@ from dask.local import MultiprocessingPoolExecutor
 from dask.system import CPU_COUNT
 
 from tpsoil.errors import InputError
+from tpsoil.option_names import named_as_here
 
 Array = npt.NDArray[Any]
 Window = tuple[slice, slice]
@@ -296,7 +297,9 @@ def _threads_that_end() -> Iterator[None]:
             stack.enter_context(dask.config.set(scheduler=stack.enter_context(_Awaited(scheduler))))
         elif scheduler in (None, "threads", "threading"):
             if pool is None:
-                threads: Executor = ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT)
+                threads: Executor = ThreadPoolExecutor(
+                    dask.config.get("num_workers", None) or CPU_COUNT, initializer=named_as_here()
+                )
             else:
                 threads = _Awaited(MultiprocessingPoolExecutor(pool) if isinstance(pool, Pool) else pool)
             stack.enter_context(dask.config.set(pool=stack.enter_context(threads)))

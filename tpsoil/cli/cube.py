@@ -78,13 +78,15 @@ def add(
 ) -> None:
     """Read a source, convert and check it, and write it onto the cube's grid."""
     from tpsoil.cube import add_layer, cube_info, open_cube
+    from tpsoil.option_names import on_command_line
 
     options: dict[str, Any] = {
         "units": units, "nodata": _nodata(nodata), "scale": scale, "offset": offset, "variable": variable,
         "band": band, "crs": crs, "combine": combine, "outside": outside or None, "resampling": resampling,
         "kind": kind, "long_name": long_name, "origin": origin, "overwrite": overwrite,
     }  # fmt: skip
-    add_layer(store, name, source[0] if len(source) == 1 else source, **options)
+    with on_command_line():
+        add_layer(store, name, source[0] if len(source) == 1 else source, **options)
     attrs = open_cube(store)[name].attrs
     rows, cols = cube_info(store).shape
     missing = 100.0 * attrs["missing_cells"] / (rows * cols)
@@ -151,13 +153,15 @@ def sample(
     from tpsoil.cube import open_cube, sample_cube, writing
     from tpsoil.errors import StoreExistsError
     from tpsoil.ingest import read_table
+    from tpsoil.option_names import on_command_line
 
     if Path(out).exists() and not overwrite:
         raise StoreExistsError(f"{out}: already exists; pass --overwrite to replace it")
-    table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [], encoding=encoding)
-    values = sample_cube(
-        open_cube(store), table, layers=layer or None, outside="keep" if keep else "drop", where=points
-    )
+    with on_command_line():
+        table = read_table(points, needed=[*(need or []), *(number or [])], numbers=number or [], encoding=encoding)
+        values = sample_cube(
+            open_cube(store), table, layers=layer or None, outside="keep" if keep else "drop", where=points
+        )
     with writing(out):
         values.to_csv(out, index=False)
     typer.echo(

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError
 from tpsoil.grid import describe, geographic_bounds
 from tpsoil.ingest.rasters import Raster
+from tpsoil.option_names import pass_option
 
 if TYPE_CHECKING:
     from .alignment import Alignment
@@ -49,7 +50,7 @@ def coverage_note(raster: Raster, alignment: Alignment) -> dict[str, str]:
     if share < MIN_COVERAGE:
         warnings.warn(
             f"{raster.spec.name}: {raster.origin} covers {text} ({describe(alignment.target)}); the other cells are "
-            "missing. Is it of another region, or its CRS wrong (pass crs=)?",
+            f"missing. Is it of another region, or its CRS wrong ({pass_option('crs')})?",
             stacklevel=3,
         )
     return {"source_coverage": text}
@@ -83,7 +84,7 @@ def require_overlap(raster: Raster, alignment: Alignment) -> None:
         raise GridError(
             f"{raster.spec.name}: {raster.origin} does not overlap the grid; it covers "
             f"{_degrees(alignment.source)}, the grid {_degrees(alignment.target)} ({describe(alignment.target)}); "
-            "is the file of another region, or its CRS wrong (pass crs=)?"
+            f"is the file of another region, or its CRS wrong ({pass_option('crs')})?"
         )
 
 

@@ -109,7 +109,7 @@ def sample_cube(
     if clash := [layer for layer in chosen if layer in table.columns or layer in CELL_COLUMNS]:
         raise InputError(
             f"{name}: column{'s' if len(clash) > 1 else ''} {', '.join(map(repr, clash))} named as layers of the cube; "
-            "rename them, drop them, or choose other layers="
+            "rename them, drop them, or choose other layers"
         )
     rows, cols = locate_points(table, grid, where=name)
     inside = rows >= 0

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError, UnitsError
+from tpsoil.option_names import option, pass_option
 from tpsoil.variables import Variable
 
 Array = npt.NDArray[Any]
@@ -60,13 +61,14 @@ def check_range(values: Array, spec: Variable, origin: str, notes: tuple[tuple[s
     if extreme in SENTINELS or abs(extreme) > HUGE:
         raise UnitsError(
             f"{text}; {extreme:.8g} in {repeated} cells looks like a nodata value that the file does not declare: "
-            f"pass nodata={extreme:.8g}"
+            f"{pass_option('nodata', extreme)}"
         )
     if spec.units == "degC" and low > 150 and high < 350:
-        raise UnitsError(f"{text}; they look like kelvin: pass units='K'")
+        raise UnitsError(f"{text}; they look like kelvin: {pass_option('units', 'K')}")
     if spec.units == "degC" and max(abs(low), abs(high)) < 10 * max(abs(spec.low), abs(spec.high)):
-        raise UnitsError(f"{text}; they look like tenths of a degree: pass units='0.1 degC'")
-    raise UnitsError(f"{text} ({int(wrong.sum())} cells outside); pass units=, scale= and offset=, or nodata=")
+        raise UnitsError(f"{text}; they look like tenths of a degree: {pass_option('units', '0.1 degC')}")
+    fix = f"{pass_option('units')}, {option('scale')} and {option('offset')}, or {option('nodata')}"
+    raise UnitsError(f"{text} ({int(wrong.sum())} cells outside); {fix}")
 
 
 def _suspects(spec: Variable) -> list[float]:
@@ -102,7 +104,7 @@ def check_classes(values: Array, spec: Variable) -> Array:
         expected = f"expected {_few(np.array(named))}; " if named else ""
         raise InputError(
             f"{spec.name}: codes {_few(unknown)} are not classes ({expected}{spec.fill} is reserved for missing); "
-            f"pass nodata={unknown[0]:g} if they mean missing, or flags= with their names"
+            f"{pass_option('nodata', float(unknown[0]))} if they mean missing, or flags= with their names"
         )
     return np.where(missing, spec.fill, values).astype(spec.dtype)
 

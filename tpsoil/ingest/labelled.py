@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import require_located
 from tpsoil.labels import stated_fills
+from tpsoil.option_names import option, pass_option
 
 from .part import FileArray, Part
 
@@ -98,11 +99,12 @@ def labelled_parts(
     if steps and band is None and not combined:
         raise InputError(
             f"{where}: {name} has {array.sizes[steps[0]]} steps along '{steps[0]}'; "
-            "pass combine='mean' (or sum, min, max), or band= for one of them (from 1)"
+            f"{pass_option('combine', 'mean')} (or sum, min, max), or {option('band')} for one of them (from 1)"
         )
     if crs is None and own is None:
         degrees = str(array[east].attrs.get("units", "")).startswith("degree") or east.lower() in ("lon", "longitude")
-        hint = "its coordinates look like degrees: if they are WGS84 pass crs='EPSG:4326'" if degrees else "pass crs="
+        hint = "its coordinates look like degrees: if they are WGS84 " if degrees else ""
+        hint += pass_option("crs", "EPSG:4326" if degrees else None)
         raise GridError(f"{where}: {name} has no CRS; {hint}, or write it with .rio.write_crs('EPSG:...')")
     array = array.transpose(*steps, north, east)
     box = GeoBox(
@@ -191,7 +193,9 @@ def _choose(dataset: xr.Dataset, where: str, name: str, variable: str | None, pr
     if variable is None:
         variable = prefer if prefer in rasters else (rasters[0] if len(rasters) == 1 else None)
         if variable is None:
-            raise InputError(f"{where}: {name} has the variables {', '.join(rasters) or 'none'}; pass variable=")
+            raise InputError(
+                f"{where}: {name} has the variables {', '.join(rasters) or 'none'}; {pass_option('variable')}"
+            )
     if variable not in dataset.data_vars:
         raise InputError(f"{where}: {name} has no variable '{variable}'{nearest_name(variable, rasters)}")
     return dataset[variable]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tpsoil.errors import InputError
+from tpsoil.option_names import option, pass_option
 
 from .part import Part
 
@@ -44,7 +45,7 @@ def unpacked(
         if not np.isfinite([changed.scale, changed.offset]).all() or changed.scale == 0:
             raise InputError(
                 f"{name}: {part.name} states scale {changed.scale:g} and offset {changed.offset:g}, which leave no "
-                "values; pass scale= and offset= in their place"
+                f"values; {pass_option('scale')} and {option('offset')} in their place"
             )
         if part.problem:
             warnings.warn(f"{name}: {part.problem}", stacklevel=4)

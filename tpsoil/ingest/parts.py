@@ -18,6 +18,7 @@ from rasterio.errors import RasterioIOError
 
 from tpsoil.errors import GridError, InputError, MissingInputError
 from tpsoil.grid import read_crs, require_located
+from tpsoil.option_names import option, pass_option
 
 from .dependencies import dependencies_of
 from .labelled import is_zarr, labelled_parts, open_labelled
@@ -142,7 +143,8 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
             names = ", ".join(file.subdatasets[:6])
             raise InputError(f"{where}: {path} has subdatasets, not bands; pass one of {names} as the source")
         if (own or crs) is None:
-            raise GridError(f"{where}: {path} has no CRS; pass crs='EPSG:...' or write it with gdal_edit -a_srs")
+            fix = f"{pass_option('crs', 'EPSG:...')} or write it with gdal_edit -a_srs"
+            raise GridError(f"{where}: {path} has no CRS; {fix}")
         if file.transform.is_identity:
             raise GridError(
                 f"{where}: {path} lacks a geotransform, so its pixels have no place; write it with gdal_edit"
@@ -153,7 +155,8 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
         bands = [k for k, colour in zip(file.indexes, file.colorinterp) if colour != ColorInterp.alpha]
         if band is None and len(bands) > 1 and not combined:
             band_names = ", ".join(f"{k} {file.descriptions[k - 1] or ''}".strip() for k in bands)
-            raise InputError(f"{where}: {path} has {len(bands)} bands ({band_names}); pass band=, or combine= for all")
+            fix = f"{pass_option('band')}, or {option('combine')} for all"
+            raise InputError(f"{where}: {path} has {len(bands)} bands ({band_names}); {fix}")
         if band is not None and band not in file.indexes:
             raise InputError(f"{where}: {path} has no band {band}, expected 1 to {file.count}")
         box = GeoBox(file.shape, file.transform, require_located(crs or own, where=f"{where}: {path}"))

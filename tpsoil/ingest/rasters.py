@@ -22,6 +22,7 @@ from tpsoil.blocks import is_lazy
 from tpsoil.display import text_summary
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
+from tpsoil.option_names import option, pass_option
 from tpsoil.redaction import redacted
 from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
@@ -327,7 +328,8 @@ def _change(
     if units is None and not units_convertible:
         raise UnitsError(
             f"{name}: {parts[0].name} states units '{own}', expected '{spec.units}' or a unit that converts to it; "
-            f"pass units= to name them (units='{spec.units}' if the file's word is only another spelling)"
+            f"{pass_option('units')} to name them ({option('units', spec.units)} if the file's word is only another "
+            "spelling)"
         )
     change = conversion(source_unit, spec.units, where=name, period=spec.period, substance=spec.substance)
     if combine == "sum" and spec.period:

@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import coordinates, describe
 from tpsoil.kernels.polygons import inside
+from tpsoil.option_names import pass_option
 from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import variable
@@ -266,7 +267,8 @@ def polygons_of(frame: Any, name: str, crs: Any, where: str, skipped: list[str])
     if frame.crs is None:
         if crs is None:
             raise GridError(
-                f"{where}: {name} has no CRS (a shapefile without its .prj?); pass crs='EPSG:4326' or what it is in"
+                f"{where}: {name} has no CRS (a shapefile without its .prj?); {pass_option('crs', 'EPSG:4326')} or "
+                "what it is in"
             )
         frame = frame.set_crs(crs)
     features = len(frame)
