@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 
 from tpsoil.cli import main
 from tpsoil.cube import open_cube
+from tpsoil.recipes import run
 
 
 def command(*arguments: str) -> int:
@@ -167,3 +168,34 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     err = capsys.readouterr().err
     assert "cannot be written" in err
     assert "Traceback" not in err
+
+
+def test_a_recipe_whose_folder_was_moved_is_not_computed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "first").mkdir()
+    small_run.make_small(tmp_path / "first", side=32)
+    changes: dict[str, Any] = {"elements": {"representation": ["climate_zone"]}}
+    path = small_run.write_recipe(tmp_path / "first" / "recipe.toml", **changes)
+    assert command("run", str(path), "--no-maps", "--workers", "1") == 0
+    assert "small: complete; 16 of 16 tiles computed" in capsys.readouterr().err
+    folder = (tmp_path / "first").rename(tmp_path / "second")
+    path = folder / "recipe.toml"
+    layers = ("solum_thickness", "iron", "representation_climate_zone")
+    files = {name: small_run.files_of(folder / "maps.zarr" / name) for name in layers}
+
+    assert command("run", str(path), "--dry-run") == 0
+    planned = capsys.readouterr().out
+    assert "0 of 16 tiles to compute" in planned
+    assert "again" not in planned
+    assert command("run", str(path), "--no-maps", "--workers", "1") == 0
+    assert "small: complete; 0 of 16 tiles computed" in capsys.readouterr().err
+    assert command("status", str(folder / "maps.zarr")) == 0
+    assert "maps.zarr: complete" in capsys.readouterr().out
+
+    run(path)
+    monkeypatch.chdir(folder)
+    run("recipe.toml")
+    run(small_run.recipe_of(Path(), **changes))
+    assert capsys.readouterr().err.count("small: complete; 0 of 16 tiles computed") == 3
+    assert {name: small_run.files_of(folder / "maps.zarr" / name) for name in layers} == files
