@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from mirror import Mirror, catalogue_of, make_sources, send, serving, stall
 
 import tpsoil
 from tpsoil.cli import main
-from tpsoil.cube import add_layer, cube_info, open_cube
+from tpsoil.cube import add_layer, create_cube, cube_info, open_cube
 from tpsoil.errors import AccessError, GridError, InputError, MissingInputError, RecipeError, WorkError
+from tpsoil.grid import grid_from_bounds
 from tpsoil.recipes import Fetched, Network, fetch
 from tpsoil.sources import Client, OfflineError, Policy, SourceChangedError, choose, read_catalogue
 from tpsoil.sources.catalogue import GRIDDED
@@ -146,6 +147,10 @@ def test_a_dry_run_shows_bytes_and_licences_and_writes_nothing(
     assert not (tmp_path / "cube.zarr").exists()
     for part in ("elevation", "annual_precipitation", "CC0-1.0", "MB to read", "nothing was written"):
         assert part in out
+    create_cube(tmp_path / "degrees.zarr", grid_from_bounds("EPSG:4326", BOX, 0.1))
+    with pytest.raises(SystemExit) as stopped:
+        main(["fetch", str(tmp_path / "degrees.zarr"), "--catalogue", own, "--dry-run", "--layers", "elevation"])
+    assert "cells of 0.1 x 0.1 deg at" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--layers", "elevation", "climate", "depth_to_bedrock"])
     assert stopped.value.code == 0
@@ -503,7 +508,9 @@ def test_what_no_documentation_confirms_is_stated(capsys: pytest.CaptureFixture[
     assert "Probed at the source: 0 of" in capsys.readouterr().out
 
 
-def test_a_catalogue_of_ones_own_goes_before_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogue_of_ones_own_goes_before_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tpsoil_command: Callable[..., Any]
+) -> None:
     own = tmp_path / "own.toml"
     own.write_text(
         '[mine.ph]\nlayer = "soil_ph"\ndriver = "raster"\nurl = "https://example.org/ph.tif"\ncrs = "EPSG:4326"\n'
@@ -513,6 +520,12 @@ def test_a_catalogue_of_ones_own_goes_before_the_packages(tmp_path: Path, monkey
     monkeypatch.setenv("TPSOIL_CATALOGUE", str(own))
     assert [choice.entry.name for choice in read_catalogue().select("soil")] == ["mine/ph"]
     assert "chelsa/bio1" in read_catalogue().entries
+    monkeypatch.delenv("TPSOIL_CATALOGUE")
+    assert "mine/ph" in " ".join(tpsoil_command("sources", "--catalogue", own).out.split())
+    assert "mine/ph" not in " ".join(tpsoil_command("sources").out.split())
+    for words in (["slope", "--catalogue", own], ["--csv", "--catalogue", own], ["check", "--csv"]):
+        done = tpsoil_command("sources", *words)
+        assert (done.status, "has no effect" in done.err) == (2, True)
 
 
 def test_all_faults_of_a_catalogue_are_listed_at_once(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def test_one_extent_on_the_command_line(tpsoil_command: Command, tmp_path: Path)
     done = tpsoil_command(*arguments, "--crs", "EPSG:3035", "--bounds", 0, 0, 1, 1)
     assert (done.status, "--bounds and --bbox each define the extent" in done.err) == (2, True)
     assert tpsoil_command(*arguments, "--like", "b.tif").status == 2
+    for size in (0, -5, "inf", "nan"):
+        done = tpsoil_command(*arguments, "--resolution", size)
+        assert (done.status, "expected metres above 0" in done.err) == (2, True)
 
 
 def test_the_grid_of_a_raster_behind_a_url(tpsoil_command: Command, tmp_path: Path) -> None:

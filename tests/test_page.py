@@ -462,6 +462,9 @@ def test_the_command_leaves_with_status_2(tmp_path: Path) -> None:
         tpsoil.cli.main(["report", str(tmp_path / "absent.zarr"), str(tmp_path / "a.html")])
     assert left.value.code == 2
     assert not (tmp_path / "a.html").exists()
+    done = CliRunner().invoke(tpsoil.cli.app.app, ["report", "a.zarr", "a.html", "--all", "--layer", "slope"])
+    assert isinstance(done.exception, InputError)
+    assert "--all has no effect with --layer" in str(done.exception)
 
 
 def test_empty_layers_and_single_cells_have_a_page() -> None:

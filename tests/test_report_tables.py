@@ -108,6 +108,12 @@ def test_lazy_layers_are_read_in_bands_only() -> None:
     pd.testing.assert_frame_equal(tables.layer_summary(lazy), tables.layer_summary(cube()))
 
 
+def test_classes_that_were_masked_as_floats_have_no_value_in_cells_of_the_fill_code() -> None:
+    floats = cube()[["zone"]].astype("f4")
+    assert tables.layer_summary(floats)["with_value"].tolist() == [40]
+    assert tables.class_shares(floats, "zone")["cells"].sum() == 40
+
+
 def test_empty_layers_have_a_summary() -> None:
     empty = xr.Dataset({"slope": (("y", "x"), np.full((2, 2), np.nan))})
     row = tables.layer_summary(empty).iloc[0]

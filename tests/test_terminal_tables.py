@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tpsoil.cli import main
 from tpsoil.cli.tables import table_text, width_of_terminal, wrapped
 from tpsoil.column_titles import cell_words, with_titles
+from tpsoil.kernels.cache import CLOCK
 from tpsoil.reports.elements import Tables
 
 PROFILES = pd.DataFrame({
@@ -90,3 +92,18 @@ def test_sentences_are_wrapped_and_paths_are_not_cut() -> None:
     path = "/data/" + "folder/" * 15
     assert wrapped(f"slope: 3 tiles stale: the layer elevation of {path} changed", 80).count(path) == 1
     assert max(map(len, wrapped("word " * 60, 80).splitlines())) <= 80
+
+
+def test_a_message_is_folded_whatever_columns_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CLOCK, "notice", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for columns, widest in (("wide", 200), ("60", 60)):
+        monkeypatch.setenv("COLUMNS", columns)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "none.toml", "--memory", "-1", "--output", "memory://" + "a " * 60])
+        assert ended.value.code == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines
+        assert max(map(len, lines)) <= widest

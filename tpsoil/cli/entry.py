@@ -6,6 +6,7 @@ import atexit
 import errno
 import gc
 import os
+import shutil
 import sys
 import textwrap
 import warnings
@@ -97,7 +98,7 @@ def _fold(message: str) -> str:
     """Message wrapped at words for a terminal; unchanged for a pipe, so that it can be searched."""
     if not sys.stderr.isatty():
         return message
-    width = max(40, int(os.environ.get("COLUMNS", 0) or 80))
+    width = max(40, shutil.get_terminal_size().columns)
     lines = [
         textwrap.fill(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
         for line in message.splitlines()

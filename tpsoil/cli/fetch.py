@@ -33,6 +33,7 @@ def fetch(
     """Fetch open data for a box: only the windows needed, checked against the catalogue, cited in every map."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from tpsoil.grid import describe
     from tpsoil.recipes import Network
     from tpsoil.recipes.fetching import ASSUMED_BYTES_A_SECOND
     from tpsoil.recipes.fetching import fetch as work
@@ -50,8 +51,7 @@ def fetch(
 
         result = work(store, bbox, layers=names, resolution=resolution, crs=crs, overwrite=overwrite, dry_run=dry_run,
                       network=network, progress=show)  # fmt: skip
-    rows, columns_count = (int(n) for n in result.grid.shape)
-    typer.echo(f"{store}: {rows} x {columns_count} cells of {abs(result.grid.transform.e):g} m")
+    typer.echo(f"{store}: {describe(result.grid)}")
     for row in result.table():
         missing_tiles = f", {row['absent']} tiles absent" if row["absent"] else ""
         typer.echo(f"  {row['layer']:<24} {row['from']}: {row['files']} files, {row['MB']:.2f} MB{missing_tiles}")

@@ -19,8 +19,11 @@ def report(
     ] = 9_000_000,
 ) -> None:
     """Write one page of a store: maps with their values, scores, assumptions, provenance, citation."""
+    from tpsoil.errors import InputError
     from tpsoil.reports import write_page
 
+    if layer and everything:
+        raise InputError("report: --all has no effect with --layer; give one of them")
     path = write_page(store, out, title=title, layers=layer or None, everything=everything, cells=cells)
     size = path.stat().st_size
     typer.echo(f"{path}  {size / 1e6:.1f} MB" if size >= 1e5 else f"{path}  {size / 1e3:.0f} kB")

@@ -32,7 +32,7 @@ def run(
     ] = False,
     only: Annotated[str | None, typer.Option(help="One stage, or one table of the recipe.")] = None,
     output: Annotated[str | None, typer.Option(help="Store instead of the recipe's: a path or URL.")] = None,
-    maps: Annotated[bool, typer.Option(help="Draw a PNG of every map beside a local store.")] = True,
+    maps: Annotated[bool, typer.Option(help="Draw a PNG of every map beside a local store; not with --only.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
 ) -> None:
     """Compute the maps of a recipe: only tiles that are missing or stale."""

@@ -20,7 +20,16 @@ def sources(
     ] = None,
 ) -> None:
     """Show the data source of every layer in the studies, and an open alternative: dataset, DOI, licence, unit."""
-    if layer and layer[0] == "check":
+    from tpsoil.errors import InputError
+
+    probing = bool(layer and layer[0] == "check")
+    if csv and probing:
+        raise InputError("sources check: --csv has no effect; leave it out")
+    if catalogue is not None and not probing and (layer or csv):
+        raise InputError(
+            "sources: --catalogue has no effect on the studies' sources; give it with `tpsoil sources check`, or alone"
+        )
+    if layer and probing:
         _check(layer[1:], catalogue)
         return
     from dataclasses import asdict
@@ -36,7 +45,7 @@ def sources(
         typer.echo(pd.DataFrame(map(asdict, selected)).to_csv(index=False), nl=False)
         return
     if not layer:
-        _overview(selected)
+        _overview(selected, catalogue)
         return
     for source in selected:
         typer.echo(f"{source.layer}, {variable(source.layer).units} in the cube; {STUDIES[source.study]}")
@@ -63,7 +72,7 @@ def _check(names: Sequence[str], own: Path | None) -> None:
         raise typer.Exit(1)
 
 
-def _overview(selected: Sequence[Any]) -> None:
+def _overview(selected: Sequence[Any], own: Path | None) -> None:
     from rich import box
     from rich.table import Table
 
@@ -77,7 +86,7 @@ def _overview(selected: Sequence[Any]) -> None:
     for source in selected:
         table.add_row(source.layer, source.study, source.dataset or source.access, source.alternative)
     console().print(table, highlight=False)
-    entries = read_catalogue().entries
+    entries = read_catalogue(own).entries
     probed = sum(bool(entry.probed) for entry in entries.values())
     typer.echo(f"`tpsoil fetch` reads {', '.join(entries)}.")
     typer.echo(f"Probed at the source: {probed} of {len(entries)}; `tpsoil sources check` probes them now.")

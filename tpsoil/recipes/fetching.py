@@ -325,10 +325,7 @@ def _grid_and_box(
         return existing, own
     if bbox is None or resolution is None:
         raise InputError("fetch: a new cube needs bbox (west south east north) and resolution (m)")
-    box = require_box(tuple(bbox))  # type: ignore[arg-type]
-    if not (np.isfinite(resolution) and resolution > 0):
-        raise InputError(f"fetch: resolution is {resolution}, expected metres above 0")
-    grid = grid_of_box(box, float(resolution), crs, where="fetch")
+    grid = grid_of_box(tuple(bbox), float(resolution), crs, where="fetch")  # type: ignore[arg-type]
     return grid, box_of(grid)  # the cells of a projected grid reach past the box
 
 

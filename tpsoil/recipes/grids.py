@@ -143,8 +143,8 @@ def grid_of_box(
     Raises
     ------
     InputError
-        For a box in another order, empty, across the date line or beyond a pole; for a CRS that is unknown or in
-        degrees; for more cells than a grid may have.
+        For a box in another order, empty, across the date line or beyond a pole; for a resolution that is not
+        positive; for a CRS that is unknown or in degrees; for more cells than a grid may have.
 
     Examples
     --------
@@ -152,6 +152,8 @@ def grid_of_box(
     Shape2d(x=40, y=35)
     """
     west, south, east, north = require_box(box)
+    if not (math.isfinite(resolution) and resolution > 0):
+        raise InputError(f"{where}: resolution is {resolution}, expected metres above 0")
     low_x, low_y, high_x, high_y = PLATEAU_BOX
     on_plateau = low_x <= west and east <= high_x and low_y <= south and north <= high_y
     middle = round((west + east) / 2), round((south + north) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from importlib import resources
 from typing import Final
@@ -106,7 +107,8 @@ def _head(kind: str, cube: str | None) -> str:
     return (
         "# A recipe of tpsoil: `tpsoil run RECIPE.toml --dry-run` shows what it would compute.\n"
         "# Paths are relative to this file; `tpsoil recipe show TABLE` explains every key.\n\n"
-        f'[run]\nname = "{name}"\ncube = "{cube or "cube.zarr"}"\noutput = "{name}_maps.zarr"\n'
+        f'[run]\nname = "{name}"\ncube = {json.dumps(cube or "cube.zarr", ensure_ascii=False)}\n'
+        f'output = "{name}_maps.zarr"\n'
     )
 
 

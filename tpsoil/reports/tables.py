@@ -205,7 +205,9 @@ def layer_summary(
         classes = palette.layer_kind(layer) == "categorical"
         count, total, minimum, maximum = 0, 0.0, np.inf, -np.inf
         for raw in _bands(decimated):
-            valid = np.isfinite(raw) if raw.dtype.kind == "f" else ~np.isin(raw, list(palette.fill_codes(layer)))
+            valid = np.isfinite(raw)
+            if classes or raw.dtype.kind != "f":
+                valid &= ~np.isin(raw, list(palette.fill_codes(layer)))
             values = raw[valid].astype(np.float64)
             if values.size:
                 count, total = count + values.size, total + float(values.sum())
