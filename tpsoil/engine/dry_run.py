@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
 
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
@@ -15,11 +14,10 @@ from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
 from .manifest import Chunk, Manifest
 from .memory import Forecast, Resources, fit_memory, memory_limit
-from .origin import Origin
 from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
 from .plan import ChunkDigests, Dependencies, StagePlan, model_digest, plan_stage, touched_by
-from .prepare import is_current, is_reported
+from .prepare import TrainedFrom
 from .session import with_origins
 from .state import Preview, Previews
 from .tiles import MAX_TOGETHER
@@ -71,7 +69,8 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
             previews.append(Preview(stage.title, plan, forecast))
         else:
-            dependencies, note = _dependencies_of(stage, origins[stage.name], inputs, digests, place.ledger, upstream)
+            now = TrainedFrom(origins[stage.name], inputs, digests, upstream)
+            dependencies, note = _dependencies_of(stage, now, place.ledger)
             manifest = Manifest(place.ledger, stage.name)
             plan = plan_stage(stage, place.tiling, manifest, inputs, outputs, dependencies, digests)
             to_compute = set(plan.to_compute)
@@ -91,24 +90,17 @@ def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]
         return None
 
 
-def _dependencies_of(
-    stage: Stage,
-    origin: Origin,
-    inputs: list[LayerPlace],
-    digests: ChunkDigests,
-    ledger: Ledger,
-    upstream: Mapping[str, Collection[Chunk]],
-) -> tuple[Dependencies, str]:
+def _dependencies_of(stage: Stage, now: TrainedFrom, ledger: Ledger) -> tuple[Dependencies, str]:
     if stage.prepare is None:
-        return Dependencies(origin), ""
+        return Dependencies(now.origin), ""
     described = ledger.read_json(f"models/{stage.name}.json")
     if described is None:
-        return Dependencies(origin), "the model will be trained"
-    current = is_current(described, origin, inputs, digests, upstream)
+        return Dependencies(now.origin), "the model will be trained"
+    current = now.is_current(described)
     note = "" if current else "the model will be trained again"
-    if current and stage.report is not None and not is_reported(described, origin, inputs, digests, upstream):
+    if current and stage.report is not None and not now.is_reported(described):
         note = "its tables will be made again"
-    return Dependencies(origin, model_digest(described, loads=stage.load is not None)), note
+    return Dependencies(now.origin, model_digest(described, loads=stage.load is not None)), note
 
 
 def _existing_arrays(output: Output, stage: Stage) -> tuple[LayerPlace, ...]:

@@ -49,24 +49,58 @@ class PreparedStage:
     notes: Sequence[str] = ()
 
 
-def prepare_stage(
-    stage: Stage,
-    origin: Origin,
-    inputs: Sequence[LayerPlace],
-    digests: ChunkDigests,
-    ledger: Ledger,
-    reporter: Reporter,
-    workers: int,
-) -> PreparedStage:
+@dataclass(frozen=True)
+class TrainedFrom:
+    """What a stage is trained from now, with which a stored model is compared.
+
+    Parameters
+    ----------
+    origin : Origin
+        Of the stage.
+    inputs : sequence of LayerPlace
+    digests : ChunkDigests
+    changing : mapping of str to chunks
+        Chunks of input layers that will be computed again.
+    """
+
+    origin: Origin
+    inputs: Sequence[LayerPlace]
+    digests: ChunkDigests
+    changing: Mapping[str, Collection[Chunk]] = field(default_factory=dict)
+
+    def is_current(self, described: Mapping[str, Any]) -> bool:
+        """Whether a stored model is what the stage would train; `described` was stored with it."""
+        return described.get("origin") == self.origin.digest and self._same_chunks(described.get("read", {}))
+
+    def is_reported(self, described: Mapping[str, Any]) -> bool:
+        """Whether the stored tables beside the maps are what the stage would report."""
+        reported = described.get("reported")
+        if reported is None or reported["origin"] != self.origin.report or reported["model"] != described["digest"]:
+            return False
+        return self._same_chunks(reported["read"])
+
+    def _same_chunks(self, chunks_read: Mapping[str, Any]) -> bool:
+        """Whether the chunks of inputs that were read have the bytes that they had."""
+        for place in self.inputs:
+            read = chunks_read.get(place.name)
+            if read is None:
+                return False
+            chunks = place.chunks_named(read["chunks"])
+            if not set(chunks).isdisjoint(self.changing.get(place.name, ())):
+                return False
+            self.digests.load(place, chunks)
+            if input_digest(place, {chunk: self.digests.of(place, chunk) for chunk in chunks}) != read["digest"]:
+                return False
+        return True
+
+
+def prepare_stage(stage: Stage, now: TrainedFrom, ledger: Ledger, reporter: Reporter, workers: int) -> PreparedStage:
     """Train what the stage needs trained, unless the same model was trained before from the same data.
 
     Parameters
     ----------
     stage : Stage
-    origin : Origin
-        Of the stage, now.
-    inputs : sequence of LayerPlace
-    digests : ChunkDigests
+    now : TrainedFrom
     ledger : Ledger
         Of the output store, where the model is stored.
     reporter : Reporter
@@ -85,21 +119,21 @@ def prepare_stage(
     same bytes again, and then no tile becomes stale by it.
     """
     if stage.prepare is None:
-        return PreparedStage(Dependencies(origin))
+        return PreparedStage(Dependencies(now.origin))
     key = f"models/{stage.name}"
     described = ledger.read_json(f"{key}.json")
     data = None
-    if described is not None and is_current(described, origin, inputs, digests):
+    if described is not None and now.is_current(described):
         data = _stored(ledger, f"{key}.bin", described["digest"])
         if described.get("state") and _stored(ledger, f"{key}.state", described["state"]) is None:
             data = None
     if described is None or data is None:
-        described, data = _train(stage, origin, inputs, ledger, reporter, workers)
-    if stage.report is not None and not is_reported(described, origin, inputs, digests):
-        described = _report(stage, origin, inputs, described, ledger, reporter, workers)
+        described, data = _train(stage, now, ledger, reporter, workers)
+    if stage.report is not None and not now.is_reported(described):
+        described = _report(stage, now, described, ledger, reporter, workers)
     _write_csv(stage, described, ledger)
     return PreparedStage(
-        Dependencies(origin, model_digest(described, loads=stage.load is not None)),
+        Dependencies(now.origin, model_digest(described, loads=stage.load is not None)),
         f"{key}.bin#{described['digest']}",
         len(data),
         described["attributes"],
@@ -117,15 +151,15 @@ def _stored(ledger: Ledger, key: str, digest: str) -> bytes | None:
 
 
 def _train(
-    stage: Stage, origin: Origin, inputs: Sequence[LayerPlace], ledger: Ledger, reporter: Reporter, workers: int
+    stage: Stage, now: TrainedFrom, ledger: Ledger, reporter: Reporter, workers: int
 ) -> tuple[dict[str, Any], bytes]:
     """Train and store: the description of the model, and its bytes."""
     key = f"models/{stage.name}"
     with reporter.preparing(f"{stage.title}: {stage.prepares}") as progress:
         bench = Workbench(workers, progress, ledger.scratch(stage.name))
-        done, read = _run(inputs, lambda cube: _prepare(stage, cube, bench))
+        done, read = _run(now.inputs, lambda cube: _prepare(stage, cube, bench))
     described = {
-        "origin": origin.digest,
+        "origin": now.origin.digest,
         "read": read,
         "digest": digest_bytes(done.model),
         "attributes": {name: dict(value) for name, value in done.attributes.items()},
@@ -141,20 +175,14 @@ def _train(
 
 
 def _report(
-    stage: Stage,
-    origin: Origin,
-    inputs: Sequence[LayerPlace],
-    described: Mapping[str, Any],
-    ledger: Ledger,
-    reporter: Reporter,
-    workers: int,
+    stage: Stage, now: TrainedFrom, described: Mapping[str, Any], ledger: Ledger, reporter: Reporter, workers: int
 ) -> dict[str, Any]:
     """Make the tables that a stage reports beside its maps, and store them with the model's description."""
     before = described.get("reported") or {"tables": [], "notes": 0}
     state = ledger.read(f"models/{stage.name}.state") or b""
     with reporter.preparing(f"{stage.title}: tables") as progress:
         bench = Workbench(workers, progress)
-        done, read = _run(inputs, lambda cube: _reported(stage, cube, state, bench))
+        done, read = _run(now.inputs, lambda cube: _reported(stage, cube, state, bench))
     own = list(described["notes"])[: len(described["notes"]) - int(before["notes"])]
     tables = {name: text for name, text in described["tables"].items() if name not in before["tables"]}
     described = {
@@ -162,7 +190,7 @@ def _report(
         "tables": {**tables, **{name: table.to_csv(index=False) for name, table in done.tables.items()}},
         "notes": [*own, *done.notes],
         "reported": {
-            "origin": origin.report,
+            "origin": now.origin.report,
             "model": described["digest"],
             "read": read,
             "tables": sorted(done.tables),
@@ -171,63 +199,6 @@ def _report(
     }
     ledger.write_json(f"models/{stage.name}.json", described)
     return ledger.read_json(f"models/{stage.name}.json") or described
-
-
-def is_reported(
-    described: Mapping[str, Any],
-    origin: Origin,
-    inputs: Sequence[LayerPlace],
-    digests: ChunkDigests,
-    changing: Mapping[str, Collection[Chunk]] | None = None,
-) -> bool:
-    """Whether the stored tables beside the maps are what the stage would report now; arguments of `is_current`."""
-    reported = described.get("reported")
-    if reported is None or reported["origin"] != origin.report or reported["model"] != described["digest"]:
-        return False
-    return _same_chunks(reported["read"], inputs, digests, changing)
-
-
-def is_current(
-    described: Mapping[str, Any],
-    origin: Origin,
-    inputs: Sequence[LayerPlace],
-    digests: ChunkDigests,
-    changing: Mapping[str, Collection[Chunk]] | None = None,
-) -> bool:
-    """Whether a stored model is what the stage would train now.
-
-    Parameters
-    ----------
-    described : mapping
-        What was stored with the model.
-    origin, inputs, digests
-        Of now.
-    changing : mapping of str to chunks, optional
-        Chunks of input layers that will be computed again.
-    """
-    return described.get("origin") == origin.digest and _same_chunks(
-        described.get("read", {}), inputs, digests, changing
-    )
-
-
-def _same_chunks(
-    chunks_read: Mapping[str, Any],
-    inputs: Sequence[LayerPlace],
-    digests: ChunkDigests,
-    changing: Mapping[str, Collection[Chunk]] | None,
-) -> bool:
-    """Whether the chunks of inputs that were read have the bytes that they had."""
-    for place in inputs:
-        read = chunks_read.get(place.name)
-        if read is None:
-            return False
-        chunks = place.chunks_named(read["chunks"])
-        if not set(chunks).isdisjoint((changing or {}).get(place.name, ())):
-            return False
-        digests.load(place, chunks)
-        if input_digest(place, {chunk: digests.of(place, chunk) for chunk in chunks}) != read["digest"]:
-            return False
-    return True
 
 
 def _write_csv(stage: Stage, described: Mapping[str, Any], ledger: Ledger) -> None:

@@ -36,7 +36,7 @@ from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes
 from .places import open_store
 from .plan import ChunkDigests, Tiling, plan_stage
 from .pools import open_pool
-from .prepare import PreparedStage, prepare_stage, remove_tables
+from .prepare import PreparedStage, TrainedFrom, prepare_stage, remove_tables
 from .progress import Reporter, log, log_file, logging_to
 from .provenance import root_attributes
 from .repair import describe_damage, sweep
@@ -235,7 +235,8 @@ def _begin(stage: Stage, session: Session) -> StageWork:
     """Train what the stage needs trained, create its layers, and plan its tiles."""
     output, digests, reporter = session.output, session.digests, session.reporter
     inputs, origin = places_of(session.job, stage), session.origins[stage.name]
-    prepared = prepare_stage(stage, origin, inputs, digests, output.ledger, reporter, session.pool.threads_here)
+    now = TrainedFrom(origin, inputs, digests)
+    prepared = prepare_stage(stage, now, output.ledger, reporter, session.pool.threads_here)
     for note in prepared.notes:
         reporter.report(f"{stage.title}: {note}", warning=True)
     places, complete = ensure_arrays(output, stage, session.attributes(stage, prepared))
