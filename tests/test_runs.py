@@ -269,6 +269,8 @@ def test_a_summary_is_of_the_maps_as_they_are_though_it_reads_none(
         np.testing.assert_allclose(list(row[["mean m", "least m", "greatest m"]]), expected, atol=1e-9)
         counts = [int((here & (status_ == code)).sum()) for code in SOLUM_STATUS]
         assert list(row[list(SOLUM_STATUS.values())]) == counts
+        unphysical = maps["production_status"].values == 2
+        assert row["production above 1 m/a"] == int((here & unphysical).sum())
 
 
 def test_records_without_the_numbers_of_the_summary_are_made_again(

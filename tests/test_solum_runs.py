@@ -21,7 +21,9 @@ from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
 from tpsoil.recipes.jobs import result_tables
+from tpsoil.recipes.solum_study import summarise_zones, tally_zones
 from tpsoil.reports.records import read_record
+from tpsoil.variables import SOLUM_STATUS
 
 ROOT = Path(__file__).parent.parent
 
@@ -294,3 +296,17 @@ def test_a_recipe_that_assumes_every_layer_gives_one_value_everywhere(tmp_path: 
     expected = solum.thickness(layers, solum.PUBLISHED[8])
     np.testing.assert_array_equal(maps["solum_thickness"].values, np.float32(expected["solum_thickness"]))
     assert maps["solum_thickness"].shape == (18, 28)
+
+
+def test_the_table_of_zones_counts_statuses_of_stored_maps_only() -> None:
+    layers = {
+        "solum_thickness": np.array([0.5, 1.5, np.nan]), "zone": np.array([1, 1, 1]),
+        "solum_status": np.array([0, 3, 2]), "production_status": np.array([0, 2, 2]),
+    }  # fmt: skip
+    table = summarise_zones([tally_zones(layers)], list(layers))["solum"]
+    counts = dict.fromkeys(SOLUM_STATUS.values(), 0) | {"steady": 1, "no steady state": 1, "capped at bedrock": 1}
+    expected = {"zone": "1", "cells": 2, "mean m": 1.0, "least m": 0.5, "greatest m": 1.5, **counts}
+    assert table.to_dict("records") == [{**expected, "production above 1 m/a": 2}]
+    alone = {name: layers[name] for name in ("solum_thickness", "zone")}
+    table = summarise_zones([tally_zones(alone)], list(alone))["solum"]
+    assert list(table) == ["zone", "cells", "mean m", "least m", "greatest m"]

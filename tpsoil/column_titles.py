@@ -41,7 +41,8 @@ COLUMNS: Final = {
     "extrapolated": "beyond the calibrated range", "negative": "negative", "not_positive": "not positive",
     "replicated_sites": "sites with replicates", "no_data": "cells without a value", "area_km2": "area, km2",
     "steady": "steady, cells", "bare": "bare, cells", "no steady state": "no steady state, cells",
-    "capped at bedrock": "capped at bedrock, cells", "kept": "selected", "evaluation": "evaluations",
+    "capped at bedrock": "capped at bedrock, cells", "production above 1 m/a": "production above 1 m/a, cells",
+    "kept": "selected", "evaluation": "evaluations",
     # Distribution of values.
     "mean": "mean{u}", "mean m": "mean, m", "least m": "minimum, m", "greatest m": "maximum, m", "min": "minimum{u}",
     "max": "maximum{u}", "median": "median{u}", "sd": "standard deviation{u}", "cv": "coefficient of variation, %",

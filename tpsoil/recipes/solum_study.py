@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from math import fsum
 from typing import Any, Final
@@ -16,6 +16,7 @@ from tpsoil.stage import Array
 from tpsoil.variables import PRODUCTION_STATUS, SOLUM_STATUS
 
 UNPHYSICAL: Final = next(code for code, name in PRODUCTION_STATUS.items() if name == "unphysical")
+UNPHYSICAL_CELLS: Final = "production above 1 m/a"
 
 NO_CODE: Final = 255
 """Of a class that is missing."""
@@ -166,14 +167,19 @@ def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     return tallies
 
 
-def summarise_zones(tallies: Sequence[Mapping[str, Any]], _attributes: Any) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production."""
+def summarise_zones(tallies: Sequence[Mapping[str, Any]], stored: Collection[str]) -> Mapping[str, pd.DataFrame]:
+    """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production.
+
+    Statuses are counted where their maps are among the `stored` layers.
+    """
     zones = sorted({zone for tally in tallies for zone in tally}, key=lambda zone: (len(zone), zone))
     gathered = {zone: [tally[zone] for tally in tallies if zone in tally] for zone in zones}
     rows = [_row(zone, parts) for zone, parts in gathered.items() if any(part[0] for part in parts)]
     if len(rows) > 1:
         rows.append(_row("all", [part for parts in gathered.values() for part in parts]))
-    columns = ["zone", "cells", "mean m", "least m", "greatest m", *SOLUM_STATUS.values()]
+    columns = ["zone", "cells", "mean m", "least m", "greatest m"]
+    columns += SOLUM_STATUS.values() if "solum_status" in stored else []
+    columns += [UNPHYSICAL_CELLS] if "production_status" in stored else []
     return {"solum": pd.DataFrame(rows, columns=columns)}  # with its header where no cell has a thickness
 
 
@@ -185,7 +191,7 @@ def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
     row["greatest m"] = round(max(compress(greatest, has_cells)), 3)
     *statuses, unphysical = counts
     row |= {name: int(sum(count)) for name, count in zip(SOLUM_STATUS.values(), statuses)}
-    return row | {"production above 1 m/a": int(sum(unphysical))}
+    return row | {UNPHYSICAL_CELLS: int(sum(unphysical))}
 
 
 def _codes(values: Array) -> Array:
