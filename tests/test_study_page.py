@@ -16,8 +16,9 @@ from tpsoil.recipes.element_options import ElementsTable
 from tpsoil.recipes.section import read_table
 from tpsoil.recipes.templates import new_recipe
 from tpsoil.reports import figures
-from tpsoil.reports.charts import charts_of, is_long
+from tpsoil.reports.charts import charts_of
 from tpsoil.reports.study import COUNTERPARTS, counterparts, number_of, sites_figure
+from tpsoil.table_titles import is_drawn
 
 RNG = np.random.default_rng(5)
 SITES = pd.DataFrame({
@@ -53,7 +54,7 @@ def test_every_table_of_the_study_gets_its_figure() -> None:
     left, right = drawn["Calibration of XRF to ICP-MS, Zn"].axes
     assert any("OLS: ICP-MS = 2 + 1.1 XRF" in str(line.get_label()) for line in left.lines)
     assert right.get_title(loc="left") == "Residuals"
-    assert [is_long(name) for name in ("xrf_Zn", "xrf_coverage", "joint_drivers", "published")] == [
+    assert [is_drawn(name) for name in ("xrf_Zn", "xrf_coverage", "joint_drivers", "published")] == [
         True, False, False, False]  # fmt: skip
 
 

@@ -61,6 +61,24 @@ TITLES: Final = {
 }
 
 
+DRAWN: Final = (
+    "predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_", "sites_",
+    "sensitivity_", "distances_", "letters_", "xrf_", "dependence_", "joint_", "relation_",
+)  # fmt: skip
+"""Prefixes of the names of tables that are kept for figures."""
+
+
+def is_drawn(name: str) -> bool:
+    """Whether a table of a run is kept for a figure, and neither printed nor shown, by its name.
+
+    Examples
+    --------
+    >>> is_drawn("predictions_Fe"), is_drawn("elements"), is_drawn("xrf_coverage")
+    (True, False, False)
+    """
+    return name not in TITLES and f"{name}_".startswith(DRAWN)
+
+
 def table_title(name: str) -> str:
     """Title of a table of a run.
 

@@ -19,7 +19,7 @@ from tpsoil.engine import Job, Previews, dry_run, session
 from tpsoil.engine.ledger import Ledger
 from tpsoil.engine.manifest import RUN_KEY
 from tpsoil.engine.prepare import read_tables
-from tpsoil.table_titles import TITLES, table_title
+from tpsoil.table_titles import TITLES, is_drawn, table_title
 
 from .accuracy_stage import AccuracyTable
 from .catalogue_names import with_open_data
@@ -38,12 +38,6 @@ MEASUREMENT = ("element", "replicated_sites", "within_sd", "residual_sd", "level
 COLUMNS = {"elements": SCORES, "with_extra": SCORES, "uncertainty": UNCERTAINTY, "measurement": MEASUREMENT}
 """Of tables that are wider than a terminal, what is printed; the page and the store have all."""
 
-LONG = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
-        "sites_", "sensitivity_", "distances_", "letters_", "xrf_", "dependence_", "joint_", "relation_")  # fmt: skip
-"""Tables of one element, kept for the figures and not printed."""
-
-PRINTED = ("xrf_coverage", "joint_drivers")
-"""Tables that are printed in spite of their prefix."""
 
 AnyRecipe = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -291,7 +285,7 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
     for name, table in tables.items():
         table.attrs["name"] = name
     ordered = [name for name in TITLES if name in tables]
-    ordered += [name for name in tables if name not in TITLES and (not name.startswith(LONG) or name in PRINTED)]
+    ordered += [name for name in tables if name not in TITLES and not is_drawn(name)]
     return {table_title(name): tables[name] for name in ordered}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,21 +12,6 @@ from tpsoil.variables import CATALOGUE
 
 from . import figures
 from .study import is_of_study, study_charts
-
-LONG: Final = ("predictions_", "coverage_", "importance_", "effect_", "traces_", "transect_", "correlations_",
-               "sites_", "sensitivity_", "distances_")  # fmt: skip
-"""Prefixes of the names of tables that are drawn, not printed."""
-
-
-def is_long(name: str) -> bool:
-    """Whether a table is for a figure, by its name.
-
-    Examples
-    --------
-    >>> is_long("predictions_Fe"), is_long("elements")
-    (True, False)
-    """
-    return is_of_study(name) or (f"{name}_".startswith(LONG) and name != "coverage_by_class")
 
 
 def charts_of(tables: Mapping[str, pd.DataFrame]) -> list[tuple[str, Figure]]:

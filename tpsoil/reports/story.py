@@ -17,9 +17,8 @@ import xarray as xr
 
 import tpsoil
 from tpsoil.display import cell_text
-from tpsoil.table_titles import TITLES, table_title
+from tpsoil.table_titles import TITLES, is_drawn, table_title
 
-from .charts import is_long
 from .figures import palette
 from .records import read_record
 from .study import counterparts
@@ -173,7 +172,7 @@ def _place_table(story: Story, name: str, table: pd.DataFrame, *, simulated: boo
     title = table_title(name)
     caption = name.replace("_", " ").capitalize() if title == name else title
     table.attrs.update(caption=caption, name=name, simulated=simulated)
-    if is_long(name):
+    if is_drawn(name):
         story.charts[name] = table
     else:
         story.scores.append(table)

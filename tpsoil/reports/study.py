@@ -10,14 +10,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from tpsoil.soil_properties import known_property
+from tpsoil.table_titles import is_drawn
 
 from . import figures
 from .figures import palette
 
 PREFIXES: Final = ("sites_", "letters_", "xrf_", "dependence_", "joint_", "relation_")
-"""Prefixes of the names of tables of a study that are drawn, not printed."""
-PRINTED: Final = ("xrf_coverage", "joint_drivers")
-"""Tables of these prefixes that are printed all the same."""
+"""Prefixes of the names of tables of a study that this module draws."""
 
 COUNTERPARTS: Final[tuple[tuple[str, str, str, str], ...]] = (
     ("Table 1", "biomes: range of elevation and climate, samples, sites", "table: class_ranges", "class_ranges"),
@@ -80,7 +79,7 @@ def is_of_study(name: str) -> bool:
     >>> is_of_study("xrf_Zn"), is_of_study("xrf_coverage")
     (True, False)
     """
-    return name.startswith(PREFIXES) and name not in PRINTED
+    return is_drawn(name) and name.startswith(PREFIXES)
 
 
 def counterparts(tables: Sequence[str]) -> pd.DataFrame:
