@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from .show import require_lasting
-
 app = typer.Typer(help="Create, fill, describe and check a datacube.", no_args_is_help=True)
 
 Store = Annotated[
@@ -104,7 +102,7 @@ def info(store: Store) -> None:
     from tpsoil.cube import cube_info, layer_states, open_cube
     from tpsoil.grid import describe, geographic_bounds
 
-    from .show import console
+    from .tables import console
 
     summary = cube_info(store)
     west, south, east, north = geographic_bounds(summary.grid)
@@ -217,6 +215,17 @@ def coarsen(
 
     names = coarsen_store(store, out, factor, layers=layer or None, overwrite=overwrite)
     typer.echo(f"{out}: {', '.join(names)}")
+
+
+def require_lasting(store: str) -> None:
+    """Reject a store in memory, which is lost when the command ends."""
+    from tpsoil.errors import InputError
+
+    if store.startswith("memory://"):
+        raise InputError(
+            f"{store}: a store in memory is lost when the command ends; pass a path, or a URL such as "
+            "s3://bucket/cube.zarr"
+        )
 
 
 Box = tuple[float, float, float, float]

@@ -23,8 +23,7 @@ def demo(
             from tpsoil.demo import run_demo
             from tpsoil.display import cell_text
 
-            from .show import columns_of_text
-            from .tables import width_of_terminal, wrapped
+            from .tables import columns_of_text, width_of_terminal, wrapped
 
         results = run_demo(folder, overwrite=overwrite, drawing=drawing)
     zones = [

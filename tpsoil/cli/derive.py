@@ -63,7 +63,7 @@ def _list() -> None:
     from tpsoil.covariates.groups import GROUPS
     from tpsoil.recipes.reference import option_rows
 
-    from .show import console
+    from .tables import console
 
     out = console()
     out.print("Missing inputs of a group are derived first; existing layers are retained.", highlight=False)

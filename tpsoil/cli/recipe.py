@@ -32,7 +32,7 @@ def show(
 
     from tpsoil.recipes.reference import recipe_keys, reference_text
 
-    from .show import console
+    from .tables import console
 
     if markdown or (table or "").partition(".")[0] == "derive":
         typer.echo(reference_text(table), nl=False)

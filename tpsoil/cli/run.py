@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .show import columns_of_text, require_lasting
-from .tables import table_text, width_of_terminal, wrapped
+from .cube import require_lasting
+from .tables import columns_of_text, table_text, width_of_terminal, wrapped
 
 if TYPE_CHECKING:
     from tpsoil.engine import Previews

@@ -78,7 +78,7 @@ def _overview(selected: Sequence[Any], own: Path | None) -> None:
 
     from tpsoil.sources import read_catalogue
 
-    from .show import console
+    from .tables import console
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     for title in ("layer", "used by", "dataset", "open alternative"):

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from tpsoil import engine  # not the recipes: their libraries take as long to load as the rest
 
-from .show import columns_of_text
-from .tables import width_of_terminal, wrapped
+from .tables import columns_of_text, width_of_terminal, wrapped
 
 if TYPE_CHECKING:
     from tpsoil.engine import Preview

@@ -1,14 +1,16 @@
-"""Tables and sentences of a run within the width of a terminal."""
+"""Tables and sentences within the width of a terminal, a pipe or a log."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
 GAP = 2
 """Spaces between columns."""
@@ -28,6 +30,26 @@ class _Column(NamedTuple):
 def width_of_terminal() -> int:
     """Columns of the terminal; 80 of a pipe."""
     return shutil.get_terminal_size()[0] if sys.stdout.isatty() else PIPE_WIDTH
+
+
+def console() -> Console:
+    """A console as wide as the terminal; 80 columns, without colour, for a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH, color_system=None, force_terminal=False)
+
+
+def columns_of_text(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table of texts, every column aligned to the right.
+
+    Examples
+    --------
+    >>> columns_of_text(["stage", "tiles"], [["slope", "6"]])
+    ['stage  tiles', 'slope      6']
+    """
+    table = [headings, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in table]
 
 
 def wrapped(text: str, width: int) -> str:
