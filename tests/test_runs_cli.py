@@ -8,16 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import matplotlib.image
 import numpy as np
 import pytest
 import rasterio
 import shapely
 import small_run
+import xarray as xr
+from matplotlib.colors import to_rgb
 from rasterio.transform import from_origin
 
 from tpsoil.cli import main
-from tpsoil.cube import open_cube
+from tpsoil.cli.run import _draw
+from tpsoil.cube import add_layer, create_cube, open_cube
+from tpsoil.grid import coordinates
 from tpsoil.recipes import run
+from tpsoil.reports.figures import palette
 
 
 def command(*arguments: str) -> int:
@@ -199,3 +205,20 @@ def test_a_recipe_whose_folder_was_moved_is_not_computed_again(
     run(small_run.recipe_of(Path(), **changes))
     assert capsys.readouterr().err.count("small: complete; 0 of 16 tiles computed") == 3
     assert {name: small_run.files_of(folder / "maps.zarr" / name) for name in layers} == files
+
+
+def test_maps_that_a_run_draws_show_masked_cells_as_tpsoil_map_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = small_run.small_grid(32)
+    mask = np.ones(grid.shape, "uint8")
+    mask[12:20, 12:20] = 0
+    thickness = np.linspace(0.5, 1.5, mask.size, dtype="float32").reshape(mask.shape)
+    create_cube(tmp_path / "maps.zarr", grid, chunks=16)
+    for name, values in {"solum_thickness": np.where(mask == 1, thickness, np.nan), "soil_mask": mask}.items():
+        add_layer(tmp_path / "maps.zarr", name, xr.DataArray(values, dims=("y", "x"), coords=coordinates(grid)))
+    monkeypatch.setattr("tpsoil.recipes.map_layers", lambda store: ["solum_thickness"])
+    (path,) = _draw(str(tmp_path / "maps.zarr"))
+    pixels = matplotlib.image.imread(path)[..., :3]
+    grey = np.isclose(pixels, to_rgb(palette.MASKED), atol=1 / 255).all(axis=2)
+    assert grey.mean() > 0.01

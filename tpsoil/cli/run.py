@@ -100,10 +100,12 @@ def _draw(store: str) -> list[Path]:
     from tpsoil.cube import open_cube
     from tpsoil.engine.places import is_url
     from tpsoil.reports.figures import map_layer, save
+    from tpsoil.soil_mask import MASK
 
     if is_url(store):
         return []
     local = Path(store)
     folder = local.with_name(local.name.removesuffix(".zarr") + "_maps")
     cube = open_cube(store)
-    return [save(map_layer(cube[name]), folder / f"{name}.png") for name in recipes.map_layers(store)]
+    mask = cube.get(MASK)
+    return [save(map_layer(cube, name, mask=mask), folder / f"{name}.png") for name in recipes.map_layers(store)]
