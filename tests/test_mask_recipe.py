@@ -104,6 +104,9 @@ def test_a_mask_of_the_user_stays_and_water_is_masked_beside_it(folder: Path, tm
 def test_a_mask_of_nothing_is_rejected(folder: Path, tmp_path: Path) -> None:
     recipe = recipe_of(folder, tmp_path, features=["elevation"])
     recipe["mask"] = {}
+    recipe_with_crs = {**recipe_of(folder, tmp_path), "mask": {"no_soil": ["water"], "crs": "EPSG:3035"}}
+    with pytest.raises(RecipeError, match="crs has no effect without polygons"):
+        run(recipe_with_crs, progress=False)
     with pytest.raises(RecipeError, match="is empty, expected boundary, glaciers, lakes or no_soil"):
         run(recipe, progress=False)
 

@@ -47,6 +47,8 @@ class MaskTable(Section):
     def _something(self) -> MaskTable:
         if not self.files and "no_soil" not in self.model_fields_set:
             raise ValueError("is empty, expected boundary, glaciers, lakes or no_soil")
+        if self.crs is not None and not self.files:
+            raise ValueError("crs has no effect without polygons; give boundary, glaciers or lakes, or leave crs out")
         return self
 
     @property
