@@ -74,6 +74,24 @@ def _zones(folder: Path) -> AnyRecipe:
     return recipe
 
 
+def test_settings_of_the_calibration_decide_neither_zones_nor_the_comparison(tmp_path: Path) -> None:
+    recipe = _zones(tmp_path)
+
+    def decisive() -> dict[str, Any]:
+        own = ("solum_zones", "solum_comparison")
+        return {stage.name: decisive_options(stage) for stage in job_of(recipe).stages if stage.name in own}
+
+    before = decisive()
+    recipe["solum"]["calibration"] |= {"starts": 3, "evaluations": 500, "quantiles": [0.5]}
+    assert decisive() == before
+    recipe["solum"]["calibration"]["units"] = "cm"
+    assert all(options != before[name] for name, options in decisive().items())
+    recipe["solum"]["zones"]["rank"] = False
+    before = decisive()["solum_zones"]
+    recipe["solum"]["calibration"]["units"] = "m"
+    assert decisive()["solum_zones"] == before
+
+
 def _sources(folder: Path) -> AnyRecipe:
     """Rasters, NetCDF and a URL as layers; polygons as mask."""
     with web.serving(folder) as address:

@@ -43,7 +43,7 @@ def comparison_stage(table: ComparisonTable, calibration: CalibrationTable | Non
         inputs=inputs,
         outputs=difference_outputs(table),
         compute=compute_differences,
-        options={"table": table, "calibration": calibration},
+        options={"table": table, "calibration": None if calibration is None else calibration.of_profiles},
         indifferent=OF_PROFILES,
         identity=named_profiles(calibration),
         files=() if calibration is None else calibration.files,

@@ -207,6 +207,13 @@ class CalibrationTable(ProfilesTable):
         """Keywords of `tpsoil.solum.calibrate`."""
         return {name: getattr(self, name) for name in SEARCH}
 
+    @property
+    def of_profiles(self) -> CalibrationTable:
+        """The table without what decides the calibration alone, for a stage that only reads the profiles."""
+        kept = {*ProfilesTable.model_fields, "simulated"}
+        fields = type(self).model_fields
+        return self.model_copy(update={name: fields[name].get_default() for name in fields if name not in kept})
+
 
 class SensitivityTable(Section):
     """`[solum.sensitivity]`: one parameter or layer at a time is changed, the others stay.

@@ -28,6 +28,7 @@ def zones_stage(table: ZonesTable, calibration: CalibrationTable | None, availab
     """The stage that makes the layer `zone`."""
     pool = table.pool(available)
     inputs = (*dict.fromkeys((*pool, *(n for n in ("elevation",) if n in available), *mask_inputs(available))),)
+    ranked_on = calibration.of_profiles if table.rank and calibration is not None else None
     return Stage(
         name="solum_zones",
         title="zones",
@@ -35,10 +36,10 @@ def zones_stage(table: ZonesTable, calibration: CalibrationTable | None, availab
         inputs=inputs,
         outputs=(replace(CATALOGUE["zone"], flags={zone: f"zone {zone}" for zone in range(1, table.k + 1)}),),
         compute=compute_zones,
-        options={"table": table, "calibration": calibration, "pool": pool, "seed": seed},
+        options={"table": table, "calibration": ranked_on, "pool": pool, "seed": seed},
         indifferent=OF_PROFILES,
-        identity=named_profiles(calibration),
-        files=calibration.files if table.rank and calibration is not None else (),
+        identity=named_profiles(ranked_on),
+        files=() if ranked_on is None else ranked_on.files,
         prepare=prepare_zones,
         prepares="fitting zones",
         load=load_zones,
@@ -54,7 +55,7 @@ def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbenc
     names = tuple(options["pool"])
     tables: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
-    if table.rank and calibration is not None:
+    if calibration is not None:
         ranked = _rank(cube, names, table, calibration, int(options["seed"]))
         tables["importance_solum"] = ranked
         retained = set(ranked.loc[ranked["kept"], "feature"])
@@ -74,7 +75,7 @@ def prepare_zones(cube: xr.Dataset, options: Mapping[str, Any], _bench: Workbenc
         notes.append(f"covariates without variance, left out of the zones: {', '.join(zones.dropped_)}")
     tables["solum_zones"] = zones.summary_.round(3)
     attributes = {"covariates": " ".join(names), "gamma": zones.gamma_, "cost": round(zones.cost_, 3)}
-    if calibration is not None and table.rank and calibration.simulated:
+    if calibration is not None and calibration.simulated:
         attributes["simulated"] = "true"
     return Prepared(zones.dumps().encode(), tables, {"": attributes}, notes)
 
