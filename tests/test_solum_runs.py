@@ -20,9 +20,11 @@ from tpsoil import solum
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
 from tpsoil.grid import grid_of
-from tpsoil.recipes.jobs import result_tables
+from tpsoil.recipes.jobs import job_of, preview, result_tables
 from tpsoil.recipes.solum_study import summarise_zones, tally_zones
 from tpsoil.reports.records import read_record
+from tpsoil.stage import decisive_options
+from tpsoil.table_titles import TITLES
 from tpsoil.variables import SOLUM_STATUS
 
 ROOT = Path(__file__).parent.parent
@@ -310,3 +312,36 @@ def test_the_table_of_zones_counts_statuses_of_stored_maps_only() -> None:
     alone = {name: layers[name] for name in ("solum_thickness", "zone")}
     table = summarise_zones([tally_zones(alone)], list(alone))["solum"]
     assert list(table) == ["zone", "cells", "mean m", "least m", "greatest m"]
+
+
+def test_the_sensitivity_is_computed_again_alone_and_removed_with_its_table(tmp_path: Path) -> None:
+    recipe = small_run.make_small(tmp_path, side=32)
+    del recipe["elements"]
+    title, output = TITLES["solum_sensitivity"], recipe["run"]["output"]
+    recipe["solum"]["sensitivity"] = {}
+    tpsoil.run(recipe, progress=False)
+    first = result_tables(output)[title]
+    recipe["solum"]["sensitivity"] = {"change": 0.2}
+    plan = {item.plan.stage: item for item in preview(recipe)}["solum"]
+    assert (len(plan.plan.to_compute), plan.note) == (0, "its tables will be made again")
+    tpsoil.run(recipe, progress=False)
+    second = result_tables(output)[title]
+    assert list(second["input"]) == list(first["input"])
+    assert not second.equals(first)
+    del recipe["solum"]["sensitivity"]
+    tpsoil.run(recipe, progress=False)
+    assert title not in result_tables(output)
+
+
+def test_the_calibration_is_not_repeated_for_the_sensitivity(tmp_path: Path) -> None:
+    recipe = small_run.make_small(tmp_path, side=32)
+    del recipe["elements"]
+    (tmp_path / "profiles.csv").write_text("x,y,solum_thickness\n1,1,0.8\n")
+    recipe["solum"] = {"zones": "published", "calibration": {"profiles": str(tmp_path / "profiles.csv")}}
+
+    def decisive() -> dict[str, Any]:
+        return next(decisive_options(stage) for stage in job_of(recipe).stages if stage.name == "solum")
+
+    before = decisive()
+    recipe["solum"]["sensitivity"] = {"change": 0.2}
+    assert decisive() == before

@@ -118,9 +118,12 @@ def prepare_stage(stage: Stage, now: TrainedFrom, ledger: Ledger, reporter: Repo
     changed chunk without a sample makes its tile stale, not the model. As training is deterministic, it may return the
     same bytes again, and then no tile becomes stale by it.
     """
-    if stage.prepare is None:
-        return PreparedStage(Dependencies(now.origin))
     key = f"models/{stage.name}"
+    if stage.prepare is None:
+        if ledger.read_json(f"{key}.json") is not None:  # of an earlier recipe
+            for suffix in (".json", ".bin", ".state"):
+                ledger.remove(f"{key}{suffix}")
+        return PreparedStage(Dependencies(now.origin))
     described = ledger.read_json(f"{key}.json")
     data = None
     if described is not None and now.is_current(described):
@@ -129,7 +132,10 @@ def prepare_stage(stage: Stage, now: TrainedFrom, ledger: Ledger, reporter: Repo
             data = None
     if described is None or data is None:
         described, data = _train(stage, now, ledger, reporter, workers)
-    if stage.report is not None and not now.is_reported(described):
+    if stage.report is None and "reported" in described:  # by an earlier recipe
+        described = _without_reported(described)
+        ledger.write_json(f"{key}.json", described)
+    elif stage.report is not None and not now.is_reported(described):
         described = _report(stage, now, described, ledger, reporter, workers)
     _write_csv(stage, described, ledger)
     return PreparedStage(
@@ -178,17 +184,15 @@ def _report(
     stage: Stage, now: TrainedFrom, described: Mapping[str, Any], ledger: Ledger, reporter: Reporter, workers: int
 ) -> dict[str, Any]:
     """Make the tables that a stage reports beside its maps, and store them with the model's description."""
-    before = described.get("reported") or {"tables": [], "notes": 0}
     state = ledger.read(f"models/{stage.name}.state") or b""
     with reporter.preparing(f"{stage.title}: tables") as progress:
         bench = Workbench(workers, progress)
         done, read = _run(now.inputs, lambda cube: _reported(stage, cube, state, bench))
-    own = list(described["notes"])[: len(described["notes"]) - int(before["notes"])]
-    tables = {name: text for name, text in described["tables"].items() if name not in before["tables"]}
+    own = _without_reported(described)
     described = {
-        **described,
-        "tables": {**tables, **{name: table.to_csv(index=False) for name, table in done.tables.items()}},
-        "notes": [*own, *done.notes],
+        **own,
+        "tables": {**own["tables"], **{name: table.to_csv(index=False) for name, table in done.tables.items()}},
+        "notes": [*own["notes"], *done.notes],
         "reported": {
             "origin": now.origin.report,
             "model": described["digest"],
@@ -199,6 +203,17 @@ def _report(
     }
     ledger.write_json(f"models/{stage.name}.json", described)
     return ledger.read_json(f"models/{stage.name}.json") or described
+
+
+def _without_reported(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of a model without the tables and notes that were reported beside its maps."""
+    before = described.get("reported") or {"tables": [], "notes": 0}
+    notes = list(described["notes"])
+    return {
+        **{key: value for key, value in described.items() if key != "reported"},
+        "tables": {name: text for name, text in described["tables"].items() if name not in before["tables"]},
+        "notes": notes[: len(notes) - int(before["notes"])],
+    }
 
 
 def _write_csv(stage: Stage, described: Mapping[str, Any], ledger: Ledger) -> None:

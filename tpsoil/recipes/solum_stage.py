@@ -23,7 +23,7 @@ from tpsoil.solum import (
     thickness,
 )
 from tpsoil.solum.options import GREATEST_PUBLISHED_M, Curvature, Deposition
-from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
+from tpsoil.stage import Array, Prepared, Report, Stage, Window, Workbench
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, variable
 
@@ -238,18 +238,25 @@ def solum_stage(table: SolumTable, available: set[str], seed: int) -> Stage:
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         compute=compute_solum,
-        options={"table": table, "seed": seed if calibration is not None else None},
+        options={
+            "table": table,
+            "seed": seed if calibration is not None else None,
+            "sensitivity": table.sensitivity,
+        },
         indifferent=(
             "table.comparison",
             "table.validation",
             "table.forcing",
             "table.transient",
+            "table.sensitivity",
             *(f"table.{key}" for key in OF_PROFILES),
         ),
         identity=named_profiles(calibration),
         files=() if calibration is None else calibration.files,
         prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,
-        prepares="calibrating" if calibration is not None else "computing sensitivities",
+        prepares="calibrating" if calibration is not None else "preparing",
+        report=report_sensitivity if table.sensitivity is not None else None,
+        reported=("sensitivity",),
         load=load_calibration if calibration is not None else None,
         attributes={"": common},
         bytes_per_cell=BYTES_PER_CELL,
@@ -266,23 +273,27 @@ def _fitted_climate() -> dict[int, dict[str, float]]:
 
 
 def prepare_solum(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:
-    """Calibrate where that is asked for, then the sensitivity of the map."""
+    """Calibrate where that is asked for; the state is the calibration, for the sensitivity of the map."""
     table: SolumTable = options["table"]
     if table.validation is not None:  # before hours of calibration
         require_independent(table.validation, table.calibration)
-    prepared = prepare_calibration(cube, options, bench) if table.calibration is not None else Prepared(b"")
-    if table.sensitivity is None:
-        return prepared
-    step = max(1, math.ceil(math.sqrt(cube.sizes["y"] * cube.sizes["x"] / table.sensitivity.max_cells)))
+    if table.calibration is None:
+        return Prepared(b"")
+    prepared = prepare_calibration(cube, options, bench)
+    return replace(prepared, state=prepared.model)
+
+
+def report_sensitivity(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, _bench: Workbench) -> Report:
+    """The sensitivity of the map, from the calibration where there is one."""
+    table: SolumTable = options["table"]
+    asked: SensitivityTable = options["sensitivity"]
+    step = max(1, math.ceil(math.sqrt(cube.sizes["y"] * cube.sizes["x"] / asked.max_cells)))
     decimated = cube.isel(y=slice(step // 2, None, step), x=slice(step // 2, None, step)).load()
-    calibrated = load_calibration(prepared.model) if table.calibration is not None else None
+    calibrated = load_calibration(state) if table.calibration is not None else None
     rows = one_at_a_time(
-        *_model_of(decimated, table, calibrated),
-        change=table.sensitivity.change,
-        temperature_change=table.sensitivity.temperature_change,
+        *_model_of(decimated, table, calibrated), change=asked.change, temperature_change=asked.temperature_change
     )
-    sensitivity = {"solum_sensitivity": sensitivity_table(rows), "sensitivity_solum": rows.round(5)}
-    return replace(prepared, tables={**prepared.tables, **sensitivity})
+    return Report({"solum_sensitivity": sensitivity_table(rows), "sensitivity_solum": rows.round(5)})
 
 
 def _model_of(layers: xr.Dataset, table: SolumTable, calibrated: Calibration | None) -> tuple[xr.Dataset, Any, Any]:
