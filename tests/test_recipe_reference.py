@@ -61,9 +61,9 @@ def test_a_template_is_a_recipe_without_faults(kind: str, cube: Path, tmp_path: 
     path.write_text(new_recipe(kind, str(cube)))
     assert read_recipe(path).run.cube == str(cube)
     tomllib.loads(new_recipe(kind))  # also without a cube
-    quoted = cube.rename(tmp_path / 'the "sample" cube.zarr')
+    quoted = tmp_path / 'the "sample" cube.zarr'
+    quoted.symlink_to(cube)
     assert tomllib.loads(new_recipe(kind, str(quoted)))["run"]["cube"] == str(quoted)
-    quoted.rename(cube)
 
 
 def test_a_template_runs_from_standard_input(
