@@ -21,7 +21,9 @@ from tpsoil.recipes.solum_stage import SolumTable
 from tpsoil.solum import Effort, SolumOptions, SolumParameters, calibrate, ensemble_thickness, thickness
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.calibration import calibration_from
-from tpsoil.solum.ensembles import Ensemble
+from tpsoil.solum.ensembles import Ensemble, quantiles_at
+from tpsoil.solum.inputs import NEEDED
+from tpsoil.solum.options import Deposition
 from tpsoil.solum.space import search_space
 
 TRUTH = SolumParameters(0.3, 1300.0, 1e-4, 3e-5, 0.05, 0.02, 1.0, 5e-3)
@@ -130,6 +132,22 @@ def test_one_member_without_residual_is_the_map(name: str, value: Any) -> None:
     np.testing.assert_allclose(quantiles["solum_thickness_p50"].values, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(quantiles["no_steady_state_share"].values, 1.0 - balanced)
     assert balanced.any()
+
+
+@pytest.mark.parametrize("deposition", typing.get_args(Deposition))
+def test_a_profile_without_a_steady_state_is_predicted_as_mapped(deposition: Deposition) -> None:
+    cap: dict[str, Any] = {} if deposition == "nan" else {"greatest_thickness_m": 1.7}
+    options = SolumOptions(deposition=deposition, dust_input=1.0, **cap)  # more dust than erosion: no balance anywhere
+    parameters = parameters_of(options)
+    space = search_space("physical", "eight", options)
+    member = space.combinations_of(np.array([getattr(parameters, key) for key in space.names]))[None]
+    one = Ensemble(member, np.zeros(1), member[0], member[0])
+    cell = dict(zip(NEEDED, (3.0, 500.0, 2.0, 1.0, -1e-3)))
+    profiles = pd.DataFrame({**cell, "depth_to_bedrock": [1.2, 5.0, np.nan]})
+    mapped = thickness({str(name): profiles[name].to_numpy() for name in profiles}, parameters, options)
+    quantiles = quantiles_at(profiles.assign(zone=1), {1: one}, (0.05, 0.5, 0.95), options, seed=0)
+    for column in quantiles.T:
+        np.testing.assert_allclose(column, mapped["solum_thickness"].values)
 
 
 def test_the_recipe_has_every_option_of_the_model() -> None:

@@ -192,10 +192,12 @@ def quantiles_at(
     }
     maps = ensemble_thickness(layers, ensembles, options, probabilities=probabilities, seed=seed, residual=residual)
     quantiles = np.stack([maps[quantile_name(p)].values for p in probabilities], axis=1)
-    prescribed = options.greatest_thickness_m if options.deposition == "cap" else np.nan
+    if options.deposition == "nan":
+        return quantiles
     depth = layers["depth_to_bedrock"].values if options.cap_to_bedrock and "depth_to_bedrock" in layers else np.nan
     without = np.isnan(quantiles).all(axis=1) & np.isfinite(maps[NO_STEADY_STATE_SHARE.name].values)
-    return np.where(without[:, None], np.fmin(prescribed, depth + np.zeros(len(table)))[:, None], quantiles)
+    prescribed = np.fmin(options.greatest_thickness_m, depth + np.zeros(len(table)))
+    return np.where(without[:, None], prescribed[:, None], quantiles)
 
 
 def _quantiles(
