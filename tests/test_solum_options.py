@@ -20,7 +20,7 @@ from tpsoil.grid import coordinates
 from tpsoil.recipes.solum_stage import SolumTable
 from tpsoil.solum import Effort, SolumOptions, SolumParameters, calibrate, ensemble_thickness, thickness
 from tpsoil.solum.archive import calibration_bytes
-from tpsoil.solum.calibration import calibration_from
+from tpsoil.solum.calibration import Calibration, calibration_from
 from tpsoil.solum.ensembles import Ensemble, quantiles_at
 from tpsoil.solum.inputs import NEEDED
 from tpsoil.solum.options import Deposition
@@ -205,6 +205,21 @@ def test_two_density_ratios_are_rejected() -> None:
 def test_wrong_options_are_named_all_at_once() -> None:
     with pytest.raises(InputError, match=r"curvature_convention is 'convx'.*dust_input is nan.*cap_to_bedrock is 2"):
         SolumOptions(curvature_convention="convx", dust_input=float("nan"), cap_to_bedrock=2)  # type: ignore[arg-type]
+
+
+def test_a_maximum_thickness_without_effect_is_rejected() -> None:
+    words = r"greatest_thickness_m is 3\.0, without effect with deposition 'nan'.*leave it out"
+    with pytest.raises(InputError, match=words):
+        SolumOptions(deposition="nan", greatest_thickness_m=3.0)
+    assert SolumOptions(deposition="nan").balance().deposition != SolumOptions().balance().deposition
+    useless = {"deposition": "nan", "greatest_thickness_m": 3.0}
+    with pytest.raises(RecipeError, match=words):
+        tpsoil.run({"run": {"name": "a", "output": "memory://out"}, "solum": useless})
+    with pytest.raises(ValueError, match=words):
+        SolumTable.model_validate({**useless, "calibration": {"profiles": "profiles.csv"}})
+    # Calibrations of before this was rejected are still read.
+    stored = Calibration({}, *[pd.DataFrame() for _ in range(7)], {}, {"options": useless})
+    assert stored.options == SolumOptions(deposition="nan")
 
 
 def test_a_calibration_of_before_the_options_were_one_object_is_read() -> None:

@@ -148,6 +148,7 @@ class SolumTable(Section):
 
     @model_validator(mode="after")
     def _usable_parameters(self) -> SolumTable:
+        options = self.options  # which rejects those without effect
         if isinstance(self.zones, ZonesTable):
             if self.calibration is None and self.parameters == "published":
                 raise ValueError(
@@ -174,7 +175,7 @@ class SolumTable(Section):
                 raise ValueError("parameters and calibration both define the parameters; give one")
             return self
         parameters = solum_parameters(self.parameters)
-        self.options.require_density_ratio(parameters, "parameters")
+        options.require_density_ratio(parameters, "parameters")
         if isinstance(parameters, Mapping) and self.zones == "none":
             raise ValueError("zones is 'none', but parameters are given by zone; give one table of parameters")
         return self

@@ -93,6 +93,8 @@ class Calibration:
         if stored is None:  # written before the options were one object
             names = ("density_ratio", "greatest_thickness_m")
             stored = {name: self.settings[name] for name in names if name in self.settings}
+        if stored.get("deposition") == "nan":  # earlier files may have a maximum, which had no effect
+            stored = {name: value for name, value in stored.items() if name != "greatest_thickness_m"}
         return SolumOptions(**stored)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -40,9 +40,10 @@ class SolumOptions:
         -100 laplacian.
     deposition : {"cap", "nan", "clip_gravity"}
         Value of a cell without a steady state (E <= `least_erosion`): min(`greatest_thickness_m`, depth to bedrock);
-        NaN; or the balance of water, wind and dust alone. Its status is 2.
+        NaN; or the balance of water, wind and dust alone, else as "cap". Its status is 2.
     greatest_thickness_m : float, m
-        For `deposition="cap"`; >= 0. The default is the published map's maximum.
+        Of cells without a balance, not a bound of the others; >= 0. The default is the published map's maximum. With
+        `deposition="nan"` any other value is rejected.
     cap_to_bedrock : bool
         Whether thickness is bounded by `depth_to_bedrock`. False: not capped; saprolite is then 0 there.
     dust_input : float, m a-1
@@ -58,7 +59,7 @@ class SolumOptions:
     Raises
     ------
     InputError
-        For values out of the ranges above, all at once.
+        For values out of the ranges above, and a `greatest_thickness_m` that has no effect, all at once.
 
     Notes
     -----
@@ -92,6 +93,11 @@ class SolumOptions:
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
                 faults.append(f"{name} is {value!r}, expected a finite number that is not negative")
+        if self.deposition == "nan" and self.greatest_thickness_m != GREATEST_PUBLISHED_M:
+            faults.append(
+                f"greatest_thickness_m is {self.greatest_thickness_m!r}, without effect with deposition 'nan': "
+                "cells without a balance have no thickness; leave it out, or use deposition 'cap'"
+            )
         if not _is_number(self.dust_input):
             faults.append(f"dust_input is {self.dust_input!r}, expected a finite number of m a-1")
         if self.density_ratio is not None and not (_is_number(self.density_ratio) and self.density_ratio > 0):
