@@ -114,6 +114,26 @@ def test_quantile_intervals_are_wide_where_the_data_are(skewed: TrainedForest) -
     assert one["flat"] - one["steep"] > 2 * abs(two["flat"] - two["steep"])
 
 
+@pytest.mark.parametrize("labels", [["all", "flat"], [1, "1"]])
+def test_groups_that_could_be_taken_for_another_are_rejected(skewed: TrainedForest, labels: list[object]) -> None:
+    by = pd.Series(np.resize(np.array(labels, dtype=object), len(skewed.rows)), index=skewed.rows.index)
+    with pytest.raises(InputError, match="expected names that differ from each other and from 'all'.*rename them"):
+        coverage_table(skewed, [0.9], by=by)
+
+
+@pytest.mark.parametrize("method", ["quantile", "spread", "residual"])
+def test_rows_without_a_group_have_the_correction_of_all(skewed: TrainedForest, method: str) -> None:
+    """As `class_correction` maps them."""
+    by = pd.Series("steep", index=skewed.rows.index).where(skewed.rows["slope"] > 20)
+    part = by.isna().map({True: "without", False: "with"})
+    own, overall = (
+        coverage_table(skewed, [0.9], by=part, method=method, conditional=labels).set_index("group")
+        for labels in (by, None)
+    )
+    assert own.loc["without"].equals(overall.loc["without"])
+    assert not own.loc["with"].equals(overall.loc["with"])
+
+
 def test_interval_score_by_hand() -> None:
     table = plots(30)
     trained = train(table, "Fe", FEATURES, "site", folds="random", trees=8)

@@ -17,6 +17,8 @@ from tpsoil.forest.trained import LEVELS, TrainedForest, forward, tails
 Floats = npt.NDArray[np.float64]
 Method = Literal["quantile", "spread", "residual"]
 
+ALL: Final = "all"
+"""Group of all rows in a table by group."""
 SMALLEST_GROUP: Final = 50
 """Samples of a class that has a correction of its own. With the minimum of 9 for 90 %, arid Europe in kNNDM folds,
 whose 139 samples are nearly all in one fold, is covered by 63 %; by 91 % with the correction of all."""
@@ -83,13 +85,17 @@ class Conformal:
         crossed = lower > upper
         return np.where(crossed, middle, lower), np.where(crossed, middle, upper)
 
-    def around_mean(self, mean: npt.NDArray[Any], sd: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    def around_mean(
+        self, mean: npt.NDArray[Any], sd: npt.NDArray[Any], correction: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """Limits around a prediction, for "spread" and "residual".
 
         Parameters
         ----------
         mean, sd : ndarray
             Mean of the trees and spread between them, in the target's own unit.
+        correction : ndarray, optional
+            Of each row; by default `self.correction` for all.
 
         Returns
         -------
@@ -97,7 +103,8 @@ class Conformal:
             In the target's own unit.
         """
         centre, spread = spread_on_fit(np.asarray(mean, np.float64), np.asarray(sd, np.float64), self.transform)
-        half = self.correction * (spread + self.offset if self.method == "spread" else 1.0)
+        factor = self.correction if correction is None else correction
+        half = factor * (spread + self.offset if self.method == "spread" else 1.0)
         if self.transform == "log10":
             return 10.0 ** (centre - half), 10.0 ** (centre + half)
         return centre - half, centre + half
@@ -222,7 +229,7 @@ def coverage_table(
         What is corrected.
     conditional : Series or array_like, optional
         Group of each used row with a correction of its own, learned from the other folds: coverage is then nominal
-        within each group that has enough rows, not only on average.
+        within each group that has enough rows, not only on average. Rows without a group have that of all.
 
     Returns
     -------
@@ -235,7 +242,8 @@ def coverage_table(
     Raises
     ------
     InputError
-        For a level that was not stored, or groups of another length.
+        For a level that was not stored, groups of another length, and names of groups that do not differ as text from
+        each other and from "all".
 
     Notes
     -----
@@ -250,28 +258,25 @@ def coverage_table(
 
     frame = trained.predictions[_kind(trained, kind)]
     transform = str(trained.settings["transform"])
-    own = np.full(len(frame), "all") if conditional is None else _labels(conditional, frame.index).astype(object)
-    own[pd.isna(own)] = ""  # rows without a group are one
+    own = np.full(len(frame), None) if conditional is None else _labels(conditional, frame.index)
+    fold_of = frame["fold"].to_numpy()
     y, mean, sd = (frame[name].to_numpy() for name in ("observed", "predicted", "sd"))
     centre, spread, offset = _spreads(frame, transform) if method == "spread" else (mean, sd, 0.0)
-    parts = {"all": np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
+    parts = {ALL: np.ones(len(frame), dtype=bool), **_groups(by, frame.index)}
     rows: list[dict[str, Any]] = []
     for level in levels:
         scores = _scores(frame, level, method, transform)
-        lower, upper = np.empty(len(frame)), np.empty(len(frame))
-        raw_low, raw_high = _limits(frame, level, transform)
-        for fold in np.unique(frame["fold"]):
-            here = frame["fold"].to_numpy() == fold
+        correction = np.empty(len(frame))
+        for fold in np.unique(fold_of):
+            here = fold_of == fold
             by_group = group_quantiles(scores[~here], own[~here], level, smallest=SMALLEST_GROUP)
-            for label in pd.unique(own[here]):
-                rows_here = here & (own == label)
-                correction = float(by_group.of([label])[0])
-                fitted = Conformal(level, method, correction, "none", int((~here).sum()), offset)
-                if method == "quantile":
-                    limits = fitted.around_quantiles(raw_low[rows_here], raw_high[rows_here])
-                else:
-                    limits = fitted.around_mean(centre[rows_here], spread[rows_here])
-                lower[rows_here], upper[rows_here] = limits
+            correction[here] = by_group.of(own[here])  # of all, for rows without a group: as in the map
+        fitted = Conformal(level, method, float("nan"), "none", len(frame), offset)
+        raw_low, raw_high = _limits(frame, level, transform)
+        if method == "quantile":
+            lower, upper = fitted.around_quantiles(raw_low, raw_high, correction)
+        else:
+            lower, upper = fitted.around_mean(centre, spread, correction)
         z = float(norm.ppf((1 + level) / 2))
         penalty = 2 / (1 - level) * (np.maximum(lower - y, 0) + np.maximum(y - upper, 0))
         for name, part in parts.items():
@@ -340,4 +345,11 @@ def _groups(by: pd.Series | npt.ArrayLike | None, index: pd.Index[Any]) -> Mappi
     if by is None:
         return {}
     labels = _labels(by, index)
-    return {str(name): labels == name for name in sorted(pd.unique(labels[~pd.isna(labels)]), key=str)}
+    names = sorted(pd.unique(labels[~pd.isna(labels)]), key=str)
+    texts = [str(name) for name in names]
+    if ALL in texts or len(set(texts)) < len(texts):
+        raise InputError(
+            f"intervals: groups are {texts}, expected names that differ from each other and from '{ALL}', the row of "
+            "all rows; rename them"
+        )
+    return {text: labels == name for text, name in zip(texts, names)}
