@@ -49,6 +49,8 @@ def test_calibrated_distributions_have_uniform_pit_and_nominal_quantiles() -> No
     assert every["crps"].iloc[0] == pytest.approx(np.hypot(2, 0.5) / np.sqrt(np.pi), rel=0.12)
     with pytest.raises(InputError, match="level is 0.7"):
         calibration_tables(trained, {}, level=0.7)
+    with pytest.raises(InputError, match="groups are by 'all'"):
+        calibration_tables(trained, {"all": table["half"]})
 
 
 def test_the_interval_of_the_true_value_is_narrower_and_covers_it() -> None:
@@ -56,6 +58,8 @@ def test_the_interval_of_the_true_value_is_narrower_and_covers_it() -> None:
     trained = train(table, "value", ["height"], "site", folds="group", trees=30, min_samples_leaf=60)
     result = within_site_error(trained)
     assert result is not None
+    with pytest.raises(InputError, match=r"level is 0\.7"):
+        within_site_error(trained, level=0.7)
     row = result.iloc[0]
     assert row["within_sd"] == pytest.approx(2.0, rel=0.1)
     assert row["within_share"] == pytest.approx(0.5, abs=0.1)

@@ -78,14 +78,15 @@ def calibration_tables(
     Raises
     ------
     InputError
-        For another level.
+        For another level, and groups by "all".
 
     References
     ----------
     Gneiting and Raftery 2007, Journal of the American Statistical Association 102, doi 10.1198/016214506000001437
     """
-    if level not in LEVELS:
-        raise InputError(f"calibration: level is {level!r}, expected one of {list(LEVELS)}")
+    _require_level(level)
+    if "all" in groups:
+        raise InputError("calibration: groups are by 'all', which is the row of all rows; give them another name")
     frame = trained.predictions[trained.deciding]
     observed = frame["observed"].to_numpy(dtype=np.float64)
     quantiles, levels = corrected_quantiles(trained)
@@ -127,6 +128,7 @@ def within_site_error(trained: TrainedForest, *, level: float = 0.9) -> pd.DataF
     trained : TrainedForest
         With several rows at some sites.
     level : float
+        One of 0.5, 0.8, 0.9, 0.95.
 
     Returns
     -------
@@ -136,6 +138,11 @@ def within_site_error(trained: TrainedForest, *, level: float = 0.9) -> pd.DataF
         `width_true`, mean widths of the intervals for a new measurement and for the true value. On the scale of the
         fit. None without replicates.
 
+    Raises
+    ------
+    InputError
+        As `calibration_tables`.
+
     Notes
     -----
     The residuals out of fold include the error of the measurement, so the intervals are those of a new measurement. For
@@ -143,6 +150,7 @@ def within_site_error(trained: TrainedForest, *, level: float = 0.9) -> pd.DataF
     """
     from scipy.stats import norm
 
+    _require_level(level)
     if trained.groups is None:
         return None
     frame = trained.predictions[trained.deciding]
@@ -155,7 +163,7 @@ def within_site_error(trained: TrainedForest, *, level: float = 0.9) -> pd.DataF
     within = float(((observed - mean[site]) ** 2).sum() / (count - 1).sum())
     residual = float(((observed - frame["predicted"].to_numpy(dtype=np.float64)) ** 2).mean())
     quantiles, levels = corrected_quantiles(trained)
-    low, high = (quantiles[:, int(np.argmin(np.abs(levels - tail)))] for tail in tails(level))
+    low, high = quantiles[:, np.searchsorted(levels, tails(level))].T
     half = (high - low) / 2
     z = float(norm.ppf((1 + level) / 2))
     true = np.sqrt(np.maximum(half**2 - z**2 * within, 0.0))
@@ -164,3 +172,8 @@ def within_site_error(trained: TrainedForest, *, level: float = 0.9) -> pd.DataF
         "residual_sd": float(np.sqrt(residual)), "within_share": within / residual, "level": level,
         "width_measurement": float(2 * half.mean()), "width_true": float(2 * true.mean()),
     }])  # fmt: skip
+
+
+def _require_level(level: float) -> None:
+    if level not in LEVELS:
+        raise InputError(f"calibration: level is {level!r}, expected one of {list(LEVELS)}")
