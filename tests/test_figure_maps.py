@@ -333,6 +333,23 @@ def test_response_times_are_marked_at_the_age_of_the_holocene() -> None:
     assert ["////"] not in [list(getattr(c, "hatches", None) or ()) for c in fast.axes[0].collections]
 
 
+def test_masked_cells_have_no_part_in_the_shares_of_a_map() -> None:
+    """Lakes: all slow and outside; a quarter of the soil is."""
+    columns = np.arange(56)
+    lake = layer("soil_mask", np.where(columns < 28, 0, 1))
+    first = np.broadcast_to(columns < 35, GRID.shape)
+    figure = figures.response_time_map(layer("response_time", np.where(columns < 35, 1e5, 1e2)), mask=lake)
+    assert "slower than 11,700 a: 25 %" in legend_texts(figure)
+    cube = xr.Dataset({"iron": layer("iron", ramp(1e4, 3e4)), "applicability": layer("applicability", ~first * 1.0)})
+    for shown in (
+        figures.applicability_map(cube, "iron", mask=lake),
+        figures.applicability_map(cube.assign(soil_mask=lake), "iron"),
+    ):
+        assert "outside the area of applicability: 25 %" in legend_texts(shown)
+        hatched = [c for c in shown.axes[0].collections if getattr(c, "hatches", None) == ["////"]]
+        assert hatched[0].get_paths()[0].get_extents().x0 > -1340 + 27 * 50
+
+
 # --- colours ---------------------------------------------------------------------------------------------------
 
 

@@ -291,6 +291,12 @@ def draw_values(axes: Axes, picture: Picture, values: Floats, norm: Normalize, c
                        interpolation="nearest", zorder=2, gid="values", aspect="auto")  # fmt: skip
 
 
+def drawn_cells(axes: Axes) -> npt.NDArray[np.bool_]:
+    """Cells that a map shows: with a value, and not masked; one False where none is drawn."""
+    image = next((image for image in reversed(axes.images) if image.get_gid() == "values"), None)
+    return np.array(False) if image is None else ~np.ma.getmaskarray(np.ma.asarray(image.get_array()))
+
+
 def draw_excluded(
     axes: Axes, layer: xr.DataArray, picture: Picture, mask: xr.DataArray | None, source: xr.DataArray | xr.Dataset,
     longest_side: int,

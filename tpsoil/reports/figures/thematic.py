@@ -241,14 +241,15 @@ def response_time_map(
     figure = maps.map_layer(source, name, ax=ax, log=True, longest_side=longest_side, **how)
     axes = ax if ax is not None else figure.axes[0]
     picture = read_picture(layer, longest_side)
-    positive = picture.values > 0
+    positive = (picture.values > 0) & maps.drawn_cells(axes)
     if not positive.any():
         return figure
-    share = picture.share(picture.values > age, positive)
+    slow = positive & (picture.values > age)
+    share = picture.share(slow, positive)
     drawn = next((image for image in axes.images if image.colorbar is not None), None)
     if drawn is not None and drawn.colorbar is not None and min(drawn.get_clim()) < age < max(drawn.get_clim()):
         drawn.colorbar.ax.axhline(age, color="#56B4E9", linewidth=2.2, gid="age")
-    draw_hatching(axes, picture, picture.values > age, "white")  # slow cells are dark
+    draw_hatching(axes, picture, slow, "white")  # slow cells are dark
     label = f"slower than {age:,.0f} a: {share:.0f} %"
     patch = Patch(facecolor="#3B0F70", edgecolor="white", hatch=palette.HATCH, linewidth=0.5, label=label)
     canvas.add_to_legend(axes, [patch])

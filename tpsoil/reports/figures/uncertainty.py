@@ -114,7 +114,7 @@ def applicability_map(
     axes = ax if ax is not None else figure.axes[0]
     picture = read_picture(layer, longest_side)
     flag = read_picture(inside, longest_side).values
-    mapped = np.isfinite(picture.values)
+    mapped = maps.drawn_cells(axes)
     outside = mapped & (flag == 0)
     if not mapped.any():
         return figure
