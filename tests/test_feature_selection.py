@@ -36,6 +36,14 @@ def test_features_with_a_signal_are_selected() -> None:
     assert np.isnan(chosen.nested_rmse)
 
 
+def test_ordered_classes_follow_the_targets_of_the_training_part_alone() -> None:
+    """Every row is a class of its own: ordered by all targets it would be the target under another name."""
+    table = table_of(90, 1, signal=0.0).assign(kind=np.arange(90))
+    options = {"folds": "random", "n_folds": 3, "trees": 20, "categories": "ordered", "categorical": ["kind"]}
+    chosen = select_features(table, "Zn", ["kind", "rain", "slope"], nested=False, **options)
+    assert min(chosen.all_rmse, chosen.rmse) > 0.9 * table["Zn"].std()
+
+
 def test_the_score_of_a_selection_among_noise_is_optimistic() -> None:
     """No feature explains anything: the error of new data is the standard deviation of the target."""
     gap = []

@@ -17,7 +17,7 @@ from tpsoil.errors import InputError
 from tpsoil.evaluation import Kriging, Variogram
 from tpsoil.forest import TrainedForest, conformal_intervals, train
 from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.forest.residual_kriging import KrigedForest, krige_residuals
+from tpsoil.forest.residual_kriging import KrigedForest, _Task, krige_residuals
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.recipes import run
 from tpsoil.recipes.jobs import result_tables
@@ -132,9 +132,10 @@ def field_samples(count: int, *, correlated: bool, span: float = 200_000, seed: 
     return pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "height": height, "value": value})
 
 
-def trained_on(table: pd.DataFrame, folds: str) -> TrainedForest:
+def trained_on(table: pd.DataFrame, folds: str, *classes: str) -> TrainedForest:
     settings = {"trees": 30, "min_samples_leaf": 10, "transform": "log10", "block_size": 150_000.0, "n_folds": 3}
-    return train(table, "value", ["height"], folds=folds, **settings)
+    own = {"categories": "ordered", "categorical": list(classes)} if classes else {}
+    return train(table, "value", ["height", *classes], folds=folds, **settings, **own)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,15 @@ def test_kriging_is_used_where_it_wins(kriged: tuple[TrainedForest, KrigedForest
     moved = np.log10(after["q0.9"] / before["q0.9"])
     np.testing.assert_allclose(moved, after["predicted"] - before["predicted"], atol=1e-12)
     assert conformal_intervals(with_kriging.trained, 0.9).correction < conformal_intervals(trained, 0.9).correction
+
+
+def test_residuals_of_ordered_classes_are_of_rows_whose_target_was_not_used() -> None:
+    """Every row is a class of its own: ordered by all targets it would leave no residual to krige."""
+    table = field_samples(250, correlated=True).assign(kind=np.arange(250))
+    trained = trained_on(table, "random", "kind")
+    residuals = _Task(trained, table[["x", "y"]].to_numpy(), False, 8, 1).residuals(np.arange(250))
+    out_of_fold = trained.predictions["random"]
+    assert residuals.std() > 0.8 * (out_of_fold["observed"] - out_of_fold["predicted"]).std()
 
 
 def test_kriging_that_does_not_win_is_not_used() -> None:

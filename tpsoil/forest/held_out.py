@@ -138,10 +138,7 @@ def _fold_forest(
     trained: TrainedForest, kind: str, fold: int, part: npt.NDArray[np.bool_], workers: int
 ) -> tuple[CompiledForest, pd.DataFrame]:
     """The forest that predicted a fold, grown again, and its columns of all rows."""
-    settings, design = trained.settings, trained.design
-    if trained.encoding.style == "ordered":
-        encoding = trained.encoding.relearned(trained.rows, trained.fitted_target, style="ordered", rows=part)
-        design = encoding.table(trained.rows)
+    settings, design = trained.settings, trained.design_from(part)
     stream = (int(settings["seed"]), 1 + FOLD_KINDS.index(kind), fold)
     spec = replace(spec_of(settings, stream), settings=settings["chosen_by_fold"][kind][fold])
     return fit_compiled(design[part], trained.fitted_target[part], spec, workers=workers), design

@@ -149,13 +149,14 @@ class _Task:
         # Rows at one position share their covariates; where no site is named, they are one.
         sites = np.unique(self.place[rows], axis=0, return_inverse=True)[1].ravel() if groups is None else groups
         folds = make_folds(len(rows), "group", n_folds=FOLDS, groups=sites, seed=seed + 2)
-        design, target = trained.design.iloc[rows], trained.fitted_target[rows]
+        target = trained.fitted_target
         result = np.empty(len(rows))
         for fold in range(int(folds.max()) + 1):
-            test = folds == fold
+            part, test = rows[folds != fold], rows[folds == fold]
+            design = trained.design_from(part)
             spec = spec_of(trained.settings, (seed, 9, fold), trees=TREES)
-            compiled = fit_compiled(design[~test], target[~test], spec, workers=self.workers)
-            result[test] = target[test] - compiled.predict(design[test])[0]
+            compiled = fit_compiled(design.iloc[part], target[part], spec, workers=self.workers)
+            result[folds == fold] = target[test] - compiled.predict(design.iloc[test])[0]
         return result
 
     def kriging(self, rows: npt.NDArray[np.int64]) -> Kriging | None:

@@ -256,7 +256,7 @@ class _Search:
         base = self.base
         # The order of the table, so that a set of features has one forest however it was put together.
         columns = [column for name, own in base.encoding.sources.items() if name in features for column in own]
-        design, target = base.design[columns], base.fitted_target
+        design, target = base.design_from(part)[columns], base.fitted_target
         compiled = fit_compiled(design.iloc[part], target[part], spec_of(base.settings, stream))
         self.grown.append(None)
         predicted = compiled.predict(design.iloc[test])[0]

@@ -223,6 +223,25 @@ class TrainedForest:
         member = PlainForest(forest, levels_of([forest], quantiles, None), self.encoding)
         return map_forests({"": member}, cube, layers, unseen=unseen)
 
+    def design_from(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> pd.DataFrame:
+        """The design of all rows as learned from some: "ordered" classes follow the targets of these alone.
+
+        Parameters
+        ----------
+        rows : ndarray of int or bool
+            Positions or mask of rows whose target may be used, such as the training part of a fold.
+
+        Returns
+        -------
+        DataFrame
+            Rows and columns as `design`, which it is under other styles.
+        """
+        if self.encoding.style != "ordered":
+            return self.design
+        used = np.zeros(len(self.rows), dtype=bool)
+        used[rows] = True
+        return self.encoding.relearned(self.rows, self.fitted_target, style="ordered", rows=used).table(self.rows)
+
     def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
         """The same forest grown on other rows of its design, such as a bootstrap sample; unscored.
 
