@@ -317,6 +317,15 @@ def test_effects_of_a_trained_forest_with_bands() -> None:
     np.testing.assert_allclose(partial_dependence(trained, "slope", grid=grid)["effect"], slow, rtol=1e-12)
 
 
+def test_the_band_of_local_effects_is_of_the_rows_of_the_curve() -> None:
+    slope = np.random.default_rng(5).random(200)
+    trained = train(pd.DataFrame({"slope": slope, "Fe": 100 * slope}), "Fe", ["slope"], folds="random", trees=20)
+    steep = trained.rows[slope > 0.5]
+    curve = accumulated_local_effects(trained, "slope", steep, bins=5, bootstrap=5, trees=20)
+    assert np.ptp(curve["effect"]) > 40
+    assert abs((curve["low"] + curve["high"]) / 2 - curve["effect"]).max() < 5
+
+
 def test_effects_reject_invalid_input() -> None:
     rows = pd.DataFrame({"a": [1.0, 2], "rock": ["x", "y"], "flat": [3.0, 3.0], "hole": [1.0, np.nan]})
     f = lambda t: np.zeros(len(t))  # noqa: E731

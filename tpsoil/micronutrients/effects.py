@@ -86,7 +86,7 @@ def partial_dependence(
     mesh = [axis.ravel() for axis in np.meshgrid(*values, indexing="ij")]
     table = pd.DataFrame(dict(zip(names, mesh)))
     table["effect"] = _dependence(predict, rows, names, mesh)
-    return _with_band(table, model, resampling, lambda again, _: _dependence(again, rows, names, mesh))
+    return _with_band(table, model, resampling, lambda again, some: _dependence(again, some, names, mesh), rows)
 
 
 def accumulated_local_effects(
@@ -150,16 +150,18 @@ def accumulated_local_effects(
     if bins < 1:
         raise InputError(f"accumulated_local_effects: bins is {bins}, expected 1 or more")
     edges = [_edges(rows[name].to_numpy(dtype=np.float64), bins, name) for name in names]
+    own = None if X is None else rows
     if len(names) == 1:
         effect, counts = _ale_one(predict, rows, names[0], edges[0])
         table = pd.DataFrame({names[0]: edges[0], "effect": effect})
         table.attrs["rows_by_bin"] = counts.tolist()
-        return _with_band(table, model, resampling, lambda again, some: _ale_one(again, some, names[0], edges[0])[0])
+        one = names[0], edges[0]
+        return _with_band(table, model, resampling, lambda again, some: _ale_one(again, some, *one)[0], own)
     surface, counts, empty = _ale_two(predict, rows, names, edges)
     first, second = np.meshgrid(*edges, indexing="ij")
     table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
     table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
-    return _with_band(table, model, resampling, lambda again, some: _ale_two(again, some, names, edges)[0].ravel())
+    return _with_band(table, model, resampling, lambda again, some: _ale_two(again, some, names, edges)[0].ravel(), own)
 
 
 def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -327,10 +329,15 @@ def _bin_of(x: Floats, edges: Floats) -> npt.NDArray[np.int64]:
 
 
 def _with_band(
-    table: pd.DataFrame, model: Any, resampling: Resampling, curve: Callable[[Predict, pd.DataFrame], Floats]
+    table: pd.DataFrame,
+    model: Any,
+    resampling: Resampling,
+    curve: Callable[[Predict, pd.DataFrame], Floats],
+    rows: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """The table with the band between the curves of the resampled forests, where there are any."""
-    curves = [curve(predict, rows) for predict, rows in _resampled_forests(model, resampling)]
+    """The table with the band between the curves of the resampled forests, over the rows or each one's own."""
+    forests = _resampled_forests(model, resampling)
+    curves = [curve(predict, own if rows is None else rows) for predict, own in forests]
     if curves:
         tails = [(1 - resampling.band) / 2, (1 + resampling.band) / 2]
         table["low"], table["high"] = np.quantile(np.stack(curves), tails, axis=0)
