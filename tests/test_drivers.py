@@ -367,3 +367,5 @@ def test_numbers_of_values_bands_and_permutations_are_checked() -> None:
     forest = RandomForestRegressor(3, random_state=0).fit(rows, [0.0, 1.0])
     with pytest.raises(InputError, match="repeats is 0, expected 1 or more"):
         permutation_importance(forest, rows, np.array([0.0, 1.0]), repeats=0)
+    with pytest.raises(InputError, match="repeats is 0, expected 1 or more"):
+        importance(forest, rows, np.array([0.0, 1.0]), repeats=0)

@@ -82,14 +82,15 @@ def importance(
     >>> importance(train(table, "Fe", ["slope", "noise"], trees=20)).index.tolist()
     ['slope', 'noise']
     """
+    in_tree, in_fold = (1, 5) if repeats is None else (repeats, repeats)
     if isinstance(forest, TrainedForest):
         if X is not None or y is not None:
             raise InputError("importance: a TrainedForest has its own training rows; omit X and y")
         columns = columns_of_sets(forest.encoding.sources, sets)
         out_of_bag = permutation_importance(
-            forest.forest, forest.design, forest.fitted_target, columns, repeats=repeats or 1, seed=seed
+            forest.forest, forest.design, forest.fitted_target, columns, repeats=in_tree, seed=seed
         )
-        ranked = held_out_importance(forest, sets, folds=folds, repeats=5 if repeats is None else repeats, seed=seed)
+        ranked = held_out_importance(forest, sets, folds=folds, repeats=in_fold, seed=seed)
         table = ranked.join(out_of_bag)
         table.attrs = ranked.attrs
     else:
@@ -100,7 +101,7 @@ def importance(
         names = list(getattr(forest, "feature_names_in_", [f"x{k}" for k in range(forest.n_features_in_)]))
         design = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X), columns=names)
         target = np.asarray(y, dtype=np.float64)
-        table = permutation_importance(forest, design, target, sets, repeats=repeats or 1, seed=seed)
+        table = permutation_importance(forest, design, target, sets, repeats=in_tree, seed=seed)
         table = table.sort_values("mean_increase", ascending=False, kind="stable")
     table["rank"] = np.arange(1, len(table) + 1)
     return table
