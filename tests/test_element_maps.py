@@ -21,7 +21,7 @@ from tpsoil.forest.outputs import layer_variables
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_samples
 from tpsoil.mapped_area import mapped_covariates
-from tpsoil.micronutrients import MapOptions, element_model, map_elements, train_elements
+from tpsoil.micronutrients import MapOptions, calibrate_xrf, element_model, map_elements, train_elements
 from tpsoil.recipes.element_options import ElementsTable
 
 SIDE = 40
@@ -266,6 +266,9 @@ def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
         map_elements(wide.assign(lon=10.0), cube, ["Fe"], FEATURES, **options)
     with pytest.raises(InputError, match="elements= and features="):
         map_elements(wide, cube)
+    line = calibrate_xrf(np.arange(12.0), np.arange(12.0) + 1)
+    with pytest.raises(InputError, match="calibrations widen the interval, which level=None omits"):
+        map_elements(trained, cube, level=None, calibrations={"Fe": line})
     with pytest.raises(InputError, match="with trained forests, omit"):
         map_elements(trained, cube, trees=5)
     with pytest.raises(MissingInputError, match="no layer 'elevation'"):

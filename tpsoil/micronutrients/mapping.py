@@ -203,7 +203,7 @@ def map_elements(
     Raises
     ------
     InputError
-        As `train_elements`.
+        As `train_elements`. For calibrations without an interval.
     MissingInputError
         For features that the cube does not have; all are listed.
 
@@ -224,6 +224,10 @@ def map_elements(
     ['zinc', 'zinc_sd']
     """
     chosen = MapOptions(level=level, conformal=conformal, kriging=kriging, extra_layers=extra_layers)
+    if calibrations and level is None:
+        raise InputError(
+            "map_elements: calibrations widen the interval, which level=None omits; pass a level, or omit them"
+        )
     cube = with_soil_mask(require_cube(cube, "map_elements"))
     if isinstance(samples, pd.DataFrame):
         if elements is None or features is None:
