@@ -658,6 +658,10 @@ def test_paired_comparison_of_models() -> None:
     assert same["p"] == 1
     with pytest.raises(InputError, match="at least two groups"):
         compare_models(observed, first, second, groups=np.zeros(150))
+    sites = np.where(np.arange(150) < 9, None, np.arange(150) // 3)
+    for function, models in ((compare_models, (first, second)), (score_intervals, (first,))):
+        with pytest.raises(InputError, match="9 rows have no group.*name their site or drop them"):
+            function(observed, *models, groups=sites)
 
 
 def test_levels_and_draws_of_the_bootstrap_are_checked() -> None:

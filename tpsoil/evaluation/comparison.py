@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, require_named
+from tpsoil.evaluation.distances import group_codes
 from tpsoil.evaluation.scores import MEASURES, score
 
 
@@ -43,7 +44,8 @@ def score_intervals(
     Raises
     ------
     InputError
-        As `tpsoil.evaluation.score`; for a single group, groups of another length, a level outside 0..1, and no draw.
+        As `tpsoil.evaluation.score`; for a single group, rows without a group, groups of another length, a level
+        outside 0..1, and no draw.
 
     Examples
     --------
@@ -143,10 +145,8 @@ def _require_draws(level: float, draws: int, where: str) -> None:
 def _members(groups: npt.ArrayLike | None, count: int, where: str) -> list[npt.NDArray[Any]]:
     if groups is None:
         return [np.array([k]) for k in range(count)]
-    labels = np.asarray(groups)
-    if labels.shape != (count,):
-        raise InputError(f"{where}: groups have shape {labels.shape}, expected ({count},): one label a row")
-    members = [np.asarray(part) for part in pd.Series(np.arange(count)).groupby(labels).indices.values()]
+    codes = group_codes(groups, count, where=where, sort=True)
+    members = [np.flatnonzero(codes == code) for code in range(int(codes.max()) + 1)]
     if len(members) < 2:
         raise InputError(f"{where}: all rows are one group, expected at least two groups to draw from")
     return members
