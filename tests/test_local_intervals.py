@@ -12,10 +12,10 @@ from scipy.stats import norm
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation import conformal_quantile, group_quantiles
-from tpsoil.forest import train
+from tpsoil.forest import area_of_applicability, train
 from tpsoil.forest.intervals import SMALLEST_GROUP, conformal_scores
 from tpsoil.forest.layers import MapModel, map_models
-from tpsoil.forest.local_intervals import ShiftCorrection, shift_correction
+from tpsoil.forest.local_intervals import ShiftCorrection, class_correction, shift_correction
 from tpsoil.forest.outputs import SPREAD_LIMITS
 from tpsoil.forest.standardised import residual_variogram
 
@@ -67,6 +67,32 @@ def test_intervals_by_class_cover_each_class(trained: Any, truth: pd.DataFrame) 
     assert attrs["interval_coverage"] == "nominal within classes of kind"
     assert attrs["interval_correction"].startswith("1: ")
     np.testing.assert_array_equal(plain["v"], by_class["v"])
+
+
+def test_rows_are_matched_by_position(truth: pd.DataFrame) -> None:
+    """A table of two files may repeat its labels."""
+    table, cells = simulated(200, 3), truth[FEATURES].iloc[::20]
+    options = {"categorical": ["kind"], "trees": 10, "folds": "random"}
+    repeated = train(table.set_axis(np.arange(200) // 2), "value", FEATURES, **options)
+    (one, _), (two, _) = (
+        shift_correction(t, 0.9, cells) for t in (repeated, train(table, "value", FEATURES, **options))
+    )
+    np.testing.assert_array_equal(one.scores, two.scores)
+    np.testing.assert_array_equal(one.reached, two.reached)
+
+
+def test_a_forest_of_other_rows_has_no_intervals(trained: Any, truth: pd.DataFrame) -> None:
+    """Its folds and predictions are those of the first training."""
+    again = trained.refit(np.random.default_rng(0).integers(1200, size=1200), trees=5)
+    for use in (
+        lambda: MapModel.of(again),
+        lambda: class_correction(again, 0.9, "kind"),
+        lambda: shift_correction(again, 0.9, truth[FEATURES]),
+        lambda: area_of_applicability(again, truth[FEATURES]),
+    ):
+        with pytest.raises(InputError, match="grown again on other rows"):
+            use()
+    assert MapModel.of(again, level=None).conformal is None
 
 
 def test_layers_are_lazy_equal_on_every_chunking_and_after_storage(trained: Any, truth: pd.DataFrame) -> None:

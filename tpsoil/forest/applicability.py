@@ -60,7 +60,7 @@ def area_of_applicability(
     Raises
     ------
     InputError
-        For a constant column, weights that are all 0, a single fold.
+        For a constant column, weights that are all 0, a single fold; without `folds` also for a forest of `refit`.
     MissingInputError
         Where the cube or table lacks a column.
 
@@ -140,6 +140,8 @@ class ForestSpace:
         ------
         InputError
         """
+        if folds is None:
+            trained.require_own_rows("applicability")
         table = trained.rows[list(trained.features)]
         encoding = trained.encoding.relearned(table, trained.fitted_target, style="onehot")
         if weights is None:

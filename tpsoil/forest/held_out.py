@@ -85,8 +85,7 @@ def held_out_importance(
         raise InputError(f"importance: the forest was not scored by folds '{kind}'; it has {list(trained.predictions)}")
     if repeats < 1:
         raise InputError(f"importance: repeats is {repeats}, expected 1 or more")
-    if len(trained.folds) != len(trained.rows) or not trained.folds.index.equals(trained.rows.index):
-        raise InputError("importance: a forest that was grown again on other rows has no held-out rows; use the first")
+    trained.require_own_rows("importance")
     columns = columns_of_sets(trained.encoding.sources, sets)
     labels, target = trained.folds[kind].to_numpy(), trained.fitted_target
     count = int(labels.max()) + 1

@@ -121,7 +121,7 @@ def class_correction(trained: TrainedForest, level: float, feature: str) -> Clas
     Raises
     ------
     InputError
-        For another feature, or one that is a number.
+        For another feature, or one that is a number, and a forest that was grown again by `refit`.
 
     References
     ----------
@@ -135,9 +135,10 @@ def class_correction(trained: TrainedForest, level: float, feature: str) -> Clas
             f"intervals: '{feature}' {reason}; intervals by class need a class among the features "
             f"({', '.join(classes) or 'this forest has none'})"
         )
-    scores = conformal_scores(trained, level)
-    labels = pd.to_numeric(trained.rows[feature].reindex(scores.index), errors="coerce").to_numpy(dtype=np.float64)
-    groups = group_quantiles(scores.to_numpy(), labels, level, smallest=SMALLEST_GROUP)
+    trained.require_own_rows("intervals")
+    scores = conformal_scores(trained, level).to_numpy()
+    labels = pd.to_numeric(trained.rows[feature], errors="coerce").to_numpy(dtype=np.float64)
+    groups = group_quantiles(scores, labels, level, smallest=SMALLEST_GROUP)
     codes = np.sort(np.array([float(str(code)) for code in groups.by_group], dtype=np.float64))
     return ClassCorrection(feature, codes, groups.of(codes), groups.overall)
 
@@ -164,7 +165,7 @@ def shift_correction(
     Raises
     ------
     InputError
-        For fewer than 20 complete samples or cells.
+        For fewer than 20 complete samples or cells, and a forest that was grown again by `refit`.
 
     Notes
     -----
@@ -179,8 +180,9 @@ def shift_correction(
     """
     from sklearn.ensemble import RandomForestRegressor
 
+    trained.require_own_rows("intervals")
     scores = conformal_scores(trained, level)
-    own = trained.encoding.table(trained.rows.loc[scores.index])
+    own = trained.encoding.table(trained.rows)
     area = trained.encoding.table(cells[list(trained.features)], unseen="missing")
     complete, area = own.notna().all(axis=1).to_numpy(), area.dropna()
     own = own[complete]

@@ -242,6 +242,18 @@ class TrainedForest:
         used[rows] = True
         return self.encoding.relearned(self.rows, self.fitted_target, style="ordered", rows=used).table(self.rows)
 
+    def require_own_rows(self, where: str) -> None:
+        """Reject a forest that was grown again by `refit`: folds and predictions are of the first one's rows.
+
+        Raises
+        ------
+        InputError
+        """
+        if not self.folds.index.equals(self.rows.index):
+            raise InputError(
+                f"{where}: a forest that was grown again on other rows has no held-out rows; use the first"
+            )
+
     def refit(self, rows: npt.NDArray[np.int64], *, trees: int | None = None, seed: int = 0) -> TrainedForest:
         """The same forest grown on other rows of its design, such as a bootstrap sample; unscored.
 
