@@ -180,6 +180,14 @@ def test_a_decimated_fit_reads_an_even_grid_of_cells() -> None:
     assert (thin.predict(data) == Zones(k=3, n_init=2, start_cells=100).fit(data).predict(data)).mean() > 0.99
 
 
+def test_cells_without_elevation_do_not_change_the_order() -> None:
+    data = plateau().drop_vars("soil_mask")
+    data["elevation"].values[7, 4] = np.nan  # of the lowest zone
+    climate = ["mean_annual_temperature", "annual_precipitation"]
+    summary = Zones(k=3, n_init=3).fit(data, names=climate).summary_
+    assert (np.diff(summary["mean_annual_temperature"]) < 0).all()
+
+
 def test_classes_unseen_by_the_fit_are_mismatches(fitted: Zones) -> None:
     data = plateau()
     strange = data.assign(parent_material=xr.full_like(data["parent_material"], 99))

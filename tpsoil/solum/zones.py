@@ -244,8 +244,10 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     def _order(self, height: Doubles) -> None:
         counts = np.bincount(self._labels, minlength=self.k)
-        mean = np.bincount(self._labels, weights=height, minlength=self.k) / np.maximum(counts, 1)
-        order = np.argsort(np.where(counts > 0, mean, np.inf), kind="stable")
+        known = np.isfinite(height)
+        used = np.bincount(self._labels[known], minlength=self.k)
+        mean = np.bincount(self._labels[known], weights=height[known], minlength=self.k) / np.maximum(used, 1)
+        order = np.argsort(np.where(used > 0, mean, np.inf), kind="stable")
         self.centres_, self.modes_, self.counts_ = self.centres_[order], self.modes_[order], counts[order]
         self._labels = np.argsort(order).astype(np.int32)[self._labels]
 
