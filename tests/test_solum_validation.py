@@ -105,6 +105,14 @@ def test_intervals_of_the_map_are_counted_with_limits_above_them() -> None:
         validate_at_profiles(layers, pits(5), quantiles={0.05: "absent"})
 
 
+def test_an_empty_problem_of_a_file_is_none() -> None:
+    table = pits(12)
+    for problem in (np.nan, None, ["", None, "no depth"] * 4):
+        counts = validate_at_profiles(maps(), table.assign(problem=problem)).counts.set_index("profiles")["count"]
+        assert counts["used"] == (8 if isinstance(problem, list) else 12)
+        assert counts.get("no depth", 0) == 12 - counts["used"]
+
+
 def test_every_profile_is_counted() -> None:
     table = pits(12)
     mask = np.ones((SIDE, SIDE), "uint8")

@@ -179,8 +179,10 @@ def _placed(maps: xr.Dataset, profiles: pd.DataFrame, quantiles: dict[float, str
     cell = pd.Series(-1, index=table.index)
     cell[placed] = np.asarray(row) * box.shape[1] + np.asarray(column)
     reason = pd.Series("", index=table.index, dtype=object)
+    problem = table.get("problem", reason).astype(object)
+    problem = problem.where(problem.notna(), "")  # an empty cell of a file
     causes: list[tuple[Any, Any]] = [
-        (table["problem"].astype(str) != "", table["problem"]) if "problem" in table else (False, ""),
+        (problem != "", problem),
         (~(value > 0) | ~np.isfinite(value), "without a thickness above 0"),
         (~placed, "without a position"),
         (~sampled["inside"].astype(bool), "outside the grid"),
