@@ -62,6 +62,8 @@ def test_undefined_scores_are_nan_and_bad_pairs_are_counted() -> None:
     with pytest.raises(InputError, match="1 of 3 pairs are not finite"):
         score([1, 2, np.nan], [1, 2, 3])
     assert score([1, 2, np.nan], [1, 2, 3], missing="omit")["n"] == 2
+    with pytest.raises(InputError, match="missing is 'drop', expected one of"):
+        score([1, 2, np.nan], [1, 2, 3], missing="drop")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no measure 'nsee'; did you mean 'nse'"):
         score([1], [1], measures=("nsee",))
 

@@ -17,6 +17,7 @@ from tpsoil.errors import InputError
 from tpsoil.evaluation import (
     CensoredObservations,
     SampleDesign,
+    Variogram,
     area_mean,
     compare_models,
     conformal_quantile,
@@ -391,6 +392,13 @@ def test_a_map_is_needed_or_not_used() -> None:
         how.estimate([1, 2, 3], predicted=[1, 1, 1], map_mean=2.0, method="regression")
     with pytest.raises(InputError, match="non-response"):
         how.estimate([1, 2, np.nan])
+    with pytest.raises(InputError, match="method is 'ratio', expected one of"):
+        how.estimate([1, 2, 3], predicted=[1, 2, 3], map_mean=2.0, method="ratio")  # type: ignore[arg-type]
+    for level in (0, 1, 95):
+        with pytest.raises(InputError, match=f"level is {level}, expected a share between 0 and 1"):
+            how.estimate([1, 2, 3], level=level)
+        with pytest.raises(InputError, match=f"level is {level}, expected a share between 0 and 1"):
+            area_mean([[0, 0], [1, 1]], [1, 2], 0.5, Variogram(0, 1, 1, "spherical", pd.DataFrame()), level=level)
 
 
 def test_weights_against_clustering_recover_the_areas_mean() -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation.scores import require_share
 
 Doubles = npt.NDArray[np.float64]
 
@@ -218,8 +219,7 @@ def conformal_quantile(scores: npt.ArrayLike, level: float, weights: npt.ArrayLi
     (90.0, inf)
     """
     values = np.asarray(list(scores) if isinstance(scores, range) else scores, dtype=np.float64)
-    if not 0 < level < 1:
-        raise InputError(f"conformal: level is {level!r}, expected a share between 0 and 1 such as 0.9")
+    require_share("conformal", level)
     if not np.isfinite(values).all():
         raise InputError(f"conformal: {int((~np.isfinite(values)).sum())} scores are not finite; drop them")
     if weights is None:

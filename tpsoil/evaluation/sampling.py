@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.evaluation.distances import FoldDistances
+from tpsoil.evaluation.scores import require_share
 
 Doubles = npt.NDArray[np.float64]
 
@@ -178,7 +179,8 @@ class SampleDesign:
         Raises
         ------
         InputError
-            For values that are not finite, lengths that differ, or a map that is missing or not used.
+            For values that are not finite, lengths that differ, a map that is missing or not used, an unknown method,
+            or a level outside 0..1.
 
         Notes
         -----
@@ -193,6 +195,9 @@ class SampleDesign:
         """
         from scipy.stats import t
 
+        words = {"mean": "mean by design", "difference": "difference estimator", "regression": "regression estimator"}
+        require_one_of("probability sample", "method", method, words)
+        require_share("probability sample", level)
         y = self._values(values, "values")
         weight = 1.0 / np.asarray(self.probability, dtype=np.float64)
         share = weight / weight.sum()
@@ -220,7 +225,6 @@ class SampleDesign:
         df = int(frame["unit"].nunique() - frame["stratum"].nunique())
         se = float(np.sqrt(self.variance(share * residual)))
         half = float(t.ppf((1 + level) / 2, df)) * se
-        words = {"mean": "mean by design", "difference": "difference estimator", "regression": "regression estimator"}
         return Estimate(value, se, value - half, value + half, level, df, words[method])
 
     def _values(self, values: Any, what: str) -> Doubles:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, require_named
+from tpsoil.errors import InputError, require_named, require_one_of
 
 Doubles = npt.NDArray[np.float64]
 
@@ -152,7 +152,7 @@ def score(
     Raises
     ------
     InputError
-        For shapes that differ, an unknown measure, or, with `missing="reject"`, values that are not finite.
+        For shapes that differ, an unknown measure or `missing`, or, under "reject", values that are not finite.
 
     Notes
     -----
@@ -172,6 +172,7 @@ def score(
     (0.3405877273, 0.9515859766, 0.9736227045)
     """
     require_named("score", measures, MEASURES, "measure")
+    require_one_of("score", "missing", missing, ("reject", "omit"))
     o, p = _pairs(observed, predicted, "score", missing)
     result = {"n": float(o.size), **{name: MEASURES[name](o, p) for name in measures}}
     return result | ({"not_positive": float((o <= 0).sum())} if "mre" in measures else {})
@@ -247,6 +248,17 @@ def observed_against_predicted(observed: npt.ArrayLike, predicted: npt.ArrayLike
         "u_slope": slope_share,
         "u_error": 1 - bias_share - slope_share,
     }
+
+
+def require_share(where: str, level: float) -> None:
+    """Reject a nominal coverage outside 0..1, such as one in %.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 0 < level < 1:
+        raise InputError(f"{where}: level is {level!r}, expected a share between 0 and 1 such as 0.9")
 
 
 def _pairs(observed: npt.ArrayLike, predicted: npt.ArrayLike, where: str, missing: str) -> tuple[Doubles, Doubles]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, require_one_of
 from tpsoil.evaluation.distances import _place
+from tpsoil.evaluation.scores import require_share
 
 Doubles = npt.NDArray[np.float64]
 Model = Literal["exponential", "spherical"]
@@ -305,7 +306,7 @@ def area_mean(
     Raises
     ------
     InputError
-        For no cell, values that are not finite, or a negative sd.
+        For no cell, values that are not finite, a negative sd, or a level outside 0..1.
 
     Notes
     -----
@@ -331,6 +332,7 @@ def area_mean(
     """
     from scipy.stats import norm
 
+    require_share("area mean", level)
     place = _place(positions, degrees, "cells")
     m = len(place)
     value = np.asarray(predicted, dtype=np.float64)

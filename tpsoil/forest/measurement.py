@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpsoil.errors import InputError
+from tpsoil.evaluation.scores import require_share
 
 Floats = npt.NDArray[np.float64]
 
@@ -97,8 +98,7 @@ class MeasurementError:
         """
         from scipy.stats import norm
 
-        if not 0 < level < 1:
-            raise InputError(f"MeasurementError.widen: level is {level!r}, expected a share between 0 and 1")
+        require_share("MeasurementError.widen", level)
         middle, low, high = (np.asarray(part, dtype=np.float64) for part in (mean, lower, upper))
         added = float(norm.ppf((1 + level) / 2)) * self.sd(middle)
         wider_low = middle - np.sqrt(np.maximum(middle - low, 0) ** 2 + added**2)
