@@ -244,6 +244,17 @@ def test_a_censored_element_is_rejected_by_default(cube: xr.Dataset) -> None:
         train_elements(table.assign(detection_limit=np.nan), ["Ni"], FEATURES, **options)
 
 
+def test_a_back_transformation_is_for_the_elements_on_a_logarithmic_scale() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
+    table["Zn"], table["pH"] = 20 + 30 * table["slope"] + rng.normal(0, 5, 60), 6 + rng.random(60)
+    options: dict[str, Any] = {"trees": 3, "folds": "random", "back_transform": "median"}
+    forests = train_elements(table, ["Zn", "pH"], ["slope"], **options)
+    assert [forest.settings["back_transform"] for forest in forests.values()] == ["median", "mean"]
+    with pytest.raises(InputError, match="back_transform has no effect"):
+        train_elements(table, ["pH"], ["slope"], **options)
+
+
 def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
     wide = samples_of(cube, 20)
     options: dict[str, Any] = {"trees": 5, "on_masked": "keep"}

@@ -251,6 +251,11 @@ def test_back_transformation_is_a_mean_or_a_median() -> None:
     assert (mean > 1.15 * median).all()  # exp((0.3 ln 10)^2 / 2) = 1.27 for a lognormal
 
 
+def test_a_back_transformation_without_a_transformation_is_rejected() -> None:
+    with pytest.raises(InputError, match="back_transform has no effect with transform 'none'"):
+        train(plots(20), "Fe", FEATURES, folds="random", trees=2, back_transform="median")
+
+
 def test_leaves_with_the_fitted_target_are_the_forests_own() -> None:
     """Rows drawn twice count twice, as they did when the tree was grown."""
     table = plots(40)

@@ -121,7 +121,7 @@ class TrainingOptions:
     back_transform : {"mean", "median"}
         Meaning of a prediction in the target's own unit under "log10". "mean": the conditional mean, from leaves with
         arithmetic means. "median": 10 to the power of the mean logarithm in each leaf, which is below the mean of a
-        skewed target.
+        skewed target. Only with "log10".
     missing : {"drop", "keep", "error"}
         Rows with a missing feature: dropped and counted, retained (trees send missing values to a side), or rejected.
         Rows without a target are always dropped and counted.
@@ -202,6 +202,8 @@ class TrainingOptions:
             raise InputError(f"train: trees is {self.trees} and workers {self.workers}, expected 1 or more of each")
         if self.engine is not None:
             require_one_of("train", "engine", self.engine, get_args(Engine))
+        if self.back_transform != "mean" and self.transform == "none":
+            raise InputError("train: back_transform has no effect with transform 'none'; use 'log10' or omit it")
         for name in ("search_trees", "search_folds"):
             if getattr(self, name) is not None and not self.search:
                 raise InputError(f"train: {name} has no effect without search; pass search= or omit {name}")

@@ -127,11 +127,14 @@ def train_elements(
     located_samples, location_counts = with_covariates(
         samples, features, cube, on_masked=on_masked, within_m=masked_within_m
     )
+    logarithmic = any(property_of(element, properties).log for element in elements)
     trained = {}
     for element in elements:
         declared = property_of(element, properties)
         own: TrainingKeywords = {"transform": "log10" if declared.log else "none", "units": declared.units}
         keywords: TrainingKeywords = {**own, **options}
+        if not declared.log and "transform" not in options and logarithmic:
+            keywords.pop("back_transform", None)  # it is for the other elements
         limits = (max_censored, allow_censored, censored_as)
         table, filled = rows_of_element(located_samples, element, limits, declared)
         site = groups if groups is not None and groups in table.columns else None
