@@ -84,7 +84,7 @@ def test_unseen_classes_are_nan_or_an_error_alike(cube: xr.Dataset, samples: pd.
     ):
         with pytest.raises(InputError, match=r"'my_units' has class 9 in \d+ cells, which training never saw"):
             compute()
-    with pytest.raises(InputError, match="unseen='zero'"):
+    with pytest.raises(InputError, match="unseen is 'zero'"):
         map_elements(trained, cube, unseen="zero")
     masked = cube.assign(soil_mask=(cube["my_units"] != 9).astype("uint8"))
     assert map_elements(trained, masked, unseen="error")["iron"].notnull().any(), "no soil, no error"

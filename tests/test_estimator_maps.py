@@ -215,7 +215,7 @@ def test_wrong_models_and_options_are_named() -> None:
         (GridSearchCV(LinearRegression(), {}, refit=False).fit(X, y), {}, "refit=True"),
         (linear, {"quantiles": [0.5]}, "quantiles came with a LinearRegression"),
         (linear, {"probabilities": True}, "probabilities came with a LinearRegression"),
-        (linear, {"unseen": "skip"}, "expected 'error' or 'nan'"),
+        (linear, {"unseen": "skip"}, r"unseen is 'skip', expected one of \['nan', 'error'\]"),
         (linear, {"layers": ["slope"]}, "layers is a list without ndvi, parent_material"),
         (LinearSVC().fit(X, y > 2), {"probabilities": True}, "has no predict_proba"),
         (SoilForest(2).fit(X, y), {"probabilities": True}, "probabilities came with a regression forest"),

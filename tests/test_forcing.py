@@ -331,7 +331,7 @@ def test_parameters_are_a_source_and_interactions_lower_the_sum() -> None:
         (("water_erosion", "normal", 0.2, ""), InputError, "no unit; give units = 'relative', or 't ha-1 a-1'"),
         (("water_erosion", "normal", 0.2, "m"), UnitsError, "cannot be converted to 't ha-1 a-1'"),
         (("water_erosoin", "normal", 0.2, "relative"), InputError, "did you mean 'water_erosion'"),
-        (("water_erosion", "gamma", 0.2, "relative"), InputError, "expected normal, lognormal or uniform"),
+        (("water_erosion", "gamma", 0.2, "relative"), InputError, r"one of \['normal', 'lognormal', 'uniform'\]"),
         (("water_erosion", "normal", 0.0, "relative"), InputError, "spread is 0.0, expected a number above 0"),
         (("water_erosion", "lognormal", 2.0, "t ha-1 a-1"), InputError, "a lognormal distribution is a factor"),
         (("mean_annual_temperature", "normal", 0.1, "relative"), InputError, "has no relative error"),

@@ -158,7 +158,7 @@ def test_a_class_that_training_never_saw() -> None:
     assert compiled.unseen_categories(lazy) == {"classes": {11: 1, 40: 2}}
     cube["soil_mask"][:2, 3] = 0  # off the soil nobody asks
     assert compiled.unseen_categories(cube) == {"classes": {11: 1}}
-    with pytest.raises(InputError, match="unseen='drop'"):
+    with pytest.raises(InputError, match="unseen is 'drop'"):
         compiled.predict_cube(cube, unseen="drop")
 
 

@@ -207,7 +207,7 @@ def test_a_class_that_training_never_saw(fitted: dict[str, Any]) -> None:
         compiled.predict(rows)
     mean = compiled.predict(rows, unseen="nan")[0]
     assert np.flatnonzero(np.isnan(mean)).tolist() == [3, 5, 6]
-    with pytest.raises(InputError, match="unseen='ignore'; expected"):
+    with pytest.raises(InputError, match=r"unseen is 'ignore', expected one of \['nan', 'error'\]"):
         compiled.predict(rows, unseen="ignore")
 
 

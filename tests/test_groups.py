@@ -220,7 +220,7 @@ def test_classes_of_numbers() -> None:
     [
         ({"value": "Fee"}, "did you mean 'Fe'"),
         ({"group": "biom"}, "did you mean 'biome'"),
-        ({"test": "scheffe"}, "expected 'auto'"),
+        ({"test": "scheffe"}, r"test is 'scheffe', expected one of \['auto'"),
         ({"alpha": 5}, "share between 0 and 1"),
     ],
 )

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.display import text_summary
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_one_of
 from tpsoil.kernels.trees import apply_rows
 
 from .derived import DerivedValues
@@ -22,7 +22,7 @@ from .flatten import fitted_trees, flat_arrays
 from .mapping import PlainForest, count_unseen, map_forests
 from .quantiles import Responses, levels_of, responses_of
 from .storage import ARRAYS, RESPONSES, load_forest, save_forest
-from .tables import check_unseen, columns_of, known_classes, table_of, usable
+from .tables import Unseen, columns_of, known_classes, table_of, usable
 from .walking import Prediction, Walker, walk_few
 
 Array = npt.NDArray[Any]
@@ -278,7 +278,7 @@ class CompiledForest:
         """
         levels = levels_of([self], quantiles, method)
         table = table_of(X, self.features)
-        check_unseen("predict", unseen)
+        require_one_of("predict", "unseen", unseen, get_args(Unseen))
         rows, everywhere = dict(zip(self.features, table.T)), np.ones(len(table), dtype=bool)
         known = known_classes("predict", rows, self.categories, everywhere, reject=unseen == "error")
         if len(table) * FEW * self.trees <= self.left.size:

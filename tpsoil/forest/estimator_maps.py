@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import cloudpickle
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.labels import dataset_of
 from tpsoil.soil_mask import with_soil_mask
 from tpsoil.variables import Variable
@@ -25,7 +25,7 @@ from .compiled import CompiledForest
 from .features import require_cube
 from .mapping import WHERE, blocks_of_rows, forest_outputs, read_block, sources_of
 from .quantiles import levels_of
-from .tables import Unseen, check_unseen, known_classes, usable
+from .tables import Unseen, known_classes, usable
 from .trained import TrainedForest
 from .unwrapping import FittedModel, class_levels, unwrap
 
@@ -96,7 +96,7 @@ def predict_cube(
     >>> predict_cube(model, cube)["prediction"].values.round(3)
     array([[ 6., nan]], dtype=float32)
     """
-    check_unseen(WHERE, unseen)
+    require_one_of(WHERE, "unseen", unseen, get_args(Unseen))
     cube = require_cube(cube, WHERE)
     if isinstance(model, TrainedForest | CompiledForest):
         _reject(probabilities, "probabilities", "a regression forest")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, UnitsError, nearest_name, require_one_of
 from tpsoil.kernels.cache import kernel_digest
 from tpsoil.labels import dataset_of
 from tpsoil.soil_mask import MASK, with_soil_mask
@@ -21,7 +21,7 @@ from tpsoil.variables import CATALOGUE, Variable, missing_code, variable
 from .encoding import Encoding
 from .features import require_cube, require_features
 from .quantiles import Levels, levels_of
-from .tables import check_unseen, known_classes, unseen_classes, usable
+from .tables import Unseen, known_classes, unseen_classes, usable
 from .walking import Prediction, Walker
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def map_members(
     InputError, MissingInputError, UnitsError
         For an unknown treatment, as `sources_of`, and where a layer has another unit than in training.
     """
-    check_unseen(where, unseen)
+    require_one_of(where, "unseen", unseen, get_args(Unseen))
     sources = sources_of(where, [name for member in members for name in member.features], cube, layers)
     for member in members:
         _check_units(member.forest, cube, sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +13,6 @@ from tpsoil.forest.features import require_features
 
 Array = npt.NDArray[Any]
 Unseen = Literal["nan", "error"]
-
-
-def check_unseen(where: str, unseen: str) -> None:
-    """Reject an unknown treatment of unseen classes.
-
-    Raises
-    ------
-    InputError
-    """
-    if unseen not in get_args(Unseen):
-        raise InputError(f"{where}: unseen='{unseen}'; expected 'error' or 'nan'")
 
 
 def table_of(X: Any, features: Sequence[str]) -> Array:

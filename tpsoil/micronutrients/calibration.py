@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_one_of
 from tpsoil.forest.measurement import MeasurementError
 
 Floats = npt.NDArray[np.float64]
@@ -151,8 +151,7 @@ def calibrate_xrf(
     x, y = np.asarray(xrf, dtype=np.float64), np.asarray(icp, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise InputError(f"calibrate_xrf: xrf has shape {x.shape}, icp {y.shape}, expected one shape (n,)")
-    if method not in ("ols", "deming", "rma"):
-        raise InputError(f"calibrate_xrf: method is '{method}', expected 'ols', 'deming' or 'rma'")
+    require_one_of("calibrate_xrf", "method", method, get_args(Line))
     if not (np.isfinite(variance_ratio) and variance_ratio > 0):
         raise InputError(f"calibrate_xrf: variance_ratio is {variance_ratio!r}, expected a positive number")
     if method != "deming" and variance_ratio != 1:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name, require_named
+from tpsoil.errors import InputError, require_named, require_one_of
 from tpsoil.soil_properties import SoilProperty
 
 Doubles = npt.NDArray[np.float64]
@@ -75,11 +75,7 @@ class Composition:
     def __post_init__(self) -> None:
         if len(self.parts) < 2 or len(set(self.parts)) < len(self.parts):
             raise InputError(f"composition: parts are {list(self.parts)}, expected two or more, each once")
-        if self.transform not in ("ilr", "clr"):
-            raise InputError(
-                f"composition: transform is '{self.transform}', expected 'ilr' or 'clr'"
-                f"{nearest_name(self.transform, ('ilr', 'clr'))}"
-            )
+        require_one_of("composition", "transform", self.transform, get_args(Transform))
         if not self.total > 0 or (self.zeros is not None and not 0 < self.zeros < self.total):
             raise InputError(
                 f"composition: total is {self.total:g} and zeros {self.zeros}, expected a positive total and a smaller "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, require_named
+from tpsoil.errors import InputError, require_named, require_one_of
 from tpsoil.micronutrients.letters import compact_letters
 
 Floats = npt.NDArray[np.float64]
@@ -100,8 +100,7 @@ def compare_groups(
     """
     from scipy import stats
 
-    if test not in ("auto", "tukey", "games-howell"):
-        raise InputError(f"compare_groups: test is '{test}', expected 'auto', 'tukey' or 'games-howell'")
+    require_one_of("compare_groups", "test", test, get_args(Test))
     if not 0 < alpha < 1:
         raise InputError(f"compare_groups: alpha is {alpha!r}, expected a share between 0 and 1")
     long, unit = _observations(table, value, group, site)

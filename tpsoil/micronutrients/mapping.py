@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal, Unpack
+from typing import Final, Literal, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.constants import MICRONUTRIENT_STUDY
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_one_of
 from tpsoil.forest import TrainedForest, train
 from tpsoil.forest.features import require_cube
 from tpsoil.forest.layers import map_models
@@ -30,6 +30,8 @@ from tpsoil.points import position_pairs, positions_of, unproject_points
 from tpsoil.soil_mask import MASK, OnMasked, require_movable, with_soil_mask
 from tpsoil.soil_properties import SoilProperty, known_property
 
+CensoredAs = Literal["half", "limit", "drop"]
+
 MAX_CENSORED: Final = 0.3
 """Share of values below the detection limit above which an element is not mapped by default."""
 
@@ -42,7 +44,7 @@ class ElementKeywords(TrainingKeywords, total=False):
     masked_within_m: float | None
     max_censored: float
     allow_censored: bool
-    censored_as: Literal["half", "limit", "drop"]
+    censored_as: CensoredAs
     properties: Mapping[str, SoilProperty] | None
 
 
@@ -58,7 +60,7 @@ def train_elements(
     masked_within_m: float | None = None,
     max_censored: float = MAX_CENSORED,
     allow_censored: bool = False,
-    censored_as: Literal["half", "limit", "drop"] = "half",
+    censored_as: CensoredAs = "half",
     properties: Mapping[str, SoilProperty] | None = None,
     **options: Unpack[TrainingKeywords],
 ) -> dict[str, TrainedForest]:
@@ -117,8 +119,7 @@ def train_elements(
     >>> list(train_elements(table, ["Zn"], ["slope"], trees=10))
     ['Zn']
     """
-    if censored_as not in ("half", "limit", "drop"):
-        raise InputError(f"map: censored_as is '{censored_as}', expected 'half', 'limit' or 'drop'")
+    require_one_of("map", "censored_as", censored_as, get_args(CensoredAs))
     if isinstance(elements, str) or not len(elements):
         raise InputError(f"map: elements are {elements!r}, expected a list of one or more")
     if cube is None and masked_within_m is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name, require_named
+from tpsoil.errors import InputError, nearest_name, require_named, require_one_of
 
 Floats = npt.NDArray[np.float64]
 Method = Literal["sd", "mad"]
@@ -91,8 +91,7 @@ def screen_outliers(
     """
     from scipy.stats import norm
 
-    if method not in ("sd", "mad"):
-        raise InputError(f"screen_outliers: method is '{method}', expected 'sd' or 'mad'")
+    require_one_of("screen_outliers", "method", method, get_args(Method))
     if not (np.isfinite(threshold) and threshold > 0):
         raise InputError(f"screen_outliers: threshold is {threshold!r}, expected a positive number")
     table = samples if isinstance(samples, pd.DataFrame) else one_element(samples)

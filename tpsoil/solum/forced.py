@@ -19,7 +19,7 @@ from tpsoil.kernels import forcing
 from tpsoil.variables import Variable
 
 from .ensembles import NO_STEADY_STATE_SHARE, Ensemble, member_rows, quantile_name, residual_noise
-from .forcing import Draws, ForcingSource, sources_of
+from .forcing import Draws, ForcingSource
 from .inputs import BALANCE, NEEDED, ascending_levels
 from .options import SolumOptions
 from .parameters import SolumParameters
@@ -203,7 +203,7 @@ def forced_thickness(
         "references": SOLUM_STUDY,
         "members": len(ensembles.draw),
         "spread": spread,
-        **{f"forcing_{name}": text for name, text in sources_of(ensembles.draws.sources).items()},
+        **{f"forcing_{source.layer}": source.text for source in ensembles.draws.sources},
         **ensembles.options.attributes(),
     }
     places = _place_layers(inputs.data, ensembles.draws, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tpsoil.errors import InputError, UnitsError, require_named
+from tpsoil.errors import InputError, UnitsError, require_named, require_one_of
 from tpsoil.kernels import forcing as kernel
 from tpsoil.units import conversion
 from tpsoil.variables import variable
@@ -65,8 +64,7 @@ class ForcingSource:
     def __post_init__(self) -> None:
         require_named("forcing", [self.layer], BALANCE, "layer of the solum model")
         where = f"forcing of {self.layer}"
-        if self.distribution not in get_args(Distribution):
-            raise InputError(f"{where}: distribution is {self.distribution!r}, expected normal, lognormal or uniform")
+        require_one_of(where, "distribution", self.distribution, get_args(Distribution))
         if not str(self.units or "").strip():
             raise InputError(
                 f"{where}: the distribution has no unit; give units = '{RELATIVE}', or '{variable(self.layer).units}'"
@@ -236,8 +234,3 @@ def _mixed(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
-
-
-def sources_of(sources: Sequence[ForcingSource]) -> dict[str, str]:
-    """Layer and distribution of each source, for attributes."""
-    return {source.layer: source.text for source in sources}
