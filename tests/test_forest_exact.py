@@ -107,6 +107,14 @@ def test_a_row_with_a_missing_feature_is_nan_unless_trained_so(fitted: dict[str,
     assert not np.isnan(CompiledForest.from_sklearn(fitted["missing"][0]).predict(X)[0]).any()
 
 
+def test_a_row_of_a_class_that_training_never_saw_has_no_leaf(fitted: dict[str, Any]) -> None:
+    X, _ = training_rows(50, seed=8)
+    X[:, 0] = np.arange(50) % 3
+    forest = CompiledForest.from_sklearn(fitted["default"][0], categories={"x0": [0, 1]})
+    np.testing.assert_array_equal((forest.apply(X) == -1).all(axis=1), X[:, 0] == 2)
+    np.testing.assert_array_equal(np.isnan(forest.predict(X, unseen="nan")[0]), X[:, 0] == 2)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "int16", "uint8", "bool"])
 def test_any_number_is_taken(fitted: dict[str, Any], dtype: str) -> None:
     forest = fitted["default"][0]

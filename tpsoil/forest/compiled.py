@@ -319,11 +319,13 @@ class CompiledForest:
         Returns
         -------
         ndarray (n, trees), int64
-            Node indices within each tree; -1 where the prediction is NaN.
+            Node indices within each tree; -1 where a feature is missing or a class is not in the training data.
         """
-        columns = columns_of(table_of(X, self.features))
-        complete = usable(columns, len(X), self.accepts_missing)
-        return np.asarray(Walker.of([self]).walk(columns, [complete], leaves=True)[0].leaves)
+        table = table_of(X, self.features)
+        columns = columns_of(table)
+        cells = usable(columns, len(table), self.accepts_missing)
+        cells = known_classes("apply", dict(zip(self.features, table.T)), self.categories, cells, reject=False)
+        return np.asarray(Walker.of([self]).walk(columns, [cells], leaves=True)[0].leaves)
 
     def predict_cube(
         self,
