@@ -16,6 +16,7 @@ from tpsoil.evaluation.scores import require_share
 
 Doubles = npt.NDArray[np.float64]
 
+LARGEST_RATIO: Final = 20.0
 LARGEST_IMBALANCE: Final = 4
 """Rows of one class of the domain classifier for each of the other, at most."""
 
@@ -316,7 +317,7 @@ def group_quantiles(
 
 
 def density_ratio(
-    samples: pd.DataFrame, area: pd.DataFrame, *, largest: float = 20.0, seed: int = 0
+    samples: pd.DataFrame, area: pd.DataFrame, *, largest: float = LARGEST_RATIO, seed: int = 0
 ) -> tuple[Doubles, Doubles]:
     """How much denser the mapped area is than the samples at each of both, by a classifier of both.
 
@@ -369,10 +370,15 @@ def density_ratio(
     ).fit(both[used], label[used])
     chance = forest.predict_proba(both)[:, 1]
     chance[used] = forest.oob_decision_function_[:, 1]
-    chance = np.clip(chance, 1e-9, 1 - 1e-9)
-    ratio = np.clip(chance / (1 - chance), 1 / largest, largest)
+    ratio = ratios_of_chance(chance, largest)
     mean = ratio[: len(samples)].mean()
     return ratio[: len(samples)] / mean, ratio[len(samples) :] / mean
+
+
+def ratios_of_chance(chance: Doubles, largest: float = LARGEST_RATIO) -> Doubles:
+    """Density of the area over that of the samples, from the probability of the area, within 1 / largest .. largest."""
+    inside = np.clip(chance, 1e-9, 1 - 1e-9)
+    return np.asarray(np.clip(inside / (1 - inside), 1 / largest, largest))
 
 
 def _quantiles(

@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from tpsoil.errors import InputError
 from tpsoil.evaluation.distances import _place, _tree
-from tpsoil.evaluation.spatial import Variogram
+from tpsoil.evaluation.spatial import SHAPES, Variogram
 from tpsoil.kernels.kriging import krige_targets
 
 Doubles = npt.NDArray[np.float64]
 
-SHAPES: Final = ("exponential", "spherical")
 NEIGHBOURS: Final = 32
 BATCH: Final = 1 << 14
 """Targets whose neighbours are in memory together."""
@@ -160,7 +159,7 @@ class Kriging:
                 self.values,
                 np.sort(near.astype(np.int64), axis=1),
                 parameters,
-                SHAPES.index(self.model),
+                list(SHAPES).index(self.model),
                 float("nan") if self.mean is None else self.mean,
                 predicted[part],
                 variance[part],

@@ -13,7 +13,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.evaluation import group_quantiles
-from tpsoil.evaluation.intervals import LARGEST_IMBALANCE
+from tpsoil.evaluation.intervals import LARGEST_IMBALANCE, ratios_of_chance
 from tpsoil.forest.applicability import ForestSpace
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.dissimilarity import ErrorCurve
@@ -26,8 +26,6 @@ Floats = npt.NDArray[np.float64]
 TREES: Final = 200
 LEAF: Final = 10
 """Rows of a leaf of the domain classifier, so that its probabilities are smooth."""
-LARGEST: Final = 20.0
-"""Density ratios are cut to 1 / LARGEST .. LARGEST, as in `tpsoil.evaluation.density_ratio`."""
 MINIMUM_ROWS: Final = 20
 
 
@@ -99,7 +97,7 @@ class ShiftCorrection:
         ndarray
             On the scale of the fit; inf where the cell's own weight exceeds what the samples support.
         """
-        weight = density_ratios(np.asarray(chance, dtype=np.float64)) / self.mean
+        weight = ratios_of_chance(np.asarray(chance, dtype=np.float64)) / self.mean
         place = np.searchsorted(self.reached, self.level * (self.reached[-1] + weight) * (1 - 1e-12))
         return np.asarray(np.append(self.scores, np.inf)[place])
 
@@ -203,19 +201,13 @@ def shift_correction(
         # Of few cells some are in every bag; only the predictions of samples are used.
         warnings.filterwarnings("ignore", message="Some inputs do not have OOB scores", category=UserWarning)
         forest.fit(rows, label, sample_weight=weight)
-    ratio = density_ratios(forest.oob_prediction_[: len(own)])
+    ratio = ratios_of_chance(forest.oob_prediction_[: len(own)])
     mean = float(ratio.mean())
     values = scores.to_numpy()[complete]
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(ratio[order] / mean)
     correction = ShiftCorrection(level, np.asarray(values[order], np.float64), reached, mean)
     return correction, CompiledForest.from_sklearn(forest, list(own.columns))
-
-
-def density_ratios(chance: Floats) -> Floats:
-    """Density of the area over that of the samples, from the probability of the area."""
-    inside = np.clip(chance, 1e-9, 1 - 1e-9)
-    return np.asarray(np.clip(inside / (1 - inside), 1 / LARGEST, LARGEST))
 
 
 def chance_of_area(classifier: CompiledForest, columns: Mapping[str, npt.NDArray[Any]]) -> Floats:
