@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.ingest import read_samples
 from tpsoil.micronutrients import (
+    alteration_of_samples,
     calibrate_xrf,
     censored_lognormal,
     censored_shares,
@@ -412,3 +413,14 @@ def test_a_column_with_the_name_of_a_result_is_rejected() -> None:
     with pytest.raises(InputError, match="column 'n' has the name of a result"):
         summarise_sites(table)
     assert summarise_sites(table, keep=[])["n"].tolist() == [2, 1]
+
+
+def test_detection_limits_are_of_the_measured_calcium() -> None:
+    """5 % CaCO3 have all calcium of the first sample; the others are below detection, one as a laboratory writes it."""
+    table = pd.DataFrame({"Al": 65000.0, "Ca": [20000.0, 50.0, -100.0], "Na": 14000.0, "K": 20000.0, "CaCO3": 0.0})
+    table.loc[0, "CaCO3"] = 5.0
+    columns = {symbol: symbol for symbol in ("Al", "Ca", "Na", "K")}
+    for limits, status in (({"Ca": 100.0}, [0, 2, 2]), (None, [0, 0, 2])):
+        index = alteration_of_samples(table, columns, correction="none", carbonate="CaCO3", detection_limits=limits)
+        assert index["alteration_status"].tolist() == status
+        assert index["chemical_index_of_alteration"].notna().tolist() == [code == 0 for code in status]

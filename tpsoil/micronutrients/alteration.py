@@ -45,7 +45,7 @@ def alteration_of_samples(
         Column of measured CaCO3, mass %. Its calcium is subtracted first; a content that becomes negative is 0, and
         the correction then applies to the rest.
     detection_limits : mapping of str to float, optional
-        Of "Ca" and "Na", in the unit of the columns; below them the index is missing.
+        Of "Ca" and "Na", in the unit of the columns; where a measured content is below, the index is missing.
 
     Returns
     -------
@@ -80,13 +80,15 @@ def alteration_of_samples(
     names = [*columns.values(), *([carbonate] if carbonate else [])]
     require_named(where, names, samples)
     contents = {symbol: _numbers(samples, name, where) for symbol, name in columns.items()}
+    limits = {NAMES.get(symbol, symbol): limit for symbol, limit in (detection_limits or {}).items()}
     if carbonate is not None:
         share = _numbers(samples, carbonate, where)
         if (share < 0).any() or (share > 100).any():
             raise InputError(f"{where}: '{carbonate}' lies outside 0 to 100; carbonate is CaCO3 in mass %")
+        # What was measured is below detection, not what carbonate leaves; a negative content stands for it.
+        below = contents["Ca"] < limits.pop(NAMES["Ca"], 0.0)
         silicate = contents["Ca"] - CALCIUM_OF_CARBONATE[basis] * share
-        contents["Ca"] = silicate.where(silicate.isna(), np.maximum(silicate, 0))
-    limits = {NAMES.get(symbol, symbol): limit for symbol, limit in (detection_limits or {}).items()}
+        contents["Ca"] = silicate.clip(lower=0).mask(below, -1.0)
     aluminium, calcium, sodium, potassium = (contents[symbol].to_numpy(dtype=np.float64) for symbol in SYMBOLS[:4])
     index, status = chemical_index_of_alteration(
         aluminium,
