@@ -200,6 +200,9 @@ def test_screening_goes_by_element_and_leaves_its_input_alone() -> None:
                        ({"elements": ["Znn"]}, "did you mean 'Zn'")]:  # fmt: skip
         with pytest.raises(InputError, match=words):
             screen_outliers(tidy, **bad)
+    with pytest.raises(InputError, match="half of the values of 'value' or more are equal.*use method='sd'"):
+        screen_outliers([10.0] * 6 + [11.0, 12.0, 9.0], method="mad")
+    assert not screen_outliers([10.0] * 6, method="mad").outlier.any()
     with pytest.raises(InputError, match="no valid value"):
         screen_outliers([np.nan, np.nan])
     with pytest.raises(InputError, match="0 or negative in 1 rows"):

@@ -76,7 +76,8 @@ def screen_outliers(
     Raises
     ------
     InputError
-        For an element without a valid value, a value of 0 or less under `log`, an unknown method, missing columns.
+        For an element without a valid value, a value of 0 or less under `log`, an unknown method, missing columns, and
+        under "mad" for an element of which half of the values or more are equal.
 
     Notes
     -----
@@ -204,6 +205,11 @@ def _fences(
         else:
             centre = np.median(remaining)
             spread = MAD_TO_SD * np.median(np.abs(remaining - centre))
+            if spread == 0 and np.ptp(remaining) > 0:
+                raise InputError(
+                    f"screen_outliers: half of the values of '{element}' or more are equal, so that their median "
+                    "absolute deviation is 0 and any other value would be an outlier; use method='sd'"
+                )
         low, high = centre - threshold * spread, centre + threshold * spread
         with np.errstate(invalid="ignore"):
             # As |x - centre|, not x against a fence: a fence is rounded, and a value on it must be retained.
