@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tpsoil.errors import InputError, MissingInputError, UnitsError
 from tpsoil.ingest import read_samples
 from tpsoil.micronutrients import (
+    alteration_and_precipitation,
     alteration_of_samples,
     calibrate_xrf,
     censored_lognormal,
     censored_shares,
+    compare_groups,
     representation,
     screen_outliers,
     summarise_elements,
@@ -427,3 +429,11 @@ def test_detection_limits_are_of_the_measured_calcium() -> None:
         index = alteration_of_samples(table, columns, correction="none", carbonate="CaCO3", detection_limits=limits)
         assert index["alteration_status"].tolist() == status
         assert index["chemical_index_of_alteration"].notna().tolist() == [code == 0 for code in status]
+
+
+def test_rows_without_a_site_are_rejected() -> None:
+    table = pd.DataFrame({"site": ["a", None, "b", "c"], "element": "Zn", "value": [20.0, 30.0, 41.0, 38.0]})
+    table["group"], table["annual_precipitation"], table["chemical_index_of_alteration"] = "x", table["value"], 0.5
+    for function in (summarise_sites, compare_groups, alteration_and_precipitation):
+        with pytest.raises(InputError, match=f"{function.__name__}: 1 of 4 rows have no site; name their site"):
+            function(table)

@@ -240,3 +240,13 @@ def test_a_category_without_samples_is_no_group() -> None:
         one, two = (compare_groups(rows, "Fe", "biome", site=site) for rows in (table, listed))
         pd.testing.assert_frame_equal(one.groups, two.groups)
         assert two.left_out == ()
+
+
+def test_a_table_may_repeat_its_row_labels() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"site": np.arange(40) // 2, "group": np.tile(["a", "a", "b", "b"], 10), "value": rng.random(40)}
+    )
+    table.loc[3, "value"] = np.nan
+    repeated = compare_groups(pd.concat([table[:20], table[20:].reset_index(drop=True)]))
+    pd.testing.assert_frame_equal(repeated.groups, compare_groups(table).groups)

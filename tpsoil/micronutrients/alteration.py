@@ -11,6 +11,7 @@ import pandas as pd
 from tpsoil.covariates import chemical_index_of_alteration
 from tpsoil.covariates.weathering import Basis, Correction
 from tpsoil.errors import InputError, nearest_name, require_named
+from tpsoil.micronutrients.checks import require_sites
 
 INDEX: Final = "chemical_index_of_alteration"
 SYMBOLS: Final = ("Al", "Ca", "Na", "K", "P")
@@ -129,7 +130,7 @@ def alteration_and_precipitation(
     Raises
     ------
     InputError
-        For missing columns, or fewer than 3 sites with both.
+        For missing columns, rows without a site, or fewer than 3 sites with both.
 
     Examples
     --------
@@ -142,6 +143,7 @@ def alteration_and_precipitation(
     require_named("alteration_and_precipitation", (precipitation, index), samples)
     table = samples[[precipitation, index]].astype(np.float64)
     if site in samples:
+        require_sites(samples[site], "alteration_and_precipitation")
         table = table.groupby(samples[site].to_numpy()).mean()
     table = table.dropna()
     if len(table) < 3 or table[precipitation].nunique() < 2:

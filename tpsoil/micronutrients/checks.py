@@ -70,6 +70,17 @@ def check_one_unit(values: npt.ArrayLike | pd.Series, name: str, *, where: str =
     )
 
 
+def require_sites(sites: pd.Series, where: str) -> None:
+    """Reject rows without a site: they would be in no mean of sites.
+
+    Raises
+    ------
+    InputError
+    """
+    if missing := int(sites.isna().sum()):
+        raise InputError(f"{where}: {missing} of {len(sites)} rows have no site; name their site or drop them")
+
+
 def check_covariates(table: pd.DataFrame, target: str, features: Sequence[str], *, where: str = "elements") -> None:
     """Reject covariates that are copies of each other or forms of the target.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, require_named, require_one_of
+from tpsoil.micronutrients.checks import require_sites
 from tpsoil.micronutrients.letters import compact_letters
 
 Floats = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ def compare_groups(
     Raises
     ------
     InputError
-        For missing columns, fewer than 2 groups of 2 observations, or groups without any variance.
+        For missing columns, rows without a site, fewer than 2 groups of 2 observations, or groups without any variance.
 
     Notes
     -----
@@ -225,10 +226,11 @@ def _observations(
         return pd.DataFrame({"group": label, "value": np.concatenate(arrays)}).dropna(), "row"
     columns = [str(column) for column in table.columns]
     require_named("compare_groups", (value, group), columns)
-    long: pd.DataFrame = pd.DataFrame({"group": table[group], "value": table[value]}).dropna()
-    if site is None or site not in columns:
+    own = {"site": table[site]} if site is not None and site in columns else {}
+    long = pd.DataFrame({"group": table[group], "value": table[value], **own}).dropna(subset=["group", "value"])
+    if not own:
         return long, "row"
-    long["site"] = table.loc[long.index, site]
+    require_sites(long["site"], "compare_groups")
     means: Any = long.groupby(["group", "site"], observed=True)["value"].mean().reset_index()
     return means[["group", "value"]], "site"
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name, require_named
+from tpsoil.micronutrients.checks import require_sites
 from tpsoil.micronutrients.screening import require_tidy
 
 Floats = npt.NDArray[np.float64]
@@ -37,7 +38,7 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None,
     Raises
     ------
     InputError
-        For missing columns, or negative values.
+        For missing columns, rows without a site, or negative values.
 
     Examples
     --------
@@ -46,6 +47,7 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None,
     [['a', 25.0, 2], ['b', 41.0, 1]]
     """
     require_tidy(samples, "summarise_sites")
+    require_sites(samples["site"], "summarise_sites")
     negative = samples["value"] < lowest
     if negative.any():
         which = ", ".join(sorted(samples.loc[negative, "element"].astype(str).unique()))
