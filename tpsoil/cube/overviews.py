@@ -264,57 +264,27 @@ def halved(block: Array, kind: str, fill: Any) -> Array:
     -------
     ndarray (ceil(ny / 2), ceil(nx / 2))
     """
+    from tpsoil.kernels.halves import majority_of_four, mean_of_four  # with numba, which opening a cube does not need
+
     if block.shape[0] % 2 or block.shape[1] % 2:
         block = np.pad(block, [(0, size % 2) for size in block.shape], constant_values=fill)
-    if kind == "categorical":
-        return _most_frequent(_quarters(block), fill)
-    valid = ~np.isnan(block)
-    if not valid.any():
-        return np.full((block.shape[0] // 2, block.shape[1] // 2), fill, block.dtype)
-    complete = bool(valid.all())
-    values = block if complete else np.where(valid, block, block.dtype.type(0))
     if kind == "circular":
-        angles = [np.deg2rad(one) for one in _quarters(values)]
-        known = _quarters(valid)
-        north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, known)], axis=0)
-        east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, known)], axis=0)
-        mean = np.rad2deg(np.arctan2(east, north)) % 360
+        return _mean_direction(block)
+    half = np.empty([size // 2 for size in block.shape], block.dtype)
+    if kind == "categorical":
+        majority_of_four(block, block.dtype.type(fill), half)
     else:
-        count: Any = 4 if complete else np.maximum(_sum_of_four(valid.view(np.uint8)), 1)
-        with np.errstate(over="ignore"):
-            mean = _sum_of_four(values)
-        mean /= count
-        if mean.dtype == np.float32 and (above := np.isinf(mean)).any():  # the sum exceeds the type, the mean need not
-            mean = np.where(above, _sum_of_four(values.astype(np.float64)) / count, mean)
-    if not complete:
-        mean[_sum_of_four(valid) == 0] = np.nan
-    return np.asarray(mean, block.dtype)
+        mean_of_four(block, half)
+    return half
 
 
-def _quarters(block: Array) -> list[Array]:
-    """The four cells of every cell of half the resolution."""
-    return [np.ascontiguousarray(block[i::2, j::2]) for i in (0, 1) for j in (0, 1)]
-
-
-def _sum_of_four(block: Array) -> Array:
-    """Sum of the four cells of every cell of half the resolution, in their order and type."""
-    total = block[::2, ::2] + block[::2, 1::2]
-    total += block[1::2, ::2]
-    total += block[1::2, 1::2]
-    return np.asarray(total)
-
-
-def _most_frequent(four: Sequence[Array], fill: Any) -> Array:
-    """The most frequent of four codes that are not `fill`, the lowest of several."""
-    if all(np.array_equal(four[0], one) for one in four[1:]):
-        return four[0]
-    same = [(a, b, four[a] == four[b]) for a in range(4) for b in range(a)]
-    votes = [np.ones(four[0].shape, np.uint8) for _ in four]
-    for a, b, equal in same:
-        votes[a] += equal
-        votes[b] += equal
-    best, chosen = np.zeros(four[0].shape, np.uint8), np.full(four[0].shape, fill, four[0].dtype)
-    for one, vote in zip(four, votes):
-        better = (one != fill) & ((vote > best) | ((vote == best) & (one < chosen)))
-        best, chosen = np.where(better, vote, best), np.where(better, one, chosen)
-    return chosen
+def _mean_direction(block: Array) -> Array:
+    """Direction of the mean vector of those of four cells that have one, degrees."""
+    four = [np.ascontiguousarray(block[i::2, j::2]) for i in (0, 1) for j in (0, 1)]
+    valid = [~np.isnan(one) for one in four]
+    angles = [np.deg2rad(np.where(ok, one, block.dtype.type(0))) for one, ok in zip(four, valid)]
+    north = np.sum([np.cos(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
+    east = np.sum([np.sin(angle) * ok for angle, ok in zip(angles, valid)], axis=0)
+    mean = np.rad2deg(np.arctan2(east, north))
+    mean = np.where(mean < 0, mean + 360, mean + 0.0)  # no -0.0; a remainder takes five times as long
+    return np.where(np.any(valid, axis=0), mean, np.nan).astype(block.dtype, copy=False)
