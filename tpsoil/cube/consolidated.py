@@ -50,10 +50,10 @@ def consolidate(store: Location) -> bool:
     overviews = [path for paths in overview_paths(info.attrs).values() for path in paths]
     groups = {parent for path in overviews for parent in (path.split("/")[0], path.rpartition("/")[0])}
     axes = [f"{path}/{axis}" for path in groups if "/" in path for axis in COORDINATES]
-    names = sorted({*COORDINATES, *layers, *overviews, *groups, *axes})
+    others = sorted({*COORDINATES, *overviews, *groups, *axes})
     target = open_store(store)
-    root, *texts = read_objects(target, [DESCRIPTION, *(f"{name}/{DESCRIPTION}" for name in names)])
-    members = {name: json.loads(text) for name, text in zip(names, texts) if text is not None}
+    root, *texts = read_objects(target, [DESCRIPTION, *(f"{name}/{DESCRIPTION}" for name in others)])
+    members = dict(sorted({**layers, **{n: json.loads(text) for n, text in zip(others, texts) if text}}.items()))
     for member in members.values():
         member.pop(KEY, None)
     inline = {"kind": "inline", "must_understand": False, "metadata": members}
