@@ -36,13 +36,13 @@ def mean_of_four(block: Array, half: Array) -> None:
     for i in range(half.shape[0] if large else 0):
         for j in range(half.shape[1]):
             if np.isinf(half[i, j]):
-                total64, count = np.float64(0.0), 0
+                exact, known = np.float64(0.0), 0
                 for k in range(4):
                     value = block[2 * i + k // 2, 2 * j + k % 2]
                     if value == value:
-                        total64 += value
-                        count += 1
-                half[i, j] = total64 / count
+                        exact += value
+                        known += 1
+                half[i, j] = exact / known
 
 
 @jit
