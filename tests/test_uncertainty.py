@@ -114,6 +114,16 @@ def test_quantile_intervals_are_wide_where_the_data_are(skewed: TrainedForest) -
     assert one["flat"] - one["steep"] > 2 * abs(two["flat"] - two["steep"])
 
 
+def test_one_tree_has_no_spread() -> None:
+    alone = train(plots(30), "Fe", FEATURES, "site", folds="random", trees=1)
+    table = coverage_table(alone, [0.9])
+    assert np.isnan(table["spread"][0])
+    assert table["conformal"][0] > 0.5
+    for function in (coverage_table, conformal_intervals):
+        with pytest.raises(InputError, match="one tree has no spread between trees"):
+            function(alone, method="spread")
+
+
 @pytest.mark.parametrize("labels", [["all", "flat"], [1, "1"]])
 def test_groups_that_could_be_taken_for_another_are_rejected(skewed: TrainedForest, labels: list[object]) -> None:
     by = pd.Series(np.resize(np.array(labels, dtype=object), len(skewed.rows)), index=skewed.rows.index)

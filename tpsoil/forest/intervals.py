@@ -235,7 +235,8 @@ def coverage_table(
     -------
     DataFrame
         One row a group ("all" first) and level: `n`; `conformal`, coverage of the corrected interval; `quantile`, of
-        the quantile forest's own; `spread`, of mean +- z sd between trees, which is no prediction interval;
+        the quantile forest's own; `spread`, of mean +- z sd between trees, which is no prediction interval (NaN of one
+        tree);
         `binomial_se` of a coverage of that level; `mean_width` and `interval_score` of the corrected interval on the
         scale of the fit (the lower the better).
 
@@ -288,7 +289,7 @@ def coverage_table(
                     "n": n,
                     "conformal": float(((lower <= y) & (y <= upper))[part].mean()),
                     "quantile": float(((raw_low <= y) & (y <= raw_high))[part].mean()),
-                    "spread": float((np.abs(y - mean) <= z * sd)[part].mean()),
+                    "spread": float(np.where(np.isnan(sd), np.nan, np.abs(y - mean) <= z * sd)[part].mean()),
                     "binomial_se": float(np.sqrt(level * (1 - level) / n)),
                     "mean_width": float((upper - lower)[part].mean()),
                     "interval_score": float((upper - lower + penalty)[part].mean()),
@@ -322,6 +323,8 @@ def _limits(frame: pd.DataFrame, level: float, transform: str) -> tuple[Floats, 
 def _spreads(frame: pd.DataFrame, transform: str) -> tuple[Floats, Floats, float]:
     """Mean and spread as the maps have them, on the scale of the fit, and the offset of the spread, its median."""
     mean, sd = (frame[f"{name}_original"].to_numpy(dtype=np.float64) for name in ("predicted", "sd"))
+    if np.isnan(sd).any():
+        raise InputError("intervals: a forest of one tree has no spread between trees; grow more trees")
     centre, spread = spread_on_fit(mean, sd, transform)
     return centre, spread, float(np.median(spread)) or 1.0
 
