@@ -289,3 +289,11 @@ def test_the_digest_is_of_every_file_that_a_source_names(tmp_path: Path) -> None
     assert first == digest(tmp_path / "b", 4000)
     assert len({first, digest(tmp_path / "c", 4001), digest(tmp_path / "d", 4000, described=True)}) == 3
     assert read_raster(tmp_path / "a" / "tile.tif", ELEVATION).digest == digest_files([tmp_path / "b" / "tile.tif"])
+
+
+def test_a_class_with_the_code_of_missing_cells_is_rejected(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "rock.tif", np.array([[0, 1]], np.uint16))
+    spec = describe_layer("rock", units="1", kind="categorical", dtype="uint16", flags={0: "loose", 1: "solid"})
+    with pytest.raises(InputError, match=r"codes 0 are not classes \(expected 1; 0 is reserved for missing\)"):
+        whole(read_raster(path, spec))
+    assert whole(read_raster(path, spec, nodata=0)).tolist() == [[0, 1]]
