@@ -63,12 +63,6 @@ def test_tiles_shrink_then_threads_then_it_is_refused() -> None:
         fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + of_side(1) - 1))
 
 
-def test_a_stage_of_the_complete_grid_has_one_tile_at_once() -> None:
-    whole = replace(STAGE, halo=None)
-    forecast = fit_memory(whole, TILING, [4], FREE)
-    assert (forecast.at_once, forecast.total) == (1, BASE_BYTES + tile_bytes(whole, TILING, [4]))
-
-
 def test_a_dry_run_rejects_the_workers_that_the_run_rejects(tmp_path: Path) -> None:
     recipe = small_run.make_small(tmp_path, side=32)
     for plan_or_run in (preview, run):

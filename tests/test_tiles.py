@@ -141,7 +141,7 @@ def own_thread(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """Settings of dask that name one thread, called "own", of the caller's."""
     with ThreadPoolExecutor(1, thread_name_prefix="own") as executor, ThreadPool(1, rename_thread) as pool:
         key, threads = ("pool", pool) if request.param == "multiprocessing" else (request.param, executor)
-        yield {key: threads}
+        yield {"scheduler": "threads", key: threads}  # another test may have left its scheduler
 
 
 def rename_thread() -> None:
@@ -169,7 +169,7 @@ def test_a_block_of_the_callers_threads_is_not_written_after_an_error(setting: s
         ended.set()
 
     lazy = {"a": da.zeros((2, 1), chunks=1)}
-    with ThreadPoolExecutor(2) as pool, dask.config.set({setting: pool}):
+    with ThreadPoolExecutor(2) as pool, dask.config.set({"scheduler": "threads", setting: pool}):
         with pytest.raises(InputError, match="this chunk cannot be"):
             write_tiles(lazy, write)
         assert ended.is_set()

@@ -143,7 +143,7 @@ def fit_memory(
     while sides[-1] > 1:
         sides.append(sides[-1] // 2)
     last = None
-    for at_once in range(1 if stage.halo is None else resources.threads, 0, -1):
+    for at_once in range(resources.threads, 0, -1):
         for side in sides:
             cut = Tiling(tiling.shape, tiling.chunk, side)
             retained = model + source_bytes(stage, cut, grid).process
