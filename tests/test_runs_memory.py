@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +30,7 @@ from tpsoil.engine.memory import BASE_BYTES, Resources, fit_memory, tile_bytes
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
+from tpsoil.ingest import read_stack
 from tpsoil.recipes import preview, run
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
@@ -178,6 +181,22 @@ def a_netcdf_stack(folder: Path, grid: GeoBox) -> dict[str, Any]:
     """Monthly temperature in one NetCDF file, which is loaded when it is opened."""
     write_months(folder, grid).to_netcdf(folder / "tas.nc")
     return {"derive": {"monthly_temperature": f"{folder / 'tas.nc'}:tas", "climate": ["mean_annual_temperature"]}}
+
+
+def test_a_stack_that_is_read_again_replaces_the_first_in_memory(tmp_path: Path) -> None:
+    """Accessors are in cycles with their arrays, and the collector of cycles does not know how large these are."""
+    write_months(tmp_path, small_run.small_grid(128)).to_netcdf(tmp_path / "tas.nc")
+    gc.disable()
+    try:
+        first = read_stack(tmp_path / "tas.nc", "tas", "degC")
+        assert first.rio.crs is not None
+        memory = weakref.ref(first)
+        del first
+        assert memory() is not None
+        read_stack(tmp_path / "tas.nc", "tas", "degC")
+        assert memory() is None
+    finally:
+        gc.enable()
 
 
 def a_zarr_stack(folder: Path, grid: GeoBox) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import operator
 from collections.abc import Sequence
 from functools import reduce
@@ -79,8 +80,12 @@ def read_stack(
     where = f"stack {source if isinstance(source, str | Path) else ', '.join(map(str, source))}"
     files = [Path(path) for path in listed_sources(source, where)]
     names = (variable,) if isinstance(variable, str) else tuple(variable)
+    # Stacks that were read before are in cycles with their accessors: without this, two may be in memory.
+    gc.collect()
+    # Without a cache what a file stores is not kept beside what it is converted to.
     opened = [
-        open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all") for file in files
+        open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all", cache=False)
+        for file in files
     ]
     own = [_own_crs(dataset, names[0]) for dataset in opened]
     if any(one != own[0] for one in own):
@@ -98,7 +103,9 @@ def read_stack(
         stack = xr.concat(parts, dim="time", join="exact") if len(parts) > 1 else parts[0]
     except ValueError as error:
         raise InputError(f"{where}: the files do not share one grid: {error}") from error
-    stack = _placed(stack.sortby("time"), crs or own[0], where)
+    if not stack.indexes["time"].is_monotonic_increasing:
+        stack = stack.sortby("time")
+    stack = _placed(stack, crs or own[0], where)
     stack.name = names[0] if len(names) == 1 else "speed"
     stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
     if len(names) > 1:
