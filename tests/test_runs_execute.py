@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import dask
+import dask.array as da
 import distributed
 import pytest
 from distributed.comm import CommClosedError
 
 from tpsoil.engine import cluster, execute
 from tpsoil.engine.execute import MAX_ITEMS_PER_CALL, MAX_TRIES, LostWorkerError, ThreadPool, drive
+from tpsoil.engine.pools import open_pool
 from tpsoil.errors import WorkError
 
 
@@ -49,6 +53,42 @@ class Workers:
     @property
     def sizes(self) -> list[int]:
         return [len(call[2]) for call in self.calls]
+
+
+def computed_in() -> str:
+    """The thread in which a lazy array is computed from here."""
+    return str(da.from_delayed(dask.delayed(lambda: threading.current_thread().name)(), (), dtype=object).compute())
+
+
+def test_tiles_leave_no_setting_of_dask_behind_and_compute_in_their_own_thread() -> None:
+    """The first thread that begins ends first, which left its settings behind where each thread set and restored."""
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    threads: list[str] = []
+
+    def compute(_shared: None, item: int) -> tuple[str, str]:
+        if item == 0:
+            assert second_is_in.wait(10)
+            return threading.current_thread().name, computed_in()
+        second_is_in.set()
+        assert first_is_out.wait(10)
+        return threading.current_thread().name, computed_in()
+
+    def done(result: tuple[str, str]) -> None:
+        threads.extend(result)
+        first_is_out.set()
+
+    for settings in ({}, {"scheduler": "threads"}):
+        for event in (second_is_in, first_is_out):
+            event.clear()
+        with dask.config.set(settings):
+            before = dask.config.get("scheduler", None)
+            with open_pool("threads", 2) as pool:
+                drive(pool, compute, None, [0, 1], done)
+                assert not computed_in().startswith("tpsoil")
+            assert dask.config.get("scheduler", None) == before
+    assert all(name.startswith("tpsoil") for name in threads)
+    assert threads[0::2] == threads[1::2]
+    assert len(threads) == 8
 
 
 class Client:

@@ -7,12 +7,14 @@ import contextlib
 import itertools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
 import dask
+import dask.threaded
 from threadpoolctl import threadpool_limits
 
 from tpsoil.errors import InputError, WorkError
@@ -27,6 +29,9 @@ REFILL: Final = 8
 
 MAX_TRIES: Final = 3
 """Times that a tile is submitted whose worker is lost; a tile that ends every worker is not tried for ever."""
+
+THREAD_NAME: Final = "tpsoil"
+"""Beginning of the names of threads that compute tiles."""
 
 POLL_SECONDS: Final = 0.5
 NOTE_SECONDS: Final = 60.0
@@ -106,11 +111,11 @@ class ThreadPool:
         self._ended, self._note_after = time.monotonic(), NOTE_SECONDS
         self.where = f"{threads} thread{'' if threads == 1 else 's'}"
         self._quiet = threadpool_limits(limits=1)  # a library that starts threads of its own would fight the tiles
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="tpsoil")
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix=THREAD_NAME)
 
     def submit(self, function: Callable[..., Any], shared: Any, groups: Sequence[Any]) -> list[Any]:
         """Submit each call to a thread."""
-        return [self._pool.submit(_serially, function, shared, group) for group in groups]
+        return [self._pool.submit(function, shared, group) for group in groups]
 
     def on_workers(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         """No other process computes."""
@@ -144,15 +149,19 @@ class ThreadPool:
         self._quiet.restore_original_limits()
 
 
-def _serially(function: Callable[..., Any], *arguments: Any) -> Any:
-    # A stage may build a lazy array in its tile; it is computed in this thread, not in threads of threads.
-    with dask.config.set(scheduler="synchronous"):
-        return function(*arguments)
-
-
 def computing_here() -> contextlib.AbstractContextManager[Any]:
-    """A context in which lazy arrays are computed in threads of this process, not by the current client."""
-    return dask.config.set(scheduler="threads")  # type: ignore[no-any-return]
+    """A context in which lazy arrays are computed in threads of this process, not by the current client.
+
+    A stage may build a lazy array in its tile; it is computed in the tile's thread, not in threads of threads. dask's
+    settings are those of the process: threads that each set and restored them would leave one another's behind.
+    """
+    return dask.config.set(scheduler=_in_threads_here)  # type: ignore[no-any-return]
+
+
+def _in_threads_here(graph: Any, keys: Any, **options: Any) -> Any:
+    if threading.current_thread().name.startswith(THREAD_NAME):
+        return dask.get(graph, keys, **options)
+    return dask.threaded.get(graph, keys, **options)
 
 
 def drive(

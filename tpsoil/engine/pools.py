@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from .cluster import active_client, cluster_pool_of, open_cluster
-from .execute import Pool, ThreadPool, number_of_workers
+from .execute import Pool, ThreadPool, computing_here, number_of_workers
 from .progress import log
 from .workers import Entries
 
@@ -42,7 +42,8 @@ def open_pool(
             return
         pool = ThreadPool(threads)
         try:
-            yield pool
+            with computing_here():
+                yield pool
         finally:
             pool.close()
     else:
