@@ -213,6 +213,10 @@ def test_messages_name_options_as_they_are_typed(
     warm = write_tif(tmp_path / "t.tif", np.full((20, 25), 275.5, np.float32))
     message = wrong(tpsoil_command, "cube", "add", store, "mean_annual_temperature", warm, "--units", "degC")
     assert "they look like kelvin: pass --units K" in message
+    message = wrong(tpsoil_command, "cube", "add", store, "snow", warm)
+    assert "pass --units and --kind ('continuous', 'categorical' or 'circular')" in message
+    message = wrong(tpsoil_command, "cube", "add", store, "elevation", warm, "--kind", "circular")
+    assert "'elevation' is continuous in the catalogue, not 'circular'; omit --kind" in message
 
 
 def test_half_written_layer_is_named(store: Path, tpsoil_command: Command) -> None:

@@ -34,7 +34,7 @@ ALLOWED = {
     "covariate_themes": set(),
     "option_names": set(),
     "display": set(),
-    "variables": {"errors", "units"},
+    "variables": {"errors", "option_names", "units"},
     "grid": {"errors", "constants"},
     "columns": {"errors"},
     "blocks": {"errors", "variables", "constants", "grid", "labels"},

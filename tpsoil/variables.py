@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, nearest_name, require_one_of
+from .option_names import option, pass_option
 from .units import Period, range_text
 
 Kind = Literal["continuous", "categorical", "circular"]
@@ -372,8 +373,7 @@ def describe_layer(
     Raises
     ------
     InputError
-        For an unknown layer without `units` or `kind`, and for a `kind` or `dtype` that contradicts the catalogue or each
-        other: classes are integers, numbers are not.
+        For an unknown layer without `units` or `kind`; a `kind` against the catalogue; a `dtype` against the kind.
 
     Examples
     --------
@@ -385,16 +385,16 @@ def describe_layer(
         if units is None or kind is None:
             raise InputError(
                 f"layer '{name}' is not in the catalogue{nearest_name(name, CATALOGUE)}; "
-                "for a user-defined layer pass units= and kind= ('continuous', 'categorical' or 'circular')"
+                f"for a user-defined layer {pass_option('units')} and {option('kind')} ('continuous', 'categorical' or "
+                "'circular')"
             )
         require_one_of(f"layer '{name}'", "kind", kind, STORED_TYPES)
-        dtype = dtype or STORED_TYPES[kind][0]
+        stored_type = dtype or STORED_TYPES[kind][0]
         with contextlib.suppress(TypeError):  # what is no type is rejected below
-            dtype = np.dtype(dtype).name
-        require_one_of(f"layer '{name}', {kind}", "dtype", dtype, STORED_TYPES[kind])
-        entry = Variable(name, name.replace("_", " "), units, kind=kind, dtype=dtype)
-    if kind is not None and kind != entry.kind:
-        raise InputError(f"layer '{name}' is {entry.kind} in the catalogue, not '{kind}'; omit kind")
-    if dtype is not None and dtype != entry.dtype:
-        raise InputError(f"layer '{name}' is {entry.dtype} in the catalogue, not '{dtype}'; omit dtype")
+            dtype = stored_type = np.dtype(stored_type).name
+        require_one_of(f"layer '{name}', {kind}", "dtype", stored_type, STORED_TYPES[kind])
+        entry = Variable(name, name.replace("_", " "), units, kind=kind, dtype=stored_type)
+    for key, value, stored in (("kind", kind, entry.kind), ("dtype", dtype, entry.dtype)):
+        if value is not None and value != stored:
+            raise InputError(f"layer '{name}' is {stored} in the catalogue, not '{value}'; omit {option(key)}")
     return replace(entry, flags=dict(flags) if flags else entry.flags, long_name=long_name or entry.long_name)
