@@ -565,6 +565,18 @@ def test_a_layer_is_not_made_from_itself_while_it_is_replaced(stored: Path) -> N
         tpsoil.add_layer("memory://copied", "elevation", tpsoil.open_cube(stored)["elevation"], overwrite=True)
 
 
+def test_a_layer_is_not_replaced_by_its_own_file(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tpsoil.open_cube(stored).load()
+    monkeypatch.chdir(stored.parent)
+    for path in (stored, stored.name, [stored]):
+        with pytest.raises(InputError, match="'elevation' would be read from the layer that it replaces; export it"):
+            tpsoil.add_layer(stored, "elevation", path, overwrite=True)
+    np.testing.assert_array_equal(tpsoil.open_cube(stored)["elevation"], before["elevation"])
+    for _ in range(2):  # from another layer of the same cube it may be replaced
+        tpsoil.add_layer(stored, "terrain_ruggedness", stored, variable="elevation", overwrite=True)
+    np.testing.assert_array_equal(tpsoil.open_cube(stored)["terrain_ruggedness"], before["elevation"])
+
+
 def test_an_object_store(dem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 on loopback; keys and endpoint come from the environment, the URL holds none."""
     server_module = pytest.importorskip("moto.server", reason="needs the extras test and cloud")

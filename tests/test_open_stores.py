@@ -24,7 +24,7 @@ from tpsoil.cube.codecs import earlier_layer_codecs, layer_codecs
 from tpsoil.cube.conventions import overview_paths
 from tpsoil.cube.layout import lay_out_cube
 from tpsoil.cube.overviews import halved
-from tpsoil.errors import MissingInputError
+from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import PLATEAU_CRS, coordinates, grid_from_bounds
 from tpsoil.recipes import run
 
@@ -105,6 +105,14 @@ def test_an_overview_averages_what_is_there(place: Path) -> None:
     assert half["elevation"].attrs["units"] == "m"
     assert datacube.check_cube(place / "overviews" / "2").good
     assert half.odc.geobox.transform == GRID.transform * Affine.scale(2)
+
+
+def test_a_layer_is_not_replaced_by_its_own_overview(place: Path) -> None:
+    datacube.write_overviews(place)
+    half = tpsoil.open_cube(place / "overviews/2")["elevation"].load()
+    with pytest.raises(InputError, match="'elevation' would be read from the layer that it replaces"):
+        tpsoil.add_layer(place, "elevation", place / "overviews/2", overwrite=True)
+    np.testing.assert_array_equal(tpsoil.open_cube(place / "overviews/2")["elevation"], half)
 
 
 def test_the_store_declares_its_overviews_and_opens_at_once(place: Path) -> None:

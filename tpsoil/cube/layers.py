@@ -24,7 +24,7 @@ from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer, flags_of
 
 from .alignment import align
 from .location import Location
-from .reading import CubeInfo, graph_prefix
+from .reading import CubeInfo, graph_prefix, is_inside
 from .regions import create_layers, finish_layers, layer_digest, remove_layers, write_block
 from .store import layer_array, open_group
 
@@ -103,8 +103,8 @@ def add_layer(
     Raises
     ------
     InputError
-        For a layer that exists already, impossible values or classes, a source without a value in any cell, a soil mask
-        without soil, raster options for a vector source.
+        For a layer that exists already, or that the source is; impossible values or classes, a source without a value
+        in any cell, a soil mask without soil, raster options for a vector source.
     UnitsError
         For units that do not convert, or values outside the catalogue's range (kelvin, undeclared nodata).
     GridError
@@ -139,6 +139,11 @@ def add_layer(
         layer = read_mask(source, info.grid, outside=outside, crs=crs, chunks=info.chunks)
     else:
         raster = read_raster(source, describe_layer(name, units=units, **described), crs=crs, **reading)
+        if any(part.stored and part.stored.name == name and is_inside(part.path, info.where) for part in raster.parts):
+            raise InputError(
+                f"{info.where}: layer '{name}' would be read from the layer that it replaces; export it to a file "
+                "first, or pass open_cube(...)[name].load()"
+            )
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs["source_digest"] = raster.digest
     layer.attrs.update(_provenance(origin, parents, attrs))

@@ -21,7 +21,7 @@ from tpsoil.tiles import from_tiles
 
 from .chunks import LocalChunks, in_zarr
 from .encoding import touched
-from .location import folder_of
+from .location import describe_location, folder_of
 
 Array = npt.NDArray[Any]
 
@@ -130,8 +130,17 @@ class LayerReader:
 
 def graph_prefix(where: str, name: str) -> str:
     """How the graph's keys of a layer of one store begin."""
-    place = where if "://" in where else os.path.realpath(where)  # one store, however its path is written
-    return f"cube-{name}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+    return f"cube-{name}-{hashlib.sha256(_place(where).encode()).hexdigest()[:12]}"
+
+
+def is_inside(path: str, where: str) -> bool:
+    """Whether a path or URL is a store or a group in it, such as one of its overviews."""
+    return f"{_place(describe_location(path))}/".startswith(f"{_place(where)}/")
+
+
+def _place(where: str) -> str:
+    """One text for one store, however its path is written."""
+    return where.rstrip("/") if "://" in where else os.path.realpath(where)
 
 
 def lazy_layer(info: CubeInfo, name: str, array: Any, *, strict: bool = True) -> xr.Variable:

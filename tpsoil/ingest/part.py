@@ -39,6 +39,7 @@ class FileArray:
 
     def __init__(self, variable: xr.DataArray) -> None:
         self._variable = variable
+        self.name = str(variable.name)
         self._opening = uuid.uuid4().hex
         weakref.finalize(self, CHUNKS.discard, self._opening)
 
