@@ -31,7 +31,7 @@ from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_stack
-from tpsoil.recipes import preview, run
+from tpsoil.recipes import derive_stacks, preview, run
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
@@ -92,7 +92,7 @@ print(peak_bytes())
 
 LAYER_CHILD = """
 import json, sys
-from tpsoil.recipes import preview, run
+from tpsoil.recipes import derive_stacks, preview, run
 from tpsoil.engine.tiles import peak_bytes
 recipe = json.loads(sys.argv[1])
 forecast = max(stage.forecast.total for stage in preview(recipe, workers=1))
@@ -181,6 +181,28 @@ def a_netcdf_stack(folder: Path, grid: GeoBox) -> dict[str, Any]:
     """Monthly temperature in one NetCDF file, which is loaded when it is opened."""
     write_months(folder, grid).to_netcdf(folder / "tas.nc")
     return {"derive": {"monthly_temperature": f"{folder / 'tas.nc'}:tas", "climate": ["mean_annual_temperature"]}}
+
+
+def test_a_plan_opens_a_stack_once_and_the_next_only_where_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = small_run.small_grid(128)
+    create_cube(str(tmp_path / "cube.zarr"), grid, chunks=128)
+    recipe = a_netcdf_stack(tmp_path, grid)
+    recipe["run"] = {"name": "stack", "output": str(tmp_path / "maps.zarr"), "cube": str(tmp_path / "cube.zarr")}
+    opened: list[str] = []
+    read = derive_stacks.read_stack
+    monkeypatch.setattr(derive_stacks, "read_stack", lambda *a, **k: (opened.append("stack"), read(*a, **k))[1])
+    preview(recipe)
+    assert len(opened) == 1
+    preview(recipe)
+    assert len(opened) == 1
+    warmer = write_months(tmp_path, grid) + 1.0
+    warmer.tas.attrs["units"] = "degC"
+    warmer.to_netcdf(tmp_path / "new.nc")
+    (tmp_path / "new.nc").replace(tmp_path / "tas.nc")
+    assert float(run(recipe, progress=False).mean_annual_temperature.max()) == pytest.approx(6.0)
+    assert len(opened) == 2
 
 
 def test_a_stack_that_is_read_again_replaces_the_first_in_memory(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Origin:
     @cached_property
     def content(self) -> str:
         """Digest of what the files and URLs contain, under which their readers are cached."""
-        return digest_of(list(self.files.items()))  # in their order: of a mosaic the first file wins
+        return content_digest(self.files)
 
     def with_content(self, stage: Stage) -> Stage:
         """The stage with the option `content`, as its functions get it."""
@@ -284,6 +284,11 @@ def contents_of(files: Sequence[Path], urls: Sequence[str] = ()) -> dict[str, st
             number += 1
         contents[key] = digest
     return contents
+
+
+def content_digest(contents: Mapping[str, str]) -> str:
+    """One digest of what `contents_of` gives, in its order: of a mosaic the first file wins."""
+    return digest_of(list(contents.items()))
 
 
 def unchecked(contents: Mapping[str, str]) -> list[str]:

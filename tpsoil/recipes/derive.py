@@ -133,7 +133,7 @@ def derived_layers(
     items, settings, faults = _resolved(groups, chosen, {str(name) for name in cube.data_vars}, overwrite=True)
     grid = grid_of(cube, where="derived_layers")
     if not faults:
-        derive_stages(items, settings, grid, at="", faults=faults)
+        derive_stages(items, settings, grid, at="", faults=faults, runs=False)
     _require_none(faults)
     derived: dict[str, xr.DataArray] = {}
     for item in items:

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from tpsoil.covariates.groups import GROUPS
 from tpsoil.covariates.groups.base import SET, CovariateGroup, sample_of, settings
+from tpsoil.engine.origin import content_digest, contents_of
 from tpsoil.errors import Absent, MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import coordinates
 from tpsoil.ingest.dependencies import Dependencies
-from tpsoil.stage import Stage
+from tpsoil.stage import CONTENT, Stage
 from tpsoil.variables import CATALOGUE, Variable
 
 from .derive_settings import WANTED, DeriveSettings, layer_makers
@@ -28,7 +29,7 @@ from .derive_tiles import (
     described,
     group_bytes,
     group_dependencies,
-    open_sources,
+    opened_sources,
 )
 from .section import fault_line, type_text
 
@@ -254,7 +255,13 @@ def _has_effect(kind: type[CovariateGroup], name: str, values: Mapping[str, Any]
 
 
 def derive_stages(
-    items: Sequence[Derivation], settings: DeriveSettings, grid: GeoBox, *, at: str, faults: list[str]
+    items: Sequence[Derivation],
+    settings: DeriveSettings,
+    grid: GeoBox,
+    *,
+    at: str,
+    faults: list[str],
+    runs: bool = True,
 ) -> list[Stage]:
     """One stage for each derivation; files that cannot be opened are reported as faults.
 
@@ -268,6 +275,8 @@ def derive_stages(
         Prefix of faults.
     faults : list of str
         Extended by one line for each fault.
+    runs : bool
+        Whether the stages will run; the sources that are opened here are then retained for their forecasts and tiles.
     """
     stages = []
     for item in items:
@@ -278,7 +287,7 @@ def derive_stages(
         if faults:
             continue
         try:
-            stages.append(_stage(item, grid, dependencies))
+            stages.append(_stage(item, grid, dependencies, runs=runs))
         except TpsoilError as error:
             fault = f"{at}{group.group}: {error}"
             faults.append(Absent(fault) if isinstance(error, MissingInputError) else fault)
@@ -293,9 +302,13 @@ def _option_place(group: CovariateGroup, settings: DeriveSettings, at: str) -> C
     return place
 
 
-def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies) -> Stage:
+def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies, *, runs: bool) -> Stage:
     group = item.group
-    sources = open_sources(group, grid) if group.data else OpenSources()
+    options: dict[str, Any] = {"group": group}
+    if runs and group.data and group.halo is not None:
+        # Taken before the sources are opened: what changes after that is opened again by the run, which digests it.
+        options[CONTENT] = content_digest(contents_of(dependencies.files, dependencies.urls))
+    sources = opened_sources(options, grid)
     names = tuple(spec.name for spec in item.outputs)
     halo, memory = group.demand(grid, names)
     return Stage(

@@ -97,7 +97,7 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     """The layers of a group on one window."""
     group: CovariateGroup = window.options["group"]
     layers = {str(name): layer for name, layer in window.layers.data_vars.items()}
-    sources = _opened(window.options, window.grid)
+    sources = opened_sources(window.options, window.grid)
     names = window.options["names"]
     needed = group.sources_of(names, set(sources.readers))
     if sources.readers or not layers:
@@ -106,8 +106,15 @@ def compute_group(window: Window) -> Mapping[str, Array]:
     return {name: np.asarray(results[name].values) for name in names}
 
 
-def _opened(options: Mapping[str, Any], grid: GeoBox) -> OpenSources:
-    """The group's sources, retained for the next tile; not those of a DEM whose derivation needs the complete grid."""
+def opened_sources(options: Mapping[str, Any], grid: GeoBox) -> OpenSources:
+    """The group's sources, checked, and retained for the next tile under the digest of their content.
+
+    Not retained without a digest, and those of a DEM whose derivation needs the complete grid.
+
+    Raises
+    ------
+    InputError, UnitsError, GridError, MissingInputError
+    """
     group: CovariateGroup = options["group"]
     if not group.data:
         return OpenSources()
@@ -118,7 +125,7 @@ def _opened(options: Mapping[str, Any], grid: GeoBox) -> OpenSources:
 
 def group_bytes(options: Mapping[str, Any], grid: GeoBox, shape: tuple[int, int]) -> SourceBytes:
     """Peak of memory while the sources behind a tile of a group are read."""
-    return _opened(options, grid).read_bytes(*shape)
+    return opened_sources(options, grid).read_bytes(*shape)
 
 
 def _source_layers(
