@@ -21,6 +21,7 @@ from rasterio.transform import from_origin
 from tpsoil.cli import main
 from tpsoil.cli.run import _draw
 from tpsoil.cube import add_layer, create_cube, open_cube
+from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
 from tpsoil.recipes import run
 from tpsoil.reports.figures import palette
@@ -54,6 +55,20 @@ def layer(name: str, source: Path, more: str = "") -> str:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_command_names_the_options_of_a_run_as_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = recipe(tmp_path, [layer("ndvi", raster(tmp_path / "a.tif", 0.5))])
+    for options, message in (
+        (("--memory", "0.1"), "--memory allows 0.10 GB; give --memory 0."),
+        (("--memory", "0"), "--memory is 0.0, expected a positive number"),
+        (("--workers", "0", "--dry-run"), "--workers is 0, expected at least 1"),
+        (("--scheduler", "head"), "--scheduler is 'head', expected 'threads'"),
+    ):
+        assert command("run", path, "-q", *options) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(InputError, match=r"^workers is 0, expected at least 1"):
+        run(path, workers=0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "how", "more", "message"),
     [

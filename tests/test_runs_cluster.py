@@ -141,7 +141,7 @@ def test_a_wrong_address_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.exit_status == 2
     with pytest.raises(InputError, match="expected 'threads', 'processes' or an address such as"):
         run(place / "recipe.toml", scheduler="thread", progress=False)
-    with pytest.raises(InputError, match="--workers is 0"):
+    with pytest.raises(InputError, match="^workers is 0"):
         run(place / "recipe.toml", workers=0, progress=False)
 
 

@@ -61,7 +61,7 @@ def test_tiles_shrink_then_threads_then_it_is_refused() -> None:
     for forecast in (smaller, fewer):
         assert forecast.total == BASE_BYTES + forecast.at_once * of_side(forecast.side)
     with pytest.raises(
-        InputError, match=r"r.toml: stage 's' needs .* --memory allows .*; (set chunks = 64|give --mem)"
+        InputError, match=r"r.toml: stage 's' needs .* memory allows .*; (set chunks = 64|give memory=)"
     ):
         fit_memory(STAGE, TILING, [4], replace(FREE, limit=BASE_BYTES + of_side(1) - 1))
 
@@ -69,14 +69,14 @@ def test_tiles_shrink_then_threads_then_it_is_refused() -> None:
 def test_a_dry_run_rejects_the_workers_that_the_run_rejects(tmp_path: Path) -> None:
     recipe = small_run.make_small(tmp_path, side=32)
     for plan_or_run in (preview, run):
-        with pytest.raises(InputError, match="--workers is 0, expected at least 1"):
+        with pytest.raises(InputError, match="^workers is 0, expected at least 1"):
             plan_or_run(recipe, workers=0)
 
 
 def test_what_it_says_would_fit_does() -> None:
     with pytest.raises(InputError) as caught:
         fit_memory(STAGE, TILING, [4], replace(FREE, limit=10**8))
-    advised = float(str(caught.value).split("--memory ")[2].split(";")[0])
+    advised = float(str(caught.value).split("memory=")[1].split(";")[0])
     assert fit_memory(STAGE, TILING, [4], replace(FREE, limit=int(advised * 1e9))).total <= advised * 1e9
 
 

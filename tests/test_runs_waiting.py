@@ -212,7 +212,7 @@ def test_a_store_that_fails_in_mid_run_is_no_internal_error(place: Path) -> None
 @pytest.mark.parametrize("memory", [math.nan, math.inf, 0.0, -1.0])
 def test_a_limit_of_memory_that_is_no_number_is_rejected(place: Path, memory: float) -> None:
     for call in (run, preview):
-        with pytest.raises(InputError, match="--memory is .*, expected a positive number of GB"):
+        with pytest.raises(InputError, match="^memory is .*, expected a positive number of GB"):
             call(place / "recipe.toml", memory=memory)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 COMMAND_LINE: Final = "--"
 _TABLE: Final[ContextVar[str]] = ContextVar("table", default="")
 """Of a recipe; `COMMAND_LINE` in a command, and "" in Python."""
+_IN_COMMAND: Final[ContextVar[bool]] = ContextVar("in_command", default=False)
+"""Whether `tpsoil run` runs the recipe: its own options, such as `--memory`, are never keys of a table."""
 
 
 @contextlib.contextmanager
@@ -34,6 +36,31 @@ def in_recipe(table: str) -> Iterator[None]:
 def on_command_line() -> contextlib.AbstractContextManager[None]:
     """Name options as flags of a command, in the messages of everything that is called within."""
     return in_recipe(COMMAND_LINE)
+
+
+@contextlib.contextmanager
+def run_by_command() -> Iterator[None]:
+    """Name the options of a run as flags of `tpsoil run`, in the messages of everything that is called within."""
+    token = _IN_COMMAND.set(True)
+    try:
+        yield
+    finally:
+        _IN_COMMAND.reset(token)
+
+
+def run_option(name: str, value: float | None = None) -> str:
+    """An option of a run, such as its limit of memory, by its name alone or with a value.
+
+    Examples
+    --------
+    >>> run_option("memory"), run_option("memory", 1.5)
+    ('memory', 'memory=1.5')
+    >>> with run_by_command():
+    ...     run_option("memory"), run_option("memory", 1.5)
+    ('--memory', '--memory 1.5')
+    """
+    flag, sign = ("--", " ") if _IN_COMMAND.get() else ("", "=")
+    return f"{flag}{name}" + ("" if value is None else f"{sign}{value:g}")
 
 
 def named_as_here() -> Callable[[], Any]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tpsoil.option_names import run_by_command
+
 from .cube import require_lasting
 from .tables import columns_of_text, table_text, width_of_terminal, wrapped
 
@@ -19,6 +21,7 @@ LAYERS_SHOWN = 12
 """Of the forecast of disk."""
 
 
+@run_by_command()
 def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a TOML file; - reads it from standard input.")],
     scheduler: Annotated[

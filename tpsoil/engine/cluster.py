@@ -19,6 +19,7 @@ from typing import Any, Final
 import cloudpickle
 
 from tpsoil.errors import InputError, WorkError
+from tpsoil.option_names import run_option
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .execute import LostWorkerError, available_processors
@@ -313,7 +314,8 @@ def open_cluster(
         return
     if "://" not in address and ":" not in address:
         raise InputError(
-            f"--scheduler is {address!r}, expected 'threads', 'processes' or an address such as tcp://10.0.0.1:8786"
+            f"{run_option('scheduler')} is {address!r}, expected 'threads', 'processes' or an address such as "
+            "tcp://10.0.0.1:8786"
         )
     try:
         with warnings.catch_warnings():
@@ -321,7 +323,7 @@ def open_cluster(
             client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"--scheduler {address}: no dask scheduler replies there within {CONNECT_SECONDS} s "
+            f"{run_option('scheduler')} {address}: no dask scheduler replies there within {CONNECT_SECONDS} s "
             f"({type(error).__name__}: {str(error)[:200]}); check the address and that the scheduler runs"
             + ("; a tls:// scheduler needs dask's distributed.comm.tls settings here too" if "tls" in address else "")
         ) from error

@@ -18,6 +18,7 @@ import dask.threaded
 from threadpoolctl import threadpool_limits
 
 from tpsoil.errors import InputError, WorkError
+from tpsoil.option_names import run_option
 
 from .progress import log
 
@@ -245,7 +246,7 @@ def drive(
                         if tries[item] >= MAX_TRIES:
                             raise WorkError(
                                 f"tile {item}: its worker was lost {tries[item]} times ({loss}); it may need more "
-                                "memory than the worker has: give fewer --workers, or smaller chunks"
+                                f"memory than the worker has: give fewer {run_option('workers')}, or smaller chunks"
                             ) from loss
                         lost(item, tries[item])
                         again.append(item)
@@ -272,7 +273,7 @@ def number_of_workers(workers: int | None) -> int:
         For fewer than one.
     """
     if workers is not None and workers < 1:
-        raise InputError(f"--workers is {workers}, expected at least 1")
+        raise InputError(f"{run_option('workers')} is {workers}, expected at least 1")
     return workers or available_processors()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import InputError
+from tpsoil.option_names import run_option
 from tpsoil.stage import SourceBytes, Stage
 
 from .plan import Tiling
@@ -154,8 +155,8 @@ def fit_memory(
         raise InputError(f"{resources.where}: {resources.threads} threads, expected at least one")
     raise InputError(
         f"{resources.where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x "
-        f"{tiling.chunk} cells in each of {processes} process{'' if processes == 1 else 'es'}, --memory allows "
-        f"{_gb(limit)}; {_suggestion(stage, tiling, itemsizes, last, limit, grid)}"
+        f"{tiling.chunk} cells in each of {processes} process{'' if processes == 1 else 'es'}, "
+        f"{run_option('memory')} allows {_gb(limit)}; {_suggestion(stage, tiling, itemsizes, last, limit, grid)}"
     )
 
 
@@ -170,7 +171,9 @@ def memory_limit(memory: float | None) -> int | None:
     if memory is None:
         return None
     if not 0 < memory < math.inf:
-        raise InputError(f"--memory is {memory}, expected a positive number of GB; leave it out for no limit")
+        raise InputError(
+            f"{run_option('memory')} is {memory}, expected a positive number of GB; leave it out for no limit"
+        )
     return int(memory * GIGABYTE)
 
 
@@ -178,7 +181,7 @@ def _suggestion(
     stage: Stage, tiling: Tiling, itemsizes: Sequence[int], smallest: Forecast, limit: int, grid: GeoBox | None
 ) -> str:
     """The setting that would fit, where one tile of one chunk on one thread does not."""
-    enough = f"--memory {math.ceil(10 * smallest.total / GIGABYTE) / 10:g}"
+    enough = run_option("memory", math.ceil(10 * smallest.total / GIGABYTE) / 10)
     if stage.halo is None:
         return f"this stage needs the complete grid at once: give {enough}, or a coarser grid"
     chunk = tiling.chunk
@@ -187,7 +190,7 @@ def _suggestion(
         if replace(smallest, tile=tile_bytes(stage, Tiling(tiling.shape, chunk), itemsizes, grid)).total <= limit:
             return f"set chunks = {chunk} in [grid], or give {enough}"
     if smallest.processes > 1:
-        return f"give fewer --workers, or {enough}"
+        return f"give fewer {run_option('workers')}, or {enough}"
     return f"give {enough}; {_gb(replace(smallest, tile=0).total)} of it are the libraries, the model and the sources"
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tpsoil.cube.chunks import read_objects
 from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.option_names import run_option
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
 from .code import code_of, differences, listed
@@ -97,7 +98,7 @@ def wait_for_workers(client: Any, count: int, unreported: float, report: Callabl
         Where there are fewer after `TPSOIL_TIMEOUT` seconds.
     """
     limit = max(timeout_seconds(), unreported)
-    where = f"--scheduler {client.scheduler.address}"
+    where = f"{run_option('scheduler')} {client.scheduler.address}"
     try:
         try:
             client.wait_for_workers(count, timeout=unreported)
@@ -112,7 +113,7 @@ def wait_for_workers(client: Any, count: int, unreported: float, report: Callabl
     except TimeoutError as error:
         raise InputError(
             f"{where}: has {len(client.nthreads())} workers after {limit:g} s ({TIMEOUT_VARIABLE}), expected at least "
-            f"{count}; start workers (for adaptive scaling a minimum of 1), or give --workers"
+            f"{count}; start workers (for adaptive scaling a minimum of 1), or give {run_option('workers')}"
         ) from error
 
 
