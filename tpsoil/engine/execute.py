@@ -9,6 +9,7 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -171,7 +172,6 @@ def drive(
     shared: Any,
     items: Sequence[Any],
     done: Callable[[Any], None],
-    lost: Callable[[Any, int], None] = lambda item, tries: None,
     *,
     at_once: int | None = None,
 ) -> None:
@@ -180,6 +180,7 @@ def drive(
     Parameters
     ----------
     pool : Pool
+        Its `report` names the items whose worker was lost.
     function : callable
         Module-level.
     shared : object
@@ -187,8 +188,6 @@ def drive(
     items : sequence
     done : callable
         Called with each result, in this thread.
-    lost : callable
-        Called with an item whose worker was lost, and how often that happened.
     at_once : int, optional
         Calls in flight at most, where memory allows fewer than there are slots.
 
@@ -199,64 +198,93 @@ def drive(
 
     Notes
     -----
-    Where the latency of a worker is longer than a short item, several are submitted in one call, one after the other
-    on one thread. Items of lost calls are submitted again one by one, never two at a time: a lost worker also loses
-    the calls that wait on it, and the item that causes the loss is identified this way.
-
     Before it stops for any reason (an error of a tile, Ctrl-C), running tiles are finished and nothing more is
     submitted: a chunk is never written by two processes.
     """
     work = partial(_several, function)
-    source, left = iter(items), len(items)
+    waiting = _Waiting(pool, items, at_once)
     pending: dict[Any, tuple[Any, ...]] = {}
-    tries: dict[Any, int] = {}
-    again: list[Any] = []
-    suspects: set[Any] = set()
-    pace = math.inf
     try:
         while True:
-            slots = max(1, pool.slots)
-            limit = max(slots * IN_FLIGHT, pool.ahead) if at_once is None or at_once >= slots else at_once
-            groups: list[tuple[Any, ...]] = []
-            room = limit - len(pending)
-            while len(groups) < room >= limit // REFILL and (left or (again and not suspects)):
-                if again and not suspects:
-                    group = (again.pop(0),)
-                    suspects.update(group)
-                else:
-                    # The last calls are short ones, so that all slots end together.
-                    size = min(
-                        int(pool.call_seconds / max(pace, 1e-6)), MAX_ITEMS_PER_CALL, left // (slots * IN_FLIGHT)
-                    )
-                    group = tuple(itertools.islice(source, max(1, size)))
-                    left -= len(group)
-                groups.append(group)
-            if groups:
+            if groups := waiting.next_groups(len(pending)):
                 pending |= zip(pool.submit(work, shared, groups), groups, strict=True)
             if not pending:
                 return
             for future in pool.finished(list(pending), POLL_SECONDS):
                 group = pending.pop(future)
-                suspects.difference_update(group)
                 try:
                     results, seconds = pool.result(future)
                 except LostWorkerError as loss:
-                    for item in group:
-                        tries[item] = tries.get(item, 0) + 1
-                        if tries[item] >= MAX_TRIES:
-                            raise WorkError(
-                                f"tile {item}: its worker was lost {tries[item]} times ({loss}); it may need more "
-                                f"memory than the worker has: give fewer {run_option('workers')}, or smaller chunks"
-                            ) from loss
-                        lost(item, tries[item])
-                        again.append(item)
+                    waiting.put_back(group, loss)
                 else:
-                    pace = seconds / len(group) if pace == math.inf else (pace + seconds / len(group)) / 2
+                    waiting.completed(group, seconds / len(group))
                     for result in results:
                         done(result)
     except BaseException:
         pool.cancel(pending)
         raise
+
+
+class _Waiting:
+    """Items to submit, in groups of one call each.
+
+    Where the latency of a worker is longer than a short item, several are submitted in one call, one after the other
+    on one thread. Items of lost calls are submitted again one by one, never two at a time: a lost worker also loses
+    the calls that wait on it, and the item that causes the loss is identified this way.
+    """
+
+    def __init__(self, pool: Pool, items: Sequence[Any], at_once: int | None) -> None:
+        self.pool, self.at_once = pool, at_once
+        self.items, self.left = iter(items), len(items)
+        self.item_seconds = math.inf
+        self.tries: Counter[Any] = Counter()
+        self.again: list[Any] = []
+        self.suspect: tuple[Any, ...] | None = None
+
+    def next_groups(self, in_flight: int) -> list[tuple[Any, ...]]:
+        """What to submit now; nothing while most of the calls in flight go on."""
+        slots = max(1, self.pool.slots)
+        limit = max(slots * IN_FLIGHT, self.pool.ahead)
+        if self.at_once is not None and self.at_once < slots:
+            limit = self.at_once
+        room = limit - in_flight
+        groups: list[tuple[Any, ...]] = []
+        while len(groups) < room >= limit // REFILL and (group := self._next_group(slots)):
+            groups.append(group)
+        return groups
+
+    def _next_group(self, slots: int) -> tuple[Any, ...]:
+        if self.again and self.suspect is None:
+            self.suspect = (self.again.pop(0),)
+            return self.suspect
+        # The last calls are short ones, so that all slots end together.
+        fitting = int(self.pool.call_seconds / max(self.item_seconds, 1e-6))
+        size = max(1, min(fitting, MAX_ITEMS_PER_CALL, self.left // (slots * IN_FLIGHT)))
+        group = tuple(itertools.islice(self.items, size))
+        self.left -= len(group)
+        return group
+
+    def completed(self, group: tuple[Any, ...], item_seconds: float) -> None:
+        """Note how long the items of a call took."""
+        self._clear(group)
+        self.item_seconds = item_seconds if self.item_seconds == math.inf else (self.item_seconds + item_seconds) / 2
+
+    def put_back(self, group: tuple[Any, ...], loss: LostWorkerError) -> None:
+        """Submit the items of a lost call again."""
+        self._clear(group)
+        for item in group:
+            self.tries[item] += 1
+            if self.tries[item] >= MAX_TRIES:
+                raise WorkError(
+                    f"tile {item}: its worker was lost {self.tries[item]} times ({loss}); it may need more memory "
+                    f"than the worker has: give fewer {run_option('workers')}, or smaller chunks"
+                ) from loss
+            self.pool.report(f"the worker of tile {item} was lost; submitting the tile again")
+            self.again.append(item)
+
+    def _clear(self, group: tuple[Any, ...]) -> None:
+        if group == self.suspect:
+            self.suspect = None
 
 
 def _several(function: Callable[..., Any], shared: Any, items: tuple[Any, ...]) -> tuple[list[Any], float]:

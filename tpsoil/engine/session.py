@@ -339,11 +339,8 @@ def _compute_tiles(works: Sequence[StageWork], chunks: Sequence[Chunk], session:
         peak = max(peak, tile.peak_bytes)
         reporter.tile_done(str(tile.rectangle), tile.seconds)
 
-    def lost(item: Any, tries: int) -> None:
-        reporter.report(f"{stage.title}: the worker of tile {item} was lost; submitting the tile again", warning=True)
-
     with reporter.stage(stage.title, len(tiles)):
-        drive(pool, compute_tile, assignment, tiles, done, lost, at_once=forecast.at_once * forecast.processes)
+        drive(pool, compute_tile, assignment, tiles, done, at_once=forecast.at_once * forecast.processes)
     if pool.lost_workers:
         sweep(output.where)
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
