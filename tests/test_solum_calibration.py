@@ -176,6 +176,20 @@ def test_profiles_of_one_site_are_merged_without_treating_limits_as_complete() -
     assert seen.table["censored"].tolist() == [False, True, False]
 
 
+def test_profiles_of_one_site_are_merged_whether_or_not_there_are_positions() -> None:
+    table = make_profiles({3: 7})
+    table["solum_thickness"] = [0.8, 1.0, 0.6, 0.5, 0.3, 0.7, 0.9]
+    table["site"] = ["a", "b", "a", None, None, "c", "d"]
+    alone = prepare_profiles(table.drop(columns=["x", "y"]))
+    assert alone.table["profile"].tolist() == [0, 1, 3, 4, 5, 6]
+    assert alone.table["solum_thickness"].tolist() == pytest.approx([0.7, 1.0, 0.5, 0.3, 0.7, 0.9])
+    table.loc[6, ["x", "y"]] = table.loc[2, ["x", "y"]].to_numpy()  # so "d" is a third replicate of "a"
+    placed = prepare_profiles(table)
+    assert placed.table["profile"].tolist() == [0, 1, 3, 4, 5]
+    assert placed.table["solum_thickness"].iloc[0] == pytest.approx((0.8 + 0.6 + 0.9) / 3)
+    assert placed.excluded["reason"].tolist() == ["duplicate site, averaged into the first"] * 2
+
+
 @pytest.mark.parametrize("unknown", [None, np.nan, "no", 2])
 def test_a_flag_of_a_lower_limit_is_true_or_false(unknown: object) -> None:
     table = make_profiles({3: 3})

@@ -199,8 +199,9 @@ def prepare_profiles(
     -----
     Excluded, listed and counted: text or no thickness, zero or negative thickness, outside the grid, on a masked cell,
     a layer that is missing or out of its domain, no zone, no erosion at all (Ew = Ed = 0 and not convex: no parameters
-    give a steady state). Duplicate sites are merged, see `merged_thickness`: replicates share a cell, and folds must
-    not share a site. Where only the balance fails (E <= 0 for some parameters) the profile is retained and penalised.
+    give a steady state). Profiles at one position, or with the same name in the column `site`, are merged into the
+    first, see `merged_thickness`: replicates share a cell, and folds must not share a site. Where only the
+    balance fails (E <= 0 for some parameters) the profile is retained and penalised.
 
     Examples
     --------
@@ -300,15 +301,17 @@ def _reject_units(table: pd.DataFrame) -> None:
 
 
 def _merge_sites(table: pd.DataFrame, reason: pd.Series[Any]) -> pd.DataFrame:
-    pairs = position_pairs(table)
-    keys = [pairs[0].east, pairs[0].north] if pairs else ["site"]
-    if not set(keys) <= set(table.columns):
-        return table
-    usable = table[reason == ""]
-    groups = usable.groupby(keys, sort=False, dropna=True)["profile"]
-    for members in groups.groups.values():
+    usable, pairs = table[reason == ""], position_pairs(table)
+    keys = [[pairs[0].east, pairs[0].north]] if pairs else []
+    keys += [["site"]] if "site" in table.columns else []
+    place, before = usable["profile"], None  # of each profile the first profile of its place
+    while before is None or not place.equals(before):  # one site may have several positions, one position several names
+        before = place
+        for columns in keys:
+            shared = place.groupby([usable[column] for column in columns], dropna=True).transform("min")
+            place = shared.fillna(place).astype(place.dtype)
+    for first, members in place.groupby(place).groups.items():
         if len(members) > 1:
-            first = members[0]
             value, limit = merged_thickness(table.loc[members, OBSERVED], table.loc[members, "censored"])
             table.loc[first, OBSERVED], table.loc[first, "censored"] = value, limit
             reason[members[1:]] = "duplicate site, averaged into the first"
