@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp
 import tpsoil
 from tpsoil.errors import InputError
 from tpsoil.grid import grid_from_bounds
-from tpsoil.ingest import read_raster
+from tpsoil.ingest import read_raster, read_stack
 from tpsoil.variables import variable
 
 STORED = np.array([[10000, 20000, -3000], [11000, -8888, 12000]], np.int16)
@@ -127,6 +127,26 @@ def test_values_outside_the_valid_range_are_missing(tmp_path: Path, attribute: s
     missing = np.isnan(raster.read(slice(0, 2), slice(0, 3)))
     assert missing.tolist() == [[False, attribute == "valid_range", True], [False, True, attribute == "valid_range"]]
     assert "stored numbers outside are missing" in dict(raster.notes)["source_valid_range"]
+
+
+@pytest.mark.parametrize("write", ["netcdf", "zarr"])
+@pytest.mark.parametrize("attrs", [{"valid_range": np.array([0, 115], np.int16)}, {"valid_max": 1150.0}])
+def test_stacks_honour_the_valid_range_as_rasters_do(tmp_path: Path, write: str, attrs: dict[str, Any]) -> None:
+    stored = np.array([[[0, 115], [116, 1]], [[-1, 50], [200, 2]]], np.int16)
+    times = np.array(["2001-01-01", "2001-02-01"], "datetime64[ns]")
+    coords = {"time": times, "lat": [31.0, 30.0], "lon": [90.0, 91.0]}
+    packing = {"units": "degC", "_FillValue": np.int16(-1), "scale_factor": 10.0, "add_offset": 0.0}
+    dataset = xr.Dataset({"t": (("time", "lat", "lon"), stored, {**packing, **attrs})}, coords=coords)
+    path = tmp_path / ("t.nc" if write == "netcdf" else "t.zarr")
+    dataset.to_netcdf(path) if write == "netcdf" else dataset.to_zarr(path, consolidated=False)
+    stack = read_stack(path, "t", "degC")
+    np.testing.assert_array_equal(stack, [[[0, 1150], [np.nan, 10]], [[np.nan, 500], [np.nan, 20]]])
+    low = 0 if "valid_range" in attrs else "-inf"
+    assert stack.attrs["source_valid_range"] == f"{low}, 115: stored numbers outside are missing"
+    assert (stack.chunks is None) == (write == "netcdf")
+    rasters = [read_raster(path, variable("profile_curvature"), units="m-1", band=k, crs="EPSG:4326") for k in (1, 2)]
+    for step, raster in enumerate(rasters):
+        np.testing.assert_array_equal(raster.read(slice(0, 2), slice(0, 2)), stack[step])
 
 
 def test_unsigned_bytes_in_a_signed_type(tmp_path: Path) -> None:

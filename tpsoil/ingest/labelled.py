@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +19,11 @@ from tpsoil.grid import require_located
 from tpsoil.labels import stated_fills
 from tpsoil.option_names import option, pass_option
 
-from .part import FileArray, Part
+from .part import ALL_NUMBERS, FileArray, MissingRule, Part
 
 EAST: Final = ("x", "lon", "longitude", "easting", "west_east", "projection_x_coordinate")
+RANGE_KEYS: Final = frozenset({"valid_range", "valid_min", "valid_max"})
+"""Attributes with the smallest and largest stored number that is a value."""
 NORTH: Final = ("y", "lat", "latitude", "northing", "south_north", "projection_y_coordinate")
 
 
@@ -125,29 +128,33 @@ def labelled_parts(
 
 def _labelled_part(array: xr.DataArray, box: GeoBox, name: str, path: str) -> Part:
     attrs, encoding = array.attrs, array.encoding
-    unsigned = str(attrs.get("_Unsigned", "")).lower() == "true" and array.dtype.kind == "i"
-    numbers = stated_fills(array)
-    # Of arrays in memory the range may be another quantity's: arithmetic keeps attributes.
-    low, high = _valid_range(array) if path else (-np.inf, np.inf)
-    if unsigned:  # attributes are signed, as the numbers are stored: 255 is -1
-        turn = 256.0**array.dtype.itemsize
-        numbers = tuple(fill % turn for fill in numbers)
-        low, high = (limit % turn if np.isfinite(limit) else limit for limit in (low, high))
+    rule = missing_rule(array)
+    if not path:  # of arrays in memory the range may be another quantity's: arithmetic keeps attributes
+        rule = replace(rule, valid=ALL_NUMBERS)
     return Part(
         name=name,
         box=box,
-        nodata=numbers,
+        missing=rule,
         scale=float(attrs.get("scale_factor", 1.0)),
         offset=float(attrs.get("add_offset", 0.0)),
         units=str(attrs.get("units", "")),
         path=path,
         array=None if path else array,
         stored=FileArray(array) if path else None,
-        valid=(low, high),
-        unsigned=unsigned,
         unpacked=not path and any(key in encoding for key in ("scale_factor", "add_offset")),
         problem=_missing_chunks(path, array) if path else "",
     )
+
+
+def missing_rule(array: xr.DataArray) -> MissingRule:
+    """Which numbers of a variable, as stored, its attributes call missing."""
+    unsigned = str(array.attrs.get("_Unsigned", "")).lower() == "true" and array.dtype.kind == "i"
+    numbers, (low, high) = stated_fills(array), _valid_range(array)
+    if unsigned:  # attributes are signed, as the numbers are stored: 255 is -1
+        turn = 256.0**array.dtype.itemsize
+        numbers = tuple(fill % turn for fill in numbers)
+        low, high = (limit % turn if np.isfinite(limit) else limit for limit in (low, high))
+    return MissingRule(numbers, (low, high), unsigned)
 
 
 def _valid_range(array: xr.DataArray) -> tuple[float, float]:
@@ -159,7 +166,7 @@ def _valid_range(array: xr.DataArray) -> tuple[float, float]:
     attrs = array.attrs
     limits = np.atleast_1d(attrs.get("valid_range", [attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)]))
     low, high = (float(value) for value in limits[:2])
-    stated = [np.asarray(attrs[key]).dtype for key in ("valid_range", "valid_min", "valid_max") if key in attrs]
+    stated = [np.asarray(attrs[key]).dtype for key in sorted(RANGE_KEYS, reverse=True) if key in attrs]
     packing = [np.asarray(attrs[key]).dtype for key in ("scale_factor", "add_offset") if key in attrs]
     unpacked = np.result_type(*packing) if packing else array.dtype
     if stated and stated[0] == unpacked and unpacked.itemsize > array.dtype.itemsize:

@@ -12,7 +12,7 @@ import numpy as np
 from tpsoil.errors import InputError
 from tpsoil.option_names import option, pass_option
 
-from .part import Part
+from .part import ALL_NUMBERS, MissingRule, Part
 
 
 def unpacked(
@@ -34,13 +34,18 @@ def unpacked(
                 f"{name}: the array was scaled when its file was opened, so scale=, offset= and nodata= are unclear; "
                 "pass the path of the file, or the array without its .encoding"
             )
+        stated = part.missing
+        rule = MissingRule(
+            tuple(fill for fill in (stated.nodata if fills is None else fills) if not np.isnan(fill)),
+            ALL_NUMBERS if isinstance(nodata, str) else stated.valid,
+            stated.unsigned,
+        )
         changed = replace(
             part,
+            missing=rule,
             scale=part.scale if scale is None else float(scale),
             offset=part.offset if offset is None else float(offset),
-            nodata=tuple(fill for fill in (part.nodata if fills is None else fills) if not np.isnan(fill)),
             masked=part.masked and fills is None,
-            valid=part.valid if nodata != "none" else (-np.inf, np.inf),
         )
         if not np.isfinite([changed.scale, changed.offset]).all() or changed.scale == 0:
             raise InputError(
@@ -56,12 +61,12 @@ def unpacked(
         notes["source_scale_offset"] = f"{first.scale:g}, {first.offset:g} (declared)"
     elif (first.scale, first.offset) != (1.0, 0.0):
         notes["source_scale_offset"] = f"{first.scale:g}, {first.offset:g} (stated by the file)"
-    if missing := sorted({fill for part in result for fill in part.nodata}):
+    if missing := sorted({fill for part in result for fill in part.missing.nodata}):
         notes["source_nodata"] = ", ".join(f"{fill:g}" for fill in missing)
     if any(part.masked for part in result):
         notes["source_mask"] = "mask or alpha band of the file"
-    if np.isfinite(first.valid).any():
-        notes["source_valid_range"] = f"{first.valid[0]:g}, {first.valid[1]:g}: stored numbers outside are missing"
+    if first.missing.range_note:
+        notes["source_valid_range"] = first.missing.range_note
     return result, notes
 
 

@@ -87,6 +87,44 @@ class FileArray:
         return np.ascontiguousarray(self._variable[rows, cols].values)
 
 
+ALL_NUMBERS: Final = (-np.inf, np.inf)
+
+
+@dataclass(frozen=True)
+class MissingRule:
+    """Which stored numbers of a file mean missing.
+
+    Parameters
+    ----------
+    nodata : tuple of float
+        These; NaN always does.
+    valid : (float, float)
+        Those outside: `valid_range`, `valid_min` and `valid_max` of a NetCDF or Zarr file.
+    unsigned : bool
+        Whether stored integers are to be read as unsigned: `_Unsigned` of a NetCDF file.
+    """
+
+    nodata: tuple[float, ...] = ()
+    valid: tuple[float, float] = ALL_NUMBERS
+    unsigned: bool = False
+
+    @property
+    def range_note(self) -> str:
+        """The valid range, for the attributes of a layer; "" without one."""
+        low, high = self.valid
+        return f"{low:g}, {high:g}: stored numbers outside are missing" if self.valid != ALL_NUMBERS else ""
+
+    def apply(self, stored: Array) -> Array:
+        """Stored numbers as float64, NaN where missing."""
+        if self.unsigned and stored.dtype.kind == "i":
+            stored = stored.view(f"u{stored.dtype.itemsize}")
+        values = mask(stored, self.nodata)
+        if self.valid != ALL_NUMBERS:
+            with np.errstate(invalid="ignore"):
+                values[(values < self.valid[0]) | (values > self.valid[1])] = np.nan
+        return values
+
+
 @dataclass(frozen=True)
 class Part:
     """A 2-D raster with a place, read by window.
@@ -96,8 +134,8 @@ class Part:
     name : str
         For messages.
     box : GeoBox
-    nodata : tuple of float
-        Stored numbers that mean missing; NaN always does.
+    missing : MissingRule
+        Which stored numbers mean missing.
     scale, offset : float
         value = stored * scale + offset.
     units : str
@@ -110,10 +148,6 @@ class Part:
         Of a NetCDF file or Zarr group.
     masked : bool
         Whether the mask band or alpha band of a GDAL file marks missing pixels.
-    valid : (float, float)
-        Stored numbers outside are missing: `valid_range` of a NetCDF or Zarr file.
-    unsigned : bool
-        Whether stored integers are to be read as unsigned: `_Unsigned` of a NetCDF file.
     unpacked : bool
         Whether an array of the caller's was scaled by xarray when its file was opened.
     problem : str
@@ -122,7 +156,7 @@ class Part:
 
     name: str
     box: GeoBox
-    nodata: tuple[float, ...] = ()
+    missing: MissingRule = MissingRule()
     scale: float = 1.0
     offset: float = 0.0
     units: str = ""
@@ -131,8 +165,6 @@ class Part:
     array: xr.DataArray | None = field(default=None, repr=False, compare=False)
     stored: FileArray | None = field(default=None, repr=False, compare=False)
     masked: bool = False
-    valid: tuple[float, float] = (-np.inf, np.inf)
-    unsigned: bool = False
     unpacked: bool = False
     problem: str = ""
 
@@ -173,13 +205,7 @@ class Part:
 
     def decode(self, stored: Array) -> Array:
         """Stored numbers as float64 values, NaN where missing."""
-        if self.unsigned and stored.dtype.kind == "i":
-            stored = stored.view(f"u{stored.dtype.itemsize}")
-        values = mask(stored, self.nodata)
-        if np.isfinite(self.valid).any():
-            with np.errstate(invalid="ignore"):
-                values[(values < self.valid[0]) | (values > self.valid[1])] = np.nan
-        return values * self.scale + self.offset
+        return self.missing.apply(stored) * self.scale + self.offset
 
 
 def open_raster(path: str) -> Any:

@@ -22,7 +22,7 @@ from tpsoil.option_names import option, pass_option
 
 from .dependencies import dependencies_of
 from .labelled import is_zarr, labelled_parts, open_labelled
-from .part import Part, open_raster
+from .part import MissingRule, Part, open_raster
 
 LABELLED: Final = (".nc", ".nc4", ".cdf", ".netcdf")
 
@@ -170,7 +170,7 @@ def _gdal(path: str, where: str, band: int | None, crs: CRS | None, combined: bo
             Part(
                 name=path if len(bands) == 1 else f"{path} band {k}",
                 box=box,
-                nodata=() if file.nodatavals[k - 1] is None else (float(file.nodatavals[k - 1]),),
+                missing=MissingRule(() if file.nodatavals[k - 1] is None else (float(file.nodatavals[k - 1]),)),
                 scale=float(file.scales[k - 1]),
                 offset=float(file.offsets[k - 1]),
                 units=file.units[k - 1] or "",

@@ -20,7 +20,7 @@ from tpsoil.errors import InputError, UnitsError, nearest_name
 from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion, is_rate_of, read_unit
 
-from .labelled import EAST, even_step, is_zarr, open_file
+from .labelled import EAST, RANGE_KEYS, even_step, is_zarr, missing_rule, open_file
 from .parts import listed_sources
 
 COPIES_IN_MEMORY: Final = 3
@@ -58,7 +58,8 @@ def read_stack(
     Returns
     -------
     DataArray (time, y, x), float64
-        Sorted by time, lazy where the source opens so. `attrs["source"]` names the files.
+        Sorted by time, lazy where the source opens so; NaN where a stored number is missing or outside the valid range
+        that the file states. `attrs["source"]` names the files, `attrs["source_valid_range"]` has the range.
 
     Raises
     ------
@@ -82,15 +83,18 @@ def read_stack(
     names = (variable,) if isinstance(variable, str) else tuple(variable)
     # Stacks that were read before are in cycles with their accessors: without this, two may be in memory.
     gc.collect()
-    # Without a cache what a file stores is not kept beside what it is converted to.
-    opened = [
-        open_file(str(file), where, chunks={} if is_zarr(str(file)) else None, decode_coords="all", cache=False)
-        for file in files
-    ]
+    opened = [_open(file, where) for file in files]
     own = [_own_crs(dataset, names[0]) for dataset in opened]
     if any(one != own[0] for one in own):
         raise InputError(f"{where}: the files have different CRS; warp them to one, or pass crs= if one is wrong")
-    layers = [[_pick(dataset, name, file) for name in names] for dataset, file in zip(opened, files)]
+    layers, notes = [], dict[str, str]()
+    for dataset, file in zip(opened, files):
+        layers.append([_pick(dataset, name, file) for name in names])
+        if any(set(component.attrs) & RANGE_KEYS for component in layers[-1]):
+            stored = _open(file, where, mask_and_scale=dict.fromkeys(names, False))
+            for k, component in enumerate(layers[-1]):
+                layers[-1][k], note = _valid(component, _pick(stored, names[k], file))
+                notes |= {"source_valid_range": note} if note else {}
     # Of all files together: a file of one step does not show how long it is.
     stamps = np.sort(np.concatenate([components[0]["time"].values for components in layers]))
     if (repeated := stamps[1:][stamps[1:] == stamps[:-1]]).size:
@@ -107,7 +111,7 @@ def read_stack(
         stack = stack.sortby("time")
     stack = _placed(stack, crs or own[0], where)
     stack.name = names[0] if len(names) == 1 else "speed"
-    stack.attrs = {"units": units, "source": ", ".join(file.name for file in files)}
+    stack.attrs = {"units": units, "source": ", ".join(file.name for file in files), **notes}
     if len(names) > 1:
         stack.attrs["vector_components"] = " ".join(names)
     return stack
@@ -140,6 +144,19 @@ def stack_bytes(stack: xr.DataArray, rows: int, columns: int) -> SourceBytes:
     height, width = stack.shape[-2:]
     cells = min(rows + 2 * down, height) * min(columns + 2 * across, width)
     return SourceBytes(window + COPIES_LAZY * stack.sizes["time"] * cells * stack.dtype.itemsize)
+
+
+def _open(file: Path, where: str, **options: Any) -> xr.Dataset:
+    # Without a cache what a file stores is not kept beside what it is converted to.
+    chunks: dict[str, int] | None = {} if is_zarr(str(file)) else None
+    return open_file(str(file), where, chunks=chunks, decode_coords="all", cache=False, **options)
+
+
+def _valid(layer: xr.DataArray, stored: xr.DataArray) -> tuple[xr.DataArray, str]:
+    """A layer without the values whose stored numbers its file calls invalid, and a note on them."""
+    rule = missing_rule(stored)
+    numbers = xr.apply_ufunc(rule.apply, stored, dask="parallelized", output_dtypes=[np.float64])
+    return (layer.where(numbers.notnull()), rule.range_note) if rule.range_note else (layer, "")
 
 
 def _own_crs(dataset: xr.Dataset, name: str) -> Any:
