@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpsoil.errors import InputError
-from tpsoil.tiles import _Tiles, from_tiles, from_windows, take_points, write_tiles
+from tpsoil.tiles import BLOCKS_AT_ONCE, _Tiles, from_tiles, from_windows, take_points, write_tiles
 
 WHOLE = np.arange(19 * 23, dtype=np.float32).reshape(19, 23)
 
@@ -186,6 +187,28 @@ def test_points_are_taken_from_their_cells(seed: int, count: int, chunks: int) -
     np.testing.assert_array_equal(taken["a"], WHOLE[rows, cols])
     np.testing.assert_array_equal(taken["b"], WHOLE[rows, cols])
     assert taken["b"].dtype == np.int16
+
+
+def test_points_are_taken_from_a_few_blocks_at_once() -> None:
+    """Beside zones, which are derived from two layers, and a layer that nothing is derived from, dask reads ahead."""
+    released: list[object] = []
+    read_blocks, most = 0, 0
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        nonlocal read_blocks, most
+        block = np.full((rows.stop - rows.start, cols.stop - cols.start), rows.start + cols.start, np.float32)
+        read_blocks += 1
+        most = max(most, read_blocks - len(released))
+        weakref.finalize(block, released.append, None)
+        return block
+
+    erosion, *climate = (from_tiles(read, (48, 48), 3, "float32", name=f"layer{n}") for n in range(3))
+    zone = da.map_blocks(lambda *blocks: sum(blocks), *climate, dtype=np.float32)
+    rows, cols = (axis.ravel() for axis in np.meshgrid(*[np.arange(0, 48, 3)] * 2, indexing="ij"))
+    taken = take_points({"erosion": erosion, "temperature": climate[0], "zone": zone}, rows, cols)
+    np.testing.assert_array_equal(taken["zone"], 2 * (rows + cols))
+    assert read_blocks == 3 * 256
+    assert most <= 3 * BLOCKS_AT_ONCE + 4, most
 
 
 def test_points_of_arrays_of_several_shapes_are_refused() -> None:

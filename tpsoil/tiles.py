@@ -11,7 +11,7 @@ from concurrent import futures
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import pairwise
 from multiprocessing.pool import Pool
-from typing import Any
+from typing import Any, Final
 
 import dask
 import dask.array as da
@@ -28,6 +28,9 @@ from tpsoil.option_names import named_as_here
 
 Array = npt.NDArray[Any]
 Window = tuple[slice, slice]
+
+BLOCKS_AT_ONCE: Final = 16
+"""Blocks of each array that points are taken from in one pass."""
 
 
 class _Tiles:
@@ -228,30 +231,36 @@ def take_points(arrays: Mapping[str, Any], rows: Array, cols: Array) -> dict[str
     shapes = {name: np.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         raise InputError(f"arrays have the shapes {shapes}, expected one")
-    values_at: dict[str, Array] = {}
-    pending: list[tuple[str, Array, Delayed]] = []
-    for name, array in arrays.items():
-        if not isinstance(array, da.Array):
-            values_at[name] = np.asarray(array)[rows, cols]
-            continue
-        values_at[name] = np.empty(len(rows), dtype=array.dtype)
-        (edge_r, edge_c) = (np.cumsum([0, *axis]) for axis in array.chunks)
-        block_r = np.searchsorted(edge_r, rows, side="right") - 1
-        block_c = np.searchsorted(edge_c, cols, side="right") - 1
-        flat = block_r * len(array.chunks[1]) + block_c
-        order = np.argsort(flat, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(flat[order])) + 1):
-            if not members.size:
-                continue
-            i, j = int(block_r[members[0]]), int(block_c[members[0]])
-            local = (rows[members] - edge_r[i], cols[members] - edge_c[j])
-            key = f"points-{dask.base.tokenize(array.name, i, j, *local)}"
-            task = {key: (_take, (array.name, i, j), *local)}
-            graph = HighLevelGraph.from_collections(key, task, dependencies=(array,))
-            pending.append((name, members, Delayed(key, graph)))
-    for (name, members, _), values in zip(pending, dask.compute(*(one for *_, one in pending))):
-        values_at[name][members] = values
+    lazy = {name: array for name, array in arrays.items() if isinstance(array, da.Array)}
+    values_at = {
+        name: np.empty(len(rows), array.dtype) if name in lazy else np.asarray(array)[rows, cols]
+        for name, array in arrays.items()
+    }
+    blocks = {name: _points_by_block(array.chunks, rows, cols) for name, array in lazy.items()}
+    # In one graph of all blocks dask reads ahead: with a derived layer hundreds of chunks were in memory.
+    for first in range(0, max(map(len, blocks.values()), default=0), BLOCKS_AT_ONCE):
+        pending: list[tuple[str, Array, Delayed]] = []
+        for name, array in lazy.items():
+            for (i, j), members, *local in blocks[name][first : first + BLOCKS_AT_ONCE]:
+                key = f"points-{dask.base.tokenize(array.name, i, j, *local)}"
+                graph = HighLevelGraph.from_collections(key, {key: (_take, (array.name, i, j), *local)}, (array,))
+                pending.append((name, members, Delayed(key, graph)))
+        for (name, members, _), values in zip(pending, dask.compute(*(one for *_, one in pending))):
+            values_at[name][members] = values
     return values_at
+
+
+def _points_by_block(
+    chunks: tuple[tuple[int, ...], tuple[int, ...]], rows: Array, cols: Array
+) -> list[tuple[tuple[int, int], Array, Array, Array]]:
+    """Blocks with points: the block, which points, and their rows and columns in it."""
+    edges = [np.cumsum([0, *axis]) for axis in chunks]
+    i, j = (np.searchsorted(edge, at, side="right") - 1 for edge, at in zip(edges, (rows, cols)))
+    flat = i * len(chunks[1]) + j
+    order = np.argsort(flat, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(flat[order])) + 1) if order.size else []
+    occupied = [(int(i[members[0]]), int(j[members[0]]), members) for members in groups]
+    return [((a, b), members, rows[members] - edges[0][a], cols[members] - edges[1][b]) for a, b, members in occupied]
 
 
 def compute_together(layers: Iterable[Any]) -> tuple[Any, ...]:
