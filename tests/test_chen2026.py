@@ -23,8 +23,8 @@ from tpsoil.cube import open_cube
 from tpsoil.errors import InputError
 from tpsoil.recipes.jobs import job_of, result_tables
 from tpsoil.recipes.templates import new_recipe
+from tpsoil.reports.charts import region_figures
 from tpsoil.reports.page import page_html
-from tpsoil.reports.regions import region_figures
 from tpsoil.reports.story import read_story
 from tpsoil.solum import COVARIATES, PUBLISHED, PUBLISHED_ZONES, thickness
 

@@ -27,7 +27,7 @@ from tpsoil.errors import InputError, RecipeError
 from tpsoil.grid import coordinates, grid_from_bounds
 from tpsoil.ingest.rasters import read_raster
 from tpsoil.recipes import read_recipe, result_tables, run
-from tpsoil.recipes.dem import LocalWindows, WindowsOfDem, open_dem, sizes_of
+from tpsoil.recipes.derive_sources import LocalWindows, WindowsOfDem, open_dem, sizes_of
 from tpsoil.variables import variable
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -9,9 +9,9 @@ import xarray as xr
 
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates, plateau_grid
+from tpsoil.reports.charts import region_figures
 from tpsoil.reports.figures import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
 from tpsoil.reports.figures.regions import cropped
-from tpsoil.reports.regions import region_figures
 
 GRID = plateau_grid(50_000)
 BOX = (85.0, 30.0, 95.0, 36.0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import small_run
 
-from tpsoil.engine import disk
+from tpsoil.engine import forecast as disk
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.recipes import preview, run

@@ -26,12 +26,12 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.cube import create_cube
-from tpsoil.engine.memory import BASE_BYTES, Resources, fit_memory, tile_bytes
+from tpsoil.engine.forecast import BASE_BYTES, Resources, fit_memory, tile_bytes
 from tpsoil.engine.plan import Tiling
 from tpsoil.errors import InputError
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_stack
-from tpsoil.recipes import derive_stacks, preview, run
+from tpsoil.recipes import derive_sources, preview, run
 from tpsoil.stage import Stage
 from tpsoil.variables import variable
 
@@ -92,7 +92,7 @@ print(peak_bytes())
 
 LAYER_CHILD = """
 import json, sys
-from tpsoil.recipes import derive_stacks, preview, run
+from tpsoil.recipes import preview, run
 from tpsoil.engine.tiles import peak_bytes
 recipe = json.loads(sys.argv[1])
 forecast = max(stage.forecast.total for stage in preview(recipe, workers=1))
@@ -191,8 +191,8 @@ def test_a_plan_opens_a_stack_once_and_the_next_only_where_it_changed(
     recipe = a_netcdf_stack(tmp_path, grid)
     recipe["run"] = {"name": "stack", "output": str(tmp_path / "maps.zarr"), "cube": str(tmp_path / "cube.zarr")}
     opened: list[str] = []
-    read = derive_stacks.read_stack
-    monkeypatch.setattr(derive_stacks, "read_stack", lambda *a, **k: (opened.append("stack"), read(*a, **k))[1])
+    read = derive_sources.read_stack
+    monkeypatch.setattr(derive_sources, "read_stack", lambda *a, **k: (opened.append("stack"), read(*a, **k))[1])
     preview(recipe)
     assert len(opened) == 1
     preview(recipe)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import cube, demo, derive, export, fetch, map, recipe, report, run, sources
+from . import cube, demo, derive, fetch, outputs, recipe, run, sources
 
 app = typer.Typer(
     name="tpsoil",
@@ -22,10 +22,10 @@ app.add_typer(cube.app, name="cube")
 app.add_typer(recipe.app, name="recipe")
 app.command("run")(run.run)
 app.command("status")(run.status)
-app.command("export")(export.export)
+app.command("export")(outputs.export)
 app.command("fetch")(fetch.fetch)
-app.command("map")(map.map_layer)
-app.command("report")(report.report)
+app.command("map")(outputs.map_layer)
+app.command("report")(outputs.report)
 app.command("sources")(sources.sources)
 
 

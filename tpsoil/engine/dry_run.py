@@ -7,13 +7,12 @@ import contextlib
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
-from .disk import check_disk, forecast_disk
 from .execute import number_of_workers
+from .forecast import Forecast, Resources, check_disk, fit_memory, forecast_disk, memory_limit
 from .job import Job
 from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
 from .manifest import Chunk, Manifest
-from .memory import Forecast, Resources, fit_memory, memory_limit
 from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
 from .plan import ChunkDigests, Dependencies, StagePlan, model_digest, plan_stage, touched_by

@@ -23,13 +23,12 @@ from tpsoil.grid import geographic_bounds
 from tpsoil.plausibility import Reference, emptiness, notes_of, references_at, require_values, score_notes
 from tpsoil.stage import Stage
 
-from .disk import check_disk, forecast_disk
 from .execute import Pool, drive
+from .forecast import GIGABYTE, Forecast, Resources, check_disk, fit_memory, forecast_disk, memory_limit
 from .job import Job, naming_store_failures
 from .layer_places import LayerPlace, layer_place
 from .lock import locked
 from .manifest import Chunk, Manifest, Record, changed_chunks
-from .memory import GIGABYTE, Forecast, Resources, fit_memory, memory_limit
 from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk

@@ -25,8 +25,7 @@ from .places import is_url
 from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, model_digest, plan_stage
 
 if TYPE_CHECKING:
-    from .disk import DiskForecast
-    from .memory import Forecast
+    from .forecast import DiskForecast, Forecast
 
 
 @dataclass(frozen=True)

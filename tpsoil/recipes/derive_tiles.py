@@ -33,16 +33,18 @@ from tpsoil.stage import CONTENT, SourceBytes, Window
 from tpsoil.tiles import from_tiles
 from tpsoil.variables import Variable
 
-from .dem import (
+from .derive_sources import (
     CompleteDem,
     FlowWindows,
     LocalWindows,
+    ReducedStacks,
     WindowsOfDem,
+    is_geotiff,
     open_dem,
+    open_stack,
     resolution_of,
     sizes_of,
 )
-from .derive_stacks import ReducedStacks, is_geotiff, open_stack
 from .layer_stage import DerivedRaster, Readers, averaged_raster
 
 Array = npt.NDArray[Any]

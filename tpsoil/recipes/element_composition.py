@@ -22,9 +22,8 @@ from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import Variable
 
 from .element_options import FILLED, NO_COMPOSITION, ElementsTable
-from .element_places import placed_samples
+from .element_places import placed_samples, source_layers
 from .element_reading import SampleReader, attributes_of, read_element
-from .element_sources import source_layers
 from .element_training import training_options
 
 BYTES_PER_CELL: Final = 160.0

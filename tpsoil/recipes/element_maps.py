@@ -22,9 +22,8 @@ from tpsoil.stage import Array, Prepared, Window, Workbench
 
 from .element_index_stage import with_out_of_fold_index
 from .element_options import FILLED, ElementsTable
-from .element_places import classes_on_soil
+from .element_places import classes_on_soil, source_layers
 from .element_samples import ElementSamples, design_of
-from .element_sources import source_layers
 from .element_training import kriging_table, selected_table, training_options
 
 MANY_CELLS: Final = 50_000_000

@@ -26,9 +26,8 @@ from tpsoil.micronutrients import (
 from tpsoil.units import conversion
 
 from .element_options import ElementsTable
-from .element_places import placed_samples, used_rows
+from .element_places import SourceLayers, placed_samples, used_rows
 from .element_reading import DATES, read_element, read_pairs
-from .element_sources import SourceLayers
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from tpsoil.stage import Stage, decisive_options
 from .accuracy_stage import accuracy_stages
 from .derive_settings import DeriveSettings
 from .derive_stage import derive_stages, resolve
-from .element_places import with_training_cube
+from .element_places import SourceLayers, with_training_cube
 from .element_reading import SampleReader
-from .element_sources import SourceLayers
 from .element_stage import element_stages
 from .layer_stage import layer_stages
 from .mask_stage import mask_stages

@@ -23,7 +23,7 @@ from tpsoil.errors import InputError, MissingInputError, TpsoilError, nearest_na
 from tpsoil.soil_mask import MASK
 
 from . import figures
-from .charts import charts_of
+from .charts import charts_of, region_figures
 from .elements import (
     Tables,
     file_element,
@@ -35,9 +35,7 @@ from .elements import (
     simulated_element,
 )
 from .figures import maps, palette
-from .figures.reading import Picture, on_one_grid
-from .figures.relief import relief_of
-from .regions import region_figures
+from .figures.reading import Picture, on_one_grid, relief_of
 from .story import Story, read_story
 from .study import number_of, sites_figure
 from .summary import companions_of, summarise

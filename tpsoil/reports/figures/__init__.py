@@ -1,20 +1,18 @@
 """Figures: each function draws one figure, into the caller's axes if passed, and returns it."""
 
 from .canvas import Drawing, save
-from .designs import distance_curves
 from .effects import accumulated_local_effects, joint_effect, partial_dependence
 from .maps import map_classes, map_layer
 from .models import calibration_traces, importance_ranking, interval_coverage, observed_predicted
 from .palette import class_colours, class_names, colour_map, is_simulated, unit_text
 from .places import class_representation, representativeness, transect
-from .reading import pick
+from .reading import pick, relief_of
 from .regions import maps_compared, sensitivity_bars, side_by_side, study_area, transect_place
-from .relief import relief_of
 from .samples import correlation_matrix, element_histograms, group_comparison
 from .study import calibration_scatter, relation, sampling_map
 from .thematic import difference_map, response_time_map, zones_map
 from .uncertainty import applicability_map, mean_and_spread_map, value_by_alpha_map
-from .validation import observed_limits, residual_map
+from .validation import distance_curves, observed_limits, residual_map
 
 __all__ = [
     "Drawing",
