@@ -318,9 +318,7 @@ class TpsoilAccessor:
         return f"ds.tpsoil: {names}; help(ds.tpsoil) for each"
 
     def _layer(self, name: str, method: str) -> xr.DataArray:
-        from .errors import MissingInputError, nearest_name
+        from .errors import MissingInputError, require_named
 
-        if name not in self._cube:
-            names = [str(key) for key in self._cube.data_vars]
-            raise MissingInputError(f"ds.tpsoil.{method}: no layer '{name}'{nearest_name(name, names)}")
+        require_named(f"ds.tpsoil.{method}", [name], self._cube.variables, "layer", MissingInputError)
         return self._cube[name]

@@ -152,12 +152,19 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
         raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{_similar_name(str(value), choices)}")
 
 
-def require_named(where: str, names: Iterable[str], available: Iterable[object], noun: str = "column") -> None:
+def require_named(
+    where: str,
+    names: Iterable[str],
+    available: Iterable[object],
+    noun: str = "column",
+    error: type[TpsoilError] = InputError,
+) -> None:
     """Reject names that a table or a mapping does not have; all of them are listed.
 
     Raises
     ------
     InputError
+        Or `error`.
 
     Examples
     --------
@@ -168,4 +175,4 @@ def require_named(where: str, names: Iterable[str], available: Iterable[object],
     known = [str(name) for name in available]
     if missing := [name for name in names if name not in known]:
         faults = "; ".join(f"no {noun} '{name}'{nearest_name(name, known)}" for name in missing)
-        raise InputError(f"{where}: {faults}")
+        raise error(f"{where}: {faults}")

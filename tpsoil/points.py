@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from .columns import describe_lines, line_number, numeric_column, plain_name
-from .errors import InputError, nearest_name
+from .errors import InputError, require_named
 from .grid import describe, geographic_bounds
 
 Doubles = npt.NDArray[np.float64]
@@ -136,9 +136,7 @@ def named_columns(table: pd.DataFrame, columns: Any, *, where: str) -> PositionC
     False
     """
     pair = tuple(str(name) for name in columns)
-    for name in pair:
-        if name not in table.columns:
-            raise InputError(f"{where}: no coordinate column '{name}'{nearest_name(name, map(str, table.columns))}")
+    require_named(where, pair, table.columns, "coordinate column")
     if len(pair) != 2:
         raise InputError(f"{where}: coordinates are {list(pair)}, expected two column names, (east, north)")
     return PositionColumns(pair[0], pair[1], plain_name(pair[0]) in LONGITUDE)

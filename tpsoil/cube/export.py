@@ -19,7 +19,7 @@ import xarray as xr
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExistsError, nearest_name
+from tpsoil.errors import AccessError, InputError, MissingInputError, StoreExistsError, require_named
 from tpsoil.variables import stored_kind
 
 from .classes import LayerClass, auxiliary_document, layer_classes
@@ -133,9 +133,7 @@ def chosen_layers(cube: xr.Dataset, layers: Sequence[str] | None, where: str) ->
     names = [str(name) for name in cube.data_vars]
     if not names:
         raise InputError(f"{where}: the store has no layers to export; add one with `tpsoil cube add`")
-    for name in layers or []:
-        if name not in names:
-            raise MissingInputError(f"{where}: no layer '{name}'{nearest_name(name, names)}")
+    require_named(where, layers or (), names, "layer", MissingInputError)
     return list(layers) if layers else names
 
 

@@ -21,7 +21,7 @@ from odc.geo.geobox import GeoBox
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-from tpsoil.errors import CorruptStoreError, MissingInputError, TpsoilError, nearest_name
+from tpsoil.errors import CorruptStoreError, MissingInputError, TpsoilError, require_named
 from tpsoil.grid import same_grid
 
 from .chunks import DESCRIPTION, array_of, read_objects, write_object
@@ -110,9 +110,7 @@ def update_overviews(
         for name, document in layer_documents(info, group).items()
         if document["attributes"].get("state") == "complete"
     ]
-    for name in layers or ():
-        if name not in complete:
-            raise MissingInputError(f"{info.where}: no complete layer '{name}'{nearest_name(name, complete)}")
+    require_named(info.where, layers or (), complete, "complete layer", MissingInputError)
     declared = {name: paths for name, paths in overview_paths(info.attrs).items() if name in complete}
     factors = overview_factors(info.shape)
     new = [name for name in (layers or complete) if factors and name not in declared]

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.columns import describe_lines
-from tpsoil.errors import InputError, MissingInputError, nearest_name
+from tpsoil.errors import InputError, MissingInputError, require_named
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.checks import mask
 from tpsoil.ingest.tables import read_table
@@ -191,11 +191,7 @@ def _layers(cube: xr.Dataset, layers: Sequence[str] | None) -> list[str]:
         if not flat:
             raise InputError("sample_cube: the cube has no layers of dims (y, x)")
         return flat
-    missing = [name for name in layers if name not in flat]
-    if missing:
-        raise MissingInputError(
-            "sample_cube: " + "; ".join(f"no layer '{name}'{nearest_name(name, flat)}" for name in missing)
-        )
+    require_named("sample_cube", layers, flat, "layer", MissingInputError)
     return list(layers)
 
 

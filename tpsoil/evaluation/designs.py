@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_named
 from tpsoil.evaluation.comparison import compare_models, score_intervals
 from tpsoil.evaluation.distances import distance_curves
 from tpsoil.evaluation.folds import Labels, make_folds
@@ -145,8 +145,7 @@ def design_folds(
         options: dict[str, Any] = {"n_folds": n_folds, "seed": seed}
         if kind == "region":
             column = name.partition(":")[2]
-            if column not in table:
-                raise InputError(f"{name}: no column '{column}'{nearest_name(column, map(str, table.columns))}")
+            require_named(name, [column], table.columns)
             options["regions"] = table[column].to_numpy()
         elif kind == "block":
             options |= {"east": east, "north": north, "block_size": _block_size(name, area.degrees)}

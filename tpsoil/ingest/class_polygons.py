@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import GridError, InputError, nearest_name
+from tpsoil.errors import GridError, InputError, require_named
 from tpsoil.grid import describe
 from tpsoil.variables import Variable
 
@@ -68,8 +68,7 @@ def class_reader(
     where = Path(path)
     frame = read_features(path, where=spec.name)
     require_north_up(grid, spec.name)
-    if column not in frame:
-        raise InputError(f"{spec.name}: {where.name} has no column '{column}'{nearest_name(column, map(str, frame))}")
+    require_named(f"{spec.name}: {where.name}", [column], frame)
     require_effect(crs, [frame], spec.name)
     skipped: list[str] = []
     frame = polygons_of(frame, where.name, crs, spec.name, skipped)

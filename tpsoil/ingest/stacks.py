@@ -16,7 +16,7 @@ import rioxarray  # noqa: F401  (registers the accessor .rio)
 import xarray as xr
 from odc.geo.crs import CRS
 
-from tpsoil.errors import InputError, UnitsError, nearest_name
+from tpsoil.errors import InputError, UnitsError, require_named
 from tpsoil.stage import SourceBytes
 from tpsoil.units import conversion, is_rate_of, read_unit
 
@@ -167,8 +167,7 @@ def _own_crs(dataset: xr.Dataset, name: str) -> Any:
 
 def _pick(dataset: xr.Dataset, name: str, file: Path) -> xr.DataArray:
     """A variable with the dims of a grid and `time`, whatever its file calls the dim with dates (ERA5: valid_time)."""
-    if name not in dataset:
-        raise InputError(f"{file.name}: no variable '{name}'{nearest_name(name, map(str, dataset.data_vars))}")
+    require_named(file.name, [name], dataset.variables, "variable")
     layer = dataset[name].reset_coords(drop=True)
     dates = next((dim for dim in layer.dims if dim in layer.coords and layer[dim].dtype.kind == "M"), None)
     single = [dim for dim in layer.dims if dim != dates and layer.sizes[dim] == 1]
