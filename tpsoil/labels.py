@@ -27,12 +27,21 @@ def label(result: Any, template: xr.DataArray, spec: Variable, attrs: Mapping[st
     attrs : mapping or None
         Added to the attributes.
     """
-    labelled = template.copy(deep=False, data=result)
-    labelled.name, labelled.encoding = spec.name, {}
-    labelled.attrs = {**spec.attributes(), **(attrs or {})}
-    if spec.kind == "categorical":
-        labelled.encoding["_FillValue"] = spec.fill
-    return labelled
+    return described(template.copy(deep=False, data=result), spec, attrs)
+
+
+def described(layer: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | None = None) -> xr.DataArray:
+    """In place: an array gets the name, the attributes and, of classes, the missing code of a specification.
+
+    Examples
+    --------
+    >>> from tpsoil.variables import variable
+    >>> described(xr.DataArray([0.5]), variable("ndvi"), {"source": "MOD13"}).attrs["source"]
+    'MOD13'
+    """
+    layer.name, layer.attrs = spec.name, {**spec.attributes(), **(attrs or {})}
+    layer.encoding = {"_FillValue": spec.fill} if spec.kind == "categorical" else {}
+    return layer
 
 
 def stated_fills(array: xr.DataArray) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from tpsoil.errors import InputError, nearest_name
 from tpsoil.grid import coordinates, same_grid
 from tpsoil.ingest.rasters import Raster
 from tpsoil.kernels import resample
+from tpsoil.labels import described
 from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles, from_windows
 from tpsoil.variables import Variable
@@ -118,8 +119,7 @@ class Alignment:
 
     def resample(self, values: Array, window: Window, rows: slice, cols: slice) -> Array:
         """Values of a source window on the cells of a target window."""
-        located = self.locate(rows, cols)
-        return self.resample_at(values, window, located)
+        return self.resample_at(values, window, self.locate(rows, cols))
 
     def resample_at(self, values: Array, window: Window, located: tuple[Array, Array]) -> Array:
         """As `resample`, with the cells already located."""
@@ -170,11 +170,10 @@ class _Reader:
         if cells > WINDOW_CELLS and max(shape) > 1:
             # Halves: the target chunk of a coarse grid can cover a gigabyte of a fine DEM.
             axis = int(np.argmax(shape))
-            cut = (rows, cols)[axis].start + shape[axis] // 2
-            if axis == 0:
-                parts = [self(slice(rows.start, cut), cols), self(slice(cut, rows.stop), cols)]
-            else:
-                parts = [self(rows, slice(cols.start, cut)), self(rows, slice(cut, cols.stop))]
+            span = (rows, cols)[axis]
+            cut = span.start + shape[axis] // 2
+            halves = (slice(span.start, cut), slice(cut, span.stop))
+            parts = [self(half, cols) if axis == 0 else self(rows, half) for half in halves]
             return np.concatenate(parts, axis=axis)
         return alignment.resample_at(self.raster.read(*window), window, located)
 
@@ -221,10 +220,14 @@ def aligned_reader(
     GridError, InputError
         As `align`.
     """
-    method = _method(raster, grid, resampling)
-    alignment = Alignment(raster.box, grid, method, raster.spec)
+    reader = _reader(raster, grid, resampling)
+    return reader, reader.alignment.resampling
+
+
+def _reader(raster: Raster, grid: GeoBox, resampling: str | None) -> _Reader:
+    alignment = Alignment(raster.box, grid, _method(raster, grid, resampling), raster.spec)
     require_overlap(raster, alignment)
-    return _Reader(raster, alignment), method
+    return _Reader(raster, alignment)
 
 
 def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | None = None) -> xr.DataArray:
@@ -264,14 +267,13 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
     >>> layer.shape, layer.attrs["resampling"]
     ((9, 14), 'average')
     """
-    method = _method(raster, grid, resampling)
-    alignment = Alignment(raster.box, grid, method, raster.spec)
-    require_overlap(raster, alignment)
+    reader = _reader(raster, grid, resampling)
+    alignment, method = reader.alignment, reader.alignment.resampling
     shape, spec = (int(grid.shape[0]), int(grid.shape[1])), raster.spec
     lazy = raster.lazy_array
     data: Any
     if lazy is None:
-        data = from_tiles(_Reader(raster, alignment), shape, chunks, spec.dtype)
+        data = from_tiles(reader, shape, chunks, spec.dtype)
     else:
         (converted,) = map_pixels(raster.converted, lazy, outputs=[spec])
         source: Any = converted.data
@@ -288,12 +290,9 @@ def align(raster: Raster, grid: GeoBox, *, chunks: int = 512, resampling: str | 
                 fill=float(spec.fill),
                 name=f"align-{spec.name}",
             ).rechunk(chunks)
-    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
-    layer.attrs = {**spec.attributes(), "source": raster.origin, "resampling": method, **dict(raster.notes)}
-    layer.attrs |= coverage_note(raster, alignment)
-    if spec.kind == "categorical":
-        layer.encoding["_FillValue"] = spec.fill
-    return layer
+    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid))
+    origin = {"source": raster.origin, "resampling": method, **dict(raster.notes)}
+    return described(layer, spec, origin | coverage_note(raster, alignment))
 
 
 def pixels_per_cell(source: GeoBox, target: GeoBox) -> float:

@@ -22,6 +22,7 @@ from tpsoil.blocks import is_lazy
 from tpsoil.display import text_summary
 from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
+from tpsoil.labels import described
 from tpsoil.option_names import option, pass_option
 from tpsoil.redaction import redacted
 from tpsoil.stage import SourceBytes
@@ -162,11 +163,8 @@ class Raster:
         DataArray (y, x), lazy; attributes of the catalogue
         """
         data = from_tiles(self.read, tuple(self.box.shape), chunks, self.spec.dtype)
-        layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(self.box), name=self.spec.name)
-        layer.attrs = {**self.spec.attributes(), "source": self.origin, **dict(self.notes)}
-        if self.spec.kind == "categorical":
-            layer.encoding["_FillValue"] = self.spec.fill
-        return layer
+        layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(self.box))
+        return described(layer, self.spec, {"source": self.origin, **dict(self.notes)})
 
 
 def read_raster(

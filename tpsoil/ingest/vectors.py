@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import coordinates, describe
 from tpsoil.kernels.polygons import inside
+from tpsoil.labels import described
 from tpsoil.option_names import pass_option
 from tpsoil.stage import SourceBytes
 from tpsoil.tiles import from_tiles
@@ -134,10 +135,7 @@ def read_mask(source: Any, grid: GeoBox, *, outside: Any = None, crs: Any = None
     read, attrs = mask_reader(source, grid, outside=outside, crs=crs)
     spec = variable("soil_mask")
     data = from_tiles(read, (grid.shape[0], grid.shape[1]), chunks, spec.dtype)
-    layer = xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid), name=spec.name)
-    layer.attrs = attrs
-    layer.encoding["_FillValue"] = spec.fill
-    return layer
+    return described(xr.DataArray(data, dims=("y", "x"), coords=coordinates(grid)), spec, attrs)
 
 
 def mask_reader(
