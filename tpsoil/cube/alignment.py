@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from tpsoil.blocks import map_pixels
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import require_one_of
 from tpsoil.grid import coordinates, same_grid
 from tpsoil.ingest.rasters import Raster
 from tpsoil.kernels import resample
@@ -69,18 +69,10 @@ class Alignment:
         columns = 360.0 / abs(t.a)
         return float(np.rint(columns)) if abs(columns - np.rint(columns)) < 1e-3 else float(columns)
 
-    @property
-    def at_corners(self) -> bool:
-        """Whether the method needs the cells' corners, not their centres."""
-        return self.resampling in ("average", "mode")
-
     def locate(self, rows: slice, cols: slice) -> tuple[Array, Array]:
-        """Source coordinates (row, column) of the cells' corners or centres of a target window."""
-        if self.at_corners:
-            down = np.arange(rows.start, rows.stop + 1, dtype=np.float64)
-            across = np.arange(cols.start, cols.stop + 1, dtype=np.float64)
-        else:
-            down, across = np.arange(rows.start, rows.stop) + 0.5, np.arange(cols.start, cols.stop) + 0.5
+        """Source coordinates (row, column) of a target window: corners of cells where areas count, else centres."""
+        last, shift = (1, 0.0) if self.resampling in ("average", "mode") else (0, 0.5)
+        down, across = (np.arange(span.start, span.stop + last) + shift for span in (rows, cols))
         return self.image(*np.meshgrid(down, across, indexing="ij"))
 
     def window(self, located: tuple[Array, Array]) -> Window | None:
@@ -310,28 +302,20 @@ def pixels_per_cell(source: GeoBox, target: GeoBox) -> float:
     5.0
     """
     alignment = Alignment(source, target, "average", Variable("cell", "cell", "1"))
-    rows, cols = (np.unique(np.linspace(0, size - 1, 5).astype(int)) for size in target.shape)
-    areas = []
-    for row in rows.tolist():
-        for col in cols.tolist():
-            y, x = alignment.locate(slice(row, row + 1), slice(col, col + 1))
-            down, across = (y[1, 0] - y[0, 0], x[1, 0] - x[0, 0]), (y[0, 1] - y[0, 0], x[0, 1] - x[0, 0])
-            areas.append(abs(down[0] * across[1] - down[1] * across[0]))
-    finite = [area for area in areas if np.isfinite(area)]
-    return float(np.sqrt(np.median(finite))) if finite else float("nan")
+    rows, cols = np.meshgrid(*(np.unique(np.linspace(0, size - 1, 5).astype(int)) for size in target.shape))
+    (y, x), below, right = (alignment.image(rows + down, cols + across) for down, across in ((0, 0), (1, 0), (0, 1)))
+    areas = np.abs((below[0] - y) * (right[1] - x) - (below[1] - x) * (right[0] - y))
+    finite = areas[np.isfinite(areas)]
+    return float(np.sqrt(np.median(finite))) if finite.size else float("nan")
 
 
 def _method(raster: Raster, grid: GeoBox, resampling: str | None) -> str:
-    spec, allowed = raster.spec, RESAMPLING[raster.spec.kind]
-    if resampling is not None and resampling not in allowed:
-        raise InputError(
-            f"{spec.name}: resampling={resampling!r}{nearest_name(resampling, allowed)}; a {spec.kind} layer accepts "
-            f"{', '.join(allowed)}"
-        )
-    if resampling is None and same_grid(raster.box, grid):
-        return "none"
+    spec = raster.spec
     if resampling is not None:
+        require_one_of(f"{spec.name}, a {spec.kind} layer", "resampling", resampling, RESAMPLING[spec.kind])
         return resampling
+    if same_grid(raster.box, grid):
+        return "none"
     coarser = pixels_per_cell(raster.box, grid) > 1 + 1e-6
     if spec.kind == "categorical":
         return "mode" if coarser else "nearest"

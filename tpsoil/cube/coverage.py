@@ -59,10 +59,7 @@ def coverage_note(raster: Raster, alignment: Alignment) -> dict[str, str]:
 def _coverage(alignment: Alignment) -> float:
     """Share of the grid's area within the source's extent."""
     height, width = alignment.source.shape
-    rows, cols = alignment.target.shape
-    across, down = (cols * (np.arange(64) + 0.5) / 64, rows * (np.arange(64) + 0.5) / 64)
-    row, column = alignment.image(*np.meshgrid(down, across, indexing="ij"))
-    column = _in_one_turn(column, alignment)
+    row, column = _located(alignment, (np.arange(64) + 0.5) / 64)
     with np.errstate(invalid="ignore"):
         return float(((row >= 0) & (row <= height) & (column >= 0) & (column <= width)).mean())
 
@@ -75,10 +72,7 @@ def require_overlap(raster: Raster, alignment: Alignment) -> None:
     GridError
     """
     height, width = alignment.source.shape
-    rows, cols = alignment.target.shape
-    across, down = np.linspace(0, cols, 65), np.linspace(0, rows, 65)
-    row, column = alignment.image(*np.meshgrid(down, across, indexing="ij"))
-    located = row, _in_one_turn(column, alignment)
+    located = _located(alignment, np.linspace(0, 1, 65))
     spans = [(np.nanmin(v), np.nanmax(v)) if np.isfinite(v).any() else (np.inf, -np.inf) for v in located]
     if not (spans[0][0] < height and spans[0][1] > 0 and spans[1][0] < width and spans[1][1] > 0):
         raise GridError(
@@ -88,10 +82,13 @@ def require_overlap(raster: Raster, alignment: Alignment) -> None:
         )
 
 
-def _in_one_turn(columns: Array, alignment: Alignment) -> Array:
-    """Columns of a source around the globe, in the turn that it has."""
-    period = alignment.period
-    return columns - period * np.rint((columns - 0.5 * alignment.source.shape[1]) / period) if period else columns
+def _located(alignment: Alignment, shares: Array) -> tuple[Array, Array]:
+    """Source (row, column) of points at shares of a grid's height and width, in the turn of the globe of the source."""
+    rows, cols = alignment.target.shape
+    row, column = alignment.image(*np.meshgrid(rows * shares, cols * shares, indexing="ij"))
+    if period := alignment.period:
+        column = column - period * np.rint((column - 0.5 * alignment.source.shape[1]) / period)
+    return row, column
 
 
 def _degrees(box: GeoBox) -> str:
