@@ -83,7 +83,8 @@ def test_resampling_follows_the_kind_and_the_scale(folder: Path) -> None:
         ("aspect", "coarse"): "average", ("aspect", "fine"): "bilinear",
     }  # fmt: skip
     with pytest.raises(
-        InputError, match="land_cover: resampling='bilinear'.*a categorical layer accepts mode, nearest"
+        InputError,
+        match="land_cover, a categorical layer: resampling is 'bilinear', expected one of .'mode', 'nearest'",
     ):
         align(source(folder, "land_cover"), coarse, resampling="bilinear")
     chosen = align(source(folder, "elevation"), coarse, resampling="nearest")

@@ -106,7 +106,7 @@ def test_thickness_from_depths_alone_is_reported() -> None:
     assert profiles.attrs["assumption"].startswith(
         "1 of 2 profiles without designations: the deepest horizon is a lower"
     )
-    with pytest.raises(InputError, match="undesignated is 'end', expected one of limit, complete"):
+    with pytest.raises(InputError, match="undesignated is 'end', expected one of .'limit', 'complete'"):
         read_profiles(table, undesignated="end")  # type: ignore[arg-type]
     assert profiles.attrs["columns_left_out"] == ("clay",)
     assert profiles["owner"].tolist() == ["x", "x"]

@@ -171,7 +171,7 @@ def test_years_are_combined_only_when_told_and_on_one_grid(tmp_path: Path) -> No
     write_tif(tmp_path / "p2003.tif", np.full((2, 3), 1, np.float32), size=0.5)
     with pytest.raises(GridError, match=r"p2003.tif lies on .*need one grid"):
         read_raster(pattern, RAIN, combine="mean")
-    with pytest.raises(InputError, match="combine='average'.*one of"):
+    with pytest.raises(InputError, match="combine is 'average'.*one of"):
         read_raster(pattern, RAIN, combine="average")  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.columns import describe_lines
-from tpsoil.errors import InputError, MissingInputError, require_named
+from tpsoil.errors import InputError, MissingInputError, require_named, require_one_of
 from tpsoil.grid import describe, grid_of
 from tpsoil.ingest.checks import mask
 from tpsoil.ingest.tables import read_table
@@ -96,8 +96,7 @@ def sample_cube(
     [8]
     """
     name = where or (os.fspath(points) if isinstance(points, (str, os.PathLike)) else "points")
-    if outside not in ("drop", "keep", "error"):
-        raise InputError(f"sample_cube: outside={outside!r}, expected 'drop', 'keep' or 'error'")
+    require_one_of("sample_cube", "outside", outside, ("drop", "keep", "error"))
     require_movable(on_masked, masked_within_m, "sample_cube")
     table = read_table(points, encoding=encoding, where=name) if not isinstance(points, pd.DataFrame) else points.copy()
     if isinstance(cube, (str, os.PathLike)):

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import InputError, nearest_name
+from tpsoil.errors import InputError, nearest_name, require_one_of
 from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.ingest.checks import mask
 from tpsoil.ingest.polygons import NamedPolygon, listed, read_polygons
@@ -123,8 +123,7 @@ def zonal_statistics(
     quantiles = require_statistics(statistics, where)
     for name, layer in data.items():
         _require_meaning(str(name), layer, statistics, where)
-    if partial_cells not in get_args(PartialCells):
-        raise InputError(f"{where}: partial_cells is {partial_cells!r}, expected 'fraction' or 'centre'")
+    require_one_of(where, "partial_cells", partial_cells, get_args(PartialCells))
     grid = grid_of(data, where=where)
     areas, problems = read_polygons(polygons, grid, by=by, crs=crs, where=where)
     reader = _Reader(data, grid, partial_cells)

@@ -73,19 +73,17 @@ def find_parts(
     declared = None if crs is None else read_crs(crs, where=where)
     parts: list[Part] = []
     for item in listed_sources(source, where):
-        if isinstance(item, (xr.DataArray, xr.Dataset)):
-            parts += labelled_parts(item, where, "array", variable, band, declared, combined, prefer)
-            continue
-        path = str(item)
-        if is_zarr(path) or path.lower().endswith(LABELLED):
-            dataset = open_labelled(path, where)
-            parts += labelled_parts(dataset, where, path, variable, band, declared, combined, prefer, path)
+        in_memory = isinstance(item, (xr.DataArray, xr.Dataset))
+        path = "" if in_memory else str(item)
+        if in_memory or is_zarr(path) or path.lower().endswith(LABELLED):
+            labelled = item if in_memory else open_labelled(path, where)
+            parts += labelled_parts(labelled, where, path or "array", variable, band, declared, combined, prefer, path)
+        elif variable is not None:
+            raise InputError(
+                f"{where}: {path} has bands and no variables, so variable='{variable}' would have no effect; pass "
+                "band=, or leave variable out"
+            )
         else:
-            if variable is not None:
-                raise InputError(
-                    f"{where}: {path} has bands and no variables, so variable='{variable}' would have no effect; pass "
-                    "band=, or leave variable out"
-                )
             parts += _gdal(path, where, band, declared, combined)
     return parts
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from tpsoil.columns import numeric_column
 from tpsoil.display import cell_text
-from tpsoil.errors import InputError, UnitsError
+from tpsoil.errors import InputError, UnitsError, require_named, require_one_of
 from tpsoil.option_names import pass_option
 from tpsoil.points import PositionColumns, check_degrees, position_pairs
 from tpsoil.sampling_depths import sampling_depths
@@ -136,12 +136,10 @@ def read_profiles(
     >>> read_profiles(pit)["solum_thickness"].tolist()
     [0.55]
     """
-    if unknown := sorted(set(columns or {}) - set(ROLES)):
-        raise InputError(f"columns: {', '.join(unknown)} is not known; expected {', '.join(ROLES)}")
-    if units is not None and units not in SCALE:
-        raise InputError(f"units is {units!r}, expected one of {', '.join(SCALE)}")
-    if undesignated not in get_args(Undesignated):
-        raise InputError(f"undesignated is {undesignated!r}, expected one of {', '.join(get_args(Undesignated))}")
+    require_named("read_profiles: columns", columns or (), ROLES, "role")
+    if units is not None:
+        require_one_of("read_profiles", "units", units, SCALE)
+    require_one_of("read_profiles", "undesignated", undesignated, get_args(Undesignated))
     if layout is not None and "thickness" in (columns or {}):
         raise InputError("layout names a table of horizons, but columns names a thickness; give one of them")
     table = read_table(source, needed=tuple((columns or {}).values()), encoding=encoding, where=where)

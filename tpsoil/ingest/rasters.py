@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import PurePath
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.blocks import is_lazy
 from tpsoil.display import text_summary
-from tpsoil.errors import GridError, InputError, UnitsError, nearest_name
+from tpsoil.errors import GridError, InputError, UnitsError, require_one_of
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
 from tpsoil.labels import described
 from tpsoil.option_names import option, pass_option
@@ -38,8 +38,6 @@ from .reading import read_bytes
 
 Array = npt.NDArray[Any]
 Combine = Literal["mosaic", "mean", "sum", "min", "max"]
-
-COMBINE: Final = ("mosaic", "mean", "sum", "min", "max")
 
 LAYOUTS: Final = 16
 """Parts whose layout is read for the forecast of memory: the files of one product are stored alike."""
@@ -228,8 +226,8 @@ def read_raster(
     [[304.79998779296875, 304.79998779296875]]
     """
     name = spec.name
-    if combine is not None and combine not in COMBINE:
-        raise InputError(f"{name}: combine={combine!r}{nearest_name(str(combine), COMBINE)}; one of {COMBINE}")
+    if combine is not None:
+        require_one_of(name, "combine", combine, get_args(Combine))
     several = combine is not None and combine != "mosaic"
     parts = find_parts(
         source, where=name, variable=variable, band=band, crs=crs, combined=several and band is None, prefer=name

@@ -124,7 +124,7 @@ def with_degrees(table: pd.DataFrame, coordinates: tuple[str, str] | None, crs: 
     east, north = (numeric_column(table[column], where=name) for column in (pair.east, pair.north))
     attrs = dict(table.attrs)
     if crs is None:
-        names = ("lon", "lat") if pair.degrees else ("x", "y")
+        names = pair.names
         lon, lat = east.to_numpy(), north.to_numpy()
         replaced = table.drop(columns=[pair.east, pair.north])
     else:
