@@ -60,8 +60,8 @@ class CellKernel:
     module: str
     function: str
     where: str
-    arguments: tuple[Argument, ...]
     options: tuple[Any, ...] = ()
+    arguments: tuple[Argument, ...] = ()
 
     def __call__(self, *blocks: Array) -> Any:
         for argument, block in zip(self.arguments, blocks):
@@ -80,14 +80,30 @@ class CellKernel:
 
 
 def per_cell(
-    kernel: CellKernel, *layers: Cells | float, outputs: Sequence[Variable], attrs: Mapping[str, Any] | None = None
+    kernel: CellKernel,
+    inputs: Mapping[Argument, Cells | float],
+    output: Variable,
+    attrs: Mapping[str, Any] | None = None,
+) -> Cells:
+    """Apply a formula with one result, as `each_per_cell`."""
+    (result,) = each_per_cell(kernel, inputs, [output], attrs)
+    return result
+
+
+def each_per_cell(
+    kernel: CellKernel,
+    inputs: Mapping[Argument, Cells | float],
+    outputs: Sequence[Variable],
+    attrs: Mapping[str, Any] | None = None,
 ) -> tuple[Cells, ...]:
     """Apply a formula to numbers, arrays or DataArrays; the result has the same kind.
 
     Parameters
     ----------
     kernel : CellKernel
-    *layers : float, ndarray or DataArray
+        Without `arguments`, which are those of the inputs.
+    inputs : mapping of Argument to float, ndarray or DataArray
+        In the kernel's order.
     outputs : sequence of Variable
     attrs : mapping, optional
 
@@ -105,7 +121,8 @@ def per_cell(
     InputError
         For values outside an argument's range: at once in memory, while computing where lazy.
     """
-    plain = tuple(_plain_array(layer) for layer in layers)
+    kernel = replace(kernel, arguments=tuple(inputs))
+    plain = tuple(_plain_array(layer) for layer in inputs.values())
     for argument, layer in zip(kernel.arguments, plain):
         if argument.units:
             require_unit(kernel.where, argument.name, layer, argument.units, fix=ADD_LAYER, period=argument.period)

@@ -260,16 +260,11 @@ def aridity_index(annual_precipitation: Cells | float, potential_evapotranspirat
         Argument("annual_precipitation", 0.0, units="mm", fix=rain, period="year"): annual_precipitation,
         Argument("potential_evapotranspiration", 0.0, units="mm", period="year"): potential_evapotranspiration,
     }
-    (result,) = per_cell(
-        CellKernel("climate", "ratio_cells", "aridity_index", tuple(inputs)),
-        *inputs.values(),
-        outputs=[variable("aridity_index")],
-        attrs={
-            "parents": " ".join(argument.name for argument in inputs),
-            "formula": "precipitation / potential evapotranspiration",
-        },
-    )
-    return result
+    attrs = {
+        "parents": " ".join(argument.name for argument in inputs),
+        "formula": "precipitation / potential evapotranspiration",
+    }
+    return per_cell(CellKernel("climate", "ratio_cells", "aridity_index"), inputs, variable("aridity_index"), attrs)
 
 
 def _weighted(

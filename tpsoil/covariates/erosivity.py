@@ -211,9 +211,9 @@ def rainfall_erosivity(
             raise InputError(f"{where}: temperature is used month by month, an annual method cannot take it")
         fix = "rain cannot be negative; declare its nodata value"
         rain = Argument("precipitation", 0.0, units="mm", fix=fix, period="year")
-        kernel = CellKernel("erosion", "power_cells", where, (rain,), (0.0534, 1.6548))
-        annual: tuple[xr.DataArray | float | Array, ...] = per_cell(kernel, precipitation, outputs=[spec], attrs=attrs)
-        return annual[0]
+        kernel = CellKernel("erosion", "power_cells", where, (0.0534, 1.6548))
+        annual: xr.DataArray | float | Array = per_cell(kernel, {rain: precipitation}, spec, attrs)
+        return annual
     dim = "time" if method == "zhang_daily" else "month"
     stack = labelled_series(where, precipitation, dim)
     period: Period = "day" if dim == "time" else "month"

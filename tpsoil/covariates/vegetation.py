@@ -38,15 +38,11 @@ def vegetation_cover(ndvi: Cells, *, bare: float = 0.05, full: float = 0.86) -> 
     if not -1 <= bare < full <= 1:
         raise InputError(f"{where}: bare is {bare!r} and full {full!r}, expected -1 <= bare < full <= 1")
     argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
-    (result,) = per_cell(
-        CellKernel("erosion", "vegetation_cover_cells", where, (argument,), (float(bare), float(full))),
-        ndvi,
-        outputs=[variable("vegetation_cover")],
-        attrs={
-            "parents": "ndvi",
-            "formula": "dimidiate pixel, 100 (NDVI - bare) / (full - bare)",
-            "ndvi_bare": float(bare),
-            "ndvi_full": float(full),
-        },
-    )
-    return result
+    kernel = CellKernel("erosion", "vegetation_cover_cells", where, (float(bare), float(full)))
+    attrs = {
+        "parents": "ndvi",
+        "formula": "dimidiate pixel, 100 (NDVI - bare) / (full - bare)",
+        "ndvi_bare": float(bare),
+        "ndvi_full": float(full),
+    }
+    return per_cell(kernel, {argument: ndvi}, variable(where), attrs)

@@ -104,17 +104,13 @@ def rusle(
         Argument("cover_factor", 0.0, 1.0, "1"): cover_factor,
         Argument("practice_factor", 0.0, 1.0, "1"): practice_factor,
     }
-    (loss,) = per_cell(
-        _SoilLoss("erosion", "soil_loss_cells", "rusle", tuple(inputs), factor=R_US_TO_SI * K_US_TO_SI if us else 1.0),
-        *inputs.values(),
-        outputs=[variable("water_erosion")],
-        attrs={
-            "parents": "rainfall_erosivity soil_erodibility ls_factor cover_factor",
-            "formula": "RUSLE, A = R K LS C P",
-            "unit_system": unit_system,
-        },
-    )
-    return loss
+    attrs = {
+        "parents": "rainfall_erosivity soil_erodibility ls_factor cover_factor",
+        "formula": "RUSLE, A = R K LS C P",
+        "unit_system": unit_system,
+    }
+    kernel = _SoilLoss("erosion", "soil_loss_cells", "rusle", factor=R_US_TO_SI * K_US_TO_SI if us else 1.0)
+    return per_cell(kernel, inputs, variable("water_erosion"), attrs)
 
 
 @dataclass(frozen=True)
@@ -171,14 +167,10 @@ def soil_erodibility(
     require_one_of(where, "unit_system", unit_system, ("SI", "US"))
     factor = K_US_TO_SI if unit_system == "SI" else 1.0
     inputs = mass_shares(SOIL, sand, silt, clay, soil_organic_carbon)
-    (result,) = per_cell(
-        Texture("erosion", "erodibility_cells", where, tuple(inputs), (factor,)),
-        *inputs.values(),
-        outputs=[variable("soil_erodibility")],
-        attrs={"parents": " ".join(SOIL), "formula": "EPIC, Williams 1990"}
-        | ({} if unit_system == "SI" else {"units": K_UNIT["US"]}),
-    )
-    return result
+    attrs = {"parents": " ".join(SOIL), "formula": "EPIC, Williams 1990"}
+    if unit_system == "US":
+        attrs["units"] = K_UNIT["US"]
+    return per_cell(Texture("erosion", "erodibility_cells", where, (factor,)), inputs, variable(where), attrs)
 
 
 def mass_shares(names: Sequence[str], *contents: Cells | float) -> dict[Argument, Cells | float]:
@@ -230,10 +222,9 @@ def stone_corrected_erodibility(soil_erodibility: Cells | float, stone_cover: Ce
         Argument("soil_erodibility", 0.0, 1.0, K_UNIT["SI"]): soil_erodibility,
         Argument("stone_cover", 0.0, 100.0, "%", "cover is in %"): stone_cover,
     }
-    kernel = CellKernel("erosion", "stone_cells", "stone_corrected_erodibility", tuple(inputs))
+    kernel = CellKernel("erosion", "stone_cells", "stone_corrected_erodibility")
     attrs = {"parents": "soil_erodibility stone_cover", "stones": STONE_CORRECTION}
-    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("soil_erodibility")], attrs=attrs)
-    return result
+    return per_cell(kernel, inputs, variable("soil_erodibility"), attrs)
 
 
 @dataclass(frozen=True)
@@ -298,10 +289,9 @@ def cover_factor(
     if method == "van_der_knijff":
         require_positive(where, "beta", beta)
         argument = Argument("ndvi", -1.0, 1.0, "1", "NDVI lies within -1 to 1; divide scaled integers by 10000")
-        kernel = CellKernel("erosion", "cover_ndvi_cells", where, (argument,), (float(alpha), float(beta)))
+        kernel = CellKernel("erosion", "cover_ndvi_cells", where, (float(alpha), float(beta)))
         attrs |= {"alpha": float(alpha), "beta": float(beta)}
     else:
         argument = Argument("vegetation_cover", 0.0, 100.0, "%", "cover is in %")
-        kernel = CellKernel("erosion", "cover_percent_cells", where, (argument,))
-    (result,) = per_cell(kernel, layer, outputs=[variable("cover_factor")], attrs=attrs)
-    return result
+        kernel = CellKernel("erosion", "cover_percent_cells", where)
+    return per_cell(kernel, {argument: layer}, variable("cover_factor"), attrs)

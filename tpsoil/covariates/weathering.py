@@ -12,7 +12,7 @@ from tpsoil.errors import require_named, require_one_of
 from tpsoil.kernels.weathering import MCLENNAN, PHOSPHATE, PLAIN
 from tpsoil.variables import Variable, variable
 
-from .cells import Argument, CellKernel, Cells, per_cell
+from .cells import Argument, CellKernel, Cells, each_per_cell
 
 Basis = Literal["oxides", "elements"]
 Correction = Literal["none", "phosphate", "mclennan"]
@@ -132,12 +132,11 @@ def chemical_index_of_alteration(
     arguments = tuple(Argument(name, -high if name in DETECTED else 0.0, high, unit, fix) for name in CONTENTS)
     detection = tuple(float(limits.get(name, 0.0)) for name in DETECTED)
     settings = (moles, detection, CORRECTIONS[correction], 100.0 if percent else 1.0)
-    kernel = CellKernel("weathering", "alteration_cells", where, arguments, settings)
-    index, codes = per_cell(
-        kernel,
-        *layers,
-        outputs=[variable("chemical_index_of_alteration"), STATUS],
-        attrs={
+    index, codes = each_per_cell(
+        CellKernel("weathering", "alteration_cells", where, settings),
+        dict(zip(arguments, layers)),
+        [variable("chemical_index_of_alteration"), STATUS],
+        {
             "parents": " ".join(CONTENTS[:-1] if phosphorus is None or correction == "none" else CONTENTS),
             "formula": "Nesbitt and Young 1982" + (", CaO* by McLennan 1993" if correction == "mclennan" else ""),
             "basis": basis,

@@ -16,7 +16,17 @@ from tpsoil.kernels import erosion
 from tpsoil.units import require_unit
 from tpsoil.variables import Variable, variable
 
-from .cells import ADD_LAYER, Argument, CellKernel, Cells, as_given, labelled_series, per_cell, per_series
+from .cells import (
+    ADD_LAYER,
+    Argument,
+    CellKernel,
+    Cells,
+    as_given,
+    each_per_cell,
+    labelled_series,
+    per_cell,
+    per_series,
+)
 from .ranges import require_positive
 
 THRESHOLD_M_S: Final = 5.0
@@ -87,11 +97,11 @@ def rweq(
         Argument("vegetation_factor", 0.0, 1.0, "1"): vegetation_factor,
     }
     turning = turning_point(distance_m)
-    loss, status = per_cell(
-        CellKernel("erosion", "wind_loss_cells", where, tuple(inputs), (float(distance_m), turning)),
-        *inputs.values(),
-        outputs=[variable("wind_erosion"), variable("wind_erosion_status")],
-        attrs={
+    loss, status = each_per_cell(
+        CellKernel("erosion", "wind_loss_cells", where, (float(distance_m), turning)),
+        inputs,
+        [variable("wind_erosion"), variable("wind_erosion_status")],
+        {
             "parents": " ".join(argument.name for argument in inputs),
             "formula": "RWEQ",
             "distance_m": float(distance_m),
@@ -301,9 +311,7 @@ def soil_dryness(
         Argument("rain_days", 0.0, units="d"): rain_days,
     }
     spec = Variable("soil_dryness", "soil wetness factor, RWEQ SW", "1", 0, 1, meaning="1 on dry soil")
-    kernel = CellKernel("erosion", "dryness_cells", "soil_dryness", tuple(inputs), (float(days),))
-    (result,) = per_cell(kernel, *inputs.values(), outputs=[spec])
-    return result
+    return per_cell(CellKernel("erosion", "dryness_cells", "soil_dryness", (float(days),)), inputs, spec)
 
 
 def weather_factor(
@@ -356,9 +364,8 @@ def weather_factor(
         Argument("soil_dryness", 0.0, 1.0, "1"): soil_dryness,
         Argument("snow_free", 0.0, 1.0, "1"): snow_free,
     }
-    kernel = CellKernel("erosion", "weather_cells", "weather_factor", tuple(inputs), (float(gravity),))
-    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("weather_factor")])
-    return result
+    kernel = CellKernel("erosion", "weather_cells", "weather_factor", (float(gravity),))
+    return per_cell(kernel, inputs, variable("weather_factor"))
 
 
 def as_dataset(layers: dict[str, Any]) -> xr.Dataset:

@@ -9,7 +9,7 @@ import xarray as xr
 from tpsoil.errors import require_one_of
 from tpsoil.variables import variable
 
-from .cells import Argument, CellKernel, Cells, per_cell
+from .cells import Argument, CellKernel, Cells, each_per_cell, per_cell
 from .water_erosion import SOIL, Texture, mass_shares
 from .wind_erosion import as_dataset
 
@@ -68,10 +68,10 @@ def erodible_fraction(
     where = "erodible_fraction"
     organic = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
     inputs = mass_shares((*SOIL, "calcium_carbonate"), sand, silt, clay, organic, calcium_carbonate)
-    fraction, status = per_cell(
-        Texture("erosion", "erodible_cells", where, tuple(inputs), tuple(zip(*FITTED.values()))),
-        *inputs.values(),
-        outputs=[variable("erodible_fraction"), variable("erodible_fraction_status")],
+    fraction, status = each_per_cell(
+        Texture("erosion", "erodible_cells", where, tuple(zip(*FITTED.values()))),
+        inputs,
+        [variable("erodible_fraction"), variable("erodible_fraction_status")],
         attrs={"parents": "sand silt clay soil_organic_carbon calcium_carbonate", "formula": "RWEQ EF, Fryrear 1998"},
     )
     return as_dataset({"erodible_fraction": fraction, "erodible_fraction_status": status})
@@ -104,9 +104,7 @@ def crust_factor(clay: Cells | float, soil_organic_carbon: Cells | float, *, org
     """
     organic: Cells | float = soil_organic_carbon if organic_matter else _to_organic_matter(soil_organic_carbon)
     inputs = mass_shares(("clay", "soil_organic_carbon"), clay, organic)
-    kernel = CellKernel("erosion", "crust_cells", "crust_factor", tuple(inputs))
-    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("crust_factor")])
-    return result
+    return per_cell(CellKernel("erosion", "crust_cells", "crust_factor"), inputs, variable("crust_factor"))
 
 
 def roughness_factor(ridge_cm: Cells | float, random_cm: Cells | float = 0.0, *, random_weight: str = "0.127") -> Cells:
@@ -138,14 +136,8 @@ def roughness_factor(ridge_cm: Cells | float, random_cm: Cells | float = 0.0, *,
     """
     require_one_of("roughness_factor", "random_weight", random_weight, RANDOM_ROUGHNESS)
     inputs = {Argument("ridge_cm", 0.0, units="cm"): ridge_cm, Argument("random_cm", 0.0, units="cm"): random_cm}
-    weight = RANDOM_ROUGHNESS[random_weight]
-    (result,) = per_cell(
-        CellKernel("erosion", "roughness_cells", "roughness_factor", tuple(inputs), (weight,)),
-        *inputs.values(),
-        outputs=[variable("roughness_factor")],
-        attrs={"random_weight": random_weight},
-    )
-    return result
+    kernel = CellKernel("erosion", "roughness_cells", "roughness_factor", (RANDOM_ROUGHNESS[random_weight],))
+    return per_cell(kernel, inputs, variable("roughness_factor"), {"random_weight": random_weight})
 
 
 def vegetation_factor(
@@ -182,9 +174,8 @@ def vegetation_factor(
         Argument("standing_area", 0.0, units="cm2"): standing_area,
         Argument("canopy", 0.0, 1.0, "1", "canopy is a share; divide % by 100"): canopy,
     }
-    kernel = CellKernel("erosion", "vegetation_cells", "vegetation_factor", tuple(inputs))
-    (result,) = per_cell(kernel, *inputs.values(), outputs=[variable("vegetation_factor")])
-    return result
+    kernel = CellKernel("erosion", "vegetation_cells", "vegetation_factor")
+    return per_cell(kernel, inputs, variable("vegetation_factor"))
 
 
 def _to_organic_matter(carbon: Any) -> Any:
