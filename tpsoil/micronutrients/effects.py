@@ -151,20 +151,18 @@ def accumulated_local_effects(
         raise InputError(f"accumulated_local_effects: bins is {bins}, expected 1 or more")
     edges = [_edges(rows[name].to_numpy(dtype=np.float64), bins, name) for name in names]
     own = None if X is None else rows
-    if len(names) == 1:
-        effect, counts = _ale_one(predict, rows, names[0], edges[0])
-        table = pd.DataFrame({names[0]: edges[0], "effect": effect})
-        table.attrs["rows_by_bin"] = counts.tolist()
-        one = names[0], edges[0]
-        return _with_band(table, model, resampling, lambda again, some: _ale_one(again, some, *one)[0], own)
-    surface, counts, empty = _ale_two(predict, rows, names, edges)
-    first, second = np.meshgrid(*edges, indexing="ij")
-    table = pd.DataFrame({names[0]: first.ravel(), names[1]: second.ravel(), "effect": surface.ravel()})
-    table.attrs["rows_by_bin"], table.attrs["empty_cells"] = counts.tolist(), empty
-    return _with_band(table, model, resampling, lambda again, some: _ale_two(again, some, names, edges)[0].ravel(), own)
+    effect_of = _ale_one if len(names) == 1 else _ale_two
+    effect, attributes = effect_of(predict, rows, names, edges)
+    mesh = np.meshgrid(*edges, indexing="ij")
+    table = pd.DataFrame({**{name: axis.ravel() for name, axis in zip(names, mesh)}, "effect": effect})
+    table.attrs.update(attributes)
+    return _with_band(table, model, resampling, lambda again, some: effect_of(again, some, names, edges)[0], own)
 
 
-def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _ale_one(
+    predict: Predict, rows: pd.DataFrame, names: Sequence[str], all_edges: Sequence[Floats]
+) -> tuple[Floats, dict[str, Any]]:
+    (name,), (edges,) = names, all_edges
     x = rows[name].to_numpy(dtype=np.float64)
     bin_index = _bin_of(x, edges)
     high = _call(predict, rows.assign(**{name: edges[bin_index + 1]}))
@@ -175,12 +173,12 @@ def _ale_one(predict: Predict, rows: pd.DataFrame, name: str, edges: Floats) -> 
     local = np.divide(sums, counts, out=np.zeros(len(sums)), where=counts > 0)
     effect = np.concatenate([[0.0], np.cumsum(local)])
     middle = (effect[:-1] + effect[1:]) / 2
-    return effect - float((middle * counts).sum() / counts.sum()), counts
+    return effect - float((middle * counts).sum() / counts.sum()), {"rows_by_bin": counts.tolist()}
 
 
 def _ale_two(
     predict: Predict, rows: pd.DataFrame, names: Sequence[str], edges: Sequence[Floats]
-) -> tuple[Floats, npt.NDArray[np.int64], int]:
+) -> tuple[Floats, dict[str, Any]]:
     from scipy.spatial import cKDTree
 
     first, second = names
@@ -215,7 +213,7 @@ def _ale_two(
     surface = surface - mains[0][:, None] - mains[1][None, :]
     corners = (surface[1:, 1:] + surface[1:, :-1] + surface[:-1, 1:] + surface[:-1, :-1]) / 4
     surface = surface - float((corners * weights).sum() / weights.sum())
-    return surface, counts.reshape(shape), len(empty)
+    return surface.ravel(), {"rows_by_bin": counts.reshape(shape).tolist(), "empty_cells": len(empty)}
 
 
 def _dependence(predict: Predict, rows: pd.DataFrame, names: Sequence[str], mesh: Sequence[npt.NDArray[Any]]) -> Floats:

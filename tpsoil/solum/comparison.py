@@ -130,15 +130,10 @@ def compare_maps(
         raise InputError("compare_maps: in_sample has no effect without profiles; pass them, or leave in_sample out")
     if len(maps) > 1:
         require_same_grid(*maps.values(), where="compare_maps")
-    lazy = []
-    for layer in maps.values():
-        lazy += [layer.count(), layer.min(), layer.max(), layer.mean(), layer.std()]
-    values = [float(value) for value in compute_together(lazy)]
-    rows = []
-    for k, name in enumerate(maps):
-        row: dict[str, Any] = {"map": name}
-        row.update(zip(("cells", "min", "max", "mean", "sd"), values[5 * k : 5 * k + 5]))
-        rows.append(row)
+    lazy = [getattr(layer, name)() for layer in maps.values() for name in ("count", "min", "max", "mean", "std")]
+    values = np.reshape([float(value) for value in compute_together(lazy)], (len(maps), 5))
+    columns = ("cells", "min", "max", "mean", "sd")
+    rows: list[dict[str, Any]] = [{"map": name, **dict(zip(columns, own.tolist()))} for name, own in zip(maps, values)]
     if profiles is not None:
         column = next((n for n in THICKNESS_NAMES if n in profiles.columns), None)
         if column is None:
@@ -256,9 +251,10 @@ def pearson_matrix(table: pd.DataFrame | xr.Dataset, names: Iterable[str] | None
     0.982708
     """
     if isinstance(table, xr.Dataset):
-        selected = list(names) if names is not None else [str(n) for n in table.data_vars if table[n].ndim]
+        numeric = [str(n) for n in table.data_vars if table[n].ndim]
     else:
-        selected = list(names) if names is not None else [str(n) for n in table.select_dtypes("number").columns]
+        numeric = [str(n) for n in table.select_dtypes("number").columns]
+    selected = numeric if names is None else list(names)
     if missing := [name for name in selected if name not in table]:
         raise InputError(f"pearson_matrix: no {', '.join(missing)}{nearest_name(missing[0], map(str, table))}")
     if isinstance(table, xr.Dataset):
