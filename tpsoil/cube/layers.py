@@ -273,7 +273,7 @@ class _Count(NamedTuple):
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes a chunk and counts its missing cells; the arrays are open already."""
+    """Writes chunks, of an array in memory all at once, and counts their missing cells; the arrays are open already."""
 
     info: CubeInfo
     arrays: Mapping[str, Any]
@@ -282,14 +282,8 @@ class _Writer:
 
     def __call__(self, name: str, rows: slice, cols: slice, block: Array) -> _Count:
         spec = self.specs[name]
-        size = self.info.chunks
         block = _as_stored(np.asarray(block), spec, self.fills[name])
-        # An array in memory is one block.
-        for top in range(rows.start, rows.stop, size):
-            for left in range(cols.start, cols.stop, size):
-                down, across = slice(top, min(top + size, rows.stop)), slice(left, min(left + size, cols.stop))
-                part = block[top - rows.start : down.stop - rows.start, left - cols.start : across.stop - cols.start]
-                write_block(self.arrays[name], self.info, name, down, across, part)
+        write_block(self.arrays[name], self.info, name, rows, cols, block)
         missing = np.isnan(block) if spec.kind != "categorical" else block == spec.fill
         missing_count = int(missing.sum())
         usable = int((block == 1).sum()) if name == MASK else block.size - missing_count
