@@ -266,26 +266,16 @@ def coordinates(box: GeoBox) -> dict[Hashable, xr.DataArray]:
     >>> coordinates(plateau_grid(900_000))["y"].values.tolist()
     [450000.0, -450000.0]
     """
-    mapping = _grid_mapping(str(box.crs), box)
-    transform = box.transform
-    rows, columns = box.shape
-    centres = {
-        "y": transform.f + (np.arange(rows) + 0.5) * transform.e,
-        "x": transform.c + (np.arange(columns) + 0.5) * transform.a,
-    }
+    mapping, transform, (rows, columns) = _grid_mapping(str(box.crs), box), box.transform, box.shape
     if box.crs.geographic:
-        attributes = {
-            "y": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
-            "x": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
-        }
+        names = {"y": ("latitude", "degrees_north"), "x": ("longitude", "degrees_east")}
     else:
-        unit = _length_unit(box)
-        attributes = {
-            d: {"standard_name": f"projection_{d}_coordinate", "units": unit, "axis": d.upper()} for d in "yx"
-        }
-    coords: dict[Hashable, xr.DataArray] = {
-        dim: xr.DataArray(values, dims=(dim,), attrs=attributes[dim]) for dim, values in centres.items()
-    }
+        names = {axis: (f"projection_{axis}_coordinate", _length_unit(box)) for axis in "yx"}
+    coords: dict[Hashable, xr.DataArray] = {}
+    for axis, size, first, step in (("y", rows, transform.f, transform.e), ("x", columns, transform.c, transform.a)):
+        standard_name, unit = names[axis]
+        attrs = {"standard_name": standard_name, "units": unit, "axis": axis.upper()}
+        coords[axis] = xr.DataArray(first + (np.arange(size) + 0.5) * step, dims=(axis,), attrs=attrs)
     coords["spatial_ref"] = xr.DataArray(mapping.values, attrs=dict(mapping.attrs))
     return coords
 
@@ -327,10 +317,9 @@ def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     >>> float(dx[0]), float(dy[0])
     (5000.0, 5000.0)
     """
-    transform = box.transform
-    if abs(transform.b) > 1e-12 * abs(transform.a) or abs(transform.d) > 1e-12 * abs(transform.e):
+    if is_rotated(box):
         raise GridError(f"the grid {describe(box)} is rotated, expected a north-up grid; warp it first")
-    rows = box.shape[0]
+    transform, rows = box.transform, box.shape[0]
     if not box.crs.geographic:
         if _length_unit(box) != "m":
             raise GridError(f"the grid {describe(box)} is in {box.crs.units[0]}, expected metres; reproject it")
@@ -342,6 +331,12 @@ def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     _, _, dx = geod.inv(zero, latitude, zero + abs(transform.a), latitude)
     _, _, dy = geod.inv(zero, np.clip(latitude - half, -90, 90), zero, np.clip(latitude + half, -90, 90))
     return np.asarray(dx), np.asarray(dy)
+
+
+def is_rotated(box: GeoBox) -> bool:
+    """Whether the rows of a grid are not along its x axis, or its columns not along y."""
+    t = box.transform
+    return bool(abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e))
 
 
 def geographic_bounds(box: GeoBox) -> tuple[float, float, float, float]:

@@ -33,7 +33,7 @@ from .levels import METHODS, OVERVIEWS, coarser_grid, declare_overviews, layer_k
 from .location import open_store, writing
 from .reading import CubeInfo, LayerReader
 from .regions import block_writer
-from .store import clear_target, layer_documents, open_group
+from .store import clear_target, complete_layers, open_group
 
 Array = npt.NDArray[Any]
 Chunk = tuple[int, int]
@@ -104,12 +104,8 @@ def update_overviews(
     As `write_overviews`.
     """
     where = os.fspath(store)
-    info, group = open_group(where)
-    complete = [
-        name
-        for name, document in layer_documents(info, group).items()
-        if document["attributes"].get("state") == "complete"
-    ]
+    info, _ = open_group(where)
+    complete = list(complete_layers(where))
     require_named(info.where, layers or (), complete, "complete layer", MissingInputError)
     declared = {name: paths for name, paths in overview_paths(info.attrs).items() if name in complete}
     factors = overview_factors(info.shape)

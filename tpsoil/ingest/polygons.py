@@ -14,7 +14,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import GridError, InputError, nearest_name
-from tpsoil.grid import describe
+from tpsoil.grid import describe, is_rotated
 
 from .vectors import names_in, polygons_of, projected, read_features
 
@@ -95,8 +95,7 @@ def read_polygons(
     >>> areas[0].name, areas[0].inside
     ('west', 1.0)
     """
-    t = grid.transform
-    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0 or t.e > 0:
+    if is_rotated(grid) or grid.transform.a < 0 or grid.transform.e > 0:
         raise GridError(f"{where}: the grid {describe(grid)} is not north up; warp it first")
     frame, label = _frame_of(source, grid, crs, where)
     problems: list[str] = []

@@ -17,7 +17,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from tpsoil.errors import GridError, InputError, nearest_name
-from tpsoil.grid import coordinates, describe
+from tpsoil.grid import coordinates, describe, is_rotated
 from tpsoil.kernels.polygons import inside
 from tpsoil.labels import described
 from tpsoil.option_names import pass_option
@@ -204,8 +204,7 @@ def require_north_up(grid: GeoBox, where: str) -> None:
     ------
     GridError
     """
-    t = grid.transform
-    if abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e) or t.a < 0:
+    if is_rotated(grid) or grid.transform.a < 0:
         raise GridError(f"{where}: the grid {describe(grid)} is rotated, expected north up")
 
 
