@@ -6,7 +6,7 @@ a table that is read by it says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
@@ -188,14 +188,16 @@ def layout_of(table: pd.DataFrame, name: str | None, *, where: str) -> ProfileLa
     )
 
 
-def columns_by_role(table: pd.DataFrame, layout: ProfileLayout) -> dict[Role, str]:
-    """The table's own spelling of the first name of each role that it has."""
-    lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
-    spelled: dict[Role, str] = {}
-    for column in layout.columns:
-        if column.role not in spelled and column.name.lower() in lower:
-            spelled[column.role] = lower[column.name.lower()]
-    return spelled
+def columns_by_role(table: pd.DataFrame, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The table's own spelling of the first of its names, in any case of letters, for each role that it has."""
+    lower = by_lower_case(table)
+    spelled = {role: next((lower[one.lower()] for one in of if one.lower() in lower), "") for role, of in names.items()}
+    return {role: column for role, column in spelled.items() if column}
+
+
+def by_lower_case(table: pd.DataFrame) -> dict[str, str]:
+    """Column names by their lower case; of several the first."""
+    return {str(column).lower(): str(column) for column in reversed(list(table.columns))}
 
 
 def require_roles(spelled: Mapping[str, str], layout: ProfileLayout, *, where: str) -> None:
@@ -237,7 +239,7 @@ def join_sites(table: pd.DataFrame, sites: pd.DataFrame, keys: tuple[str, ...], 
     InputError
         Without a common column, or for a site that is given twice.
     """
-    of_table, of_sites = ({str(c).lower(): str(c) for c in reversed(list(one.columns))} for one in (table, sites))
+    of_table, of_sites = by_lower_case(table), by_lower_case(sites)
     key = next((name for name in map(str.lower, keys) if name in of_table and name in of_sites), None)
     if key is None:
         raise InputError(

@@ -25,7 +25,7 @@ from tpsoil.sampling_depths import sampling_depths
 from tpsoil.units import conversion
 
 from .horizons import UNKNOWN, downward, from_the_top, master_horizon, organic_upward, solum_of
-from .profile_layouts import LayoutName, columns_by_role, join_sites, layout_of, require_roles, unverified
+from .profile_layouts import LayoutName, Role, columns_by_role, join_sites, layout_of, require_roles, unverified
 from .tables import read_table, require_columns
 
 Undesignated = Literal["limit", "complete"]
@@ -180,11 +180,10 @@ def _of_layout(
         keys = (*(() if chosen is None else chosen.of("profile")), *ROLES["profile"])
         own = (named["profile"],) if "profile" in named else ()
         table = join_sites(table, sites, (*own, *keys), where=where)
-    usual = _columns_of(table, named)
+    usual = columns_by_role(table, ROLES) | dict(named)
     if chosen is None or (layout is None and "thickness" in usual):
         return table, usual
-    by_role: dict[str, str] = {str(role): column for role, column in columns_by_role(table, chosen).items()}
-    by_role |= named
+    by_role = columns_by_role(table, {role: chosen.of(role) for role in get_args(Role)}) | dict(named)
     require_roles(by_role, chosen, where=where)
     positions = {by_role[role]: name for role, name in (("longitude", "lon"), ("latitude", "lat")) if role in by_role}
     if {"lon", "lat"} <= {str(column).lower() for column in table.columns}:
@@ -205,13 +204,6 @@ def _of_layout(
     table.attrs |= {key: value for key, value in facts.items() if value}
     roles = {**usual, **by_role}
     return table, {role: roles[role] for role in ROLES if role in roles and role != "thickness"}
-
-
-def _columns_of(table: pd.DataFrame, named: Mapping[str, str]) -> dict[str, str]:
-    """The column of each role: the named one, else the first with a usual name."""
-    lower = {str(column).lower(): str(column) for column in reversed(list(table.columns))}
-    usual = {role: next((lower[name] for name in names if name in lower), "") for role, names in ROLES.items()}
-    return {role: column for role, column in {**usual, **named}.items() if column}
 
 
 def _from_thickness(table: pd.DataFrame, roles: Mapping[str, str], scale: float, where: str) -> pd.DataFrame:
