@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .errors import InputError
+from .errors import InputError, listed
 
 MISSING: Final = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
 """Cells that mean a missing value; anything else in a number column must be a number."""
@@ -121,10 +121,7 @@ def describe_lines(marked: npt.ArrayLike, attrs: dict[Any, Any], rows: npt.Array
     'lines 3, 4'
     """
     places = np.flatnonzero(np.asarray(marked)) if rows is None else np.asarray(rows)[np.asarray(marked, dtype=bool)]
-    lines = [line_number(int(row), attrs) for row in places[:5]]
-    others = len(places) - len(lines)
-    shown = ", ".join(map(str, lines)) + (f" and {others} more" if others else "")
-    return f"line{'' if len(lines) + others == 1 else 's'} {shown}"
+    return f"line{'' if len(places) == 1 else 's'} {listed([line_number(int(row), attrs) for row in places], 5)}"
 
 
 def _suggestion(text: str) -> str:

@@ -134,6 +134,18 @@ def _similar_name(name: str, names: list[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The first of some names, and how many more.
+
+    Examples
+    --------
+    >>> listed("abcd", 2)
+    'a, b and 2 more'
+    """
+    every = [str(name) for name in names]
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
 def require_one_of(where: str, name: str, value: object, allowed: Collection[str]) -> None:
     """Reject a value of an option that is not among the known ones.
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from .blocks import map_pixels
-from .errors import InputError, nearest_name
+from .errors import InputError, listed, nearest_name
 from .grid import cell_sizes_m, grid_of
 from .tiles import take_points
 from .variables import class_names, missing_code, stored_kind, variable
@@ -375,7 +375,5 @@ def place_on_soil(
     return SoilPlaces(rows, cols, masked, moved, limit_m)
 
 
-def _names(labels: Sequence[Any], chosen: npt.NDArray[np.bool_], shown: int = 10) -> str:
-    names = list(dict.fromkeys(str(label) for label, wanted in zip(labels, chosen) if wanted))
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+def _names(labels: Sequence[Any], chosen: npt.NDArray[np.bool_]) -> str:
+    return listed(dict.fromkeys(str(label) for label, wanted in zip(labels, chosen) if wanted), 10)

@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import InputError, MissingInputError
+from tpsoil.errors import InputError, MissingInputError, listed
 from tpsoil.evaluation import Variogram, area_mean
 from tpsoil.grid import cell_sizes_m, coordinates, grid_of
-from tpsoil.ingest.polygons import NamedPolygon, listed, read_polygons
+from tpsoil.ingest.polygons import NamedPolygon, read_polygons
 from tpsoil.kernels.polygons import coverage, inside
 from tpsoil.points import unproject_points
 from tpsoil.units import unit_times_area

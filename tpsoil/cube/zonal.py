@@ -14,10 +14,10 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import InputError, nearest_name, require_one_of
+from tpsoil.errors import InputError, listed, nearest_name, require_one_of
 from tpsoil.grid import cell_sizes_m, grid_of
 from tpsoil.ingest.checks import mask
-from tpsoil.ingest.polygons import NamedPolygon, listed, read_polygons
+from tpsoil.ingest.polygons import NamedPolygon, read_polygons
 from tpsoil.kernels.polygons import coverage, inside
 from tpsoil.labels import stated_fills
 from tpsoil.units import unit_times_area

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, listed
 
 Doubles = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -23,8 +23,6 @@ EARTH_RADIUS_M: Final = 6371008.8
 """Mean radius of GRS80, of the sphere on which distances between degrees are measured."""
 CHUNK: Final = 1_000_000
 """Query points whose coordinates are in memory at a time."""
-LISTED_ROWS: Final = 5
-"""Rows that a message lists."""
 
 
 def nearest_distances(query: npt.ArrayLike, samples: npt.ArrayLike, *, degrees: bool = False) -> Doubles:
@@ -327,9 +325,8 @@ def group_codes(groups: npt.ArrayLike, count: int, *, where: str, sort: bool = F
     missing = pd.isna(labels) | np.array([isinstance(label, str) and not label.strip() for label in labels], bool)
     if missing.any():
         rows = np.flatnonzero(missing)
-        listed = ", ".join(map(str, rows[:LISTED_ROWS])) + (", ..." if len(rows) > LISTED_ROWS else "")
         raise InputError(
-            f"{where}: {len(rows)} rows have no group (rows {listed} of {count}); name their site or drop them"
+            f"{where}: {len(rows)} rows have no group (rows {listed(rows, 5)} of {count}); name their site or drop them"
         )
     return np.asarray(pd.factorize(np.asarray(groups), sort=sort)[0], dtype=np.int64)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from tpsoil.errors import InputError, UnitsError
+from tpsoil.errors import InputError, UnitsError, listed
 from tpsoil.option_names import option, pass_option
 from tpsoil.variables import Variable
 
@@ -110,5 +110,4 @@ def check_classes(values: Array, spec: Variable) -> Array:
 
 
 def _few(codes: Array) -> str:
-    shown = ", ".join(f"{code:g}" for code in codes[:8])
-    return shown + (f" and {codes.size - 8} more" if codes.size > 8 else "")
+    return listed(f"{code:g}" for code in codes)

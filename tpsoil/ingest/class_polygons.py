@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from tpsoil.errors import GridError, InputError, require_named
+from tpsoil.errors import GridError, InputError, listed, require_named
 from tpsoil.grid import describe
 from tpsoil.variables import Variable
 
@@ -26,7 +26,6 @@ from .vectors import (
 )
 
 Array = npt.NDArray[Any]
-SHOWN = 12
 
 
 def class_reader(
@@ -75,8 +74,8 @@ def class_reader(
     values = names_in(frame[column])
     unlisted = values[~values.isin([*codes, ""])].value_counts()
     if len(unlisted):
-        listed = ", ".join(f"'{value}' ({count} polygons)" for value, count in unlisted.head(SHOWN).items())
-        raise InputError(f"{spec.name}: the table lacks {listed} of column '{column}'; add them")
+        values_shown = listed((f"'{value}' ({count} polygons)" for value, count in unlisted.items()), 12)
+        raise InputError(f"{spec.name}: the table lacks {values_shown} of column '{column}'; add them")
     if not (values != "").any():
         raise InputError(f"{spec.name}: column '{column}' of {where.name} is empty in all {len(frame)} polygons")
     by_code = values.map(codes)

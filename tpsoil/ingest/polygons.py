@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,6 @@ from tpsoil.errors import GridError, InputError, nearest_name
 from tpsoil.grid import describe, is_rotated
 
 from .vectors import names_in, polygons_of, projected, read_features
-
-SHOWN: Final = 8
-"""Names that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +114,6 @@ def read_polygons(
             "another region, or is crs= wrong?"
         )
     return polygons, problems
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, for messages."""
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _frame_of(source: Any, grid: GeoBox, crs: Any, where: str) -> tuple[Any, str]:

@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from tpsoil.blocks import is_lazy
 from tpsoil.display import text_summary
-from tpsoil.errors import GridError, InputError, UnitsError, require_one_of
+from tpsoil.errors import GridError, InputError, UnitsError, listed, require_one_of
 from tpsoil.grid import SNAP, coordinates, describe, same_grid
 from tpsoil.labels import described
 from tpsoil.option_names import option, pass_option
@@ -233,7 +233,7 @@ def read_raster(
         source, where=name, variable=variable, band=band, crs=crs, combined=several and band is None, prefer=name
     )
     if len(parts) > 1 and combine is None:
-        shown = ", ".join(part.name for part in parts[:3]) + (", ..." if len(parts) > 3 else "")
+        shown = listed((part.name for part in parts), 3)
         raise InputError(
             f"{name}: {len(parts)} rasters ({shown}); state how they become one: combine='mosaic' for tiles, "
             "'mean', 'sum', 'min' or 'max' for years or months"
@@ -362,5 +362,4 @@ def _of_sum(change: Conversion, source_unit: str, spec: Variable, count: int) ->
 
 def _origin(source: Any, parts: Sequence[Part]) -> str:
     names = dict.fromkeys(PurePath(redacted(part.path or part.name)).name for part in parts)  # a URL's signature
-    shown = list(names)[:4]
-    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return listed(names, 4)
