@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from tpsoil.engine.code import code_of, entries_of
@@ -29,21 +29,10 @@ SECTIONS: Final = ("layers", "mask", "derive", "solum", "elements", "zonal", "ac
 """What `--only` may name, beside the stages themselves."""
 
 
-@dataclass(frozen=True)
-class Inherited:
-    """What a map lists of the layers that it was made from.
-
-    Parameters
-    ----------
-    assumptions : str
-    licences : tuple of str
-        `layer: licence`.
-    citations : tuple of str
-    """
-
-    assumptions: str = ""
-    licences: tuple[str, ...] = ()
-    citations: tuple[str, ...] = ()
+INHERITED: Final = ("assumptions", "licences", "citations")
+"""Attributes that a map lists of the layers that it was made from."""
+Inherited = Mapping[str, tuple[str, ...]]
+"""Texts by attribute; licences as `layer: licence`."""
 
 
 def samples_of(recipe: Recipe) -> SampleReader | None:
@@ -191,11 +180,12 @@ def with_inherited(stages: Sequence[Stage], inherited: dict[str, Inherited]) -> 
     """
     results = []
     for stage in stages:
-        results.append(_inheriting(stage, inherited))
-        common = results[-1].attributes.get("", {})
-        for output in stage.outputs:
-            own = inherited_of({output.name: {**common, **results[-1].attributes.get(output.name, {})}})
-            inherited |= own
+        own = _inheriting(stage, inherited)
+        results.append(own)
+        common = own.attributes.get("", {})
+        inherited |= inherited_of(
+            {output.name: {**common, **own.attributes.get(output.name, {})} for output in stage.outputs}
+        )
     return results
 
 
@@ -209,18 +199,16 @@ def inherited_of(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Inherited
 
     Examples
     --------
-    >>> inherited_of({"clay": {"licence": "CC-BY-4.0"}, "slope": {}})["clay"].licences
+    >>> inherited_of({"clay": {"licence": "CC-BY-4.0"}, "slope": {}})["clay"]["licences"]
     ('clay: CC-BY-4.0',)
     """
-    results = {}
+    results: dict[str, Inherited] = {}
     for name, attrs in layers.items():
-        own = Inherited(
-            assumptions=str(attrs.get("assumptions") or ""),
-            licences=_texts(attrs, "licences") or tuple(f"{name}: {text}" for text in _texts(attrs, "licence")),
-            citations=_texts(attrs, "citations") or _texts(attrs, "citation"),
-        )
-        if own != Inherited():
-            results[name] = own
+        texts = {key: _texts(attrs, key) for key in INHERITED}
+        texts["licences"] = texts["licences"] or tuple(f"{name}: {text}" for text in _texts(attrs, "licence"))
+        texts["citations"] = texts["citations"] or _texts(attrs, "citation")
+        if any(texts.values()):
+            results[name] = texts
     return results
 
 
@@ -244,18 +232,15 @@ def _texts(attrs: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 def _inheriting(stage: Stage, inherited: Mapping[str, Inherited]) -> Stage:
     common = dict(stage.attributes.get("", {}))
-    parents = [inherited[name] for name in stage.inputs if name in inherited]
-    own = str(common.get("assumptions", ""))
-    assumed = [one.assumptions for one in parents if one.assumptions and one.assumptions not in own]
-    if assumed:
-        common["assumptions"] = "; ".join([*dict.fromkeys(assumed), *([own] if own else [])])
-    for key in ("licences", "citations"):
-        texts = [text for one in parents for text in getattr(one, key)]
+    for key in INHERITED:
+        own = _texts(common, key)
+        texts = [text for name in stage.inputs for text in inherited.get(name, {}).get(key, ())]
+        if key == "assumptions":  # one text, which may have those of its parents already
+            texts = [text for text in texts if text not in "".join(own)]
         if texts:
-            common[key] = list(dict.fromkeys([*texts, *_texts(common, key)]))
-    if common == dict(stage.attributes.get("", {})):
-        return stage
-    return replace(stage, attributes={**stage.attributes, "": common})
+            merged = list(dict.fromkeys([*texts, *own]))
+            common[key] = "; ".join(merged) if key == "assumptions" else merged
+    return replace(stage, attributes={**stage.attributes, "": common}) if common else stage
 
 
 def _suggestion(name: str, available: set[str]) -> str:

@@ -131,28 +131,25 @@ def _sentence(layer: xr.DataArray, picture: Picture, numbers: tuple[str, str, st
 
 def _high_and_low(layer: xr.DataArray, picture: Picture) -> str:
     """Where block means are highest and lowest."""
-    values = picture.values
-    side = max(1, -(-max(values.shape) // BLOCKS))
-    rows, columns = (-(-n // side) for n in values.shape)
-    padded = np.full((rows * side, columns * side), np.nan)
-    padded[: values.shape[0], : values.shape[1]] = values
-    blocks = padded.reshape(rows, side, columns, side).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-    filled = np.isfinite(blocks).sum(axis=2)
-    usable = filled >= 0.5 * side * side
+    side = max(1, -(-max(picture.values.shape) // BLOCKS))
+    cells = xr.DataArray(np.where(np.isfinite(picture.values), picture.values, np.nan), dims=("y", "x"))
+    blocks = cells.coarsen(y=side, x=side, boundary="pad")
+    usable = blocks.count() >= 0.5 * side * side
     if usable.sum() < 3 or layer.odc.crs is None:
         return ""
-    means = np.where(usable, np.nansum(blocks, axis=2) / np.maximum(filled, 1), np.nan)
+    means = blocks.mean().where(usable).to_numpy()
     if np.nanmax(means) == np.nanmin(means):
         return "It is the same everywhere."
     texts = [
-        _place(layer, picture, divmod(int(at), columns), side) for at in (np.nanargmax(means), np.nanargmin(means))
+        _place(layer, picture, divmod(int(at), means.shape[1]), side)
+        for at in (np.nanargmax(means), np.nanargmin(means))
     ]
     return f"It is highest {texts[0]} and lowest {texts[1]}." if all(texts) else ""
 
 
 def _place(layer: xr.DataArray, picture: Picture, block: tuple[int, int], side: int) -> str:
     """The middle of a block of cells as degrees, with the nearest city."""
-    from pyproj import Transformer
+    from pyproj import Geod, Transformer
 
     left, right, bottom, top = picture.extent
     rows, columns = picture.values.shape
@@ -165,14 +162,10 @@ def _place(layer: xr.DataArray, picture: Picture, block: tuple[int, int], side: 
     lon = (lon + 180) % 360 - 180
     text = f"near {abs(lat):.0f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.0f}° {'E' if lon >= 0 else 'W'}"
     known = cities()
-    far = [_distance_km(lon, lat, city.longitude, city.latitude) for city in known]
+    places = [city.longitude for city in known], [city.latitude for city in known]
+    *_, far = Geod(ellps="sphere").inv(np.full(len(known), lon), np.full(len(known), lat), *places)
     nearest = int(np.argmin(far))
-    return f"{text} ({known[nearest].name})" if far[nearest] <= NEAR_KM else text
-
-
-def _distance_km(lon: float, lat: float, other_lon: float, other_lat: float) -> float:
-    a, b, d = np.radians(lat), np.radians(other_lat), np.radians(other_lon - lon)
-    return float(6371.0 * np.arccos(np.clip(np.sin(a) * np.sin(b) + np.cos(a) * np.cos(b) * np.cos(d), -1, 1)))
+    return f"{text} ({known[nearest].name})" if far[nearest] <= 1000 * NEAR_KM else text
 
 
 def _score(name: str, layer: xr.DataArray, story: Story) -> str:
