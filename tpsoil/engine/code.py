@@ -316,13 +316,6 @@ def _home(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__module__", None) or type(function).__module__)
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
-    """(name, before, now) of what differs; None where there is none."""
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
-            yield name, before.get(name), now.get(name)
-
-
 def listed(names: Iterable[str], most: int = 3) -> str:
     """The first few of some names, and how many more."""
     every: Sequence[str] = list(names)

@@ -17,7 +17,7 @@ from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
 from .plan import ChunkDigests, Dependencies, StagePlan, model_digest, plan_stage, touched_by
 from .prepare import TrainedFrom
-from .session import with_origins
+from .session import places_of, with_origins
 from .state import Preview, Previews
 from .tiles import MAX_TOGETHER
 
@@ -43,7 +43,6 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     place = find_output(job)
     origins, job = with_origins(job, place.tiling)
     digests = ChunkDigests()
-    here = job.outputs
     changing: dict[str, set[Chunk]] = {}
     previews = Previews()
     previews.disk = forecast_disk(job.selected, place.tiling, job.output, overviews=not job.adds)
@@ -63,7 +62,7 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
             forecast = forecast_of(stage)
         outputs = _existing_arrays(place, stage)
         upstream = {name: changing[name] for name in stage.inputs if changing.get(name)}
-        inputs = _existing_inputs(stage, job.output, job.cube, here)
+        inputs = _existing_inputs(job, stage)
         if len(outputs) < len(stage.outputs) or inputs is None:
             plan = StagePlan(stage.name, place.tiling.count, missing=list(place.tiling.chunks()))
             previews.append(Preview(stage.title, plan, forecast))
@@ -82,9 +81,9 @@ def preview(job: Job, *, workers: int | None = None, processes: bool = False, me
     return previews
 
 
-def _existing_inputs(stage: Stage, output: str, cube: str | None, here: set[str]) -> list[LayerPlace] | None:
+def _existing_inputs(job: Job, stage: Stage) -> list[LayerPlace] | None:
     try:
-        return [layer_place(output if name in here or cube is None else cube, name) for name in stage.inputs]
+        return places_of(job, stage)
     except (MissingInputError, FileNotFoundError):
         return None
 

@@ -86,8 +86,6 @@ class Ledger:
 
     def read(self, key: str) -> bytes | None:
         """The object's bytes, or None where there is none."""
-        if self.folder is not None:  # zarr would run it on its event loop, and create the folder
-            return read_file(self.folder / self._full(key))
         return self._read_objects([key])[0]
 
     def read_many(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -263,13 +261,7 @@ class Ledger:
             except (FileNotFoundError, NotADirectoryError):
                 return []
             return sorted(name for name in listed if not name.endswith(".partial"))
-        if self._is_remote():
-            self.store.fs.invalidate_cache()  # other processes write too, and fsspec remembers listings
-
-        async def collect() -> list[str]:
-            return [name async for name in self.store.list_dir(self._full(folder))]
-
-        return sorted(name for name in _wait(collect) if not name.endswith(".partial"))
+        return sorted(name for name in self._listed(self._full(folder)) if not name.endswith(".partial"))
 
     def remove_all(self, folder: str) -> None:
         """Remove a folder of objects."""
@@ -285,14 +277,19 @@ class Ledger:
 
     def nodes(self) -> list[str]:
         """Names of the arrays and groups at the store's root, also where the root or they cannot be read; sorted."""
+        return sorted(name for name in self._listed("") if any(self._exists(f"{name}/{key}") for key in NODE_KEYS))
+
+    def _exists(self, key: str) -> bool:
+        return bool(_wait(lambda: self.store.exists(key)))
+
+    def _listed(self, folder: str) -> list[str]:
         if self._is_remote():
-            self.store.fs.invalidate_cache()
+            self.store.fs.invalidate_cache()  # other processes write too, and fsspec remembers listings
 
         async def collect() -> list[str]:
-            names = [name async for name in self.store.list_dir("")]
-            return [n for n in names if any([await self.store.exists(f"{n}/{key}") for key in NODE_KEYS])]
+            return [name async for name in self.store.list_dir(folder)]
 
-        return sorted(_wait(collect))
+        return _wait(collect)
 
     def remove_root(self) -> None:
         """Remove the description of the store's root group."""

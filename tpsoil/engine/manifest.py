@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,6 +76,18 @@ def digest_of(value: Any) -> str:
     return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
 
 
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """(name, before, now) of what differs; None where there is none."""
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield name, before.get(name), now.get(name)
+
+
+def kind_of_change(before: str | None, now: str | None) -> str:
+    """What happened to something of which there is a digest before and now."""
+    return "is new" if before is None else "is no longer used" if now is None else "changed"
+
+
 @dataclass(frozen=True)
 class Record:
     """What one chunk of a stage's outputs was computed from.
@@ -105,14 +117,8 @@ class Record:
 
     def reasons(self, now: Record) -> list[str]:
         """Differences from the record that would be written now, origin excluded; empty where there are none."""
-        reasons = []
-        if self.model != now.model:
-            reasons.append("the model changed")
-        new = sorted(set(now.inputs) - set(self.inputs))
-        gone = sorted(set(self.inputs) - set(now.inputs))
-        changed = sorted(k for k in set(self.inputs) & set(now.inputs) if self.inputs[k] != now.inputs[k])
-        reasons += [f"{name} changed" for name in changed]
-        return reasons + [f"{name} is new" for name in new] + [f"{name} is no longer used" for name in gone]
+        model = [] if self.model == now.model else ["the model changed"]
+        return model + [f"{name} {kind_of_change(old, new)}" for name, old, new in differences(self.inputs, now.inputs)]
 
 
 class DamagedRecordsError(Exception):

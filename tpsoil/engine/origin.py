@@ -20,9 +20,9 @@ from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options
 from tpsoil.waiting import call_within, timeout_seconds
 
-from .code import code_of, differences, entries_of, listed, report_entries
+from .code import code_of, entries_of, listed, report_entries
 from .ledger import Ledger
-from .manifest import digest_file, digest_of
+from .manifest import differences, digest_file, digest_of, kind_of_change
 
 HTTP_SECONDS: Final = 20.0
 DESCRIPTIONS: Final = ("zarr.json", ".zmetadata", ".zattrs")
@@ -134,7 +134,7 @@ class Origin:
             if key != "inputs"  # the records name each
         ]
         reasons += [
-            f"file {name} {'is new' if old is None else 'is no longer used' if new is None else 'changed'}"
+            f"file {name} {kind_of_change(old, new)}"
             for name, old, new in differences(before.get("files", {}), self.files)
         ]
         if changed := [

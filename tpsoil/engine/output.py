@@ -96,7 +96,7 @@ def find_output(job: Job) -> Output:
         if not _is_of_a_run(ledger):
             _require_replaceable(job)
             return Output(job.output, ledger, grid, tiling, exists=False)
-        content = _content_of_root(job, tiling)
+        content = _content_of_root(job)
     check_format(content, job.output)
     if content.get("state") == "creating":
         return Output(job.output, ledger, grid, tiling, exists=False)
@@ -285,11 +285,13 @@ def _content(job: Job, output: Output, origins: Mapping[str, Origin]) -> dict[st
             }
             for stage in job.stages
         ],
-        "crs": output.grid.crs.to_wkt(),
-        "transform": [float(value) for value in tuple(output.grid.transform)[:6]],
-        "shape": list(output.tiling.shape),
-        "chunk": output.tiling.chunk,
+        **_content_of_grid(output.grid, output.tiling.chunk),
     }
+
+
+def _content_of_grid(grid: GeoBox, chunk: int) -> dict[str, Any]:
+    transform = [float(value) for value in tuple(grid.transform)[:6]]
+    return {"crs": grid.crs.to_wkt(), "transform": transform, "shape": [int(n) for n in grid.shape], "chunk": chunk}
 
 
 def _relative(cube: str | None, output: str) -> str | None:
@@ -319,16 +321,14 @@ def _is_of_a_run(ledger: Ledger) -> bool:
     return recorded and ledger.read_json(ADDED_KEY) is None
 
 
-def _content_of_root(job: Job, tiling: Tiling) -> dict[str, Any]:
+def _content_of_root(job: Job) -> dict[str, Any]:
     """Description of a run from the root's attributes where its own object is lost; else the job's."""
-    content = {"format": FORMAT, "name": job.name, "chunk": tiling.chunk, "shape": list(tiling.shape)}
-    content |= {"crs": job.grid.crs.to_wkt(), "transform": list(job.grid.transform)[:6], "state": "running"}
+    content = {"format": FORMAT, "name": job.name, "state": "running"}
     try:
         info = cube_info(job.output)
     except TpsoilError:
-        return content
-    stored = {"name": info.attrs.get("run", job.name), "chunk": info.chunks, "shape": list(info.grid.shape)}
-    return content | stored | {"crs": info.grid.crs.to_wkt(), "transform": list(info.grid.transform)[:6]}
+        return content | _content_of_grid(job.grid, job.chunk)
+    return content | {"name": info.attrs.get("run", job.name)} | _content_of_grid(info.grid, info.chunks)
 
 
 def _recorded(output: Output, job: Job) -> list[Variable]:

@@ -72,20 +72,16 @@ class Tiling:
 
     def cells(self, rectangle: Rectangle) -> tuple[slice, slice]:
         """Cells of a rectangle of chunks."""
-        i0, i1, j0, j1 = rectangle
-        return (
-            slice(i0 * self.chunk, min(i1 * self.chunk, self.shape[0])),
-            slice(j0 * self.chunk, min(j1 * self.chunk, self.shape[1])),
-        )
+        return self.window(rectangle, 0)
 
     def window(self, rectangle: Rectangle, halo: int | None) -> tuple[slice, slice]:
         """Cells of a rectangle of chunks and its halo, within the grid."""
         if halo is None:
             return slice(0, self.shape[0]), slice(0, self.shape[1])
-        rows, columns = self.cells(rectangle)
+        i0, i1, j0, j1 = rectangle
         return (
-            slice(max(0, rows.start - halo), min(self.shape[0], rows.stop + halo)),
-            slice(max(0, columns.start - halo), min(self.shape[1], columns.stop + halo)),
+            slice(max(0, i0 * self.chunk - halo), min(i1 * self.chunk + halo, self.shape[0])),
+            slice(max(0, j0 * self.chunk - halo), min(j1 * self.chunk + halo, self.shape[1])),
         )
 
     def tiles(self, chunks: Iterable[Chunk], halo: int | None = 0) -> Iterator[Rectangle]:

@@ -15,8 +15,9 @@ from tpsoil.errors import InputError, TpsoilError, WorkError
 from tpsoil.option_names import run_option
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
-from .code import code_of, differences, listed
+from .code import code_of, listed
 from .ledger import NODE_KEYS, Ledger
+from .manifest import differences
 from .places import open_store
 from .tiles import software
 

@@ -300,7 +300,7 @@ class ElementsTable(SamplesKeys):
     @model_validator(mode="after")
     def _check_study(self) -> ElementsTable:
         for key in ("calibration", "uncalibrated_maps", "calibration_error"):
-            if getattr(self, key) != type(self).model_fields[key].default and not self.calibrated:
+            if not self.is_default(key) and not self.calibrated:
                 raise ValueError(f"{key} has no effect without icp or pairs; set one of them, or leave {key} out")
         for symbol in () if self.pairs is None else self.pairs.columns:
             if symbol not in self.columns:
@@ -308,7 +308,7 @@ class ElementsTable(SamplesKeys):
             if symbol in self.icp:
                 raise ValueError(f"'{symbol}' has readings in icp and in pairs; give one of them")
         for key in () if self.columns else sorted({*NO_COMPOSITION} - {"representation", "citation", "cia"}):
-            if getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True):
+            if not self.is_default(key):
                 raise ValueError(f"{key} has no effect on a composition; name elements, or leave {key} out")
         if self.train_on == "sources" and self.training_cube is not None:
             raise ValueError("training_cube and train_on both give covariates outside the map; give one of them")

@@ -83,13 +83,17 @@ class Section(BaseModel):
     @model_validator(mode="after")
     def _without_idle_options(self) -> Self:
         for name, (other, values) in self.NEEDS.items():
-            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+            if self.is_default(name):
                 continue
             value = getattr(self, other)
             if value not in values if values else not value:
                 required = f" = {' or '.join(str(one).lower() for one in values)}" if values else ""
                 raise ValueError(f"{name} has no effect without {other}{required}; set {other}, or leave {name} out")
         return self
+
+    def is_default(self, name: str) -> bool:
+        """Whether a key has its default."""
+        return bool(getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True))
 
 
 def read_table(

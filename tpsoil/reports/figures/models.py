@@ -184,8 +184,7 @@ def observed_predicted(
         f"ME = {palette.number_text(bias(observed, predicted))} {unit}",
     ]
     if len(rows) > 2 and np.ptp(observed) > 0 and np.ptp(predicted) > 0:
-        slope = float(np.cov(predicted, observed, ddof=1)[0, 1] / np.var(predicted, ddof=1))
-        intercept = float(observed.mean() - slope * predicted.mean())
+        slope, intercept = (float(one) for one in np.polyfit(predicted, observed, 1))
         span = np.array([predicted.min(), predicted.max()])
         axes.plot(span, intercept + slope * span, color=palette.WARNING, linewidth=1.4,
                   label=f"observed = {palette.number_text(intercept)} + {slope:.3g} predicted")  # fmt: skip
