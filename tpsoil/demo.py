@@ -151,48 +151,7 @@ def simulated_samples(truth: xr.Dataset, seed: int = SEED) -> pd.DataFrame:
     return table
 
 
-RECIPE: Final = """\
-# What `tpsoil demo` ran; run it again with: tpsoil run demo.toml
-# Covariates are real (see the sample's NOTICE). The element samples are simulated from a known truth.
-
-[run]
-name = "demo"
-description = "Solum thickness with the published parameters, and four elements from simulated samples"
-cube = "cube.zarr"
-output = "maps.zarr"
-seed = 1
-
-[derive]
-terrain = ["slope", "general_curvature"]
-
-[solum]
-parameters = "published"        # Chen et al. 2026, Table 4
-zones = "published"             # nearest published cluster
-
-[solum.assumptions.water_erosion]
-value = 2.76
-units = "t ha-1 a-1"
-reason = "plateau mean of Teng et al. 2018; the sample has no RUSLE grid"
-
-[solum.assumptions.wind_erosion]
-value = 10.0
-units = "t ha-1 a-1"
-reason = "assumed; the sample has no RWEQ grid"
-
-[elements]
-samples = "simulated_samples.csv"
-simulated = true
-elements = { Fe = "iron", Mn = "manganese", Zn = "zinc", V = "vanadium" }
-longitude = "longitude"
-latitude = "latitude"
-site = "site"
-features = [
-    "elevation", "slope", "general_curvature", "mean_annual_temperature", "annual_precipitation", "ndvi", "ndvi_min",
-]
-trees = 200
-folds = ["random", "group"]     # by group: the replicates of a site stay together
-log = false
-"""
+RECIPE: Final = Path(__file__).with_name("sample").joinpath("demo.toml").read_text(encoding="utf-8")
 
 
 def simulated_profiles(

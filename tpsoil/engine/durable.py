@@ -16,6 +16,7 @@ SYNC_VARIABLE: Final = "TPSOIL_SYNC"
 """`0` leaves it to the operating system when data reach the disk: a run is faster, and a power cut costs more tiles."""
 
 CHECKSUM: Final = "checksum"
+DIGITS: Final = 20
 
 
 def syncing() -> bool:
@@ -88,12 +89,16 @@ def checksum(content: Mapping[str, Any]) -> str:
     True
     """
     unsealed = {key: value for key, value in content.items() if key != CHECKSUM}
-    return checksum_bytes(json.dumps(unsealed, sort_keys=True, separators=(",", ":")).encode())
+    return digest_bytes(json.dumps(unsealed, sort_keys=True, separators=(",", ":")).encode())
 
 
-def checksum_bytes(data: bytes) -> str:
-    """Digest of bytes: XXH3, against chance and not against forgers."""
-    return str(xxhash.xxh3_128_hexdigest(data))[:20]
+def digest_bytes(data: Any) -> str:
+    """20 hexadecimal digits, 80 bits, of XXH3 over bytes.
+
+    Protects against accidental damage, not against forgery: a process that can write a chunk can write its record. It
+    is as fast as memory, so that a run with nothing to compute costs little more than reading its store.
+    """
+    return str(xxhash.xxh3_128_hexdigest(data))[:DIGITS]
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tpsoil.errors import LockLostError, TpsoilError
 from tpsoil.redaction import redacted_values
 from tpsoil.waiting import timeout_seconds
 
-from .durable import CHECKSUM, checksum_bytes, is_sealed, sealed, sync_files, sync_folders
+from .durable import CHECKSUM, digest_bytes, is_sealed, sealed, sync_files, sync_folders
 from .places import open_store
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Ledger:
         data, expected = self.read(key), self.read(key + SUM_SUFFIX)
         if data is None:
             return None
-        if expected is None or expected.decode(errors="replace").strip() != checksum_bytes(data):
+        if expected is None or expected.decode(errors="replace").strip() != digest_bytes(data):
             self.damaged[key] = "does not match its checksum"
             return None
         return data
@@ -132,7 +132,7 @@ class Ledger:
     def write_table(self, key: str, data: bytes) -> None:
         """Store a CSV object and, beside it, its checksum."""
         self.write(key, data)
-        self.write(key + SUM_SUFFIX, checksum_bytes(data).encode())
+        self.write(key + SUM_SUFFIX, digest_bytes(data).encode())
 
     def write(self, key: str, data: bytes, *, sync: bool = True) -> None:
         """Store an object, replacing what was there.

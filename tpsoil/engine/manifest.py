@@ -27,7 +27,7 @@ import xxhash
 
 from tpsoil.errors import InputError
 
-from .durable import CHECKSUM, is_sealed, sealed
+from .durable import CHECKSUM, DIGITS, digest_bytes, is_sealed, sealed
 from .ledger import Ledger
 
 FORMAT: Final = 3
@@ -44,17 +44,7 @@ ABSENT: Final = "absent"
 Chunk = tuple[int, int]
 
 
-DIGITS: Final = 20
 PIECE_BYTES: Final = 2**24
-
-
-def digest_bytes(data: Any) -> str:
-    """20 hexadecimal digits, 80 bits, of XXH3 over bytes.
-
-    Protects against accidental damage, not against forgery: a process that can write a chunk can write its record. It
-    is as fast as memory, so that a run with nothing to compute costs little more than reading its store.
-    """
-    return str(xxhash.xxh3_128_hexdigest(data))[:DIGITS]
 
 
 def digest_file(path: str | Path) -> str | None:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from tpsoil.cube.location import local_path
 from tpsoil.stage import Stage
 
+from .durable import digest_bytes
 from .layer_places import LayerPlace
 from .ledger import read_through
-from .manifest import ABSENT, Chunk, Manifest, Record, digest_bytes, digest_file
+from .manifest import ABSENT, Chunk, Manifest, Record, digest_file
 from .origin import Origin, read_origin
 from .places import open_store
 

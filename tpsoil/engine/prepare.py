@@ -13,10 +13,11 @@ import xarray as xr
 from tpsoil.cube.store import open_layers
 from tpsoil.stage import Prepared, Report, Stage, Workbench
 
+from .durable import digest_bytes
 from .execute import computing_here
 from .layer_places import LayerPlace
 from .ledger import SUM_SUFFIX, Ledger
-from .manifest import Chunk, digest_bytes
+from .manifest import Chunk
 from .origin import Origin
 from .places import open_store
 from .plan import ChunkDigests, Dependencies, input_digest, model_digest

@@ -29,9 +29,10 @@ from tpsoil.plausibility import chunk_statistics
 from tpsoil.stage import Stage, Window, trimmed
 
 from .code import code_of, entries_of, source_digest
+from .durable import digest_bytes
 from .layer_places import LayerPlace
 from .ledger import Ledger
-from .manifest import ABSENT, Manifest, Record, digest_bytes, digest_of
+from .manifest import ABSENT, Manifest, Record, digest_of
 from .places import open_store
 from .plan import Rectangle, Tiling, input_digest
 

@@ -214,10 +214,7 @@ def placed_samples(
     design = design.loc[sampled.index].copy()
     design.attrs = attrs | {"kinds": kinds}
     of_samples = {feature: design[column] for feature, column in table.from_samples.items()}
-    for name in layers:
-        design[name] = sampled[name]
-    for feature, values in of_samples.items():
-        design[feature] = values
+    design = design.assign(**sampled[layers], **of_samples)
     for name in table.compare:
         design[f"class {name}"] = _classes(table, cube, design, name)
     lacking = design[list(table.features)].isna().any(axis=1)
