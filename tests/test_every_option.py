@@ -24,8 +24,8 @@ from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import TpsoilError
 from tpsoil.grid import coordinates, plateau_grid
 from tpsoil.micronutrients import train_elements
-from tpsoil.recipes.element_samples import design_of
-from tpsoil.recipes.element_tables import tables_of
+from tpsoil.recipes.element_samples import ElementSamples, design_of
+from tpsoil.recipes.element_tables import Element, tables_of
 from tpsoil.recipes.jobs import job_of, preview
 from tpsoil.recipes.recipe import read_recipe
 from tpsoil.recipes.reference import recipe_keys
@@ -665,7 +665,8 @@ def test_the_seed_of_a_run_reaches_drivers_and_bands(elements: Sweep, monkeypatc
     design = design_of(table, open_cube(job.cube).load(), "Fe").design
     forest = train_elements(design, ["Fe"], list(table.features), trees=4, n_folds=3, folds=["random"],
                             coordinates=("lon", "lat"), seed=7)["Fe"]  # fmt: skip
-    first, second = (tables_of(table, "Fe", forest, design, None, seed) for seed in (0, 7))
+    samples = ElementSamples(design, {}, [], {})
+    first, second = (tables_of(Element(table, "Fe", forest, samples, seed), None) for seed in (0, 7))
     for name in ("drivers", "importance_Fe", "effect_Fe_elevation", "effect_Fe_climate_zone"):
         assert not first[name].equals(second[name]), name
         assert elements.outcome(recipe)[f"table:{name}"] == second[name].to_csv(), name

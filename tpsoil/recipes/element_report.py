@@ -10,10 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from tpsoil.columns import labelled
 from tpsoil.evaluation import QUESTIONS as DESIGN_QUESTIONS
 from tpsoil.evaluation import distance_curves, distances_across_folds, fit_variogram, moran, score_intervals
-from tpsoil.forest import TrainedForest
 from tpsoil.forest.calibration_tables import calibration_tables, within_site_error
 from tpsoil.forest.state import load_state
 from tpsoil.micronutrients import train_elements
@@ -22,7 +20,7 @@ from tpsoil.stage import Report, Workbench
 from .element_index_stage import with_out_of_fold_index
 from .element_maps import samples_of
 from .element_options import ElementsTable
-from .element_tables import notes_of_study, study_tables, tables_of
+from .element_tables import Element, notes_of_study, study_tables, tables_of
 from .element_training import narrowed_table, training_options
 
 Doubles = npt.NDArray[np.float64]
@@ -71,28 +69,18 @@ def report_element(cube: xr.Dataset, options: Mapping[str, Any], state: bytes, b
         if table.predicts_index:
             design = with_out_of_fold_index(table, cube, samples, options, bench.workers).design
         extra = train_elements(design, [symbol], wider, **settings)[symbol]
-    tables: dict[str, pd.DataFrame] = {
-        **samples.tables,
-        **tables_of(table, symbol, trained, samples.design, extra, seed),
-        **design_tables(symbol, trained, samples.design, settings.get("area")),
-    }
-    notes = [*notes_of_study(table, symbol, trained, samples.design), *design_notes(symbol, trained, tables)]
-    tables |= uncertainty_tables(table, symbol, trained, samples.design)
-    tables |= study_tables(table, symbol, trained, samples, seed)
-    return Report(tables, notes)
+    one = Element(table, symbol, trained, samples, seed)
+    tables = {**samples.tables, **tables_of(one, extra), **design_tables(one, settings.get("area"))}
+    notes = [*notes_of_study(one), *design_notes(one, tables)]
+    return Report({**tables, **uncertainty_tables(one), **study_tables(one)}, notes)
 
 
-def design_tables(
-    symbol: str, trained: TrainedForest, design: pd.DataFrame, area: Doubles | None
-) -> dict[str, pd.DataFrame]:
+def design_tables(one: Element, area: Doubles | None) -> dict[str, pd.DataFrame]:
     """Scores by kind of folds with intervals, residuals in space, and curves of distances.
 
     Parameters
     ----------
-    symbol : str
-    trained : TrainedForest
-    design : DataFrame
-        Placed samples with `lon`, `lat` and `site`.
+    one : Element
     area : ndarray (m, 2), optional
         Mapped cells, degrees; without them distances are not compared.
 
@@ -104,7 +92,8 @@ def design_tables(
         between folds are from those of the mapped cells (Wasserstein). "residuals": Moran's I and variogram of the
         residuals of site means. "distances_SYMBOL": shares of samples within a distance.
     """
-    placed = design.loc[trained.folds.index]
+    symbol, trained = one.symbol, one.trained
+    placed = one.design.loc[trained.folds.index]
     sites = pd.factorize(placed["site"])[0]
     scores = []
     for kind in trained.folds.columns:
@@ -116,7 +105,7 @@ def design_tables(
         row["nse"], row["lower"], row["upper"] = table.loc["nse", ["value", "lower", "upper"]]
         row["rmse"] = table.loc["rmse", "value"]
         scores.append(row)
-    tables = {"validation": pd.DataFrame(scores), "residuals": _residuals(symbol, trained, placed)}
+    tables = {"validation": pd.DataFrame(scores), "residuals": _residuals(one, placed)}
     if area is not None:
         curves = distance_curves(
             placed[["lon", "lat"]].to_numpy(),
@@ -130,12 +119,12 @@ def design_tables(
     return tables
 
 
-def design_notes(symbol: str, trained: TrainedForest, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def design_notes(one: Element, tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Which score to quote for this map, and why, in one line."""
     table = tables["validation"].set_index("folds")
     if len(table) < 2:
         return []
-    quoted = trained.deciding
+    quoted = one.trained.deciding
     reason = f"it answers for {QUESTIONS[quoted]}"
     if "distance_gap_km" in table:
         gaps = table["distance_gap_km"]
@@ -147,17 +136,16 @@ def design_notes(symbol: str, trained: TrainedForest, tables: Mapping[str, pd.Da
     row = table.loc[quoted]
     others = "; ".join(f"{name} {value:.2f}" for name, value in table["nse"].items() if name != quoted)
     return [
-        f"{symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['lower']:.2f}, "
+        f"{one.symbol}: quote the score of {quoted} folds for this map, NSE {row['nse']:.2f} [{row['lower']:.2f}, "
         f"{row['upper']:.2f}]: {reason}. Other folds answer other questions: {others}. None is map accuracy, which "
         "needs a probability sample"
     ]
 
 
-def _residuals(symbol: str, trained: TrainedForest, placed: pd.DataFrame) -> pd.DataFrame:
-    frame = trained.predictions[trained.deciding]
-    residual = (frame["observed"] - frame["predicted"]).rename("residual")
+def _residuals(one: Element, placed: pd.DataFrame) -> pd.DataFrame:
+    residual = (one.out_of_fold["observed"] - one.out_of_fold["predicted"]).rename("residual")
     sites = pd.concat([placed[["lon", "lat", "site"]], residual], axis=1).groupby("site").mean()
-    row = {"element": symbol, "folds": trained.deciding, "sites": len(sites)}
+    row = {"element": one.symbol, "folds": one.trained.deciding, "sites": len(sites)}
     if len(sites) < 30 or not sites["residual"].var() > 0:
         return pd.DataFrame([row | dict.fromkeys(("moran_i", "moran_p", "range_km", "nugget_share"), float("nan"))])
     place, values = sites[["lon", "lat"]].to_numpy(), sites["residual"].to_numpy()
@@ -177,18 +165,8 @@ def _residuals(symbol: str, trained: TrainedForest, placed: pd.DataFrame) -> pd.
     )
 
 
-def uncertainty_tables(
-    table: ElementsTable, symbol: str, trained: TrainedForest, design: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def uncertainty_tables(one: Element) -> dict[str, pd.DataFrame]:
     """Coverage, sharpness, PIT and CRPS of one element; none without an interval.
-
-    Parameters
-    ----------
-    table : ElementsTable
-    symbol : str
-    trained : TrainedForest
-    design : DataFrame
-        Placed samples with `lon`, `lat`, the classes of `compare` and the column of regions.
 
     Returns
     -------
@@ -196,10 +174,10 @@ def uncertainty_tables(
         "uncertainty", "quantile_coverage" and "pit", see `tpsoil.forest.calibration_tables`; with replicates
         "measurement".
     """
+    table, trained, frame = one.table, one.trained, one.out_of_fold
     if table.interval is None:
         return {}
-    frame = trained.predictions[trained.deciding]
-    placed = design.loc[frame.index]
+    placed = one.design.loc[frame.index]
     groups: dict[str, pd.Series[Any]] = {name: placed[f"class {name}"] for name in table.compare}
     if table.region is not None:
         groups[table.region] = placed[table.region]
@@ -211,7 +189,7 @@ def uncertainty_tables(
     within = within_site_error(trained, level=table.interval)
     if within is not None:
         tables["measurement"] = within
-    return {name: labelled(one, element=symbol) for name, one in tables.items()}
+    return {name: one.labelled(rows) for name, rows in tables.items()}
 
 
 def _thirds(values: pd.Series[float], names: tuple[str, str, str]) -> pd.Series[Any]:
