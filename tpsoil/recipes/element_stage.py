@@ -69,13 +69,14 @@ def element_stages(table: ElementsTable, available: set[str], samples: SampleRea
     list of Stage
     """
     masks = mask_inputs(available)
-    stages = index_stages(table, available, samples, seed, masks)
+    stages = index_stages(table, available, samples, seed, masks) if table.cia is not None else []
     for symbol in table.columns:
         stages.append(_element_stage(table, symbol, samples, seed, masks))
         if table.uncalibrated_maps and symbol in table.calibrated:
             stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
-    stages += composition_stages(table, samples, seed, masks)
-    return [*stages, *representation_stages(table, samples, masks)]
+    if table.composition is not None:
+        stages += composition_stages(table, samples, seed, masks)
+    return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
 
 
 def check_samples(table: ElementsTable, samples: SampleReader) -> list[str]:

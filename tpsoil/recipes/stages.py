@@ -83,7 +83,8 @@ def stages_of(
                 available.add(output.name)
             stages.extend(with_inherited([_with_origins(stage, recipe.fetched_files)], inherited))
 
-    add(layer_stages(recipe.layers, faults, recipe.fetched), "layers")
+    if recipe.layers:
+        add(layer_stages(recipe.layers, faults, recipe.fetched), "layers")
     specs = [table.described() for table in recipe.layers]
     add(mask_stages(recipe.mask, specs, available, faults), "mask")
     if recipe.derive is not None:
@@ -104,8 +105,10 @@ def stages_of(
         if table.training_cube is not None:
             elements = with_training_cube(elements, behind(table.training_cube, "elements.training_cube", faults))
         add(_with_sources(elements, stages, faults) if table.train_on == "sources" else elements, "elements")
-    add(zonal_stages(recipe.zonal, faults), "zonal")
-    add(accuracy_stages(recipe.accuracy, _trained_on(recipe), faults), "accuracy")
+    if recipe.zonal:
+        add(zonal_stages(recipe.zonal, faults), "zonal")
+    if recipe.accuracy:
+        add(accuracy_stages(recipe.accuracy, _trained_on(recipe), faults), "accuracy")
     if faults:
         raise RecipeError(recipe.where, list(dict.fromkeys(faults)))
     return stages
