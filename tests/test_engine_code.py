@@ -20,9 +20,9 @@ import small_run
 import zarr
 
 from tpsoil.engine.code import ROOT, code_of, entries_of
-from tpsoil.engine.layer_places import layer_place, place_of
 from tpsoil.engine.origin import origin_of
 from tpsoil.engine.packages import top_level_names
+from tpsoil.engine.places import layer_place, place_of
 from tpsoil.errors import MissingInputError
 from tpsoil.recipes import run, state_of, status
 from tpsoil.recipes.jobs import job_of

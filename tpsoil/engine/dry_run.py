@@ -10,11 +10,11 @@ from tpsoil.stage import Stage
 from .execute import number_of_workers
 from .forecast import Forecast, Resources, check_disk, fit_memory, forecast_disk, memory_limit
 from .job import Job
-from .layer_places import LayerPlace, layer_place
 from .ledger import Ledger
-from .manifest import Chunk, Manifest
+from .manifest import Manifest
 from .output import Output, find_output
 from .passes import pass_as_stage, passes_of
+from .places import Chunk, LayerPlace, layer_place
 from .plan import ChunkDigests, Dependencies, StagePlan, model_digest, plan_stage, touched_by
 from .prepare import TrainedFrom
 from .session import places_of, with_origins

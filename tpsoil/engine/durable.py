@@ -1,4 +1,4 @@
-"""Protection against power cuts: files and their folders forced to the disk, and objects that carry their checksum."""
+"""Protection against power cuts: files and folders forced to the disk, digests, and objects that carry their own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ SYNC_VARIABLE: Final = "TPSOIL_SYNC"
 
 CHECKSUM: Final = "checksum"
 DIGITS: Final = 20
+PIECE_BYTES: Final = 2**24
 
 
 def syncing() -> bool:
@@ -99,6 +100,25 @@ def digest_bytes(data: Any) -> str:
     is as fast as memory, so that a run with nothing to compute costs little more than reading its store.
     """
     return str(xxhash.xxh3_128_hexdigest(data))[:DIGITS]
+
+
+def digest_file(path: str | Path) -> str | None:
+    """Digest of a file's bytes; None where there is none."""
+    try:
+        with open(path, "rb", buffering=0) as handle:
+            if os.fstat(handle.fileno()).st_size <= PIECE_BYTES:
+                return digest_bytes(handle.read())
+            hasher = xxhash.xxh3_128()
+            while piece := handle.read(PIECE_BYTES):
+                hasher.update(piece)
+            return str(hasher.hexdigest())[:DIGITS]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def digest_of(value: Any) -> str:
+    """Digest of anything that has a JSON form, independent of the order of keys."""
+    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

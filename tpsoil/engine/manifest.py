@@ -17,18 +17,15 @@ was killed and resumed leaves the same bytes as one that was not.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-
-import xxhash
 
 from tpsoil.errors import InputError
 
-from .durable import CHECKSUM, DIGITS, digest_bytes, is_sealed, sealed
+from .durable import CHECKSUM, digest_bytes, is_sealed, sealed
 from .ledger import Ledger
+from .places import Chunk
 
 FORMAT: Final = 3
 """Of everything under `_tpsoil/`; a store with a higher number was written by a newer tpsoil. Records of a lower one do
@@ -40,30 +37,6 @@ RUN_KEY: Final = "run.json"
 
 ABSENT: Final = "absent"
 """Digest of a chunk without an object: all fill values, or never written."""
-
-Chunk = tuple[int, int]
-
-
-PIECE_BYTES: Final = 2**24
-
-
-def digest_file(path: str | Path) -> str | None:
-    """The same over a file's bytes; None where there is none."""
-    try:
-        with open(path, "rb", buffering=0) as handle:
-            if os.fstat(handle.fileno()).st_size <= PIECE_BYTES:
-                return digest_bytes(handle.read())
-            hasher = xxhash.xxh3_128()
-            while piece := handle.read(PIECE_BYTES):
-                hasher.update(piece)
-            return str(hasher.hexdigest())[:DIGITS]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def digest_of(value: Any) -> str:
-    """Digest of anything that has a JSON form, independent of the order of keys."""
-    return digest_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode())
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str | None, str | None]]:

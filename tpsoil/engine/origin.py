@@ -21,8 +21,9 @@ from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options
 from tpsoil.waiting import call_within, timeout_seconds
 
 from .code import code_of, entries_of, listed, report_entries
+from .durable import digest_file, digest_of
 from .ledger import Ledger
-from .manifest import differences, digest_file, digest_of, kind_of_change
+from .manifest import differences, kind_of_change
 
 HTTP_SECONDS: Final = 20.0
 DESCRIPTIONS: Final = ("zarr.json", ".zmetadata", ".zattrs")

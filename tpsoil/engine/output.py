@@ -31,12 +31,12 @@ from tpsoil.grid import coordinates, describe, same_grid
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
+from .durable import digest_of
 from .job import Job
-from .layer_places import LayerPlace, layer_place
 from .ledger import RECORDS_FOLDER, Ledger, reaching
-from .manifest import FORMAT, RUN_KEY, Chunk, Manifest, check_format, digest_of, migration_note
+from .manifest import FORMAT, RUN_KEY, Manifest, check_format, migration_note
 from .origin import Origin, write_origin
-from .places import is_url, open_store, overlapping
+from .places import Chunk, LayerPlace, is_url, layer_place, open_store, overlapping
 from .plan import Tiling
 from .prepare import remove_tables
 from .progress import log

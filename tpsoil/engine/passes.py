@@ -8,9 +8,9 @@ from typing import Final
 
 from tpsoil.stage import Stage
 
-from .layer_places import LayerPlace
-from .manifest import Chunk, Manifest
+from .manifest import Manifest
 from .output import Output
+from .places import Chunk, LayerPlace
 from .plan import StagePlan
 from .prepare import PreparedStage
 from .progress import Reporter, log

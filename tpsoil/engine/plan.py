@@ -11,12 +11,11 @@ from typing import Any, Final
 from tpsoil.cube.location import local_path
 from tpsoil.stage import Stage
 
-from .durable import digest_bytes
-from .layer_places import LayerPlace
+from .durable import digest_bytes, digest_file
 from .ledger import read_through
-from .manifest import ABSENT, Chunk, Manifest, Record, digest_file
+from .manifest import ABSENT, Manifest, Record
 from .origin import Origin, read_origin
-from .places import open_store
+from .places import Chunk, LayerPlace, open_store
 
 HASH_THREADS: Final = 4
 """Hide the latency of a disk; a call a file would cost more than the file."""

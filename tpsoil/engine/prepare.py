@@ -15,11 +15,9 @@ from tpsoil.stage import Prepared, Report, Stage, Workbench
 
 from .durable import digest_bytes
 from .execute import computing_here
-from .layer_places import LayerPlace
 from .ledger import SUM_SUFFIX, Ledger
-from .manifest import Chunk
 from .origin import Origin
-from .places import open_store
+from .places import Chunk, LayerPlace, open_store
 from .plan import ChunkDigests, Dependencies, input_digest, model_digest
 from .progress import Reporter
 from .tiles import DigestRecorder

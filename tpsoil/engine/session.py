@@ -26,13 +26,12 @@ from tpsoil.stage import Stage
 from .execute import Pool, drive
 from .forecast import GIGABYTE, Forecast, Resources, check_disk, fit_memory, forecast_disk, memory_limit
 from .job import Job, naming_store_failures
-from .layer_places import LayerPlace, layer_place
 from .lock import locked
-from .manifest import Chunk, Manifest, Record, changed_chunks
+from .manifest import Manifest, Record, changed_chunks
 from .origin import Origin, origin_of, remove_other_origins, unchecked
 from .output import Output, begin, ensure_arrays, find_output, finish, mark
 from .passes import StageWork, assignment_of, log_reasons, pass_as_stage, passes_of, stages_by_chunk
-from .places import open_store
+from .places import Chunk, LayerPlace, layer_place, open_store
 from .plan import ChunkDigests, Tiling, plan_stage
 from .pools import open_pool
 from .prepare import PreparedStage, TrainedFrom, prepare_stage, remove_tables

@@ -16,12 +16,11 @@ from tpsoil.display import bar_chart, html_summary, html_table
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.stage import Stage
 
-from .layer_places import layer_place
 from .ledger import Ledger
 from .lock import lock_owner
 from .manifest import RUN_KEY, Manifest, check_format
 from .origin import origin_from, read_origin
-from .places import is_url
+from .places import is_url, layer_place
 from .plan import ChunkDigests, Dependencies, StagePlan, Tiling, model_digest, plan_stage
 
 if TYPE_CHECKING:

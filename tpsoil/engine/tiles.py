@@ -29,11 +29,10 @@ from tpsoil.plausibility import chunk_statistics
 from tpsoil.stage import Stage, Window, trimmed
 
 from .code import code_of, entries_of, source_digest
-from .durable import digest_bytes
-from .layer_places import LayerPlace
+from .durable import digest_bytes, digest_of
 from .ledger import Ledger
-from .manifest import ABSENT, Manifest, Record, digest_of
-from .places import open_store
+from .manifest import ABSENT, Manifest, Record
+from .places import LayerPlace, open_store
 from .plan import Rectangle, Tiling, input_digest
 
 MAX_OPEN_ARRAYS: Final = 256

@@ -16,7 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from tpsoil.cube import open_cube, sample_cube
-from tpsoil.engine.manifest import digest_of
+from tpsoil.engine.durable import digest_of
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.grid import coordinates, describe, grid_of
 from tpsoil.ingest import require_columns

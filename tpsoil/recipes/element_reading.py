@@ -13,7 +13,7 @@ import pandas as pd
 
 from tpsoil.columns import plain_name
 from tpsoil.depths import SplineSettings
-from tpsoil.engine.manifest import digest_of
+from tpsoil.engine.durable import digest_of
 from tpsoil.errors import InputError, TpsoilError, nearest_name
 from tpsoil.ingest import read_dates, read_samples, read_table, samples_at_depth
 from tpsoil.ingest.sample_depths import DepthColumns

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tpsoil.engine.code import code_of, entries_of
-from tpsoil.engine.manifest import digest_of
+from tpsoil.engine.durable import digest_of
 from tpsoil.errors import RecipeError, TpsoilError, nearest_name
 from tpsoil.ingest.dependencies import behind
 from tpsoil.stage import Stage, decisive_options
