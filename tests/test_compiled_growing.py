@@ -19,7 +19,7 @@ from sklearn.tree import DecisionTreeRegressor
 from tpsoil.errors import InputError
 from tpsoil.forest import CompiledForest, SoilForest
 from tpsoil.forest.growing import grow
-from tpsoil.forest.leaves import in_bag_counts
+from tpsoil.forest.quantiles import in_bag_counts
 
 Rows = tuple[Any, Any]
 

@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestRegressor
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.evaluation import block_codes, make_folds
 from tpsoil.forest import TrainedForest, load_trained, observed_against_predicted, score, train
-from tpsoil.forest.leaves import in_bag_counts, leaf_means
+from tpsoil.forest.quantiles import in_bag_counts, leaf_means
 
 # Most tables here are replicates whose sites do not matter to the test.
 pytestmark = pytest.mark.filterwarnings("ignore:train. .* rows lie at .* positions")

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tpsoil.errors import InputError, require_one_of
 from tpsoil.forest.fit_progress import Progress
-from tpsoil.forest.leaves import in_bag_counts
 from tpsoil.forest.options import Engine, Splitter
+from tpsoil.forest.quantiles import in_bag_counts
 from tpsoil.kernels.growing import grow_trees
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError
 from tpsoil.forest.held_out import columns_of_sets
-from tpsoil.forest.leaves import in_bag_counts
+from tpsoil.forest.quantiles import in_bag_counts
 
 Floats = npt.NDArray[np.float64]
 

@@ -17,9 +17,8 @@ from tpsoil.errors import InputError
 from tpsoil.forest.compiled import CompiledForest
 from tpsoil.forest.derived import DerivedValues
 from tpsoil.forest.encoding import Encoding
-from tpsoil.forest.leaves import leaf_means
 from tpsoil.forest.mapping import PlainForest, map_forests
-from tpsoil.forest.quantiles import levels_of
+from tpsoil.forest.quantiles import leaf_means, levels_of
 from tpsoil.forest.search import fit_forest, spec_of
 from tpsoil.forest.tables import Unseen
 

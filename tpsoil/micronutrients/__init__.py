@@ -10,8 +10,7 @@ from tpsoil.micronutrients.covariate_groups import class_ranges, covariate_group
 from tpsoil.micronutrients.drivers import betasq, importance, lmg, vif
 from tpsoil.micronutrients.effects import accumulated_local_effects, partial_dependence
 from tpsoil.micronutrients.element_model import ElementModel, MapOptions, element_model
-from tpsoil.micronutrients.groups import classes_of, compare_groups
-from tpsoil.micronutrients.letters import compact_letters
+from tpsoil.micronutrients.groups import classes_of, compact_letters, compare_groups
 from tpsoil.micronutrients.mapping import map_elements, train_elements
 from tpsoil.micronutrients.paired import calibrated_coverage, calibration_lines, calibration_residuals
 from tpsoil.micronutrients.published import beside_published, published_values
