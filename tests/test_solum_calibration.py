@@ -349,7 +349,7 @@ def test_scores_keep_in_sample_apart(found: Calibration) -> None:
 
 
 def test_baselines_never_see_the_held_out_profile() -> None:
-    table = make_profiles({3: 12}).assign(solum_thickness=np.arange(12.0))
+    table = make_profiles({3: 12}).assign(solum_thickness=np.arange(12.0), censored=False)
     fold = np.arange(12) % 4
     from tpsoil.solum.validation import forest_baseline, zone_mean_baseline
 
@@ -357,6 +357,16 @@ def test_baselines_never_see_the_held_out_profile() -> None:
         assert value == pytest.approx(np.arange(12.0)[fold != fold[i]].mean())
     memory = forest_baseline(table.assign(key=np.arange(12.0)), fold, ["key"], seed=0, trees=20)
     assert (np.abs(memory - np.arange(12.0)) > 0.1).any()
+
+
+def test_baselines_do_not_take_lower_limits_as_thickness() -> None:
+    from tpsoil.solum.validation import forest_baseline, zone_mean_baseline
+
+    ends = np.arange(12) % 3 == 0
+    table = make_profiles({3: 12}).assign(solum_thickness=np.where(ends, 0.01, 1.0), censored=ends, key=1.0)
+    fold = np.arange(12) % 4
+    np.testing.assert_array_equal(zone_mean_baseline(table, fold), np.ones(12))
+    np.testing.assert_array_equal(forest_baseline(table, fold, ["key"], seed=0, trees=5), np.ones(12))
 
 
 def test_a_zone_without_enough_profiles_takes_the_pooled_parameters(found: Calibration) -> None:

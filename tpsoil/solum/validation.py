@@ -14,12 +14,13 @@ Doubles = npt.NDArray[np.float64]
 
 
 def zone_mean_baseline(table: pd.DataFrame, fold: npt.NDArray[np.int64]) -> Doubles:
-    """Out-of-fold prediction by the mean of the zone's other profiles, m; NaN where the zone has none.
+    """Out-of-fold prediction by the mean of the zone's other complete profiles, m; NaN where the zone has none.
 
     Parameters
     ----------
     table : DataFrame
-        `zone` and `solum_thickness`.
+        `zone`, `solum_thickness` and `censored`: the thickness of a censored profile is a lower limit, which no mean
+        contains.
     fold : (n,) int
 
     Returns
@@ -27,10 +28,11 @@ def zone_mean_baseline(table: pd.DataFrame, fold: npt.NDArray[np.int64]) -> Doub
     (n,) float64
     """
     zone, observed = table["zone"].to_numpy(), table["solum_thickness"].to_numpy(float)
+    complete = ~table["censored"].to_numpy(bool)
     result = np.full(observed.size, np.nan)
     for code in np.unique(zone):
         for k in np.unique(fold):
-            train = (zone == code) & (fold != k)
+            train = (zone == code) & (fold != k) & complete
             if train.any():
                 result[(zone == code) & (fold == k)] = observed[train].mean()
     return result
@@ -44,7 +46,7 @@ def forest_baseline(
     Parameters
     ----------
     table : DataFrame
-        `solum_thickness` and the features, without NaN.
+        `solum_thickness`, the features, without NaN, and `censored`: such profiles are predicted, not trained on.
     fold : (n,) int
     features : list of str
     seed, trees : int
@@ -57,12 +59,13 @@ def forest_baseline(
 
     inputs, observed = table[features].to_numpy(float), table["solum_thickness"].to_numpy(float)
     result = np.full(observed.size, np.nan)
+    complete = ~table["censored"].to_numpy(bool)
     for k in np.unique(fold):
-        train = fold != k
+        test, train = fold == k, (fold != k) & complete
         if train.sum() < 2:
             continue
         forest = RandomForestRegressor(trees, min_samples_leaf=3, max_features=1 / 3, random_state=seed, n_jobs=1)
-        result[~train] = forest.fit(inputs[train], observed[train]).predict(inputs[~train])
+        result[test] = forest.fit(inputs[train], observed[train]).predict(inputs[test])
     return result
 
 
