@@ -41,6 +41,16 @@ def refuse(*_: Any, **__: Any) -> None:
     raise AssertionError("something was computed")
 
 
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value", "nodata"])
+def test_codes_of_missing_cells_in_attributes_are_missing(compiled: CompiledForest, key: str) -> None:
+    missing, coded = cube_of(), cube_of().chunk(20)
+    missing[FEATURES[0]][3, 5] = np.nan
+    coded[FEATURES[0]] = missing[FEATURES[0]].fillna(-9999.0).assign_attrs({key: -9999.0})
+    before = coded.copy(deep=True)
+    xr.testing.assert_equal(compiled.predict_cube(coded).compute(), compiled.predict_cube(missing))
+    xr.testing.assert_identical(coded, before)
+
+
 def test_cells_are_rows(forest: Any, compiled: CompiledForest) -> None:
     cube = cube_of()
     before = cube.copy(deep=True)

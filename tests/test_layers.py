@@ -47,7 +47,7 @@ ALLOWED = {
     "soil_properties": {"errors", "constants", "units", "variables"},
     "depths": {"errors"},
     "sampling_depths": {"depths", "errors"},
-    "soil_mask": {"errors", "variables", "blocks", "grid", "tiles"},
+    "soil_mask": {"errors", "variables", "blocks", "grid", "labels", "tiles"},
     "mapped_area": {"errors", "grid", "points", "soil_mask", "variables"},
     "evaluation": {"errors", "constants", "kernels"},
     "plausibility": {"errors", "variables", "units", "constants"},

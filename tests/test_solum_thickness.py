@@ -663,3 +663,11 @@ def test_simulated_profiles_follow_the_published_parameters() -> None:
     noisy = simulated_profiles(layers, [3, 6], per_zone=6, noise_m=0.02)
     assert 0 < (noisy["solum_thickness"] - profiles["solum_thickness"]).std() < 0.05
     pd.testing.assert_frame_equal(noisy, simulated_profiles(layers, [3, 6], per_zone=6, noise_m=0.02))
+
+
+def test_codes_of_missing_cells_in_attributes_are_missing() -> None:
+    layers = field()
+    layers["water_erosion"][3, 5] = np.nan
+    coded = layers.copy()
+    coded["water_erosion"] = layers["water_erosion"].fillna(1e20).assign_attrs(missing_value=1e20)
+    xr.testing.assert_equal(thickness(coded, PUBLISHED), thickness(layers, PUBLISHED))

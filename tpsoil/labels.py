@@ -58,6 +58,35 @@ def stated_fills(array: xr.DataArray) -> tuple[float, ...]:
     return tuple(float(fill) for value in fills for fill in np.atleast_1d(value))
 
 
+def without_codes(cube: xr.Dataset) -> xr.Dataset:
+    """A cube whose floating layers have NaN in place of the numbers that their attributes state as missing.
+
+    Parameters
+    ----------
+    cube : Dataset
+        Not changed.
+
+    Returns
+    -------
+    Dataset
+        Lazy where the cube is, without those attributes; the cube itself where no floating layer has one.
+
+    Examples
+    --------
+    >>> cube = xr.Dataset({"ndvi": ("x", [0.5, -9999.0], {"missing_value": -9999.0})})
+    >>> without_codes(cube)["ndvi"].values.tolist()
+    [0.5, nan]
+    """
+    decoded = {}
+    for name, layer in cube.data_vars.items():
+        if layer.dtype.kind == "f" and (fills := stated_fills(layer)):
+            attrs = {key: value for key, value in layer.attrs.items() if key not in MISSING_KEYS}
+            decoded[name] = (
+                layer.where(~layer.isin(np.array(fills, dtype=layer.dtype))).drop_attrs().assign_attrs(attrs)
+            )
+    return cube.assign(decoded) if decoded else cube
+
+
 def dataset_of(results: Sequence[Any], attrs: Mapping[str, Any] | None = None) -> xr.Dataset:
     """The layers that one call of `map_pixels` or `map_windows` returned, as a Dataset.
 

@@ -19,6 +19,7 @@ import xarray as xr
 from .blocks import map_pixels
 from .errors import InputError, listed, nearest_name
 from .grid import cell_sizes_m, grid_of
+from .labels import without_codes
 from .tiles import take_points
 from .variables import class_names, missing_code, stored_kind, variable
 
@@ -63,7 +64,7 @@ CELLS: Final = 2.0
 
 
 def with_soil_mask(cube: xr.Dataset, *, no_soil: Iterable[str] = NO_SOIL) -> xr.Dataset:
-    """A cube with a complete `soil_mask`: 0 on water, ice and, by option, bare rock and built-up land.
+    """A cube as models read it, with a complete `soil_mask`: 0 on water, ice and, by option, rock and built-up land.
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ def with_soil_mask(cube: xr.Dataset, *, no_soil: Iterable[str] = NO_SOIL) -> xr.
         their code. A missing class is not masked: its covariates decide. Attributes: `masked_surfaces`,
         `masked_classes` and `parents`. The cube itself where it has neither a mask nor such classes. A mask that has
         been through this function before decides on water and ice; rock and built-up land are masked beside it.
+        Floating layers have NaN where their attributes state a code of missing cells.
 
     Raises
     ------
@@ -93,6 +95,7 @@ def with_soil_mask(cube: xr.Dataset, *, no_soil: Iterable[str] = NO_SOIL) -> xr.
     >>> with_soil_mask(cube, no_soil=["water", "ice", "built_up"])["soil_mask"].values.tolist()
     [[0, 1, 0, 0]]
     """
+    cube = without_codes(cube)
     mask = cube.get(MASK)
     recorded = None if mask is None else mask.attrs.get(RECORD)
     surfaces = tuple(dict.fromkeys(no_soil))
