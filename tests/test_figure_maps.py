@@ -606,6 +606,14 @@ def test_the_legend_of_zones_has_the_environment_that_the_store_has() -> None:
     assert texts == ["zone 1 (1000 m, 300 mm), 50 %", "zone 2 (2000 m, 600 mm), 50 %"]
 
 
+def test_means_of_zones_in_the_legend_leave_masked_cells_out() -> None:
+    soil = np.ones(GRID.shape)
+    soil[5:9, 20:30] = 0
+    store = xr.Dataset({"zone": layer("zone", 1), "elevation": layer("elevation", np.where(soil == 1, 1000.0, 8000.0))})
+    figure = figures.zones_map(store, mask=layer("soil_mask", soil))
+    assert legend_texts(figure)[0] == "zone 1 (1000 m), 100 %"
+
+
 def test_the_pdf_of_a_map_embeds_its_fonts(tmp_path: Path) -> None:
     pdf = figures.save(figures.map_layer(layer("slope", ramp(0, 9))), tmp_path / "a.pdf").read_bytes()
     assert pdf.count(b"/FontDescriptor") > 0

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from tpsoil.errors import GridError, InputError
+from tpsoil.soil_mask import without_soil
 from tpsoil.units import same_unit
 
 from . import canvas, maps, palette
@@ -131,7 +132,7 @@ def zones_map(
     summary : DataFrame, optional
         One row a zone, `zone` as a column or the index; those of `elevation` (m), `mean_annual_temperature` (degC)
         and `annual_precipitation` (mm) that exist are shown in the legend. Default: means over the layers of these
-        names in the Dataset.
+        names in the Dataset, of cells that `mask` leaves.
     name : str
         The layer's name in a Dataset.
     ax : Axes, optional
@@ -158,7 +159,7 @@ def zones_map(
     """
     names: dict[int, str] = {}
     if summary is None and isinstance(source, xr.Dataset):
-        summary = _zone_means(source, name)
+        summary = _zone_means(source, name, how.get("mask"))
     if summary is not None:
         table = summary if "zone" in summary.columns else summary.rename_axis("zone").reset_index()
         canvas.require_columns(table, ["zone"], where="zones_map")
@@ -173,13 +174,16 @@ def zones_map(
     return maps.map_classes(source, name, ax=ax, names=names, **how)
 
 
-def _zone_means(source: xr.Dataset, name: str) -> pd.DataFrame | None:
+def _zone_means(source: xr.Dataset, name: str, mask: xr.DataArray | None) -> pd.DataFrame | None:
     """Mean environment of the zones over the cells drawn, where the store has it."""
     present = [key for key in ZONE_FORMATS if key in source]
     if name not in source or not present:
         return None
     layers = {key: read_picture(pick(source, key, where="zones_map")).values.ravel() for key in (name, *present)}
-    return pd.DataFrame(layers).dropna(subset=[name]).groupby(name).mean().rename_axis("zone").reset_index()
+    cells = pd.DataFrame(layers).dropna(subset=[name])
+    if mask is not None:
+        cells = cells[~without_soil(read_picture(mask).values.ravel()[cells.index])]
+    return cells.groupby(name).mean().rename_axis("zone").reset_index()
 
 
 def draw_hatching(axes: Axes, picture: Picture, where: npt.NDArray[np.bool_], colour: str = palette.INK) -> None:
