@@ -58,10 +58,13 @@ class CubeInfo:
         """Chunks down and across."""
         return -(-self.shape[0] // self.chunks), -(-self.shape[1] // self.chunks)
 
+    def chunks_in(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
+        """Chunks (i, j) that a window overlaps, row by row."""
+        return touched(rows, cols, (self.chunks, self.chunks))
+
     def every_chunk(self) -> list[tuple[int, int]]:
         """All chunks (i, j), row by row."""
-        rows, cols = self.shape
-        return touched(slice(0, rows), slice(0, cols), (self.chunks, self.chunks))
+        return self.chunks_in(slice(0, self.shape[0]), slice(0, self.shape[1]))
 
     def chunk_slices(self, i: int, j: int) -> tuple[slice, slice]:
         """Rows and columns of chunk (i, j)."""
@@ -92,11 +95,8 @@ class LayerReader:
                 return self.direct.read(rows, cols)
         return np.asarray(in_zarr(self.array)[rows, cols])
 
-    def _chunks(self, rows: slice, cols: slice) -> list[tuple[int, int]]:
-        return touched(rows, cols, (self.info.chunks, self.info.chunks))
-
     def _blame(self, rows: slice, cols: slice) -> None:
-        for i, j in self._chunks(rows, cols):
+        for i, j in self.info.chunks_in(rows, cols):
             down, across = self.info.chunk_slices(i, j)
             try:
                 in_zarr(self.array)[down, across]
@@ -113,7 +113,7 @@ class LayerReader:
         empty = np.isnan(values) if values.dtype.kind == "f" else values == fill
         if not empty.any():
             return
-        for i, j in self._chunks(rows, cols):
+        for i, j in self.info.chunks_in(rows, cols):
             down, across = self.info.chunk_slices(i, j)
             top, left = max(down.start, rows.start) - rows.start, max(across.start, cols.start) - cols.start
             part = empty[top : down.stop - rows.start, left : across.stop - cols.start]

@@ -359,18 +359,17 @@ def clear_target(location: Location, target: Store, where: str, overwrite: bool)
     StoreExistsError
     """
     path = local_path(location)
-    if path is not None and path.exists():
-        if path.is_dir() and not any(path.iterdir()):
-            return
-        if not overwrite:
-            raise StoreExistsError(f"{where}: already exists; pass overwrite=True (--overwrite) to replace it")
-        if not path.is_dir() or not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs")):
-            raise StoreExistsError(
-                f"{where}: is there and is no Zarr store, so it is not deleted; choose another place"
-            )
-        shutil.rmtree(path)
+    if path is None:
+        empty = sync(target.is_empty(""))
+    else:
+        empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    if empty:
         return
-    if path is None and not sync(target.is_empty("")):
-        if not overwrite:
-            raise StoreExistsError(f"{where}: already exists; pass overwrite=True (--overwrite) to replace it")
+    if not overwrite:
+        raise StoreExistsError(f"{where}: already exists; pass overwrite=True (--overwrite) to replace it")
+    if path is None:
         sync(target.delete_dir(""))
+    elif any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs")):
+        shutil.rmtree(path)
+    else:
+        raise StoreExistsError(f"{where}: is there and is no Zarr store, so it is not deleted; choose another place")
