@@ -74,7 +74,7 @@ def test_designs_are_the_folds_of_their_kinds() -> None:
     ("designs", "message"),
     [
         (["rondom"], "validation design 'rondom', expected .*did you mean 'random'"),
-        (["random", "random"], "random is given twice"),
+        (["random", "random"], "design 'random' is given twice"),
         (["block:3deg"], "the positions are in metres; give the size of blocks in m or km"),
         (["region:basins"], "no column 'basins'"),
         (["block:9000km"], "2 blocks of 9e\\+06 cannot fill 4 folds"),

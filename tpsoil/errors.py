@@ -8,6 +8,7 @@ failed work.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from .display import printable
@@ -162,6 +163,24 @@ def require_one_of(where: str, name: str, value: object, allowed: Collection[str
     if value not in allowed:
         choices = list(allowed)
         raise InputError(f"{where}: {name} is {value!r}, expected one of {choices}{_similar_name(str(value), choices)}")
+
+
+def require_distinct(where: str, names: Iterable[object], noun: str = "column") -> None:
+    """Reject names that occur more than once.
+
+    Raises
+    ------
+    InputError
+
+    Examples
+    --------
+    >>> require_distinct("s.csv", ["site", "Fe", "Fe"])
+    Traceback (most recent call last):
+    tpsoil.errors.InputError: s.csv: column 'Fe' is given twice; keep one of them
+    """
+    repeated = sorted(f"'{name}'" for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise InputError(f"{where}: {noun} {', '.join(repeated)} is given twice; keep one of them")
 
 
 def require_named(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from tpsoil.errors import CorruptStoreError, InputError
+from tpsoil.errors import CorruptStoreError, InputError, require_distinct
 from tpsoil.variables import Variable
 
 from .chunks import DESCRIPTION, LocalChunks, in_zarr, list_keys, read_objects, write_attributes, write_object
@@ -69,9 +69,7 @@ def create_layers(
     """
     info, group = open_group(store, read_only=False)
     names = [spec.name for spec in specs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"{info.where}: layer '{repeated[0]}' is given twice; keep one of them")
+    require_distinct(info.where, names, "layer")
     documents = layer_documents(info, group)
     for name in names:
         if name in COORDINATES or "/" in name or name.startswith(("__", ".")) or not name:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError, nearest_name, require_named
+from tpsoil.errors import InputError, nearest_name, require_distinct, require_named
 from tpsoil.evaluation.comparison import compare_models, score_intervals
 from tpsoil.evaluation.distances import distance_curves
 from tpsoil.evaluation.folds import Labels, make_folds
@@ -135,8 +135,7 @@ def design_folds(
     >>> {name: int(labels.max()) + 1 for name, labels in folds.items()}
     {'random': 3, 'block:3deg': 3, 'knndm': 3}
     """
-    if repeated := sorted({name for name in designs if list(designs).count(name) > 1}):
-        raise InputError(f"validation design {', '.join(repeated)} is given twice; keep one of them")
+    require_distinct("validation", designs, "design")
     east, north = np.asarray(area.samples, float).T
     sites = np.unique(area.samples, axis=0, return_inverse=True)[1].reshape(-1)
     folds = {}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tpsoil.errors import InputError
+from tpsoil.errors import InputError, require_distinct
 from tpsoil.evaluation import ELEMENT_MEASURES, FOLD_KINDS, score
 from tpsoil.forest.block_sides import correlated_blocks, require_filled
 from tpsoil.forest.encoding import learn_encoding
@@ -273,8 +273,6 @@ def _reject_constant(frame: pd.DataFrame, target: str, features: Sequence[str]) 
 def _check_names(target: str, features: Sequence[str]) -> None:
     if isinstance(features, str) or not len(features):
         raise InputError(f"train: features are {features!r}, expected a list of one or more column names")
-    twice = sorted({name for name in features if list(features).count(name) > 1})
-    if twice:
-        raise InputError(f"train: features {', '.join(twice)} are given twice; name each once")
+    require_distinct("train", features, "feature")
     if target in features:
         raise InputError(f"train: the target '{target}' is among the features; omit it")

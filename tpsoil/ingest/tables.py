@@ -17,7 +17,7 @@ from typing import Final
 import pandas as pd
 
 from tpsoil.columns import LINES, MISSING, describe_lines, numeric_column
-from tpsoil.errors import AccessError, InputError, require_named
+from tpsoil.errors import AccessError, InputError, require_distinct, require_named
 from tpsoil.option_names import pass_option
 
 from .files import require_file
@@ -89,7 +89,7 @@ def read_table(
         name, table = where or os.fspath(source), _read(source, separator, encoding, where)
     table.columns = [str(column).strip() for column in table.columns]
     require_columns(table, needed, where=name)
-    _require_once(list(table.columns), name)
+    require_distinct(name, table.columns)
     if not len(table):
         raise InputError(f"{name}: the table has no rows, expected at least one")
     for column in numbers:
@@ -206,7 +206,7 @@ def _layout(path: Path, separator: str | None, encoding: str, name: str) -> tupl
                 continue
             if not columns:
                 columns = len(cells)
-                _require_once([cell.strip() for cell in cells], name)  # pandas would call the second one 'Fe.1'
+                require_distinct(name, (cell.strip() for cell in cells))  # pandas would call the second one 'Fe.1'
                 continue
             if any(cell.strip() for cell in cells[columns:]):
                 raise InputError(
@@ -235,9 +235,3 @@ def _read_decimal_commas(table: pd.DataFrame, name: str) -> None:
             f"{', '.join(changed)}",
             stacklevel=4,
         )
-
-
-def _require_once(columns: Sequence[str], name: str) -> None:
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise InputError(f"{name}: column {', '.join(map(repr, repeated))} is given twice; keep one of them")
