@@ -294,12 +294,10 @@ class CompiledForest:
             here = known[start : start + step]
             return walker.walk(columns, [here & usable(columns, here.size, self.accepts_missing)], levels=levels)[0]
 
-        if threads > 1 and len(starts) > 1:
-            with ThreadPoolExecutor(threads) as pool:
-                parts = list(pool.map(part, starts))
-        else:
-            parts = [part(start) for start in starts]
-        return self._results(parts)
+        if threads <= 1 or len(starts) == 1:
+            return self._results([part(start) for start in starts])
+        with ThreadPoolExecutor(threads) as pool:
+            return self._results(list(pool.map(part, starts)))
 
     def _results(self, parts: Sequence[Prediction]) -> tuple[Floats, ...]:
         results = [np.concatenate([p.mean.T for p in parts]), np.concatenate([p.sd.T for p in parts])]

@@ -17,15 +17,9 @@ from tpsoil.grid import grid_of
 from tpsoil.ingest.profiles import profile_notes
 from tpsoil.mapped_area import mapped_cells
 from tpsoil.points import position_columns, project_points
-from tpsoil.solum import (
-    PUBLISHED,
-    Calibration,
-    calibrate,
-    ensemble_thickness,
-)
+from tpsoil.solum import PUBLISHED, Calibration, calibrate, ensemble_thickness, ensembles
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.calibration import calibration_from
-from tpsoil.solum.ensembles import NO_STEADY_STATE_SHARE, quantile_name
 from tpsoil.solum.inputs import NEEDED
 from tpsoil.stage import Array, Prepared, Workbench
 from tpsoil.variables import Variable
@@ -47,11 +41,7 @@ def quantile_outputs(table: CalibrationTable) -> tuple[Variable, ...]:
     if not table.quantiles:
         return ()
     what = "parameters and residuals" if table.quantiles_of == "profiles" else "parameters alone"
-    quantiles = [
-        Variable(quantile_name(p), f"solum thickness, {100 * p:g} % quantile", "m", 0, meaning=f"over {what}")
-        for p in table.quantiles
-    ]
-    return (*quantiles, NO_STEADY_STATE_SHARE)
+    return tuple(ensembles.quantile_outputs(table.quantiles, f"over {what}"))
 
 
 def prepare_calibration(cube: xr.Dataset, options: Mapping[str, Any], bench: Workbench) -> Prepared:

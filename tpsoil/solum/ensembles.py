@@ -217,7 +217,7 @@ def quantile_name(probability: float, layer: str = "solum_thickness") -> str:
     return f"{layer}_p{percent}"
 
 
-def quantile_outputs(probabilities: Sequence[float], meaning: str, dtype: str) -> list[Variable]:
+def quantile_outputs(probabilities: Sequence[float], meaning: str, dtype: str = "float32") -> list[Variable]:
     """Variables of the maps of `ensemble_thickness`."""
     quantiles = [
         Variable(quantile_name(p), f"solum thickness, {100 * p:g} % quantile", "m", 0, dtype=dtype, meaning=meaning)

@@ -240,8 +240,7 @@ def prepare_profiles(
         _mark(reason, masked, "on a masked cell (glacier, lake, outside)")
     observed = pd.to_numeric(table[OBSERVED], errors="coerce")
     _mark(reason, table[OBSERVED].isna(), "thickness is missing")
-    _mark(reason, observed.isna(), "thickness is not a number")
-    _mark(reason, np.isinf(observed), "thickness is not a number")
+    _mark(reason, ~np.isfinite(observed), "thickness is not a number")
     _mark(reason, observed <= 0, "thickness is zero or negative")
     table[OBSERVED] = observed
     for column in (*NEEDED, *(c for c in ("depth_to_bedrock",) if c in table.columns)):

@@ -44,19 +44,27 @@ class NotFittedZonesError(InputError, NotFittedError):  # type: ignore[misc]
     """Zones that are used before they are fitted."""
 
 
+def _complete(
+    columns: Columns, cells: Mapping[str, npt.NDArray[Any]], fills: Mapping[str, float], keep: Any = slice(None)
+) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
+    """Number columns (those to keep) and classes of the complete cells of soil, and which cells these are."""
+    numbers, classes = columns.numbers(cells)[:, keep], columns.classes(cells, fills)
+    valid = np.asarray(np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1))
+    if "soil_mask" in cells:
+        valid &= codes_of(cells["soil_mask"]) == 1
+    return numbers[valid], classes[valid], valid
+
+
 def _assigned(
-    *arguments: Any, columns: Columns, fills: Mapping[str, float], keep: tuple[int, ...], masked: bool
+    *arguments: Any, names: tuple[str, ...], columns: Columns, fills: Mapping[str, float], keep: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
     """The zones of a chunk, from a fitted model as plain values."""
     *blocks, (mean, scale, levels, centres, modes, gamma) = arguments
-    cells = {name: block.reshape(-1) for name, block in zip(columns.names, blocks)}
-    numbers, classes = columns.numbers(cells)[:, list(keep)], columns.classes(cells, fills)
-    valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
-    if masked:
-        valid &= codes_of(blocks[-1]) == 1
-    numbers = (numbers[valid] - mean) / scale
+    cells = {name: block.reshape(-1) for name, block in zip(names, blocks)}
+    numbers, classes, valid = _complete(columns, cells, fills, list(keep))
     labels = np.full(len(numbers), -1, np.int32)
-    prototypes.assign(np.ascontiguousarray(numbers), encode(classes[valid], levels), centres, modes, gamma, labels)
+    standard = np.ascontiguousarray((numbers - mean) / scale)
+    prototypes.assign(standard, encode(classes, levels), centres, modes, gamma, labels)
     zone = np.full(valid.size, NO_CLASS, np.uint8)
     zone[valid] = labels + 1
     return zone.reshape(blocks[0].shape)
@@ -190,11 +198,7 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.columns_ = columns_of(selected, tuple(categorical), {str(n): data[n].attrs for n in data.data_vars})
         self.fills_ = {name: fill_of(data[name]) for name in self.columns_.categorical}
         cells = decimated_cells(data, self.columns_.names, self.max_cells)
-        numbers, classes = self.columns_.numbers(cells), self.columns_.classes(cells, self.fills_)
-        valid = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1)
-        if "soil_mask" in cells:
-            valid &= codes_of(cells["soil_mask"]) == 1
-        numbers, classes = numbers[valid], classes[valid]
+        numbers, classes, valid = _complete(self.columns_, cells, self.fills_)
         if len(numbers) < self.k:
             raise InputError(
                 f"{where}: {len(numbers)} complete cells of soil (n_samples = {len(numbers)}), "
@@ -292,12 +296,12 @@ class Zones(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             layers = array_layers(validate_data(self, layers, dtype=np.float64, reset=False))
         data = layers_of(layers, "Zones.predict")
         require_layers(data, self.columns_.names, "Zones.predict")
-        masked = "soil_mask" in data
+        names = (*self.columns_.names, *(("soil_mask",) if "soil_mask" in data else ()))
         fills = {name: fill_of(data[name]) for name in self.columns_.categorical}
         model = (self.mean_, self.scale_, self.levels_, self.centres_, self.modes_, self.gamma_)
         (zone,) = map_pixels(
-            partial(_assigned, columns=self.columns_, fills=fills, keep=self.keep_, masked=masked),
-            *(data[name] for name in (*self.columns_.names, *(("soil_mask",) if masked else ()))),
+            partial(_assigned, names=names, columns=self.columns_, fills=fills, keep=self.keep_),
+            *(data[name] for name in names),
             outputs=[variable("zone")],
             shared=model,
             attrs={
