@@ -239,11 +239,6 @@ class ElementsTable(SamplesKeys):
             raise ValueError(f"is {level:g}, expected one of {', '.join(map(str, INTERVALS))}")
         return level
 
-    def with_defaults(self, *names: str) -> ElementsTable:
-        """This table with the defaults of some keys."""
-        fields = type(self).model_fields
-        return self.model_copy(update={name: fields[name].get_default(call_default_factory=True) for name in names})
-
     def of_symbols(self, symbols: Collection[str]) -> ElementsTable:
         """This table without the entries of other elements; `elements` and `composition` stay complete."""
         own: dict[str, Any] = {
@@ -259,13 +254,8 @@ class ElementsTable(SamplesKeys):
 
     def of_places(self, features: tuple[str, ...], *kept: str) -> ElementsTable:
         """This table for what depends on the samples' places, on `features` and on the keys `kept`: on no content."""
-        others = [
-            name
-            for name, field in type(self).model_fields.items()
-            if name not in {*OF_PLACES, *kept} and not field.is_required()
-        ]
         places = {"features": features, "elements": self.first_column, "check_units": False, "negative": "censor"}
-        return self.with_defaults(*others).model_copy(update=places)
+        return self.keeping(*OF_PLACES, *kept).model_copy(update=places)
 
     @property
     def map_options(self) -> MapOptions:

@@ -202,9 +202,7 @@ class SampleReader:
 
     def reading(self, table: ElementsTable, symbol: str) -> Reading:
         """What reading the samples of one element gives; only the keys of `READING` decide it."""
-        others = [name for name, field in type(table).model_fields.items()
-                  if name not in READING and not field.is_required()]  # fmt: skip
-        own = table.of_symbols([symbol]).with_defaults(*others)
+        own = table.of_symbols([symbol]).keeping(*READING)
         own = own.model_copy(update={"elements": {symbol: table.columns[symbol]}})
         key = (symbol, own.model_dump_json())
         if key not in self._readings:

@@ -95,6 +95,16 @@ class Section(BaseModel):
         """Whether a key has its default."""
         return bool(getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True))
 
+    def with_defaults(self, *names: str) -> Self:
+        """This table with the defaults of some keys."""
+        fields = type(self).model_fields
+        return self.model_copy(update={name: fields[name].get_default(call_default_factory=True) for name in names})
+
+    def keeping(self, *names: str) -> Self:
+        """This table with some of its keys and those without a default; all others have theirs."""
+        fields = type(self).model_fields.items()
+        return self.with_defaults(*(key for key, field in fields if key not in names and not field.is_required()))
+
 
 def read_table(
     model: type[Table], raw: Any, at: str, faults: list[str], path: Callable[[str], str] | None = None

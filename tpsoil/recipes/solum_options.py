@@ -210,9 +210,7 @@ class CalibrationTable(ProfilesTable):
     @property
     def of_profiles(self) -> CalibrationTable:
         """The table without what decides the calibration alone, for a stage that only reads the profiles."""
-        kept = {*ProfilesTable.model_fields, "simulated"}
-        fields = type(self).model_fields
-        return self.model_copy(update={name: fields[name].get_default() for name in fields if name not in kept})
+        return self.keeping(*ProfilesTable.model_fields, "simulated")
 
 
 class SensitivityTable(Section):
