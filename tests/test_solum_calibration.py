@@ -351,7 +351,7 @@ def test_scores_keep_in_sample_apart(found: Calibration) -> None:
 def test_baselines_never_see_the_held_out_profile() -> None:
     table = make_profiles({3: 12}).assign(solum_thickness=np.arange(12.0), censored=False)
     fold = np.arange(12) % 4
-    from tpsoil.solum.validation import forest_baseline, zone_mean_baseline
+    from tpsoil.solum.assessment import forest_baseline, zone_mean_baseline
 
     for i, value in enumerate(zone_mean_baseline(table, fold)):
         assert value == pytest.approx(np.arange(12.0)[fold != fold[i]].mean())
@@ -360,7 +360,7 @@ def test_baselines_never_see_the_held_out_profile() -> None:
 
 
 def test_baselines_do_not_take_lower_limits_as_thickness() -> None:
-    from tpsoil.solum.validation import forest_baseline, zone_mean_baseline
+    from tpsoil.solum.assessment import forest_baseline, zone_mean_baseline
 
     ends = np.arange(12) % 3 == 0
     table = make_profiles({3: 12}).assign(solum_thickness=np.where(ends, 0.01, 1.0), censored=ends, key=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .calibration import Calibration, calibrate
 from .climate_series import ClimateSeries, climate_series
-from .comparison import compare_maps, pearson_matrix, relative_difference, thickness_map
+from .comparison import compare_maps, paired_difference, pearson_matrix, relative_difference, thickness_map
 from .covariates import COVARIATES, KEPT_BY_STUDY
 from .energy import eemt
 from .ensembles import Ensemble, ensemble_thickness
@@ -36,7 +36,6 @@ from .study import PUBLISHED_VALUES, PublishedValue, published_zone_table
 from .thickness import status_counts, thickness
 from .transient import evolve, evolve_through, time_to_bare
 from .transitions import TransientSettings, transient_thickness
-from .validation import paired_difference
 from .zones import Zones
 
 __all__ = [

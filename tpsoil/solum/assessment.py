@@ -1,4 +1,4 @@
-"""Assessment of a calibration: calibration plan, held-out predictions, scores, spread."""
+"""Assessment of a calibration: calibration plan, held-out predictions, baselines, scores, spread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from .observations import OBSERVED, POOLED, Objective, Observations
 from .parameters import NAMES, SolumParameters
 from .search import SearchResult, Task
 from .space import SearchSpace, combinations
-from .validation import forest_baseline, zone_mean_baseline
 
 Doubles = npt.NDArray[np.float64]
 Key = tuple[int, str, int]
@@ -194,6 +193,62 @@ def predict_profiles(
         predictions[f"zone_mean_{kind}"] = zone_mean_baseline(table, fold)
         predictions[f"forest_{kind}"] = forest_baseline(table, fold, features, seed)
     return predictions
+
+
+def zone_mean_baseline(table: pd.DataFrame, fold: npt.NDArray[np.int64]) -> Doubles:
+    """Out-of-fold prediction by the mean of the zone's other complete profiles, m; NaN where the zone has none.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `zone`, `solum_thickness` and `censored`: the thickness of a censored profile is a lower limit, which no mean
+        contains.
+    fold : (n,) int
+
+    Returns
+    -------
+    (n,) float64
+    """
+    zone, observed = table["zone"].to_numpy(), table["solum_thickness"].to_numpy(float)
+    complete = ~table["censored"].to_numpy(bool)
+    result = np.full(observed.size, np.nan)
+    for code in np.unique(zone):
+        for k in np.unique(fold):
+            train = (zone == code) & (fold != k) & complete
+            if train.any():
+                result[(zone == code) & (fold == k)] = observed[train].mean()
+    return result
+
+
+def forest_baseline(
+    table: pd.DataFrame, fold: npt.NDArray[np.int64], features: list[str], seed: int, trees: int = 200
+) -> Doubles:
+    """Out-of-fold prediction of a random forest on the same profiles and folds, m.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `solum_thickness`, the features, without NaN, and `censored`: such profiles are predicted, not trained on.
+    fold : (n,) int
+    features : list of str
+    seed, trees : int
+
+    Returns
+    -------
+    (n,) float64
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    inputs, observed = table[features].to_numpy(float), table["solum_thickness"].to_numpy(float)
+    result = np.full(observed.size, np.nan)
+    complete = ~table["censored"].to_numpy(bool)
+    for k in np.unique(fold):
+        test, train = fold == k, (fold != k) & complete
+        if train.sum() < 2:
+            continue
+        forest = RandomForestRegressor(trees, min_samples_leaf=3, max_features=1 / 3, random_state=seed, n_jobs=1)
+        result[test] = forest.fit(inputs[train], observed[train]).predict(inputs[test])
+    return result
 
 
 def incomplete_features(table: pd.DataFrame, features: tuple[str, ...]) -> dict[str, int]:
