@@ -334,7 +334,13 @@ def cell_sizes_m(box: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
 
 
 def is_rotated(box: GeoBox) -> bool:
-    """Whether the rows of a grid are not along its x axis, or its columns not along y."""
+    """Whether the rows of a grid are not along its x axis, or its columns not along y.
+
+    Examples
+    --------
+    >>> is_rotated(plateau_grid(100_000)), is_rotated(plateau_grid(100_000).rotate(10))
+    (False, True)
+    """
     t = box.transform
     return bool(abs(t.b) > 1e-12 * abs(t.a) or abs(t.d) > 1e-12 * abs(t.e))
 
