@@ -168,11 +168,11 @@ def degrees_of(grid: GeoBox) -> tuple[float, ...]:
 
 
 def write_months(folder: Path, grid: GeoBox) -> xr.Dataset:
-    """Twelve months of 1024 x 1024 cells around a grid, in degC."""
+    """Twelve months of 1280 x 1280 cells around a grid, in degC."""
     west, south, east, north = degrees_of(grid)
-    steps = [np.linspace(west - 1, east + 1, 1024), np.linspace(south - 1, north + 1, 1024)]
+    steps = [np.linspace(west - 1, east + 1, 1280), np.linspace(south - 1, north + 1, 1280)]
     months = np.arange("2001-01", "2002-01", dtype="datetime64[M]").astype("datetime64[ns]")
-    values = np.full((12, 1024, 1024), 5.0, np.float32)
+    values = np.full((12, 1280, 1280), 5.0, np.float32)
     stack = xr.DataArray(values, coords={"time": months, "lat": steps[1], "lon": steps[0]}, dims=("time", "lat", "lon"))
     return stack.assign_attrs(units="degC").to_dataset(name="tas")
 
