@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from tpsoil.covariates.groups import GROUPS
 from tpsoil.covariates.groups.base import SET, CovariateGroup, sample_of, settings
+from tpsoil.covariates.groups.sources import Stack
 from tpsoil.engine.origin import content_digest, contents_of
 from tpsoil.errors import Absent, MissingInputError, TpsoilError, nearest_name
 from tpsoil.grid import coordinates
@@ -305,8 +306,9 @@ def _option_place(group: CovariateGroup, settings: DeriveSettings, at: str) -> C
 def _stage(item: Derivation, grid: GeoBox, dependencies: Dependencies, *, runs: bool) -> Stage:
     group = item.group
     options: dict[str, Any] = {"group": group}
-    if runs and group.data and group.halo is not None:
-        # Taken before the sources are opened: what changes after that is opened again by the run, which digests it.
+    if runs and any(isinstance(value, Stack) for value in group.data.values()):
+        # A stack may be in memory, and is not read twice. A large DEM costs nothing to open, but its digest takes time.
+        # The digest is taken before the opening: what changes after that is opened again by the run.
         options[CONTENT] = content_digest(contents_of(dependencies.files, dependencies.urls))
     sources = opened_sources(options, grid)
     names = tuple(spec.name for spec in item.outputs)
