@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .compiled import CompiledForest
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 Method = Literal["trees", "responses"]
 """`trees`: between the trees' predictions. `responses`: of the training responses in the leaves, Meinshausen 2006."""
 
@@ -143,9 +144,6 @@ def drawn_rows(forest: Any, rows: int) -> list[Array]:
     if not forest.bootstrap:
         return [np.arange(rows) for _ in forest.estimators_]
     return [np.asarray(drawn) for drawn in forest.estimators_samples_]
-
-
-Floats = npt.NDArray[np.float64]
 
 
 def in_bag_counts(forest: Any) -> npt.NDArray[np.int64]:
