@@ -16,6 +16,7 @@ from tpsoil.errors import InputError, MissingInputError
 from tpsoil.grid import grid_from_bounds, plateau_grid
 from tpsoil.ingest import read_mask
 from tpsoil.ingest.class_polygons import class_reader
+from tpsoil.recipes.assembly import Assembly
 from tpsoil.recipes.zonal_stage import ZonalTable, zonal_stages
 from tpsoil.variables import variable
 
@@ -141,7 +142,7 @@ def test_a_shapefile_in_capitals_is_checked_and_has_a_digest(tmp_path: Path) -> 
     digest = read_mask(None, GRID, outside=path).attrs["source_digest"]
     assert digest.startswith("sha256:")
     table = ZonalTable(name="lakes", layers=("slope",), polygons=str(path))
-    (stage,) = zonal_stages([table], [])
+    (stage,) = zonal_stages([table], Assembly(lambda: GRID, 0, {}, (), {}, {}, repr))
     assert {file.name for file in stage.files} >= {"LAKES.SHP", "LAKES.DBF", "LAKES.PRJ"}
     cut(path.with_suffix(".DBF"))
     with pytest.raises(InputError, match=r"LAKES\.DBF ends after \d+ of \d+ bytes.*fetch or copy it again"):

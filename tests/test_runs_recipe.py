@@ -11,7 +11,7 @@ from tpsoil.recipes import read_recipe
 from tpsoil.recipes.grids import GridTable
 from tpsoil.recipes.layer_stage import LayerTable
 from tpsoil.recipes.recipe import target_grid
-from tpsoil.recipes.stages import selected_stages, stages_of
+from tpsoil.recipes.stages import assembled, selected_stages
 
 RECIPES = Path(__file__).parent / "recipes"
 GRID = {"resolution": 100_000}
@@ -20,7 +20,7 @@ RUN = {"name": "a", "output": "a.zarr"}
 
 def faults_of(recipe: object) -> tuple[str, ...]:
     with pytest.raises(RecipeError) as caught:
-        stages_of(read_recipe(recipe), in_cube={})  # type: ignore[arg-type]
+        assembled(read_recipe(recipe), in_cube={})  # type: ignore[arg-type]
     assert caught.value.exit_status == 2
     return caught.value.faults
 
@@ -214,7 +214,7 @@ def test_bounds_snap_outward_to_whole_cells() -> None:
 
 def test_only_names_a_stage_or_a_table(data_folder: Path) -> None:
     recipe = read_recipe(RECIPES / "tibet_solum.toml")
-    stages = stages_of(recipe, in_cube={})
+    stages = assembled(recipe, in_cube={}).stages
     assert [s.name for s in selected_stages(stages, "derive", "r")] == [
         "terrain",
         "hydrology",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -25,6 +26,7 @@ from tpsoil.stage import Prepared, Stage, Workbench, blocks_of, compute_nothing
 from tpsoil.units import conversion
 from tpsoil.variables import stored_kind
 
+from .assembly import Assembly, read_quietly
 from .section import FilePath, Section
 
 Doubles = npt.NDArray[np.float64]
@@ -139,23 +141,15 @@ class AccuracyTable(Section):
         return rows, _probabilities(self, rows, where)
 
 
-def accuracy_stages(tables: Sequence[AccuracyTable], trained_on: Sequence[str], faults: list[str]) -> list[Stage]:
-    """One stage without maps for each table.
-
-    Parameters
-    ----------
-    tables : sequence of AccuracyTable
-    trained_on : sequence of str
-        Absolute paths of the tables that models of the recipe are trained on.
-    faults : list of str
-        Extended.
-    """
+def accuracy_stages(tables: Sequence[AccuracyTable], assembly: Assembly) -> list[Stage]:
+    """One stage without maps for each table; a sample that a model is trained on is a fault."""
     stages = []
     for number, table in enumerate(tables, start=1):
         samples = Path(table.samples)
-        behind(table.samples, f"accuracy[{number}].samples", faults)
-        if table.samples in trained_on:
-            faults.append(
+        behind(table.samples, f"accuracy[{number}].samples", assembly.faults)
+        assembly.checks.append(("accuracy", partial(read_quietly, table)))
+        if table.samples in assembly.trained_on:
+            assembly.faults.append(
                 f"accuracy[{number}].samples: the models of this recipe are trained on {samples.name}, expected a "
                 "sample that they do not see; give the validation sample, or remove [[accuracy]] and validate by folds"
             )

@@ -14,10 +14,10 @@ from tpsoil.errors import Absent, InputError, MissingInputError
 from tpsoil.grid import grid_of
 from tpsoil.stage import Stage, blocks_of
 
+from .assembly import inherited_of, with_inherited
 from .derive_settings import DeriveSettings, settings_of_options
 from .derive_stage import Derivation, derive_stages, resolve
 from .derive_tiles import lazy_group
-from .stages import inherited_of, with_inherited
 
 
 def derive(

@@ -22,6 +22,7 @@ from tpsoil.ingest.dependencies import Dependencies
 from tpsoil.stage import CONTENT, Stage
 from tpsoil.variables import CATALOGUE, Variable
 
+from .assembly import Assembly
 from .derive_settings import WANTED, DeriveSettings, layer_makers
 from .derive_tiles import (
     GRID_LAYER,
@@ -292,6 +293,21 @@ def derive_stages(
         except TpsoilError as error:
             fault = f"{at}{group.group}: {error}"
             faults.append(Absent(fault) if isinstance(error, MissingInputError) else fault)
+    return stages
+
+
+def derived_stages(settings_: DeriveSettings, assembly: Assembly) -> list[Stage]:
+    """The stages of `[derive]`; its faults are added to those of the other tables."""
+    own: list[str] = []
+    supplied = assembly.available - set(assembly.in_cube)
+    items = resolve(settings_, assembly.available, supplied=supplied, at="derive.", faults=own)
+    stages: list[Stage] = []
+    if not own:
+        try:
+            stages = derive_stages(items, settings_, assembly.grid(), at="derive.", faults=own)
+        except TpsoilError as error:
+            own.append(str(error))
+    assembly.faults += own
     return stages
 
 

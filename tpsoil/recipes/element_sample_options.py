@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY
 from tpsoil.errors import InputError, nearest_name
 from tpsoil.micronutrients.composition import Composition
 from tpsoil.soil_properties import SoilProperty, known_property, soil_property
@@ -251,6 +252,8 @@ class SamplesKeys(Section):
 
     NEEDS: ClassVar = {"x": ("crs", ()), "y": ("crs", ()), "years": ("date", ())}
 
+    STUDY: ClassVar = f"{MICRONUTRIENT_STUDY}; data: {MICRONUTRIENT_DATASET}"
+
     samples: FilePath
     encoding: str = "utf-8"
     citation: str | None = Field(default=None, min_length=1)
@@ -273,6 +276,11 @@ class SamplesKeys(Section):
     negative: Literal["error", "censor"] = "error"
     empty_cells: Literal["missing", "censored"] = "missing"
     at_minimum: Literal["keep", "censor"] = "keep"
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The samples."""
+        return (self.samples,)
 
     @property
     def file(self) -> Path:

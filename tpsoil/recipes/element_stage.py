@@ -14,10 +14,12 @@ from tpsoil.errors import InputError, UnitsError
 from tpsoil.forest.layers import MapModel
 from tpsoil.forest.outputs import layer_variables
 from tpsoil.ingest import read_table
+from tpsoil.ingest.dependencies import behind
 from tpsoil.micronutrients.alteration import INDEX
 from tpsoil.stage import Stage
 from tpsoil.variables import Variable
 
+from .assembly import Assembly
 from .element_composition import composition_stages, composition_table
 from .element_index_stage import index_stages
 from .element_maps import (
@@ -29,6 +31,7 @@ from .element_maps import (
     tally_applicability,
 )
 from .element_options import REPORTED, ElementsTable
+from .element_places import SourceLayers, with_training_cube
 from .element_reading import SampleReader, attributes_of
 from .element_report import report_element
 from .element_representation import representation_stages
@@ -53,21 +56,65 @@ BYTES_OF_KRIGING: Final = 72.0
 """Position, residual, and mean and limits in float64."""
 
 
-def element_stages(table: ElementsTable, available: set[str], samples: SampleReader, seed: int) -> list[Stage]:
-    """The index of alteration, one stage for each element, its map before calibration, and representation.
+def element_stages(table: ElementsTable, assembly: Assembly) -> list[Stage]:
+    """The index of alteration, one stage for each element, its map before calibration, and representation."""
+    behind(table.samples, "elements.samples", assembly.faults)
+    if table.pairs is not None:
+        behind(table.pairs.path, "elements.pairs.path", assembly.faults)
+    samples = SampleReader(table.file)
+    assembly.checks.append(("elements", partial(check_samples, table, samples)))
+    stages = _stages_of_samples(table, assembly.available, samples, assembly.seed)
+    if table.training_cube is not None:
+        sources = behind(table.training_cube, "elements.training_cube", assembly.faults)
+        stages = with_training_cube(stages, sources)
+    return _with_sources(stages, assembly) if table.train_on == "sources" else stages
 
-    Parameters
-    ----------
-    table : ElementsTable
-    available : set of str
-        Layers that stages before these give.
-    samples : SampleReader
-    seed : int
 
-    Returns
-    -------
-    list of Stage
-    """
+def _with_sources(stages: Sequence[Stage], assembly: Assembly) -> list[Stage]:
+    """Stages of elements that train on the sources of the layers that they read, and depend on these."""
+    results = []
+    for stage in stages:
+        table = stage.options.get("table")
+        if getattr(table, "train_on", "map") != "sources" or table is None:
+            results.append(stage)
+            continue
+        used = _makers([name for name in stage.inputs if name not in table.from_samples], assembly)
+        unique = list({one.name: one for one in used.values()}.values())
+        of_layers = {name: assembly.digest(one) for name, one in sorted(used.items())}
+        results.append(
+            replace(
+                stage,
+                options={**stage.options, "sources": SourceLayers(dict(sorted(used.items())))},
+                indifferent=(*stage.indifferent, "sources"),
+                identity={**stage.identity, "table.train_on": {"sources": of_layers}},
+                files=(*stage.files, *(file for one in unique for file in one.files)),
+                urls=(*stage.urls, *(url for one in unique for url in one.urls)),
+            )
+        )
+    return results
+
+
+def _makers(pending: list[str], assembly: Assembly) -> dict[str, Stage]:
+    """The stages behind layers, by layer; one that cannot be computed beyond the grid is a fault."""
+    makers = {spec.name: stage for stage in assembly.stages for spec in stage.outputs}
+    used: dict[str, Stage] = {}
+    while pending:
+        name = pending.pop()
+        maker = makers.get(name)
+        if maker is None or maker.halo is None or maker.section not in ("layers", "mask", "derive"):
+            whole = maker is not None and maker.halo is None
+            reason = "derived of the complete grid" if whole else "no layer of [[layers]], [mask] or [derive]"
+            assembly.faults.append(
+                f"elements.train_on: '{name}' is {reason}, so that it has no value outside the map; give "
+                "training_cube in place of train_on"
+            )
+        elif name not in used:
+            used[name] = maker
+            pending += maker.inputs
+    return used
+
+
+def _stages_of_samples(table: ElementsTable, available: set[str], samples: SampleReader, seed: int) -> list[Stage]:
     masks = mask_inputs(available)
     stages = index_stages(table, available, samples, seed, masks) if table.cia is not None else []
     for symbol in table.columns:
@@ -76,7 +123,9 @@ def element_stages(table: ElementsTable, available: set[str], samples: SampleRea
             stages.append(_uncalibrated_stage(table, symbol, samples, seed, masks))
     if table.composition is not None:
         stages += composition_stages(table, samples, seed, masks)
-    return [*stages, *representation_stages(table, samples, masks)] if table.representation else stages
+    if table.representation:
+        stages += representation_stages(table, samples, masks)
+    return stages
 
 
 def check_samples(table: ElementsTable, samples: SampleReader) -> list[str]:

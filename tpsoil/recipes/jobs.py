@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from tpsoil.constants import MICRONUTRIENT_DATASET, MICRONUTRIENT_STUDY, SOLUM_DATASET, SOLUM_STUDY
 from tpsoil.cube import cube_info
 from tpsoil.cube.store import complete_layers
 from tpsoil.engine import Job, Previews, dry_run, session
@@ -21,13 +20,10 @@ from tpsoil.engine.manifest import RUN_KEY
 from tpsoil.engine.prepare import read_tables
 from tpsoil.table_titles import TITLES, is_drawn, table_title
 
-from .accuracy_stage import AccuracyTable
+from .assembly import Assembly
 from .catalogue_names import with_open_data
-from .element_reading import SampleReader
-from .element_stage import check_samples
-from .recipe import Recipe, read_recipe, target_grid
-from .solum_options import ProfilesTable
-from .stages import samples_of, selected_stages, stages_of
+from .recipe import read_recipe, target_grid
+from .stages import assembled, selected_stages
 
 SCORES = ("element", "folds", "n", "nse", "rmse", "nse_original", "rmse_original")
 
@@ -153,28 +149,13 @@ def preview(
 def _checked_job(
     recipe: AnyRecipe, output: str | None, only: str | None, progress: Callable[[str], None] | None = None
 ) -> tuple[Job, list[str]]:
-    """The job of a recipe, after a check of the tables that it will read, and the warnings about samples, each once."""
-    job, checked, samples = _planned(recipe, output, only, progress)
-    return job, _check_tables(checked, samples, {stage.section for stage in job.selected})
+    """The job of a recipe, and warnings about samples, each once.
 
-
-def _check_tables(recipe: Recipe, samples: SampleReader | None, sections: set[str]) -> list[str]:
-    """Read the tables that the selected stages will read, so that a dry run rejects the same input as the run.
-
-    Returns the warnings about samples, each once.
+    The tables that the selected stages will read are read, so that a dry run rejects the same input as the run.
     """
-    texts: list[str] = []
-    if recipe.elements is not None and samples is not None and "elements" in sections:
-        texts = check_samples(recipe.elements, samples)
-    tables: list[ProfilesTable | AccuracyTable | None] = [*(recipe.accuracy if "accuracy" in sections else ())]
-    if recipe.solum is not None and "solum" in sections:
-        tables += [recipe.solum.calibration, recipe.solum.validation]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the run reports them
-        for table in tables:
-            if table is not None:
-                table.read()
-    return texts
+    job, assembly = _planned(recipe, output, only, progress)
+    selected = {stage.section for stage in job.selected}
+    return job, [text for section, check in assembly.checks if section in selected for text in check()]
 
 
 def _report(line: str) -> None:
@@ -201,13 +182,12 @@ def job_of(recipe: AnyRecipe, *, output: str | None = None, only: str | None = N
 
 def _planned(
     recipe: AnyRecipe, output: str | None, only: str | None, progress: Callable[[str], None] | None = None
-) -> tuple[Job, Recipe, SampleReader | None]:
-    """The job, the recipe with local files for what it names in the catalogue of open data, and its samples."""
+) -> tuple[Job, Assembly]:
+    """The job and its stages; what the recipe names in the catalogue of open data is fetched."""
     checked = read_recipe(recipe, output=output)
     if checked.names_entries:
         checked = with_open_data(checked, progress)
-    samples = samples_of(checked)
-    stages = stages_of(checked, {} if checked.cube is None else complete_layers(checked.cube), samples)
+    assembly = assembled(checked, {} if checked.cube is None else complete_layers(checked.cube))
     if checked.grid is not None:
         grid, chunk = target_grid(checked, checked.grid), checked.grid.chunks
     else:
@@ -219,33 +199,18 @@ def _planned(
         output=checked.output,
         grid=grid,
         chunk=chunk,
-        stages=tuple(stages),
-        selected=tuple(selected_stages(stages, only, checked.where)),
+        stages=tuple(assembly.stages),
+        selected=tuple(selected_stages(assembly.stages, only, checked.where)),
         recipe=checked.raw,
         cube=checked.cube,
         sources=checked.sources,
         description=checked.run.description,
         overwrite=checked.run.overwrite,
         tile=checked.run.tile,
-        references=_references(checked),
+        references=checked.references,
         resume=_resume_command(recipe, output),
     )
-    return job, checked, samples
-
-
-def _references(recipe: Recipe) -> tuple[str, ...]:
-    """The studies whose method runs, then the sources of layers, profiles and samples that the recipe cites."""
-    references = []
-    if recipe.solum is not None:
-        references.append(f"{SOLUM_STUDY}; data: {SOLUM_DATASET}")
-    if recipe.elements is not None:
-        references.append(f"{MICRONUTRIENT_STUDY}; data: {MICRONUTRIENT_DATASET}")
-    cited = [table.citation for table in recipe.layers]
-    if recipe.solum is not None:
-        cited += [t.citation for t in (recipe.solum.calibration, recipe.solum.validation) if t is not None]
-    if recipe.elements is not None:
-        cited.append(recipe.elements.citation)
-    return tuple(dict.fromkeys([*references, *(text.rstrip(". ") for text in cited if text)]))
+    return job, assembly
 
 
 def _resume_command(recipe: AnyRecipe, output: str | None) -> str:

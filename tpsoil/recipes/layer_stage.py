@@ -26,6 +26,7 @@ from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
 from tpsoil.variables import Kind, Variable, describe_layer
 
+from .assembly import Assembly
 from .section import FilePath, Section
 
 READING: Final = ("nodata", "scale", "offset", "variable", "band", "crs", "combine")
@@ -155,26 +156,13 @@ class LayerTable(Section):
         return (self.source,) if isinstance(self.source, str) else self.source
 
 
-def layer_stages(
-    tables: Sequence[LayerTable],
-    faults: list[str],
-    fetched: Mapping[str, Mapping[str, str]] | None = None,
-) -> list[Stage]:
-    """One stage for each layer; missing files are faults.
-
-    Parameters
-    ----------
-    tables : sequence of LayerTable
-    faults : list of str
-        Extended.
-    fetched : mapping of str to mapping, optional
-        Further attributes of layers of open data, such as their licence.
-    """
+def layer_stages(tables: Sequence[LayerTable], assembly: Assembly) -> list[Stage]:
+    """One stage for each layer; missing files are faults."""
     stages = []
     for number, table in enumerate(tables, start=1):
         named = [("source", source) for source in table.sources]
         named += [("through", table.through)] if table.through is not None else []
-        sides = [behind(source, f"layers[{number}].{key}", faults) for key, source in named]
+        sides = [behind(source, f"layers[{number}].{key}", assembly.faults) for key, source in named]
         shown = [shown_source(source) for source in table.sources]
         stages.append(
             Stage(
@@ -190,7 +178,7 @@ def layer_stages(
                 urls=tuple(url for side in sides for url in side.urls),
                 attributes={
                     "": {"source": ", ".join(shown)},
-                    table.name: dict((fetched or {}).get(table.name, {})),
+                    table.name: dict(assembly.fetched.get(table.name, {})),
                 },
                 describe=describe_source,
                 bytes_per_cell=BYTES_PER_CELL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,8 +13,9 @@ from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import mask_reader, polygon_bytes
 from tpsoil.soil_mask import MASK, NO_SOIL, RECORD, describe_classes, surface_codes, with_soil_mask
 from tpsoil.stage import CONTENT, Array, SourceBytes, Stage, Window
-from tpsoil.variables import Variable, variable
+from tpsoil.variables import variable
 
+from .assembly import Assembly
 from .layer_stage import Readers, WindowReader, shown_source
 from .section import FilePath, Section
 
@@ -57,23 +58,15 @@ class MaskTable(Section):
         return {key: path for key in ("boundary", "glaciers", "lakes") if (path := getattr(self, key)) is not None}
 
 
-def mask_stages(
-    table: MaskTable | None,
-    layers: Sequence[Variable],
-    available: Collection[str],
-    faults: list[str],
-) -> list[Stage]:
+def mask_stages(table: MaskTable | None, assembly: Assembly) -> list[Stage]:
     """The stage of `soil_mask`.
 
     Parameters
     ----------
     table : MaskTable or None
         None: water and ice of the class layers, where no `soil_mask` is given and there are such classes.
-    layers : sequence of Variable
-        Of the recipe; `land_cover` of an existing cube counts too.
-    available : collection of str
-    faults : list of str
-        Extended by one line for each missing file.
+    assembly : Assembly
+        Its class layers count, and `land_cover` of an existing cube.
 
     Returns
     -------
@@ -81,15 +74,16 @@ def mask_stages(
         One, or none without polygons or class layers.
     """
     surfaces = NO_SOIL if table is None else table.no_soil
+    layers = [spec for stage in assembly.stages for spec in stage.outputs]
     specs = {spec.name: spec for spec in layers if spec.kind == "categorical" and spec.name != MASK}
-    if LAND_COVER in available:
+    if LAND_COVER in assembly.available:
         specs.setdefault(LAND_COVER, variable(LAND_COVER))
     classes = {name: codes for name, spec in specs.items() if (codes := surface_codes(spec.flags, surfaces))}
-    if table is None and (MASK in available or not classes):
+    if table is None and (MASK in assembly.available or not classes):
         return []
     paths = {} if table is None else table.files
     if not paths and not classes and surfaces:
-        faults.append(
+        assembly.faults.append(
             f"mask.no_soil: no class layer of the recipe has a class of {', '.join(surfaces)}; add land_cover, or give "
             "the classes of your layer names with flags"
         )
@@ -97,7 +91,7 @@ def mask_stages(
     attributes: dict[str, Any] = {RECORD: " ".join(surfaces), "masked_classes": describe_classes(classes)}
     if classes:
         attributes["parents"] = " ".join(classes)
-    sides = [behind(path, f"mask.{key}", faults) for key, path in paths.items()]
+    sides = [behind(path, f"mask.{key}", assembly.faults) for key, path in paths.items()]
     return [
         Stage(
             name=MASK,

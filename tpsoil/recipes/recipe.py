@@ -143,6 +143,21 @@ class Recipe:
         """Absolute path or URL of the cube from which layers are read; None where it is the output."""
         return self.run.cube
 
+    @property
+    def _tables(self) -> list[Section]:
+        return [*self.layers, *(table for table in (self.solum, self.elements) if table is not None)]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The studies whose method runs, then the sources of layers, profiles and samples that the recipe cites."""
+        cited = [text.rstrip(". ") for table in self._tables for text in table.cited if text]
+        return tuple(dict.fromkeys([*(table.STUDY for table in self._tables if table.STUDY), *cited]))
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Tables that models of the recipe are trained on."""
+        return tuple(name for table in self._tables for name in table.trained_on)
+
 
 SECRET_FAULT: Final = "contains a user or password; give keys by the environment or profile files only"
 TABLES: Final[Mapping[str, type[Section]]] = {

@@ -78,6 +78,9 @@ class Section(BaseModel):
 
     NEEDS: ClassVar[Mapping[str, tuple[str, tuple[Any, ...]]]] = {}
 
+    STUDY: ClassVar[str] = ""
+    """The study whose method the table runs, and its data."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, str_strip_whitespace=True)
 
     @model_validator(mode="after")
@@ -90,6 +93,16 @@ class Section(BaseModel):
                 required = f" = {' or '.join(str(one).lower() for one in values)}" if values else ""
                 raise ValueError(f"{name} has no effect without {other}{required}; set {other}, or leave {name} out")
         return self
+
+    @property
+    def cited(self) -> tuple[str | None, ...]:
+        """References of the data that the table names."""
+        return (getattr(self, "citation", None),)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Tables that a model is trained on."""
+        return ()
 
     def is_default(self, name: str) -> bool:
         """Whether a key has its default."""

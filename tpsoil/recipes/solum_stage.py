@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from tpsoil.constants import SOLUM_STUDY
+from tpsoil.constants import SOLUM_DATASET, SOLUM_STUDY
+from tpsoil.ingest.dependencies import behind
 from tpsoil.solum import (
     PUBLISHED,
     PUBLISHED_ZONES,
     Calibration,
-    ClimateSeries,
     SolumOptions,
     one_at_a_time,
     thickness,
@@ -27,6 +27,7 @@ from tpsoil.stage import Array, Prepared, Report, Stage, Window, Workbench
 from tpsoil.units import same_unit
 from tpsoil.variables import CATALOGUE, variable
 
+from .assembly import Assembly, read_quietly
 from .mask_stage import mask_inputs
 from .section import Section
 from .solum_calibration import load_calibration, prepare_calibration, quantile_maps, quantile_outputs
@@ -43,7 +44,7 @@ from .solum_options import (
     solum_parameters,
 )
 from .solum_study import sensitivity_table, summarise_zones, tally_zones
-from .solum_transient import TransientTable, transient_stage
+from .solum_transient import TransientTable, read_series, transient_stage
 from .solum_validation import ValidationTable, require_independent, validation_stage
 from .solum_zones import zones_stage
 
@@ -102,6 +103,8 @@ class SolumTable(Section):
         The physical options, as in `tpsoil.solum.SolumOptions`; calibration, ensembles and maps use all of them.
     """
 
+    STUDY: ClassVar = f"{SOLUM_STUDY}; data: {SOLUM_DATASET}"
+
     parameters: Literal["published"] | dict[str, Any] = "published"
     zones: Zoning = "published"
     calibration: CalibrationTable | None = None
@@ -126,6 +129,16 @@ class SolumTable(Section):
     def options(self) -> SolumOptions:
         """The physical options, as one object."""
         return SolumOptions(**{item.name: getattr(self, item.name) for item in fields(SolumOptions)})
+
+    @property
+    def cited(self) -> tuple[str | None, ...]:
+        """References of the profiles."""
+        return tuple(own.citation for own in (self.calibration, self.validation) if own is not None)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The profiles that the parameters are fitted to."""
+        return () if self.calibration is None else (self.calibration.profiles,)
 
     @property
     def published(self) -> bool:
@@ -181,8 +194,13 @@ class SolumTable(Section):
         return self
 
 
-def solum_stages(table: SolumTable, available: set[str], seed: int, series: ClimateSeries | None = None) -> list[Stage]:
-    """The stages of `[solum]`: zones if they are fitted, thickness, and comparison if requested."""
+def solum_stages(table: SolumTable, assembly: Assembly) -> list[Stage]:
+    """The stages of `[solum]`: zones if they are fitted, thickness, and what is requested beside it."""
+    for name in table.assumptions:
+        if name in assembly.available:
+            assembly.faults.append(f"solum.assumptions.{name}: the cube has this layer; leave the assumption out")
+    _check_profiles(table, assembly)
+    available, seed = assembly.available, assembly.seed
     stages = []
     if isinstance(table.zones, ZonesTable):
         stages.append(zones_stage(table.zones, table.calibration, available, seed))
@@ -190,13 +208,30 @@ def solum_stages(table: SolumTable, available: set[str], seed: int, series: Clim
     stages.append(steady)
     if table.forcing is not None:
         stages.append(forcing_stage(table, steady, seed))
-    if table.transient is not None and series is not None:
+    if table.transient is not None and (series := read_series(table.transient, assembly.faults)) is not None:
         stages.append(transient_stage(table, series, steady, seed))
     if table.comparison is not None:
         stages.append(comparison_stage(table.comparison, table.calibration, available))
     if table.validation is not None:
         stages.append(validation_stage(table, available, seed))
     return stages
+
+
+def _check_profiles(table: SolumTable, assembly: Assembly) -> None:
+    """Add a fault for each file of profiles that is not there, and for a validation by profiles of the calibration."""
+    for own in (table.calibration, table.validation):
+        if own is None:
+            continue
+        for key in ("profiles", "sites"):
+            if (path := getattr(own, key)) is not None:
+                behind(path, f"{own.TABLE}.{key}", assembly.faults)
+        assembly.checks.append(("solum", partial(read_quietly, own)))
+    if table.validation is not None and table.validation.profiles in assembly.trained_on:
+        assembly.faults.append(
+            f"solum.validation.profiles: the parameters are fitted to {table.validation.files[0].name}, expected "
+            "profiles that they do not see; give others, or use the folds of [solum.calibration] and remove "
+            "[solum.validation]"
+        )
 
 
 def solum_stage(table: SolumTable, available: set[str], seed: int) -> Stage:

@@ -18,6 +18,7 @@ from tpsoil.ingest.dependencies import behind
 from tpsoil.ingest.vectors import LAYER
 from tpsoil.stage import Prepared, Stage, Workbench, compute_nothing
 
+from .assembly import Assembly
 from .section import FilePath, Section
 
 
@@ -72,11 +73,11 @@ class ZonalTable(Section):
         return self
 
 
-def zonal_stages(tables: Sequence[ZonalTable], faults: list[str]) -> list[Stage]:
+def zonal_stages(tables: Sequence[ZonalTable], assembly: Assembly) -> list[Stage]:
     """One stage without maps for each table."""
     stages = []
     for number, table in enumerate(tables, start=1):
-        polygons = behind(table.polygons.partition(LAYER)[0], f"zonal[{number}].polygons", faults)
+        polygons = behind(table.polygons.partition(LAYER)[0], f"zonal[{number}].polygons", assembly.faults)
         stages.append(
             Stage(
                 name=f"zonal_{table.name}",
