@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from tpsoil.errors import InputError
-from tpsoil.evaluation import conformal_quantile, group_quantiles
+from tpsoil.evaluation import conformal_quantile, fit_variogram, group_quantiles
 from tpsoil.forest import area_of_applicability, train
 from tpsoil.forest.intervals import SMALLEST_GROUP, conformal_scores
 from tpsoil.forest.layers import MapModel, map_models
@@ -238,6 +238,37 @@ def test_a_weighted_correction_equals_that_of_one_new_row(trained: Any, truth: p
     assert sorted(conformal_scores(trained, 0.9)) == correction.scores.tolist()
     few = ShiftCorrection(0.9, np.array([1.0, 2.0]), np.array([1.0, 2.0]), 1.0)
     assert np.isinf(few.at([0.9])[0])
+
+
+def test_the_variogram_of_area_means_uses_the_interval_that_is_mapped() -> None:
+    """With a correction by weight or by class; also of a table of two files, which repeats its labels."""
+    table = simulated(400, 5).set_axis(np.arange(400) // 2)
+    places = np.random.default_rng(3).random((400, 2)) * 1e5
+    forest = train(table, "value", FEATURES, categorical=["kind"], trees=20, folds="random", min_samples_leaf=10)
+    frame = forest.predictions["random"]
+    cells = simulated(3000, 6)[FEATURES].query("height > 0.6")
+    weighted = MapModel.of(forest, conformal="weighted", cells=cells)
+    by_class = MapModel.of(forest, conformal="class:kind")
+    scores = conformal_scores(forest, 0.9).to_numpy()
+    weights = np.diff(weighted.by_shift.reached, prepend=0.0)
+    own_weight = np.empty(400)
+    own_weight[np.argsort(scores, kind="stable")] = weights
+    by_weight = [conformal_quantile(np.sort(scores), 0.9, np.append(weights, own)) for own in own_weight]
+    assert len(set(by_weight)) > 1
+    own_class = [by_class.by_class.at(kind) for kind in table["kind"]]
+    for model, correction in ((weighted, np.array(by_weight)), (by_class, np.array(own_class))):
+        sd = (frame["q0.95"] - frame["q0.05"] + 2 * correction).to_numpy() / (2 * norm.ppf(0.95))
+        residuals = (frame["observed_original"] - frame["predicted_original"]).to_numpy() / sd
+        expected = fit_variogram(places, residuals, degrees=False)
+        again = MapModel.load(model.dump())
+        for one in (model, again):
+            variogram = residual_variogram(one, forest, places, degrees=False)
+            np.testing.assert_allclose(
+                [variogram.nugget, variogram.partial_sill, variogram.range],
+                [expected.nugget, expected.partial_sill, expected.range],
+                rtol=1e-6,
+                atol=1e-9,  # a nugget of 0
+            )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -77,12 +77,16 @@ class ShiftCorrection:
         Sum of the weights of the scores up to each.
     mean : float
         Density ratio that is 1, the mean at the samples.
+    samples : ndarray (rows,), optional
+        Correction at each training row, from its probability out of bag; NaN where it is incomplete. None in models
+        written before it was stored.
     """
 
     level: float
     scores: Floats
     reached: Floats
     mean: float
+    samples: Floats | None = None
 
     def at(self, chance: npt.ArrayLike) -> Floats:
         """The correction of each cell.
@@ -201,12 +205,16 @@ def shift_correction(
         # Of few cells some are in every bag; only the predictions of samples are used.
         warnings.filterwarnings("ignore", message="Some inputs do not have OOB scores", category=UserWarning)
         forest.fit(rows, label, sample_weight=weight)
-    ratio = ratios_of_chance(forest.oob_prediction_[: len(own)])
+    chance = forest.oob_prediction_[: len(own)]
+    ratio = ratios_of_chance(chance)
     mean = float(ratio.mean())
     values = scores.to_numpy()[complete]
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(ratio[order] / mean)
     correction = ShiftCorrection(level, np.asarray(values[order], np.float64), reached, mean)
+    samples = np.full(len(complete), np.nan)
+    samples[complete] = correction.at(chance)
+    correction = replace(correction, samples=samples)
     return correction, CompiledForest.from_sklearn(forest, list(own.columns))
 
 

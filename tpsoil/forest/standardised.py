@@ -41,7 +41,8 @@ def residual_variogram(
     Notes
     -----
     Standard deviation = (upper - lower) / 2 z, with z the quantile of the normal distribution at the interval's level,
-    in the target's own unit. Rows at one position are averaged.
+    in the target's own unit, with the correction of the row's class or weight where the map's interval has it. Rows at
+    one position are averaged.
     """
     from scipy.stats import norm
 
@@ -52,8 +53,10 @@ def residual_variogram(
     frame = trained.predictions[trained.deciding]
     correction = None
     if model.by_class is not None:
-        codes = pd.to_numeric(trained.rows[model.by_class.feature].reindex(frame.index), errors="coerce")
+        codes = pd.to_numeric(trained.rows[model.by_class.feature], errors="coerce")
         correction = model.by_class.at(codes.to_numpy(dtype=np.float64))
+    elif model.by_shift is not None:
+        correction = model.by_shift.samples
     lower, upper = model.conformal.around(frame, correction)
     predicted = frame["predicted_original"].to_numpy(dtype=np.float64)
     if model.measurement is not None:
