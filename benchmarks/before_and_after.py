@@ -4,14 +4,18 @@
 
 Every repeat runs each part once from the commit's `tpsoil/` and once from the working tree's, each in a process of its
 own, in turn (the order alternates). A part first does its work once to load the kernels' machine code. Measured is the
-processor time of the process, all threads together, which a busy machine changes little, and its peak memory. A ratio
-is that of one pair (now / before; below 1 is less now). Parts are smaller than in the benchmarks they stand for, to
-take minutes. Writes results/before_and_after.md.
+processor time of the process, all threads together, which a busy machine changes little, as the median of three
+readings in that process, and its peak memory. A ratio is that of one pair (now / before; below 1 is less now). Parts
+are smaller than in the benchmarks they stand for, to take minutes. Writes results/before_and_after.md.
+
+A run now also writes overviews and forces its data to the disk. Rows with "TPSOIL_SYNC=0" leave out the second, rows
+"as far as 90b691d went" both, so they compare the same work.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -26,14 +30,18 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from unittest import mock
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 Part = Callable[[Path], Iterator[tuple[str, Callable[[], Any]]]]
+READINGS: Final = 3
+"""Of each work in a process, after one that is not counted: single ones differ by 15 %."""
 
 
 def trained(rows: int = 1654, trees: int = 200) -> tuple[Any, Any]:
@@ -206,16 +214,26 @@ def runs(folder: Path, *, models: bool = True, label: str = "") -> Iterator[tupl
         shutil.rmtree(recipe["run"]["output"], ignore_errors=True)
         again()
 
-    yield f"a run, 16 chunks{label}", whole
-    yield f"a run with nothing changed{label}", again
+    for limits in ("", ", TPSOIL_SYNC=0", ", as far as 90b691d went: no overviews, TPSOIL_SYNC=0"):
+        yield f"a run, 16 chunks{label}{limits}", partial(limited, limits, whole)
+        yield f"a run with nothing changed{label}{limits}", partial(limited, limits, again)
+
+
+def limited(limits: str, work: Callable[[], None]) -> None:
+    """A run without some of what 90b691d did not do either: force data to the disk, and write overviews."""
+    with contextlib.ExitStack() as stack:
+        if "TPSOIL_SYNC=0" in limits:
+            stack.enter_context(mock.patch.dict(os.environ, {"TPSOIL_SYNC": "0"}))
+        if "no overviews" in limits:
+            with contextlib.suppress(ModuleNotFoundError):  # 90b691d has no such module
+                output = importlib.import_module("tpsoil.engine.output")
+                stack.enter_context(mock.patch.object(output, "update_overviews", return_value=([], [])))
+        work()
 
 
 def maps(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The same without the forest, whose training and tables do more now, with and without forcing data to the disk."""
+    """The same without the forest, whose training and tables do more now."""
     yield from runs(folder, models=False, label=": terrain and thickness")
-    (folder / "unsynced").mkdir()
-    os.environ["TPSOIL_SYNC"] = "0"  # the commit never forces data to the disk
-    yield from runs(folder / "unsynced", models=False, label=": terrain and thickness, TPSOIL_SYNC=0")
 
 
 PARTS: dict[str, Part] = {
@@ -225,15 +243,18 @@ PARTS: dict[str, Part] = {
 
 
 def measure(part: str) -> None:
-    """Do a part's work; print seconds of processor time by name, and the peak memory of the process."""
+    """Do a part's work; print its median seconds of processor time by name, and the peak memory of the process."""
     warnings.simplefilter("ignore")
     results: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, work in PARTS[part](Path(folder)):
             work()
-            began = time.process_time()
-            work()
-            results[name] = [time.process_time() - began]
+            readings = []
+            for _ in range(READINGS):
+                began = time.process_time()
+                work()
+                readings.append(time.process_time() - began)
+            results[name] = [statistics.median(readings)]
     results[f"peak memory of these processes: {part}, GB"] = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]
     print(json.dumps(results))
 
