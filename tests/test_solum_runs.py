@@ -163,6 +163,36 @@ def test_a_finished_run_makes_nothing_again(mapped: xr.Dataset, work: Path, monk
     xr.testing.assert_identical(again["solum_thickness"].load(), mapped["solum_thickness"].load())
 
 
+def test_other_maps_and_quantiles_are_computed_without_another_calibration(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They equal those of a run that has them from the beginning; the bounds of the search calibrate again."""
+    few = {"starts": 1, "evaluations": 500, "quantiles": [0.5], "block_size": None}
+    table = recipe(work, "changed.zarr", maps=["solum_thickness"])
+    table["solum"]["calibration"] |= few
+    tpsoil.run(table, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sys.modules["tpsoil.recipes.solum_calibration"], "calibrate", lambda *_, **__: pytest.fail("calibrated")
+        )
+        table["solum"]["maps"] = ["solum_thickness", "erosion_rate"]
+        table["solum"]["calibration"]["quantiles"] = [0.1, 0.9]
+        plan = {item.plan.stage: item for item in preview(table)}["solum"]
+        assert (plan.note, len(plan.plan.to_compute)) == ("", plan.plan.total)
+        changed = tpsoil.run(table, progress=False).load()
+    other = recipe(work, "other.zarr", maps=["solum_thickness", "erosion_rate"])
+    other["solum"]["calibration"] |= few | {"quantiles": [0.1, 0.9]}
+    direct = tpsoil.run(other, progress=False).load()
+    assert set(changed.data_vars) == set(direct.data_vars)
+    assert {"solum_thickness", "erosion_rate", "solum_thickness_p10", "solum_thickness_p90"} <= set(changed.data_vars)
+    for name in changed.data_vars:
+        np.testing.assert_array_equal(changed[name], direct[name], err_msg=str(name))
+        assert changed[name].attrs == direct[name].attrs
+    table["solum"]["calibration"]["preset"] = "physical"
+    table["solum"]["density_ratio"] = 1.35
+    assert {item.plan.stage: item.note for item in preview(table)}["solum"] == "the model will be trained again"
+
+
 def test_zones_are_ranked_and_found(work: Path, layers: xr.Dataset) -> None:
     made = tpsoil.run(
         recipe(

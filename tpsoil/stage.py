@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -178,6 +178,9 @@ class Stage:
         for messages.
     prepare : callable, optional
         `prepare(cube, options, workbench)` gives `Prepared`; `cube` is the lazy Dataset of the stage's inputs.
+    mapped : sequence of str
+        Options that decide the maps and not what `prepare` gives, dotted as in `indifferent`. Where there are any,
+        neither they nor the outputs are part of what a model was trained from.
     prepares : str
         What `prepare` does, for the progress line: "training".
     report : callable, optional
@@ -229,6 +232,7 @@ class Stage:
     urls: tuple[str, ...] = ()
     contents: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[xr.Dataset, Mapping[str, Any], Workbench], Prepared] | None = None
+    mapped: tuple[str, ...] = ()
     prepares: str = "training"
     report: Callable[[xr.Dataset, Mapping[str, Any], bytes, Workbench], Report] | None = None
     reported: tuple[str, ...] = ()
@@ -270,6 +274,17 @@ def decisive_options(stage: Stage) -> dict[str, Any]:
     options = {str(key): value for key, value in stage.options.items() if key not in {CONTENT, *stage.reported}}
     decisive: dict[str, Any] = _as_json(options, "", frozenset(stage.indifferent))
     return decisive | {str(key): _as_json(value, str(key), frozenset()) for key, value in stage.identity.items()}
+
+
+def training_options(stage: Stage) -> dict[str, Any]:
+    """What of a stage's options decides what its `prepare` gives: those of `decisive_options` that are not `mapped`.
+
+    Raises
+    ------
+    TypeError
+        As `decisive_options`.
+    """
+    return decisive_options(replace(stage, indifferent=(*stage.indifferent, *stage.mapped)))
 
 
 def reported_options(stage: Stage) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import tpsoil
 from tpsoil.redaction import public_name
-from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options
+from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options, training_options
 from tpsoil.waiting import call_within, timeout_seconds
 
 from .code import code_of, entries_of, listed, report_entries
@@ -68,6 +68,8 @@ class Origin:
         Of tpsoil.
     report : str
         Digest of what else decides the tables that the stage reports beside its maps: no record of a tile names it.
+    training : str
+        Digest of what of it determines the model; "" where all of it does.
     section : str
         Table of the recipe, for messages; no part of the digest.
     """
@@ -81,6 +83,7 @@ class Origin:
     packages: Mapping[str, str]
     version: str
     report: str = ""
+    training: str = ""
     section: str = ""
 
     def description(self) -> dict[str, Any]:
@@ -99,6 +102,11 @@ class Origin:
     def digest(self) -> str:
         """Of all of it."""
         return digest_of(self.description())
+
+    @property
+    def of_model(self) -> str:
+        """Digest of what determines the model, stored with it."""
+        return self.training or self.digest
 
     @cached_property
     def content(self) -> str:
@@ -172,7 +180,7 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
     }
     layers: dict[str, Any] = {"outputs": outputs, "inputs": sorted(stage.inputs), "halo": stage.halo}
     layers |= {"chunk": chunk, "shape": list(shape)}
-    return Origin(
+    origin = Origin(
         stage=stage.name,
         options=decisive_options(stage),
         layers=layers,
@@ -184,6 +192,10 @@ def origin_of(stage: Stage, shape: tuple[int, int], chunk: int) -> Origin:
         report=_report_digest(stage),
         section=stage.section,
     )
+    if not stage.mapped:
+        return origin
+    layers = {key: value for key, value in layers.items() if key != "outputs"}
+    return replace(origin, training=replace(origin, options=training_options(stage), layers=layers).digest)
 
 
 def _report_digest(stage: Stage) -> str:

@@ -69,7 +69,7 @@ class TrainedFrom:
 
     def is_current(self, described: Mapping[str, Any]) -> bool:
         """Whether a stored model is what the stage would train; `described` was stored with it."""
-        return described.get("origin") == self.origin.digest and self._same_chunks(described.get("read", {}))
+        return described.get("origin") == self.origin.of_model and self._same_chunks(described.get("read", {}))
 
     def is_reported(self, described: Mapping[str, Any]) -> bool:
         """Whether the stored tables beside the maps are what the stage would report."""
@@ -164,7 +164,7 @@ def _train(
         bench = Workbench(workers, progress, ledger.scratch(stage.name))
         done, read = _run(now.inputs, lambda cube: _prepare(stage, cube, bench))
     described = {
-        "origin": now.origin.digest,
+        "origin": now.origin.of_model,
         "read": read,
         "digest": digest_bytes(done.model),
         "attributes": {name: dict(value) for name, value in done.attributes.items()},

@@ -64,6 +64,10 @@ BYTES_PER_CELL: Final = 260.0
 """Measured: eight layers in float64 and six results while the kernel runs."""
 
 
+MAPPED: Final = ("table.maps", "table.calibration.quantiles", "table.calibration.quantiles_of")
+"""Options that decide the maps and not the calibration."""
+
+
 # The tags are kinds of value, which messages leave out of a key's name.
 Zoning = Annotated[
     Annotated[Literal["published", "layer", "none"], Tag("str")] | Annotated[ZonesTable, Tag("dict")],
@@ -290,6 +294,7 @@ def solum_stage(table: SolumTable, available: set[str], seed: int) -> Stage:
         identity=named_profiles(calibration),
         files=() if calibration is None else calibration.files,
         prepare=prepare_solum if calibration is not None or table.sensitivity is not None else None,
+        mapped=MAPPED,
         prepares="calibrating" if calibration is not None else "preparing",
         report=report_sensitivity if table.sensitivity is not None else None,
         reported=("sensitivity",),
