@@ -174,6 +174,7 @@ def drive(
     done: Callable[[Any], None],
     *,
     at_once: int | None = None,
+    title: str = "",
 ) -> None:
     """Call `function(shared, item)` for every item, with few calls in flight.
 
@@ -190,6 +191,8 @@ def drive(
         Called with each result, in this thread.
     at_once : int, optional
         Calls in flight at most, where memory allows fewer than there are slots.
+    title : str
+        Of what is computed, for messages.
 
     Raises
     ------
@@ -202,7 +205,7 @@ def drive(
     submitted: a chunk is never written by two processes.
     """
     work = partial(_several, function)
-    waiting = _Waiting(pool, items, at_once)
+    waiting = _Waiting(pool, items, at_once, f"{title}: " if title else "")
     pending: dict[Any, tuple[Any, ...]] = {}
     try:
         while True:
@@ -233,8 +236,8 @@ class _Waiting:
     the calls that wait on it, and the item that causes the loss is identified this way.
     """
 
-    def __init__(self, pool: Pool, items: Sequence[Any], at_once: int | None) -> None:
-        self.pool, self.at_once = pool, at_once
+    def __init__(self, pool: Pool, items: Sequence[Any], at_once: int | None, title: str) -> None:
+        self.pool, self.at_once, self.title = pool, at_once, title
         self.items, self.left = iter(items), len(items)
         self.item_seconds = math.inf
         self.tries: Counter[Any] = Counter()
@@ -276,10 +279,10 @@ class _Waiting:
             self.tries[item] += 1
             if self.tries[item] >= MAX_TRIES:
                 raise WorkError(
-                    f"tile {item}: its worker was lost {self.tries[item]} times ({loss}); it may need more memory "
-                    f"than the worker has: give fewer {run_option('workers')}, or smaller chunks"
+                    f"{self.title}tile {item}: its worker was lost {self.tries[item]} times ({loss}); it may need more "
+                    f"memory than the worker has: give fewer {run_option('workers')}, or smaller chunks"
                 ) from loss
-            self.pool.report(f"the worker of tile {item} was lost; submitting the tile again")
+            self.pool.report(f"{self.title}the worker of tile {item} was lost; submitting the tile again")
             self.again.append(item)
 
     def _clear(self, group: tuple[Any, ...]) -> None:

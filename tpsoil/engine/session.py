@@ -338,7 +338,8 @@ def _compute_tiles(works: Sequence[StageWork], chunks: Sequence[Chunk], session:
         reporter.tile_done(str(tile.rectangle), tile.seconds)
 
     with reporter.stage(stage.title, len(tiles)):
-        drive(pool, compute_tile, assignment, tiles, done, at_once=forecast.at_once * forecast.processes)
+        at_once = forecast.at_once * forecast.processes
+        drive(pool, compute_tile, assignment, tiles, done, at_once=at_once, title=stage.title)
     if pool.lost_workers:
         sweep(output.where)
     log.info("%s: peak memory of a process %.2f GB", stage.title, peak / GIGABYTE)
