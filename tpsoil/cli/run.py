@@ -85,15 +85,17 @@ def status(
 
 def _print_disk(plans: Previews) -> None:
     """The forecast of the stored bytes, with the largest layers."""
+    from tpsoil.engine.forecast import size_text
+
     if plans.disk is None:
         return
     typer.echo(wrapped(plans.disk.summary, width_of_terminal()))
     largest = sorted(plans.disk.layers.items(), key=lambda item: -item[1])
-    shown = [[name, f"{size / 1e9:.3g}"] for name, size in largest[:LAYERS_SHOWN]]
+    shown = [[name, size_text(size)] for name, size in largest[:LAYERS_SHOWN]]
     if len(largest) > LAYERS_SHOWN:
         rest = sum(size for _, size in largest[LAYERS_SHOWN:])
-        shown.append([f"{len(largest) - LAYERS_SHOWN} more", f"{rest / 1e9:.3g}"])
-    for line in columns_of_text(["layer", "GB to write"], shown):
+        shown.append([f"{len(largest) - LAYERS_SHOWN} more", size_text(rest)])
+    for line in columns_of_text(["layer", "to write"], shown):
         typer.echo(line)
 
 

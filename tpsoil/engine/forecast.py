@@ -169,9 +169,9 @@ def fit_memory(
     if last is None or limit is None:
         raise InputError(f"{resources.where}: {resources.threads} threads, expected at least one")
     raise InputError(
-        f"{resources.where}: stage '{stage.name}' needs {_gb(last.total)} for one tile of {tiling.chunk} x "
+        f"{resources.where}: stage '{stage.name}' needs {size_text(last.total)} for one tile of {tiling.chunk} x "
         f"{tiling.chunk} cells in each of {processes} process{'' if processes == 1 else 'es'}, "
-        f"{run_option('memory')} allows {_gb(limit)}; {_suggestion(stage, tiling, itemsizes, last, limit, grid)}"
+        f"{run_option('memory')} allows {size_text(limit)}; {_suggestion(stage, tiling, itemsizes, last, limit, grid)}"
     )
 
 
@@ -206,11 +206,8 @@ def _suggestion(
             return f"set chunks = {chunk} in [grid], or give {enough}"
     if smallest.processes > 1:
         return f"give fewer {run_option('workers')}, or {enough}"
-    return f"give {enough}; {_gb(replace(smallest, tile=0).total)} of it are the libraries, the model and the sources"
-
-
-def _gb(size: float) -> str:
-    return f"{size / GIGABYTE:.2f} GB"
+    fixed = size_text(replace(smallest, tile=0).total)
+    return f"give {enough}; {fixed} of it are the libraries, the model and the sources"
 
 
 @dataclass(frozen=True)
@@ -250,8 +247,8 @@ class DiskForecast:
         """One line: what the run writes and what is free."""
         free = "free space is not checked on an object store"
         if self.free is not None:
-            free = f"{_short_gb(self.free)} are free in {self.where}"
-        return f"disk: about {_short_gb(self.total)} to write, {_short_gb(self.bound)} uncompressed; {free}"
+            free = f"{size_text(self.free)} are free in {self.where}"
+        return f"disk: about {size_text(self.total)} to write, {size_text(self.bound)} uncompressed; {free}"
 
 
 def forecast_disk(stages: Sequence[Stage], tiling: Tiling, store: str, *, overviews: bool = True) -> DiskForecast:
@@ -319,10 +316,10 @@ def check_disk(forecast: DiskForecast, where: str) -> str:
     if forecast.free is None or forecast.free > forecast.bound - forecast.stored + forecast.records:
         return ""
     largest = sorted(forecast.layers.items(), key=lambda item: -item[1])[:3]
-    named = ", ".join(f"{name} {_short_gb(size)}" for name, size in largest)
+    named = ", ".join(f"{name} {size_text(size)}" for name, size in largest)
     text = (
-        f"{where}: writes about {_short_gb(forecast.total)} ({len(forecast.layers)} layers, the largest {named}), and "
-        f"{_short_gb(forecast.free)} are free in {forecast.where}"
+        f"{where}: writes about {size_text(forecast.total)} ({len(forecast.layers)} layers, the largest {named}), and "
+        f"{size_text(forecast.free)} are free in {forecast.where}"
     )
     if forecast.free < forecast.total / UNCERTAINTY:
         raise InputError(f"{text}; free some space, give another output, or a coarser grid")
@@ -348,5 +345,15 @@ def _stored_bytes(layer: Path) -> int:
     )  # fmt: skip
 
 
-def _short_gb(size: float) -> str:
-    return f"{size / GIGABYTE:.3g} GB"
+def size_text(size: float) -> str:
+    """Bytes for messages, with three digits; in GB, as limits of memory are given, from a tenth of one.
+
+    Examples
+    --------
+    >>> [size_text(size) for size in (4096, 99_960_000, 100_000_000, 999_900_000_000, 5e12)]
+    ['4.1 kB', '0.1 GB', '0.1 GB', '1 TB', '5 TB']
+    """
+    rounded = float(f"{size:.3g}")
+    units = (("TB", 1e12, 1e12), ("GB", 1e9, 1e8), ("MB", 1e6, 1e6), ("kB", 1e3, 0.0))
+    unit, factor = next((unit, factor) for unit, factor, smallest in units if rounded >= smallest)
+    return f"{rounded / factor:.3g} {unit}"
