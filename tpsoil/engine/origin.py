@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import tpsoil
+from tpsoil.errors import listed
 from tpsoil.redaction import public_name
 from tpsoil.stage import CONTENT, Stage, decisive_options, reported_options, training_options
 from tpsoil.waiting import call_within, timeout_seconds
 
-from .code import code_of, entries_of, listed, report_entries
+from .code import code_of, entries_of, report_entries
 from .durable import digest_file, digest_of
 from .ledger import Ledger
 from .manifest import differences, kind_of_change
@@ -149,7 +150,7 @@ class Origin:
         if changed := [
             name.removeprefix("tpsoil.") for name, *_ in differences(before.get("modules", {}), self.modules)
         ]:
-            reasons.append(f"tpsoil's code changed: {listed(changed)}")
+            reasons.append(f"tpsoil's code changed: {listed(changed, 3)}")
         reasons += [
             f"{name} changed from {old or 'not used'} to {new or 'not used'}"
             for name, old, new in differences(before.get("packages", {}), self.packages)
@@ -261,7 +262,7 @@ def _change(before: Any, now: Any) -> str:
     """What changed in a value; of two lists the items that only one has."""
     if isinstance(before, list) and isinstance(now, list):
         parts = [
-            f"{word} {listed([_short(one) for one in these if one not in those])}"
+            f"{word} {listed([_short(one) for one in these if one not in those], 3)}"
             for word, these, those in (("gained", now, before), ("lost", before, now))
             if any(one not in those for one in these)
         ]

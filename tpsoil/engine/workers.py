@@ -11,11 +11,11 @@ from importlib.metadata import version as version_of
 from typing import Any, Final
 
 from tpsoil.cube.chunks import read_objects
-from tpsoil.errors import InputError, TpsoilError, WorkError
+from tpsoil.errors import InputError, TpsoilError, WorkError, listed
 from tpsoil.option_names import run_option
 from tpsoil.waiting import TIMEOUT_VARIABLE, call_within, timeout_seconds
 
-from .code import code_of, listed
+from .code import code_of
 from .ledger import NODE_KEYS, Ledger
 from .manifest import differences
 from .places import open_store
@@ -138,14 +138,14 @@ def require_same_software(replies: Mapping[str, Mapping[str, str]], entries: Ent
     if not others:
         return
     lines = (
-        f"{worker} has {listed(f'{name} {there or UNKNOWN}' for name, there, _ in different)}"
+        f"{worker} has {listed((f'{name} {there or UNKNOWN}' for name, there, _ in different), 3)}"
         for worker, different in list(others.items())[:SHOWN]
     )
     expected = {name: own or UNKNOWN for different in others.values() for name, _, own in different}
     raise InputError(
         f"{len(others)} of {len(replies)} workers have other software than this process: {'; '.join(lines)}; expected "
-        f"{listed(f'{name} {own}' for name, own in sorted(expected.items()))}. Install the same tpsoil and packages on "
-        "all workers"
+        f"{listed((f'{name} {own}' for name, own in sorted(expected.items())), 3)}. Install the same tpsoil and "
+        "packages on all workers"
     )
 
 
