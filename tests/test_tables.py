@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tpsoil.engine.ledger import Ledger
+from tpsoil.engine.prepare import read_tables
 from tpsoil.errors import InputError, MissingInputError
 from tpsoil.ingest import read_table, require_unique
 from tpsoil.points import check_degrees, position_columns
@@ -101,3 +103,11 @@ def test_positions_by_any_of_their_names() -> None:
     assert position_columns(pd.DataFrame(columns=["Y", "X", "lon"]), where="p") == ("X", "Y", False)
     check_degrees([90, np.nan], [33, np.nan], where="p", bounds=(70, 20, 110, 45))
     check_degrees([10.0], [50.0], where="p", bounds=(70, 20, 110, 45))  # elsewhere, but not swapped
+
+
+def test_a_run_reads_its_own_tables_with_the_names_that_it_wrote(tmp_path: Path) -> None:
+    """The engine took the country NA (Namibia) for a missing value, the page did not."""
+    table = pd.DataFrame({"country": ["NA", "None", "CN"], "nse": [0.5, np.nan, 0.1]})
+    ledger = Ledger.at(str(tmp_path / "run.zarr"))
+    ledger.write_json("models/fe.json", {"tables": {"scores": table.to_csv(index=False)}})
+    pd.testing.assert_frame_equal(read_tables(ledger, ["fe"])["scores"], table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any, Final
 
@@ -132,6 +133,18 @@ def _suggestion(text: str) -> str:
     if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
         return "; a decimal comma must be a point"
     return "; correct the cell or leave it empty"
+
+
+def stored_table(text: bytes | str) -> pd.DataFrame:
+    """A table that a run wrote as CSV: empty cells are missing, and names such as NA (Namibia) and None are names.
+
+    Examples
+    --------
+    >>> stored_table("country,Fe\\nNA,31.5\\n,\\n").to_dict("list")
+    {'country': ['NA', nan], 'Fe': [31.5, nan]}
+    """
+    content = io.BytesIO(text.encode() if isinstance(text, str) else text)
+    return pd.read_csv(content, keep_default_na=False, na_values=[""])
 
 
 def labelled(table: pd.DataFrame, **labels: Any) -> pd.DataFrame:

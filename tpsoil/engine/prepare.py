@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import stored_table
 from tpsoil.cube.store import open_layers
 from tpsoil.stage import Prepared, Report, Stage, Workbench
 
@@ -231,7 +231,7 @@ def read_tables(ledger: Ledger, stages: Sequence[str]) -> dict[str, pd.DataFrame
     for stage in stages:
         described = ledger.read_json(f"models/{stage}.json") or {}
         for name, text in described.get("tables", {}).items():
-            tables.setdefault(name, []).append(pd.read_csv(io.StringIO(text)))
+            tables.setdefault(name, []).append(stored_table(text))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import signal
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import stored_table
 from tpsoil.cube import open_cube
 from tpsoil.cube.chunks import read_attributes
 from tpsoil.cube.consolidated import consolidated
@@ -290,7 +290,7 @@ def _tables_of(output: Output) -> dict[str, pd.DataFrame]:
     for key in output.ledger.names("tables"):
         data = output.ledger.read_table(f"tables/{key}") if key.endswith(".csv") else None
         if data is not None and data.strip():
-            tables[key.removesuffix(".csv")] = pd.read_csv(io.BytesIO(data))
+            tables[key.removesuffix(".csv")] = stored_table(data)
     return tables
 
 

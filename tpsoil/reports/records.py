@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Final
 import fsspec
 import pandas as pd
 
+from tpsoil.columns import stored_table
 from tpsoil.errors import CorruptStoreError
 
 MODELS: Final = ("solum", "elements")
@@ -93,16 +93,11 @@ def read_record(where: str) -> Record:
         model = _decoded(where, path, content)
         record.notes += [str(note) for note in model.get("notes", [])]
         for name, text in model.get("tables", {}).items():
-            _add(record, str(name), _table(text.encode()), stage_outputs.get(PurePosixPath(path).stem, []))
+            _add(record, str(name), stored_table(text), stage_outputs.get(PurePosixPath(path).stem, []))
     for path in listed["tables/*.csv"]:
         name = PurePosixPath(path).stem
-        _add(record, name, _table(content[path]), stage_outputs.get(name, []))
+        _add(record, name, stored_table(content[path]), stage_outputs.get(name, []))
     return record
-
-
-def _table(content: bytes) -> pd.DataFrame:
-    """A table as it was written: names such as NA and None are names."""
-    return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=[""])
 
 
 def _add(record: Record, name: str, table: pd.DataFrame, outputs: list[str]) -> None:
