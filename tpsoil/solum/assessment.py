@@ -14,6 +14,7 @@ from tpsoil.evaluation import THICKNESS_MEASURES, folds_within, make_folds, scor
 from tpsoil.kernels import misfit
 from tpsoil.points import position_columns, positions_of
 
+from .baselines import forest_baseline, zone_mean_baseline
 from .ensembles import Ensemble, behavioural, quantiles_at
 from .identifiability import identifiability
 from .inputs import NEEDED
@@ -195,82 +196,11 @@ def predict_profiles(
     return predictions
 
 
-def zone_mean_baseline(table: pd.DataFrame, fold: npt.NDArray[np.int64]) -> Doubles:
-    """Out-of-fold prediction by the mean of the zone's other complete profiles, m; NaN where the zone has none.
-
-    Parameters
-    ----------
-    table : DataFrame
-        `zone`, `solum_thickness` and `censored`: the thickness of a censored profile is a lower limit, which no mean
-        contains.
-    fold : (n,) int
-
-    Returns
-    -------
-    (n,) float64
-    """
-    zone, observed = table["zone"].to_numpy(), table["solum_thickness"].to_numpy(float)
-    complete = ~table["censored"].to_numpy(bool)
-    result = np.full(observed.size, np.nan)
-    for code in np.unique(zone):
-        for k in np.unique(fold):
-            train = (zone == code) & (fold != k) & complete
-            if train.any():
-                result[(zone == code) & (fold == k)] = observed[train].mean()
-    return result
-
-
-def forest_baseline(
-    table: pd.DataFrame, fold: npt.NDArray[np.int64], features: list[str], seed: int, trees: int = 200
-) -> Doubles:
-    """Out-of-fold prediction of a random forest on the same profiles and folds, m.
-
-    Parameters
-    ----------
-    table : DataFrame
-        `solum_thickness`, the features, without NaN, and `censored`: such profiles are predicted, not trained on.
-    fold : (n,) int
-    features : list of str
-    seed, trees : int
-
-    Returns
-    -------
-    (n,) float64
-    """
-    from sklearn.ensemble import RandomForestRegressor
-
-    inputs, observed = table[features].to_numpy(float), table["solum_thickness"].to_numpy(float)
-    result = np.full(observed.size, np.nan)
-    complete = ~table["censored"].to_numpy(bool)
-    for k in np.unique(fold):
-        test, train = fold == k, (fold != k) & complete
-        if train.sum() < 2:
-            continue
-        forest = RandomForestRegressor(trees, min_samples_leaf=3, max_features=1 / 3, random_state=seed, n_jobs=1)
-        result[test] = forest.fit(inputs[train], observed[train]).predict(inputs[test])
-    return result
-
-
-def incomplete_features(table: pd.DataFrame, features: tuple[str, ...]) -> dict[str, int]:
-    """Features of the forest baseline that are missing at profiles, with their number; the forest does not have them.
-
-    Raises
-    ------
-    InputError
-        For a feature without any value.
-    """
-    gaps = {name: int(table[name].isna().sum()) for name in features}
-    if empty := [name for name, count in gaps.items() if count == len(table)]:
-        raise InputError(
-            f"baseline_features: {', '.join(empty)} has no value at any of {len(table)} profiles; leave it out, or "
-            "check that the layer covers them"
-        )
-    return {name: count for name, count in gaps.items() if count}
-
-
 def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int]) -> pd.DataFrame:
     """`Calibration.scores`; `gaps` are those of `incomplete_features`."""
     left_out = "; ".join(f"without {name}: no value at {count} profiles" for name, count in gaps.items())
+    limits = int(predictions["censored"].sum())
+    completed = f"learns from {limits} lower limits by the thickness expected beyond them" if limits else ""
     # The ensemble's median first: the set with the lowest RMSE changes with the last digit of a thickness.
     kinds = ["fit"]
     for kind in map(kind_of_scheme, plan.folds):
@@ -297,6 +227,7 @@ def score_table(plan: Plan, predictions: pd.DataFrame, gaps: Mapping[str, int]) 
                     row["coverage"] = float(band["observed"].between(low, high).mean())
                     row["width"] = float((high - low).mean())
             notes = [plan.note(zone) if zone is not None else "", left_out if kind.startswith("forest") else ""]
+            notes.append(completed if kind.startswith(("forest", "zone_mean")) and zone is None else "")
             row["note"] = "; ".join(note for note in notes if note)
             rows.append(row)
     return pd.DataFrame(rows)

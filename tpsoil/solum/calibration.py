@@ -21,12 +21,12 @@ from .assessment import (
     Plan,
     direction_table,
     ensembles_by_zone,
-    incomplete_features,
     predict_profiles,
     score_table,
     spread_table,
     start_table,
 )
+from .baselines import incomplete_features
 from .designs import mapped_area, validation_table
 from .ensembles import Ensemble
 from .observations import Objective, prepare_profiles
@@ -50,7 +50,8 @@ class Calibration:
         `censored` is their number and `censored_thinner` the share predicted thinner than the pit. `kind` is "fit" (in
         sample); "cv_median" (folds within zones) and "cv_blocks_median" (spatial blocks) of the ensemble's median; "cv"
         and "cv_blocks" of the one set with the lowest RMSE, which may change with the last digit of a thickness; and
-        the baselines "zone_mean_cv", "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds.
+        the baselines "zone_mean_cv", "forest_cv", "zone_mean_cv_blocks", "forest_cv_blocks" on the same folds, which
+        learn from censored profiles by their expected thickness (`tpsoil.solum.baselines`).
     spread : DataFrame
         A row for each `zone` and `quantity` (eight parameters and five combinations): `best`; `starts_low`,
         `starts_high` over all starts; `low`, `high` of the joint 95 % region (combinations only); `at_bound`.

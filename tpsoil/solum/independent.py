@@ -20,6 +20,7 @@ from tpsoil.points import locate_points, position_columns, positions_of
 from tpsoil.soil_mask import MASK, with_soil_mask
 from tpsoil.tiles import compute_together
 
+from .baselines import zone_mean
 from .observations import OBSERVED, SUSPECT_THICKNESS_M, THICKNESS_NAMES, lower_limits, merged_thickness, values_at
 
 Doubles = npt.NDArray[np.float64]
@@ -112,9 +113,10 @@ def validate_at_profiles(
     Notes
     -----
     No folds: every profile is one that the model has not seen. Profiles of one place are merged: the mean of the
-    complete ones, else the largest limit. Baselines on the same profiles: the mean of the other complete profiles of
-    the zone (of all zones where it has none), and the area mean of the map everywhere. Conformal intervals are the map
-    plus and minus a quantile of the other profiles' absolute residuals; n profiles support levels up to n/(n + 1).
+    complete ones, else the largest limit. Baselines on the same profiles: the mean of the other profiles of the zone
+    (of all zones where none of its own is complete), with limits as in `tpsoil.solum.baselines.expected_thickness`, and
+    the area mean of the map everywhere. Conformal intervals are the map plus and minus a quantile of the other
+    profiles' absolute residuals; n profiles support levels up to n/(n + 1).
 
     Examples
     --------
@@ -254,15 +256,16 @@ def _map_mean(layer: xr.DataArray) -> float:
 
 
 def _zone_means(points: pd.DataFrame) -> Doubles:
-    """Mean of the other complete profiles of the zone; of all zones where it has none; NaN without another."""
-    observed, complete = points["observed"].to_numpy(float), ~points["censored"].to_numpy(bool)
+    """Mean of the other profiles of the zone; of all zones where none is complete; NaN without another complete one."""
     zone = points["zone"].to_numpy(float) if "zone" in points else np.zeros(len(points))
+    table = points[["censored"]].assign(solum_thickness=points["observed"], zone=np.where(np.isnan(zone), -1.0, zone))
     result = np.full(len(points), np.nan)
     for k in range(len(points)):
-        others = complete & (np.arange(len(points)) != k)
-        own = others & (zone == zone[k])
-        if others.any():
-            result[k] = observed[own if own.any() else others].mean()
+        others = np.arange(len(points)) != k
+        if not np.isnan(zone[k]):
+            result[k] = zone_mean(table, others, zone[k])
+        if np.isnan(result[k]):
+            result[k] = zone_mean(table.assign(zone=0.0), others, 0.0)
     return result
 
 
