@@ -225,6 +225,9 @@ def test_numbers_alone_and_classes_alone() -> None:
     assert len(np.unique(kinds.predict(data).values[5:])) == 3
 
 
+TWO_HEIGHTS = xr.Dataset({"elevation": (("y", "x"), np.tile([2000.0, 4000.0], (10, 5)))})
+
+
 @pytest.mark.parametrize(
     ("zones", "layers", "names", "error", "message"),
     [
@@ -234,6 +237,7 @@ def test_numbers_alone_and_classes_alone() -> None:
         (Zones(), plateau()[["soil_mask"]], None, MissingInputError, "none of the study's covariates"),
         (Zones(), plateau() * np.nan, ["elevation"], InputError, "0 complete cells"),
         (Zones(k=2), plateau(), ["slope"], InputError, "no covariate varies"),
+        (Zones(k=3), TWO_HEIGHTS, None, InputError, "2 different combinations of covariates in 100 cells"),
     ],
 )
 def test_invalid_zones_are_rejected(

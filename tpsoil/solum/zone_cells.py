@@ -97,9 +97,21 @@ def decimated_cells(data: xr.Dataset, names: Sequence[str], max_cells: int) -> d
 
 
 def kmodes_start(numbers: Doubles, classes: Codes, k: int, gamma: float, seed: int) -> tuple[Doubles, Codes]:
-    """Prototypes that kmodes finds on a few points."""
+    """Prototypes that kmodes finds on a few points.
+
+    Raises
+    ------
+    InputError
+        For fewer different points than prototypes.
+    """
     from kmodes.kprototypes import KPrototypes
 
+    different = len(np.unique(np.column_stack([numbers, classes]), axis=0))
+    if different < k:
+        raise InputError(
+            f"Zones.fit: {different} different combinations of covariates in {len(numbers)} cells, expected at least "
+            f"k = {k}; use fewer zones, more covariates, or more start_cells"
+        )
     # kmodes needs one column of each kind; a constant one adds the same distance everywhere.
     initial = numbers if numbers.shape[1] else np.zeros((len(classes), 1))
     right = classes if classes.shape[1] else np.zeros((len(numbers), 1), np.int32)
