@@ -17,14 +17,14 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from tpsoil import plateau_grid, solum
 from tpsoil.errors import CorruptStoreError, GridError, InputError, MissingInputError, UnitsError
 from tpsoil.evaluation import CensoredObservations, folds_within, make_folds, score, tobit_residuals
 from tpsoil.grid import coordinates
 from tpsoil.ingest import read_profiles
-from tpsoil.kernels import ensemble
+from tpsoil.kernels import ensemble, misfit
 from tpsoil.solum import COMBINATIONS, PUBLISHED, Calibration, Effort, Ensemble, calibrate, prepare_profiles
 from tpsoil.solum.archive import calibration_bytes
 from tpsoil.solum.ensembles import member_rows, quantile_name, residual_noise, tolerated_rmse
@@ -367,6 +367,41 @@ def test_baselines_do_not_take_lower_limits_as_thickness() -> None:
     fold = np.arange(12) % 4
     np.testing.assert_array_equal(zone_mean_baseline(table, fold), np.ones(12))
     np.testing.assert_array_equal(forest_baseline(table, fold, ["key"], seed=0, trees=5), np.ones(12))
+
+
+def test_bands_have_their_coverage_where_half_of_the_pits_end_in_the_solum() -> None:
+    """The residuals had the misfit as their spread, twice the standard deviation: bands of 90 % covered 99 %."""
+    rng = np.random.default_rng(1)
+    n, sd = 300, 0.15
+    table = pd.DataFrame({
+        "mean_annual_temperature": rng.uniform(0, 12, n), "annual_precipitation": rng.uniform(200, 900, n),
+        "water_erosion": rng.uniform(0.5, 8, n), "wind_erosion": rng.uniform(0.1, 20, n),
+        "general_curvature": rng.uniform(0, 1e-3, n),
+    })  # fmt: skip
+    simulated = solum.thickness({name: table[name].to_numpy() for name in table}, PUBLISHED[3]).solum_thickness
+    soil = simulated.values + rng.normal(0, sd, n)
+    pit = 0.75
+    table = table.assign(solum_thickness=np.minimum(soil, pit), censored=soil > pit)
+    assert 0.4 < table["censored"].mean() < 0.6
+    result = calibrate(table, starts=1, effort=Effort(evaluations=3000), folds=2, members=100)
+    assert result.ensembles[1].sd.mean() == pytest.approx(sd, abs=0.03)  # standard error .01 of 140 complete profiles
+    band = result.predictions
+    covered = (band["cv_low"] <= soil) & (soil <= band["cv_high"])
+    assert covered.mean() == pytest.approx(0.9, abs=0.06)
+
+
+def test_the_residual_sd_maximises_the_likelihood_with_lower_limits() -> None:
+    rng = np.random.default_rng(2)
+    surplus, residuals = rng.normal(0, 0.2, 40), rng.normal(0, 0.2, 60)
+    squares = float((residuals**2).sum())
+
+    def loss(s: float) -> float:
+        return float(60 * np.log(s) + squares / (2 * s * s) - stats.norm.logcdf(surplus / s).sum())
+
+    expected = optimize.minimize_scalar(loss, bounds=(0.01, 2.0), method="bounded", options={"xatol": 1e-12}).x
+    assert 1 / misfit.tobit_precision(squares, 60, surplus) == pytest.approx(expected, rel=1e-6)
+    assert misfit.tobit_rmse(squares, 60, surplus) == pytest.approx(np.exp(loss(expected) / 60 - 0.5), rel=1e-9)
+    assert 1 / misfit.tobit_precision(squares, 60, np.empty(0)) == pytest.approx(np.sqrt(squares / 60))
 
 
 def test_baselines_of_shallow_pits_are_not_thinner_than_the_soil() -> None:

@@ -160,38 +160,16 @@ def mills(z: float) -> float:
 
 
 @jit
-def tobit_rmse(squares: float, observed: int, surplus: Doubles) -> float:
-    """Root mean square error that has the likelihood of profiles some of which are censored from below, m.
-
-    Parameters
-    ----------
-    squares : float
-        Sum of the squared residuals of the observed profiles, m2.
-    observed : int
-        Number of them, n; > 0.
-    surplus : (c,) float64, m
-        Simulated minus observed thickness of the censored profiles.
-
-    Returns
-    -------
-    float
-        exp(L/n - 1/2), where L is the minimum over the residual standard deviation s of
-        n ln s + squares/(2 s^2) - sum ln Phi(surplus/s): minus the log-likelihood of Tobin's model without constants.
-        Without censored profiles it is the root mean square error, and its power -n is always the likelihood.
+def tobit_precision(squares: float, observed: int, surplus: Doubles) -> float:
+    """Reciprocal of the residual standard deviation of maximum likelihood, m-1; arguments as of `tobit_rmse`.
 
     Notes
     -----
-    With t = 1/s, L is convex (Olsen 1978), so Newton's method in t within a bracket finds the one minimum.
-
-    References
-    ----------
-    Tobin, J. (1958), Econometrica 26, 24-36. doi:10.2307/1907382
-    Olsen, R. J. (1978), Econometrica 46, 1211-1215. doi:10.2307/1911445
+    In t = 1/s the loss L is convex (Olsen 1978), so Newton's method in t within a bracket finds the one minimum.
     """
-    squares = max(squares, observed * MIN_SD * MIN_SD)
     t = math.sqrt(observed / squares)
     if surplus.size == 0:
-        return 1.0 / t
+        return t
     low, high = 0.0, math.inf
     for _ in range(200):
         slope = t * squares - observed / t
@@ -212,6 +190,39 @@ def tobit_rmse(squares: float, observed: int, surplus: Doubles) -> float:
         t = step
         if moved <= 1e-13 * t:
             break
+    return t
+
+
+@jit
+def tobit_rmse(squares: float, observed: int, surplus: Doubles) -> float:
+    """Root mean square error that has the likelihood of profiles some of which are censored from below, m.
+
+    Parameters
+    ----------
+    squares : float
+        Sum of the squared residuals of the observed profiles, m2.
+    observed : int
+        Number of them, n; > 0.
+    surplus : (c,) float64, m
+        Simulated minus observed thickness of the censored profiles.
+
+    Returns
+    -------
+    float
+        exp(L/n - 1/2), where L is the minimum over the residual standard deviation s of
+        n ln s + squares/(2 s^2) - sum ln Phi(surplus/s): minus the log-likelihood of Tobin's model without constants.
+        Without censored profiles it is the root mean square error, and its power -n is always the likelihood. With
+        many of them it is far above s, see `residual_sd`.
+
+    References
+    ----------
+    Tobin, J. (1958), Econometrica 26, 24-36. doi:10.2307/1907382
+    Olsen, R. J. (1978), Econometrica 46, 1211-1215. doi:10.2307/1911445
+    """
+    squares = max(squares, observed * MIN_SD * MIN_SD)
+    t = tobit_precision(squares, observed, surplus)
+    if surplus.size == 0:
+        return 1.0 / t
     loss = 0.5 * t * t * squares - observed * math.log(t)
     for d in surplus:
         loss -= log_normal_share(t * d)
@@ -229,6 +240,28 @@ def surpluses(row: Doubles, sites: Doubles, rates: Doubles, balance: Balance, ce
             out[k] = h - sites[i, OBSERVED] if balanced else -NO_BALANCE
             k += 1
     return out
+
+
+@jit
+def residual_sums(row: Doubles, sites: Doubles, rates: Doubles, balance: Balance) -> tuple[float, int, int]:
+    """Sum of the squared errors that are counted, m2; numbers of profiles counted, and censored as `LIKELIHOOD`."""
+    total = 0.0
+    seen = censored = 0
+    for i in range(sites.shape[0]):
+        h, balanced = simulate(row, sites, i, rates, balance)
+        if math.isnan(sites[i, OBSERVED]):
+            if not balanced:
+                total += NO_BALANCE * NO_BALANCE
+            continue
+        if sites[i, CENSORED] == LIKELIHOOD:
+            censored += 1
+            continue
+        error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
+        seen += 1
+        if sites[i, CENSORED] == ONE_SIDED and error > 0.0 and balanced:
+            error = 0.0
+        total += error * error
+    return total, seen, censored
 
 
 @jit
@@ -258,24 +291,26 @@ def misfit(x: Doubles, problem: Problem, sites: Doubles, values: Doubles, row: D
     balance = problem.balance
     balance_row(values, problem.log_ratio, row)
     balance_rates(row, sites, balance, rates)
-    total = 0.0
-    seen = censored = 0
-    for i in range(sites.shape[0]):
-        h, balanced = simulate(row, sites, i, rates, balance)
-        if math.isnan(sites[i, OBSERVED]):
-            if not balanced:
-                total += NO_BALANCE * NO_BALANCE
-            continue
-        if sites[i, CENSORED] == LIKELIHOOD:
-            censored += 1
-            continue
-        error = h - sites[i, OBSERVED] if balanced else NO_BALANCE
-        seen += 1
-        if sites[i, CENSORED] == ONE_SIDED and error > 0.0 and balanced:
-            error = 0.0
-        total += error * error
+    total, seen, censored = residual_sums(row, sites, rates, balance)
     if censored == 0:
         rmse = math.sqrt(total / seen)
     else:
         rmse = tobit_rmse(total, seen, surpluses(row, sites, rates, balance, censored))
     return rmse if rmse < IMPOSSIBLE else IMPOSSIBLE
+
+
+@jit
+def residual_sd(x: Doubles, problem: Problem, sites: Doubles, values: Doubles, row: Doubles, rates: Doubles) -> float:
+    """Residual standard deviation of maximum likelihood of a search vector in the box, m; arguments as of `misfit`.
+
+    Without profiles censored as `LIKELIHOOD` it is the misfit.
+    """
+    balance = problem.balance
+    natural(x, problem, values)
+    balance_row(values, problem.log_ratio, row)
+    balance_rates(row, sites, balance, rates)
+    total, seen, censored = residual_sums(row, sites, rates, balance)
+    if censored == 0:
+        return math.sqrt(total / seen)
+    squares = max(total, seen * MIN_SD * MIN_SD)
+    return 1.0 / tobit_precision(squares, seen, surpluses(row, sites, rates, balance, censored))

@@ -147,7 +147,10 @@ def behavioural(
     selection = np.sort(rng.permutation(len(drawn))[:members])
     values = np.array([five.values(vector) for vector in drawn[selection]])
     # Variance given a member: its sum of squares over a chi-square with the remaining degrees of freedom.
-    sd = scores[selection] * np.sqrt(n / rng.chisquare(n - dimensions, len(selection)))
+    spread = scores[selection]
+    if (sites[:, misfit.CENSORED] == misfit.LIKELIHOOD).any():
+        spread = np.array([misfit.residual_sd(vector, *arguments, *working) for vector in drawn[selection]])
+    sd = spread * np.sqrt(n / rng.chisquare(n - dimensions, len(selection)))
     sampled = values
     if region:
         flat, _, _ = shuffle.walk(burned_in, rng, 4000, 10, 0.0, ceiling, low, high, *arguments)
