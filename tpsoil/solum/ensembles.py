@@ -115,6 +115,7 @@ def behavioural(
     out, density RMSE^-n (`tpsoil.kernels.misfit.tobit_rmse` with n of the uncensored profiles, where others are
     censored in the likelihood), flat in the combinations' logarithms within the box, inside the joint 95 % region.
     Ranges: the same walk with a flat density. A range that ends at the box is not determined by the data.
+    The variance of the residuals is drawn from that of maximum likelihood, with every censored profile as a limit.
 
     References
     ----------
@@ -148,8 +149,13 @@ def behavioural(
     values = np.array([five.values(vector) for vector in drawn[selection]])
     # Variance given a member: its sum of squares over a chi-square with the remaining degrees of freedom.
     spread = scores[selection]
-    if (sites[:, misfit.CENSORED] == misfit.LIKELIHOOD).any():
-        spread = np.array([misfit.residual_sd(vector, *arguments, *working) for vector in drawn[selection]])
+    censored = sites[:, misfit.CENSORED] > 0
+    if censored.any() and np.isfinite(sites[~censored, misfit.OBSERVED]).any():
+        # One-sided errors are 0 at pits that the model reaches, the misfit of a likelihood exceeds the spread.
+        limits = np.array(sites, order="C")
+        limits[censored, misfit.CENSORED] = misfit.LIKELIHOOD
+        of_limits: Any = (five.kernel_problem, limits, *working)
+        spread = np.array([misfit.residual_sd(vector, *of_limits) for vector in drawn[selection]])
     sd = spread * np.sqrt(n / rng.chisquare(n - dimensions, len(selection)))
     sampled = values
     if region:
