@@ -424,10 +424,27 @@ def test_missing_columns_are_all_listed() -> None:
         train(table, "Fe", ["slope", "Fe"])
     with pytest.raises(InputError, match="given twice"):
         train(table, "Fe", ["slope", "slope"])
+    twice = pd.concat([table, table[["slope"]]], axis=1)
+    with pytest.raises(InputError, match="train: the table has more than one column named slope"):
+        train(twice, "Fe", ["slope", "wetness"])
     trained = train(table, "Fe", ["slope", "wetness"], folds="random", trees=5)
+    with pytest.raises(InputError, match="more than one column named slope"):
+        trained.predict(twice)
     layer = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"))
     with pytest.raises(MissingInputError, match="no layer 'wetness'"):
         trained.predict_cube(xr.Dataset({"slope": layer}))
+
+
+def test_a_target_that_trees_cannot_split_is_rejected() -> None:
+    """In kg/kg of a trace element times 1e-3 no tree had a split, and every prediction was the mean."""
+    table = plots(60)
+    with pytest.raises(InputError, match="too small for trees to split; give it in a smaller unit"):
+        train(table.assign(Fe=table["Fe"] * 1e-12), "Fe", ["slope", "wetness"], trees=5)
+    share = train(table.assign(Fe=table["Fe"] * 1e-6), "Fe", ["slope", "wetness"], trees=5, folds="random")
+    plain = train(table, "Fe", ["slope", "wetness"], trees=5, folds="random")
+    assert share.scores["nse"].iloc[0] == pytest.approx(plain.scores["nse"].iloc[0], abs=0.01)
+    constant = train(table.assign(Fe=1e-15), "Fe", ["slope", "wetness"], trees=5, folds="random")
+    assert constant.predict(table)["mean"].to_numpy() == pytest.approx(1e-15)
 
 
 # -- the real table

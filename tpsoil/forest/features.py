@@ -104,17 +104,20 @@ def layer_kinds(cube: xr.Dataset, names: Mapping[str, str]) -> dict[str, Kind]:
 def require_features(
     table: pd.DataFrame | xr.Dataset, names: Sequence[str], *, where: str, noun: str = "column"
 ) -> None:
-    """Reject a table or cube that lacks features; all of them are listed, each with the nearest name.
+    """Reject a table or cube that lacks features, or has a column twice; all of them are listed.
 
     Raises
     ------
     MissingInputError
+    InputError
     """
     available = [str(name) for name in (table.variables if isinstance(table, xr.Dataset) else table.columns)]
     lacking = [name for name in names if name not in available]
     if lacking:
         hints = "; ".join(f"no {noun} '{name}'{nearest_name(name, available)}" for name in lacking)
         raise MissingInputError(f"{where}: {len(lacking)} of {len(names)} features are missing: {hints}")
+    if twice := [name for name in names if available.count(name) > 1]:
+        raise InputError(f"{where}: the table has more than one {noun} named {', '.join(twice)}; rename or omit them")
 
 
 def numbers(column: pd.Series) -> Floats:

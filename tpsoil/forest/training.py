@@ -29,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 
 AUTO_TREES: Final = 100
 """Trees of the first training, whose residuals decide the side of "auto" blocks."""
+SMALLEST_VARIANCE: Final = 100 * float(np.finfo(float).eps)
+"""Of a target: trees leave nodes whole whose variance is at most a hundredth of it."""
 RECORDED: Final = ("trees", "preset", "transform", "back_transform", "missing", "categories", "n_folds", "seed")
 """Options that the settings of a trained forest repeat."""
 
@@ -103,6 +105,7 @@ def _train(
     observed = numbers(frame[target])
     fitted = forward(observed, how.transform)
     _reject_constant(frame, target, features)
+    _reject_tiny(fitted, target, how.units)
     if sites is None and how.coordinates is None:
         sites = sites_by_position(frame)
     positions = Positions.of(frame, how, sites, where="train")
@@ -267,6 +270,16 @@ def _reject_constant(frame: pd.DataFrame, target: str, features: Sequence[str]) 
         raise InputError(
             f"train: {', '.join(constant)} {'is' if len(constant) == 1 else 'are'} constant over the "
             f"{len(frame)} used rows of '{target}'; a constant covariate explains nothing, omit it"
+        )
+
+
+def _reject_tiny(fitted: Floats, target: str, units: str) -> None:
+    """scikit-learn splits no node whose variance is at most 2.2e-16."""
+    variance = float(fitted.var())
+    if 0 < variance <= SMALLEST_VARIANCE and float(np.ptp(fitted)) > 1e-12 * float(np.abs(fitted).max()):
+        raise InputError(
+            f"train: '{target}' has a standard deviation of {np.sqrt(variance):.3g} {units}, too small for trees to "
+            f"split; give it in a smaller unit, so that it is above {np.sqrt(SMALLEST_VARIANCE):.2g}"
         )
 
 
