@@ -24,7 +24,9 @@ from tpsoil.micronutrients import (
     summarise_elements,
     summarise_sites,
 )
+from tpsoil.micronutrients.mapping import property_of
 from tpsoil.micronutrients.summaries import coefficient_of_variation
+from tpsoil.micronutrients.training_rows import rows_of_element
 
 # -- samples
 
@@ -437,3 +439,22 @@ def test_rows_without_a_site_are_rejected() -> None:
     for function in (summarise_sites, compare_groups, alteration_and_precipitation):
         with pytest.raises(InputError, match=f"{function.__name__}: 1 of 4 rows have no site; name their site"):
             function(table)
+
+
+def test_a_limit_in_the_value_of_a_censored_row_is_no_value() -> None:
+    """Tables often have the detection limit there; it was averaged, screened and mapped as if it were measured."""
+    rng = np.random.default_rng(0)
+    value, below = rng.lognormal(3, 0.5, 60), np.arange(60) % 5 == 0
+    table = pd.DataFrame({
+        "site": np.repeat(np.arange(20), 3), "element": "Ni", "value": np.where(below, np.nan, value),
+        "detection_limit": 40.0, "censored": below,
+    })  # fmt: skip
+    limits = table.assign(value=table["value"].fillna(40.0))
+    pd.testing.assert_frame_equal(summarise_sites(limits), summarise_sites(table))
+    pd.testing.assert_frame_equal(censored_shares(limits), censored_shares(table))
+    pd.testing.assert_frame_equal(screen_outliers(limits).counts, screen_outliers(table).counts)
+    for treatment in ("drop", "half", "limit"):
+        options = (0.3, False, treatment)
+        one, two = (rows_of_element(rows, "Ni", options, property_of("Ni")) for rows in (limits, table))
+        pd.testing.assert_frame_equal(one[0], two[0])
+        assert one[1] == two[1]

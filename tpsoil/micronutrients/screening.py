@@ -103,7 +103,7 @@ def screen_outliers(
     rows: dict[str, dict[str, Any]] = {}
     for element in names if elements is None else elements:
         positions = np.flatnonzero((table["element"] == element).to_numpy(dtype=bool))
-        values = table["value"].to_numpy(dtype=np.float64)[positions]
+        values = np.asarray(detected_values(table), dtype=np.float64)[positions]
         flagged, low, high = _fences(values, threshold, method, log, iterate, element)
         flags[positions] = flagged
         n = int(np.isfinite(values).sum())
@@ -146,7 +146,8 @@ def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
     require_tidy(samples, "censored_shares")
     rows: dict[str, dict[str, Any]] = {}
     for element, part in samples.groupby("element", sort=False, observed=True):
-        valid = int(part["value"].notna().sum())
+        detected = detected_values(part)
+        valid = int(detected.notna().sum())
         censored = int(part["censored"].sum()) if "censored" in part else 0
         measured, limits = valid + censored, part.get("detection_limit")
         missing = (len(part) - measured) / len(part)
@@ -157,7 +158,7 @@ def censored_shares(samples: pd.DataFrame) -> pd.DataFrame:
             "missing": len(part) - measured,
             "censored_share": censored / measured if measured else float("nan"),
             "missing_share": missing,
-            "lowest": float(part["value"].min()),
+            "lowest": float(detected.min()),
             "detection_limit": float("nan") if limits is None else float(limits.max()),
             "truncated": censored == 0 and missing >= 0.2,
         }
@@ -176,6 +177,12 @@ def require_tidy(table: pd.DataFrame, where: str) -> None:
     if lacking:
         hints = "; ".join(f"no column '{name}'{nearest_name(name, columns)}" for name in lacking)
         raise InputError(f"{where}: {hints}; read the table with tpsoil.ingest.read_samples")
+
+
+def detected_values(table: pd.DataFrame) -> pd.Series[float]:
+    """Values of a tidy table; missing where they are censored, as a limit that stands there is no value."""
+    values = table["value"].astype(np.float64)
+    return values.mask(table["censored"].astype(bool)) if "censored" in table else values
 
 
 def one_element(values: npt.ArrayLike) -> pd.DataFrame:

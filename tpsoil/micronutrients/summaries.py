@@ -11,7 +11,7 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name, require_named
 from tpsoil.micronutrients.checks import require_sites
-from tpsoil.micronutrients.screening import require_tidy
+from tpsoil.micronutrients.screening import detected_values, require_tidy
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +55,10 @@ def summarise_sites(samples: pd.DataFrame, *, keep: Sequence[str] | None = None,
             f"summarise_sites: {int(negative.sum())} values of {which} are "
             f"{'negative' if lowest == 0 else f'below {lowest:g}'}; censor or correct them"
         )
-    flagged_samples = samples.assign(censored=samples["censored"].astype(bool) if "censored" in samples else False)
+    flagged_samples = samples.assign(
+        value=detected_values(samples),
+        censored=samples["censored"].astype(bool) if "censored" in samples else False,
+    )
     keys = ["site", "element"]
     groups = flagged_samples.groupby(keys, sort=False, observed=True)
     result = groups["value"].agg(mean="mean", sd="std", n="count")

@@ -12,6 +12,7 @@ import xarray as xr
 from tpsoil.errors import InputError, MissingInputError, nearest_name
 from tpsoil.forest.features import KINDS, layer_kinds
 from tpsoil.grid import grid_of
+from tpsoil.micronutrients.screening import detected_values
 from tpsoil.option_names import pass_option
 from tpsoil.points import locate_points
 from tpsoil.soil_mask import MASK, OnMasked, place_on_soil, with_soil_mask
@@ -111,6 +112,7 @@ def rows_of_element(
             "the samples with negative='censor'"
         )
     censored = table["censored"].astype(bool) if tidy and "censored" in table else pd.Series(False, index=table.index)
+    values = detected_values(table) if tidy else values
     valid, below = int(values.notna().sum()), int(censored.sum())
     if not valid:
         raise InputError(f"map: '{element}' has no valid value in {len(table)} rows; omit the element")
