@@ -19,7 +19,7 @@ import tpsoil
 from tpsoil import solum
 from tpsoil.cube import add_layer, create_cube, open_cube
 from tpsoil.errors import InputError, RecipeError, TpsoilError
-from tpsoil.grid import grid_of
+from tpsoil.grid import cell_sizes_m, coordinates, grid_from_bounds, grid_of
 from tpsoil.recipes.jobs import job_of, preview, result_tables
 from tpsoil.recipes.solum_study import summarise_zones, tally_zones
 from tpsoil.reports.records import read_record
@@ -328,6 +328,29 @@ def test_a_recipe_that_assumes_every_layer_gives_one_value_everywhere(tmp_path: 
     expected = solum.thickness(layers, solum.PUBLISHED[8])
     np.testing.assert_array_equal(maps["solum_thickness"].values, np.float32(expected["solum_thickness"]))
     assert maps["solum_thickness"].shape == (18, 28)
+
+
+def test_means_by_zone_are_area_means_on_a_grid_in_degrees(tmp_path: Path) -> None:
+    """From 10 to 60 degrees north the cells of a row differ by a factor of two."""
+    grid = grid_from_bounds("EPSG:4326", (80, 10, 90, 60), 0.5)
+    cube = str(tmp_path / "cube.zarr")
+    create_cube(cube, grid, chunks=16)
+    warmth = np.linspace(-5, 25, grid.shape[0])[:, None] + np.zeros(grid.shape)
+    layer = xr.DataArray(warmth.astype("float32"), dims=("y", "x"), coords=coordinates(grid))
+    add_layer(cube, "mean_annual_temperature", layer, units="degC")
+    others = {"annual_precipitation": 600.0, "water_erosion": 2.0, "wind_erosion": 1.0, "general_curvature": 0.0}
+    table = {
+        "zones": "none", "parameters": {**solum.PUBLISHED[8].as_dict(), "density_ratio": 1.35},
+        "assumptions": {name: {"value": value, "reason": "a test"} for name, value in others.items()},
+    }  # fmt: skip
+    output = str(tmp_path / "maps.zarr")
+    maps = tpsoil.run({"run": {"name": "degrees", "output": output, "cube": cube}, "solum": table}, progress=False)
+    thick = maps["solum_thickness"].values.astype(float)
+    area = np.multiply(*cell_sizes_m(grid))[:, None] * np.ones(grid.shape)
+    expected = np.average(thick, weights=area)
+    assert abs(expected - thick.mean()) > 0.005
+    row = result_tables(output)[TITLES["solum"]].iloc[0]
+    assert (row["cells"], row["mean m"]) == (thick.size, pytest.approx(expected, abs=6e-4))
 
 
 def test_the_table_of_zones_counts_statuses_of_stored_maps_only() -> None:

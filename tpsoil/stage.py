@@ -205,7 +205,7 @@ class Stage:
         size takes, beside `bytes_per_cell`: they are decoded by block, strip or chunk.
     tally : callable, optional
         `tally(layers)` gives numbers of one chunk as a JSON mapping; `layers` are its cells of every input and output,
-        by name, as stored. Kept in the chunk's record.
+        by name, as stored, and on a north-up grid in degrees `CELL_AREA`, their size in m2. Kept in the chunk's record.
     needs_values : bool
         Whether outputs without a value in any cell, or a soil mask without soil, are wrong input: of layers that are
         read from sources.
@@ -247,6 +247,10 @@ class Stage:
     fitted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     needs_values: bool = False
     notes: Callable[[Sequence[Mapping[str, Any]]], Sequence[str]] | None = None
+
+
+CELL_AREA: Final = "cell_area"
+"""Among the layers of a `tally` where cells differ in size."""
 
 
 def compute_nothing(_window: Window) -> Mapping[str, Array]:

@@ -13,6 +13,7 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -24,9 +25,9 @@ from tpsoil.cube.location import writing
 from tpsoil.cube.reading import HIDDEN, CubeInfo, LayerReader
 from tpsoil.cube.regions import block_writer
 from tpsoil.errors import CorruptStoreError, InputError, WorkError
-from tpsoil.grid import coordinates
+from tpsoil.grid import cell_sizes_m, coordinates, is_rotated
 from tpsoil.plausibility import chunk_statistics
-from tpsoil.stage import Stage, Window, trimmed
+from tpsoil.stage import CELL_AREA, Stage, Window, trimmed
 
 from .code import code_of, entries_of, source_digest
 from .durable import digest_bytes, digest_of
@@ -196,7 +197,7 @@ def _store(
             outputs = {p.name: written[p.name].get(p.key(i, j), ABSENT) for p in assignment.outputs}
             cells = tiling.cells((i, i + 1, j, j + 1))
             within = _cut(values_of, cells, rows, columns) | _cut(layers, cells, window.rows, window.columns)
-            tally = None if stage.tally is None else stage.tally(within)
+            tally = None if stage.tally is None else stage.tally(within | _cell_areas(window.grid, cells))
             statistics = chunk_statistics(stage.outputs, within)
             manifest.write((i, j), Record(inputs, assignment.origin, assignment.model, outputs, tally, statistics))
 
@@ -211,6 +212,14 @@ def _cut(
         slice(across.start - columns.start, across.stop - columns.start),
     )
     return {name: values[part] for name, values in layers.items()}
+
+
+def _cell_areas(grid: GeoBox, cells: tuple[slice, slice]) -> dict[str, npt.NDArray[Any]]:
+    """Size of the cells of a chunk, m2; nothing where all cells of the grid have the same."""
+    if not grid.crs.geographic or is_rotated(grid):
+        return {}
+    dx, dy = cell_sizes_m(grid[cells])
+    return {CELL_AREA: np.broadcast_to((dx * dy)[:, None], grid[cells].shape)}
 
 
 class DigestRecorder(ObservedStore):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tpsoil.solum import PUBLISHED_VALUES, Calibration, paired_difference
 from tpsoil.solum.parameters import NAMES
-from tpsoil.stage import Array
+from tpsoil.stage import CELL_AREA, Array
 from tpsoil.variables import PRODUCTION_STATUS, SOLUM_STATUS
 
 UNPHYSICAL: Final = next(code for code, name in PRODUCTION_STATUS.items() if name == "unphysical")
@@ -147,10 +147,12 @@ def _cell(table: pd.DataFrame | None, where: Mapping[str, str], column: str) -> 
 
 
 def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
-    """Of one chunk, for each zone: cells with a thickness, their sum, minimum, maximum, cells of each status."""
+    """Of one chunk, for each zone: cells with a thickness, their area, the sum of thickness times area, minimum,
+    maximum, cells of each status. Areas are in m2 where cells differ in size, else numbers of cells."""
     thick = layers["solum_thickness"].astype(np.float64).ravel()
     has_thickness = np.isfinite(thick)
     zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
+    area = layers[CELL_AREA].ravel() if CELL_AREA in layers else np.ones(thick.size)
     status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
     plausibility = _codes(layers["production_status"]) if "production_status" in layers else None
     if plausibility is None:
@@ -158,17 +160,17 @@ def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     tallies = {}
     for code in np.unique(zone[zone != NO_CODE]):
         here = zone == code
-        values = thick[here & has_thickness]
+        values, weights = thick[here & has_thickness], area[here & has_thickness]
         counts = np.bincount(status[here], minlength=NO_CODE + 1)
         ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
-        numbers = [values.size, values.sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
+        numbers = [values.size, weights.sum(), (values * weights).sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
         numbers.append(np.count_nonzero(plausibility[here] == UNPHYSICAL))
         tallies[str(code) if "zone" in layers else "all"] = [float(number) for number in numbers]
     return tallies
 
 
 def summarise_zones(tallies: Sequence[Mapping[str, Any]], stored: Collection[str]) -> Mapping[str, pd.DataFrame]:
-    """Per zone: cells, mean, minimum and maximum thickness, cells of each status and of unphysical production.
+    """Per zone: cells, area mean, minimum and maximum thickness, cells of each status and of unphysical production.
 
     Statuses are counted where their maps are among the `stored` layers.
     """
@@ -184,9 +186,9 @@ def summarise_zones(tallies: Sequence[Mapping[str, Any]], stored: Collection[str
 
 
 def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
-    cells, total, least, greatest, *counts = zip(*parts)
+    cells, area, total, least, greatest, *counts = zip(*parts)
     has_cells = [number > 0 for number in cells]
-    row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / sum(cells), 3)}
+    row: dict[str, Any] = {"zone": zone, "cells": int(sum(cells)), "mean m": round(fsum(total) / fsum(area), 3)}
     row["least m"] = round(min(compress(least, has_cells)), 3)
     row["greatest m"] = round(max(compress(greatest, has_cells)), 3)
     *statuses, unphysical = counts
