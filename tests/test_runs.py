@@ -472,7 +472,7 @@ def test_a_lock_that_no_run_wrote_is_taken_over(
 
 def test_memory_over_the_limit_is_refused_with_the_setting_that_fits(case_copy: tuple[Path, dict[str, Any]]) -> None:
     _folder, recipe = case_copy
-    with pytest.raises(InputError, match=r", memory allows 0.10 GB; give memory=0\.\d+; 0.4\d GB of it are"):
+    with pytest.raises(InputError, match=r", memory allows 0.1 GB; give memory=0\.\d+; 0.4\d\d GB of it are"):
         run(recipe, memory=0.1, progress=False)
     forecasts = [item.forecast.total for item in preview(recipe, workers=2) if item.forecast]
     assert 0.3e9 < max(forecasts) < 1e9
@@ -491,7 +491,7 @@ def test_a_read_only_output_is_reported(
         refuse()
 
     monkeypatch.setattr(LocalStore, "_set", refuse_later)
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr("tpsoil.cube.chunks.put_file", refuse)
     with pytest.raises(AccessError, match=r"cannot be written \(Permission denied\)"):
         run(recipe, progress=False)
 
