@@ -28,6 +28,7 @@ CHUNK = 32  # 16 tiles a stage, 48 in all
 # moment of the clock; killing inside strikes amid the n-th object's write, half of its bytes in the unfinished file.
 CHILD = """
 import os, signal, sys
+from pathlib import Path
 import zarr.storage._local as local
 import tpsoil.cube.chunks as chunks
 kind, n, recipe = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -44,7 +45,7 @@ def put_and_die(path, value, exclusive=False):
     die(path, memoryview(value.as_buffer_like()).cast("B"))
     return ways[0](path, value, exclusive)
 def put_file_and_die(path, data):
-    die(path, data)
+    die(Path(path), data)
     return ways[1](path, data)
 if kind == "write":
     local._put, chunks.put_file = put_and_die, put_file_and_die
@@ -271,7 +272,7 @@ def test_no_space_is_an_error_of_the_work_not_of_the_input(
 
     put, count = chunks.put_file, 0
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: str, data: bytes) -> None:
         nonlocal count
         count += 1
         if count > 60:

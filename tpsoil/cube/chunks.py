@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -107,7 +106,7 @@ class LocalChunks:
     def __init__(
         self, folder: Path, encoding: ChunkEncoding, *, path: str = "", observer: ObservedStore | None = None
     ) -> None:
-        self.folder, self.encoding, self.path, self.observer = folder, encoding, path, observer
+        self.folder, self.encoding, self.path, self.observer = os.fspath(folder), encoding, path, observer
         self.chunk, self.dtype, self.fill = encoding.chunk, encoding.dtype, encoding.fill
         self.blosc, self.frame = encoding.blosc(), encoding.frame()
 
@@ -170,7 +169,7 @@ class LocalChunks:
                 block = padded
             data = self.encode(block)
             key = self.encoding.key(i, j)
-            put_file(self.folder / key, data)
+            put_file(f"{self.folder}/{key}", data)
             self._report(key, data)
 
     def encode(self, block: Array) -> bytes:
@@ -205,7 +204,7 @@ class LocalChunks:
 
     def _decoded(self, i: int, j: int) -> Array:
         key = self.encoding.key(i, j)
-        data = read_file(self.folder / key)
+        data = read_file(f"{self.folder}/{key}")
         self._report(key, data)
         return np.full(self.chunk, self.fill, self.dtype) if data is None else self.decode(data)
 
@@ -261,8 +260,8 @@ def open_array(store: Store, name: str) -> Any:
     """
     root = folder_of(store)
     if root is not None:
-        text = read_file(root / name / DESCRIPTION)
-        if text is None and not (root / name / ".zarray").exists():
+        text = read_file(f"{root}/{name}/{DESCRIPTION}")
+        if text is None and not os.path.exists(f"{root}/{name}/.zarray"):
             raise FileNotFoundError(f"no array {name} in {root}")
         with contextlib.suppress(Exception):  # zarr reports what is wrong
             return array_of(store, name, json.loads(text or b""))
@@ -288,9 +287,8 @@ def open_group(store: Store, mode: Literal["r", "r+"]) -> zarr.Group:
 
 def read_objects(store: Store, keys: Sequence[str]) -> list[bytes | None]:
     """Stored bytes of some keys, requested at once; None where there is no object."""
-    root = folder_of(store)
-    if root is not None and not isinstance(store, ObservedStore):
-        return [read_file(root / key) for key in keys]
+    if (root := folder_of(store)) is not None and not isinstance(store, ObservedStore):
+        return [read_file(f"{root}/{key}") for key in keys]
 
     async def fetch() -> list[bytes | None]:
         buffers = await asyncio.gather(*(store.get(key, default_buffer_prototype()) for key in keys))
@@ -315,9 +313,8 @@ def write_object(store: Store, key: str, data: bytes) -> None:
     ------
     OSError
     """
-    root = folder_of(store)
-    if root is not None and not store.read_only:
-        put_file(root / key, data)
+    if (root := folder_of(store)) is not None and not store.read_only:
+        put_file(f"{root}/{key}", data)
     else:
         sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
@@ -375,22 +372,29 @@ def frame_content_bytes(data: bytes) -> int:
     return int.from_bytes(data[at : at + size], "little") + (256 if size == 2 else 0)
 
 
-def put_file(path: Path, data: bytes) -> None:
+def put_file(path: str | Path, data: bytes) -> None:
     """Write a file completely or not at all, as zarr's local store does: a temporary file beside it, then a rename.
 
     Raises
     ------
     OSError
     """
-    unfinished = path.with_suffix(f".{uuid.uuid4().hex}.partial")
+    unfinished = f"{os.path.splitext(path)[0]}.{os.urandom(16).hex()}.partial"
     try:
         try:
-            unfinished.write_bytes(data)
+            _write_file(unfinished, data)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(data)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _write_file(unfinished, data)
         os.replace(unfinished, path)
     except Exception:
         with contextlib.suppress(OSError):
-            unfinished.unlink()
+            os.unlink(unfinished)
         raise
+
+
+def _write_file(path: str, data: bytes) -> None:
+    with open(path, "wb", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:  # the system may take less than all of it
+            rest = rest[file.write(rest) :]

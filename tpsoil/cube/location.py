@@ -75,10 +75,11 @@ def folder_of(store: Store) -> Path | None:
     return Path(local.root) if type(local) is LocalStore else None
 
 
-def read_file(path: Path) -> bytes | None:
+def read_file(path: str | Path) -> bytes | None:
     """The bytes of an object in a folder; None where there is none."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 

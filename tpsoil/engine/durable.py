@@ -25,16 +25,16 @@ def syncing() -> bool:
     return os.environ.get(SYNC_VARIABLE, "1") != "0"
 
 
-def sync_files(paths: Iterable[Path], root: Path, synced: set[Path] | None = None) -> None:
+def sync_files(paths: Iterable[str], root: Path, synced: set[str] | None = None) -> None:
     """Force files to the disk, then the folders that name them, up to the parent folder of `root`.
 
     Parameters
     ----------
-    paths : iterable of Path
+    paths : iterable of str
         Files below `root`; those that are not there are passed over.
     root : Path
         Of the store.
-    synced : set of Path, optional
+    synced : set of str, optional
         Folders that are on the disk under their names: those above them need not be forced again. Receives more.
 
     Raises
@@ -43,22 +43,24 @@ def sync_files(paths: Iterable[Path], root: Path, synced: set[Path] | None = Non
     """
     if not syncing():
         return
-    folders: dict[Path, None] = {}
+    folders: dict[str, None] = {}
+    known, above = synced or (), os.path.dirname(root)
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             _sync(path)
-        folder = path.parent
+        folder = os.path.dirname(path)
         while folder not in folders:
             folders[folder] = None
-            if folder in (synced or ()) or folder in (root.parent, folder.parent):
+            parent = os.path.dirname(folder)
+            if folder in known or folder in (above, parent):
                 break
-            folder = folder.parent
+            folder = parent
     sync_folders(folders)
     if synced is not None:
         synced.update(folders)
 
 
-def sync_folders(folders: Iterable[Path]) -> None:
+def sync_folders(folders: Iterable[str | Path]) -> None:
     """Force the names in folders to the disk: after files were added, renamed or removed."""
     if not syncing() or sys.platform == "win32":  # which cannot open a folder, and writes names through
         return
@@ -67,8 +69,8 @@ def sync_folders(folders: Iterable[Path]) -> None:
             _sync(folder)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+def _sync(path: str | Path) -> None:
+    handle = os.open(path or os.curdir, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         if sys.platform == "darwin":
             import fcntl

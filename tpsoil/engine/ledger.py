@@ -163,14 +163,14 @@ class Ledger:
         with writing(self.where):
             write_object(self.store, key, data)
             if sync and self.folder is not None:
-                sync_files([self.folder / key], self.folder)
+                sync_files([f"{self.folder}/{key}"], self.folder)
 
     def sync(self, keys: Iterable[str]) -> None:
         """Force objects of the store to the disk, such as chunks before their record."""
         if self.folder is not None:
             root = self.folder
             with writing(self.where):
-                sync_files([root / key for key in keys], root, _synced(self.token) if self.token else None)
+                sync_files([f"{root}/{key}" for key in keys], root, _synced(self.token) if self.token else None)
 
     def write_json(self, key: str, content: Mapping[str, Any]) -> None:
         """Store a mapping as JSON with sorted keys, its checksum, and without secrets."""
@@ -316,14 +316,14 @@ class Ledger:
 
     def _read_objects(self, keys: Sequence[str]) -> list[bytes | None]:
         if self.folder is not None:  # zarr would run it on its event loop, and create the folder
-            return [read_file(self.folder / self._full(key)) for key in keys]
+            return [read_file(f"{self.folder}/{self._full(key)}") for key in keys]
         from tpsoil.cube.chunks import read_objects
 
         return read_objects(self.store, [self._full(key) for key in keys])
 
 
 @lru_cache(maxsize=4)
-def _synced(_token: str) -> set[Path]:
+def _synced(_token: str) -> set[str]:
     """Folders that this process forced to the disk during a run, which removes no folder that it wrote a chunk to."""
     return set()
 
