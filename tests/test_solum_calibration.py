@@ -408,6 +408,30 @@ def test_the_residual_sd_maximises_the_likelihood_with_lower_limits() -> None:
     assert 1 / misfit.tobit_precision(squares, 60, np.empty(0)) == pytest.approx(np.sqrt(squares / 60))
 
 
+def test_profiles_that_no_parameters_can_balance_are_excluded() -> None:
+    """Dust of 0.2 mm a-1 is more than 1 t ha-1 a-1 of loss can remove: four of 60 such sites made bands of 6 m."""
+    rng = np.random.default_rng(1)
+    n = 60
+    table = pd.DataFrame({
+        "mean_annual_temperature": rng.uniform(0, 12, n), "annual_precipitation": rng.uniform(200, 900, n),
+        "water_erosion": rng.uniform(0.5, 8, n), "wind_erosion": rng.uniform(0.1, 20, n), "general_curvature": 0.0,
+    })  # fmt: skip
+    simulated = solum.thickness({name: table[name].to_numpy() for name in table}, PUBLISHED[3]).solum_thickness
+    table["solum_thickness"] = simulated.values + rng.normal(0, 0.1, n)
+    options = solum.SolumOptions(dust_input=2e-4)
+    most = 0.1 * (table["water_erosion"] + table["wind_erosion"]) / 2400
+    expected = np.flatnonzero(most <= 2e-4)
+    assert 0 < expected.size < 10
+    result = calibrate(table, None, options, starts=1, effort=Effort(evaluations=3000), members=50)
+    assert result.excluded["profile"].tolist() == expected.tolist()
+    assert result.excluded["reason"].str.contains("least_erosion exceed its erosion").all()
+    assert result.settings["profiles_used"] == n - expected.size
+    scores = result.scores.query("zone == 'all'").set_index("kind")
+    assert scores.loc["cv_median", "rmse"] < 0.2
+    assert result.ensembles[1].sd.mean() < 0.3
+    assert not len(calibrate(table, starts=1, effort=Effort(evaluations=200), members=50).excluded)
+
+
 def test_baselines_of_shallow_pits_are_not_thinner_than_the_soil() -> None:
     """Of complete profiles alone the mean was 0.72 m where that of the soil is 0.87 m, on any features."""
     from tpsoil.solum.baselines import expected_thickness, forest_baseline, zone_mean_baseline

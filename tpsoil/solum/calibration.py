@@ -245,7 +245,8 @@ def calibrate(
     too thin: a prediction that equals a pit's depth has no error, although thickness exceeds it. A bare site has
     thickness 0; a site without a balance has an error of 10 m; no profile is dropped by a parameter set. Under
     `deposition="clip_gravity"` such a site has the balance of water and wind; under "nan" it has no prediction, and the
-    scores' `n` does not count it.
+    scores' `n` does not count it. Profiles where dust or `least_erosion` exceed the erosion under all parameters within
+    the bounds are excluded and listed.
 
     Readings of the study (letters of the science sheet, section 2): (g) bounds that are hit are reported: such
     parameters are effective, not physical. (h) h0 from 0.001 m. (k) zones are scored separately and pooled, with
@@ -277,6 +278,7 @@ def calibrate(
     options = SolumOptions.of_calibration(options)
     space = search_space(preset, problem, options)
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
+    observations = observations.balanced_within(space.box, options)
     table, sites = observations.table, observations.sites(objective)
     mapped = mapped_area(table, area) if validation or area is not None else None
     designs = design_folds(validation, table, mapped, n_folds=folds, seed=seed) if mapped is not None else {}
@@ -356,7 +358,7 @@ def calibrated_parameters(
     """
     options = SolumOptions.of_calibration(options)
     space = search_space(settings["preset"], settings["problem"], options)
-    observations = prepare_profiles(profiles, layers, options=options)
+    observations = prepare_profiles(profiles, layers, options=options).balanced_within(space.box, options)
     objective = settings.get("objective", "tobit")
     plan = Plan(space, observations, 2, None, seed, objective=objective)
     sites = observations.sites(objective)

@@ -108,7 +108,7 @@ def calibrate_forced(
     chosen = SolumOptions.of_calibration(options)
     how = settings or ForcedCalibration()
     space = search_space(how.preset, how.problem, chosen)
-    observations = prepare_profiles(profiles, layers, options=chosen)
+    observations = prepare_profiles(profiles, layers, options=chosen).balanced_within(space.box, chosen)
     plan = Plan(space, observations, 2, None, seed, objective=how.objective)
     drawn = Draws(tuple(sources), draws, seed)
     constants = [position for position, source in enumerate(sources) if source.range_m is None]

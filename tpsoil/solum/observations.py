@@ -24,6 +24,7 @@ from tpsoil.variables import NO_CLASS
 from .covariates import valid_numbers
 from .inputs import DEEPEST_M, NEEDED, SUSPECT_MEDIAN_M, require_layers
 from .options import SolumOptions
+from .parameters import NAMES, Bounds
 
 Objective = Literal["tobit", "rmse"]
 
@@ -31,6 +32,9 @@ OBSERVED: Final = "solum_thickness"
 THICKNESS_NAMES: Final = (OBSERVED, "thickness", "observed_thickness")
 SUSPECT_THICKNESS_M: Final = 10.0
 """Median thickness above which a table is assumed to be in centimetres: no plateau has solums of 10 m."""
+
+OUT_OF_REACH: Final = "dust or least_erosion exceed its erosion under all parameters within the bounds"
+"""Reason of profiles without a steady state."""
 
 POOLED: Final = -1
 """The zone number of all profiles together."""
@@ -61,6 +65,31 @@ class Observations:
         """Excluded profiles by reason."""
         counts: pd.Series[int] = self.excluded["reason"].value_counts().sort_index()
         return counts
+
+    def balanced_within(self, box: Bounds, options: SolumOptions) -> Observations:
+        """The profiles where some parameters within bounds have a steady state; the others are excluded.
+
+        Parameters
+        ----------
+        box : Bounds
+        options : SolumOptions
+            Dust or a minimum erosion may exceed what the bounds allow the soil to lose at a site. Every parameter set
+            would have the same error of 10 m there, in which those of the other profiles are lost.
+
+        Returns
+        -------
+        Observations
+        """
+        t, low, high = self.table, dict(zip(NAMES, box.low)), dict(zip(NAMES, box.high))
+        loss = high["alpha"] * t["water_erosion"] + high["beta"] * t["wind_erosion"]
+        creep = high["gamma"] * high["D"] * (options.curvature_scale * t["general_curvature"]).clip(lower=0)
+        fastest = 0.1 / low["rho_s"] * loss + creep - options.dust_input
+        possible = (fastest > options.least_erosion).to_numpy()
+        if possible.all():
+            return self
+        added = pd.DataFrame({"profile": t["profile"][~possible], "reason": OUT_OF_REACH})
+        excluded = pd.concat([self.excluded, added]).sort_values("profile", ignore_index=True)
+        return Observations(t[possible].reset_index(drop=True), excluded)
 
     def sites(self, objective: Objective = "tobit") -> npt.NDArray[np.float64]:
         """The kernel's columns: EEMT, water, wind, curvature, bedrock, observed, censored as the objective treats it.
