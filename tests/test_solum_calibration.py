@@ -530,6 +530,15 @@ def test_a_baseline_feature_with_gaps_is_named_and_counted() -> None:
     assert result.settings["baseline_gaps"] == {"ndvi": 2}
     with pytest.raises(InputError, match="baseline_features: ndvi has no value at any of 30 profiles"):
         calibrate(table.assign(ndvi=np.nan), effort=QUICK, baseline_features=("ndvi",))
+    with pytest.raises(InputError, match="baseline_features: rock has text such as 'lime', expected numbers"):
+        calibrate(table.assign(rock="lime"), effort=QUICK, baseline_features=("rock",))
+    with pytest.raises(InputError, match="baseline_features: rock has text"):
+        calibrate(table.assign(rock=pd.Categorical(["lime"] * 30)), effort=QUICK, baseline_features=("rock",))
+    infinite = table.assign(ndvi=np.where(np.arange(30) == 3, np.inf, 1.0))
+    gaps = calibrate(infinite, starts=1, folds=2, effort=QUICK, members=24, baseline_features=("ndvi",)).settings
+    assert gaps["baseline_gaps"] == {"ndvi": 1}
+    with pytest.raises(InputError, match="members is 0, expected at least 1"):
+        calibrate(table, effort=QUICK, members=0)
 
 
 def test_censored_profiles_only_bound_from_below() -> None:

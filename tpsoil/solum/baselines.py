@@ -134,9 +134,17 @@ def incomplete_features(table: pd.DataFrame, features: tuple[str, ...]) -> dict[
     Raises
     ------
     InputError
-        For a feature without any value.
+        For a feature without any value, or of text.
     """
-    gaps = {name: int(table[name].isna().sum()) for name in features}
+    gaps = {}
+    for name in features:
+        numbers = pd.to_numeric(table[name].astype(object), errors="coerce").to_numpy(np.float64)
+        if (np.isnan(numbers) & table[name].notna().to_numpy()).any():
+            example = table[name][np.isnan(numbers) & table[name].notna().to_numpy()].iloc[0]
+            raise InputError(
+                f"baseline_features: {name} has text such as {example!r}, expected numbers; give classes as codes"
+            )
+        gaps[name] = int((~np.isfinite(numbers)).sum())
     if empty := [name for name, count in gaps.items() if count == len(table)]:
         raise InputError(
             f"baseline_features: {', '.join(empty)} has no value at any of {len(table)} profiles; leave it out, or "

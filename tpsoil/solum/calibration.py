@@ -275,6 +275,8 @@ def calibrate(
     >>> bool(result.scores.query("kind == 'cv'")["rmse"].max() < 0.01)
     True
     """
+    if members < 1:
+        raise InputError(f"calibrate: members is {members}, expected at least 1")
     options = SolumOptions.of_calibration(options)
     space = search_space(preset, problem, options)
     observations = prepare_profiles(profiles, layers, thickness=thickness, extra=baseline_features, options=options)
