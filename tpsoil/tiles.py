@@ -17,6 +17,7 @@ import dask
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask.blockwise import Blockwise
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.layers import ArraySliceDep
@@ -31,6 +32,23 @@ Window = tuple[slice, slice]
 
 BLOCKS_AT_ONCE: Final = 16
 """Blocks of each array that points are taken from in one pass."""
+
+
+def objects_read(data: Any) -> list[Any]:
+    """What the graph of a lazy array reads from, among it arrays in stores and their adapters. Empty for other arrays.
+
+    Examples
+    --------
+    >>> objects_read(np.zeros(3))
+    []
+    """
+    objects: list[Any] = []
+    for part in data.dask.layers.values() if isinstance(data, da.Array) else ():
+        if isinstance(part, Blockwise):
+            objects += [value for value, index in part.indices if index is None]
+        elif len(part) == 1:
+            objects += part.values()
+    return objects
 
 
 class _Tiles:

@@ -24,7 +24,7 @@ from tpsoil.variables import CATALOGUE, Kind, Variable, describe_layer, flags_of
 
 from .alignment import align
 from .location import Location
-from .reading import CubeInfo, graph_prefix, is_inside
+from .reading import CubeInfo, graph_prefix, is_inside, zarr_sources
 from .regions import create_layers, finish_layers, layer_digest, remove_layers, write_block
 from .store import layer_array, open_group
 
@@ -314,8 +314,10 @@ def _require_writable(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> Non
     grid, centres = info.grid, coordinates(info.grid)
     for name, layer in layers.items():
         keys = [str(key) for key in getattr(getattr(layer.data, "dask", None), "layers", ())]
+        sources = zarr_sources(layer.data)
         for replaced, prefix in prefixes.items():  # its chunks are deleted first
-            if any(key.startswith(prefix) for key in keys):
+            own = f"{info.where.rstrip('/')}/{replaced}"
+            if any(key.startswith(prefix) for key in keys) or any(is_inside(source, own) for source in sources):
                 raise InputError(
                     f"{info.where}: layer '{replaced}' would be read from the layer that it replaces; .load() it first"
                 )

@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+import zarr
 from odc.geo.geobox import GeoBox
 from zarr.core.sync import sync
 
 from tpsoil.errors import CorruptStoreError
-from tpsoil.tiles import from_tiles
+from tpsoil.tiles import from_tiles, objects_read
 
 from .chunks import LocalChunks, in_zarr
 from .encoding import touched
@@ -131,6 +132,17 @@ class LayerReader:
 def graph_prefix(where: str, name: str) -> str:
     """How the graph's keys of a layer of one store begin."""
     return f"cube-{name}-{hashlib.sha256(_place(where).encode()).hexdigest()[:12]}"
+
+
+def zarr_sources(data: Any) -> list[str]:
+    """Paths of the arrays of local Zarr stores that a lazy array reads, whoever opened them."""
+    paths = []
+    for source in objects_read(data):
+        while source is not None and not isinstance(source, zarr.Array):  # within the adapters of xarray
+            source = getattr(source, "array", None) if hasattr(source, "array") else getattr(source, "_array", None)
+        if source is not None and (root := folder_of(source.store)) is not None:
+            paths.append(str(root / source.path))
+    return paths
 
 
 def is_inside(path: str, where: str) -> bool:
