@@ -255,6 +255,17 @@ def test_a_back_transformation_is_for_the_elements_on_a_logarithmic_scale() -> N
         train_elements(table, ["pH"], ["slope"], **options)
 
 
+def test_folds_of_sites_with_one_sample_each_are_those_that_were_requested() -> None:
+    """They were rejected: "name the site column with groups=", which was named."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"site": np.arange(60), "slope": rng.random(60)})
+    table["Zn"] = 20 + 30 * table["slope"] + rng.normal(0, 2, 60)
+    trained = train_elements(table, ["Zn"], ["slope"], folds=["random", "group"], trees=5)["Zn"]
+    assert list(trained.folds) == ["random", "group"]
+    assert list(train_elements(table, ["Zn"], ["slope"], folds="group", trees=5)["Zn"].folds) == ["group"]
+    assert list(train_elements(table, ["Zn"], ["slope"], trees=5)["Zn"].folds) == ["random"]
+
+
 def test_invalid_maps_are_rejected(cube: xr.Dataset, trained: dict) -> None:
     wide = samples_of(cube, 20)
     options: dict[str, Any] = {"trees": 5, "on_masked": "keep"}

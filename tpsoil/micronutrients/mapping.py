@@ -139,7 +139,9 @@ def train_elements(
         limits = (max_censored, allow_censored, censored_as)
         table, filled = rows_of_element(located_samples, element, limits, declared)
         site = groups if groups is not None and groups in table.columns else None
-        if site is not None and not table[site].duplicated().any():
+        requested = options.get("folds")
+        by_site = "group" in ([requested] if isinstance(requested, str) else requested or ())
+        if site is not None and not by_site and not table[site].duplicated().any():
             # One row per site: folds by site would be equal to random ones.
             site = None
         check_covariates(table, element, features, where=f"elements, {element}")
