@@ -250,3 +250,12 @@ def test_a_table_may_repeat_its_row_labels() -> None:
     table.loc[3, "value"] = np.nan
     repeated = compare_groups(pd.concat([table[:20], table[20:].reset_index(drop=True)]))
     pd.testing.assert_frame_equal(repeated.groups, compare_groups(table).groups)
+
+
+def test_groups_that_only_differ_by_type_and_infinite_values_are_rejected() -> None:
+    """The rows of the number 1 were lost to those of the text "1"; an infinite value gave a mean without letters."""
+    table = pd.DataFrame({"group": [1, 1, 1, 2, 2, 2, "1", "1"], "value": [1.0, 2, 3, 7, 8, 9, 4, 5]})
+    with pytest.raises(InputError, match="1 is a group as text and as a number"):
+        compare_groups(table)
+    with pytest.raises(InputError, match="2 has infinite values"):
+        compare_groups([[1, 2, 3], [3, 4, np.inf]])

@@ -84,7 +84,8 @@ def compare_groups(
     Raises
     ------
     InputError
-        For missing columns, rows without a site, fewer than 2 groups of 2 observations, or groups without any variance.
+        For missing columns, rows without a site, infinite values, fewer than 2 groups of 2 observations, groups without
+        any variance, and groups whose names are equal as text.
 
     Notes
     -----
@@ -104,7 +105,15 @@ def compare_groups(
     if not 0 < alpha < 1:
         raise InputError(f"compare_groups: alpha is {alpha!r}, expected a share between 0 and 1")
     long, unit = _observations(table, value, group, site)
-    parts = {str(name): part.to_numpy(dtype=np.float64) for name, part in long.groupby("group", observed=True)["value"]}
+    by_name = [
+        (str(name), part.to_numpy(dtype=np.float64)) for name, part in long.groupby("group", observed=True)["value"]
+    ]
+    parts = dict(by_name)
+    if len(parts) < len(by_name):
+        alike = sorted({name for name, _ in by_name if [other for other, _ in by_name].count(name) > 1})
+        raise InputError(f"compare_groups: {', '.join(alike)} is a group as text and as a number; use one type")
+    if infinite := [name for name, values in by_name if not np.isfinite(values).all()]:
+        raise InputError(f"compare_groups: {', '.join(infinite)} has infinite values; correct or omit them")
     small = tuple(name for name, values in parts.items() if len(values) < 2)
     tested = {name: values for name, values in parts.items() if len(values) >= 2}
     if len(tested) < 2:
