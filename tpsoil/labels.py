@@ -44,7 +44,7 @@ def described(layer: xr.DataArray, spec: Variable, attrs: Mapping[str, Any] | No
     return layer
 
 
-def stated_fills(array: xr.DataArray) -> tuple[float, ...]:
+def stated_fills(array: xr.DataArray | xr.Variable) -> tuple[float, ...]:
     """Numbers that mean missing by the attributes of an array, and by the encoding of integers.
 
     Examples
@@ -78,8 +78,9 @@ def without_codes(cube: xr.Dataset) -> xr.Dataset:
     [0.5, nan]
     """
     decoded = {}
-    for name, layer in cube.data_vars.items():
-        if layer.dtype.kind == "f" and (fills := stated_fills(layer)):
+    for name in cube.data_vars:
+        if cube.variables[name].dtype.kind == "f" and (fills := stated_fills(cube.variables[name])):
+            layer = cube[name]
             attrs = {key: value for key, value in layer.attrs.items() if key not in MISSING_KEYS}
             decoded[name] = (
                 layer.where(~layer.isin(np.array(fills, dtype=layer.dtype))).drop_attrs().assign_attrs(attrs)

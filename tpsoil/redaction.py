@@ -114,6 +114,7 @@ def _names_secret(name: str) -> bool:
 
 def _values() -> dict[str, str]:
     """Secret values and what is shown for them, the longest first."""
-    named = {value: f"${{{name}}}" for name, value in os.environ.items()
-             if _names_secret(name) and len(value) >= _SHORTEST and "/" not in value[:1]}  # fmt: skip
+    secrets = {name: os.environ.get(name, "") for name in os.environ if _names_secret(name)}
+    named = {value: f"${{{name}}}" for name, value in secrets.items()
+             if len(value) >= _SHORTEST and "/" not in value[:1]}  # fmt: skip
     return dict(sorted({**named, **_hidden}.items(), key=lambda item: -len(item[0])))

@@ -140,7 +140,8 @@ def masked_classes(cube: xr.Dataset, no_soil: Iterable[str] = NO_SOIL) -> dict[s
     surfaces = tuple(no_soil)
     surface_codes({}, surfaces)
     result = {}
-    for name, layer in cube.data_vars.items():
+    for name in cube.data_vars:
+        layer = cube.variables[name]
         if name == MASK or layer.ndim != 2 or stored_kind(str(name), layer.attrs) != "categorical":
             continue
         classes = surface_codes(class_names(str(name), layer.attrs), surfaces)

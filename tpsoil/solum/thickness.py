@@ -225,9 +225,10 @@ def thickness(
         **options.attributes(),
         "assumptions": "modern water and wind erosion are used as geomorphic rates; chemical erosion is neglected",
     }
+    dtype = inputs.dtype
     return inputs.map(
-        partial(_steady_state, names=inputs.names, dtype=inputs.dtype, balance=options.balance()),
-        outputs=[typed(name, inputs.dtype) for name in OUTPUTS],
+        partial(_steady_state, names=inputs.names, dtype=dtype, balance=options.balance()),
+        outputs=[typed(name, dtype) for name in OUTPUTS],
         shared=(table,),
         attrs=attrs,
     )
