@@ -205,7 +205,8 @@ def test_memory_holds_calls_back() -> None:
 def test_of_a_lost_call_the_item_at_fault_is_found_and_the_others_are_done() -> None:
     results: list[int] = []
     pool = Workers(2, 0.01, killer=lambda item: item == 333)
-    with pytest.raises(WorkError, match=f"^Slope: tile 333: its worker was lost {MAX_TRIES} times.*7.*more memory"):
+    text = f"^Slope: tile 333: its worker was lost {MAX_TRIES} times.*worker 7.*more memory"
+    with pytest.raises(WorkError, match=text):
         drive(pool, double, 1, range(1_000), results.append, title="Slope")
     losses = Counter(pool.reports)
     assert losses.pop("Slope: the worker of tile 333 was lost; submitting the tile again") == MAX_TRIES - 1
