@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from tpsoil.errors import AccessError, GridError, InputError, MissingInputError
 from tpsoil.grid import coordinates, grid_from_bounds, plateau_grid
-from tpsoil.reports import figures
+from tpsoil.reports import figures, tables
 from tpsoil.reports.figures import palette, reading
 from tpsoil.reports.figures.ground import mask_of
 from tpsoil.variables import CATALOGUE, variable
@@ -391,6 +391,25 @@ def test_eight_classes_differ_for_dichromats_too() -> None:
 # --- bad input and empty maps ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("key", ["_FillValue", "missing_value", "nodata"])
+@pytest.mark.parametrize(
+    ("name", "dtype", "code"), [("slope", "f4", -9999.0), ("zone", "u1", 99), ("counted", "i4", -99)]
+)
+def test_numbers_that_a_layer_states_as_missing_are_not_drawn_or_counted(
+    key: str, name: str, dtype: str, code: float
+) -> None:
+    """Only `_FillValue` of class layers was read: a slope of -9999 set the colours of the map."""
+    grid = plateau_grid(100_000)
+    values = np.ones(grid.shape, dtype)
+    values[:3] = code
+    layer = xr.DataArray(values, dims=("y", "x"), coords=coordinates(grid), name=name, attrs={key: code})
+    drawn = reading.read_picture(layer).values
+    assert np.isnan(drawn[:3]).all()
+    assert (drawn[3:] == 1).all()
+    (row,) = tables.layer_summary(xr.Dataset({name: layer})).to_dict("records")
+    assert row["with_value"] == values[3:].size
+
+
 def test_a_missing_layer_is_named_with_its_nearest() -> None:
     cube = xr.Dataset({"solum_thickness": layer("solum_thickness", 1), "slope": layer("slope", 1)})
     with pytest.raises(MissingInputError, match=r"no layer 'solum_thicknes'; did you mean 'solum_thickness'\?"):
@@ -488,7 +507,7 @@ def test_a_large_layer_is_read_with_a_stride_and_the_map_reports_it() -> None:
 def test_importing_and_drawing_leave_pyplot_alone() -> None:
     code = """
         import sys, numpy as np, xarray as xr
-        from tpsoil.reports import figures
+        from tpsoil.reports import figures, tables
         figures.map_layer(xr.DataArray(np.ones((3, 4)), dims=("y", "x"), name="slope"))
         assert "matplotlib.pyplot" not in sys.modules
     """
@@ -500,7 +519,7 @@ def test_a_map_of_2800_x_1800_cells_takes_seconds_and_little_memory(tmp_path: Pa
         import time
         import numpy as np, xarray as xr
         from tpsoil.grid import coordinates, plateau_grid
-        from tpsoil.reports import figures
+        from tpsoil.reports import figures, tables
         grid = plateau_grid(1000)
         z = np.add.outer(np.linspace(3000, 6000, 1800), 500 * np.sin(np.arange(2800) / 20)).astype("f4")
         cube = xr.Dataset({{n: (("y", "x"), z) for n in ("elevation", "solum_thickness")}}, coords=coordinates(grid))

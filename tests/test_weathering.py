@@ -131,6 +131,8 @@ def test_codes_become_classes_with_names() -> None:
     cover.encoding["_FillValue"] = 255
     got = reclassify(cover, TABLE, name="biome", names=NAMES)
     assert got.values.tolist() == [[1, 1, 2], [255, 2, 1]]
+    stated = cover.drop_encoding().assign_attrs(missing_value=255)  # was a code that the table lacks
+    assert reclassify(stated, TABLE, name="biome", names=NAMES).values.tolist() == [[1, 1, 2], [255, 2, 1]]
     assert got.dtype == np.uint8
     assert got.attrs["flag_meanings"] == "alpine_meadow steppe"
     assert got.attrs["parents"] == "igbp"

@@ -15,6 +15,7 @@ import xarray as xr
 
 from tpsoil.blocks import map_pixels
 from tpsoil.errors import InputError, MissingInputError, require_one_of
+from tpsoil.labels import stated_fills
 from tpsoil.variables import NO_CLASS, Variable, describe_layer, stored_kind
 
 Array = npt.NDArray[Any]
@@ -159,7 +160,7 @@ def reclassify(
     unknown : {"refuse", "nodata"}
         What to do with a code that the table lacks.
     nodata : int, optional
-        Source code of missing cells; by default the layer's `_FillValue`.
+        Source code of missing cells; by default those that the layer's attributes and encoding state.
 
     Returns
     -------
@@ -186,9 +187,9 @@ def reclassify(
     if outside:
         raise InputError(f"{where}: classes {outside} are outside 0 to {NO_CLASS - 1}; 255 means missing")
     require_one_of(where, "unknown", unknown, ("refuse", "nodata"))
-    fill = layer.encoding.get("_FillValue", layer.attrs.get("_FillValue")) if nodata is None else nodata
-    missing = None if fill is None or np.isnan(fill) else int(fill)
-    kernel = partial(_recode, where=where, codes=dict(codes), fill=missing, refuse=unknown == "refuse")
+    fills = stated_fills(layer) if nodata is None else (float(nodata),)
+    missing = tuple(int(fill) for fill in fills if float(fill).is_integer())
+    kernel = partial(_recode, where=where, codes=dict(codes), fills=missing, refuse=unknown == "refuse")
     (result,) = map_pixels(
         kernel,
         layer,
@@ -206,7 +207,7 @@ def _class_layer(name: str, flags: Mapping[int, str]) -> Variable:
     return replace(entry, dtype="uint8", flags=dict(sorted(flags.items())))
 
 
-def _recode(block: Array, *, where: str, codes: Mapping[int, int], fill: int | None, refuse: bool) -> Array:
+def _recode(block: Array, *, where: str, codes: Mapping[int, int], fills: tuple[int, ...], refuse: bool) -> Array:
     listed = np.array(sorted(codes), dtype=np.int64)
     if block.dtype.kind == "f":
         missing = ~np.isfinite(block)
@@ -217,8 +218,7 @@ def _recode(block: Array, *, where: str, codes: Mapping[int, int], fill: int | N
             )
     else:
         missing, integers = np.zeros(block.shape, dtype=bool), block.astype(np.int64)
-    if fill is not None:
-        missing |= integers == fill
+    missing |= np.isin(integers, fills)
     place = np.minimum(np.searchsorted(listed, integers), len(listed) - 1)
     unlisted = (listed[place] != integers) & ~missing
     if refuse and unlisted.any():

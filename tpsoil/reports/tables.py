@@ -205,9 +205,7 @@ def layer_summary(
         classes = palette.layer_kind(layer) == "categorical"
         count, total, minimum, maximum = 0, 0.0, np.inf, -np.inf
         for raw in _bands(decimated):
-            valid = np.isfinite(raw)
-            if classes or raw.dtype.kind != "f":
-                valid &= ~np.isin(raw, list(palette.fill_codes(layer)))
+            valid = np.isfinite(raw) & ~np.isin(raw, palette.missing_numbers(layer))
             values = raw[valid].astype(np.float64)
             if values.size:
                 count, total = count + values.size, total + float(values.sum())
@@ -245,7 +243,7 @@ def class_shares(store: xr.Dataset, layer: str) -> pd.DataFrame:
     """
     data = pick(store, layer, where="class_shares")
     counts = Counter[int]()
-    skip = palette.fill_codes(data)
+    skip = {int(code) for code in palette.missing_numbers(data)}
     for raw in _bands(data):
         codes, cell_counts = np.unique(raw[np.isfinite(raw)] if raw.dtype.kind == "f" else raw, return_counts=True)
         counts.update({int(c): int(n) for c, n in zip(codes, cell_counts, strict=True) if int(c) not in skip})

@@ -17,9 +17,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from tpsoil.class_colours import OKABE_ITO, class_colours, style_name
+from tpsoil.labels import stated_fills
 from tpsoil.variables import CATALOGUE, NO_CLASS, stored_kind
 from tpsoil.variables import class_names as stored_class_names
 
@@ -212,18 +214,21 @@ def class_name(layer: xr.DataArray, code: int, names: Mapping[int, str]) -> str:
     return names.get(code) or f"{str(layer.name or 'class').replace('_', ' ')} {code}"
 
 
-def fill_codes(layer: xr.DataArray) -> set[int]:
-    """Codes that mean "nothing here" in a class layer, also in one that was masked as float without decoding."""
-    fill = layer.attrs.get("_FillValue", layer.encoding.get("_FillValue"))
-    codes = {int(fill)} if fill is not None and np.isfinite(fill) else set()
-    entry = CATALOGUE.get(str(layer.name))
-    if entry is not None and entry.kind == "categorical":
-        codes.add(int(entry.fill))
-    if layer.dtype == np.uint8:
-        codes.add(NO_CLASS)
-    elif layer.dtype == np.int16:
-        codes.add(int(np.iinfo(np.int16).min))
-    return codes
+def missing_numbers(layer: xr.DataArray) -> npt.NDArray[Any]:
+    """Numbers that mean missing, of a layer's own type: those that it states, and the codes of classes without a value.
+
+    Of classes the encoding counts for floats too: they may be masked as float without being decoded.
+    """
+    numbers = list(stated_fills(layer))
+    if layer_kind(layer) == "categorical":
+        entry, own = CATALOGUE.get(str(layer.name)), layer.encoding.get("_FillValue")
+        numbers += [] if own is None else [float(own)]
+        numbers += [] if entry is None else [float(entry.fill)]
+        numbers += {"u1": [float(NO_CLASS)], "i2": [float(np.iinfo(np.int16).min)]}.get(layer.dtype.str[1:], [])
+    if layer.dtype.kind in "iu":
+        limits = np.iinfo(layer.dtype)
+        numbers = [number for number in numbers if number.is_integer() and limits.min <= number <= limits.max]
+    return np.array(numbers, dtype=layer.dtype)
 
 
 def is_simulated(*sources: Any) -> bool:

@@ -168,9 +168,7 @@ def read_picture(layer: xr.DataArray, longest_side: int = LONGEST_SIDE, *, where
     first = step // 2 if min(rows, columns) > step // 2 else 0
     raw = np.asarray(layer.isel(y=slice(first, None, step), x=slice(first, None, step)).values)
     values = raw.astype(np.float64)
-    if palette.layer_kind(layer) == "categorical":
-        values[np.isin(raw, list(palette.fill_codes(layer)))] = np.nan
-    values[~np.isfinite(values)] = np.nan
+    values[np.isin(raw, palette.missing_numbers(layer)) | ~np.isfinite(values)] = np.nan
     unit, crs_units = _map_unit(crs)
     geographic = unit == "°"
     drawn_rows, drawn_columns = values.shape
