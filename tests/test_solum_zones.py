@@ -16,7 +16,9 @@ from sklearn.ensemble import RandomForestRegressor
 
 from tpsoil.errors import CorruptStoreError, InputError, MissingInputError
 from tpsoil.kernels import prototypes
+from tpsoil.recipes.solum_zones import one_a_place
 from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
+from tpsoil.solum.baselines import expected_thickness
 
 ROOT = Path(__file__).parent.parent
 
@@ -303,6 +305,24 @@ def test_rows_with_holes_are_counted() -> None:
     data = table()
     data.loc[:4, "ndvi"] = np.nan
     assert rank_covariates(data, seeds=1, trees=10).attrs["left_out"] == 5
+
+
+def test_a_ranking_uses_profiles_as_the_calibration_does() -> None:
+    """No thickness of 0 or less; limits of pits as limits; and replicates of one place once."""
+    data = table(160)
+    pit = float(data["solum_thickness"].median())
+    limits = data["solum_thickness"] > pit
+    shallow = data.assign(solum_thickness=data["solum_thickness"].clip(upper=pit), censored=limits)
+    expected = expected_thickness(shallow["solum_thickness"], limits, np.zeros(160))
+    pd.testing.assert_frame_equal(
+        rank_covariates(shallow, seeds=2, trees=20),
+        rank_covariates(data.assign(solum_thickness=expected), seeds=2, trees=20),
+    )
+    pits = pd.DataFrame({"x": [0, 0, 1, 1, 2], "y": 0, "solum_thickness": [0.5, 0.7, 0.9, 0.4, -1.0]})
+    pits["censored"] = [False, False, False, True, False]
+    single = one_a_place(pits)
+    np.testing.assert_allclose(single["solum_thickness"], [0.6, 0.9, np.nan])
+    assert not single["censored"].any()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from tpsoil.errors import InputError
+from tpsoil.points import position_columns
 from tpsoil.solum import KEPT_BY_STUDY, Zones, rank_covariates
-from tpsoil.solum.observations import values_at
+from tpsoil.solum.observations import lower_limits, merged_thickness, values_at
 from tpsoil.stage import Array, Prepared, Stage, Window, Workbench
 from tpsoil.variables import CATALOGUE
 
@@ -94,8 +95,30 @@ def compute_zones(window: Window) -> Mapping[str, Array]:
 def _rank(
     cube: xr.Dataset, names: tuple[str, ...], table: ZonesTable, calibration: CalibrationTable, seed: int
 ) -> pd.DataFrame:
-    profiles = calibration.read()
+    profiles = one_a_place(calibration.read())
     values = values_at(cube, profiles, list(names))
-    design = profiles[["solum_thickness"]].join(values.drop(columns="inside"))
+    design = profiles[["solum_thickness", "censored"]].join(values.drop(columns="inside"))
     ranked = rank_covariates(design, names, seeds=table.rank_seeds, trees=table.rank_trees, seed=seed)
     return five_digits(ranked)
+
+
+def one_a_place(profiles: pd.DataFrame) -> pd.DataFrame:
+    """Profiles as the calibration uses them: those of one position as one, a thickness of 0 or less as missing.
+
+    Examples
+    --------
+    >>> pits = pd.DataFrame({"x": [0, 0, 1], "y": 0, "solum_thickness": [0.5, 0.7, 0.9]})
+    >>> one_a_place(pits)[["solum_thickness", "censored"]].values.tolist()
+    [[0.6, False], [0.9, False]]
+    """
+    thickness = profiles["solum_thickness"]
+    table = profiles.assign(solum_thickness=thickness.where(thickness > 0), censored=lower_limits(profiles))
+    places = position_columns(table, where="solum.zones")
+    for members in (
+        table[table["solum_thickness"].notna()].groupby([places.east, places.north], sort=False).groups.values()
+    ):
+        if len(members) > 1:
+            value, limit = merged_thickness(table.loc[members, "solum_thickness"], table.loc[members, "censored"])
+            table.loc[members[0], ["solum_thickness", "censored"]] = [value, limit]
+            table = table.drop(index=members[1:])
+    return table.reset_index(drop=True)

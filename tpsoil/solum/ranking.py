@@ -11,8 +11,9 @@ import pandas as pd
 
 from tpsoil.errors import InputError, nearest_name, require_named
 
+from .baselines import expected_thickness
 from .covariates import COVARIATES, columns_of
-from .observations import THICKNESS_NAMES
+from .observations import THICKNESS_NAMES, lower_limits
 
 Doubles = npt.NDArray[np.float64]
 
@@ -33,6 +34,7 @@ def rank_covariates(
     ----------
     profiles : DataFrame
         Thickness (m) and covariates, one row a site. Rows with a NaN are omitted; `attrs["left_out"]` counts them.
+        Where `censored` is true the thickness is a lower limit, see `tpsoil.solum.baselines.expected_thickness`.
     names : iterable of str, optional
         Covariates; default: the available ones of the study's 16.
     target : str, optional
@@ -87,8 +89,12 @@ def rank_covariates(
     columns = columns_of(features, categorical, {})
     layers = {name: pd.to_numeric(profiles[name], errors="coerce").to_numpy(float) for name in features}
     numbers, classes = columns.numbers(layers), columns.classes(layers, {})
-    observed = pd.to_numeric(profiles[column], errors="coerce").to_numpy(float)
+    observed = np.array(pd.to_numeric(profiles[column], errors="coerce"), dtype=np.float64)
     complete = np.isfinite(numbers).all(axis=1) & np.isfinite(classes).all(axis=1) & np.isfinite(observed)
+    limits = lower_limits(profiles)
+    if limits[complete].any():
+        observed[complete] = expected_thickness(observed[complete], limits[complete], np.zeros(int(complete.sum())))
+        complete &= np.isfinite(observed)
     if complete.sum() < 10:
         raise InputError(
             f"rank_covariates: {int(complete.sum())} complete rows of {len(profiles)}, expected at least 10"
