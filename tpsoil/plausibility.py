@@ -7,7 +7,7 @@ may well differ; it is a line that a reader sees before using a map.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import Any, Final, Literal
@@ -329,16 +329,35 @@ def _compared(values: Array, reference: Reference) -> list[float]:
     return [int(known.size), float(known.sum()), low, high, outside]
 
 
+def cells_by_code(codes: Array) -> Iterator[tuple[Any, Array]]:
+    """Each class that occurs, in ascending order, with the positions of its cells, also ascending.
+
+    Parameters
+    ----------
+    codes : ndarray (n,)
+        Without NaN. Bytes are sorted by radix, several times as fast as one comparison and selection a class.
+
+    Examples
+    --------
+    >>> [(int(code), here.tolist()) for code, here in cells_by_code(np.array([4, 2, 4], np.uint8))]
+    [(2, [1]), (4, [0, 2])]
+    """
+    order = np.argsort(codes, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        if here.size:
+            yield codes[here[0]], here
+
+
 def _zone_sums(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     """Of each zone: cells and sums of temperature and precipitation."""
-    warmth, rain = (np.asarray(layers[name], np.float64) for name in _ZONE_LAYERS)
-    zone = np.asarray(layers["zone"], np.float64)
+    warmth, rain = (np.asarray(layers[name], np.float64).ravel() for name in _ZONE_LAYERS)
+    zone = np.asarray(layers["zone"]).ravel()
     known = np.isfinite(warmth) & np.isfinite(rain) & np.isfinite(zone) & (zone != variable("zone").fill)
-    sums = {}
-    for code in np.unique(zone[known]):
-        in_zone = known & (zone == code)
-        sums[str(int(code))] = [int(in_zone.sum()), float(warmth[in_zone].sum()), float(rain[in_zone].sum())]
-    return sums
+    warmth, rain = warmth[known], rain[known]
+    return {
+        str(int(code)): [here.size, float(warmth[here].sum()), float(rain[here].sum())]
+        for code, here in cells_by_code(zone[known])
+    }
 
 
 def _zone_notes(statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Mapping[str, float]]) -> list[str]:

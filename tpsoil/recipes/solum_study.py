@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from tpsoil.plausibility import cells_by_code
 from tpsoil.solum import PUBLISHED_VALUES, Calibration, paired_difference
 from tpsoil.solum.parameters import NAMES
 from tpsoil.stage import CELL_AREA, Array
@@ -151,16 +152,18 @@ def tally_zones(layers: Mapping[str, Array]) -> dict[str, list[float]]:
     maximum, cells of each status. Areas are in m2 where cells differ in size, else numbers of cells."""
     thick = layers["solum_thickness"].astype(np.float64).ravel()
     has_thickness = np.isfinite(thick)
-    zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.intp)
+    zone = _codes(layers["zone"]) if "zone" in layers else np.zeros(thick.size, np.uint8)
     area = layers[CELL_AREA].ravel() if CELL_AREA in layers else np.ones(thick.size)
     status = _codes(layers["solum_status"]) if "solum_status" in layers else np.full(thick.size, NO_CODE)
     plausibility = _codes(layers["production_status"]) if "production_status" in layers else None
     if plausibility is None:
         plausibility = np.zeros(thick.size, np.intp)
     tallies = {}
-    for code in np.unique(zone[zone != NO_CODE]):
-        here = zone == code
-        values, weights = thick[here & has_thickness], area[here & has_thickness]
+    for code, here in cells_by_code(zone):
+        if code == NO_CODE:
+            continue
+        usable = here[has_thickness[here]]
+        values, weights = thick[usable], area[usable]
         counts = np.bincount(status[here], minlength=NO_CODE + 1)
         ends = [values.min(), values.max()] if values.size else [0.0, 0.0]
         numbers = [values.size, weights.sum(), (values * weights).sum(), *ends, *(counts[one] for one in SOLUM_STATUS)]
@@ -197,5 +200,7 @@ def _row(zone: str, parts: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def _codes(values: Array) -> Array:
+    if values.dtype == np.uint8:
+        return values.ravel()
     array = np.asarray(values, dtype=np.float64).ravel()
     return np.where(np.isfinite(array), array, NO_CODE).astype(np.intp)
