@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import warnings
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from tpsoil.columns import stored_table
 from tpsoil.cube import cube_info
 from tpsoil.cube.store import complete_layers
 from tpsoil.engine import Job, Previews, dry_run, session
@@ -243,7 +243,7 @@ def result_tables(store: str) -> dict[str, pd.DataFrame]:
     for name in names:
         data = ledger.read_table(f"tables/{name}.csv")
         if data is not None:
-            tables[name] = pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
+            tables[name] = stored_table(data)
     for name, columns in COLUMNS.items():
         if name in tables:
             tables[name] = tables[name][[column for column in columns if column in tables[name]]]
