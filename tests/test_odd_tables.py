@@ -50,6 +50,16 @@ def test_a_decimal_comma_is_read_and_reported(tmp_path: Path, separator: str) ->
         assert read_samples(path, ["Fe"])["value"].tolist() == [31000, 28000.5, 30500]
 
 
+@pytest.mark.parametrize("missing", [" ", " NA", "\u00a0"])
+def test_a_decimal_comma_is_read_beside_cells_that_are_missing(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text(f"site;Fe\na;31,5\nb;{missing}\n")
+    with pytest.warns(UserWarning, match="the separator of cells is the semicolon; the comma is read as the decimal"):
+        table = read_table(path, numbers=["Fe"])
+    assert table["Fe"].isna().tolist() == [False, True]
+    assert table["Fe"].iloc[0] == 31.5
+
+
 @pytest.mark.parametrize("blank", [(0,), (1, 1), (0, 2)])
 def test_blank_lines_are_counted(tmp_path: Path, blank: tuple[int, ...]) -> None:
     path = written(tmp_path / "s.csv", blank=blank)

@@ -32,7 +32,7 @@ def test_every_reference_notes_what_leaves_it_and_nothing_else(reference: Any) -
     assert notes_of([chunk_statistics(outputs, {reference.layer: inside})]) == []
     (line,) = notes_of([chunk_statistics(outputs, {reference.layer: inside + np.float32(1.5 * reference.high)})])
     assert line.startswith(f"{reference.layer}: ")
-    assert reference.range_text in line
+    assert reference.range_text.replace("at most", "above") in line
     assert reference.source in line
 
 
@@ -50,7 +50,7 @@ def test_response_times_longer_than_the_quaternary_are_counted_anywhere() -> Non
     years = np.array([[3e4, 2e5, -5e3], [1e10, 3e6, np.nan]], np.float32)
     numbers = [chunk_statistics([variable("response_time")], {"response_time": years})]
     (line,) = notes_of(numbers, references=references_at((5.0, 44.0, 17.0, 49.0)))
-    assert line.startswith("response_time: 2 of 5 cells (40 %) are outside")
+    assert line.startswith("response_time: 2 of 5 cells (40 %) are above 2.58e+06 a (")
     assert "2.58e+06 a" in line
     assert "Quaternary" in line
     assert "-5000 to 1e+10" in line
@@ -70,6 +70,12 @@ def test_notes_do_not_depend_on_the_chunks() -> None:
     assert f"{outside} of 64 cells" in whole[0]
 
 
+def test_cells_above_a_reference_without_a_lower_end_are_above_it() -> None:
+    layers = {"potential_production": np.array([[0.5, 2.0]])}
+    (line,) = notes_of([chunk_statistics([variable("potential_production")], layers)])
+    assert "1 of 2 cells (50 %) are above 1 m a-1 (soil production" in line
+
+
 def test_zones_outside_their_climate_are_noted() -> None:
     layers = {
         "zone": np.array([[1, 1, 2, 255]], np.uint8),
@@ -82,8 +88,8 @@ def test_zones_outside_their_climate_are_noted() -> None:
         3: {"mean_annual_temperature": 3.0, "annual_precipitation": 610.0},
     }
     first, second = notes_of([chunk_statistics([variable("solum_thickness")], layers)], fitted)
-    assert first.startswith("zone 1: 2 cells have a mean of 3.0 degC for 13.0 where")
-    assert second.startswith("zone 2: 1 cells have a mean of 600 mm for 222 where")
+    assert first.startswith("zone 1: 2 cells have a mean of 3.0 degC, not 13.0 degC as where")
+    assert second.startswith("zone 2: 1 cells have a mean of 600 mm, not 222 mm as where")
 
 
 def test_low_scores_are_noted() -> None:

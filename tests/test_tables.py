@@ -36,6 +36,8 @@ def test_numbers_become_numbers_and_text_stays_text(tmp_path: Path) -> None:
     [
         ("site,Zn\na,1\n", "no column 'Fe'"),
         ("site,FE\na,1\n", r"no column 'Fe'; (did you mean|there are)"),
+        ("site,Fe [%],Mn\na,3.1,1\n", r"no column 'Fe'; did you mean 'Fe \[%\]'"),
+        ("site,Fe (%),Fe [ppm]\na,3.1,1\n", r"no column 'Fe'; there are: Fe \(%\), Fe \[ppm\], site"),
         ("site,Fe\na,12\nb,high\nc,3\nd,low\n", "column 'Fe' has text in lines 3, 5: 'high', expected numbers; cor"),
         ("site,Fe\na,<0.5\n", r"text in line 2: '<0.5'.*below its detection limit needs a column of its own"),
         ("site,Fe\na,\"3,5\"\n", "a decimal comma must be a point"),

@@ -8,6 +8,7 @@ failed work.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
@@ -104,22 +105,22 @@ class Absent(str):
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Suggestion for a misspelt name, as the end of a sentence.
 
-        Parameters
-        ----------
+    Parameters
+    ----------
     name : str
-            The misspelt name.
+        The misspelt name.
     known : iterable of str
-            The existing names.
+        The existing names; a title that is the name and a unit, such as "Fe [%]", is similar to it.
 
-        Returns
-        -------
-        str
-            `"; did you mean 'slope'?"`, or the list of known names if none is similar, or `""` if there are none.
+    Returns
+    -------
+    str
+        `"; did you mean 'slope'?"`, or the list of known names if none is similar, or `""` if there are none.
 
-        Examples
-        --------
-        >>> nearest_name("slop", ["slope", "aspect"])
-        "; did you mean 'slope'?"
+    Examples
+    --------
+    >>> nearest_name("slop", ["slope", "aspect"]), nearest_name("Fe", ["Fe [%]", "Mn"])
+    ("; did you mean 'slope'?", "; did you mean 'Fe [%]'?")
     """
     names = [str(item) for item in known]
     if close := _similar_name(name, names):
@@ -132,6 +133,9 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 def _similar_name(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not close:
+        titles = [title for title in names if re.match(rf"{re.escape(name)}[\s,(\[]", title, re.IGNORECASE)]
+        close = titles if len(titles) == 1 else []
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, isinf
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -201,9 +201,11 @@ def notes_of(
             )
         elif reference.statistic == "cells" and outside:
             low, high = min(p[2] for p in parts if p[0]), max(p[3] for p in parts if p[0])
+            unit = variable(reference.layer).units
+            limits = f"above {reference.high:g} {unit}" if isinf(reference.low) else f"outside {reference.range_text}"
             lines.append(
-                f"{reference.layer}: {outside} of {count} cells ({100 * outside / count:.3g} %) are outside "
-                f"{reference.range_text} ({reference.source}); the map has {low:.4g} to {high:.4g}"
+                f"{reference.layer}: {outside} of {count} cells ({100 * outside / count:.3g} %) are {limits} "
+                f"({reference.source}); the map has {low:.4g} to {high:.4g}"
             )
     return lines + _zone_notes(statistics, fitted or {})
 
@@ -371,13 +373,13 @@ def _zone_notes(statistics: Sequence[Mapping[str, Any]], fitted: Mapping[int, Ma
         fitted_warmth, fitted_rain = (climate[name] for name in _ZONE_LAYERS)
         differences = []
         if abs(warmth - fitted_warmth) > TEMPERATURE_DISTANCE_K:
-            differences.append(f"{warmth:.1f} degC for {fitted_warmth:.1f}")
+            differences.append(f"{warmth:.1f} degC, not {fitted_warmth:.1f} degC")
         if not 1 / PRECIPITATION_RATIO <= rain / fitted_rain <= PRECIPITATION_RATIO:
-            differences.append(f"{rain:.0f} mm for {fitted_rain:.0f}")
+            differences.append(f"{rain:.0f} mm, not {fitted_rain:.0f} mm")
         if differences:
             lines.append(
-                f"zone {zone}: {cells} cells have a mean of {' and '.join(differences)} where its parameters "
-                "were fitted; they are used outside that climate"
+                f"zone {zone}: {cells} cells have a mean of {' and '.join(differences)} as where its "
+                "parameters were fitted; they are used outside that climate"
             )
     return lines
 

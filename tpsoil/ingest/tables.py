@@ -224,14 +224,15 @@ def _read_decimal_commas(table: pd.DataFrame, name: str) -> None:
     """In place: columns of numbers with a decimal comma get a point; counted, with a warning."""
     changed = []
     for column in table.columns:
-        cells = table[column].dropna()
+        cells = table[column].dropna().str.strip()
+        cells = cells[~cells.isin(MISSING)]
         if cells.str.contains(",", regex=False).any() and cells.str.fullmatch(_COMMA_NUMBER).all():
             table[column] = table[column].str.replace(",", ".", regex=False)
             changed.append(str(column).strip())
     if changed:
         table.attrs["decimal_commas"] = tuple(changed)
         warnings.warn(
-            f"{name}: '{table.attrs['separator']}' between cells; the comma is read as the decimal point in "
-            f"{', '.join(changed)}",
+            f"{name}: the separator of cells is the {table.attrs['separator']}; the comma is read as the decimal "
+            f"point in {', '.join(changed)}",
             stacklevel=4,
         )
