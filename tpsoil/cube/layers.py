@@ -138,6 +138,7 @@ def add_layer(
         _require_mask(name, {**reading, "resampling": resampling, **described})
         layer = read_mask(source, info.grid, outside=outside, crs=crs, chunks=info.chunks)
     else:
+        _require_not_own(info, name, source)
         raster = read_raster(source, describe_layer(name, units=units, **described), crs=crs, **reading)
         if any(part.stored and part.stored.name == name and is_inside(part.path, info.where) for part in raster.parts):
             raise InputError(
@@ -194,6 +195,8 @@ def add_layers(
     placed = {}
     for key, array in layers.items():
         name = str(key)
+        for replaced in layers:
+            _require_not_own(info, str(replaced), array)
         raster = read_raster(array, stored_spec(name, array), nodata=nodata, crs=crs)
         layer = align(raster, info.grid, chunks=info.chunks, resampling=resampling)
         layer.attrs.update(_own_attributes(array, layer))
@@ -308,19 +311,24 @@ def _require_values(info: CubeInfo, layers: Mapping[str, xr.DataArray], counts: 
         require_values([name], [statistics], source=source, nodata=nodata)
 
 
+def _require_not_own(info: CubeInfo, name: str, layer: Any) -> None:
+    """Reject a layer that is still to be read from the one that it replaces, whose chunks are deleted first."""
+    if not isinstance(layer, xr.DataArray):
+        return
+    prefix, own = graph_prefix(info.where, name), f"{info.where.rstrip('/')}/{name}"
+    keys = getattr(getattr(layer.variable._data, "dask", None), "layers", ())
+    if any(str(key).startswith(prefix) for key in keys) or any(is_inside(one, own) for one in zarr_sources(layer)):
+        raise InputError(
+            f"{info.where}: layer '{name}' would be read from the layer that it replaces; .load() it first"
+        )
+
+
 def _require_writable(info: CubeInfo, layers: Mapping[str, xr.DataArray]) -> None:
     """Reject layers that are read from what they replace, numbers that are not values yet, and other coordinates."""
-    prefixes = {name: graph_prefix(info.where, name) for name in layers}
     grid, centres = info.grid, coordinates(info.grid)
     for name, layer in layers.items():
-        keys = [str(key) for key in getattr(getattr(layer.data, "dask", None), "layers", ())]
-        sources = zarr_sources(layer.data)
-        for replaced, prefix in prefixes.items():  # its chunks are deleted first
-            own = f"{info.where.rstrip('/')}/{replaced}"
-            if any(key.startswith(prefix) for key in keys) or any(is_inside(source, own) for source in sources):
-                raise InputError(
-                    f"{info.where}: layer '{replaced}' would be read from the layer that it replaces; .load() it first"
-                )
+        for replaced in layers:
+            _require_not_own(info, replaced, layer)
         where = f"{info.where}: layer '{name}' has"
         if packing := [key for key in PACKING if key in layer.attrs]:
             raise InputError(

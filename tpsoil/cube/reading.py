@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 from odc.geo.geobox import GeoBox
+from xarray.core.indexing import MemoryCachedArray
 from zarr.core.sync import sync
 
 from tpsoil.errors import CorruptStoreError
@@ -134,13 +135,16 @@ def graph_prefix(where: str, name: str) -> str:
     return f"cube-{name}-{hashlib.sha256(_place(where).encode()).hexdigest()[:12]}"
 
 
-def zarr_sources(data: Any) -> list[str]:
-    """Paths of the arrays of local Zarr stores that a lazy array reads, whoever opened them."""
+def zarr_sources(layer: xr.DataArray) -> list[str]:
+    """Paths of the arrays of local Zarr stores that a layer is still to be read from, whoever opened them."""
+    data = layer.variable._data  # `.data` would read it where it is not dask's
     paths = []
-    for source in objects_read(data):
+    for source in objects_read(data) or [data]:
         while source is not None and not isinstance(source, zarr.Array):  # within the adapters of xarray
+            if isinstance(source, MemoryCachedArray):  # read whole before anything is deleted
+                break
             source = getattr(source, "array", None) if hasattr(source, "array") else getattr(source, "_array", None)
-        if source is not None and (root := folder_of(source.store)) is not None:
+        if isinstance(source, zarr.Array) and (root := folder_of(source.store)) is not None:
             paths.append(str(root / source.path))
     return paths
 
